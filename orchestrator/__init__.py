@@ -1,0 +1,1 @@
+"""Declarative LoRA sweeps for small speech recognisers, judged against a guardrail."""

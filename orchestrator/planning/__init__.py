@@ -1,0 +1,1 @@
+"""What will run: plain values, JSON both ways."""

@@ -1,0 +1,67 @@
+"""One trial, complete and serialisable: another process or machine can run it without the sweep."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.spec.identity import digest
+from orchestrator.spec.sweep import DataSpec, EvaluationSpec, ModelSpec
+
+
+class TrialParams(BaseModel):
+    """The hyperparameters of one trial, under the names of PEFT and transformers where they exist."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    learning_rate: float
+    max_steps: int
+    """Optimizer steps, never micro-batches."""
+    scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: int = 0
+    batch_size: int = 8
+    gradient_accumulation_steps: int = 1
+    max_grad_norm: float = 1.0
+    weight_decay: float = 0.0
+    adapter: Literal["lora", "dora", "pissa", "pissa-dora"] = "lora"
+    rank: int = 8
+    alpha: float = 8.0
+    use_rslora: bool = False
+    lora_dropout: float = 0.0
+    loraplus_lr_ratio: float = 1.0
+    target_modules: str = "attention"
+    """The preset's name; `target_patterns` is what it stands for."""
+    target_patterns: tuple[str, ...]
+    replay_ratio: float = 0.0
+    """Share of each batch drawn from the replay set."""
+    kl_weight: float = 0.0
+    """Weight of KL(base || tuned) on the replay rows, added to the cross-entropy."""
+    seed: int = 42
+    adapter_scales: tuple[float, ...] = (1.0,)
+    """Evaluated as W + scale * delta W; one training gives a result per scale."""
+
+
+class TrialPlan(BaseModel):
+    """Everything one trial depends on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sweep: str
+    number: int
+    """Optuna's trial number, or a negative number outside the study (confirmation runs)."""
+    model: ModelSpec
+    data: DataSpec
+    evaluation: EvaluationSpec
+    params: TrialParams
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Optimizer steps after which the trial is evaluated; the last is always `max_steps`."""
+        steps = self.params.max_steps
+        return (*range(self.evaluation.every, steps, self.evaluation.every), steps)
+
+    @property
+    def recipe(self) -> str:
+        """Digest of all that decides the result: equal recipes are exact duplicates, whatever their number."""
+        return digest(self.model_dump(mode="json", exclude={"sweep", "number"}))

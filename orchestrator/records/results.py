@@ -1,0 +1,102 @@
+"""Values that are remembered: measurements and trial results."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Value(BaseModel):
+    """Base of everything written under `studies/`: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SetMeasurement(Value):
+    """One decoding of one manifest: integer edit counts per utterance, in manifest order."""
+
+    manifest_sha256: str
+    utterance_ids: tuple[str, ...]
+    speakers: tuple[str, ...]
+    """Empty string where the manifest names no speaker."""
+    substitutions: tuple[int, ...]
+    deletions: tuple[int, ...]
+    insertions: tuple[int, ...]
+    reference_words: tuple[int, ...]
+    cap_hits: int = 0
+    """Utterances whose decode reached its token cap without an end token."""
+    loops: int = 0
+    """Hypotheses that end in a repeated n-gram."""
+
+    @model_validator(mode="after")
+    def _same_length(self) -> SetMeasurement:
+        lengths = {len(getattr(self, name)) for name in _PER_UTTERANCE}
+        if len(lengths) != 1 or not sum(self.reference_words):
+            raise ValueError("edit counts must cover the same non-empty utterances")
+        return self
+
+    @property
+    def errors(self) -> tuple[int, ...]:
+        """Word errors per utterance."""
+        return tuple(map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True)))
+
+    @property
+    def wer(self) -> float:
+        """Corpus word error rate in percent: all errors over all reference words."""
+        return 100 * sum(self.errors) / sum(self.reference_words)
+
+
+_PER_UTTERANCE = ("utterance_ids", "speakers", "substitutions", "deletions", "insertions", "reference_words")
+
+
+class Measurement(Value):
+    """One evaluation of one adapter (or of the untuned base) on the sets of a sweep."""
+
+    trial: int | None
+    """Trial number; None is the baseline."""
+    step: int
+    adapter_scale: float
+    fingerprint: str
+    """Digest of the evaluation; numbers of different fingerprints are never compared."""
+    train_loss: float | None = None
+    """Mean training loss per token since the rung before."""
+    sets: dict[str, SetMeasurement]
+    """Keys: domain, heldout; in confirmation confirm_domain, confirm_heldout."""
+
+
+class TrialState(StrEnum):
+    """Optuna's states, by Optuna's names."""
+
+    RUNNING = "RUNNING"
+    COMPLETE = "COMPLETE"
+    PRUNED = "PRUNED"
+    FAIL = "FAIL"
+
+
+class TrialResult(Value):
+    """How one trial ended. Written last into its folder, so its existence means done."""
+
+    number: int
+    state: TrialState
+    reason: str
+    """Why it ended so, in words a person reads in the report."""
+    params: dict[str, Any]
+    """The searched values, as Optuna holds them."""
+    feasible: bool
+    """Every declared guardrail was measured, is finite, and holds by the literal point rule."""
+    step: int | None
+    """The step of the best measurement."""
+    adapter_scale: float | None
+    wer: dict[str, float]
+    """WER in percent per set of the best measurement; empty when nothing was measured."""
+    delta: dict[str, float]
+    """WER points against the baseline, same keys; negative is better."""
+    constraints: dict[str, float]
+    """Optuna's convention: <= 0 is feasible."""
+    steps_trained: int
+    duplicate_of: int | None = None
+    pruned_by: str | None = None
+    """Which rule ended it early: guardrail:heldout_wer, median, asha, ratio, wall_clock."""
+    seconds: float = 0.0

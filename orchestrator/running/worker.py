@@ -1,0 +1,85 @@
+"""The seam between the search and the training: plans go in, events come out, the answer is continue or stop.
+
+The worker knows no Optuna and the study knows no torch. Many trials are in flight at once; the sweep asks as slots free
+up and tells as trials end. Tests put a fake worker in the place of torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement
+
+Hypotheses = dict[str, tuple[str, ...]]
+"""Set name -> raw hypotheses in manifest order."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A trial has trained up to `step`; `loss` is the mean per token since the last report."""
+
+    number: int
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A trial reached a rung: one measurement per adapter scale, in the plan's order."""
+
+    number: int
+    step: int
+    measurements: tuple[Measurement, ...]
+    hypotheses: tuple[Hypotheses, ...]
+    final: bool
+    """True at `max_steps`: the trial trains no further and keeps its slot until `release`."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A trial ended by itself: loss or gradient not finite, out of memory, an adapter that did not move."""
+
+    number: int
+    step: int
+    reason: str
+
+
+Event = Progress | Measured | Failed
+
+
+class Worker(Protocol):
+    """One device with one frozen base model and `capacity` adapter slots."""
+
+    capacity: int
+
+    @property
+    def evaluation(self) -> dict[str, str]:
+        """The parts of the evaluation fingerprint; its digest stands on every measurement."""
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """Numbers of the trials that hold a slot, in order of admission."""
+
+    def measure_baseline(self) -> Measured:
+        """Decode the sets of the sweep with the untuned base model (number -1, trial None, step 0)."""
+
+    def admit(self, plan: TrialPlan) -> None:
+        """Give the plan a slot; raises ModelError when its targets do not fit the model."""
+
+    def advance(self) -> tuple[Event, ...]:
+        """Train all slots up to the next tick at which something is to be said; never empty while a slot is active."""
+
+    def export(self, number: int, adapter_scale: float, folder: Path) -> None:
+        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+
+    def release(self, number: int) -> None:
+        """Free the trial's slot, finished, pruned or failed."""
+
+    def save(self, folder: Path) -> None:
+        """Checkpoint all slots of the same tick, atomically: adapters, optimizer, step, data position."""
+
+    def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
+        """Continue from a checkpoint written by `save`; `plans` by trial number."""

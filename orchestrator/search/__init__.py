@@ -1,0 +1,1 @@
+"""Which trial next: the only room that imports optuna."""
