@@ -1,0 +1,176 @@
+"""Which modules a trial adapts, how its adapter starts, and how it leaves as a folder that stock PEFT loads."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import peft
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from orchestrator.errors import ModelError
+from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.tuning.pack import Adapter, PackedLinear, row_norm
+
+ROOT = "model."
+"""Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Does a target pattern mean the module at path `name` (below `model.`)?
+
+    `*` crosses dots. A pattern without dot and star is the last component of a path, as in PEFT.
+    """
+    if "*" not in pattern and "." not in pattern:
+        return name.rpartition(".")[2] == pattern
+    return fnmatchcase(name, pattern.removeprefix(ROOT))
+
+
+def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> tuple[str, ...]:
+    """Module paths below `model.` that the patterns mean, in the model's order.
+
+    Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the encoder's or the
+    decoder's blocks: PEFT would ignore the first silently and fail obscurely on the second.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        hits = [name for name in modules if matches(pattern, name)]
+        if not hits:
+            near = difflib.get_close_matches(pattern, {n.rpartition(".")[2] for n in modules} | set(modules), 3, 0.4)
+            raise ModelError(
+                f"target pattern {pattern!r} matches no module of this model"
+                + (f"; near it are {', '.join(near)}" if near else "")
+                + ". Use a preset such as attention, or a pattern such as decoder.*.q_proj."
+            )
+        for name in hits:
+            if not isinstance(modules[name], PackedLinear):
+                raise ModelError(
+                    f"target pattern {pattern!r} matches {name}, a {type(modules[name]).__name__}; only the linear "
+                    f"layers inside the encoder's and the decoder's blocks can be adapted. Narrow the pattern, for "
+                    f"example to *.layers.*."
+                )
+        chosen.update(hits)
+    return tuple(name for name in modules if name in chosen)
+
+
+def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...], params: TrialParams) -> Adapter:
+    """The adapter before the first step, initialised by PEFT itself with the trial's seed.
+
+    Raises ModelError when the rank does not fit a target.
+    """
+    for name in targets:
+        if params.rank > min(linears[name].weight.shape):
+            raise ModelError(
+                f"rank {params.rank} is larger than {name} allows ({min(linears[name].weight.shape)}); choose a smaller one"
+            )
+    container = nn.ModuleDict({_key(name): _plain(linears[name]) for name in targets})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)
+        peft.inject_adapter_in_model(_config(params, [_key(name) for name in targets]), container)
+    modules = {}
+    for name in targets:
+        layer, weight = container[_key(name)], linears[name].weight
+        parts = {"A": layer.lora_A["default"].weight, "B": layer.lora_B["default"].weight}
+        if params.adapter.startswith("pissa"):
+            parts |= {"A0": parts["A"], "B0": parts["B"]}
+        if params.adapter in ("dora", "pissa-dora"):
+            parts["magnitude"] = layer.lora_magnitude_vector["default"].weight
+        modules[name] = {part: tensor.detach().clone().to(weight) for part, tensor in parts.items()}
+    return Adapter(scaling(params), params.lora_dropout, params.seed, modules)
+
+
+def scaling(params: TrialParams) -> float:
+    """alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski 2023)."""
+    return params.alpha / (params.rank**0.5 if params.use_rslora else params.rank)
+
+
+def export(
+    linears: Mapping[str, PackedLinear], adapter: Adapter, adapter_scale: float, base_model: str, folder: Path
+) -> None:
+    """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed into place.
+
+    PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form changes the base weight.
+    DoRA at a scale: with g the row gain, W + l (g (W + sBA) - W) = g' (W + s B' A), g' = 1 - l + l g, B' = (l g / g') B.
+    """
+    tensors: dict[str, Tensor] = {}
+    rank = 0
+    for name, parts in adapter.modules.items():
+        A, B, magnitude = _scaled(linears[name].weight, parts, adapter.scaling, adapter_scale)
+        prefix = f"base_model.model.{ROOT}{name}"
+        tensors |= {f"{prefix}.lora_A.weight": A, f"{prefix}.lora_B.weight": B}
+        if magnitude is not None:
+            tensors[f"{prefix}.lora_magnitude_vector"] = magnitude
+        rank = len(A)
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=adapter.scaling * rank,  # type: ignore[arg-type]  # PEFT divides it by r again; a float is exact
+        target_modules=[ROOT + name for name in adapter.modules],
+        use_dora=any("magnitude" in parts for parts in adapter.modules.values()),
+        lora_dropout=0.0,
+        inference_mode=True,
+        base_model_name_or_path=base_model,
+        task_type=None,
+    )
+    aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    config.save_pretrained(str(aside))
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside / "adapter_model.safetensors")
+    if folder.exists():
+        old = folder.with_name(f"{folder.name}.tmp-old-{os.getpid()}")
+        folder.rename(old)
+        aside.rename(folder)
+        shutil.rmtree(old)
+    else:
+        aside.rename(folder)
+
+
+@torch.no_grad()
+def _scaled(
+    weight: Tensor, parts: Mapping[str, Tensor], s: float, adapter_scale: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A, B and magnitude that give, at PEFT scaling `s`, the adapter at `adapter_scale`."""
+    A, B = parts["A"], parts["B"]
+    if "A0" in parts:
+        A, B = torch.cat((A, parts["A0"])), torch.cat((B, -parts["B0"]), 1)
+    if "magnitude" not in parts:
+        return A, adapter_scale * B, None
+    factor = B.new_full((1, 1, 1), s)
+    gain = parts["magnitude"] / row_norm(weight, A[None], B[None], factor)[0]
+    mixed = 1 - adapter_scale + adapter_scale * gain
+    B = (adapter_scale * gain / mixed)[:, None] * B
+    return A, B, mixed * row_norm(weight, A[None], B[None], factor)[0]
+
+
+def _key(name: str) -> str:
+    """A module path as one attribute name."""
+    return name.replace(".", "-")
+
+
+def _plain(linear: PackedLinear) -> nn.Linear:
+    """A float32 copy that PEFT may change: PiSSA subtracts from the weight in place and refuses float64."""
+    out, width = linear.weight.shape
+    plain = nn.Linear(width, out, bias=False)
+    plain.weight.data = copy.deepcopy(linear.weight.data).float().cpu()
+    return plain
+
+
+def _config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
+    """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's forward."""
+    return peft.LoraConfig(
+        r=params.rank,
+        lora_alpha=params.alpha,  # type: ignore[arg-type]
+        use_rslora=params.use_rslora,
+        use_dora=params.adapter in ("dora", "pissa-dora"),
+        init_lora_weights="pissa" if params.adapter.startswith("pissa") else True,
+        lora_dropout=params.lora_dropout,
+        target_modules=targets,
+        task_type=None,
+    )

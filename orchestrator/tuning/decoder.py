@@ -1,0 +1,121 @@
+"""One decoder forward for training and decoding, of both families, on the stock model's own weights.
+
+Training runs it over whole label sequences; decoding runs it over chunks of one or more tokens against a static
+self-attention cache. Cross-attention keys and values are computed once per encoder output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values, each (rows, heads, positions, head_dim)."""
+
+
+@dataclass
+class SelfCache:
+    """Static self-attention cache: one (keys, values) pair a layer, room for `length` positions a row."""
+
+    layers: list[KeyValue]
+
+    def rows(self, index: Tensor) -> SelfCache:
+        """The cache of the rows in `index`, copied: used when finished rows are dropped."""
+        return SelfCache([(keys[index], values[index]) for keys, values in self.layers])
+
+
+class Decoder:
+    """The decoder of a Moonshine model, without the stock class's caches and its in-place addition of positions."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.stack, self.head = model.model.decoder, model.proj_out
+        config = model.config
+        self.heads = getattr(config, "decoder_num_attention_heads", None) or config.num_attention_heads
+        attention = self.stack.layers[0].self_attn
+        self.head_dim, self.scaling = attention.head_dim, attention.scaling
+        self.start, self.eos = config.decoder_start_token_id, config.eos_token_id
+        weight = self.head.weight
+        # float32 whatever the model's type, as the stock rotary embedding computes them
+        positions = torch.arange(config.max_position_embeddings, device=weight.device).float()
+        angles = (positions[:, None] * self.stack.rotary_emb.inv_freq.float()).repeat_interleave(2, dim=-1)
+        self.cos, self.sin = angles.cos().to(weight), angles.sin().to(weight)
+
+    def cross_keys(self, memory: Tensor) -> list[KeyValue]:
+        """Keys and values of every layer's cross-attention over memory (N, T, width)."""
+        return [
+            (self._split(layer.encoder_attn.k_proj(memory)), self._split(layer.encoder_attn.v_proj(memory)))
+            for layer in self.stack.layers
+        ]
+
+    def empty_cache(self, rows: int, length: int) -> SelfCache:
+        """A zeroed cache for `rows` sequences of at most `length` tokens."""
+        shape, like = (rows, self.heads, length, self.head_dim), self.head.weight
+        return SelfCache([(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.stack.layers])
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        cross: list[KeyValue],
+        cross_mask: Tensor,
+        cache: SelfCache | None = None,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """Last hidden states (N, C, width) of `tokens` (N, C) int64.
+
+        `cross_mask` (N, 1, 1, T) boolean. With a cache, row n's tokens stand at positions start[n] .. start[n] + C - 1
+        and see everything cached before them; without, they are whole sequences from position 0.
+        """
+        span = torch.arange(tokens.shape[1], device=tokens.device)
+        positions = span[None] if start is None else start[:, None] + span
+        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
+        mask = None
+        if cache is not None:
+            mask = torch.arange(cache.layers[0][0].shape[2], device=tokens.device) <= positions[:, None, :, None]
+        x = self.stack.embed_tokens(tokens)
+        for index, (layer, memory) in enumerate(zip(self.stack.layers, cross, strict=True)):
+            stored = None if cache is None else cache.layers[index]
+            x = x + self._self_attention(layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask)
+            query = self._split(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)))
+            heard = F.scaled_dot_product_attention(query, *memory, attn_mask=cross_mask, scale=self.scaling)
+            x = x + layer.encoder_attn.o_proj(self._join(heard))
+            x = x + layer.mlp(layer.final_layernorm(x))
+        return self.stack.norm(x)
+
+    def _self_attention(
+        self,
+        attention: torch.nn.Module,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        stored: KeyValue | None,
+        positions: Tensor,
+        mask: Tensor | None,
+    ) -> Tensor:
+        query, keys = self._split(attention.q_proj(x)), self._split(attention.k_proj(x))
+        values = self._split(attention.v_proj(x))
+        query, keys = _rotate(query, cos, sin), _rotate(keys, cos, sin)
+        if stored is not None:
+            index = positions[:, None, :, None].expand(keys.shape)
+            keys, values = stored[0].scatter_(2, index, keys), stored[1].scatter_(2, index, values)
+        y = F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
+        )
+        return attention.o_proj(self._join(y))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
+
+    @staticmethod
+    def _join(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(2)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary positions on the first `cos.shape[-1]` features, pairs interleaved, as both Moonshine decoders do."""
+    rotary, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+    turned = torch.stack((-rotary[..., 1::2], rotary[..., ::2]), dim=-1).flatten(-2)
+    return torch.cat((rotary * cos + turned * sin, rest), dim=-1)

@@ -1,0 +1,156 @@
+"""The frozen base model: loading, labels, and the check that it is trained on the right objective."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.spec.sweep import ModelSpec
+from orchestrator.tuning.adapters import ROOT
+from orchestrator.tuning.decoder import Decoder
+from orchestrator.tuning.families import Family, family_of, valid_frames
+from orchestrator.tuning.pack import PackedLinear
+
+IGNORED = -100
+"""Label of a padded position."""
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """One frozen model whose blocks' linear layers can carry a pack."""
+
+    spec: ModelSpec
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    family: Family
+    decoder: Decoder
+    modules: dict[str, nn.Module]
+    """Every module below `model.` by path, for target patterns."""
+    linears: dict[str, PackedLinear]
+    """Those of them that can be adapted."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.device
+
+    @property
+    def encoder_depth(self) -> int:
+        """Number of encoder layers; as an entry depth it means that the whole encoder lies below the adapters."""
+        return len(self.model.model.encoder.layers)
+
+    def entry_depth(self, targets: tuple[str, ...]) -> int:
+        """The lowest encoder layer that the targets touch; `encoder_depth` when they touch none."""
+        touched = [int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")]
+        return min(touched, default=self.encoder_depth)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Digest of all weights, whatever name or revision they came under."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            total.update(name.encode())
+            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
+
+    def labels(self, texts: list[str]) -> list[list[int]]:
+        """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the decoder's start.
+
+        Raises ObjectiveError when a tokenizer puts a start token in spite of `add_special_tokens=False`.
+        """
+        start, eos = self.decoder.start, self.decoder.eos
+        rows = [[*self.tokenizer(text, add_special_tokens=False).input_ids, eos] for text in texts]
+        for text, row in zip(texts, rows, strict=True):
+            if row[0] == start or eos in row[:-1]:
+                raise ObjectiveError(f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned")
+        return rows
+
+    def text(self, tokens: list[int]) -> str:
+        """Decoded text without special tokens."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
+
+def load_base_model(spec: ModelSpec, device: torch.device, dtype: torch.dtype = torch.float32) -> BaseModel:
+    """Load from the hub or a folder; raises ModelError naming the model and the next step. Never runs remote code."""
+    local = Path(spec.id).is_dir()
+    where = {} if local else {"revision": spec.revision}
+    try:
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(
+            spec.id, dtype=dtype, trust_remote_code=False, use_safetensors=True, **where
+        )
+        tokenizer = AutoProcessor.from_pretrained(spec.id, trust_remote_code=False, **where).tokenizer
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        hint = (
+            "the folder needs config.json, model.safetensors, tokenizer.json and processor_config.json"
+            if local
+            else "check the name and the network, or download it and give `model.id` the folder"
+        )
+        raise ModelError(f"model {spec.id!r} cannot be loaded: {first}. Next: {hint}.") from error
+    return wrap(spec, model, tokenizer, device)
+
+
+def wrap(
+    spec: ModelSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> BaseModel:
+    """Freeze a loaded model and make its blocks' linear layers ready for packs."""
+    family = family_of(model)
+    model.requires_grad_(False).eval().to(device)
+    inner = model.model
+    for name, module in list(inner.named_modules()):
+        if type(module) is nn.Linear and name.startswith(("encoder.layers.", "decoder.layers.")):
+            parent, _, child = name.rpartition(".")
+            setattr(inner.get_submodule(parent), child, PackedLinear(module))
+    modules = {name: module for name, module in model.named_modules() if name}
+    below = {name.removeprefix(ROOT): module for name, module in modules.items()}
+    linears = {name: module for name, module in below.items() if isinstance(module, PackedLinear)}
+    return BaseModel(spec, model, tokenizer, family, Decoder(model), below, linears)
+
+
+def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
+    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are the labels moved right once, `start` first."""
+    labels = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, IGNORED)
+    inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)
+    inputs[:, 0] = start
+    return inputs, labels
+
+
+def teacher_forced_loss(base: BaseModel, encoded: Tensor, lengths: Tensor, rows: list[list[int]]) -> float:
+    """Mean cross-entropy per token of the untuned model on [tokens, EOS]; encoder output (n, T, width) and lengths."""
+    inputs, labels = (tensor.to(base.device) for tensor in padded_labels(rows, base.decoder.start))
+    cross = base.decoder.cross_keys(base.family.memory(encoded))
+    hidden = base.decoder(inputs, cross, valid_frames(lengths, encoded.shape[1])[:, None, None])
+    logits = base.decoder.head(hidden).float()
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED).item()
+
+
+@torch.no_grad()
+def check_objective(base: BaseModel, clip: Tensor, text: str) -> float:
+    """Our cross-entropy on [tokens, EOS] must equal the stock model's loss; returns it, in nats per token.
+
+    transformers before 5.15 shifted Moonshine's labels twice (huggingface/transformers #46784): training then optimised
+    the token after next, so loss fell while WER rose. Raises ObjectiveError.
+    """
+    rows = base.labels([text])
+    frames, lengths = base.family.front_end([clip.numpy()])
+    encoded = base.family.encoder_layers(frames, lengths, 0, base.encoder_depth)
+    ours = teacher_forced_loss(base, encoded, lengths, rows)
+    kept = len(clip) // base.family.multiple * base.family.multiple
+    audio = clip[None, :kept].to(base.model.dtype).to(base.device)
+    mask = torch.ones_like(audio, dtype=torch.long)
+    labels = torch.tensor(rows, device=base.device)
+    stock = base.model(input_values=audio, attention_mask=mask, labels=labels, use_cache=False).loss.item()
+    if not abs(ours - stock) <= 1e-3 * max(1.0, abs(stock)):
+        raise ObjectiveError(
+            f"transformers {transformers.__version__} gives loss {stock:.4f} where cross-entropy on [tokens, EOS] is "
+            f"{ours:.4f}: its labels are misaligned, and training would learn the wrong token. Install transformers >= 5.15."
+        )
+    return ours

@@ -1,0 +1,57 @@
+"""AdamW, clipping and schedules for K trials at once, on (K, P) buffers; every trial as if it were alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from orchestrator.planning.trial_plan import TrialParams
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+"""torch.optim.AdamW's defaults, which transformers' Trainer also uses."""
+
+
+def learning_rate(params: TrialParams, step: int) -> float:
+    """The rate of optimizer step `step` (0 is the first), as transformers' schedules of the same names give it."""
+    if step < params.warmup_steps:
+        return params.learning_rate * step / max(1, params.warmup_steps)
+    if params.scheduler == "constant":
+        return params.learning_rate
+    progress = (step - params.warmup_steps) / max(1, params.max_steps - params.warmup_steps)
+    if params.scheduler == "cosine":
+        return params.learning_rate * max(0.0, 0.5 * (1 + math.cos(math.pi * progress)))
+    return params.learning_rate * max(0.0, 1 - progress)
+
+
+class PackedAdamW:
+    """Decoupled weight decay Adam (Loshchilov & Hutter 2019) with per-trial rate, decay, clip, step and LoRA+ ratio."""
+
+    def __init__(self, flat: Tensor, is_B: Tensor, params: Sequence[TrialParams], steps: Sequence[int]) -> None:
+        self.params, self.steps = tuple(params), list(steps)
+        self.exp_avg, self.exp_avg_sq = torch.zeros_like(flat), torch.zeros_like(flat)
+        column = flat.new_tensor
+        self.max_norm = column([p.max_grad_norm for p in params])[:, None]
+        self.decay = column([p.weight_decay for p in params])[:, None]
+        ratio = column([p.loraplus_lr_ratio for p in params])[:, None]
+        self.ratio = torch.where(is_B, ratio, 1.0) if any(p.loraplus_lr_ratio != 1 for p in params) else None
+
+    @torch.no_grad()
+    def step(self, flat: Tensor, grad: Tensor) -> Tensor:
+        """One optimizer step of every row, in place; returns the gradient norms (K,) before clipping."""
+        norm = grad.norm(dim=1, keepdim=True)
+        grad = grad * (self.max_norm / (norm + 1e-6)).clamp_max(1)
+        column = lambda values: flat.new_tensor(list(values))[:, None]  # noqa: E731
+        rate = column(learning_rate(p, s) for p, s in zip(self.params, self.steps, strict=True))
+        self.steps = [step + 1 for step in self.steps]
+        rates = rate if self.ratio is None else rate * self.ratio
+        flat.mul_(1 - rates * self.decay)
+        self.exp_avg.lerp_(grad, 1 - BETA1)
+        self.exp_avg_sq.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
+        correction1 = column(1 - BETA1**step for step in self.steps)
+        correction2 = column(math.sqrt(1 - BETA2**step) for step in self.steps)
+        denominator = (self.exp_avg_sq.sqrt() / correction2).add_(EPSILON)
+        flat.sub_(rates / correction1 * self.exp_avg / denominator)
+        return norm[:, 0]

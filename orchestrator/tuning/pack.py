@@ -1,0 +1,305 @@
+"""K adapters on one frozen base model, in one forward and backward pass.
+
+Per targeted `nn.Linear`, K slots, R the pack's largest rank, input trial-major (K * b, T, in):
+
+    y = x W^T                                one shared product over all K * b rows
+    y = y + (x [A ; A0]^T) s [B , -B0]^T     s (B A - B0 A0) x; the frozen A0, B0 exist for PiSSA slots only
+    y = g * y                                DoRA: g = magnitude / ||W + s (B A - B0 A0)||_row, the norm detached; else 1
+    y = y + bias                             bias last, as PEFT does
+
+Ranks below R and modules that a trial does not target are zero rows: their gradients are exactly zero, and AdamW keeps
+them zero. So rank, alpha, targets and variant may differ in one pack, and nothing of one slot enters another: loss is a
+sum over trials, clipping is a row norm, the optimizer is element-wise.
+
+PiSSA is kept as W x + s (B A - B0 A0) x because PEFT's own form changes the base weight, which a shared base cannot allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TRAINED = ("A", "B", "magnitude")
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One trial's adapter: tensors per module, in PEFT's shapes, on the device and in the type of the base model."""
+
+    scaling: float
+    """s in W + s B A."""
+    dropout: float
+    seed: int
+    modules: dict[str, dict[str, Tensor]]
+    """Module path -> A (r, in), B (out, r), and where the variant has them magnitude (out,), A0 (r, in), B0 (out, r)."""
+
+
+@dataclass
+class Slots:
+    """What one module holds for all K slots of a pack; zeros where a slot lacks it."""
+
+    A: Tensor
+    B: Tensor
+    scaling: Tensor
+    """(K, 1, 1)."""
+    magnitude: Tensor | None = None
+    dora: Tensor | None = None
+    """(K, 1) boolean: which slots are DoRA here."""
+    A0: Tensor | None = None
+    B0: Tensor | None = None
+    dropout: Dropout | None = None
+
+
+@dataclass
+class Dropout:
+    """Dropout that depends on (seed, step, module, row, frame, feature) alone, so that packing cannot change it."""
+
+    probability: Tensor
+    """(K, 1, 1, 1)."""
+    seed: Tensor
+    """(K, 1, 1, 1) int64."""
+    module: int
+    step: Tensor
+    """(K, 1, 1, 1) int64, advanced by the training loop; shared by all modules of a pack."""
+    first_row: list[int]
+    """Rows of the batch before this chunk; shared by all modules of a pack."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x (K, b, T, in) -> the same with entries zeroed and the rest scaled by 1 / (1 - p)."""
+        _, rows, frames, features = x.shape
+        spread = [0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1]
+        row = torch.arange(rows, device=x.device)[:, None, None] + self.first_row[0]
+        frame = torch.arange(frames, device=x.device)[:, None]
+        feature = torch.arange(features, device=x.device)
+        key = self.seed + self.step * spread[0] + self.module * spread[1]
+        key = _mix(key + row * spread[2] + frame * spread[3]) + feature * spread[4]
+        uniform = (_mix(key) & 0xFFFFFF).to(x.dtype) / 0x1000000
+        return x * (uniform >= self.probability).to(x.dtype) / (1 - self.probability)
+
+
+def _mix(key: Tensor) -> Tensor:
+    """The 64-bit finaliser of splitmix64 (Steele et al. 2014), on int64 with wrap-around."""
+    for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
+        key = (key ^ ((key >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return key ^ ((key >> 31) & ((1 << 33) - 1))
+
+
+class PackedLinear(nn.Module):
+    """Stands in the place of a frozen `nn.Linear`, with the very same parameters.
+
+    Unbound it computes what the linear computed; bound to a pack's `slots` it computes all K adapters; bound to `merged`
+    weights (K, out, in) it computes K merged models, for decoding.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self.slots: Slots | None = None
+        self.merged: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.merged is not None:
+            return self._merged(x, self.merged)
+        if self.slots is None:
+            return F.linear(x, self.weight, self.bias)
+        return self._packed(x, self.slots)
+
+    def _merged(self, x: Tensor, weights: Tensor) -> Tensor:
+        rows = x.reshape(len(weights), -1, x.shape[-1])
+        y = torch.bmm(rows, weights.mT)
+        y = y if self.bias is None else y + self.bias
+        return y.view(*x.shape[:-1], -1)
+
+    def _packed(self, x: Tensor, slots: Slots) -> Tensor:
+        count = len(slots.A)
+        base = F.linear(x, self.weight).view(count, -1, self.weight.shape[0])
+        dropped = x if slots.dropout is None else slots.dropout(x.view(count, -1, *x.shape[1:]))
+        rows = dropped.reshape(count, -1, x.shape[-1])
+        A = slots.A if slots.A0 is None else torch.cat((slots.A, slots.A0), 1)
+        B = slots.B if slots.B0 is None else torch.cat((slots.B, -slots.B0), 2)
+        y = torch.baddbmm(base, torch.bmm(rows, A.mT) * slots.scaling, B.mT)
+        if slots.magnitude is not None and slots.dora is not None:
+            norm = row_norm(self.weight, A, B, slots.scaling)
+            gain = torch.where(slots.dora, slots.magnitude / norm, 1.0)[:, None]
+            if slots.dropout is None:
+                y = gain * y
+            else:
+                # PEFT: the base keeps the whole input, only what DoRA adds to it sees the dropped one
+                through = F.linear(rows, self.weight)
+                y = torch.where(slots.dora[:, None], base + (gain - 1) * through + gain * (y - base), y)
+        y = y if self.bias is None else y + self.bias
+        return y.view(*x.shape[:-1], -1)
+
+
+@torch.no_grad()
+def row_norm(weight: Tensor, A: Tensor, B: Tensor, scaling: Tensor) -> Tensor:
+    """||W + s B A|| per row, (K, out), without materialising the sum: ||W||^2 + 2 s (W A^T . B) 1 + s^2 (B A A^T . B) 1.
+
+    Detached: DoRA treats the norm as a constant (Liu et al. 2024, section 4.3; PEFT does the same).
+    """
+    cross = (torch.matmul(weight, A.mT) * B).sum(-1)
+    square = (torch.bmm(B, torch.bmm(A, A.mT)) * B).sum(-1)
+    s = scaling[:, :, 0]
+    return (weight.square().sum(1) + 2 * s * cross + s.square() * square).clamp_min(0).sqrt()
+
+
+@dataclass
+class Pack:
+    """The trainable state of K adapters: every trained tensor is a view into one row of `flat` (K, P)."""
+
+    adapters: tuple[Adapter, ...]
+    layers: dict[str, Slots] = field(init=False)
+    flat: Tensor = field(init=False)
+    grad: Tensor = field(init=False)
+    is_B: Tensor = field(init=False)
+    """(P,) boolean: the entries that LoRA+ trains at a higher rate (B and the magnitude)."""
+    step: Tensor = field(init=False)
+    first_row: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        like = next(iter(self.adapters[0].modules.values()))["A"]
+        count = len(self.adapters)
+        self.step = torch.zeros(count, 1, 1, 1, dtype=torch.int64, device=like.device)
+        self.first_row = [0]
+        self._views: dict[tuple[str, str], tuple[int, tuple[int, ...]]] = {}
+        size = 0
+        for name in sorted({name for adapter in self.adapters for name in adapter.modules}):
+            for part, shape in self._shapes(name).items():
+                self._views[name, part] = (size, shape)
+                size += int(torch.Size(shape).numel())
+        self.flat, self.grad = like.new_zeros(count, size), like.new_zeros(count, size)
+        self.is_B = torch.zeros(size, dtype=torch.bool, device=like.device)
+        for (_, part), (start, shape) in self._views.items():
+            self.is_B[start : start + torch.Size(shape).numel()] = part != "A"
+        for slot, adapter in enumerate(self.adapters):
+            self.write(self.flat, slot, {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()})
+        self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
+
+    def _names(self) -> list[str]:
+        return list(dict.fromkeys(name for name, _ in self._views))
+
+    def _shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        """Shapes without the leading K of what is trained in one module; R is the largest rank there."""
+        parts = [adapter.modules[name] for adapter in self.adapters if name in adapter.modules]
+        rank = max(len(part["A"]) for part in parts)
+        shapes: dict[str, tuple[int, ...]] = {
+            "A": (rank, parts[0]["A"].shape[1]),
+            "B": (parts[0]["B"].shape[0], rank),
+        }
+        if any("magnitude" in part for part in parts):
+            shapes["magnitude"] = (parts[0]["B"].shape[0],)
+        return shapes
+
+    def _slots(self, name: str, index: int) -> Slots:
+        views = {}
+        for part in TRAINED:
+            if (name, part) in self._views:
+                views[part] = self._view(self.flat, name, part).requires_grad_()
+                views[part].grad = self._view(self.grad, name, part)
+        like = self.flat
+        scaling = like.new_tensor([adapter.scaling for adapter in self.adapters])[:, None, None]
+        slots = Slots(views["A"], views["B"], scaling, views.get("magnitude"))
+        modules = [adapter.modules.get(name, {}) for adapter in self.adapters]
+        if slots.magnitude is not None:
+            slots.dora = torch.tensor([["magnitude" in module] for module in modules], device=like.device)
+        if any("A0" in module for module in modules):
+            slots.A0, slots.B0 = torch.zeros_like(slots.A), torch.zeros_like(slots.B)
+            for slot, module in enumerate(modules):
+                if "A0" in module:
+                    slots.A0[slot, : len(module["A0"])] = module["A0"]
+                    slots.B0[slot, :, : len(module["A0"])] = module["B0"]
+        if any(adapter.dropout for adapter in self.adapters):
+            probability = like.new_tensor([adapter.dropout for adapter in self.adapters])
+            seeds = torch.tensor([adapter.seed for adapter in self.adapters], device=like.device)
+            shape = (-1, 1, 1, 1)
+            slots.dropout = Dropout(probability.view(shape), seeds.view(shape), index, self.step, self.first_row)
+        return slots
+
+    def _view(self, buffer: Tensor, name: str, part: str) -> Tensor:
+        start, shape = self._views[name, part]
+        return buffer[:, start : start + torch.Size(shape).numel()].view(len(buffer), *shape).detach()
+
+    def write(self, buffer: Tensor, slot: int, tensors: Mapping[tuple[str, str], Tensor]) -> None:
+        """Put (module, part) tensors of a trial's own rank into row `slot` of a (K, P) buffer; the rest stays zero."""
+        with torch.no_grad():
+            for (name, part), tensor in tensors.items():
+                if part in TRAINED:
+                    target = self._view(buffer, name, part)[slot]
+                    target[tuple(slice(n) for n in tensor.shape)].copy_(tensor)
+
+    def read(self, buffer: Tensor, slot: int) -> dict[tuple[str, str], Tensor]:
+        """The inverse of `write`: copies of a trial's own tensors out of row `slot` of a (K, P) buffer."""
+        taken = {}
+        for name, parts in self.adapters[slot].modules.items():
+            for part in TRAINED:
+                if part in parts:
+                    view = self._view(buffer, name, part)[slot]
+                    taken[name, part] = view[tuple(slice(n) for n in parts[part].shape)].clone()
+        return taken
+
+    def adapter(self, slot: int) -> Adapter:
+        """The slot's adapter as it stands now."""
+        before = self.adapters[slot]
+        modules = {name: dict(parts) for name, parts in before.modules.items()}
+        for (name, part), tensor in self.read(self.flat, slot).items():
+            modules[name][part] = tensor
+        return Adapter(before.scaling, before.dropout, before.seed, modules)
+
+
+def merged_weight(weight: Tensor, parts: Mapping[str, Tensor], scaling: float, adapter_scale: float) -> Tensor:
+    """W + adapter_scale * (W' - W), W' the adapter merged into W (out, in): exact for every variant."""
+    delta = scaling * (parts["B"] @ parts["A"])
+    if "A0" in parts:
+        delta = delta - scaling * (parts["B0"] @ parts["A0"])
+    if "magnitude" in parts:
+        moved = weight + delta
+        delta = (parts["magnitude"] / moved.norm(dim=1))[:, None] * moved - weight
+    return weight + adapter_scale * delta
+
+
+@torch.no_grad()
+def stack_merged(
+    linears: Mapping[str, PackedLinear], voices: Sequence[tuple[Adapter, float]]
+) -> dict[str, Tensor]:
+    """Merged weights (K, out, in) of every module that any of the (adapter, scale) pairs touches."""
+    names = sorted({name for adapter, _ in voices for name in adapter.modules})
+    return {
+        name: torch.stack(
+            [
+                merged_weight(linears[name].weight, adapter.modules[name], adapter.scaling, scale)
+                if name in adapter.modules
+                else linears[name].weight
+                for adapter, scale in voices
+            ]
+        )
+        for name in names
+    }
+
+
+@contextmanager
+def bound(linears: Mapping[str, PackedLinear], layers: Mapping[str, Slots]) -> Iterator[None]:
+    """Within the block the model computes the pack's K adapters."""
+    try:
+        for name, slots in layers.items():
+            linears[name].slots = slots
+        yield
+    finally:
+        for name in layers:
+            linears[name].slots = None
+
+
+@contextmanager
+def bound_merged(linears: Mapping[str, PackedLinear], weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Within the block the model computes K merged models."""
+    try:
+        for name, weight in weights.items():
+            linears[name].merged = weight
+        yield
+    finally:
+        for name in weights:
+            linears[name].merged = None
