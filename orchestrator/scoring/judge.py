@@ -1,0 +1,212 @@
+"""What the numbers of a trial mean beside the baseline's: is it feasible, is it accepted, which trial is best.
+
+A trial is feasible by the literal rule alone, so that the answer is what the sweep file asks; the evidence stands
+beside it. Pure functions of values; whoever calls acts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from orchestrator.errors import FingerprintError
+from orchestrator.scoring.bootstrap import DeltaEstimate
+from orchestrator.scoring.limits import (
+    Criterion,
+    Evidence,
+    LimitVerdict,
+    SetScore,
+    constraint,
+    delta,
+    estimate,
+    judge_limit,
+)
+
+Rule = Literal["point", "proven"]
+
+
+class Decision(StrEnum):
+    """The verdict on a trial."""
+
+    ACCEPT = "ACCEPT"
+    REJECT = "REJECT"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One measurement: an adapter, or the untuned base, on the sets of a sweep."""
+
+    fingerprint: str
+    sets: Mapping[str, SetScore]
+    """Keys: domain, heldout; confirm_domain, confirm_heldout in confirmation."""
+    number: int = -1
+    step: int = 0
+    adapter_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be said of one measurement of one trial."""
+
+    number: int
+    step: int
+    adapter_scale: float
+    confirmed: bool
+    """False: measured on the data that chose the trial, therefore optimistic."""
+    guardrails: tuple[LimitVerdict, ...]
+    acceptance: tuple[LimitVerdict, ...]
+    feasible: bool
+    """Every guardrail was measured, is finite, and holds literally."""
+    constraints: dict[str, float]
+    """Per guardrail metric, Optuna's convention: <= 0 is feasible. Always finite."""
+    wer: dict[str, float]
+    """Percent, per measured set."""
+    delta: dict[str, float]
+    """WER points, per set measured on both sides."""
+    decision: Decision | None
+    """None when the sweep declares no acceptance criteria."""
+
+    @property
+    def domain_wer(self) -> float | None:
+        """What the search minimises, in percent."""
+        return self.wer.get(set_name("domain_wer", self.confirmed))
+
+    @property
+    def violated(self) -> tuple[str, ...]:
+        """Metrics of the guardrails that the data prove broken: what prunes a running trial."""
+        return tuple(limit.criterion.metric for limit in self.guardrails if limit.evidence is Evidence.VIOLATED)
+
+
+def set_name(metric: str, confirmed: bool) -> str:
+    """The set a metric is read from: heldout_wer is the WER of `heldout`, in confirmation of `confirm_heldout`."""
+    return ("confirm_" if confirmed else "") + metric.removesuffix("_wer")
+
+
+def judge(
+    tuned: Scores,
+    baseline: Scores,
+    *,
+    guardrails: Sequence[Criterion],
+    acceptance: Sequence[Criterion] = (),
+    confirmed: bool = False,
+    rule: Rule = "point",
+    confidence: float = 0.95,
+    looks: int = 1,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> Verdict:
+    """Judge one measurement against the baseline's.
+
+    `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will be judged in all
+    (its rungs): the error of calling a guardrail violated is shared out among them. Missing sets and impossible counts
+    are not errors but limits that do not hold.
+
+    Raises FingerprintError when the two were not evaluated alike, or the sets hold different utterances.
+    """
+    _same_evaluation(tuned, baseline)
+    estimates: dict[str, DeltaEstimate | None] = {}
+
+    def answer(criterion: Criterion, shared: int) -> LimitVerdict:
+        name = set_name(criterion.metric, confirmed)
+        before, after = baseline.sets.get(name), tuned.sets.get(name)
+        if name not in estimates:
+            estimates[name] = estimate(before, after, resamples=resamples, seed=seed)
+        budget = error_budget(confidence, shared)
+        paired = estimates[name]
+        return judge_limit(criterion, before, after, paired, confidence=confidence, violation_confidence=budget)
+
+    guarded = tuple(answer(criterion, looks) for criterion in guardrails)
+    accepted = tuple(answer(criterion, 1) for criterion in acceptance)
+    metrics = dict.fromkeys(criterion.metric for criterion in guardrails)
+    deltas = {name: delta(baseline.sets.get(name), score) for name, score in tuned.sets.items()}
+    return Verdict(
+        number=tuned.number,
+        step=tuned.step,
+        adapter_scale=tuned.adapter_scale,
+        confirmed=confirmed,
+        guardrails=guarded,
+        acceptance=accepted,
+        feasible=all(limit.holds is True for limit in guarded),
+        constraints={m: constraint([g for g in guarded if g.criterion.metric == m]) for m in metrics},
+        wer={name: wer for name, score in tuned.sets.items() if (wer := score.wer) is not None},
+        delta={name: value for name, value in deltas.items() if value is not None},
+        decision=decide(accepted, guarded, rule) if accepted else None,
+    )
+
+
+def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict], rule: Rule = "point") -> Decision:
+    """The verdict on a trial; the first line that applies.
+
+    | acceptance criteria and guardrails                                        | point        | proven       |
+    |---------------------------------------------------------------------------|--------------|--------------|
+    | one fails literally (what is proven violated always does)                 | REJECT       | REJECT       |
+    | one was not measured                                                      | INCONCLUSIVE | INCONCLUSIVE |
+    | all hold, and a gain that was asked for cannot be told from zero          | INCONCLUSIVE | INCONCLUSIVE |
+    | all hold, every gain is shown, a criterion's bound is not inside its limit | ACCEPT       | INCONCLUSIVE |
+    | all hold, every gain is shown, every criterion is proven                  | ACCEPT       | ACCEPT       |
+
+    `point` answers what the sweep file asks as long as the data do not speak against it; `proven` accepts only what
+    another sample of the same size would bear out too. `benchmarks/false_accepts.py` measures what each one costs.
+    """
+    limits = (*acceptance, *guardrails)
+    if any(limit.holds is False for limit in limits):
+        return Decision.REJECT
+    if not limits or any(limit.holds is None or not limit.shown for limit in limits):
+        return Decision.INCONCLUSIVE
+    if rule == "proven" and any(limit.evidence is not Evidence.PROVEN for limit in limits):
+        return Decision.INCONCLUSIVE
+    return Decision.ACCEPT
+
+
+def error_budget(confidence: float, looks: int) -> float:
+    """Confidence of a single look such that all `looks` together err at most as often as one look at `confidence`.
+
+    Bonferroni: alpha / looks. Rungs of a trial are correlated, so it is conservative: a doubtful trial trains on, which
+    costs time; a good trial pruned by chance would cost the sweep.
+    """
+    return 1 - (1 - confidence) / max(looks, 1)
+
+
+def optimism(search_delta: float, confirm_delta: float) -> float:
+    """WER points by which the search flattered its winner; positive means the confirmation is worse."""
+    return confirm_delta - search_delta
+
+
+def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The feasible verdict of lowest domain WER; None when there is none.
+
+    Ties go to the smaller held-out delta, then to fewer steps, the smaller trial number, the smaller adapter scale.
+    Optuna's `value` is no guide: a pruned trial keeps its last one.
+    """
+    ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.domain_wer is not None]
+    return min(ranked, key=_rank, default=None)
+
+
+def _rank(verdict: Verdict) -> tuple[float, float, int, int, float]:
+    heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed), math.inf)
+    return verdict.domain_wer or 0.0, heldout, verdict.step, verdict.number, verdict.adapter_scale
+
+
+def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
+    if tuned.fingerprint != baseline.fingerprint:
+        raise FingerprintError(
+            f"Trial {tuned.number} at step {tuned.step} was evaluated as {tuned.fingerprint[:12]}, the baseline as "
+            f"{baseline.fingerprint[:12]}: their numbers cannot be compared. A manifest, the audio pipeline, the "
+            "normaliser, decoding, the model or its dtype changed in between. Put it back as it was, or start a new "
+            "study with --fork NAME."
+        )
+    for name in sorted(tuned.sets.keys() & baseline.sets.keys()):
+        before, after = baseline.sets[name], tuned.sets[name]
+        if before.wer is None or after.wer is None:
+            continue
+        ratio, rest = divmod(after.decodings, before.decodings)
+        if rest or after.reference_words != tuple(ratio * words for words in before.reference_words):
+            raise FingerprintError(
+                f"Trial {tuned.number} at step {tuned.step} and the baseline have different utterances in the "
+                f"{name} set, though both were evaluated as {tuned.fingerprint[:12]}. One of the two records is "
+                "damaged: measure it again."
+            )

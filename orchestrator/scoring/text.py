@@ -1,0 +1,115 @@
+"""What counts as a word: the normalisers by name, and the sign of a decode that ran in circles.
+
+A normaliser is part of what a number means: its version stands in the evaluation fingerprint, so two numbers made
+with different rules are never set side by side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+
+Normalizer = Callable[[str], str]
+
+APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
+"""Typographic apostrophes to the ASCII one. The Whisper rules know only the latter: unfolded, "it’s" and "it's" are
+different words, and an adapter that copies the manifest's typography would be paid for it."""
+
+_LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
+_BASIC_RULES = "2: NFKC, lower case, letters marks numbers, inner apostrophes, format characters dropped"
+_WHISPER_RULES = "1: apostrophes folded, EnglishTextNormalizer, whitespace collapsed"
+_WHISPER_SOURCES = ("english.py", "basic.py", "normalizers/english.json")
+_LONGEST_LOOP = 4
+_WORD_REPEATS, _PHRASE_REPEATS = 4, 3
+
+
+@cache
+def normalizer(name: str) -> Normalizer:
+    """The normaliser of that name: text in, words separated by single spaces out; results are cached.
+
+    - `whisper-en`: OpenAI's English rules with their spelling map (Radford et al. 2022, appendix C), as packaged in
+      `whisper-normalizer`. Numbers become digits, contractions are spelled out, fillers and bracketed notes vanish.
+    - `basic`: any language. NFKC, lower case; punctuation and symbols become spaces, apostrophes inside words stay.
+    - `none`: only whitespace is collapsed; case and punctuation count.
+
+    Raises ValueError for any other name.
+    """
+    if name == "whisper-en":
+        # Imported here: it costs more than the rest of this room together, and most commands never score.
+        from whisper_normalizer.english import EnglishTextNormalizer
+
+        english = EnglishTextNormalizer()
+        return _cached(lambda text: _collapse(english(text.translate(APOSTROPHES))))
+    if name == "basic":
+        return _cached(_basic)
+    if name == "none":
+        return _collapse
+    raise ValueError(f"unknown normalizer {name!r}; allowed: whisper-en, basic, none")
+
+
+@cache
+def normalizer_version(name: str) -> str:
+    """Name, version and digest of everything the normaliser's output depends on; part of the evaluation fingerprint.
+
+    The digest covers the rules and spelling map of the installed package and the interpreter's Unicode tables.
+    """
+    if name == "whisper-en":
+        package = files("whisper_normalizer")
+        sources = [package.joinpath(path).read_bytes() for path in _WHISPER_SOURCES]
+        return f"{name}/{version('whisper-normalizer')}/{_short_digest(_WHISPER_RULES.encode(), *sources)}"
+    if name == "basic":
+        return f"{name}/{_short_digest(_BASIC_RULES.encode())}"
+    normalizer(name)
+    return f"{name}/{_short_digest(b'1: whitespace collapsed')}"
+
+
+def has_loop(words: Sequence[str]) -> bool:
+    """Whether a hypothesis ends in a repeated n-gram: one word 4 times or more, 2 to 4 words 3 times or more.
+
+    A decoder that has lost its way repeats until its token cap, so only the end is looked at. Real speech says "no, no,
+    no"; it hardly ends a sentence with the same word four times.
+    """
+    return any(_ends_repeated(words, n) for n in range(1, _LONGEST_LOOP + 1))
+
+
+def _ends_repeated(words: Sequence[str], n: int) -> bool:
+    repeats = _WORD_REPEATS if n == 1 else _PHRASE_REPEATS
+    tail = list(words[-n * repeats :])
+    return len(tail) == n * repeats and tail == tail[:n] * repeats
+
+
+def _basic(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower()).translate(APOSTROPHES)
+    kept = "".join(map(_spoken, folded))
+    return _collapse(_LOOSE_APOSTROPHE.sub(" ", kept))
+
+
+def _spoken(character: str) -> str:
+    if character == "'":
+        return character
+    category = unicodedata.category(character)
+    if category == "Cf":
+        # Soft hyphens and zero-width characters stand inside a word without being heard.
+        return ""
+    return character if category[0] in "LMN" else " "
+
+
+def _collapse(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cached(normalize: Normalizer) -> Normalizer:
+    # References come back at every rung of every trial; half a millisecond each adds up to minutes of a sweep.
+    return lru_cache(maxsize=65_536)(normalize)
+
+
+def _short_digest(*parts: bytes) -> str:
+    content = hashlib.sha256(unicodedata.unidata_version.encode())
+    for part in parts:
+        content.update(hashlib.sha256(part).digest())
+    return content.hexdigest()[:12]
