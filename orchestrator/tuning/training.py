@@ -1,0 +1,148 @@
+"""One optimizer step of a whole pack: which utterances, which loss, one backward pass.
+
+The order of samples depends on (trial seed, data, effective batch, replay ratio) alone, never on the packing; the loss
+of a trial is the mean over the tokens of its optimizer step, so micro-batches change nothing but rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.spec.identity import derived_seed
+from orchestrator.tuning.families import valid_frames
+from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.model import IGNORED, BaseModel, padded_labels
+from orchestrator.tuning.optimizer import PackedAdamW
+from orchestrator.tuning.pack import Pack, bound
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labels of the domain's training utterances followed by the replay utterances; frames are set "train" of the store."""
+
+    labels: list[list[int]]
+    domain: int
+    """How many of them are domain utterances."""
+
+    @property
+    def replay(self) -> int:
+        return len(self.labels) - self.domain
+
+
+@lru_cache(maxsize=64)
+def _permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
+    return np.random.default_rng(derived_seed(seed, stream, epoch)).permutation(size)
+
+
+def _stream(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
+    """Positions first .. first + count - 1 of an endless sequence of shuffled epochs over `size` utterances."""
+    return [int(_permutation(seed, stream, at // size, size)[at % size]) for at in range(first, first + count)]
+
+
+def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
+    """Utterances of optimizer step `step` (0 is the first), domain ones first, then replay.
+
+    A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) - floor(s q) rows.
+    """
+    batch = params.batch_size * params.gradient_accumulation_steps
+    share = round(params.replay_ratio * batch * 1_000_000)
+    before, after = step * share // 1_000_000, (step + 1) * share // 1_000_000
+    domain = _stream(params.seed, "domain", data.domain, step * batch - before, batch - (after - before))
+    replay = _stream(params.seed, "replay", data.replay, before, after - before) if after > before else []
+    return [*domain, *(data.domain + row for row in replay)]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Rows that go through the model together: `per_slot` rows a slot, trial-major; rows of weight 0 are padding."""
+
+    clips: Tensor
+    weights: Tensor
+    """(K * b,) weight of each token of the row in its trial's loss; 0 for a padding row."""
+    kl_weights: Tensor
+    """(K * b,) the same for the KL term; 0 but on replay rows."""
+    inputs: Tensor
+    labels: Tensor
+
+
+def chunks(params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel) -> list[Chunk]:
+    """The chunks of one optimizer step of all slots; a slot with fewer rows than the widest is padded with weight 0."""
+    rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
+    tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
+    replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
+    width, size = max(map(len, rows)), max(p.batch_size for p in params)
+    made = []
+    for first in range(0, width, size):
+        taken = [own[first : first + size] for own in rows]
+        most = max(map(len, taken))
+        clips, weights, kl_weights = [], [], []
+        for p, own, total, replay_total in zip(params, taken, tokens, replayed, strict=True):
+            padding = most - len(own)
+            clips += [*own, *[0] * padding]
+            weights += [*[1 / total] * len(own), *[0.0] * padding]
+            kl_weights += [p.kl_weight / replay_total if row >= data.domain else 0.0 for row in own] + [0.0] * padding
+        inputs, labels = padded_labels([data.labels[row] for row in clips], base.decoder.start)
+        like = base.decoder.head.weight
+        tensor = like.new_tensor
+        made.append(
+            Chunk(
+                torch.tensor(clips, device=like.device),
+                tensor(weights),
+                tensor(kl_weights),
+                inputs.to(like.device),
+                labels.to(like.device),
+            )
+        )
+    return made
+
+
+def pack_step(
+    base: BaseModel, store: FrameStore, data: TrainingSet, pack: Pack, optimizer: PackedAdamW, depth: int
+) -> tuple[Tensor, Tensor]:
+    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached."""
+    pack.grad.zero_()
+    pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
+    count, total, first_row = len(pack.adapters), 0.0, 0
+    losses = pack.flat.new_zeros(count)
+    for chunk in chunks(optimizer.params, optimizer.steps, data, base):
+        pack.first_row[0] = first_row
+        first_row += len(chunk.clips) // count
+        frames, lengths = store("train", chunk.clips, depth)
+        with bound(base.linears, pack.layers):
+            encoded = base.family.encoder_layers(frames, lengths, depth, base.encoder_depth) if depth < base.encoder_depth else frames
+            logits, rows = _logits(base, encoded, lengths, chunk)
+        nll = F.cross_entropy(logits, chunk.labels[chunk.labels != IGNORED], reduction="none")
+        slot = rows // (len(chunk.clips) // count)
+        own = losses.new_zeros(count).index_add(0, slot, nll * chunk.weights[rows])
+        losses += own.detach()
+        total = own.sum()
+        if bool(chunk.kl_weights.any()):
+            total = total + _kl_to_base(base, store, chunk, logits, rows)
+        total.backward()
+    return losses, optimizer.step(pack.flat, pack.grad)
+
+
+def _logits(base: BaseModel, encoded: Tensor, lengths: Tensor, chunk: Chunk) -> tuple[Tensor, Tensor]:
+    """Logits (tokens, vocabulary) at real label positions only, and the row of each: padding never meets the big head."""
+    cross = base.decoder.cross_keys(base.family.memory(encoded))
+    mask = valid_frames(lengths, encoded.shape[1])[:, None, None]
+    hidden = base.decoder(chunk.inputs, cross, mask)
+    real = chunk.labels != IGNORED
+    return base.decoder.head(hidden[real]), real.nonzero()[:, 0]
+
+
+def _kl_to_base(base: BaseModel, store: FrameStore, chunk: Chunk, logits: Tensor, rows: Tensor) -> Tensor:
+    """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1)."""
+    with torch.no_grad():
+        frames, lengths = store("train", chunk.clips, base.encoder_depth)
+        teacher, _ = _logits(base, frames, lengths, chunk)
+    divergence = F.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), reduction="none", log_target=True).sum(-1)
+    return (divergence * chunk.kl_weights[rows]).sum()

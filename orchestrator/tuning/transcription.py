@@ -1,0 +1,150 @@
+"""Greedy decoding of K adapters together, exactly the words of stock greedy `generate`, one adapter and clip at a time.
+
+Cross-attention keys and values are computed once, self-attention lives in a static cache, finished rows are dropped, and
+each row is capped by its own audio. A draft, the baseline's transcript, is verified in one teacher-forced pass; after the
+first token that differs, the draft's tail is proposed again from where it lines up. Every token that is kept is the
+argmax given the tokens before it, so a draft changes the time and never the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orchestrator.tuning.decoder import KeyValue
+from orchestrator.tuning.families import valid_frames
+from orchestrator.tuning.features import FrameStore, batches_by_length
+from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.pack import Adapter, bound_merged, stack_merged
+
+LOOKAHEAD = 5
+"""Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs rounds."""
+FRAMES_A_BATCH = 40_000
+"""Encoder frames decoded together, all voices counted; a matter of memory and speed only."""
+
+Voice = tuple[Adapter, float]
+"""An adapter and the scale it is evaluated at."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Tokens without EOS of every clip, and whether the clip's cap cut it off."""
+
+    tokens: list[list[int]]
+    capped: list[bool]
+
+
+def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
+    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard caps Moonshine."""
+    return [int(tokens_per_second * s) + 2 for s in seconds]
+
+
+@torch.no_grad()
+def transcribe(
+    base: BaseModel,
+    store: FrameStore,
+    name: str,
+    caps: Sequence[int],
+    voices: Sequence[Voice],
+    drafts: Sequence[Sequence[int]] | None = None,
+) -> list[Decoded]:
+    """Decode every clip of set `name` once per voice; no voice means the untuned base model, alone.
+
+    All voices enter at the lowest encoder layer that any of them adapts.
+    """
+    weights = stack_merged(base.linears, voices) if voices else {}
+    count = max(1, len(voices))
+    depth = base.entry_depth(tuple(weights))
+    lengths = [len(clip) for clip in store.clips[name]]
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
+    samples = FRAMES_A_BATCH / count * 4 * base.family.multiple if base.family.multiple > 1 else FRAMES_A_BATCH / count * 384
+    for clips in batches_by_length(lengths, samples, order):
+        index = torch.tensor(clips, device=base.device)
+        frames, length = store(name, index, depth)
+        frames = frames.expand(count, *frames.shape).reshape(-1, *frames.shape[1:])
+        length = length.repeat(count)
+        with bound_merged(base.linears, weights):
+            encoded = frames
+            if depth < base.encoder_depth:
+                encoded = base.family.encoder_layers(frames, length, depth, base.encoder_depth)
+            cross = base.decoder.cross_keys(base.family.memory(encoded))
+            mask = valid_frames(length, encoded.shape[1])[:, None, None]
+            row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
+            rows = _greedy(base, cross, mask, [caps[clip] for clip in clips] * count, count, row_drafts)
+        for row, (tokens, capped) in enumerate(rows):
+            voice, clip = decoded[row // len(clips)], clips[row % len(clips)]
+            voice.tokens[clip], voice.capped[clip] = tokens, capped
+    return decoded
+
+
+def _greedy(
+    base: BaseModel, cross: list[KeyValue], mask: Tensor, caps: list[int], voices: int, drafts: list[list[int]] | None
+) -> list[tuple[list[int], bool]]:
+    """Greedy tokens and cap flags of all rows, voice-major; `cross` and `mask` hold the same rows."""
+    decoder, device = base.decoder, base.device
+    positions = len(decoder.cos) - LOOKAHEAD - 2
+    caps = [min(cap, positions) for cap in caps]
+    drafts = [draft[: cap - 1] for draft, cap in zip(drafts, caps, strict=True)] if drafts else [[] for _ in caps]
+    out: list[list[int]] = [[] for _ in caps]
+    done = [False] * len(caps)
+    here = list(range(len(caps)))
+    cache = decoder.empty_cache(len(caps), max(caps) + LOOKAHEAD + 1)
+    while not all(done):
+        live = [row for row in here if not done[row]]
+        if len(live) * 2 <= len(here):
+            here, index = _compact(here, done, voices, device)
+            cache, mask = cache.rows(index), mask[index]
+            cross = [(keys[index], values[index]) for keys, values in cross]
+        proposed = [[] if done[row] else _propose(out[row], drafts[row]) for row in here]
+        width = 1 + max(map(len, proposed))
+        fed = [
+            [out[row][-1] if out[row] else decoder.start, *guess, *[decoder.eos] * (width - 1 - len(guess))]
+            for row, guess in zip(here, proposed, strict=True)
+        ]
+        tokens = torch.tensor(fed, device=device)
+        start = torch.tensor([len(out[row]) if not done[row] else 0 for row in here], device=device)
+        best = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
+        for row, guess, chosen in zip(here, proposed, best, strict=True):
+            if not done[row]:
+                done[row] = _accept(out[row], guess, chosen, caps[row], decoder.eos)
+    return [(_without_eos(tokens, decoder.eos), tokens[-1] != decoder.eos) for tokens in out]
+
+
+def _accept(out: list[int], guess: list[int], chosen: list[int], cap: int, eos: int) -> bool:
+    """Append to `out` the argmax tokens that hold: the first, and each next one while the guess before it was right."""
+    for index, token in enumerate(chosen[: len(guess) + 1]):
+        if index and guess[index - 1] != chosen[index - 1]:
+            break
+        out.append(token)
+        if token == eos or len(out) == cap:
+            return True
+    return False
+
+
+def _propose(out: list[int], draft: list[int]) -> list[int]:
+    """What the draft says comes next: all of it at first, later the few tokens after the place nearest to the end of
+    `out` where its last two tokens (or the last one) stand in the draft, or the same position where neither does."""
+    if not out or not draft:
+        return draft
+    last = len(out) - 1
+    places = [j for j in range(max(0, last - 8), min(len(draft), last + 9)) if draft[j] == out[-1]]
+    pairs = [j for j in places if j and last and draft[j - 1] == out[-2]]
+    nearest = min(pairs or places or [last], key=lambda j: abs(j - last))
+    return draft[nearest + 1 : nearest + 1 + LOOKAHEAD]
+
+
+def _compact(here: list[int], done: list[bool], voices: int, device: torch.device) -> tuple[list[int], Tensor]:
+    """Drop finished rows; every voice keeps equally many, so a voice with fewer live rows carries finished ones along."""
+    each = len(here) // voices
+    ranked = [sorted(range(v * each, (v + 1) * each), key=lambda at: done[here[at]]) for v in range(voices)]
+    most = max(sum(not done[here[at]] for at in own) for own in ranked)
+    kept = [at for own in ranked for at in own[:most]]
+    return [here[at] for at in kept], torch.tensor(kept, device=device)
+
+
+def _without_eos(tokens: list[int], eos: int) -> list[int]:
+    return tokens[:-1] if tokens[-1] == eos else tokens
