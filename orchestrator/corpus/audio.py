@@ -1,0 +1,199 @@
+"""Sound as the models take it: mono, 16 kHz, float32, each clip at one root mean square; decoded once and cached.
+
+Every check that needs the whole file decoded happens here, once, before anything trains. Files are read with
+soundfile (torchaudio no longer decodes by itself); torchaudio resamples, imported when the first clip needs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from orchestrator.corpus.clips import SAMPLE_RATE, AudioNotes, Clip, Clips, open_clips, write_clips
+from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
+from orchestrator.corpus.formats import FLOAT_PEAK, Samples
+from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.errors import ManifestError
+
+__all__ = ["SAMPLE_RATE", "Audio", "AudioNotes", "Clips", "load_audio", "prepare", "scale_to_rms"]
+
+SILENCE_RMS = 1e-4
+"""-80 dB: below it a clip holds no speech, and scaling would only amplify noise."""
+
+LOSSY_PEAK = 2.0
+"""MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
+
+_LOSSY = ("VORBIS", "OPUS", "MPEG")
+_VERSION = 1
+"""Of what this module does to sound; part of the cache's key."""
+
+_MAX_KERNEL = 2_000_000
+"""Bound on the resampler's filter bank, which grows with the product of the reduced rates."""
+
+_BATCH = 256
+"""Clips decoded ahead of the writer."""
+
+
+@dataclass(frozen=True)
+class Audio:
+    """One utterance decoded: mono 16 kHz float32, shape (samples,), and what that took."""
+
+    samples: Samples
+    resampled: bool
+    mixed_down: bool
+
+
+def load_audio(utterance: Utterance) -> Audio:
+    """Decode one utterance, or its segment of a longer file, unscaled.
+
+    Channels are averaged and other rates resampled (torchaudio's windowed sinc). Raises ManifestError, without the
+    manifest's name and line, where the file cannot be decoded to its end or holds values that are no sound.
+    """
+    if utterance.samples is not None:
+        rate, lossy, name = utterance.sample_rate or SAMPLE_RATE, False, "the inline audio"
+        start, count = _span(utterance, rate, len(utterance.samples))
+        frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
+    else:
+        frames, rate, lossy, name = _read(utterance)
+    peak = float(np.abs(frames).max(initial=0.0))
+    if not math.isfinite(peak):
+        raise UnusableError(f"{name} holds NaN or infinite samples")
+    if peak > (LOSSY_PEAK if lossy else FLOAT_PEAK):
+        raise UnusableError(f"{name} reaches {peak:g}; float samples must lie within -1 and 1")
+    mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
+    return Audio(_resampled(mono, rate, name), resampled=rate != SAMPLE_RATE, mixed_down=frames.shape[1] > 1)
+
+
+def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
+    """`samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether that happened. Silence is left alone."""
+    level = _level(samples)
+    if level < SILENCE_RMS:
+        return samples, False
+    scaled = samples * np.float32(rms / level)
+    clipped = bool(np.abs(scaled).max() > 1)
+    return (np.clip(scaled, -1, 1) if clipped else scaled), clipped
+
+
+def prepare(manifest: Manifest, *, rms: float | None, cache: Path, multiple: int = 80) -> Clips:
+    """Decode all of a manifest, scale each clip to `rms` (None: leave it), and keep it under `cache`.
+
+    Clips keep their full length; one shorter than `multiple` samples, the least a model takes, is a fault. The cache
+    is found again by the manifest's bytes, each file's size and time, and `rms`; a damaged one is built anew. Raises
+    ManifestError with all faults that decoding found, each with its line. Silence is a fault in an evaluation set.
+    """
+    key = _key(manifest, rms, multiple)
+    clips = open_clips(manifest, cache, key)
+    if clips is None:
+        write_clips(_decoded(manifest, rms, multiple), cache, key)
+        clips = open_clips(manifest, cache, key)
+    if clips is None:
+        raise OSError(f"the audio cache in {cache} could not be read back after it was written")
+    return clips
+
+
+def _decoded(manifest: Manifest, rms: float | None, multiple: int) -> Iterator[Clip]:
+    """Clips in order; at the end, all faults at once."""
+    faults: list[Fault] = []
+    clip = partial(_clip, rms=rms, multiple=multiple, silence_is_fault=not manifest.for_training)
+    utterances = manifest.utterances
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(utterances), _BATCH):
+            for result in pool.map(clip, utterances[start : start + _BATCH]):
+                if isinstance(result, Fault):
+                    faults.append(result)
+                elif not faults:
+                    yield result
+    if faults:
+        raise manifest_error(manifest.path, faults)
+
+
+def _clip(utterance: Utterance, *, rms: float | None, multiple: int, silence_is_fault: bool) -> Clip | Fault:
+    try:
+        audio = load_audio(utterance)
+    except ManifestError as error:
+        return Fault(utterance.line, str(error))
+    samples = audio.samples
+    if len(samples) < multiple:
+        return Fault(utterance.line, f"the clip has {len(samples)} samples; the model needs at least {multiple}")
+    silent = _level(samples) < SILENCE_RMS
+    if silent and silence_is_fault:
+        return Fault(utterance.line, "the clip is silent (rms below 1e-4) but its text is not empty")
+    pcm_sha256 = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest()
+    scaled, clipped = (samples, False) if rms is None else scale_to_rms(samples, rms)
+    return Clip(scaled, pcm_sha256, AudioNotes(int(audio.resampled), int(audio.mixed_down), int(silent), int(clipped)))
+
+
+def _level(samples: Samples) -> float:
+    """Root mean square, summed in float64."""
+    return math.sqrt(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
+
+
+def _read(utterance: Utterance) -> tuple[Samples, int, bool, str]:
+    """Frames of shape (n, channels), their rate, whether the codec is lossy, and the name for messages."""
+    name = "the inline audio" if utterance.audio is None else f"audio file {show(str(utterance.audio))}"
+    try:
+        with soundfile.SoundFile(utterance.audio or io.BytesIO(utterance.encoded or b"")) as stream:
+            start, count = _span(utterance, stream.samplerate, stream.frames)
+            stream.seek(start)
+            frames = stream.read(count, dtype="float32", always_2d=True)
+            rate, lossy = stream.samplerate, stream.subtype.startswith(_LOSSY)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        reason = getattr(error, "error_string", None) or error
+        raise UnusableError(f"{name} cannot be decoded: {reason}") from error
+    if len(frames) != count:
+        raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
+    return frames, rate, lossy, name
+
+
+def _span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
+    """First frame and number of frames of the utterance within `frames`."""
+    start = min(round(utterance.offset * rate), frames)
+    there = frames - start
+    wanted = there if utterance.duration is None else round(utterance.duration * rate)
+    return start, there if wanted == there + 1 else wanted  # start and length were rounded apart
+
+
+def _resampled(mono: Samples, rate: int, name: str) -> Samples:
+    if rate == SAMPLE_RATE:
+        return np.ascontiguousarray(mono)
+    shared = math.gcd(rate, SAMPLE_RATE)
+    if (rate // shared) * (SAMPLE_RATE // shared) > _MAX_KERNEL:
+        raise UnusableError(f"{name} has the sampling rate {rate} Hz; convert it to {SAMPLE_RATE} Hz first")
+    import torch
+    import torchaudio.functional
+
+    with torch.inference_mode():
+        wave = torch.from_numpy(np.ascontiguousarray(mono))
+        return torchaudio.functional.resample(wave, rate, SAMPLE_RATE).numpy()
+
+
+def _key(manifest: Manifest, rms: float | None, multiple: int) -> str:
+    """What the cached samples depend on. Subsets of one manifest differ in their lines."""
+    sources = [
+        [utterance.line, *_source(utterance), utterance.offset, utterance.duration] for utterance in manifest.utterances
+    ]
+    libraries = [soundfile.__libsndfile_version__, version("torchaudio")]
+    parts = [_VERSION, libraries, manifest.sha256, manifest.for_training, rms, multiple, sources]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _source(utterance: Utterance) -> list[str | int]:
+    source = audio_source(utterance)
+    if utterance.audio is None:
+        return [source]
+    try:
+        found = os.stat(source)
+    except OSError:
+        return [source]
+    return [source, found.st_size, found.st_mtime_ns]

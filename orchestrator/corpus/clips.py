@@ -1,0 +1,169 @@
+"""Decoded clips of one manifest on disk: one flat memory-mapped float32 file and its index. No torch.
+
+`<key>.f32` holds the samples of all clips one after the other, little-endian, 16 kHz mono; `<key>.index` their lengths
+and what was done to them, as a line of SHA-256 and a line of JSON under that seal. The index is written last and holds
+the CRC-32 of the samples; whatever does not fit is as good as absent and is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from orchestrator.corpus.formats import Samples
+from orchestrator.corpus.manifest import Manifest
+
+SAMPLE_RATE = 16_000
+"""Hz; of every clip."""
+
+
+@dataclass(frozen=True)
+class AudioNotes:
+    """Numbers of clips to which something happened on the way from the file."""
+
+    resampled: int = 0
+    mixed_down: int = 0
+    silent: int = 0
+    """Root mean square below 1e-4: left as they are, never amplified."""
+    clipped: int = 0
+    """Scaling to the rms cut peaks at -1 or 1."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One decoded utterance, scaled, as it goes into the cache."""
+
+    samples: Samples
+    pcm_sha256: str
+    """Of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound in any lossless format."""
+    notes: AudioNotes
+
+
+@dataclass(frozen=True)
+class Clips:
+    """The audio of one manifest, in manifest order: `clips[i]` is a read-only float32 array, shape (samples,)."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    speakers: tuple[str, ...]
+    seconds: tuple[float, ...]
+    pcm_sha256: tuple[str, ...]
+    notes: AudioNotes
+    _samples: Samples = field(repr=False, compare=False)
+    _starts: tuple[int, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Samples:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"clip {index} of {len(self)}")
+        index %= len(self)
+        return self._samples[self._starts[index] : self._starts[index + 1]]
+
+    def __iter__(self) -> Iterator[Samples]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def content_sha256(self) -> str:
+        """Digest of the sound of the whole set, wherever its files lie."""
+        return hashlib.sha256("\n".join(self.pcm_sha256).encode()).hexdigest()
+
+
+def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:
+    """The cached clips under `key`, or None where there are none or they are damaged."""
+    try:
+        seal, _, content = (folder / f"{key}.index").read_bytes().partition(b"\n")
+        if seal != _seal(content):
+            return None
+        index = json.loads(content)
+        samples = _map(folder / f"{key}.f32", sum(index["lengths"]))
+        if zlib.crc32(samples.data) != index["crc32"]:
+            return None
+    except (OSError, ValueError):
+        return None
+    lengths = index["lengths"]
+    return Clips(
+        ids=tuple(utterance.id for utterance in manifest.utterances),
+        texts=tuple(utterance.text for utterance in manifest.utterances),
+        speakers=tuple(utterance.speaker for utterance in manifest.utterances),
+        seconds=tuple(length / SAMPLE_RATE for length in lengths),
+        pcm_sha256=tuple(index["pcm_sha256"]),
+        notes=AudioNotes(**index["notes"]),
+        _samples=samples,
+        _starts=(0, *accumulate(lengths)),
+    )
+
+
+def _map(path: Path, count: int) -> Samples:
+    if path.stat().st_size != 4 * count:
+        raise ValueError("the size is not that of the index")
+    return np.memmap(path, dtype="<f4", mode="r", shape=(count,)) if count else np.zeros(0, np.float32)
+
+
+def write_clips(clips: Iterable[Clip], folder: Path, key: str) -> None:
+    """Store `clips` under `key`. An exception from the iterable, or a kill, leaves nothing under that name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths: list[int] = []
+    hashes: list[str] = []
+    notes = AudioNotes()
+    crc = 0
+
+    def samples(stream: IO[bytes]) -> None:
+        nonlocal crc, notes
+        for clip in clips:
+            content = clip.samples.astype("<f4", copy=False).tobytes()
+            stream.write(content)
+            crc = zlib.crc32(content, crc)
+            lengths.append(len(clip.samples))
+            hashes.append(clip.pcm_sha256)
+            notes = AudioNotes(*(a + b for a, b in zip(_counts(notes), _counts(clip.notes), strict=True)))
+
+    _replace(folder / f"{key}.f32", samples)
+    index: dict[str, Any] = {"lengths": lengths, "pcm_sha256": hashes, "notes": asdict(notes), "crc32": crc}
+    content = json.dumps(index).encode()
+    _replace(folder / f"{key}.index", lambda stream: stream.write(_seal(content) + b"\n" + content))
+
+
+def _seal(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
+
+
+def _counts(notes: AudioNotes) -> tuple[int, ...]:
+    return (notes.resampled, notes.mixed_down, notes.silent, notes.clipped)
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write aside, reach the disk, rename, and make the rename reach the disk."""
+    with _aside(path) as (stream, aside):
+        write(stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+        os.replace(aside, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[tuple[IO[bytes], str]]:
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream, name
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)

@@ -1,0 +1,237 @@
+"""Whether the sets of a sweep can answer its question: overlap, lengths, orthography, sizes. No torch, nothing decoded.
+
+`check_sets` gives findings before anything trains: refuse means that every number would be worthless, warn is said and
+recorded. The profiles are plain values for `orchestrate diagnose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Literal
+
+import numpy as np
+
+from orchestrator.corpus.faults import show
+from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.overlap import (
+    Recordings,
+    Shared,
+    duplicates,
+    recordings,
+    sentence,
+    shared_audio,
+    shared_recordings,
+)
+
+TRAINING_SETS = ("train", "replay")
+"""All others are evaluation sets."""
+
+FEW_TRAINING_UTTERANCES = 200
+UPPER_CASE_SHARE = 0.9
+SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
+"""Seconds; the usual choices for max_seconds."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about the sets."""
+
+    name: str
+    """audio-overlap, sentence-overlap, speaker-overlap, recording-overlap, duplicates, upper-case, too-few, too-long,
+    left-out, or empty."""
+    level: Literal["refuse", "warn"]
+    message: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """Utterances and their length together."""
+
+    utterances: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class DurationProfile:
+    """Lengths of the utterances of a set, in seconds."""
+
+    total: Size
+    shortest: float
+    median: float
+    percentile_95: float
+    longest: float
+    survivors: Mapping[float, Size]
+    """What is left at each limit of 5, 8, 10, 15 and 20 s."""
+
+
+def check_sets(
+    sets: Mapping[str, Manifest],
+    *,
+    max_seconds: float,
+    longest_seconds: float | None,
+    pcm: Mapping[str, Sequence[str]] | None = None,
+) -> list[Finding]:
+    """Compare the sets of a sweep with each other and with the model's limits.
+
+    `sets` by name: train, replay, domain, heldout, confirm_domain, confirm_heldout. `max_seconds` bounds training
+    utterances, `longest_seconds` is what the model can take at all (None: not known yet). `pcm` holds the decoded
+    hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in different files. Findings to
+    refuse come first.
+    """
+    training = {name: each for name, each in sets.items() if name in TRAINING_SETS}
+    evaluation = {name: each for name, each in sets.items() if name not in TRAINING_SETS}
+    named = recordings(sets, pcm or {})
+    findings: list[Finding] = []
+    for name, each in sets.items():
+        findings += _check_content(name, each, named[name])
+    for name, each in training.items():
+        findings += _check_training_lengths(name, each, max_seconds, longest_seconds)
+    for name, each in evaluation.items():
+        findings += _check_evaluation_lengths(name, each, longest_seconds)
+    for first, second in (*product(training, evaluation), *combinations(evaluation, 2)):
+        findings += _check_audio(first, named[first], second, named[second])
+    for first, second in product(training, evaluation):
+        findings += _check_words_and_speakers(first, sets[first], second, sets[second])
+    return sorted(findings, key=lambda finding: finding.level)
+
+
+def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
+    """Indices of the utterances of at most `max_seconds`, in manifest order."""
+    return tuple(index for index, each in enumerate(manifest.utterances) if _seconds(each) <= max_seconds)
+
+
+def is_upper_case(texts: Iterable[str]) -> bool:
+    """More than 90 % of the texts that have letters of two cases are all capitals, as LibriSpeech writes them."""
+    cased = [text for text in texts if text.lower() != text.upper()]
+    return sum(text == text.upper() for text in cased) > UPPER_CASE_SHARE * len(cased)
+
+
+def duration_profile(manifest: Manifest) -> DurationProfile:
+    """How long the utterances of a set are, and how many each limit would keep."""
+    seconds = np.array([_seconds(each) for each in manifest.utterances])
+    kept = {limit: seconds[seconds <= limit] for limit in SURVIVAL_LIMITS}
+    return DurationProfile(
+        total=Size(len(seconds), float(seconds.sum())),
+        shortest=float(seconds.min(initial=np.inf)) if len(seconds) else 0.0,
+        median=float(np.median(seconds)) if len(seconds) else 0.0,
+        percentile_95=float(np.percentile(seconds, 95)) if len(seconds) else 0.0,
+        longest=float(seconds.max(initial=0.0)),
+        survivors={limit: Size(len(each), float(each.sum())) for limit, each in kept.items()},
+    )
+
+
+def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
+    """Utterances and seconds by speaker, the largest first; the empty name holds those without one."""
+    seconds: dict[str, list[float]] = {}
+    for each in manifest.utterances:
+        seconds.setdefault(each.speaker, []).append(_seconds(each))
+    sizes = {speaker: Size(len(each), float(sum(each))) for speaker, each in seconds.items()}
+    return dict(sorted(sizes.items(), key=lambda item: (-item[1].utterances, item[0])))
+
+
+def _seconds(utterance: Utterance) -> float:
+    return utterance.duration or 0.0
+
+
+def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Finding]:
+    if not manifest.utterances:
+        return [Finding("empty", "refuse", f"{name} ({manifest.path}) holds no utterances.")]
+    findings = []
+    if is_upper_case(each.text for each in manifest.utterances):
+        message = (
+            f"more than 90 % of the references of {name} are in capitals; they are lowered, or the adapter would "
+            "learn typography that scoring ignores."
+        )
+        findings.append(Finding("upper-case", "warn", message))
+    if twice := duplicates(named):
+        example = _example(twice[0], named, named)
+        message = f"{_share(len(twice), manifest, name)} repeat audio of the same set, e.g. {example}."
+        findings.append(Finding("duplicates", "warn", message))
+    return findings
+
+
+def _check_training_lengths(
+    name: str, manifest: Manifest, max_seconds: float, longest_seconds: float | None
+) -> list[Finding]:
+    total = len(manifest.utterances)
+    kept = kept_for_training(manifest, max_seconds)
+    findings = []
+    if total and not kept:
+        message = f"no utterance of {name} ({manifest.path}) is at most max_seconds ({max_seconds:g}) long."
+        return [Finding("empty", "refuse", message)]
+    if len(kept) < total:
+        message = (
+            f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out."
+        )
+        findings.append(Finding("left-out", "warn", message))
+    if longest_seconds is not None:
+        over = [each for each in (manifest.utterances[index] for index in kept) if _seconds(each) > longest_seconds]
+        if over:
+            findings.append(_too_long(name, manifest, over, longest_seconds, "lower data.max_seconds to that"))
+    if name == "train" and len(kept) < FEW_TRAINING_UTTERANCES:
+        message = (
+            f"{len(kept)} training utterances are few; below {FEW_TRAINING_UTTERANCES} most trials memorise them and "
+            "seeds differ more than parameters."
+        )
+        findings.append(Finding("too-few", "warn", message))
+    return findings
+
+
+def _check_evaluation_lengths(name: str, manifest: Manifest, longest_seconds: float | None) -> list[Finding]:
+    if longest_seconds is None:
+        return []
+    over = [each for each in manifest.utterances if _seconds(each) > longest_seconds]
+    hint = "cut them into shorter ones, evaluation audio is never truncated"
+    return [_too_long(name, manifest, over, longest_seconds, hint)] if over else []
+
+
+def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float, hint: str) -> Finding:
+    worst = max(over, key=_seconds)
+    message = (
+        f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take, "
+        f"e.g. {manifest.path}:{worst.line} ({_seconds(worst):.1f} s); {hint}."
+    )
+    return Finding("too-long", "refuse", message)
+
+
+def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[Finding]:
+    if shared := shared_audio(a, b):
+        message = (
+            f"{_share(len(shared), b.manifest, second)} are in {first} too, e.g. {_example(shared[0], b, a)} "
+            f"({shared[0].why}). Delete them from one of the two manifests."
+        )
+        return [Finding("audio-overlap", "refuse", message)]
+    if count := shared_recordings(a, b):
+        message = (
+            f"{_share(count, b.manifest, second)} are cut from recordings that {first} uses too; the speaker and the "
+            "room are known, so the result is optimistic."
+        )
+        return [Finding("recording-overlap", "warn", message)]
+    return []
+
+
+def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest) -> list[Finding]:
+    findings = []
+    known = {sentence(each.text) for each in a.utterances} - {""}
+    if count := sum(sentence(each.text) in known for each in b.utterances):
+        message = f"{_share(count, b, second)} have a sentence that is in {first} too; they measure memory as well."
+        findings.append(Finding("sentence-overlap", "warn", message))
+    speakers = {each.speaker for each in a.utterances} - {""}
+    if count := sum(each.speaker in speakers for each in b.utterances):
+        both = sorted(speakers & {each.speaker for each in b.utterances})
+        names = ", ".join(show(each) for each in both[:3]) + (", ..." if len(both) > 3 else "")
+        share = _share(count, b, second)
+        message = f"{share} are by speakers of {first} ({names}); the result is optimistic for new speakers."
+        findings.append(Finding("speaker-overlap", "warn", message))
+    return findings
+
+
+def _share(count: int, manifest: Manifest, name: str) -> str:
+    total = len(manifest.utterances)
+    return f"{count} of {total} utterances of {name} ({100 * count / total:.1f} %)"
+
+
+def _example(shared: Shared, mine: Recordings, others: Recordings) -> str:
+    return f"{mine.manifest.path}:{shared.utterance.line} is {others.manifest.path}:{shared.other.line}"

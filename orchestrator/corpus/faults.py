@@ -1,0 +1,51 @@
+"""Faults of a manifest: collected, then raised together as one message a person can work through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import ManifestError
+
+SHOWN = 20
+"""Faults printed in full; the rest are counted."""
+
+
+@dataclass(frozen=True, order=True)
+class Fault:
+    """What is wrong, and on which line (1-based) of the manifest."""
+
+    line: int
+    message: str
+
+
+class UnusableError(ManifestError):
+    """One record or audio file cannot be used. The text lacks manifest and line, which its catcher knows."""
+
+
+def manifest_error(path: Path, faults: Iterable[Fault]) -> ManifestError:
+    """One error of all faults in line order, the first 20 in full."""
+    ordered = sorted(set(faults))
+    count = "1 fault" if len(ordered) == 1 else f"{len(ordered)} faults"
+    lines = [f"{path} has {count}:"]
+    lines += [f"  {path}:{fault.line}: {fault.message}" for fault in ordered[:SHOWN]]
+    if len(ordered) > SHOWN:
+        lines.append(f"  and {len(ordered) - SHOWN} more")
+    lines.append("Correct or delete these lines, then run the same command again.")
+    return ManifestError("\n".join(lines))
+
+
+def show(value: Any) -> str:
+    """`value` as a message may print it: short, and free of control and direction characters."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a huge integer"
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

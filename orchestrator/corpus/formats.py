@@ -1,0 +1,262 @@
+"""What one record of a manifest says, whichever toolkit wrote it. Pure: no file is touched here.
+
+| meaning | NeMo, and our own | also |
+|---|---|---|
+| audio | audio_filepath | audio_filename, audio, path, wav, file, audio_path; a Hugging Face mapping; inline floats |
+| text | text | transcript, transcription, sentence, normalized_text |
+| seconds | duration | seconds |
+| start | offset | lhotse's start |
+| speaker | speaker | speaker_id, spk, group, client_id |
+| id | id | utterance_id, utt_id |
+
+lhotse cuts are flattened to these keys first. Commands and archives are refused, never run or opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.corpus.faults import UnusableError, show
+
+AUDIO_KEYS = ("audio_filepath", "audio_filename", "audio", "path", "wav", "file", "audio_path")
+TEXT_KEYS = ("text", "transcript", "transcription", "sentence", "normalized_text")
+DURATION_KEYS = ("duration", "seconds")
+SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id")
+ID_KEYS = ("id", "utterance_id", "utt_id")
+RATE_KEYS = ("sampling_rate", "sample_rate")
+
+INLINE_RATE = 16_000
+"""Hz; what the older files with inline floats mean."""
+
+FLOAT_PEAK = 1.01
+"""Float samples beyond this are on another scale (16-bit integers, or a mistaken gain)."""
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One record, read but not yet compared with its audio. At most one of `path`, `samples`, `encoded` is set."""
+
+    id: str | None
+    text: str
+    path: str | None
+    samples: Samples | None
+    encoded: bytes | None
+    sample_rate: int | None
+    duration: float | None
+    offset: float | None
+    """None: the whole file is meant, and its length must be `duration`."""
+    speaker: str
+    extra: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Audio:
+    path: str | None = None
+    samples: Samples | None = None
+    encoded: bytes | None = None
+    sample_rate: int | None = None
+
+
+def read_draft(record: Mapping[str, Any]) -> tuple[Draft | None, list[str]]:
+    """The record as a draft, or None and everything that is wrong with it."""
+    if "shard_id" in record:
+        return None, ["a tarred manifest (shard_id) names archives; unpack them and write one audio file a line"]
+    try:
+        record = _flat_cut(record) if _is_cut(record) else record
+    except UnusableError as error:
+        return None, [str(error)]
+    reader = _Reader(record)
+    draft = Draft(
+        id=reader.name(ID_KEYS),
+        text=reader.text(),
+        **vars(reader.audio()),
+        duration=reader.seconds(DURATION_KEYS, above_zero=True),
+        offset=reader.seconds(("offset",), above_zero=False),
+        speaker=reader.name(SPEAKER_KEYS) or "",
+        extra=reader.unused(),
+    )
+    return (None if reader.faults else draft), reader.faults
+
+
+class _Reader:
+    """Takes fields out of one record, collecting faults instead of stopping at the first."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        self.record = record
+        self.faults: list[str] = []
+        self._used: set[str] = set()
+
+    def first(self, keys: tuple[str, ...]) -> tuple[str, Any] | None:
+        """The first of `keys` that is there and not null."""
+        for key in keys:
+            if self.record.get(key) is not None:
+                self._used.add(key)
+                return key, self.record[key]
+        return None
+
+    def unused(self) -> dict[str, Any]:
+        """What no field was made of, kept for whoever knows what it means."""
+        return {key: value for key, value in self.record.items() if key not in self._used}
+
+    def text(self) -> str:
+        found = self.first(TEXT_KEYS)
+        if found is None:
+            self.faults.append(f"no text; one of {', '.join(TEXT_KEYS)} must hold what is said")
+            return ""
+        key, value = found
+        if not isinstance(value, str):
+            self.faults.append(f'"{key}" is {show(value)}, must be a string')
+            return ""
+        if not value.strip():
+            self.faults.append(f'"{key}" is empty; a reference without words cannot be scored or learned')
+        return value.strip()
+
+    def name(self, keys: tuple[str, ...]) -> str | None:
+        """An id or a speaker: a string, or an integer as LibriSpeech has them."""
+        found = self.first(keys)
+        if found is None:
+            return None
+        key, value = found
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, str | int)
+            or value == ""
+            or show(value) == "a huge integer"
+        ):
+            self.faults.append(f'"{key}" is {show(value)}, must be a non-empty string or an integer')
+            return None
+        return str(value)
+
+    def seconds(self, keys: tuple[str, ...], *, above_zero: bool) -> float | None:
+        found = self.first(keys)
+        if found is None:
+            return None
+        key, value = found
+        limit = "above 0" if above_zero else "of 0 or more"
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+        if not (number > 0 or (number == 0 and not above_zero)) or number > 1e9:
+            self.faults.append(f'"{key}" is {show(value)}, must be a number of seconds {limit}')
+            return None
+        return float(number)
+
+    def audio(self) -> _Audio:
+        found = self.first(AUDIO_KEYS)
+        if found is None:
+            self.faults.append(f"no audio; one of {', '.join(AUDIO_KEYS)} must name it")
+            return _Audio()
+        key, value = found
+        try:
+            if isinstance(value, str):
+                return _Audio(path=_plain_path(key, value))
+            if isinstance(value, list):
+                rate = self.first(RATE_KEYS)
+                return _inline(key, value, INLINE_RATE if rate is None else rate[1])
+            if isinstance(value, dict):
+                return _mapping(key, value)
+            raise UnusableError(f'"{key}" is {show(value)}, must be a path, an audio mapping or a list of samples')
+        except UnusableError as error:
+            self.faults.append(str(error))
+            return _Audio()
+
+
+def _plain_path(key: str, value: str) -> str:
+    if not value:
+        raise UnusableError(f'"{key}" is empty, must name an audio file')
+    if value.startswith("pipe:") or value.rstrip().endswith("|"):
+        raise UnusableError(f'"{key}" is the command {show(value)}; commands are never run, name an audio file')
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+        raise UnusableError(f'"{key}" is the address {show(value)}; download it and name the file')
+    return value
+
+
+def _inline(key: str, values: list[Any], rate: Any) -> _Audio:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate != rate // 1 or not 1000 <= rate <= 384_000:
+        raise UnusableError(f"the sampling rate is {show(rate)}, must be whole Hz from 1000 to 384000")
+    if not values:
+        raise UnusableError(f'"{key}" holds no samples')
+    kinds = set(map(type, values))
+    if not kinds <= {int, float}:
+        wrong = next(value for value in values if type(value) not in (int, float))
+        raise UnusableError(f'"{key}" holds {show(wrong)} among its samples, must be a flat list of numbers')
+    with np.errstate(over="ignore"):
+        samples = _as_float32(values)
+    peak = float(np.abs(samples).max())
+    if not peak <= FLOAT_PEAK:
+        raise UnusableError(f'the samples of "{key}" reach {peak:g}; they must lie within -1 and 1')
+    samples.setflags(write=False)
+    return _Audio(samples=samples, sample_rate=int(rate))
+
+
+def _as_float32(values: list[Any]) -> Samples:
+    try:
+        return np.array(values, dtype=np.float32)
+    except OverflowError:
+        return np.array([np.inf], dtype=np.float32)
+
+
+def _mapping(key: str, value: Mapping[str, Any]) -> _Audio:
+    """Hugging Face's audio value. Where `bytes` or `array` hold the sound, its `path` may be a bare name: last."""
+    if (encoded := value.get("bytes")) is not None:
+        return _Audio(encoded=_base64(key, encoded))
+    if (array := value.get("array")) is not None:
+        if not isinstance(array, list):
+            raise UnusableError(f'"{key}.array" is {show(array)}, must be a list of samples')
+        if value.get("sampling_rate") is None:
+            raise UnusableError(f'"{key}.array" needs "{key}.sampling_rate" in Hz')
+        return _inline(f"{key}.array", array, value["sampling_rate"])
+    path = value.get("path")
+    if not isinstance(path, str):
+        raise UnusableError(f'"{key}" is an object without "path", "array" or "bytes"')
+    return _Audio(path=_plain_path(f"{key}.path", path))
+
+
+def _base64(key: str, value: Any) -> bytes:
+    try:
+        if isinstance(value, str) and value:
+            return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise UnusableError(f'"{key}.bytes" must be an encoded audio file in base64')
+
+
+def _is_cut(record: Mapping[str, Any]) -> bool:
+    kind = record.get("type")
+    return ("recording" in record and "supervisions" in record) or (isinstance(kind, str) and kind.endswith("Cut"))
+
+
+def _flat_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
+    """A lhotse MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can do."""
+    if cut.get("type", "MonoCut") != "MonoCut" or not isinstance(cut.get("recording"), dict):
+        raise UnusableError(f"a lhotse {show(cut.get('type'))} cannot be read; save the cuts as audio (save_audios)")
+    supervisions = cut.get("supervisions")
+    if not isinstance(supervisions, list) or len(supervisions) != 1 or not isinstance(supervisions[0], dict):
+        count = len(supervisions) if isinstance(supervisions, list) else 0
+        raise UnusableError(f"a cut needs exactly one supervision, has {count}; use trim_to_supervisions")
+    supervision = supervisions[0]
+    flat = {key: value for key, value in cut.items() if key not in ("recording", "supervisions", "type", "start")}
+    flat |= {"audio_filepath": _cut_source(cut["recording"]), "offset": cut.get("start", 0)}
+    flat |= {key: supervision.get(key) for key in ("text", "speaker", "language")}
+    return flat
+
+
+def _cut_source(recording: Mapping[str, Any]) -> str:
+    sources = recording.get("sources")
+    if not isinstance(sources, list) or len(sources) != 1 or not isinstance(sources[0], dict):
+        raise UnusableError("a recording needs exactly one source, an audio file")
+    source = sources[0]
+    if source.get("type") != "file" or not isinstance(source.get("source"), str):
+        raise UnusableError(f"the source is of type {show(source.get('type'))}; only files are read, nothing is run")
+    channels = source.get("channels")
+    if isinstance(channels, list) and len(channels) > 1:
+        raise UnusableError(f"the recording has {len(channels)} channels and the cut means one; save it as mono audio")
+    return source["source"]

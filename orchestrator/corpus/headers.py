@@ -1,0 +1,112 @@
+"""What an audio file says of itself: found, opened and measured without decoding it. No torch."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from orchestrator.corpus.faults import UnusableError, show
+
+TOLERANCE = 0.1
+"""Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1 is common."""
+
+MAX_HOURS = 24
+"""A header that claims more is damaged or a decompression bomb."""
+
+_DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+MAX_CLIP_SECONDS = 3600.0
+"""Bounds what decoding one utterance takes: 89 kB of FLAC can hold half an hour of silence."""
+
+_UNKNOWN_SIZE = 0x7FFF0000
+"""Writers into a pipe cannot know the length and put the largest number."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Frames per channel, and their rate in Hz."""
+
+    frames: int
+    rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Length of the file."""
+        return self.frames / self.rate
+
+
+def locate(written: str, folder: Path) -> Path:
+    """The path a manifest in `folder` means by `written`, absolute.
+
+    NeMo's rule: beside the manifest if it is there, otherwise as written, which for a relative path means the current
+    folder. Raises UnusableError unless a regular file is there: opening a FIFO would block for ever.
+    """
+    try:
+        as_written = Path(written).expanduser()
+    except RuntimeError:
+        as_written = Path(written)
+    for path in dict.fromkeys((folder / as_written, as_written)):
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
+        if not stat.S_ISREG(mode):
+            raise UnusableError(f"audio file {show(written)} is {_kind(mode)}; only regular files are read")
+        return Path(os.path.abspath(path))
+    raise UnusableError(f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder")
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def read_header(source: Path | bytes, name: str) -> Header:
+    """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound to read."""
+    try:
+        found = soundfile.info(str(source) if isinstance(source, Path) else io.BytesIO(source))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        reason = getattr(error, "error_string", None) or error
+        raise UnusableError(f"{name} cannot be read as audio: {reason}") from error
+    if found.frames <= 0 or found.samplerate <= 0:
+        raise UnusableError(f"{name} holds no audio (zero frames)")
+    header = Header(int(found.frames), int(found.samplerate))
+    if header.seconds > MAX_HOURS * 3600:
+        raise UnusableError(f"{name} claims {header.seconds / 3600:.0f} hours; the header is damaged")
+    # libsndfile reads a cut-off WAV as a shorter one without an error; its log is the only trace
+    chunk = _DATA_CHUNK.search(found.extra_info)
+    if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
+        raise UnusableError(f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there")
+    return header
+
+
+def clip_seconds(header: Header, offset: float | None, duration: float | None, name: str) -> float:
+    """Seconds of the utterance: the whole file, or from `offset` for `duration` (None: to the end).
+
+    Raises UnusableError where the declared figures and the file differ by more than 0.1 s.
+    """
+    whole = header.seconds
+    if offset is None:
+        if duration is not None and abs(duration - whole) > TOLERANCE:
+            hint = "correct it, or add an offset to mean a part of the file"
+            raise UnusableError(f"the duration is {duration:g} s but {name} lasts {whole:.2f} s; {hint}")
+        return _utterance_long(whole)
+    end = whole if duration is None else offset + duration
+    span = f"{offset:g} s to {end:g} s"
+    if offset >= whole or end > whole + TOLERANCE:
+        raise UnusableError(f"the segment from {span} reaches past {name}, which lasts {whole:.2f} s")
+    return _utterance_long(min(end, whole) - offset)
+
+
+def _utterance_long(seconds: float) -> float:
+    if seconds > MAX_CLIP_SECONDS:
+        raise UnusableError(f"the utterance lasts {seconds / 60:.0f} minutes; cut the recording into utterances")
+    return seconds

@@ -1,0 +1,172 @@
+"""Manifests: utterances with their text, read from any of the common formats and compared with their audio files.
+
+Everything is checked before anything trains, except what only decoding can find (`corpus.audio.prepare`). No torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
+from orchestrator.corpus.formats import Draft, Samples, read_draft
+from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
+from orchestrator.corpus.records import read_records
+from orchestrator.errors import ManifestError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Utterance:
+    """One line of a manifest. Exactly one of `audio`, `samples`, `encoded` is set."""
+
+    id: str
+    """The file's own, else made of the audio path and offset as written, equal on every machine."""
+    text: str
+    audio: Path | None = None
+    """Absolute path of a regular file."""
+    samples: Samples | None = field(default=None, compare=False, repr=False)
+    """Inline mono samples, float32, within -1 and 1."""
+    encoded: bytes | None = field(default=None, repr=False)
+    """The bytes of an audio file inside the manifest."""
+    sample_rate: int | None = None
+    """Hz of the inline samples; None where the audio file says it."""
+    duration: float | None = None
+    """Seconds, as measured by `load_manifest`: of the file's header or the samples, not as declared."""
+    offset: float = 0.0
+    """Seconds into the file."""
+    speaker: str = ""
+    line: int = 0
+    explicit_id: bool = True
+    """The file gives the id; a made one says no more than the path does."""
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    """Keys of the record that have no meaning here."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest file as it was read."""
+
+    path: Path
+    sha256: str
+    """Of the file's bytes, hexadecimal."""
+    utterances: tuple[Utterance, ...]
+    for_training: bool = False
+    """A training set may hold silent clips; in an evaluation set they are faults."""
+
+
+def load_manifest(path: Path, *, for_training: bool = False) -> Manifest:
+    """Read and check a manifest and the headers of its audio.
+
+    Accepts NeMo and other JSON lines, Hugging Face audio values, inline float samples, lhotse cuts, one JSON array, and
+    tab-separated values, told apart by content. Raises ManifestError with all faults of the file, each with its line.
+    """
+    _require_regular(path)
+    builder = _Builder(Path(os.path.abspath(path)).parent)
+    content_hash = hashlib.sha256()
+    try:
+        for line, record in read_records(path, content_hash):
+            builder.add(line, record)
+    except UnusableError as error:
+        raise ManifestError(f"{path} {error}.") from error
+    if builder.faults:
+        raise manifest_error(path, builder.faults)
+    if not builder.utterances:
+        why = "every line is marked _skipme" if builder.skipped else "the file is empty"
+        raise ManifestError(f"{path} holds no utterances: {why}. A set needs at least one line with audio and text.")
+    return Manifest(path, content_hash.hexdigest(), tuple(builder.utterances), for_training)
+
+
+def _require_regular(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ManifestError(f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file.") from error
+    if not stat.S_ISREG(mode):
+        raise ManifestError(f"The manifest {path} is not a regular file. Check data: in the sweep file.")
+
+
+class _Builder:
+    """Utterances and faults, record by record."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.utterances: list[Utterance] = []
+        self.faults: list[Fault] = []
+        self.skipped = 0
+        self._lines_by_id: dict[str, int] = {}
+        self._lines_by_audio: dict[tuple[str, float], int] = {}
+        self._header = cache(lambda path, name: read_header(path, name))  # segments of one file share its header
+
+    def add(self, line: int, record: dict[str, Any] | Fault) -> None:
+        """Check one record; NeMo's `_skipme` drops it unseen."""
+        if isinstance(record, Fault):
+            self.faults.append(record)
+            return
+        if record.get("_skipme"):
+            self.skipped += 1
+            return
+        draft, faults = read_draft(record)
+        self.faults += [Fault(line, message) for message in faults]
+        if draft is None:
+            return
+        try:
+            utterance = self._utterance(line, draft)
+        except UnusableError as error:
+            self.faults.append(Fault(line, str(error)))
+            return
+        self._check_duplicates(utterance)
+        self.utterances.append(utterance)
+
+    def _utterance(self, line: int, draft: Draft) -> Utterance:
+        audio = None if draft.path is None else locate(draft.path, self.folder)
+        name = "the inline audio" if audio is None else f"audio file {show(draft.path)}"
+        if draft.samples is not None:
+            header = Header(len(draft.samples), draft.sample_rate or 0)
+        else:
+            header = self._header(audio or draft.encoded, name)
+        return Utterance(
+            id=_made_id(draft) if draft.id is None else draft.id,
+            text=draft.text,
+            audio=audio,
+            samples=draft.samples,
+            encoded=draft.encoded,
+            sample_rate=draft.sample_rate,
+            duration=clip_seconds(header, draft.offset, draft.duration, name),
+            offset=draft.offset or 0.0,
+            speaker=draft.speaker,
+            line=line,
+            explicit_id=draft.id is not None,
+            extra=draft.extra,
+        )
+
+    def _check_duplicates(self, utterance: Utterance) -> None:
+        line = utterance.line
+        audio = (audio_source(utterance), utterance.offset)
+        if (other := self._lines_by_audio.setdefault(audio, line)) != line:
+            self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
+        elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:
+            self.faults.append(Fault(line, f"the id {show(utterance.id)} is already on line {other}; ids are unique"))
+
+
+def audio_source(utterance: Utterance) -> str:
+    """Where the sound comes from: the real path of the file, or the SHA-256 of what stands in the manifest."""
+    if utterance.audio is not None:
+        return os.path.realpath(utterance.audio)
+    content = utterance.encoded if utterance.samples is None else utterance.samples.tobytes()
+    return f"sha256:{hashlib.sha256(content or b'').hexdigest()}"
+
+
+def _made_id(draft: Draft) -> str:
+    """The file's stem, readable, and a digest of the path as written and the offset, unique."""
+    if draft.path is None:
+        content = draft.encoded if draft.samples is None else draft.samples.tobytes()
+        return f"inline-{hashlib.sha256(content or b'').hexdigest()[:12]}"
+    place = hashlib.sha256(f"{draft.path}\n{draft.offset or 0.0}".encode()).hexdigest()[:8]
+    return f"{Path(draft.path).stem}-{place}"
