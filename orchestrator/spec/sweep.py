@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
 class Frozen(BaseModel):
     """Base of all spec values: immutable, unknown keys refused, no silent conversion of types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModelSpec(Frozen):
     """A hub id or a local folder."""
 
-    id: str
-    revision: str = "main"
+    id: str = Field(min_length=1)
+    revision: str = Field(default="main", min_length=1)
 
 
 class ConfirmData(Frozen):
@@ -36,18 +39,18 @@ class DataSpec(Frozen):
     domain: Path
     heldout: Path
     confirm: ConfirmData | None = None
-    max_seconds: float = 20.0
+    max_seconds: float = Field(default=20.0, gt=0)
     """Longer training utterances are left out and counted; a longer evaluation utterance is an error."""
 
 
 class EvaluationSpec(Frozen):
     """What a number depends on, beside the manifests and the model."""
 
-    rms: float | None = 0.075
+    rms: float | None = Field(default=0.075, gt=0, lt=1)
     """Each clip is scaled to this root mean square before padding; null leaves it."""
     normalizer: Literal["whisper-en", "basic", "none"] = "whisper-en"
-    max_tokens_per_second: float = 6.5
-    every: int = 100
+    max_tokens_per_second: float = Field(default=6.5, gt=0)
+    every: int = Field(default=100, ge=1)
     """Optimizer steps between evaluations."""
 
 
@@ -61,9 +64,9 @@ class Metric(Frozen):
 class Limit(Frozen):
     """A limit against the baseline in WER points (absolute)."""
 
-    max_regression: float | None = None
+    max_regression: float | None = Field(default=None, ge=0)
     """Strictly less than this."""
-    min_gain: float | None = None
+    min_gain: float | None = Field(default=None, ge=0)
     """At least this."""
 
 
@@ -73,6 +76,19 @@ class Condition(Frozen):
     parameter: str
     operator: Literal["equals", "in", "above", "below"]
     value: Any
+
+    @field_validator("value")
+    @classmethod
+    def _immutable(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    def holds(self, value: bool | int | float | str) -> bool:
+        """Whether the named parameter having `value` satisfies this condition."""
+        if self.operator == "in":
+            return value in self.value
+        if self.operator == "equals":
+            return bool(value == self.value)
+        return bool(value > self.value if self.operator == "above" else value < self.value)
 
 
 class Dimension(Frozen):
@@ -91,6 +107,42 @@ class Dimension(Frozen):
         """Both ends of the range were written as integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    @property
+    def size(self) -> int | None:
+        """How many values there are; None for a continuous range."""
+        if self.choices is not None:
+            return len(self.choices)
+        step = self.step or (1 if self.is_integer else None)
+        return None if step is None else round((self._high - self._low) / step) + 1
+
+    @property
+    def values(self) -> tuple[bool | int | float | str, ...] | None:
+        """Every value in order, None for a continuous range. Stepped floats carry 12 significant digits."""
+        if self.choices is not None or self.size is None:
+            return self.choices
+        step = self.step or 1
+        points = (self._low + index * step for index in range(self.size))
+        return tuple(point if self.is_integer else float(f"{point:.12g}") for point in points)
+
+    def contains(self, value: bool | int | float | str) -> bool:
+        """Whether `value`, of the parameter's own type, lies in this dimension (and on its grid)."""
+        if self.choices is not None:
+            return value in self.choices
+        if isinstance(value, str) or not self._low <= value <= self._high:
+            return False
+        steps = (value - self._low) / self.step if self.step else 0.0
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
+
+    @property
+    def _low(self) -> float | int:
+        assert self.low is not None, "a dimension has choices or a range"
+        return self.low
+
+    @property
+    def _high(self) -> float | int:
+        assert self.high is not None, "a dimension has choices or a range"
+        return self.high
+
 
 class SearchSpace(Frozen):
     """`parameters:` of the file: what is fixed, what is searched, what is evaluated after training."""
@@ -106,15 +158,22 @@ class SearchSpace(Frozen):
 class ConfirmSpec(Frozen):
     """The finalists and the fresh seeds they are retrained with."""
 
-    top: int = 2
-    seeds: tuple[int, ...] = (101, 102, 103)
+    top: int = Field(default=2, ge=1)
+    seeds: tuple[Seed, ...] = Field(default=(101, 102, 103), min_length=1)
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("must be different seeds")
+        return seeds
 
 
 class Budget(Frozen):
     """How much may be spent; may change between runs."""
 
-    trials: int
-    wall_clock: float | None = None
+    trials: int = Field(ge=1, le=1_000_000)
+    wall_clock: float | None = Field(default=None, gt=0)
     """Seconds, all runs of the sweep together."""
 
 
@@ -122,11 +181,11 @@ class EarlyStop(Frozen):
     """Stopping of trials that are behind the others (median, asha) or worse than the baseline (ratio)."""
 
     method: Literal["none", "median", "asha", "ratio"] = "none"
-    ratio: float = 1.1
+    ratio: float = Field(default=1.1, gt=1)
     """ratio: stop when domain WER exceeds this many times the baseline."""
-    reduction_factor: int = 3
+    reduction_factor: int = Field(default=3, ge=2)
     """asha."""
-    startup_trials: int = 4
+    startup_trials: int = Field(default=4, ge=1)
     """median: trials that must have finished before it judges."""
 
 
@@ -134,7 +193,7 @@ class Execution(Frozen):
     """Where and how it runs; never part of the identity."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    pack: Literal["auto"] | int = "auto"
+    pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Adapter slots trained at once."""
     launcher: Literal["local"] = "local"
     workers: Literal[1] = 1
@@ -144,19 +203,20 @@ class SweepSpec(Frozen):
     """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
 
     version: Literal[1]
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Also the folder's name under `studies/`."""
     description: str = ""
     model: ModelSpec
     data: DataSpec
-    evaluation: EvaluationSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
     method: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
     metric: Metric = Metric()
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
-    guardrails: dict[Literal["heldout_wer"], Limit]
-    acceptance: dict[Literal["domain_wer", "heldout_wer"], Limit]
+    guardrails: dict[Literal["heldout_wer"], Limit] = {}
+    acceptance: dict[Literal["domain_wer", "heldout_wer"], Limit] = {}
     confirm: ConfirmSpec | None = None
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""
     early_stop: EarlyStop = EarlyStop()
     budget: Budget

@@ -1,0 +1,139 @@
+"""From a sweep file on disk to a frozen SweepSpec, or to one SpecError that says everything that is wrong.
+
+Nothing heavy is imported here: a broken file is refused in well under a second.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import SpecError
+from orchestrator.spec.comparison import FieldChange, compare
+from orchestrator.spec.conditions import read_points
+from orchestrator.spec.layers import read_layers
+from orchestrator.spec.parameters import TABLE
+from orchestrator.spec.reading import Entry, Mapping, Mark, Problems, Unreadable, show
+from orchestrator.spec.schema import json_schema
+from orchestrator.spec.sections import build
+from orchestrator.spec.space import SpaceReader
+from orchestrator.spec.sweep import SearchSpace, SweepSpec
+from orchestrator.spec.writing import resolved_yaml
+
+__all__ = [
+    "FieldChange",
+    "check_inputs",
+    "compare",
+    "json_schema",
+    "load_spec",
+    "project_root",
+    "resolved_yaml",
+    "studies_root",
+]
+
+
+def project_root(path: Path) -> Path:
+    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else the present one."""
+    folders = Path(os.path.abspath(path)).parents
+    return next((folder.parent for folder in folders if folder.name == "sweeps"), Path.cwd())
+
+
+def studies_root(path: Path) -> Path:
+    """Where the studies of the project of this sweep file lie."""
+    return project_root(path) / "studies"
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
+    """Read, merge and check one sweep file. Manifests need not exist yet: see `check_inputs`.
+
+    Raises:
+        SpecError: all problems at once, a line each: place, offending text, nearest valid word, what is allowed.
+    """
+    problems = Problems()
+    try:
+        spec = _load(Path(path), overrides, problems)
+    except Unreadable:
+        spec = None
+    except Exception as error:  # hostile text must not reach a person as a traceback, whatever we overlooked
+        problems.add(
+            Mark(str(path), 1, 1), f"cannot be understood ({type(error).__name__}: {error}); simplify the file"
+        )
+        spec = None
+    problems.raise_any(path)
+    assert spec is not None, "no spec without a problem"
+    return spec
+
+
+def _load(path: Path, overrides: Sequence[str], problems: Problems) -> SweepSpec | None:
+    tree = read_layers(path, overrides, problems)
+    reader = SpaceReader(problems)
+    parameters = tree.entries.get("parameters")
+    if parameters is None:
+        reader.broken |= set(TABLE)
+    else:
+        reader.read(parameters.node)
+    space = reader.space()
+    points = tree.entries.get("start_with")
+    start_with = read_points(points.node, space, reader.broken, problems) if points else ()
+    spec = build(tree, space, start_with, project_root(path), problems)
+    if spec is not None and parameters is not None and isinstance(parameters.node, Mapping):
+        _check_together(spec, parameters.node.entries, tree, problems)
+    return spec
+
+
+def _check_together(spec: SweepSpec, entries: dict[str, Entry], tree: Mapping, problems: Problems) -> None:
+    """What one section asks of another."""
+    if spec.data.replay is None:
+        for name in ("replay_ratio", "kl_weight"):
+            if _largest(spec.parameters, name) > 0:
+                problems.add(entries[name].mark, f"{name} above 0 needs general speech; add data.replay: a manifest")
+    elif _largest(spec.parameters, "kl_weight") > 0 and _largest(spec.parameters, "replay_ratio") == 0:
+        problems.add(
+            entries["kl_weight"].mark,
+            "kl_weight acts on replay rows, and replay_ratio is 0; set it above 0 or remove kl_weight",
+        )
+    if spec.method == "grid":
+        for dimension in spec.parameters.searched:
+            if dimension.choices is None and dimension.step is None:
+                problems.add(
+                    entries[dimension.name].mark,
+                    f"method: grid needs a finite {dimension.name}; give it a step, or write {{values: [...]}}",
+                )
+    if spec.confirm is not None and spec.data.confirm is None:
+        problems.add(
+            tree.entries["confirm"].mark,
+            "confirm needs sets the search never reads; add data.confirm: "
+            "{domain: ..., heldout: ...} or remove confirm",
+        )
+
+
+def _largest(space: SearchSpace, name: str) -> float:
+    values: list[Any] = [space.fixed[name]] if name in space.fixed else []
+    for dimension in space.searched:
+        if dimension.name == name:
+            values += dimension.choices or (dimension.high,)
+    return max((float(value) for value in values), default=0.0)
+
+
+def check_inputs(spec: SweepSpec) -> None:
+    """That every manifest is a file and a local model a folder; a hub id is left to the model loader.
+
+    Raises:
+        SpecError: one line for each that is missing.
+    """
+    data = spec.data
+    manifests = {"data.train": data.train, "data.replay": data.replay, "data.domain": data.domain}
+    manifests |= {"data.heldout": data.heldout}
+    if data.confirm is not None:
+        manifests |= {"data.confirm.domain": data.confirm.domain, "data.confirm.heldout": data.confirm.heldout}
+    missing = [
+        f"{name}: there is no file {show(path)}; create the manifest or correct the path"
+        for name, path in manifests.items()
+        if path is not None and not path.is_file()
+    ]
+    if Path(spec.model.id).is_absolute() and not Path(spec.model.id).is_dir():
+        missing.append(f"model.id: there is no folder {show(spec.model.id)}; put the model there or give a hub id")
+    if missing:
+        raise SpecError("\n".join(missing))

@@ -1,0 +1,274 @@
+"""YAML 1.2 text as a tree that remembers where everything was written. Knows no sweep.
+
+Built on the event stream of ruamel.yaml, before any construction of objects, so that what this file does not name
+cannot happen: no tags, no anchors, no aliases, no merge keys, no duplicate keys, no dates, no octal by surprise.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
+from ruamel.yaml.reader import ReaderError
+
+from orchestrator.errors import SpecError
+
+MAX_BYTES = 256_000
+MAX_DEPTH = 20
+MAX_INTEGER = 2**53
+"""Optuna stores parameters as doubles; a larger integer would come back as another one."""
+
+Value = bool | int | float | str | None
+
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+_WORDS |= {word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where something was written. Line 0 means that `source` says it all (an override on the command line)."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One value; `text` is how it was written."""
+
+    mark: Mark
+    value: Value
+    text: str
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A list."""
+
+    mark: Mark
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A key's place and what it holds."""
+
+    mark: Mark
+    node: Node
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Keys are text, whatever they look like."""
+
+    mark: Mark
+    entries: dict[str, Entry]
+
+
+Node = Scalar | Sequence | Mapping
+
+
+class Problems:
+    """Collects everything that is wrong, to be said at once."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Mark, str]] = []
+        self._refused: set[Mark] = set()
+
+    def add(self, mark: Mark, message: str) -> None:
+        """One problem at one place; the same one twice counts once."""
+        if mark not in self._refused and (mark, message) not in self.found:
+            self.found.append((mark, message))
+
+    def refuse(self, mark: Mark, message: str) -> None:
+        """A value that cannot be read at all: what follows from its stand-in is not said as well."""
+        self.add(mark, message)
+        if mark.line:
+            self._refused.add(mark)
+
+    def abort(self, mark: Mark, message: str) -> NoReturn:
+        """A problem after which nothing more can be read."""
+        self.add(mark, message)
+        raise Unreadable
+
+    def raise_any(self, path: object) -> None:
+        """Raise SpecError with all problems, in the order of the file, and the next step."""
+        if self.found:
+            ordered = sorted(self.found, key=lambda item: (item[0].source, item[0].line, item[0].column))
+            lines = [f"{mark}: {message}" for mark, message in ordered]
+            lines.append(f"Nothing was started. Correct this, then check with: orchestrate validate {path}")
+            raise SpecError("\n".join(lines))
+
+
+class Unreadable(Exception):
+    """Raised after a problem was recorded that leaves nothing to read; never leaves the package."""
+
+
+def show(text: object) -> str:
+    """`text` for a message: in backticks, one printable line, at most 60 characters."""
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return f"`{printable if len(printable) <= 60 else printable[:57] + '...'}`"
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """'; did you mean `x`?', or nothing when no allowed word is near."""
+    found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean `{found[0]}`?" if found else ""
+
+
+def describe(node: Node) -> str:
+    """The offending text of a node for a message."""
+    if isinstance(node, Scalar):
+        return show(node.text) if node.text else "nothing"
+    return "a list" if isinstance(node, Sequence) else "a mapping"
+
+
+def plain(node: Node) -> Any:
+    """The node as Python values: dict, tuple, scalar."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Sequence):
+        return tuple(plain(item) for item in node.items)
+    return {key: plain(entry.node) for key, entry in node.entries.items()}
+
+
+def resolve(text: str) -> Value:
+    """A plain (unquoted) scalar by the core schema of YAML 1.2; raises ValueError with the reason to refuse it.
+
+    `1e-4` is a float, `yes`, `on`, `1_000` and `12:30` are text, `010` is refused because YAML 1.1 reads 8.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        if len(text) > 20 or abs(int(text)) > MAX_INTEGER:
+            raise ValueError("is too large a number; the largest whole number is 2**53")
+        return int(text)
+    if _LEADING_ZERO.fullmatch(text):
+        raise ValueError("starts with a zero, which some readers take as octal; write it without the zero or quote it")
+    if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
+        raise ValueError("is not a finite number; write a number within 1e308")
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return text
+
+
+def read_text(text: str, source: Mark, problems: Problems) -> Node:
+    """Parse one YAML document. Raises Unreadable after recording why, and records what can be read past."""
+    try:
+        return _Reader(text, source, problems).document()
+    except Unreadable:
+        raise
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        problems.abort(_at(source, line, column), f"character {error.character!r} is not allowed in YAML; remove it")
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = _at(source, mark.line + 1, mark.column + 1) if mark else source
+        reason = " ".join(str(part) for part in (error.context, error.problem) if part)
+        problems.abort(place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here")
+    except Exception as error:  # a parser's own bug on hostile text must not reach a person as a traceback
+        problems.abort(_at(source, 1, 1), f"not valid YAML ({type(error).__name__}: {error}); rewrite the file")
+
+
+def _at(source: Mark, line: int, column: int) -> Mark:
+    return Mark(source.source, line, column) if source.line else source
+
+
+class _Reader:
+    """Recursive descent over events; depth is capped, so the recursion is too."""
+
+    def __init__(self, text: str, source: Mark, problems: Problems) -> None:
+        self.source = source
+        self.problems = problems
+        self.events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
+
+    def document(self) -> Node:
+        next(self.events)
+        if type(next(self.events)).__name__ == "StreamEndEvent":
+            return Mapping(_at(self.source, 1, 1), {})
+        node = self.node(next(self.events), 1)
+        next(self.events)
+        following = next(self.events)
+        if type(following).__name__ != "StreamEndEvent":
+            self.problems.add(self.mark(following), "a second document starts here; a sweep file holds one")
+        return node
+
+    def mark(self, event: Any) -> Mark:
+        return _at(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def node(self, event: Any, depth: int) -> Node:
+        mark = self.mark(event)
+        if isinstance(event, AliasEvent):
+            self.problems.refuse(
+                mark, f"alias {show('*' + str(event.anchor))}: write the value out; aliases are refused"
+            )
+            return Scalar(mark, None, "")
+        if event.anchor is not None:
+            self.problems.add(mark, f"anchor {show('&' + str(event.anchor))}: remove it; anchors are refused")
+        if event.tag is not None:
+            self.problems.add(mark, f"tag {show(event.tag)}: remove it; the kind of a value follows from its text")
+        if depth > MAX_DEPTH:
+            self.problems.abort(mark, f"nested deeper than {MAX_DEPTH} levels; no sweep needs that")
+        if isinstance(event, ScalarEvent):
+            return self.scalar(event, mark)
+        return self.sequence(mark, depth) if isinstance(event, SequenceStartEvent) else self.mapping(mark, depth)
+
+    def scalar(self, event: Any, mark: Mark) -> Scalar:
+        text = str(event.value)
+        if any((c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text):
+            self.problems.refuse(mark, f"{show(text)} holds a control character; remove it")
+            return Scalar(mark, None, "")
+        if event.style is not None:
+            return Scalar(mark, text, text)
+        try:
+            return Scalar(mark, resolve(text), text)
+        except ValueError as error:
+            self.problems.refuse(mark, f"{show(text)} {error}")
+            return Scalar(mark, None, text)
+
+    def sequence(self, mark: Mark, depth: int) -> Sequence:
+        items = []
+        while type(event := next(self.events)).__name__ != "SequenceEndEvent":
+            items.append(self.node(event, depth + 1))
+        return Sequence(mark, tuple(items))
+
+    def mapping(self, mark: Mark, depth: int) -> Mapping:
+        entries: dict[str, Entry] = {}
+        while not isinstance(event := next(self.events), MappingEndEvent):
+            place = self.mark(event)
+            key = self.key(event, place, depth)
+            node = self.node(next(self.events), depth + 1)
+            if key in entries:
+                self.problems.add(
+                    place, f"key {show(key)} a second time; it is already at {entries[key].mark}: keep one"
+                )
+            elif key is not None:
+                entries[key] = Entry(place, node)
+        return Mapping(mark, entries)
+
+    def key(self, event: Any, place: Mark, depth: int) -> str | None:
+        if isinstance(event, (AliasEvent, SequenceStartEvent, MappingStartEvent)):
+            self.node(event, depth + 1)
+            self.problems.add(place, "a key must be a name, not a list, a mapping or an alias")
+            return None
+        key = self.node(event, depth + 1)
+        if isinstance(key, Scalar) and key.text == "<<":
+            self.problems.add(place, "merge key `<<`: use `extends: other.yaml`; merge keys are refused")
+            return None
+        return key.text if isinstance(key, Scalar) else None
