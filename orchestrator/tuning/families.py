@@ -27,6 +27,8 @@ class Family(Protocol):
 
     multiple: int
     """Clips are cut to a multiple of so many samples."""
+    shortest: int
+    """The fewest samples that give a frame."""
     longest_seconds: float
     """The longest clip the model has positions for."""
 
@@ -63,7 +65,7 @@ class Streaming:
     def __init__(self, model: MoonshineStreamingForConditionalGeneration) -> None:
         self.encoder, self.decoder = model.model.encoder, model.model.decoder
         config = model.config.encoder_config
-        self.multiple = int(round(config.sample_rate * config.frame_ms / 1000))
+        self.multiple = self.shortest = int(round(config.sample_rate * config.frame_ms / 1000))
         self.windows = [tuple(window) for window in config.sliding_windows]
         self.longest_seconds = model.config.max_position_embeddings * 4 * self.multiple / config.sample_rate
 
@@ -105,7 +107,7 @@ class Version1:
     """Moonshine v1: strided convolutions with a GroupNorm over time, full attention with rotary positions."""
 
     multiple = 1
-    longest_seconds = 64.0
+    shortest = 895  # the three convolutions' receptive field
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder

@@ -1,0 +1,34 @@
+"""Which device, and how many adapters at once on it."""
+
+from __future__ import annotations
+
+import torch
+
+from orchestrator.errors import ModelError
+
+PACK_ON_CPU = 4
+"""At 4 the shared products are as large as a few cores can use; more slots only widen the memory."""
+PACK_ON_ACCELERATOR = 16
+
+
+def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
+    """The device for `execution.device`, and notes for the study when `auto` had to fall back.
+
+    Raises ModelError when a device is asked for by name and is not there.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if requested != "auto":
+        if not available[requested]:
+            there = ", ".join(name for name, here in available.items() if here)
+            raise ModelError(f"execution.device: {requested} is not available here; allowed: auto, {there}")
+        return torch.device(requested), ()
+    chosen = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if chosen == "cuda":
+        return torch.device(chosen), ()
+    missing = "CUDA" if chosen == "mps" else "CUDA and MPS"
+    return torch.device(chosen), (f"device {chosen}: {missing} not available to torch {torch.__version__}",)
+
+
+def pack_size(device: torch.device) -> int:
+    """Slots for `execution.pack: auto`."""
+    return PACK_ON_CPU if device.type == "cpu" else PACK_ON_ACCELERATOR

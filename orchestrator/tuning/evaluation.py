@@ -1,0 +1,143 @@
+"""One evaluation, the same for the baseline and for every trial: decode, normalise, count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import transformers
+
+from orchestrator.corpus.audio import Clips, prepare
+from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.errors import DataError
+from orchestrator.records.results import SetMeasurement
+from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
+from orchestrator.scoring.wer import edit_counts
+from orchestrator.spec.sweep import EvaluationSpec
+from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.transcription import Decoded, Voice, token_caps, transcribe
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A manifest ready to be decoded: clips, normalised references, token caps."""
+
+    manifest: Manifest
+    clips: Clips
+    spec: EvaluationSpec
+
+    @cached_property
+    def references(self) -> list[str]:
+        """Normalised references, in manifest order."""
+        return [normalizer(self.spec.normalizer)(text) for text in self.clips.texts]
+
+    @cached_property
+    def caps(self) -> list[int]:
+        """The most tokens each clip may give."""
+        return token_caps(self.clips.seconds, self.spec.max_tokens_per_second)
+
+    def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
+        """Edit counts of raw hypotheses `texts`."""
+        heard = [normalizer(self.spec.normalizer)(text) for text in texts]
+        counts = edit_counts(self.references, heard)
+        return SetMeasurement(
+            manifest_sha256=self.manifest.sha256,
+            utterance_ids=self.clips.ids,
+            speakers=self.clips.speakers,
+            substitutions=counts.substitutions,
+            deletions=counts.deletions,
+            insertions=counts.insertions,
+            reference_words=counts.reference_words,
+            cap_hits=sum(decoded.capped),
+            loops=sum(has_loop(text.split()) for text in heard),
+        )
+
+
+def load_evaluation_set(path: Path, spec: EvaluationSpec, base: BaseModel, cache: Path) -> EvaluationSet:
+    """Read and decode an evaluation manifest; raises ManifestError, or DataError when a clip is too long for the model
+    or most references need more tokens than the cap allows."""
+    manifest = load_manifest(path)
+    clips = prepare(manifest, rms=spec.rms, cache=cache, multiple=base.family.shortest)
+    ready = EvaluationSet(manifest, clips, spec)
+    longest = max(clips.seconds)
+    if longest > base.family.longest_seconds:
+        raise DataError(
+            f"{path}: a clip of {longest:.1f} s is longer than the model's positions ({base.family.longest_seconds:.1f} s); "
+            f"cut it or leave it out"
+        )
+    needed = [len(row) for row in base.labels(list(clips.texts))]
+    over = sum(need > cap for need, cap in zip(needed, ready.caps, strict=True))
+    if over > 0.01 * len(clips):
+        rate = max(need / seconds for need, seconds in zip(needed, clips.seconds, strict=True))
+        raise DataError(
+            f"{path}: {over} of {len(clips)} references are longer than evaluation.max_tokens_per_second = "
+            f"{spec.max_tokens_per_second:g} lets the model say; the densest needs {rate:.1f}. Raise it."
+        )
+    return ready
+
+
+@dataclass
+class Evaluator:
+    """Decodes the sets of a sweep with one base model; `evaluation` says everything that a number depends on."""
+
+    base: BaseModel
+    store: FrameStore
+    sets: dict[str, EvaluationSet]
+    """By the names that measurements use."""
+    spec: EvaluationSpec
+
+    @cached_property
+    def evaluation(self) -> dict[str, str]:
+        """The parts of the evaluation fingerprint."""
+        spec, model = self.spec, self.base.spec
+        parts = {f"{name}.manifest": each.manifest.sha256 for name, each in self.sets.items()}
+        parts |= {f"{name}.audio": each.clips.content_sha256 for name, each in self.sets.items()}
+        return parts | {
+            "audio": f"mono 16 kHz, rms {spec.rms}",
+            "normalizer": normalizer_version(spec.normalizer),
+            "decode": f"greedy, at most floor({spec.max_tokens_per_second:g} * seconds) + 2 tokens",
+            "padding": "masks from true lengths; a number does not depend on its batch",
+            "model": model.id if "/" in model.id and not Path(model.id).is_absolute() else Path(model.id).name,
+            "revision": model.revision,
+            "weights": self.base.weights_sha256,
+            "dtype": str(self.base.model.dtype).removeprefix("torch."),
+            "device": self.base.device.type,
+            "torch": torch.__version__.partition("+")[0],
+            "transformers": transformers.__version__,
+        }
+
+    @cached_property
+    def baseline(self) -> dict[str, Decoded]:
+        """What the untuned model hears; also the draft that every trial's decode starts from."""
+        return {name: transcribe(self.base, self.store, name, each.caps, ())[0] for name, each in self.sets.items()}
+
+    def measure(
+        self, voices: Sequence[Voice]
+    ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
+        """Per voice, edit counts and raw hypotheses by set; voices that enter at one encoder layer belong together."""
+        results: list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]] = [({}, {}) for _ in voices]
+        for name, each in self.sets.items():
+            drafts = self.baseline[name].tokens
+            for decoded, result in zip(
+                transcribe(self.base, self.store, name, each.caps, voices, drafts), results, strict=True
+            ):
+                self._add(name, decoded, result)
+        return results
+
+    def measure_baseline(self) -> tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]:
+        """The untuned model's edit counts and raw hypotheses by set."""
+        result: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]] = ({}, {})
+        for name, decoded in self.baseline.items():
+            self._add(name, decoded, result)
+        return result
+
+    def _add(
+        self, name: str, decoded: Decoded, result: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
+    ) -> None:
+        texts = tuple(self.base.text(tokens) for tokens in decoded.tokens)
+        result[0][name] = self.sets[name].score(texts, decoded)
+        result[1][name] = texts
