@@ -125,10 +125,13 @@ class Dimension(Frozen):
         return tuple(point if self.is_integer else float(f"{point:.12g}") for point in points)
 
     def contains(self, value: bool | int | float | str) -> bool:
-        """Whether `value`, of the parameter's own type, lies in this dimension (and on its grid)."""
+        """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but for rounding."""
         if self.choices is not None:
             return value in self.choices
-        if isinstance(value, str) or not self._low <= value <= self._high:
+        if isinstance(value, str):
+            return False
+        slack = 1e-9 * max(abs(self._low), abs(self._high))
+        if not self._low - slack <= value <= self._high + slack:
             return False
         steps = (value - self._low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-9)

@@ -1,0 +1,273 @@
+"""What a sweep would run: the plan of one trial, and the plan of the whole, before torch or optuna are imported."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from orchestrator.planning.power import CHURN, smallest_detectable, standard_error, utterances_needed
+from orchestrator.planning.trial_plan import TrialParams, TrialPlan
+from orchestrator.spec.conditions import space_of
+from orchestrator.spec.parameters import TABLE, ParameterValue
+from orchestrator.spec.sweep import Condition, Dimension, Limit, SearchSpace, SweepSpec
+
+Point = dict[str, ParameterValue]
+
+
+class Plain(BaseModel):
+    """Base of the plan's values: frozen, JSON both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SetSize(Plain):
+    """How much a manifest holds."""
+
+    utterances: int
+    words: int
+    """Reference words as the corpus WER counts them."""
+
+
+class PlannedParameter(Plain):
+    """One row of the table of parameters."""
+
+    name: str
+    role: str
+    """fixed, searched, or after training."""
+    values: str
+    when: str = ""
+
+
+class PlannedPoint(Plain):
+    """A point that is known before the first trial; what it does not name, the sampler chooses."""
+
+    origin: str
+    """start_with, or grid."""
+    searched: Point
+
+
+class Resolution(Plain):
+    """What one evaluation set can tell apart, by `power`."""
+
+    set: str
+    utterances: int
+    words: int
+    churn: float
+    standard_error: float
+    """Of the paired WER difference, in WER points."""
+    smallest_detectable: float
+    """WER points, one-sided 5 %, 80 % power."""
+    limit: float | None
+    """The strictest limit or gain asked of this set, in WER points."""
+    utterances_needed: int | None
+    """To tell the limit from 0; None without a limit above 0."""
+    resolved: bool | None
+    """Whether the set is large enough for the limit."""
+
+
+class SweepPlan(Plain):
+    """All that `orchestrate plan` says, apart from memory and time, which need the device."""
+
+    name: str
+    method: str
+    parameters: tuple[PlannedParameter, ...]
+    points: int | None
+    """Distinct points of the space; None when it is continuous or too large to count."""
+    trials: int
+    """The budget, and for a grid no more than it has points."""
+    first: tuple[PlannedPoint, ...]
+    rungs: tuple[int, ...]
+    """Of the longest trial: the optimizer steps at which it is evaluated."""
+    evaluations: int
+    """At most: every trial to its end, each adapter scale at each rung, the baseline and the confirmation included."""
+    optimizer_steps: int
+    """At most: every trial to its end, the confirmation included."""
+    confirmation_trials: int
+    sets: dict[str, SetSize]
+    resolution: tuple[Resolution, ...]
+
+
+def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    """Whether a dimension takes part, given the parameters decided so far; a missing one makes its conditions false."""
+    return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
+
+
+def trial_plan(spec: SweepSpec, number: int, searched: Mapping[str, ParameterValue]) -> TrialPlan:
+    """The complete plan of one trial: fixed and searched values, defaults for what is inactive, presets spelled out.
+
+    Values searched for an inactive parameter are ignored, so that equal trials have equal recipes.
+
+    Raises:
+        ValueError: a searched value is missing, unknown or outside the space.
+    """
+    values: Point = dict(spec.parameters.fixed)
+    unknown = set(searched) - {dimension.name for dimension in spec.parameters.searched}
+    if unknown:
+        raise ValueError(f"trial {number}: {', '.join(sorted(unknown))} not searched by sweep {spec.name}")
+    for dimension in spec.parameters.searched:
+        if is_active(dimension, values):
+            if dimension.name not in searched or not dimension.contains(searched[dimension.name]):
+                raise ValueError(
+                    f"trial {number}: {dimension.name} must be {space_of(dimension)}, "
+                    f"not {searched.get(dimension.name)}"
+                )
+            values[dimension.name] = searched[dimension.name]
+    return TrialPlan(
+        sweep=spec.name,
+        number=number,
+        model=spec.model,
+        data=spec.data,
+        evaluation=spec.evaluation,
+        params=_params(spec, values),
+    )
+
+
+def _params(spec: SweepSpec, values: Point) -> TrialParams:
+    complete: dict[str, Any] = {name: row.default for name, row in TABLE.items() if row.default is not None} | values
+    ratio = complete.pop("alpha_ratio")
+    complete.setdefault("alpha", float(ratio * complete["rank"]))
+    patterns = spec.parameters.presets[complete["target_modules"]]
+    return TrialParams(**complete, target_patterns=patterns, adapter_scales=spec.parameters.adapter_scales)
+
+
+def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show: int = 8) -> SweepPlan:
+    """The plan of a sweep.
+
+    Args:
+        sets: sizes of the manifests that are there, under train, replay, domain, heldout, confirm_domain and
+            confirm_heldout.
+        show: how many first points at most.
+    """
+    sets = dict(sets or {})
+    points = count_points(spec.parameters)
+    trials = min(spec.budget.trials, points) if spec.method == "grid" and points is not None else spec.budget.trials
+    steps = _most_steps(spec)
+    every = spec.evaluation.every
+    rungs = (*range(every, steps, every), steps)
+    confirming = min(spec.confirm.top, trials) * len(spec.confirm.seeds) if spec.confirm else 0
+    return SweepPlan(
+        name=spec.name,
+        method=spec.method,
+        parameters=tuple(_table(spec)),
+        points=points,
+        trials=trials,
+        first=tuple(itertools.islice(_first(spec), min(show, trials))),
+        rungs=rungs,
+        evaluations=1 + (trials + confirming) * len(rungs) * len(spec.parameters.adapter_scales),
+        optimizer_steps=(trials + confirming) * steps,
+        confirmation_trials=confirming,
+        sets=sets,
+        resolution=tuple(_resolution(spec, sets)),
+    )
+
+
+def count_points(space: SearchSpace) -> int | None:
+    """How many distinct points a space has, conditions regarded; None for a continuous range."""
+    return _count(space.searched, dict(space.fixed))
+
+
+_COUNTABLE = 100_000
+"""A parameter that others depend on is gone through value by value up to this many."""
+
+
+def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
+    """Values that later conditions cannot tell apart are counted together: one of them stands for all."""
+    if not dimensions:
+        return 1
+    head, rest = dimensions[0], dimensions[1:]
+    if not is_active(head, decided):
+        return _count(rest, decided)
+    conditions = [condition for later in rest for condition in later.when if condition.parameter == head.name]
+    if head.size is None or (conditions and head.size > _COUNTABLE):
+        return None
+    if not conditions:
+        below = _count(rest, decided)
+        return None if below is None else head.size * below
+    alike: dict[tuple[bool, ...], list[ParameterValue]] = {}
+    for value in head.values or ():
+        alike.setdefault(tuple(condition.holds(value) for condition in conditions), []).append(value)
+    total = 0
+    for values in alike.values():
+        below = _count(rest, decided | {head.name: values[0]})
+        if below is None:
+            return None
+        total += len(values) * below
+    return total
+
+
+def _grid(dimensions: tuple[Dimension, ...], decided: Point, point: Point) -> Iterator[Point]:
+    """Every point in file order, the last parameter running fastest."""
+    if not dimensions:
+        yield point
+        return
+    head, rest = dimensions[0], dimensions[1:]
+    if not is_active(head, decided):
+        yield from _grid(rest, decided, point)
+        return
+    for value in head.values or ():
+        yield from _grid(rest, decided | {head.name: value}, point | {head.name: value})
+
+
+def _first(spec: SweepSpec) -> Iterator[PlannedPoint]:
+    yield from (PlannedPoint(origin="start_with", searched=point) for point in spec.start_with)
+    if spec.method == "grid":
+        for point in _grid(spec.parameters.searched, dict(spec.parameters.fixed), {}):
+            if point not in spec.start_with:
+                yield PlannedPoint(origin="grid", searched=point)
+
+
+def _most_steps(spec: SweepSpec) -> int:
+    """max_steps of the longest trial the space allows."""
+    values: list[Any] = [spec.parameters.fixed.get("max_steps", 1)]
+    for dimension in spec.parameters.searched:
+        if dimension.name == "max_steps":
+            values += dimension.choices or (dimension.high,)
+    return int(max(values))
+
+
+def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:
+    searched = {dimension.name: dimension for dimension in spec.parameters.searched}
+    for name in TABLE:
+        if name in searched:
+            when = " and ".join(map(_condition, searched[name].when))
+            yield PlannedParameter(name=name, role="searched", values=space_of(searched[name]), when=when)
+        elif name in spec.parameters.fixed:
+            yield PlannedParameter(name=name, role="fixed", values=str(spec.parameters.fixed[name]))
+    scales = ", ".join(f"{scale:g}" for scale in spec.parameters.adapter_scales)
+    yield PlannedParameter(name="adapter_scale", role="after training", values=scales)
+
+
+def _condition(condition: Condition) -> str:
+    words = {"equals": "is", "in": "is one of", "above": "above", "below": "below"}
+    value = ", ".join(map(str, condition.value)) if condition.operator == "in" else str(condition.value)
+    return f"{condition.parameter} {words[condition.operator]} {value}"
+
+
+def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolution]:
+    for name in ("domain", "heldout", "confirm_domain", "confirm_heldout"):
+        if name not in sets or not sets[name].words:
+            continue
+        size, kind = sets[name], name.removeprefix("confirm_")
+        churn, limit = CHURN[kind], _strictest(spec, f"{kind}_wer")
+        needed = utterances_needed(size.utterances, size.words, churn, limit) if limit is not None else None
+        yield Resolution(
+            set=name,
+            utterances=size.utterances,
+            words=size.words,
+            churn=churn,
+            standard_error=standard_error(size.words, churn),
+            smallest_detectable=smallest_detectable(size.words, churn),
+            limit=limit,
+            utterances_needed=needed,
+            resolved=None if needed is None else size.utterances >= needed,
+        )
+
+
+def _strictest(spec: SweepSpec, metric: str) -> float | None:
+    declared: list[Mapping[Any, Limit]] = [spec.guardrails, spec.acceptance]
+    limits = [section[metric] for section in declared if metric in section]
+    sizes = [size for limit in limits for size in (limit.max_regression, limit.min_gain) if size is not None]
+    return min(sizes, default=None)
