@@ -1,0 +1,64 @@
+"""One process at a time on a study: an advisory lock that frees itself when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+
+_held: set[int] = set()
+
+
+def _close_in_child() -> None:
+    # A forked child shares the open file and would keep the lock after its parent was killed. (O_CLOEXEC covers exec.)
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+@contextmanager
+def exclusive(path: Path, study: str) -> Iterator[None]:
+    """Hold the lock at `path`; StudyError at once, naming process and host, when another process holds it.
+
+    The file itself stays: removing it would let two processes lock two files of the same name.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _holder(descriptor)
+        os.close(descriptor)
+        raise StudyError(
+            f"study {study} is in use by {holder}\n"
+            "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again."
+        ) from None
+    _held.add(descriptor)
+    try:
+        _sign(descriptor)
+        yield
+    finally:
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _sign(descriptor: int) -> None:
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(), 0)
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        holder = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {int(holder['pid'])} on {holder['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"  # it has not signed yet

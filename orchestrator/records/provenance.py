@@ -1,0 +1,46 @@
+"""What made a result: versions, commit, platform. Nothing is imported to find out."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("orchestrator", "torch", "transformers", "peft", "optuna")
+_SOURCE = Path(__file__).resolve().parents[1]
+
+
+def provenance(date: str) -> dict[str, str]:
+    """Name -> version or value; `date` is the UTC date to put down.
+
+    `commit` and `uncommitted changes` are there only when the package runs from its own git checkout.
+    """
+    packages = {name: _version(name) for name in _PACKAGES}
+    return {"date": date, "python": platform.python_version(), "platform": platform.platform(), **packages, **_commit()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _commit(source: Path = _SOURCE) -> dict[str, str]:
+    # A virtual environment inside someone else's repository must not lend us that repository's commit.
+    if _git(source, "ls-files", "--error-unmatch", "__init__.py") is None:
+        return {}
+    commit, changes = _git(source, "rev-parse", "HEAD"), _git(source, "status", "--porcelain", "--", ".")
+    if commit is None or changes is None:
+        return {}
+    return {"commit": commit, "uncommitted changes": "yes" if changes else "no"}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

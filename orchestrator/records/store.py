@@ -1,0 +1,255 @@
+"""The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
+
+spec.yaml  study.db  study.lock  baseline.json  clock.json  notes.md  report.md  report.html
+trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  result.json
+confirm/0001/    the same, for the run with number -1
+checkpoint/      state of the pack      cache/      what can be computed again
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+
+from orchestrator.errors import StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.locking import exclusive
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.writing import make_folder, write_aside
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NUMBER = re.compile(r"[0-9]{4,}")
+_AGAIN = "then run the same command again"
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Baselines(RootModel[dict[str, Measurement]]):
+    """baseline.json: by evaluation fingerprint."""
+
+
+class _Clock(BaseModel):
+    """clock.json: what all runs of the sweep have spent."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    seconds: float = 0.0
+
+
+class StudyFolder:
+    """One study's folder. Reading needs no lock; whoever writes holds `lock()`.
+
+    Every file is written aside, synced and renamed. Reading a damaged file raises StudyError with the file's name and
+    what to do; a missing one is None or empty.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        """`root` is the folder of all studies. Raises StudyError for a name that is no plain folder name."""
+        if not _NAME.fullmatch(name):
+            raise StudyError(
+                f"study name {name!r} cannot be a folder's name\n"
+                "  Allowed: letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit."
+            )
+        self.name = name
+        self.path = root / name
+        self.database = self.path / "study.db"
+        self.checkpoint = self.path / "checkpoint"
+        self.cache = self.path / "cache"
+        self.notes = self.path / "notes.md"
+        self.report_markdown = self.path / "report.md"
+        self.report_html = self.path / "report.html"
+        self._spec = self.path / "spec.yaml"
+        self._baseline = self.path / "baseline.json"
+        self._clock = self.path / "clock.json"
+
+    @property
+    def exists(self) -> bool:
+        """The study was started: its spec is written."""
+        return self._spec.exists()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the folder, hold its lock, remove what a killed run left half-written.
+
+        Raises StudyError naming process and host when another run holds it.
+        """
+        make_folder(self.path)
+        with exclusive(self.path / "study.lock", self.name):
+            # Only the holder may clean: to anyone else these are files that a live run is just writing.
+            for leftover in sorted(self.path.rglob("*.tmp-*")):
+                _remove(leftover)
+            yield
+
+    def trial_folder(self, number: int) -> Path:
+        """trials/0007 for trial 7; confirm/0001 for confirmation run -1."""
+        return self.path / ("trials" if number >= 0 else "confirm") / f"{abs(number):04d}"
+
+    def adapter_folder(self, number: int) -> Path:
+        """Where the trial's best adapter stands, as stock PEFT loads it."""
+        return self.trial_folder(number) / "adapter"
+
+    def write_spec(self, text: str) -> None:
+        """Keep the resolved sweep file."""
+        write_aside(self._spec, text.encode())
+
+    def read_spec(self) -> str | None:
+        """The sweep file this study was started or last continued with; None for a new study."""
+        try:
+            return self._spec.read_text(encoding="utf-8") if self.exists else None
+        except UnicodeDecodeError as error:
+            raise _damaged(self._spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
+
+    def write_baseline(self, measurement: Measurement) -> None:
+        """Keep the untuned model's measurement under its fingerprint; those of other fingerprints stay."""
+        kept = self._baselines() | {measurement.fingerprint: measurement}
+        write_aside(self._baseline, _lines([json.loads(_Baselines(kept).model_dump_json())]))
+
+    def read_baseline(self, fingerprint: str) -> Measurement | None:
+        """The baseline measured with exactly this evaluation, or None."""
+        return self._baselines().get(fingerprint)
+
+    def _baselines(self) -> dict[str, Measurement]:
+        found = _read(self._baseline, _Baselines, f"Delete it, {_AGAIN}: the baseline is measured anew.")
+        return found.root if found else {}
+
+    def write_plan(self, plan: TrialPlan) -> None:
+        """Keep all that a trial depends on, so that it can be rerun alone."""
+        write_aside(self.trial_folder(plan.number) / "plan.json", plan.model_dump_json(indent=1).encode() + b"\n")
+
+    def read_plan(self, number: int) -> TrialPlan | None:
+        """The plan of a trial or confirmation run."""
+        advice = f"Delete it, {_AGAIN}: it is written anew from study.db."
+        return _read(self.trial_folder(number) / "plan.json", TrialPlan, advice)
+
+    def record_measurements(
+        self, number: int, measurements: Sequence[Measurement], hypotheses: Sequence[Mapping[str, Sequence[str]]]
+    ) -> None:
+        """Add the measurements of a rung and what was heard; `hypotheses[i]` belongs to `measurements[i]`.
+
+        The same (step, adapter scale) again replaces the earlier one, so a rung repeated after a crash is one rung.
+        """
+        for measurement, heard in zip(measurements, hypotheses, strict=True):
+            write_aside(self._hypotheses(number, measurement), _lines(_heard(measurement, heard)))
+        rows = {(row.step, row.adapter_scale): row for row in (*self.read_measurements(number), *measurements)}
+        data = b"".join(rows[key].model_dump_json().encode() + b"\n" for key in sorted(rows))
+        write_aside(self.trial_folder(number) / "measurements.jsonl", data)
+
+    def read_measurements(self, number: int) -> tuple[Measurement, ...]:
+        """All measurements of a trial, by step, then adapter scale."""
+        path = self.trial_folder(number) / "measurements.jsonl"
+        advice = f"Delete it, {_AGAIN}: what the trial still needs is measured anew."
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        return tuple(_parse(f"{path}:{n}", line, Measurement, advice) for n, line in enumerate(lines, start=1))
+
+    def read_hypotheses(self, number: int, measurement: Measurement) -> dict[str, tuple[str, ...]]:
+        """What was heard in one measurement: set name -> hypotheses in manifest order; empty when not kept."""
+        path = self._hypotheses(number, measurement)
+        heard: dict[str, list[str]] = {}
+        try:
+            for line in path.read_bytes().split(b"\n") if path.exists() else ():
+                if line:
+                    row = json.loads(line)
+                    heard.setdefault(row["set"], []).append(row["hypothesis"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(path, str(error), "Delete it: the report then goes without its examples.") from error
+        return {name: tuple(texts) for name, texts in heard.items()}
+
+    def _hypotheses(self, number: int, measurement: Measurement) -> Path:
+        name = f"hypotheses-{measurement.step}-{measurement.adapter_scale!r}.jsonl"
+        return self.trial_folder(number) / name
+
+    def write_result(self, result: TrialResult) -> None:
+        """Write a trial's end; the last file of the trial, so its existence means done.
+
+        Raises ValueError for a number that is not finite: such a result must never be ranked.
+        """
+        text = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+        write_aside(self.trial_folder(result.number) / "result.json", _bytes(text))
+
+    def read_result(self, number: int) -> TrialResult | None:
+        """How a trial or confirmation run ended; None while it has not."""
+        path = self.trial_folder(number) / "result.json"
+        advice = f"Restore it from a copy, {_AGAIN}; or give the sweep another name to start anew."
+        result = _read(path, TrialResult, advice)
+        if result and result.number != number:
+            raise _damaged(path, f"it says trial {result.number}", advice)
+        return result
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """The results of all finished trials, by number, whatever their end."""
+        return self._results("trials", 1)
+
+    def confirmations(self) -> tuple[TrialResult, ...]:
+        """The results of all finished confirmation runs: numbers -1, -2, .."""
+        return self._results("confirm", -1)
+
+    def _results(self, parent: str, sign: int) -> tuple[TrialResult, ...]:
+        names = (folder.name for folder in (self.path / parent).glob("*"))
+        numbers = sorted(int(name) for name in names if _NUMBER.fullmatch(name))
+        return tuple(result for n in numbers if (result := self.read_result(sign * n)))
+
+    def note(self, text: str, at: datetime | None = None) -> None:
+        """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
+        day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        before = self.notes.read_bytes() if self.notes.exists() else _bytes(f"# Notes on {self.name}\n")
+        write_aside(self.notes, before + _bytes(f"- {day}: {' '.join(text.split())}"))
+
+    def seconds_spent(self) -> float:
+        """Wall-clock seconds of all runs so far."""
+        clock = _read(self._clock, _Clock, f"Delete it, {_AGAIN}: the time is then counted from zero.")
+        return clock.seconds if clock else 0.0
+
+    def add_seconds(self, seconds: float) -> float:
+        """Add to the time spent; returns the sum."""
+        total = self.seconds_spent() + seconds
+        write_aside(self._clock, _Clock(seconds=total).model_dump_json().encode() + b"\n")
+        return total
+
+
+def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    return [
+        {"set": name, "utterance": utterance, "hypothesis": text}
+        for name, texts in heard.items()
+        for utterance, text in zip(measurement.sets[name].utterance_ids, texts, strict=True)
+    ]
+
+
+def _lines(rows: Sequence[Any]) -> bytes:
+    return b"".join(_bytes(json.dumps(row, ensure_ascii=False)) for row in rows)
+
+
+def _bytes(text: str) -> bytes:
+    # A lone surrogate cannot be UTF-8; as a backslash escape it is still the same JSON string.
+    return text.encode("utf-8", errors="backslashreplace") + b"\n"
+
+
+def _read(path: Path, model: type[Model], advice: str) -> Model | None:
+    return _parse(str(path), path.read_bytes(), model, advice) if path.exists() else None
+
+
+def _parse(place: str, data: bytes, model: type[Model], advice: str) -> Model:
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise _damaged(place, f"{field}: {first['msg']}" if field else first["msg"], advice) from error
+
+
+def _damaged(place: Path | str, fault: str, advice: str) -> StudyError:
+    return StudyError(f"{place} is damaged: {fault}\n  {advice}")
+
+
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir() and not leftover.is_symlink():
+        shutil.rmtree(leftover)
+    else:
+        leftover.unlink(missing_ok=True)

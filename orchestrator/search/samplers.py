@@ -1,0 +1,123 @@
+"""Samplers that remember nothing: what they say depends on (seed, trial number, parameter) and the study on disk.
+
+So a run that was killed, even in the middle of an ask, continues with exactly the values it would have had.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, Trial
+
+from orchestrator.search.space import Point, grid_cells, is_active, sobol_point, start_points
+from orchestrator.spec.identity import derived_seed
+from orchestrator.spec.sweep import Dimension, SweepSpec
+
+Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
+
+STARTUP_TRIALS = 8
+"""Trials that must have ended before tpe and gp model anything; until then they draw at random."""
+
+
+def suggest(trial: Trial, spec: SweepSpec) -> None:
+    """Give the trial a value for every active searched parameter, in file order; values it has already stay."""
+    values: Point = dict(spec.parameters.fixed)
+    for dimension in spec.parameters.searched:
+        if is_active(dimension, values):
+            values[dimension.name] = _suggest(trial, dimension.name, distribution_of(dimension))
+
+
+def _suggest(trial: Trial, name: str, distribution: Distribution) -> Any:
+    match distribution:
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(name, choices)
+        case IntDistribution(low=low, high=high, step=step, log=log):
+            return trial.suggest_int(name, low, high, step=step, log=log)
+        case FloatDistribution(low=start, high=end, step=width, log=log):
+            return trial.suggest_float(name, start, end, step=width, log=log)
+
+
+def distribution_of(dimension: Dimension) -> Distribution:
+    """The dimension in Optuna's words; a range of whole numbers stays whole."""
+    if dimension.choices is not None:
+        return CategoricalDistribution(dimension.choices)
+    assert dimension.low is not None and dimension.high is not None
+    if dimension.is_integer:
+        return IntDistribution(
+            int(dimension.low), int(dimension.high), log=dimension.log, step=int(dimension.step or 1)
+        )
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
+
+
+class StatelessSampler(BaseSampler):
+    """The sweep's method behind fixed points: `start_with`, the cells of a grid, the points of a sequence.
+
+    Each question gets a fresh inner sampler, seeded from (seed, trial number) for all parameters together and from
+    (seed, trial number, parameter) for one alone. A seeded sampler that lives on would, after a restart, repeat its
+    first points; a pickled one would be a file of code.
+    """
+
+    def __init__(self, spec: SweepSpec) -> None:
+        self._spec = spec
+        self._starts = start_points(spec)
+        self._cells = grid_cells(spec.parameters, self._starts) if spec.method == "grid" else ()
+
+    def exhausted(self, number: int) -> bool:
+        """The grid has no cell for this trial."""
+        return self._spec.method == "grid" and number >= len(self._cells)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """What the inner sampler draws together; nothing while the trial's point is given."""
+        if trial.number < len(self._starts):
+            return {}
+        return self._inner(trial.number).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Values drawn together by a fresh inner sampler; empty while it starts up."""
+        if not search_space:
+            return {}
+        inner = self._inner(trial.number)
+        inner.infer_relative_search_space(study, trial)  # TPE with group=True keeps the groups for its sample_relative
+        return inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """The given value, or one drawn alone."""
+        given = self._given(trial.number)
+        if param_name in given:
+            return given[param_name]
+        drawer = self._inner(trial.number, param_name)
+        return drawer.sample_independent(study, trial, param_name, param_distribution)
+
+    def _given(self, number: int) -> Point:
+        if self._cells:
+            return self._cells[number]
+        if number < len(self._starts):
+            return self._starts[number]
+        if self._spec.method == "qmc":
+            return sobol_point(self._spec, number - len(self._starts))
+        return {}
+
+    def _inner(self, *key: int | str) -> BaseSampler:
+        seed = derived_seed(self._spec.seed, *key)
+        with warnings.catch_warnings():
+            # group=True of TPE is marked experimental; it is the one that models conditional parameters together.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            match self._spec.method:
+                case "tpe":
+                    conditional = any(dimension.when for dimension in self._spec.parameters.searched)
+                    return TPESampler(
+                        seed=seed, multivariate=True, group=conditional, n_startup_trials=STARTUP_TRIALS,
+                        constant_liar=True,
+                    )  # fmt: skip
+                case "gp":
+                    return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False)
+                case _:
+                    return RandomSampler(seed=seed)

@@ -1,0 +1,108 @@
+"""The search space as values: which parameters are active, the cells of a grid, the points of a Sobol sequence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scipy.stats import qmc
+
+from orchestrator.errors import StudyError
+from orchestrator.spec.identity import derived_seed
+from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
+
+Point = dict[str, Any]
+"""Searched parameter -> value; inactive parameters are absent."""
+
+
+def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    """Every `when` of the dimension holds; a condition on a parameter that is itself inactive does not."""
+    return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
+
+
+def start_points(spec: SweepSpec) -> tuple[Point, ...]:
+    """`start_with` without repetitions, only what is searched; trial n tries point n.
+
+    Raises StudyError for a value outside the space: Optuna cannot hold it.
+    """
+    searched = {dimension.name: dimension for dimension in spec.parameters.searched}
+    points: list[Point] = []
+    for given in spec.start_with:
+        point = {name: value for name, value in given.items() if name in searched}
+        for name, value in point.items():
+            if not searched[name].contains(value):
+                raise StudyError(
+                    f"start_with: {name} = {value!r} is not in the search space\n"
+                    f"  Allowed: {_allowed(searched[name])}. Change the point or the range."
+                )
+        if point not in points:
+            points.append(point)
+    return tuple(points)
+
+
+def _allowed(dimension: Dimension) -> str:
+    if dimension.choices is not None:
+        return ", ".join(map(str, dimension.choices))
+    return f"{dimension.low} to {dimension.high}" + (f" in steps of {dimension.step}" if dimension.step else "")
+
+
+def grid_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Every cell of the grid once: first those that `starts` name, then in file order, the last parameter fastest.
+
+    A parameter that is inactive in a cell does not multiply it. Raises StudyError for a range without steps.
+    """
+    cells = list(_walk(space, 0, {}))
+    first: list[Point] = []
+    for start in starts:
+        matching = [cell for cell in cells if all(cell.get(name, value) == value for name, value in start.items())]
+        first += [cell for cell in matching[:1] if cell not in first]
+    return (*first, *(cell for cell in cells if cell not in first))
+
+
+def _walk(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
+    if index == len(space.searched):
+        yield point
+        return
+    dimension = space.searched[index]
+    if not is_active(dimension, {**space.fixed, **point}):
+        yield from _walk(space, index + 1, point)
+        return
+    if dimension.values is None:
+        raise StudyError(
+            f"method grid: {dimension.name} is a range without steps, {_allowed(dimension)}\n"
+            "  Write its values, give it a step, or choose method qmc, random or tpe."
+        )
+    for value in dimension.values:
+        yield from _walk(space, index + 1, {**point, dimension.name: value})
+
+
+def sobol_point(spec: SweepSpec, index: int) -> Point:
+    """Point `index` of the scrambled Sobol sequence of the sweep's seed, with a value for every searched parameter.
+
+    Depends on (seed, index) alone. Conditional parameters have their own axis, used or not. Powers of two are balanced
+    (Sobol 1967; scrambling by Owen, as scipy does it).
+    """
+    searched = spec.parameters.searched
+    engine = qmc.Sobol(len(searched), scramble=True, rng=derived_seed(spec.seed, "sobol"))
+    if index:
+        engine.fast_forward(index)
+    row = engine.random(1)[0]
+    return {dimension.name: _at(dimension, float(share)) for dimension, share in zip(searched, row, strict=True)}
+
+
+def _at(dimension: Dimension, share: float) -> Any:
+    """The value at `share` in [0, 1) of the axis; each choice, step or whole number has a part of it."""
+    values = None if dimension.log else dimension.values
+    if values is not None:
+        return values[min(int(share * len(values)), len(values) - 1)]
+    assert dimension.low is not None and dimension.high is not None, "a dimension has choices or a range"
+    # As Optuna does: a whole number on a logarithmic axis owns the interval half a unit to both sides.
+    half = 0.5 if dimension.is_integer else 0.0
+    low, high = dimension.low - half, dimension.high + half
+    if dimension.log:
+        value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+    else:
+        value = low + share * (high - low)
+    value = min(max(value, dimension.low), dimension.high)
+    return round(value) if dimension.is_integer else value

@@ -1,0 +1,277 @@
+"""The Optuna study of a sweep: ask, report, tell, so that interrupted equals uninterrupted.
+
+One process at a time, holding the study's lock. A trial that was RUNNING when a run was killed is continued under its
+own number. A trial that breaks a guardrail is told PRUNED: optuna-dashboard and study summaries do not read constraints
+and would call it the best. For method gp alone it is COMPLETE with its constraint: GP learns nothing from PRUNED, so
+there the dashboard's "best" may break a guardrail. Feasibility is therefore never read back from Optuna; `feasible` in
+the user attributes is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial
+from optuna.trial import TrialState as OptunaState
+
+from orchestrator.errors import StudyError
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.search.pruners import is_behind
+from orchestrator.search.samplers import StatelessSampler, suggest
+from orchestrator.search.storage import open_storage, storage_errors
+from orchestrator.spec.identity import digest
+from orchestrator.spec.sweep import SweepSpec
+
+_CONTINUED = "Every finished trial is safe in its result.json."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to run: its number and the searched parameters that are active."""
+
+    number: int
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StudyTrial:
+    """One trial as the study holds it. `value` of a PRUNED trial is its last report: never rank by it."""
+
+    number: int
+    state: TrialState
+    params: dict[str, Any]
+    value: float | None
+    user_attrs: dict[str, Any]
+
+
+class Study:
+    """One study in one study.db. Make it with `open`, under `StudyFolder.lock()`; close it at the end."""
+
+    def __init__(self, path: Path, spec: SweepSpec, storage: RDBStorage) -> None:
+        """Use `open`."""
+        self._path = path
+        self._spec = spec
+        self._rdb = storage
+        self._sampler = StatelessSampler(spec)
+        self._study = optuna.create_study(
+            storage=storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=spec.name,
+            direction="minimize", load_if_exists=True,
+        )  # fmt: skip
+
+    @classmethod
+    def open(cls, path: Path, spec: SweepSpec) -> Study:
+        """Create or continue the study in the database at `path`.
+
+        Raises StudyError when the file is no usable database, when the study there maximises, or when `start_with` or a
+        grid does not fit the space. Whether the spec is still the one of the study is the caller's to compare.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        with storage_errors(path, "Nothing was changed."):
+            study = cls(path, spec, open_storage(path))
+            # load_if_exists keeps the old direction and does not say so.
+            if study._study.direction != optuna.study.StudyDirection.MINIMIZE:
+                raise StudyError(
+                    f"{path} holds a study {spec.name} that maximises; a sweep minimises\n"
+                    "  Move the file away, or give the sweep another name."
+                )
+            study._study.set_user_attr("spec", digest(spec.model_dump(mode="json")))
+        return study
+
+    def close(self) -> None:
+        """Close the database; its write-ahead log is folded in."""
+        self._rdb.remove_session()
+        self._rdb.engine.dispose()
+
+    def asked(self) -> int:
+        """How many trials were ever started, whatever became of them: what the budget counts."""
+        return len(self.trials())
+
+    def trials(self) -> tuple[StudyTrial, ...]:
+        """All trials that were started, by number."""
+        with storage_errors(self._path, _CONTINUED):
+            return tuple(
+                StudyTrial(t.number, TrialState(t.state.name), t.params, t.value, t.user_attrs)
+                for t in self._study.get_trials(deepcopy=False)
+                if t.state != OptunaState.WAITING
+            )
+
+    def ask(self) -> Asked | None:
+        """Start the next trial: the points of `start_with` in order, then the sampler; None when a grid is used up.
+
+        Call `in_flight` first after opening: a trial whose ask was cut off is completed there.
+        """
+        with storage_errors(self._path, _CONTINUED):
+            if self._sampler.exhausted(len(self._study.get_trials(deepcopy=False))):
+                return None
+            return self._completed(self._study.ask())
+
+    def in_flight(self) -> tuple[Asked, ...]:
+        """Every trial that was started and has not ended, by number; a cut-off ask is completed as it would have been.
+
+        The caller holds the lock, so nobody else runs them.
+        """
+        with storage_errors(self._path, _CONTINUED):
+            running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+            return tuple(self._completed(Trial(self._study, trial._trial_id)) for trial in running)
+
+    def _completed(self, trial: Trial) -> Asked:
+        suggest(trial, self._spec)
+        # Read back, so that a trial just asked and the same trial after a restart show the same values.
+        return Asked(trial.number, dict(self._frozen(trial.number).params))
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Put down the domain WER of a rung; the first value of a step stays when it is reported again.
+
+        Raises StudyError for a value that is not finite.
+        """
+        _refuse_non_finite(number, {f"domain WER at step {step}": value})
+        with storage_errors(self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."):
+            frozen = self._frozen(number)
+            if step not in frozen.intermediate_values and not frozen.state.is_finished():
+                Trial(self._study, frozen._trial_id).report(value, step)
+
+    def early_stop(self, number: int, step: int, value: float) -> bool:
+        """Report, and say whether the spec's rule (median, asha) stops the trial here.
+
+        The answer is put down with the trial: asked again after a restart, when other trials have reported more, it is
+        the same.
+        """
+        self.report(number, step, value)
+        key = f"orchestrator:early_stop:{step}"
+        with storage_errors(self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."):
+            frozen = self._frozen(number)
+            if self._spec.early_stop.method not in ("median", "asha"):
+                return False
+            if key not in frozen.system_attrs and not frozen.state.is_finished():
+                behind = is_behind(self._spec, self._study.get_trials(deepcopy=False), number)
+                self._storage.set_trial_system_attr(frozen._trial_id, key, behind)
+                return behind
+            return bool(frozen.system_attrs.get(key, False))
+
+    def set_constraints(self, number: int, constraints: Mapping[str, float]) -> None:
+        """Put down the guardrails' constraints (<= 0 is feasible) in the spec's order, once.
+
+        The same again is no change; Optuna would keep the first value of another one and say nothing, so that is a
+        StudyError, as is a value that is not finite.
+        """
+        _refuse_non_finite(number, {f"constraint {name}": value for name, value in constraints.items()})
+        with storage_errors(self._path, _safe(number)):
+            trial = Trial(self._study, self._frozen(number)._trial_id)
+            for name in _in_spec_order(self._spec, constraints):
+                held = trial.constraints.get(name)
+                if held is None:
+                    trial.set_constraint(name, constraints[name])
+                elif held != constraints[name]:
+                    raise StudyError(
+                        f"{self._path}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
+                        f"  {_folder(number)}/result.json was changed after it was told; restore it from a copy."
+                    )
+
+    def tell(self, number: int, result: TrialResult) -> None:
+        """End the trial; write its result.json before. The same result again is no change.
+
+        Raises StudyError for values that are not finite, for a feasible trial without a constraint for each guardrail,
+        for a trial that already ended otherwise, and when the database cannot be written.
+        """
+        state, value = self._end(result)
+        with storage_errors(self._path, _safe(number)):
+            frozen = self._frozen(number)
+            if frozen.state.is_finished():
+                self._same_end(frozen, state, value)
+                return
+        self.set_constraints(number, result.constraints)
+        with storage_errors(self._path, _safe(number)):
+            for key, attribute in _attributes(result).items():
+                self._storage.set_trial_user_attr(frozen._trial_id, key, attribute)
+            self._note(frozen, result)
+            self._study.tell(number, value, OptunaState[state.name])
+
+    def _end(self, result: TrialResult) -> tuple[TrialState, float | None]:
+        """The state and value Optuna is told."""
+        _refuse_non_finite(result.number, {f"{name} WER": value for name, value in result.wer.items()})
+        _refuse_non_finite(result.number, {f"constraint {name}": v for name, v in result.constraints.items()})
+        constrained = set(self._spec.guardrails) <= set(result.constraints)
+        measured = "domain" in result.wer
+        if result.state == TrialState.COMPLETE and result.feasible:
+            if not (constrained and measured):
+                raise StudyError(
+                    f"trial {result.number} cannot be COMPLETE and feasible: {', '.join(self._spec.guardrails)} and "
+                    "domain WER must all be measured\n  It counts as infeasible until they are."
+                )
+            return TrialState.COMPLETE, result.wer["domain"]
+        if result.state == TrialState.FAIL:
+            return TrialState.FAIL, None
+        if self._spec.method == "gp" and not result.feasible and constrained and measured:
+            return TrialState.COMPLETE, result.wer["domain"]
+        return TrialState.PRUNED, None
+
+    def _same_end(self, frozen: FrozenTrial, state: TrialState, value: float | None) -> None:
+        same_value = value is None or frozen.value == value
+        if frozen.state.name != state.name or not same_value:
+            raise StudyError(
+                f"{self._path}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
+                f"now it is said to be {state.name} with {value}\n"
+                f"  {_folder(frozen.number)}/result.json was changed after it was told; restore it from a copy."
+            )
+
+    def _note(self, frozen: FrozenTrial, result: TrialResult) -> None:
+        """Say in the dashboard, which shows no reasons, why the trial ended as it did."""
+        from optuna_dashboard import get_note, save_note
+
+        trial = Trial(self._study, frozen._trial_id)
+        if get_note(trial) != result.reason:
+            save_note(trial, result.reason)
+
+    @property
+    def _storage(self) -> optuna.storages.BaseStorage:
+        return self._study._storage
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        try:
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+        except KeyError:
+            raise StudyError(
+                f"{self._path} has no trial {number}\n"
+                "  Restore study.db from a copy that goes with the trials' folders."
+            ) from None
+        return self._storage.get_trial(trial_id)
+
+
+def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
+    # GP builds its matrix by position: two trials with another order would swap their guardrails.
+    declared = [name for name in spec.guardrails if name in constraints]
+    return [*declared, *sorted(set(constraints) - set(declared))]
+
+
+def _attributes(result: TrialResult) -> dict[str, Any]:
+    """What the dashboard shows of a result, numbers as numbers so that they can be plotted."""
+    numbers = {f"wer_{name}": value for name, value in result.wer.items()}
+    numbers |= {f"delta_{name}": value for name, value in result.delta.items()}
+    words = {
+        "feasible": result.feasible, "reason": result.reason, "best_step": result.step,
+        "adapter_scale": result.adapter_scale, "pruned_by": result.pruned_by, "duplicate_of": result.duplicate_of,
+    }  # fmt: skip
+    return numbers | {name: value for name, value in words.items() if value is not None}
+
+
+def _refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise StudyError(
+                f"trial {number}: {name} is {value}, which Optuna could rank as the best\n"
+                "  A trial whose numbers are not finite has to end as FAIL, without them."
+            )
+
+
+def _folder(number: int) -> str:
+    return f"trials/{number:04d}"
+
+
+def _safe(number: int) -> str:
+    return f"The result is safe in {_folder(number)}/result.json."
