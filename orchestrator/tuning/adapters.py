@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import os
 import shutil
@@ -70,7 +69,7 @@ def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...
             raise ModelError(
                 f"rank {params.rank} is larger than {name} allows ({min(linears[name].weight.shape)}); choose a smaller one"
             )
-    container = nn.ModuleDict({_key(name): _plain(linears[name]) for name in targets})
+    container = nn.ModuleDict({_key(name): _plain(linears[name], params) for name in targets})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
         peft.inject_adapter_in_model(_config(params, [_key(name) for name in targets]), container)
@@ -154,11 +153,12 @@ def _key(name: str) -> str:
     return name.replace(".", "-")
 
 
-def _plain(linear: PackedLinear) -> nn.Linear:
-    """A float32 copy that PEFT may change: PiSSA subtracts from the weight in place and refuses float64."""
+def _plain(linear: PackedLinear, params: TrialParams) -> nn.Linear:
+    """A copy on the CPU that PEFT may change: PiSSA subtracts from the weight in place, and refuses float64."""
     out, width = linear.weight.shape
     plain = nn.Linear(width, out, bias=False)
-    plain.weight.data = copy.deepcopy(linear.weight.data).float().cpu()
+    weight = linear.weight.data.cpu()
+    plain.weight.data = weight.float().clone() if params.adapter.startswith("pissa") else weight.clone()
     return plain
 
 

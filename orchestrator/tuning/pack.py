@@ -178,7 +178,13 @@ class Pack:
             self.is_B[start : start + torch.Size(shape).numel()] = part != "A"
         for slot, adapter in enumerate(self.adapters):
             self.write(self.flat, slot, {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()})
+        self._leaves: list[tuple[Tensor, Tensor]] = []
         self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of `loss`, the sum over trials, to `grad`."""
+        leaves, views = zip(*self._leaves, strict=True)
+        torch._foreach_add_(list(views), list(torch.autograd.grad(loss, leaves)))
 
     def _names(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._views))
@@ -200,7 +206,7 @@ class Pack:
         for part in TRAINED:
             if (name, part) in self._views:
                 views[part] = self._view(self.flat, name, part).requires_grad_()
-                views[part].grad = self._view(self.grad, name, part)
+                self._leaves.append((views[part], self._view(self.grad, name, part)))
         like = self.flat
         scaling = like.new_tensor([adapter.scaling for adapter in self.adapters])[:, None, None]
         slots = Slots(views["A"], views["B"], scaling, views.get("magnitude"))

@@ -110,7 +110,7 @@ def pack_step(
     """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached."""
     pack.grad.zero_()
     pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
-    count, total, first_row = len(pack.adapters), 0.0, 0
+    count, first_row = len(pack.adapters), 0
     losses = pack.flat.new_zeros(count)
     for chunk in chunks(optimizer.params, optimizer.steps, data, base):
         pack.first_row[0] = first_row
@@ -126,7 +126,7 @@ def pack_step(
         total = own.sum()
         if bool(chunk.kl_weights.any()):
             total = total + _kl_to_base(base, store, chunk, logits, rows)
-        total.backward()
+        pack.backward(total)
     return losses, optimizer.step(pack.flat, pack.grad)
 
 

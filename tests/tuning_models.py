@@ -1,0 +1,83 @@
+"""Small random models of both real classes, with a tokenizer, and clips of noise: enough for exactness, not for words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    MoonshineConfig,
+    MoonshineForConditionalGeneration,
+    MoonshineStreamingConfig,
+    MoonshineStreamingForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from orchestrator.planning.trial_plan import TrialParams
+
+WORDS = "zero one two three four five six seven eight nine turn left right heading climb".split()
+ATTENTION = ("*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj")
+ALL_LINEAR = (*ATTENTION, "encoder.layers.*.fc1", "encoder.layers.*.fc2", "decoder.*.fc1", "decoder.*.fc2")
+DECODER = tuple(f"decoder.*.{part}_proj" for part in "qkvo")
+
+
+def small_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
+    """A two-layer model of the real class, random weights with enough spread to say different words."""
+    torch.manual_seed(seed)
+    ids = dict(pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=40)
+    if family == "streaming":
+        size = dict(
+            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2
+        )
+        size["max_position_embeddings"] = 128
+        encoder = dict(**size, sliding_windows=[[8, 3], [8, 0]])
+        model = MoonshineStreamingForConditionalGeneration(
+            MoonshineStreamingConfig(**size, **ids, encoder_config=encoder)
+        )
+    else:
+        model = MoonshineForConditionalGeneration(
+            MoonshineConfig(
+                **ids,
+                hidden_size=32,
+                intermediate_size=48,
+                encoder_num_hidden_layers=2,
+                decoder_num_hidden_layers=2,
+                encoder_num_attention_heads=2,
+                decoder_num_attention_heads=2,
+                max_position_embeddings=128,
+            )
+        )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    return model.to(dtype).eval()
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token a word."""
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2} | {word: 3 + i for i, word in enumerate(WORDS)}
+    inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
+    )
+
+
+def clips_and_texts(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
+    """Noise bursts of different lengths with texts of different lengths."""
+    random = np.random.default_rng(seed)
+    clips = [
+        (0.075 * random.standard_normal(80 * int(random.integers(40, 140)))).astype(np.float32) for _ in range(count)
+    ]
+    texts = [" ".join(random.choice(WORDS, int(random.integers(2, 9)))) for _ in range(count)]
+    return clips, texts
+
+
+def params(**changes: object) -> TrialParams:
+    """A trial with small defaults."""
+    values: dict[str, object] = dict(
+        learning_rate=3e-3, max_steps=6, batch_size=2, rank=4, alpha=4.0, target_patterns=ATTENTION
+    )
+    return TrialParams.model_validate(values | changes)
