@@ -1,0 +1,69 @@
+"""Stored measurements, judged: the one place where edit counts on file become scores and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.records.results import Measurement
+from orchestrator.scoring.judge import Scores, Verdict, best_feasible, judge
+from orchestrator.scoring.limits import SetScore, criteria, pool
+from orchestrator.spec.sweep import SweepSpec
+
+RESAMPLES = 10_000
+
+
+def scores(measurement: Measurement) -> Scores:
+    """Edit counts of a measurement in the form `judge` takes."""
+    sets = {name: SetScore(s.errors, s.reference_words, s.speakers) for name, s in measurement.sets.items()}
+    number = -1 if measurement.trial is None else measurement.trial
+    return Scores(measurement.fingerprint, sets, number, measurement.step, measurement.adapter_scale)
+
+
+def pooled(measurements: Sequence[Measurement]) -> Scores:
+    """Several seeds of one recipe as one: counts summed per utterance, under the first one's number and step.
+
+    Raises FingerprintError when they hold different utterances.
+    """
+    all_scores = [scores(measurement) for measurement in measurements]
+    first = all_scores[0]
+    sets = {name: pool([each.sets[name] for each in all_scores]) for name in first.sets}
+    return Scores(first.fingerprint, sets, first.number, first.step, first.adapter_scale)
+
+
+def judged(
+    spec: SweepSpec,
+    tuned: Scores,
+    baseline: Scores,
+    *,
+    looks: int = 1,
+    confirmed: bool = False,
+    resamples: int = RESAMPLES,
+) -> Verdict:
+    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is judged in all.
+
+    Raises FingerprintError when the two were not evaluated alike.
+    """
+    return judge(
+        tuned,
+        baseline,
+        guardrails=criteria(spec.guardrails),
+        acceptance=criteria(spec.acceptance),
+        confirmed=confirmed,
+        looks=looks,
+        resamples=resamples,
+        seed=spec.seed,
+    )
+
+
+def best(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The best feasible verdict; where none is feasible, the one that breaks its guardrails least.
+
+    Ties of violation go to the lower domain WER, then to fewer steps. None when there are no verdicts.
+    """
+    return best_feasible(verdicts) or min(verdicts, key=_violation, default=None)
+
+
+def _violation(verdict: Verdict) -> tuple[float, float, int, float]:
+    worst = max(verdict.constraints.values(), default=0.0)
+    wer = verdict.domain_wer
+    return worst, float("inf") if wer is None else wer, verdict.step, verdict.adapter_scale

@@ -1,0 +1,54 @@
+"""Who watches a sweep: the sweep says what happens, the observer shows it. Nothing comes back."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.running.worker import Progress
+from orchestrator.scoring.judge import Verdict
+
+
+class Observer(Protocol):
+    """Called from the sweep's own thread, in order."""
+
+    def baseline(self, measurement: Measurement) -> None:
+        """The untuned model is measured, now or by an earlier run."""
+
+    def admitted(self, plan: TrialPlan, step: int) -> None:
+        """A trial took a slot; `step` is above 0 when it continues from a checkpoint."""
+
+    def progress(self, event: Progress) -> None:
+        """A trial trains on."""
+
+    def measured(self, verdict: Verdict) -> None:
+        """A trial reached a rung; the verdict is that of its best adapter scale there."""
+
+    def ended(self, result: TrialResult) -> None:
+        """A trial ended, in whatever state."""
+
+    def say(self, text: str) -> None:
+        """A sentence for the person at the terminal."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def baseline(self, measurement: Measurement) -> None:
+        """Nothing."""
+
+    def admitted(self, plan: TrialPlan, step: int) -> None:
+        """Nothing."""
+
+    def progress(self, event: Progress) -> None:
+        """Nothing."""
+
+    def measured(self, verdict: Verdict) -> None:
+        """Nothing."""
+
+    def ended(self, result: TrialResult) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""

@@ -1,0 +1,335 @@
+"""The sweep: ask, admit, advance, judge, tell, until the budget is spent. Killed anywhere, it continues as if never.
+
+Every effect below is idempotent and their order is fixed by the checkpoint and the answers on file (see
+`checkpoints.py`), so that continuing is the same loop run again from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
+from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.judging import RESAMPLES, best, judged, scores
+from orchestrator.records.results import Measurement, TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
+from orchestrator.running.flight import (
+    WALL_CLOCK,
+    Flight,
+    Stop,
+    at_last_step,
+    duplicate_result,
+    result_of,
+    why_stop,
+)
+from orchestrator.running.observer import Observer, Silent
+from orchestrator.running.signals import Drain
+from orchestrator.running.worker import Event, Failed, Measured, Progress, Worker
+from orchestrator.scoring.judge import Verdict
+from orchestrator.search.study import Asked, Study
+from orchestrator.spec.identity import digest
+from orchestrator.spec.sweep import SweepSpec
+
+AGAIN = "The same command continues the sweep."
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """What a run of the sweep left behind."""
+
+    baseline: Measurement
+    results: tuple[TrialResult, ...]
+    exhausted: bool
+    """The search space ended before the budget."""
+    out_of_time: bool
+
+
+def run_sweep(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    worker: Worker,
+    study: Study,
+    observer: Observer | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    drain: Drain | None = None,
+    resamples: int = RESAMPLES,
+) -> SweepOutcome:
+    """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
+
+    Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of another evaluation.
+    """
+    drain = drain or Drain()
+    sweep = _Sweep(spec, folder, worker, study, observer or Silent(), clock, resamples)
+    sweep.resume()
+    while True:
+        if drain.requested:
+            sweep.checkpoint()
+            raise Interrupted(f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}")
+        if sweep.out_of_time:
+            sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
+            break
+        sweep.fill_slots()
+        if not worker.active:
+            break
+        events = worker.advance()
+        sweep.take(events)
+        if not all(isinstance(event, Progress) for event in events):
+            sweep.checkpoint()
+    sweep.checkpoint()
+    return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
+
+
+def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
+    """The untuned model's measurement of this very evaluation: read, or measured and kept.
+
+    Raises FingerprintError when trials of this study were measured with another evaluation.
+    """
+    fingerprint = digest(worker.evaluation)
+    found = folder.read_baseline(fingerprint)
+    if found is None:
+        if any(result.wer for result in folder.results()):
+            parts = "".join(f"\n  {name}: {value}" for name, value in worker.evaluation.items())
+            raise FingerprintError(
+                f"The trials of study {folder.name} were evaluated differently from what this machine would do now, "
+                f"so their numbers cannot be compared. Now it is:{parts}\n"
+                "Put back what changed (manifests, model revision, device, library versions), or start a new study "
+                "with --fork NAME."
+            )
+        observer.say("measuring the baseline")
+        found = worker.measure_baseline().measurements[0]
+        folder.write_baseline(found)
+    observer.baseline(found)
+    return found
+
+
+class _Sweep:
+    """State of one run between ticks, and the effects that change it."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        folder: StudyFolder,
+        worker: Worker,
+        study: Study,
+        observer: Observer,
+        clock: Callable[[], float],
+        resamples: int,
+    ) -> None:
+        self.spec, self.folder, self.worker, self.study, self.observer = spec, folder, worker, study, observer
+        self.clock, self.resamples = clock, resamples
+        self.checkpoints = Checkpoints(folder.checkpoint)
+        self.clock_at = clock()
+        self.spent = folder.seconds_spent()
+        self.tick, self.asked, self.exhausted = 0, 0, False
+        self.flights: dict[int, Flight] = {}
+        self.waiting: dict[int, list[Asked]] = {}
+        """Duplicates of a trial in a slot, told when it ends."""
+        self.recipes: dict[str, int] = {}
+        """Recipe -> the trial that trained it first."""
+        self.skip: frozenset[int] = frozenset()
+
+    @property
+    def out_of_time(self) -> bool:
+        """All runs together have spent the wall clock of the budget."""
+        limit = self.spec.budget.wall_clock
+        return limit is not None and self.spent + self.clock() - self.clock_at >= limit
+
+    def resume(self) -> None:
+        """Measure or read the baseline, then take up the last checkpoint, or begin."""
+        self.baseline = baseline_once(self.folder, self.worker, self.observer)
+        self.baseline_scores = scores(self.baseline)
+        self.study.in_flight()  # completes an ask that was cut off
+        self.known = {trial.number: trial.params for trial in self.study.trials()}
+        checkpoint = self.checkpoints.latest()
+        if checkpoint is None:
+            # Trials may have ended: then somebody deleted the checkpoints. What ended stays, the rest starts anew.
+            self.skip = frozenset(result.number for result in self.folder.results())
+            checkpoint = Checkpoint()
+            if not self.skip:
+                self.checkpoints.write(checkpoint, self.worker)
+        if checkpoint.asked > len(self.known):
+            raise StudyError(
+                f"{self.folder.database} holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
+                "  Restore study.db from a copy that goes with the trials' folders, or use --fork NAME."
+            )
+        self.tick, self.asked = checkpoint.tick, checkpoint.asked
+        for number, slot in checkpoint.slots.items():
+            self.flights[number] = self._flight(number, self.known[number], slot.last_rung, slot.seconds)
+        if self.flights:
+            self.worker.restore(self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.flights.items()})
+        for flight in self.flights.values():
+            self.observer.admitted(flight.plan, flight.last_rung)
+        for number in range(self.asked):
+            original = self._original(self._plan(number, self.known[number]))
+            if original in self.flights:
+                self.waiting.setdefault(original, []).append(Asked(number, self.known[number]))
+
+    def fill_slots(self) -> None:
+        """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes first."""
+        while len(self.worker.active) < self.worker.capacity and not self.exhausted:
+            if self.asked >= max(self.spec.budget.trials, len(self.known)):
+                return
+            params = self._next_params()
+            if params is None:
+                self.exhausted = True
+                return
+            number = self.asked
+            plan = self._plan(number, params)
+            self.folder.write_plan(plan)
+            self.asked += 1
+            original = self._original(plan)
+            if number in self.skip:
+                self._retell(number)
+            elif original is None:
+                self._admit(plan, params)
+            elif original in self.flights:
+                self.waiting.setdefault(original, []).append(Asked(number, params))
+            else:
+                self._tell_duplicate(original, number, params)
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Act on what the worker says, in its order."""
+        for event in events:
+            flight = self.flights[event.number]
+            flight.step = event.step
+            match event:
+                case Progress():
+                    self.observer.progress(event)
+                case _ if flight.on_file is not None:
+                    if isinstance(event, Failed) or event.step >= flight.on_file.steps_trained:
+                        self._close(flight, flight.on_file)
+                case Measured():
+                    self._measured(flight, event)
+                case Failed():
+                    self._end(flight, Stop(TrialState.FAIL, event.reason))
+
+    def checkpoint(self) -> None:
+        """Save the slots and the state beside them, and the time spent."""
+        now = self.clock()
+        self.spent = self.folder.add_seconds(now - self.clock_at)
+        self.clock_at = now
+        slots = {
+            number: InSlot(last_rung=flight.last_rung, seconds=now - flight.started)
+            for number, flight in self.flights.items()
+        }
+        self.tick += 1
+        state = Checkpoint(tick=self.tick, asked=self.asked, slots=slots, exhausted=self.exhausted)
+        self.checkpoints.write(state, self.worker)
+
+    def end_all(self, stop: Stop) -> None:
+        """End every trial that was asked for and has not ended, at its best measurement on file."""
+        for flight in tuple(self.flights.values()):
+            flight.verdicts = self._verdicts(flight.plan)
+            self._end(flight, stop)
+        for number in range(self.asked, len(self.known)):
+            flight = self._flight(number, self.known[number])
+            flight.step = max((verdict.step for verdict in flight.verdicts), default=0)
+            self._tell(flight.on_file or result_of(self.spec, flight, stop, 0.0))
+        self.asked = max(self.asked, len(self.known))
+
+    def _next_params(self) -> dict[str, Any] | None:
+        if self.asked in self.known:
+            return self.known[self.asked]
+        asked = self.study.ask()
+        if asked is None:
+            return None
+        if asked.number != self.asked:
+            raise StudyError(
+                f"{self.folder.database} gave trial {asked.number} where {self.asked} was next: something else writes "
+                "to it\n  Only `orchestrate` may add trials. Restore study.db from a copy, or use --fork NAME."
+            )
+        return asked.params
+
+    def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
+        return trial_plan(self.spec, number, params)
+
+    def _flight(self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0) -> Flight:
+        """A trial as it stood at `last_rung`, or with all that is on file."""
+        plan = self._plan(number, params)
+        flight = Flight(plan, params, self.clock() - seconds, self.folder.read_result(number))
+        flight.verdicts = self._verdicts(plan, last_rung)
+        flight.step = flight.last_rung = last_rung or 0
+        return flight
+
+    def _verdicts(self, plan: TrialPlan, last_rung: int | None = None) -> list[Verdict]:
+        rows = self.folder.read_measurements(plan.number)
+        return [self._judge(plan, row) for row in rows if last_rung is None or row.step <= last_rung]
+
+    def _judge(self, plan: TrialPlan, measurement: Measurement) -> Verdict:
+        tuned, looks = scores(measurement), len(plan.rungs)
+        return judged(self.spec, tuned, self.baseline_scores, looks=looks, resamples=self.resamples)
+
+    def _original(self, plan: TrialPlan) -> int | None:
+        """The earlier trial of the same recipe; one that the wall clock cut short is no result to copy."""
+        first = self.recipes.setdefault(plan.recipe, plan.number)
+        if first == plan.number:
+            return None
+        result = None if first in self.flights else self.folder.read_result(first)
+        if result is not None and result.pruned_by == WALL_CLOCK:
+            self.recipes[plan.recipe] = plan.number
+            return None
+        return first
+
+    def _admit(self, plan: TrialPlan, params: dict[str, Any]) -> None:
+        flight = Flight(plan, params, self.clock(), self.folder.read_result(plan.number))
+        try:
+            self.worker.admit(plan)
+        except ModelError as error:
+            self._tell(result_of(self.spec, flight, Stop(TrialState.FAIL, str(error)), 0.0))
+            return
+        self.flights[plan.number] = flight
+        self.observer.admitted(plan, 0)
+
+    def _measured(self, flight: Flight, event: Measured) -> None:
+        self.folder.record_measurements(flight.number, event.measurements, event.hypotheses)
+        rung = [self._judge(flight.plan, measurement) for measurement in event.measurements]
+        before = flight.best
+        flight.verdicts += rung
+        flight.last_rung = event.step
+        chosen = flight.best
+        if chosen is not None and chosen is not before:
+            self.worker.export(flight.number, chosen.adapter_scale, self.folder.adapter_folder(flight.number))
+        here = best(rung)
+        assert here is not None
+        self.observer.measured(here)
+        behind = self.study.early_stop(flight.number, event.step, here.wer["domain"])
+        if event.final:
+            self._end(flight, at_last_step(flight))
+        elif stop := why_stop(self.spec, flight, rung, self.baseline.sets["domain"].wer, behind):
+            self._end(flight, stop)
+
+    def _end(self, flight: Flight, stop: Stop) -> None:
+        seconds = self.clock() - flight.started
+        self._close(flight, flight.on_file or result_of(self.spec, flight, stop, seconds))
+
+    def _close(self, flight: Flight, result: TrialResult) -> None:
+        """Result, study, slot, in this order: a crash in between leaves nothing that replay does not repeat."""
+        self._tell(result)
+        self.worker.release(flight.number)
+        del self.flights[flight.number]
+        for asked in self.waiting.pop(flight.number, []):
+            self._tell_duplicate(flight.number, asked.number, asked.params)
+
+    def _tell_duplicate(self, original: int, number: int, params: dict[str, Any]) -> None:
+        result = self.folder.read_result(original)
+        assert result is not None, f"trial {original} ended without a result"
+        copy = duplicate_result(result, number, params)
+        if copy.step is not None and "domain" in copy.wer:
+            self.study.report(number, copy.step, copy.wer["domain"])
+        self._tell(copy)
+
+    def _retell(self, number: int) -> None:
+        result = self.folder.read_result(number)
+        assert result is not None, f"trial {number} has no result"
+        self.study.tell(number, result)
+
+    def _tell(self, result: TrialResult) -> None:
+        if self.folder.read_result(result.number) is None:
+            self.folder.write_result(result)
+        self.study.tell(result.number, result)
+        self.observer.ended(result)

@@ -1,0 +1,69 @@
+"""Kills a sweep at its k-th effect: every file written, every statement of the study, every deed of the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from optuna.storages import RDBStorage
+
+from orchestrator.records import store
+from orchestrator.running import checkpoints
+from tests.fake_worker import FakeWorker
+
+STUDY_WRITES = (
+    "create_new_trial",
+    "set_trial_param",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "set_trial_state_values",
+)
+WORKER_DEEDS = ("measure_baseline", "admit", "advance", "export", "release", "save", "restore")
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL: nothing in the product may catch it."""
+
+
+class Fuse:
+    """Counts effects and kills at the one it was set to; each counts twice, before and after it was done."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at = at
+        self.count = 0
+
+    def step(self) -> None:
+        """One half of an effect."""
+        self.count += 1
+        if self.count == self.at:
+            raise Killed
+
+    def around(self, original: Any) -> Any:
+        """The same function, watched."""
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self.step()
+            result = original(*args, **kwargs)
+            self.step()
+            return result
+
+        return watched
+
+
+@contextmanager
+def effects(fuse: Fuse) -> Iterator[None]:
+    """All effects of a sweep go through `fuse`."""
+    targets: list[tuple[Any, str]] = [(store, "write_aside"), (checkpoints, "write_aside")]
+    targets += [(RDBStorage, name) for name in STUDY_WRITES]
+    targets += [(FakeWorker, name) for name in WORKER_DEEDS]
+    patches = [mock.patch.object(owner, name, fuse.around(getattr(owner, name))) for owner, name in targets]
+    for patch in patches:
+        patch.start()
+    try:
+        yield
+    finally:
+        for patch in patches:
+            patch.stop()

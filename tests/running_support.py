@@ -1,0 +1,102 @@
+"""Sweeps for the tests of `running`, `cli` and `reporting`: specs, and a run on the fake worker."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import Observer
+from orchestrator.running.signals import Drain
+from orchestrator.running.sweep import SweepOutcome, run_sweep
+from orchestrator.search.study import Study
+from orchestrator.spec.sweep import (
+    Budget,
+    DataSpec,
+    Dimension,
+    EarlyStop,
+    EvaluationSpec,
+    Limit,
+    ModelSpec,
+    SearchSpace,
+    SweepSpec,
+)
+from tests.fake_worker import FakeWorker
+
+RESAMPLES = 300
+SPACE = (
+    Dimension(name="learning_rate", choices=(1e-4, 5e-4, 1e-3, 3e-3)),
+    Dimension(name="rank", low=4, high=32, log=True),
+    Dimension(name="max_steps", choices=(200, 300)),
+)
+
+
+def make_spec(**changes: Any) -> SweepSpec:
+    """A small tpe sweep; `searched`, `fixed`, `scales` go to the search space."""
+    space = SearchSpace(
+        fixed={"replay_ratio": 0.0, "target_modules": "attention", **changes.pop("fixed", {})},
+        searched=changes.pop("searched", SPACE),
+        adapter_scales=changes.pop("scales", (0.5, 1.0)),
+        presets={"attention": ("q_proj", "v_proj")},
+    )
+    values: dict[str, Any] = {
+        "version": 1,
+        "name": "s",
+        "model": ModelSpec(id="fake/model"),
+        "data": DataSpec(train=Path("/t"), domain=Path("/d"), heldout=Path("/h")),
+        "evaluation": EvaluationSpec(every=100),
+        "parameters": space,
+        "guardrails": {"heldout_wer": Limit(max_regression=0.3)},
+        "acceptance": {"domain_wer": Limit(min_gain=1.0), "heldout_wer": Limit(max_regression=0.3)},
+        "budget": Budget(trials=8),
+        "early_stop": EarlyStop(),
+        "seed": 3,
+    }
+    return SweepSpec(**(values | changes))
+
+
+def run(
+    spec: SweepSpec,
+    root: Path,
+    worker: FakeWorker | None = None,
+    observer: Observer | None = None,
+    clock: Callable[[], float] | None = None,
+    drain: Drain | None = None,
+) -> SweepOutcome:
+    """Run or continue a sweep as the command does: under the lock, with a study opened and closed."""
+    folder = StudyFolder(root, spec.name)
+    with folder.lock():
+        study = Study.open(folder.database, spec)
+        try:
+            return run_sweep(
+                spec, folder, worker or FakeWorker(), study, observer, clock or _ticking(), drain, resamples=RESAMPLES
+            )
+        finally:
+            study.close()
+
+
+def history(spec: SweepSpec, root: Path) -> list[tuple[Any, ...]]:
+    """All that must not depend on interruptions, from the study and from the folder."""
+    folder = StudyFolder(root, spec.name)
+    study = Study.open(folder.database, spec)
+    try:
+        rows = []
+        for trial in study.trials():
+            result = folder.read_result(trial.number)
+            assert result is not None, f"trial {trial.number} has no result"
+            steps = [(m.step, m.adapter_scale, m.sets["domain"].wer) for m in folder.read_measurements(trial.number)]
+            adapter = folder.adapter_folder(trial.number) / "adapter_config.json"
+            exported = adapter.read_text() if adapter.exists() else None
+            attributes = {k: v for k, v in trial.user_attrs.items() if k != "seconds"}
+            rows.append((trial.number, trial.state, trial.params, trial.value, attributes,
+                         result.model_copy(update={"seconds": 0.0}), steps, exported))  # fmt: skip
+        return rows
+    finally:
+        study.close()
+
+
+def _ticking() -> Callable[[], float]:
+    counter = itertools.count()
+    return lambda: float(next(counter)) / 100

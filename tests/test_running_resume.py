@@ -1,0 +1,110 @@
+"""Killed anywhere and continued, a study holds what it would have held."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from orchestrator.spec.sweep import Budget, EarlyStop, SweepSpec
+from tests.crashes import Fuse, Killed, effects
+from tests.fake_worker import FakeWorker
+from tests.running_support import SPACE, history, make_spec, run
+
+SPECS = {
+    "tpe": make_spec(budget=Budget(trials=5), scales=(1.0,), seed=5),
+    "duplicates": make_spec(budget=Budget(trials=6), searched=SPACE[:1], fixed={"rank": 8, "max_steps": 200}),
+    "median": make_spec(
+        budget=Budget(trials=6), early_stop=EarlyStop(method="median", startup_trials=1), scales=(0.5,)
+    ),
+    "fails": make_spec(budget=Budget(trials=4), searched=SPACE[1:], fixed={"learning_rate": 0.6}),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process needs no fsync, and hundreds of them take minutes."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def count_effects(spec: SweepSpec, root: Path) -> int:
+    fuse = Fuse()
+    with effects(fuse):
+        run(spec, root)
+    return fuse.count
+
+
+def killed_at(at: int, spec: SweepSpec, root: Path) -> None:
+    with effects(Fuse(at)), pytest.raises(Killed):
+        run(spec, root)
+
+
+def check_kills(spec: SweepSpec, tmp_path: Path, chosen: range | None = None) -> None:
+    total = count_effects(spec, tmp_path / "straight")
+    expected = history(spec, tmp_path / "straight")
+    for at in chosen or range(1, total + 1):
+        if at > total:
+            break
+        root = tmp_path / f"kill-{at}"
+        killed_at(at, spec, root)
+        run(spec, root)
+        assert history(spec, root) == expected, f"killed at effect {at} of {total}"
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_one_kill_leaves_no_trace(name: str, tmp_path: Path) -> None:
+    check_kills(SPECS[name], tmp_path, range(11, 10_000, 53))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPECS)
+def test_one_kill_at_every_effect_leaves_no_trace(name: str, tmp_path: Path) -> None:
+    check_kills(SPECS[name], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tpe", "median"])
+def test_many_kills_leave_no_trace(name: str, tmp_path: Path) -> None:
+    spec = SPECS[name]
+    run(spec, tmp_path / "straight")
+    lives = 0
+    while True:
+        lives += 1
+        try:
+            with effects(Fuse(90)):
+                run(spec, tmp_path / "killed")
+            break
+        except Killed:
+            assert lives < 50, "no progress"
+    assert lives > 2
+    assert history(spec, tmp_path / "killed") == history(spec, tmp_path / "straight")
+
+
+def test_a_finished_sweep_trains_nothing(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=3))
+    run(spec, tmp_path)
+    worker = FakeWorker()
+    outcome = run(spec, tmp_path, worker)
+    assert (worker.admitted, worker.baselines, len(outcome.results)) == ([], 0, 3)
+
+
+def test_a_raised_budget_continues(tmp_path: Path) -> None:
+    run(make_spec(budget=Budget(trials=3)), tmp_path / "a", FakeWorker(capacity=1))
+    run(make_spec(budget=Budget(trials=6)), tmp_path / "a", FakeWorker(capacity=1))
+    run(make_spec(budget=Budget(trials=6)), tmp_path / "b", FakeWorker(capacity=1))
+    spec = make_spec(budget=Budget(trials=6))
+    assert history(spec, tmp_path / "a") == history(spec, tmp_path / "b")
+
+
+def test_without_its_checkpoints_what_ended_stays_and_the_rest_starts_anew(tmp_path: Path) -> None:
+    spec = SPECS["tpe"]
+    total = count_effects(spec, tmp_path / "straight")
+    killed_at(total * 2 // 3, spec, tmp_path / "s")
+    ended = {folder.parent.name for folder in (tmp_path / "s" / "s" / "trials").glob("*/result.json")}
+    assert ended
+    shutil.rmtree(tmp_path / "s" / "s" / "checkpoint")
+    worker = FakeWorker()
+    run(spec, tmp_path / "s", worker)
+    assert not {f"{number:04d}" for number in worker.admitted} & ended
+    assert len(history(spec, tmp_path / "s")) == 5
