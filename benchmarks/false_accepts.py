@@ -4,10 +4,11 @@
 
 Each simulated study trains 30 recipes whose true gains scatter around the figure on the left, picks the best feasible
 one by its measured numbers, and has the shipped code judge it: once on the sets that chose it, once retrained with
-three fresh seeds on sets of the same size that the search never saw. An ACCEPT is false when the recipe's true gain is below
-1.0 point or its true regression is 0.2 points or more. Assumed, not measured on a model: sets of 200 and 500 utterances
-(standard errors of about 0.25 and 0.10 points), recipes scattered by 0.15 (domain) and 0.05 points (heldout, around a
-regression of 0.1), seeds by the same amounts again.
+three fresh seeds on sets of the same size that the search never saw. An ACCEPT is false when the recipe's true gain is
+below 1.0 point or its true regression is 0.2 points or more.
+
+Assumed, not measured on a model: sets of 200 and 500 utterances (standard errors of about 0.25 and 0.10 points),
+recipes scattered by 0.15 (domain) and 0.05 points (heldout, around a regression of 0.1), seeds by the same amounts again.
 """
 
 from __future__ import annotations

@@ -98,10 +98,12 @@ def paired_delta(
 
     Raises ValueError when the lengths differ or there are no reference words.
     """
+    # Compared before numpy sees them: it would stretch one count over all utterances.
+    lengths = {len(column) for column in (baseline_errors, tuned_errors, reference_words, blocks) if column is not None}
+    if len(lengths) != 1:
+        raise ValueError("errors, reference words and blocks must cover the same utterances")
     difference = np.asarray(tuned_errors, float) - np.asarray(baseline_errors, float)
     words = np.asarray(reference_words, float)
-    if difference.shape != words.shape or words.ndim != 1 or (blocks is not None and len(blocks) != len(words)):
-        raise ValueError("errors, reference words and blocks must cover the same utterances")
     if not words.sum() > 0:
         raise ValueError("a set without reference words has no WER")
     unit, why = resampling_unit(blocks)

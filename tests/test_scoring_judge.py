@@ -1,0 +1,372 @@
+import itertools
+import math
+import random
+from dataclasses import replace
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import FingerprintError
+from orchestrator.scoring.judge import (
+    Decision,
+    Scores,
+    Verdict,
+    best_feasible,
+    decide,
+    error_budget,
+    judge,
+    optimism,
+    set_name,
+)
+from orchestrator.scoring.limits import (
+    UNMEASURED,
+    Criterion,
+    Evidence,
+    LimitVerdict,
+    SetScore,
+    constraint,
+    criteria,
+    delta,
+    pool,
+)
+from orchestrator.spec.sweep import Limit
+
+GAIN = Criterion("domain_wer", "min_gain", 1.0)
+REGRESSION = Criterion("heldout_wer", "max_regression", 0.2)
+N = 500
+"""Utterances of 20 words: 10,000 words, so 100 errors are one point."""
+
+
+def score(errors: int, n: int = N, words: int = 20) -> SetScore:
+    """`errors` word errors spread evenly over n utterances."""
+    return SetScore(tuple(errors // n + (i < errors % n) for i in range(n)), (words,) * n)
+
+
+def scores(domain: int | None, heldout: int | None, fingerprint: str = "f", **kwargs: Any) -> Scores:
+    sets = {"domain": domain, "heldout": heldout}
+    return Scores(fingerprint, {name: score(errors) for name, errors in sets.items() if errors is not None}, **kwargs)
+
+
+BASELINE = scores(1200, 450)
+
+
+def verdict(domain: int | None, heldout: int | None, **kwargs: Any) -> Verdict:
+    return judge(
+        scores(domain, heldout, number=kwargs.pop("number", 7), step=kwargs.pop("step", 300)),
+        BASELINE,
+        guardrails=[REGRESSION],
+        acceptance=[GAIN, REGRESSION],
+        resamples=400,
+        **kwargs,
+    )
+
+
+def test_a_good_trial_is_feasible_and_accepted() -> None:
+    good = verdict(1000, 452)
+    assert good.feasible
+    assert good.decision is Decision.ACCEPT
+    assert good.wer == {"domain": 10.0, "heldout": 4.52}
+    assert good.delta == {"domain": -2.0, "heldout": 0.02}
+    assert good.constraints == {"heldout_wer": pytest.approx(-0.18)}
+    gain, regression = good.acceptance
+    assert (gain.baseline, gain.tuned, gain.delta, gain.holds, gain.evidence) == (12.0, 10.0, -2.0, True, "proven")
+    assert regression.evidence is Evidence.PROVEN
+    assert gain.lower < -2.0 < gain.upper < -1.0
+    assert gain.utterances_needed is None
+
+
+def test_limits_are_compared_as_exact_decimals() -> None:
+    """100 * 470/10000 - 100 * 450/10000 is 0.2000000000000002 in floats; 20 errors in 10,000 words are 0.2 points."""
+    assert 100 * 470 / 10_000 - 100 * 450 / 10_000 != 0.2
+    at_limit = verdict(1100, 470)
+    gain, regression = at_limit.acceptance
+    assert regression.delta == 0.2
+    assert regression.holds is False, "max_regression is strict"
+    assert gain.delta == -1.0
+    assert gain.holds is True, "min_gain is not"
+    assert not at_limit.feasible
+    assert 0 < at_limit.constraints["heldout_wer"] < 1e-6, "Optuna would take 0 for feasible"
+    assert verdict(1100, 469).feasible
+    assert verdict(1101, 450).acceptance[0].holds is False
+
+
+def test_evidence_depends_on_the_bounds_not_on_the_point() -> None:
+    assert verdict(1000, 452).guardrails[0].evidence is Evidence.PROVEN
+    assert verdict(1000, 466).guardrails[0].evidence is Evidence.UNDECIDED
+    broken = verdict(1000, 600)
+    assert broken.guardrails[0].evidence is Evidence.VIOLATED
+    assert broken.violated == ("heldout_wer",)
+    assert verdict(1000, 466).violated == ()
+
+
+def test_undecided_limits_say_how_many_utterances_would_decide() -> None:
+    undecided = verdict(1000, 466).guardrails[0]
+    estimate = undecided.estimate
+    assert estimate is not None and undecided.delta is not None
+    expected = N * (2.49 * estimate.standard_error / (0.2 - undecided.delta)) ** 2
+    assert undecided.utterances_needed == math.ceil(expected) > N
+    assert verdict(1000, 470).guardrails[0].utterances_needed is None, "at the limit no number decides"
+
+
+def test_looking_often_makes_violation_harder_to_claim_and_nothing_else() -> None:
+    """30 more errors are violated at one look with this seed, not when the error is shared among 50."""
+    once, often = (verdict(1000, 482, looks=looks) for looks in (1, 50))
+    assert once.guardrails[0].evidence is Evidence.VIOLATED
+    assert often.guardrails[0].evidence is Evidence.UNDECIDED
+    assert replace(often.guardrails[0], evidence=Evidence.VIOLATED, utterances_needed=None) == once.guardrails[0]
+    assert often.constraints == once.constraints
+    assert error_budget(0.95, 10) == pytest.approx(0.995)
+    assert error_budget(0.95, 1) == error_budget(0.95, 0) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize("looks", [1, 5, 20])
+def test_repeated_looks_prune_a_trial_at_the_limit_at_most_as_often_as_promised(looks: int) -> None:
+    """A normal delta exactly at its limit, looked at independently: the worst case of Bonferroni."""
+    generator = random.Random(looks)
+    reach = NormalDist().inv_cdf(error_budget(0.95, looks))
+    pruned = sum(any(generator.gauss(0, 1) > reach for _ in range(looks)) for _ in range(4_000)) / 4_000
+    assert 0.035 <= pruned <= 0.06
+
+
+def test_what_was_not_measured_fails_closed() -> None:
+    for domain, heldout in ((1000, None), (None, 452), (None, None)):
+        missing = verdict(domain, heldout)
+        assert missing.feasible is (heldout is not None)
+        assert missing.decision is Decision.INCONCLUSIVE
+        assert "heldout" in missing.wer or missing.constraints == {"heldout_wer": UNMEASURED}
+        assert all(limit.holds is None for limit in missing.acceptance if limit.delta is None)
+    assert verdict(1150, None).decision is Decision.REJECT, "a criterion that fails fails, whatever else is missing"
+
+
+def test_a_baseline_without_the_set_fails_closed() -> None:
+    alone = judge(scores(1000, 452), scores(1200, None), guardrails=[REGRESSION])
+    assert not alone.feasible
+    assert alone.delta == {"domain": -2.0}
+    assert alone.decision is None
+
+
+BAD = (math.nan, math.inf, -math.inf, -1)
+
+
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("side", ["tuned", "baseline"])
+@pytest.mark.parametrize("field", ["errors", "reference_words"])
+def test_impossible_counts_are_not_measurements(bad: float, side: str, field: str) -> None:
+    healthy = score(450)
+    damaged: dict[str, Any] = {field: (bad, *getattr(healthy, field)[1:])}
+    broken = replace(healthy, **damaged)
+    tuned, baseline = (broken, healthy) if side == "tuned" else (healthy, broken)
+    judged = judge(Scores("f", {"heldout": tuned}), Scores("f", {"heldout": baseline}), guardrails=[REGRESSION])
+    assert judged.guardrails[0].holds is None
+    assert not judged.feasible
+    assert judged.constraints == {"heldout_wer": UNMEASURED}
+
+
+def test_a_set_without_words_is_not_a_measurement() -> None:
+    silence = SetScore((0, 0), (0, 0))
+    assert silence.wer is None
+    assert SetScore((), ()).wer is None
+    assert delta(silence, silence) is None
+
+
+def _random_score(generator: random.Random, words: tuple[int, ...]) -> SetScore | None:
+    if generator.random() < 0.15:
+        return None
+    errors: list[Any] = [generator.randrange(0, 6) for _ in words]
+    if errors and generator.random() < 0.2:
+        errors[generator.randrange(len(errors))] = generator.choice(BAD)
+    return SetScore(tuple(errors), words)
+
+
+def _random_side(generator: random.Random, words: dict[str, tuple[int, ...]]) -> Scores:
+    found = {name: _random_score(generator, count) for name, count in words.items()}
+    return Scores("f", {name: one for name, one in found.items() if one is not None})
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_judging_is_total_and_fails_closed(seed: int) -> None:
+    generator = random.Random(seed)
+    words = {
+        name: tuple(generator.choice((0, 3, 8)) for _ in range(generator.randrange(0, 12)))
+        for name in ("domain", "heldout")
+    }
+    limit = generator.choice((0.0, 0.2, 1.0, 40.0, math.inf, math.nan))
+    guardrails = [
+        REGRESSION,
+        Criterion("domain_wer", "max_regression", limit),
+        Criterion("domain_wer", "min_gain", 0.0),
+    ]
+    tuned, baseline = (_random_side(generator, words) for _ in range(2))
+    judged = judge(tuned, baseline, guardrails=guardrails, acceptance=[GAIN, REGRESSION], resamples=50, looks=3)
+    for one in (*judged.guardrails, *judged.acceptance):
+        assert (one.holds is None) == (one.delta is None)
+        assert one.delta is None or math.isfinite(one.delta)
+        assert one.lower <= one.upper
+        assert one.evidence is not Evidence.VIOLATED or one.holds is False
+        assert one.evidence is not Evidence.PROVEN or one.holds is True
+    assert judged.feasible == all(one.holds is True for one in judged.guardrails)
+    assert set(judged.constraints) == {"heldout_wer", "domain_wer"}
+    assert all(math.isfinite(value) for value in judged.constraints.values())
+    assert judged.feasible == all(value <= 0 for value in judged.constraints.values())
+    assert all(math.isfinite(value) for value in judged.wer.values())
+    assert judged.decision is not Decision.ACCEPT or judged.feasible
+
+
+def _limit(criterion: Criterion, holds: bool | None, evidence: Evidence, upper: float) -> LimitVerdict:
+    return LimitVerdict(criterion, 12.0, 11.0, -1.0, holds, evidence, -9.0, upper, None, None)
+
+
+P, V, U = Evidence.PROVEN, Evidence.VIOLATED, Evidence.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("gain", "guard", "point", "proven"),
+    [
+        ((False, V, -0.5), (True, P, 0.1), "REJECT", "REJECT"),
+        ((False, U, -0.5), (True, P, 0.1), "REJECT", "REJECT"),
+        ((True, P, -1.1), (False, U, 0.4), "REJECT", "REJECT"),
+        ((False, U, -0.5), (None, U, math.inf), "REJECT", "REJECT"),
+        ((True, P, -1.1), (None, U, math.inf), "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, U, 0.1), (True, P, 0.1), "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, U, 0.0), (True, P, 0.1), "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, U, -0.1), (True, P, 0.1), "ACCEPT", "INCONCLUSIVE"),
+        ((True, P, -1.1), (True, U, 0.3), "ACCEPT", "INCONCLUSIVE"),
+        ((True, P, -1.1), (True, P, 0.1), "ACCEPT", "ACCEPT"),
+    ],
+)
+def test_the_decision_table(gain: Any, guard: Any, point: str, proven: str) -> None:
+    acceptance, guardrails = [_limit(GAIN, *gain)], [_limit(REGRESSION, *guard)]
+    assert decide(acceptance, guardrails) == decide(acceptance, guardrails, "point") == point
+    assert decide(acceptance, guardrails, "proven") == proven
+    assert decide([*acceptance, *guardrails], []) == point
+
+
+def test_nothing_to_decide_is_not_an_acceptance() -> None:
+    assert decide([], []) is Decision.INCONCLUSIVE
+    assert judge(scores(1000, 450), BASELINE, guardrails=[REGRESSION], resamples=50).decision is None
+
+
+def test_the_decision_is_monotonic_in_what_was_measured() -> None:
+    rank = {Decision.REJECT: 0, Decision.INCONCLUSIVE: 1, Decision.ACCEPT: 2}
+    decisions = [verdict(errors, 452).decision for errors in range(1300, 900, -20)]
+    assert all(d is not None for d in decisions)
+    ranks = [rank[d] for d in decisions if d is not None]
+    assert ranks == sorted(ranks)
+    assert {0, 2} <= set(ranks)
+
+
+def test_confirmation_reads_the_confirm_sets() -> None:
+    both = {"domain": score(1000), "heldout": score(450), "confirm_domain": score(1190), "confirm_heldout": score(450)}
+    base = {name: score(1200 if "domain" in name else 450) for name in both}
+    search, confirmed = (
+        judge(
+            Scores("f", both),
+            Scores("f", base),
+            guardrails=[REGRESSION],
+            acceptance=[GAIN],
+            confirmed=confirmed,
+            resamples=50,
+        )
+        for confirmed in (False, True)
+    )
+    assert (search.decision, search.confirmed, search.domain_wer) == (Decision.ACCEPT, False, 10.0)
+    assert (confirmed.decision, confirmed.confirmed, confirmed.domain_wer) == (Decision.REJECT, True, 11.9)
+    assert optimism(search.delta["domain"], confirmed.delta["confirm_domain"]) == pytest.approx(1.9)
+    assert set_name("heldout_wer", True) == "confirm_heldout"
+
+
+def test_seeds_are_pooled_into_their_mean_without_adding_utterances() -> None:
+    base = SetScore((2,) * 60, (20,) * 60)
+    seeds = [SetScore(tuple((i + s) % 3 for i in range(60)), (20,) * 60) for s in range(3)]
+    pooled = pool(seeds)
+    assert pooled.decodings == 3
+    assert pooled.wer == pytest.approx(sum(s.wer or 0 for s in seeds) / 3)
+    assert delta(base, pooled) == pytest.approx(sum(delta(base, s) or 0 for s in seeds) / 3)
+    same = judge(
+        Scores("f", {"domain": pool([seeds[0]] * 3)}), Scores("f", {"domain": base}), guardrails=[], acceptance=[GAIN]
+    )
+    once = judge(Scores("f", {"domain": seeds[0]}), Scores("f", {"domain": base}), guardrails=[], acceptance=[GAIN])
+    assert same.acceptance[0].delta == once.acceptance[0].delta
+    assert same.acceptance[0].lower == pytest.approx(once.acceptance[0].lower)
+    assert pool([pool(seeds[:2]), pool(seeds[:2])]).decodings == 4
+
+
+def test_only_like_can_be_pooled() -> None:
+    with pytest.raises(ValueError, match="nothing to pool"):
+        pool([])
+    with pytest.raises(FingerprintError) as refused:
+        pool([score(100), score(100, words=21)])
+    assert str(refused.value) == ("The seeds of a finalist were scored on different utterances; measure them again.")
+
+
+def test_different_evaluations_are_never_compared() -> None:
+    with pytest.raises(FingerprintError) as refused:
+        judge(scores(1, 1, "a" * 64, number=7, step=300), scores(1, 1, "b" * 64), guardrails=[])
+    assert str(refused.value) == (
+        "Trial 7 at step 300 was evaluated as aaaaaaaaaaaa, the baseline as bbbbbbbbbbbb: their numbers cannot be "
+        "compared. A manifest, the audio pipeline, the normaliser, decoding, the model or its dtype changed in "
+        "between. Put it back as it was, or start a new study with --fork NAME."
+    )
+
+
+def test_different_utterances_under_one_fingerprint_are_never_compared() -> None:
+    other = Scores("c" * 64, {"heldout": score(450, words=21)}, number=7, step=300)
+    with pytest.raises(FingerprintError) as refused:
+        judge(other, Scores("c" * 64, {"heldout": score(450)}), guardrails=[])
+    assert str(refused.value) == (
+        "Trial 7 at step 300 and the baseline have different utterances in the heldout set, though both were evaluated "
+        "as cccccccccccc. One of the two records is damaged: measure it again."
+    )
+
+
+def test_the_best_is_the_lowest_domain_wer_among_the_feasible() -> None:
+    trials = [
+        verdict(900, 600, number=0),
+        verdict(1010, 455, number=1),
+        verdict(1000, 455, number=2),
+        verdict(None, 450, number=3),
+        verdict(1005, None, number=4),
+    ]
+    for order in itertools.permutations(trials):
+        best = best_feasible(order)
+        assert best is not None and best.number == 2
+    assert best_feasible([trials[0], trials[3], trials[4]]) is None
+    assert best_feasible([]) is None
+
+
+def test_ties_go_to_less_regression_then_fewer_steps_then_the_earlier_trial() -> None:
+    last = verdict(1000, 455, number=1, step=100)
+    steps = verdict(1000, 452, number=2, step=200)
+    number = verdict(1000, 452, number=4, step=100)
+    first = verdict(1000, 452, number=3, step=100)
+    scaled = replace(first, adapter_scale=0.5)
+    ranking, left = [], [last, steps, number, first, scaled]
+    while left:
+        best = best_feasible(left)
+        assert best is not None
+        left.remove(best)
+        ranking.append(best)
+    assert ranking == [scaled, first, number, steps, last]
+
+
+def test_criteria_come_from_the_limits_of_the_sweep_file_in_order() -> None:
+    limits = {"heldout_wer": Limit(max_regression=0.2), "domain_wer": Limit(max_regression=0.5, min_gain=0.0)}
+    assert criteria(limits) == (
+        REGRESSION,
+        Criterion("domain_wer", "max_regression", 0.5),
+        Criterion("domain_wer", "min_gain", 0.0),
+    )
+
+
+def test_two_limits_on_one_metric_are_one_constraint() -> None:
+    limits = [Criterion("domain_wer", "max_regression", 0.5), Criterion("domain_wer", "min_gain", 1.0)]
+    judged = judge(scores(1150, None), BASELINE, guardrails=limits, resamples=50)
+    assert judged.constraints == {"domain_wer": pytest.approx(0.5)}
+    assert constraint(judged.guardrails[:1]) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(("errors", "speakers"), [((1, 2), ()), ((1,), ("a", "b"))])
+def test_a_score_covers_the_same_utterances_throughout(errors: tuple[int, ...], speakers: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="same utterances"):
+        SetScore(errors, (5,), speakers)

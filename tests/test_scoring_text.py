@@ -1,0 +1,97 @@
+import random
+import unicodedata
+
+import pytest
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
+
+SENTENCES = (
+    "Mr. Brown won't pay $20 million, will he?",
+    "Colour and favourite are spelt the British way.",
+    "um, it's [noise] twenty-one (laughs) percent",
+    "  two   spaces\tand a tab\n",
+    "",
+)
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_whisper_en_is_openai_s_normaliser_on_ascii_text(text: str) -> None:
+    assert normalizer("whisper-en")(text) == " ".join(EnglishTextNormalizer()(text).split())
+
+
+def test_whisper_en_maps_spelling_and_numbers() -> None:
+    assert normalizer("whisper-en")("The colour of twenty-one cars") == "the color of 21 cars"
+
+
+@pytest.mark.parametrize("name", ["whisper-en", "basic"])
+@pytest.mark.parametrize("apostrophe", ["\u2019", "\u2018", "\u02bc", "\uff07"])
+def test_typographic_apostrophes_do_not_make_another_word(name: str, apostrophe: str) -> None:
+    normalize = normalizer(name)
+    assert normalize(f"It{apostrophe}s done, we don{apostrophe}t.") == normalize("It's done, we don't.")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Don't 'quote' the dogs' bowl!", "don't quote the dogs bowl"),
+        ("rock 'n' roll", "rock n roll"),
+        ("well-known; snake_case", "well known snake case"),
+        ("ＦＵＬＬ width ﬁne", "full width fine"),
+        ("Straße, ÉCOLE 5€", "straße école 5"),
+        ("हिन्दी में", "हिन्दी में"),
+        ("co\u00adoperate zero\u200bwidth", "cooperate zerowidth"),
+        ("  ", ""),
+    ],
+)
+def test_basic_keeps_words_and_inner_apostrophes(text: str, expected: str) -> None:
+    assert normalizer("basic")(text) == unicodedata.normalize("NFKC", expected)
+
+
+def test_basic_normalises_its_own_output_to_itself() -> None:
+    generator = random.Random(0)
+    for _ in range(2_000):
+        text = "".join(chr(generator.choice((32, 39, 0x2019, generator.randrange(33, 0x3000)))) for _ in range(12))
+        once = normalizer("basic")(text)
+        assert normalizer("basic")(once) == once, ascii(text)
+
+
+def test_none_only_collapses_whitespace() -> None:
+    assert normalizer("none")(" A,\u00a0b\t’s ") == "A, b ’s"
+
+
+@pytest.mark.parametrize("lookup", [normalizer, normalizer_version])
+def test_unknown_name_is_refused(lookup: object) -> None:
+    with pytest.raises(ValueError, match=r"^unknown normalizer 'whisper'; allowed: whisper-en, basic, none$"):
+        lookup("whisper")  # type: ignore[operator]
+
+
+def test_versions_name_the_package_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {name: normalizer_version(name) for name in ("whisper-en", "basic", "none")}
+    assert len(set(versions.values())) == 3
+    assert all(value.startswith(f"{name}/") for name, value in versions.items())
+    normalizer_version.cache_clear()
+    assert normalizer_version("basic") == versions["basic"]
+    normalizer_version.cache_clear()
+    monkeypatch.setattr(unicodedata, "unidata_version", "0.0.0")
+    assert normalizer_version("basic") != versions["basic"], "the interpreter's Unicode tables decide what a letter is"
+    normalizer_version.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("", False),
+        ("no no no", False),
+        ("he said no no no no", True),
+        ("no no no no he said", False),
+        ("thank you thank you", False),
+        ("well thank you thank you thank you", True),
+        ("a b c a b c a b c", True),
+        ("a b c d a b c d a b c d", True),
+        ("a b c d e a b c d e a b c d e", False),
+        ("a b c a b c a b", False),
+    ],
+)
+def test_a_loop_is_a_repeated_ending(text: str, loops: bool) -> None:
+    assert has_loop(text.split()) is loops
