@@ -235,9 +235,13 @@ def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:
             when = " and ".join(map(_condition, searched[name].when))
             yield PlannedParameter(name=name, role="searched", values=space_of(searched[name]), when=when)
         elif name in spec.parameters.fixed:
-            yield PlannedParameter(name=name, role="fixed", values=str(spec.parameters.fixed[name]))
+            yield PlannedParameter(name=name, role="fixed", values=_written(spec.parameters.fixed[name]))
     scales = ", ".join(f"{scale:g}" for scale in spec.parameters.adapter_scales)
     yield PlannedParameter(name="adapter_scale", role="after training", values=scales)
+
+
+def _written(value: ParameterValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _condition(condition: Condition) -> str:

@@ -35,7 +35,7 @@ def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> 
     return tree
 
 
-def _read_file(path: Path, asked: Mark, above: tuple[Path, ...], problems: Problems) -> Mapping:
+def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Problems) -> Mapping:
     text = _text(path, asked, problems)
     tree = read_text(text, Mark(str(path), 1, 1), problems)
     if not isinstance(tree, Mapping):
@@ -48,8 +48,8 @@ def _read_file(path: Path, asked: Mark, above: tuple[Path, ...], problems: Probl
     if not isinstance(extends.node, Scalar) or not isinstance(extends.node.value, str) or not extends.node.value:
         problems.abort(mark, f"extends must name one other sweep file, not {describe(extends.node)}")
     other = Path(os.path.normpath(path.parent / extends.node.value))
-    chain = (*above, path.resolve())
-    if other.resolve() in chain:
+    chain = (*above, os.path.realpath(path))
+    if os.path.realpath(other) in chain:
         problems.abort(
             mark, f"extends {show(extends.node.value)} comes back to a file of the same chain; cut the circle"
         )

@@ -15,7 +15,7 @@ from orchestrator.spec.comparison import FieldChange, compare
 from orchestrator.spec.conditions import read_points
 from orchestrator.spec.layers import read_layers
 from orchestrator.spec.parameters import TABLE
-from orchestrator.spec.reading import Entry, Mapping, Mark, Problems, Unreadable, show
+from orchestrator.spec.reading import Mapping, Mark, Node, Problems, Unreadable, plain, show
 from orchestrator.spec.schema import json_schema
 from orchestrator.spec.sections import build
 from orchestrator.spec.space import SpaceReader
@@ -68,45 +68,55 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
 
 def _load(path: Path, overrides: Sequence[str], problems: Problems) -> SweepSpec | None:
     tree = read_layers(path, overrides, problems)
+    tree = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)})
     reader = SpaceReader(problems)
-    parameters = tree.entries.get("parameters")
-    if parameters is None:
-        reader.broken |= set(TABLE)
+    if "parameters" in tree.entries:
+        reader.read(tree.entries["parameters"].node)
     else:
-        reader.read(parameters.node)
+        reader.broken |= set(TABLE)
     space = reader.space()
     points = tree.entries.get("start_with")
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
-    spec = build(tree, space, start_with, project_root(path), problems)
-    if spec is not None and parameters is not None and isinstance(parameters.node, Mapping):
-        _check_together(spec, parameters.node.entries, tree, problems)
-    return spec
+    _check_together(space, tree, problems)
+    return build(tree, space, start_with, project_root(path), problems)
 
 
-def _check_together(spec: SweepSpec, entries: dict[str, Entry], tree: Mapping, problems: Problems) -> None:
+def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
     """What one section asks of another."""
-    if spec.data.replay is None:
+    parameters = tree.entries.get("parameters")
+    entries = parameters.node.entries if parameters and isinstance(parameters.node, Mapping) else {}
+    if not _says(tree, "data", "replay"):
         for name in ("replay_ratio", "kl_weight"):
-            if _largest(spec.parameters, name) > 0:
+            if _largest(space, name) > 0:
                 problems.add(entries[name].mark, f"{name} above 0 needs general speech; add data.replay: a manifest")
-    elif _largest(spec.parameters, "kl_weight") > 0 and _largest(spec.parameters, "replay_ratio") == 0:
+    elif _largest(space, "kl_weight") > 0 and _largest(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
         problems.add(
             entries["kl_weight"].mark,
             "kl_weight acts on replay rows, and replay_ratio is 0; set it above 0 or remove kl_weight",
         )
-    if spec.method == "grid":
-        for dimension in spec.parameters.searched:
+    method = tree.entries.get("method")
+    if method is not None and plain(method.node) == "grid":
+        for dimension in space.searched:
             if dimension.choices is None and dimension.step is None:
                 problems.add(
                     entries[dimension.name].mark,
                     f"method: grid needs a finite {dimension.name}; give it a step, or write {{values: [...]}}",
                 )
-    if spec.confirm is not None and spec.data.confirm is None:
+    if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,
-            "confirm needs sets the search never reads; add data.confirm: "
-            "{domain: ..., heldout: ...} or remove confirm",
+            "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}",
         )
+
+
+def _says(tree: Mapping, *keys: str) -> bool:
+    """Whether there is a value under these keys; a key without one counts as not written."""
+    node: Node = tree
+    for key in keys:
+        if not isinstance(node, Mapping) or key not in node.entries:
+            return False
+        node = node.entries[key].node
+    return plain(node) is not None
 
 
 def _largest(space: SearchSpace, name: str) -> float:
@@ -131,9 +141,11 @@ def check_inputs(spec: SweepSpec) -> None:
     missing = [
         f"{name}: there is no file {show(path)}; create the manifest or correct the path"
         for name, path in manifests.items()
-        if path is not None and not path.is_file()
+        if path is not None and not os.path.isfile(path)
     ]
-    if Path(spec.model.id).is_absolute() and not Path(spec.model.id).is_dir():
-        missing.append(f"model.id: there is no folder {show(spec.model.id)}; put the model there or give a hub id")
+    if os.path.isabs(spec.model.id) and not os.path.isdir(spec.model.id):
+        missing.append(
+            f"model.id: there is no folder {show(Path(spec.model.id))}; put the model there or give a hub id"
+        )
     if missing:
         raise SpecError("\n".join(missing))

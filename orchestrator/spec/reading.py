@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -42,6 +43,11 @@ class Mark:
     source: str
     line: int = 0
     column: int = 0
+
+    @property
+    def order(self) -> tuple[bool, str, int, int]:
+        """Files first, then overrides."""
+        return not self.line, self.source, self.line, self.column
 
     def __str__(self) -> str:
         return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
@@ -107,9 +113,9 @@ class Problems:
         raise Unreadable
 
     def raise_any(self, path: object) -> None:
-        """Raise SpecError with all problems, in the order of the file, and the next step."""
+        """Raise SpecError with all problems, files first, in their order, and the next step."""
         if self.found:
-            ordered = sorted(self.found, key=lambda item: (item[0].source, item[0].line, item[0].column))
+            ordered = sorted(self.found, key=lambda item: item[0].order)
             lines = [f"{mark}: {message}" for mark, message in ordered]
             lines.append(f"Nothing was started. Correct this, then check with: orchestrate validate {path}")
             raise SpecError("\n".join(lines))
@@ -120,9 +126,10 @@ class Unreadable(Exception):
 
 
 def show(text: object) -> str:
-    """`text` for a message: in backticks, one printable line, at most 60 characters."""
+    """`text` for a message: in backticks, one printable line, at most 60 characters (a path whole)."""
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-    return f"`{printable if len(printable) <= 60 else printable[:57] + '...'}`"
+    whole = isinstance(text, PurePath) or len(printable) <= 60
+    return f"`{printable if whole else printable[:57] + '...'}`"
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
@@ -135,7 +142,10 @@ def describe(node: Node) -> str:
     """The offending text of a node for a message."""
     if isinstance(node, Scalar):
         return show(node.text) if node.text else "nothing"
-    return "a list" if isinstance(node, Sequence) else "a mapping"
+    if isinstance(node, Sequence):
+        texts = [item.text for item in node.items if isinstance(item, Scalar)]
+        return show(f"[{', '.join(texts)}]") if len(texts) == len(node.items) else "a list"
+    return "a mapping"
 
 
 def plain(node: Node) -> Any:

@@ -59,8 +59,7 @@ def seconds(text: str) -> float:
 def build(
     tree: Mapping, space: SearchSpace, points: tuple[Any, ...], root: Path, problems: Problems
 ) -> SweepSpec | None:
-    """The spec, or None with the problems recorded. A top-level key without a value counts as not written."""
-    tree = Mapping(tree.mark, {k: e for k, e in tree.entries.items() if plain(e.node) is not None})
+    """The spec, or None with the problems recorded."""
     raw = {key: plain(entry.node) for key, entry in tree.entries.items()}
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
@@ -91,7 +90,8 @@ def _model_id(text: str, root: Path) -> str:
     """A hub id as it is; a folder, or what lies beside existing files of the project, as an absolute path."""
     path = Path(os.path.abspath(root / os.path.expanduser(text)))
     explicit = text.startswith(("/", "~", "./", "../"))
-    return str(path) if explicit or path.is_dir() or (path.parent != root and path.parent.is_dir()) else text
+    beside = path.parent != root and os.path.isdir(path.parent)  # unlike Path.is_dir, never raises on a hostile name
+    return str(path) if explicit or os.path.isdir(path) or beside else text
 
 
 def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:

@@ -248,7 +248,7 @@ class SpaceReader:
             )
 
     def _defaults(self) -> None:
-        said = {*self.fixed, *self.searched}
+        said = {*self.fixed, *self.searched, *self.broken}
         for name, row in TABLE.items():
             if row.default is not None and name not in said and not (name == "alpha_ratio" and "alpha" in said):
                 self.fixed[name] = row.default

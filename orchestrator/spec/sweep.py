@@ -168,7 +168,7 @@ class ConfirmSpec(Frozen):
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("must be different seeds")
+            raise ValueError("a list of different seeds")
         return seeds
 
 

@@ -1,0 +1,190 @@
+"""Trial plans from searched values, the size of a space, and what `plan` says."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from orchestrator.planning.power import smallest_detectable, standard_error, utterances_needed
+from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, is_active, sweep_plan, trial_plan
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.spec.loading import load_spec
+from orchestrator.spec.sweep import SweepSpec
+
+TEXT = """version: 1
+name: small
+model: {id: some/model}
+data:
+  train: /d/train.jsonl
+  replay: /d/replay.jsonl
+  domain: /d/domain.jsonl
+  heldout: /d/heldout.jsonl
+  confirm: {domain: /d/c1.jsonl, heldout: /d/c2.jsonl}
+evaluation: {every: 40}
+parameters:
+  learning_rate: {values: [1e-4, 1e-3]}
+  max_steps: {values: [100, 120]}
+  rank: {min: 4, max: 16, step: 4}
+  alpha_ratio: 2
+  adapter: {values: [lora, dora, pissa]}
+  lora_dropout: {values: [0.0, 0.1], when: {adapter: {in: [lora, dora]}, rank: {above: 4}}}
+  weight_decay: {min: 0.0, max: 0.1, step: 0.05, when: {lora_dropout: {above: 0}}}
+  target_modules: {values: [attention, mine], presets: {mine: [decoder.*.fc1]}}
+  adapter_scale: {values: [0.5, 1.0], after_training: true}
+start_with: [{rank: 8}]
+guardrails: {heldout_wer: {max_regression: 0.2}}
+acceptance: {domain_wer: {min_gain: 1.0}, heldout_wer: {max_regression: 0.3}}
+confirm: {top: 2, seeds: [1, 2, 3]}
+budget: {trials: 5}
+"""
+POINT: dict[str, bool | int | float | str] = {
+    "learning_rate": 1e-3,
+    "max_steps": 100,
+    "rank": 8,
+    "adapter": "lora",
+    "lora_dropout": 0.1,
+    "weight_decay": 0.05,
+    "target_modules": "mine",
+}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> SweepSpec:
+    (tmp_path / "small.yaml").write_text(TEXT)
+    return load_spec(tmp_path / "small.yaml")
+
+
+def test_trial_plan_is_complete(spec: SweepSpec) -> None:
+    plan = trial_plan(spec, 7, POINT)
+    assert (plan.sweep, plan.number, plan.model, plan.data) == ("small", 7, spec.model, spec.data)
+    assert plan.params.alpha == 16.0 and plan.params.target_patterns == ("decoder.*.fc1",)
+    assert plan.params.adapter_scales == (0.5, 1.0) and plan.params.weight_decay == 0.05
+    assert plan.rungs == (40, 80, 100)
+    assert TrialPlan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_inactive_parameters_fall_back_and_do_not_split_recipes(spec: SweepSpec) -> None:
+    pissa = trial_plan(spec, 0, POINT | {"adapter": "pissa"})
+    assert pissa.params.lora_dropout == 0.0 and pissa.params.weight_decay == 0.0
+    without = {key: value for key, value in POINT.items() if key not in ("lora_dropout", "weight_decay")}
+    assert trial_plan(spec, 1, without | {"adapter": "pissa"}).recipe == pissa.recipe
+
+
+def test_alpha_is_kept_when_it_is_what_is_written(spec: SweepSpec, tmp_path: Path) -> None:
+    fixed = load_spec(tmp_path / "small.yaml", ["parameters.alpha=32", "parameters.alpha_ratio="])
+    assert trial_plan(fixed, 0, POINT).params.alpha == 32.0
+    defaulted = load_spec(tmp_path / "small.yaml", ["parameters.alpha_ratio="])
+    assert trial_plan(defaulted, 0, POINT).params.alpha == 8.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rank": 6}, "trial 3: rank must be 4 to 16 in steps of 4, not 6"),
+        ({"adapter": "ia3"}, "trial 3: adapter must be lora, dora, pissa, not ia3"),
+        ({"batch_size": 4}, "trial 3: batch_size not searched by sweep small"),
+    ],
+)
+def test_values_outside_the_space_are_refused(
+    spec: SweepSpec, change: dict[str, bool | int | float | str], message: str
+) -> None:
+    with pytest.raises(ValueError) as caught:
+        trial_plan(spec, 3, POINT | change)
+    assert str(caught.value) == message
+
+
+def test_is_active(spec: SweepSpec) -> None:
+    dropout = next(dimension for dimension in spec.parameters.searched if dimension.name == "lora_dropout")
+    assert is_active(dropout, {"adapter": "dora", "rank": 8})
+    assert not is_active(dropout, {"adapter": "dora", "rank": 4})
+    assert not is_active(dropout, {"adapter": "pissa", "rank": 8})
+    assert not is_active(dropout, {"rank": 8})
+
+
+def test_points_are_counted_as_enumeration_counts_them(spec: SweepSpec) -> None:
+    everything = itertools.product(*(dimension.values or () for dimension in spec.parameters.searched))
+    names = [dimension.name for dimension in spec.parameters.searched]
+    distinct = {trial_plan(spec, 0, dict(zip(names, values, strict=True))).recipe for values in everything}
+    dropout_free = 3 * 4 - 2 * 3
+    # a dropout of 0.0 that was chosen and one that is a default are one recipe, but two points
+    assert count_points(spec.parameters) == 2 * 2 * 2 * (dropout_free + 2 * 3 * (1 + 3)) == len(distinct)
+
+
+def test_continuous_spaces_have_no_count_and_large_ones_are_counted_at_once(spec: SweepSpec, tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    assert count_points(load_spec(path, ["parameters.learning_rate={min: 1e-4, max: 1e-3}"]).parameters) is None
+    large = load_spec(path, ["parameters.seed={min: 0, max: 1000000000}"])
+    assert count_points(large.parameters) == 1_000_000_001 * (count_points(spec.parameters) or 0)
+    everything_fixed = load_spec(path, ["parameters={learning_rate: 1e-3, max_steps: 10}", "start_with="])
+    assert count_points(everything_fixed.parameters) == 1
+
+
+def test_sweep_plan(spec: SweepSpec) -> None:
+    plan = sweep_plan(spec, {"heldout": SetSize(utterances=120, words=2340), "train": SetSize(utterances=9, words=90)})
+    assert SweepPlan.model_validate_json(plan.model_dump_json()) == plan
+    assert plan.trials == 5 and plan.confirmation_trials == 6 and plan.rungs == (40, 80, 120)
+    assert plan.optimizer_steps == (5 + 6) * 120
+    assert plan.evaluations == 1 + (5 + 6) * 3 * 2
+    assert [point.searched for point in plan.first] == [{"rank": 8}]
+    rows = {row.name: row for row in plan.parameters}
+    assert rows["lora_dropout"].when == "adapter is one of lora, dora and rank above 4"
+    assert (rows["rank"].role, rows["rank"].values) == ("searched", "4 to 16 in steps of 4")
+    assert (rows["use_rslora"].role, rows["use_rslora"].values) == ("fixed", "false")
+    [heldout] = plan.resolution
+    assert heldout.limit == 0.2 and heldout.resolved is False and heldout.utterances_needed == 793
+
+
+def test_a_grid_shows_its_points_and_stops_at_its_end(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(TEXT)
+    grid = load_spec(
+        tmp_path / "small.yaml",
+        [
+            "method=grid",
+            "budget.trials=20",
+            "confirm=",
+            "parameters={max_steps: 100, learning_rate: {values: [1e-3, 1e-4]}, rank: {min: 4, max: 12, step: 4}}",
+            "start_with=[{learning_rate: 1e-3, rank: 8}]",
+        ],
+    )
+    plan = sweep_plan(grid)
+    assert plan.points == plan.trials == len(plan.first) == 6
+    assert plan.first[0].origin == "start_with"
+    assert {tuple(point.searched.values()) for point in plan.first} == {
+        (r, k) for r in (1e-3, 1e-4) for k in (4, 8, 12)
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "churn", "error", "detectable"),
+    [
+        (2300, 0.03, 0.36, 0.89),
+        (3900, 0.03, 0.27, 0.68),
+        (9800, 0.03, 0.18, 0.44),
+        (19500, 0.03, 0.125, 0.31),
+        (2300, 0.01, 0.20, 0.50),
+        (3900, 0.01, 0.16, 0.39),
+        (9800, 0.01, 0.096, 0.24),
+        (19500, 0.01, 0.070, 0.18),
+        (51000, 0.01, 0.044, 0.11),
+        (9800, 0.02, 0.155, 0.38),
+        (51000, 0.02, 0.068, 0.17),
+    ],
+)
+def test_power_agrees_with_simulation(words: int, churn: float, error: float, detectable: float) -> None:
+    """Simulated with gamma utterance lengths and log-normal speaker effects, which the formula leaves out."""
+    assert standard_error(words, churn) == pytest.approx(error, rel=0.25)
+    assert smallest_detectable(words, churn) == pytest.approx(detectable, rel=0.25)
+
+
+@pytest.mark.parametrize(("churn", "needed"), [(0.01, 800), (0.02, 2000)])
+def test_utterances_needed_for_two_tenths_of_a_point(churn: float, needed: int) -> None:
+    assert utterances_needed(500, 9800, churn, 0.2) == pytest.approx(needed, rel=0.25)
+    assert utterances_needed(500, 9800, churn, 0.0) is None
+
+
+@pytest.mark.parametrize(("words", "churn"), [(0, 0.01), (100, 0.0), (100, 1.5)])
+def test_power_refuses_what_has_no_meaning(words: int, churn: float) -> None:
+    with pytest.raises(ValueError, match="words must be above 0"):
+        standard_error(words, churn)

@@ -1,0 +1,126 @@
+"""What of a sweep file may change once its study has begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.spec.loading import FieldChange, compare, load_spec
+from orchestrator.spec.sweep import SweepSpec
+
+TEXT = """version: 1
+name: small
+model: {id: some/model}
+data: {train: /d/train.jsonl, domain: /d/domain.jsonl, heldout: /d/heldout.jsonl}
+parameters:
+  learning_rate: {min: 1e-4, max: 1e-2, log: true}
+  max_steps: {min: 100, max: 500, step: 100}
+  adapter: {values: [lora, dora]}
+  weight_decay: {min: 0.0, max: 0.1}
+  target_modules: {values: [attention, mine], presets: {mine: [fc1]}}
+guardrails: {heldout_wer: {max_regression: 0.2}}
+budget: {trials: 5}
+"""
+
+
+@pytest.fixture
+def load(tmp_path: Path):  # type: ignore[no-untyped-def]
+    path = tmp_path / "small.yaml"
+    path.write_text(TEXT)
+    return lambda *overrides: load_spec(path, overrides)
+
+
+def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-def]
+    stored: SweepSpec = load()
+    assert compare(stored, SweepSpec.model_validate_json(stored.model_dump_json())) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "change"),
+    [
+        ("budget.trials=9", FieldChange("budget.trials", 5, 9, True)),
+        ("budget.wall_clock=2h", FieldChange("budget.wall_clock", None, 7200.0, True)),
+        ("execution.device=cpu", FieldChange("execution.device", "auto", "cpu", True)),
+        ("description=why", FieldChange("description", "", "why", True)),
+        ("seed=3", FieldChange("seed", 0, 3, False)),
+        ("method=random", FieldChange("method", "tpe", "random", False)),
+        ("data.train=/e/train.jsonl", FieldChange("data.train", "/d/train.jsonl", "/e/train.jsonl", False)),
+        (
+            "guardrails.heldout_wer.max_regression=0.3",
+            FieldChange("guardrails.heldout_wer.max_regression", 0.2, 0.3, False),
+        ),
+        (
+            "parameters.learning_rate.max=0.1",
+            FieldChange(
+                "parameters.learning_rate",
+                {"min": 1e-4, "max": 1e-2, "log": True},
+                {"min": 1e-4, "max": 0.1, "log": True},
+                True,
+            ),
+        ),
+        (
+            "parameters.learning_rate.max=0.001",
+            FieldChange(
+                "parameters.learning_rate",
+                {"min": 1e-4, "max": 1e-2, "log": True},
+                {"min": 1e-4, "max": 1e-3, "log": True},
+                False,
+            ),
+        ),
+        (
+            "parameters.learning_rate.log=false",
+            FieldChange(
+                "parameters.learning_rate", {"min": 1e-4, "max": 1e-2, "log": True}, {"min": 1e-4, "max": 1e-2}, False
+            ),
+        ),
+        (
+            "parameters.learning_rate=1e-3",
+            FieldChange("parameters.learning_rate", {"min": 1e-4, "max": 1e-2, "log": True}, 1e-3, False),
+        ),
+        (
+            "parameters.max_steps={min: 100, max: 700, step: 100}",
+            FieldChange(
+                "parameters.max_steps",
+                {"min": 100, "max": 500, "step": 100},
+                {"min": 100, "max": 700, "step": 100},
+                True,
+            ),
+        ),
+        (
+            "parameters.max_steps={min: 50, max: 550, step: 100}",
+            FieldChange(
+                "parameters.max_steps",
+                {"min": 100, "max": 500, "step": 100},
+                {"min": 50, "max": 550, "step": 100},
+                False,
+            ),
+        ),
+        (
+            "parameters.adapter={values: [lora, dora, pissa]}",
+            FieldChange(
+                "parameters.adapter", {"values": ["lora", "dora"]}, {"values": ["lora", "dora", "pissa"]}, False
+            ),
+        ),
+        ("parameters.batch_size=4", FieldChange("parameters.batch_size", 8, 4, False)),
+        (
+            "parameters.target_modules.presets.mine=[fc2]",
+            FieldChange("parameters.target_modules.presets.mine", ["fc1"], ["fc2"], False),
+        ),
+        ("parameters.adapter_scale=0.5", FieldChange("parameters.adapter_scale", [1.0], [0.5], False)),
+    ],
+)
+def test_one_change(load, override: str, change: FieldChange) -> None:  # type: ignore[no-untyped-def]
+    assert compare(load(), load(override)) == [change]
+
+
+def test_a_removed_section_and_an_unused_preset(load) -> None:  # type: ignore[no-untyped-def]
+    removed = compare(load(), load("guardrails="))
+    assert removed == [FieldChange("guardrails.heldout_wer.max_regression", 0.2, None, False)]
+    assert compare(load(), load("parameters.target_modules.presets.unused=[fc2]")) == []
+
+
+def test_a_grid_may_not_widen(load) -> None:  # type: ignore[no-untyped-def]
+    fixed = ("method=grid", "parameters.learning_rate=1e-3", "parameters.weight_decay=0.0")
+    changes = compare(load(*fixed), load(*fixed, "parameters.max_steps={min: 100, max: 700, step: 100}"))
+    assert [change.allowed for change in changes] == [False]

@@ -1,0 +1,551 @@
+"""The sweep file: what loads, what is refused and in which words, and what files and overrides make together."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.spec.loading import (
+    check_inputs,
+    json_schema,
+    load_spec,
+    project_root,
+    resolved_yaml,
+    studies_root,
+)
+from orchestrator.spec.presets import PRESETS, matches
+from orchestrator.spec.reading import MAX_BYTES, resolve
+from orchestrator.spec.sweep import Condition, Dimension, SweepSpec
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
+BROKEN = sorted((ROOT / "tests" / "broken_specs").glob("*.yaml"))
+SMALL = """version: 1
+name: small
+model: {id: some/model}
+data: {train: train.jsonl, replay: replay.jsonl, domain: domain.jsonl, heldout: heldout.jsonl}
+parameters:
+  learning_rate: {min: 1e-4, max: 1e-2, log: true}
+  max_steps: 100
+  rank: {min: 4, max: 16, step: 4}
+  adapter: {values: [lora, dora]}
+  replay_ratio: {min: 0, max: 0.75}
+  kl_weight: {values: [0, 0.1], when: {replay_ratio: {above: 0}}}
+  target_modules: {values: [attention, mine], presets: {mine: [decoder.*.fc1]}}
+  weight_decay: {min: 0.0, max: 0.1, step: 0.05, when: {adapter: {in: [lora]}, rank: {above: 4, below: 16}}}
+  adapter_scale: {values: [0.5, 1], after_training: true}
+start_with: [{rank: 8, learning_rate: 1.0e-3}, {adapter: dora}]
+budget: {trials: 5, wall_clock: 1h30m}
+"""
+
+
+@pytest.fixture
+def sweeps(tmp_path: Path) -> Path:
+    folder = tmp_path / "sweeps"
+    folder.mkdir()
+    (folder / "small.yaml").write_text(SMALL)
+    return folder
+
+
+def refusal(path: Path, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, overrides)
+    return str(caught.value).removesuffix(
+        f"\nNothing was started. Correct this, then check with: orchestrate validate {path}"
+    )
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_sweeps_load_and_round_trip(path: Path, tmp_path: Path) -> None:
+    spec = load_spec(path)
+    assert spec.data.train.parent == ROOT / "data"
+    stored = tmp_path / "spec.yaml"
+    stored.write_text(resolved_yaml(spec))
+    assert load_spec(stored) == spec
+
+
+def test_shipped_sweeps_are_there() -> None:
+    assert {"quickstart", "phase3"} <= {path.stem for path in SHIPPED}
+
+
+@pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
+def test_broken_files_say_exactly_what_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(SpecError) as caught:
+        load_spec(Path(path.name))
+    assert str(caught.value) + "\n" == path.with_suffix(".txt").read_text()
+
+
+def test_there_are_broken_files() -> None:
+    assert len(BROKEN) >= 20
+
+
+def test_values_and_types(sweeps: Path) -> None:
+    spec = load_spec(sweeps / "small.yaml")
+    space = spec.parameters
+    dimensions = {dimension.name: dimension for dimension in space.searched}
+    assert dimensions["learning_rate"] == Dimension(name="learning_rate", low=1e-4, high=1e-2, log=True)
+    assert dimensions["rank"].is_integer and dimensions["rank"].values == (4, 8, 12, 16)
+    assert type(dimensions["replay_ratio"].low) is float and not dimensions["replay_ratio"].is_integer
+    assert [type(choice) for choice in dimensions["kl_weight"].choices or ()] == [float, float]
+    assert dimensions["weight_decay"].values == (0.0, 0.05, 0.1)
+    assert dimensions["weight_decay"].when == (
+        Condition(parameter="adapter", operator="in", value=("lora",)),
+        Condition(parameter="rank", operator="above", value=4),
+        Condition(parameter="rank", operator="below", value=16),
+    )
+    assert space.adapter_scales == (0.5, 1.0)
+    assert space.presets["mine"] == ("decoder.*.fc1",) and set(PRESETS) < set(space.presets)
+    assert space.fixed["alpha_ratio"] == 1.0 and "alpha" not in space.fixed
+    assert spec.budget.wall_clock == 5400.0
+    assert spec.start_with == ({"rank": 8, "learning_rate": 1e-3}, {"adapter": "dora"})
+    assert spec.guardrails == {} and spec.acceptance == {} and spec.confirm is None
+
+
+def test_round_trip_as_yaml_and_as_json(sweeps: Path, tmp_path: Path) -> None:
+    text = 'quote " backslash \\ newline \n bell-free, ünïcödé, \u2028 and 12:30: # no comment'
+    spec = load_spec(sweeps / "small.yaml").model_copy(update={"description": text})
+    stored = tmp_path / "spec.yaml"
+    stored.write_text(resolved_yaml(spec), encoding="utf-8")
+    assert load_spec(stored) == spec
+    assert SweepSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-3", "yes", "null", "010", "", " x ", "-", "0x1F", "~", ".inf", "a: b", "<<", "=", "2020-01-01"]
+)
+def test_text_that_looks_like_something_else_survives(text: str, sweeps: Path, tmp_path: Path) -> None:
+    spec = load_spec(sweeps / "small.yaml").model_copy(update={"description": text})
+    stored = tmp_path / "spec.yaml"
+    stored.write_text(resolved_yaml(spec))
+    assert load_spec(stored).description == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1.0e-4", 1e-4),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-3", -3),
+        ("+3", 3),
+        ("0", 0),
+        ("1e3", 1000.0),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("No", "No"),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("null", None),
+        ("12:30", "12:30"),
+        ("2020-01-01", "2020-01-01"),
+        ("1_000", "1_000"),
+        ("0x10", "0x10"),
+        ("1e", "1e"),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    assert resolve(text) == value and type(resolve(text)) is type(value)
+
+
+@pytest.mark.parametrize("text", ["010", "-007", "00", ".inf", "-.INF", ".nan", "1e999", "9" * 30, "9007199254740993"])
+def test_ambiguous_and_endless_numbers_are_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        resolve(text)
+
+
+def test_size_and_special_files(sweeps: Path, tmp_path: Path) -> None:
+    large = sweeps / "large.yaml"
+    large.write_text("#" * (MAX_BYTES + 1))
+    assert refusal(large) == f"{large}:1:1: `{large}` has 256001 bytes, the limit is 256000; is it a sweep?"
+    os.mkfifo(sweeps / "pipe.yaml")
+    pipe = sweeps / "pipe.yaml"
+    assert "is not a regular file; name a sweep file such as sweeps/quickstart.yaml" in refusal(pipe)
+    absent = sweeps / "smal.yaml"
+    assert "; did you mean `small.yaml`? files there: " in refusal(absent)
+
+
+def test_overrides(sweeps: Path) -> None:
+    path = sweeps / "small.yaml"
+    spec = load_spec(
+        path,
+        [
+            "parameters.learning_rate=1e-3",
+            "budget.trials=7",
+            "start_with.0={rank: 4}",
+            "guardrails.heldout_wer={max_regression: 0.2}",
+            "evaluation.every=50",
+            "parameters.kl_weight=",
+            "execution.device=cpu",
+            "description=a = b",
+        ],
+    )
+    assert spec.parameters.fixed["learning_rate"] == 1e-3
+    assert [dimension.name for dimension in spec.parameters.searched][:2] == ["rank", "adapter"]
+    assert spec.parameters.fixed["kl_weight"] == 0.0
+    assert spec.budget.trials == 7 and spec.evaluation.every == 50 and spec.execution.device == "cpu"
+    assert spec.start_with[0] == {"rank": 4} and spec.description == "a = b"
+    assert load_spec(path, ["parameters.rank.max=32", "parameters.rank.step=4"]).parameters.searched[1].high == 32
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "budget.trails=3",
+            "override budget.trails=3: unknown key `trails` in budget; did you mean `trials`? "
+            "allowed: trials, wall_clock",
+        ),
+        (
+            "budget.trials=three",
+            "override budget.trials=three: budget.trials cannot be `three`; allowed: a whole number",
+        ),
+        ("budget", "override budget: an override has the form key.path=value, such as budget.trials=10"),
+        ("name.first=x", "override name.first=x: name is the value `small`, which has no `first` inside"),
+        (
+            "start_with.2={rank: 4}",
+            "override start_with.2={rank: 4}: start_with is a list; `2` is not an index from 0 to 1",
+        ),
+        (
+            "extends=x.yaml",
+            "override extends=x.yaml: extends cannot be overridden; name the other file on the command line instead",
+        ),
+        ("parameters.seed=&a 4", "override parameters.seed=&a 4: anchor `&a`: remove it; anchors are refused"),
+        (
+            "parameters.rank=010",
+            "override parameters.rank=010: `010` starts with a zero, which some readers take as "
+            "octal; write it without the zero or quote it",
+        ),
+    ],
+)
+def test_bad_overrides(sweeps: Path, override: str, message: str) -> None:
+    assert refusal(sweeps / "small.yaml", override).splitlines()[0] == message
+
+
+def test_every_problem_is_said_at_once(sweeps: Path) -> None:
+    path = sweeps / "small.yaml"
+    path.write_text(SMALL.replace("name: small", "name: .x").replace("max_steps: 100", "max_steps: 0"))
+    assert refusal(path, "method=tpee") == (
+        f"{path}:2:7: name cannot be `.x`; allowed: 1 to 64 letters, digits, dots, dashes and underscores, a letter or "
+        "digit first\n"
+        f"{path}:7:14: max_steps cannot be `0`; allowed: a whole number at least 1 and at most 10000000\n"
+        "override method=tpee: method cannot be `tpee`; did you mean `tpe`? "
+        "allowed: 'tpe', 'gp', 'random', 'grid' or 'qmc'"
+    )
+
+
+def test_extends(sweeps: Path) -> None:
+    (sweeps / "middle.yaml").write_text("extends: small.yaml\nname: middle\nevaluation: {every: 10}\n")
+    top = sweeps / "top.yaml"
+    top.write_text(
+        "extends: ../sweeps/middle.yaml\nname: top\nevaluation: {rms: null}\nbudget: {trials: 9}\n"
+        "parameters:\n  learning_rate: {values: [1e-3, 2e-3]}\n  adapter: lora\n  kl_weight:\n  seed: 1\nstart_with:\n"
+    )
+    spec = load_spec(top)
+    assert (spec.name, spec.evaluation.every, spec.evaluation.rms) == ("top", 10, None)
+    assert (spec.budget.trials, spec.budget.wall_clock) == (9, 5400.0)
+    dimensions = {dimension.name: dimension for dimension in spec.parameters.searched}
+    assert dimensions["learning_rate"].choices == (1e-3, 2e-3) and dimensions["learning_rate"].low is None
+    assert "kl_weight" not in dimensions and spec.parameters.fixed["kl_weight"] == 0.0
+    assert spec.parameters.fixed["adapter"] == "lora" and spec.parameters.fixed["seed"] == 1
+    assert "rank" in dimensions and spec.start_with == ()
+
+
+def test_extends_points_into_the_right_file(sweeps: Path) -> None:
+    base, top = sweeps / "small.yaml", sweeps / "top.yaml"
+    base.write_text(SMALL.replace("max_steps: 100", "max_steps: many"))
+    top.write_text("extends: small.yaml\nbudget: {trials: 0}\n")
+    assert refusal(top) == (
+        f"{base}:7:14: max_steps cannot be `many`; allowed: a whole number at least 1 and at most 10000000\n"
+        f"{top}:2:18: budget.trials cannot be `0`; allowed: at least 1"
+    )
+    top.write_text("extends: smal.yaml\n")
+    assert refusal(top).startswith(f"{top}:1:10: there is no file `")
+    base.write_text("extends: top.yaml\n" + SMALL)
+    top.write_text("extends: small.yaml\n")
+    assert refusal(top) == f"{base}:1:10: extends `top.yaml` comes back to a file of the same chain; cut the circle"
+
+
+def test_paths_start_at_the_project(sweeps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nested = sweeps / "mine" / "small.yaml"
+    nested.parent.mkdir()
+    (tmp_path / "models" / "tiny").mkdir(parents=True)
+    nested.write_text(SMALL.replace("some/model", "models/tiny").replace("domain.jsonl", "/elsewhere/domain.jsonl"))
+    spec = load_spec(nested)
+    assert project_root(nested) == tmp_path and studies_root(nested) == tmp_path / "studies"
+    assert spec.data.train == tmp_path / "train.jsonl" and spec.data.domain == Path("/elsewhere/domain.jsonl")
+    assert spec.model.id == str(tmp_path / "models" / "tiny")
+    assert load_spec(sweeps / "small.yaml").model.id == "some/model"
+    assert load_spec(nested, ["model.id=models/tyny"]).model.id == str(tmp_path / "models" / "tyny")
+    outside = tmp_path / "small.yaml"
+    outside.write_text(SMALL)
+    monkeypatch.chdir(sweeps / "mine")
+    assert load_spec(outside).data.train == sweeps / "mine" / "train.jsonl"
+
+
+def test_check_inputs(sweeps: Path, tmp_path: Path) -> None:
+    spec = load_spec(sweeps / "small.yaml", ["model.id=./absent"])
+    for name in ("train", "replay"):
+        (tmp_path / f"{name}.jsonl").touch()
+    os.mkfifo(tmp_path / "domain.jsonl")
+    with pytest.raises(SpecError) as caught:
+        check_inputs(spec)
+    assert "is no file" in str(caught.value)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == ["data.domain", "data.heldout", "model.id"]
+    for name in ("domain", "heldout"):
+        (tmp_path / f"{name}.jsonl").unlink(missing_ok=True)
+        (tmp_path / f"{name}.jsonl").touch()
+    check_inputs(load_spec(sweeps / "small.yaml"))
+
+
+def test_target_modules_forms(sweeps: Path) -> None:
+    path = sweeps / "small.yaml"
+    spec = load_spec(path, ["parameters.target_modules={patterns: [q_proj, decoder.*.fc1]}"])
+    assert spec.parameters.presets[str(spec.parameters.fixed["target_modules"])] == ("q_proj", "decoder.*.fc1")
+    spec = load_spec(path, ["parameters.target_modules={value: mine, presets: {mine: [fc2]}}"])
+    assert spec.parameters.fixed["target_modules"] == "mine" and spec.parameters.presets["mine"] == ("fc2",)
+    assert load_spec(path, ["parameters.target_modules=qv"]).parameters.fixed["target_modules"] == "qv"
+
+
+def test_an_always_true_condition_on_a_fixed_parameter_is_left_out(sweeps: Path) -> None:
+    spec = load_spec(sweeps / "small.yaml", ["parameters.replay_ratio=0.5"])
+    assert {d.name: d.when for d in spec.parameters.searched}["kl_weight"] == ()
+
+
+STREAMING_TINY = [
+    *(f"encoder.layers.{i}.self_attn.{p}_proj" for i in range(6) for p in "qkvo"),
+    *(f"encoder.layers.{i}.mlp.fc{n}" for i in range(6) for n in (1, 2)),
+    *(f"decoder.layers.{i}.{a}.{p}_proj" for i in range(6) for a in ("self_attn", "encoder_attn") for p in "qkvo"),
+    *(f"decoder.layers.{i}.mlp.fc{n}" for i in range(6) for n in (1, 2)),
+    "encoder.embedder.linear",
+    "decoder.proj",
+    "decoder.embed_tokens",
+    "proj_out",
+]
+
+
+@pytest.mark.parametrize(
+    ("preset", "count"),
+    [
+        ("attention", 72),
+        ("encoder-attention", 24),
+        ("decoder-attention", 48),
+        ("decoder-self-attention", 18),
+        ("qv", 36),
+        ("decoder-mlp", 12),
+        ("all-linear", 96),
+    ],
+)
+def test_presets_match_the_modules_they_name(preset: str, count: int) -> None:
+    hits = [path for path in STREAMING_TINY if any(matches(pattern, path) for pattern in PRESETS[preset])]
+    assert len(hits) == count
+    assert not {"encoder.embedder.linear", "decoder.proj", "proj_out"} & set(hits)
+    assert all(any(matches(pattern, path) for path in STREAMING_TINY) for pattern in PRESETS[preset])
+
+
+def mutated(text: str, generator: random.Random) -> str:
+    lines = text.splitlines()
+    junk = [
+        "[",
+        "}",
+        ": ",
+        "&a ",
+        "*a",
+        "!!int ",
+        "<<: ",
+        "\t",
+        "- ",
+        "null",
+        ".nan",
+        "1e999",
+        "{}",
+        "[]",
+        "? ",
+        "| ",
+        "\x00",
+        "\x85",
+        "\ud7ff",
+        "'",
+        '"\\ud800"',
+        "%",
+        "@",
+        "true",
+        "9" * 400,
+        "-1",
+        "0",
+        "9" * 40,
+        "#",
+        "...",
+    ]
+    for _ in range(generator.randint(1, 4)):
+        index = generator.randrange(len(lines))
+        line = lines[index]
+        at = generator.randint(0, len(line))
+        action = generator.randrange(6)
+        if action == 0:
+            lines[index] = line[:at] + generator.choice(junk) + line[at:]
+        elif action == 1:
+            lines[index] = line[:at] + line[at + generator.randint(1, 5) :]
+        elif action == 2:
+            key, colon, _ = line.partition(":")
+            lines[index] = key + colon + " " + generator.choice(junk)
+        elif action == 3:
+            lines.insert(index, generator.choice(lines))
+        elif action == 4:
+            lines[index] = "  " + line
+        else:
+            lines[index], other = generator.choice(lines), lines[index]
+            lines[generator.randrange(len(lines))] = other
+    return "\n".join(lines)
+
+
+def test_only_spec_errors_escape_mutated_files(sweeps: Path) -> None:
+    generator = random.Random(20240)
+    path = sweeps / "mutant.yaml"
+    refused = 0
+    for _ in range(300):
+        path.write_bytes(mutated(SMALL, generator).encode("utf-8", "surrogatepass"))
+        try:
+            spec = load_spec(path)
+        except SpecError as error:
+            refused += 1
+            first = str(error).splitlines()[0]
+            assert first.startswith(f"{path}:") and first.split(":")[1].isdigit(), first
+            assert "cannot be understood" not in str(error), "a loader bug hidden by the last resort: " + str(error)
+        else:
+            path.write_text(resolved_yaml(spec), encoding="utf-8")
+            assert load_spec(path) == spec
+    assert 150 < refused < 300
+
+
+@pytest.mark.parametrize("module", ["orchestrator.spec.loading", "orchestrator.planning.sweep_plan"])
+def test_imports_stay_light(module: str) -> None:
+    heavy = "('torch', 'optuna', 'transformers', 'peft', 'numpy')"
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_schema_knows_the_shipped_files_keys_and_the_table() -> None:
+    from orchestrator.spec.parameters import NAMES
+    from orchestrator.spec.sections import fields_at
+
+    schema = json_schema()
+    assert set(schema["properties"]) == set(fields_at(()))
+    assert set(schema["properties"]["parameters"]["properties"]) == set(NAMES)
+    assert schema["additionalProperties"] is False
+    assert set(schema["then"]["required"]) == {"version", "name", "model", "data", "parameters", "budget"}
+
+
+@pytest.mark.parametrize("path", [*SHIPPED, "small"], ids=str)
+def test_the_schema_accepts_what_loads(path: Path | str) -> None:
+    from ruamel.yaml import YAML
+
+    text = SMALL if isinstance(path, str) else path.read_text()
+    document = YAML(typ="safe", pure=True).load(text)
+    assert list(violations(document, json_schema(), json_schema()["$defs"])) == []
+
+
+def test_the_schema_refuses_what_does_not() -> None:
+    from ruamel.yaml import YAML
+
+    schema = json_schema()
+    document = YAML(typ="safe", pure=True).load(SMALL)
+    for change in (
+        {"bugdet": 1},
+        {"method": "bayes"},
+        {"guardrails": {"heldout_wer": {"min_gain": 1}}},
+        {"parameters": {"rank": {"value": 4, "values": [4]}}},
+        {"budget": {"trials": "4"}},
+    ):
+        assert list(violations(document | change, schema, schema["$defs"])), change
+    assert list(violations({"extends": "x.yaml"}, schema, schema["$defs"])) == []
+    assert list(violations({"name": "x"}, schema, schema["$defs"]))
+
+
+def violations(value, schema, definitions):  # type: ignore[no-untyped-def]
+    """The part of JSON Schema that ours uses; a keyword it does not know is an error, so that it cannot pass unread."""
+    import re
+
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
+    known = {
+        "$ref",
+        "anyOf",
+        "if",
+        "then",
+        "not",
+        "const",
+        "enum",
+        "type",
+        "properties",
+        "required",
+        "items",
+        "pattern",
+        "additionalProperties",
+        "propertyNames",
+        "minItems",
+        "minProperties",
+        "minLength",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "$schema",
+        "$defs",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "format",
+    }
+    assert set(schema) <= known, set(schema) - known
+    if "$ref" in schema:
+        yield from violations(value, definitions[schema["$ref"].rsplit("/", 1)[1]], definitions)
+    if "anyOf" in schema and not any(not list(violations(value, s, definitions)) for s in schema["anyOf"]):
+        yield f"{value!r} fits none of anyOf"
+    if "not" in schema and not list(violations(value, schema["not"], definitions)):
+        yield "not"
+    if "if" in schema and not list(violations(value, schema["if"], definitions)):
+        yield from violations(value, schema["then"], definitions)
+    if ("const" in schema and value != schema["const"]) or ("enum" in schema and value not in schema["enum"]):
+        yield f"{value!r} is not {schema.get('enum', schema.get('const'))}"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    types = schema.get("type", [])
+    if types and not any(
+        number and (t == "number" or isinstance(value, int))
+        if t in ("number", "integer")
+        else isinstance(value, kinds[t])
+        for t in ([types] if isinstance(types, str) else types)
+    ):
+        yield f"{value!r} is not {types}"
+    if number and not (schema.get("minimum", value) <= value <= schema.get("maximum", value)):
+        yield f"{value} out of bounds"
+    if number and (
+        ("exclusiveMinimum" in schema and value <= schema["exclusiveMinimum"])
+        or ("exclusiveMaximum" in schema and value >= schema["exclusiveMaximum"])
+    ):
+        yield f"{value} out of bounds"
+    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+        yield f"{value!r} does not match {schema['pattern']}"
+    if isinstance(value, list):
+        for item in value:
+            yield from violations(item, schema.get("items", {}), definitions)
+    if isinstance(value, dict):
+        yield from (f"{key} missing" for key in schema.get("required", []) if key not in value)
+        for key, item in value.items():
+            yield from violations(key, schema.get("propertyNames", {}), definitions)
+            other = schema.get("additionalProperties", {})
+            inner = schema.get("properties", {}).get(key, other)
+            if inner is False:
+                yield f"{key} is unknown"
+            elif isinstance(inner, dict):
+                yield from violations(item, inner, definitions)
