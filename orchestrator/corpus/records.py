@@ -86,6 +86,7 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
     text = _decoded(number, line)
     if isinstance(text, Fault):
         return text
+    text = text.rstrip("\r\n")
     try:
         value, end = _strict_decode(text, _after_space(text, 0), line)
     except UnusableError as error:
