@@ -19,7 +19,7 @@ from orchestrator.tuning.model import BaseModel, wrap
 from orchestrator.tuning.optimizer import PackedAdamW
 from orchestrator.tuning.pack import Adapter, Pack, merged_weight
 from orchestrator.tuning.training import TrainingSet, pack_step, step_rows
-from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER, clips_and_texts, params, small_model, tokenizer
+from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
 CPU = torch.device("cpu")
 STEPS = 5

@@ -1,4 +1,4 @@
-"""Small random models of both real classes, with a tokenizer, and clips of noise: enough for exactness, not for words."""
+"""Small random models of both real classes, a tokenizer, and clips of noise: enough for exactness, not for words."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, cast
 
 import peft
 import torch
@@ -67,7 +68,8 @@ def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...
     for name in targets:
         if params.rank > min(linears[name].weight.shape):
             raise ModelError(
-                f"rank {params.rank} is larger than {name} allows ({min(linears[name].weight.shape)}); choose a smaller one"
+                f"rank {params.rank} is larger than {name} allows ({min(linears[name].weight.shape)}); "
+                f"choose a smaller one"
             )
     container = nn.ModuleDict({_key(name): _plain(linears[name], params) for name in targets})
     with torch.random.fork_rng(devices=[]):
@@ -75,7 +77,7 @@ def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...
         peft.inject_adapter_in_model(_config(params, [_key(name) for name in targets]), container)
     modules = {}
     for name in targets:
-        layer, weight = container[_key(name)], linears[name].weight
+        layer, weight = cast(Any, container[_key(name)]), linears[name].weight
         parts = {"A": layer.lora_A["default"].weight, "B": layer.lora_B["default"].weight}
         if params.adapter.startswith("pissa"):
             parts |= {"A0": parts["A"], "B0": parts["B"]}
@@ -96,7 +98,7 @@ def export(
     """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed into place.
 
     PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form changes the base weight.
-    DoRA at a scale: with g the row gain, W + l (g (W + sBA) - W) = g' (W + s B' A), g' = 1 - l + l g, B' = (l g / g') B.
+    DoRA at scale l, g its row gain: W + l (g (W + sBA) - W) = g' (W + s B' A), g' = 1 - l + l g, B' = (l g / g') B.
     """
     tensors: dict[str, Tensor] = {}
     rank = 0
@@ -109,7 +111,7 @@ def export(
         rank = len(A)
     config = peft.LoraConfig(
         r=rank,
-        lora_alpha=adapter.scaling * rank,  # type: ignore[arg-type]  # PEFT divides it by r again; a float is exact
+        lora_alpha=adapter.scaling * rank,  # PEFT divides it by r again
         target_modules=[ROOT + name for name in adapter.modules],
         use_dora=any("magnitude" in parts for parts in adapter.modules.values()),
         lora_dropout=0.0,
@@ -166,7 +168,7 @@ def _config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
     """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's forward."""
     return peft.LoraConfig(
         r=params.rank,
-        lora_alpha=params.alpha,  # type: ignore[arg-type]
+        lora_alpha=params.alpha,
         use_rslora=params.use_rslora,
         use_dora=params.adapter in ("dora", "pissa-dora"),
         init_lora_weights="pissa" if params.adapter.startswith("pissa") else True,

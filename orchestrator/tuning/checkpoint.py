@@ -63,7 +63,8 @@ def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) 
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
-            f"{path} is damaged ({error}); delete the folder {folder}: trials in flight then start over, nothing else is lost"
+            f"{path} is damaged ({error}); delete the folder {folder}: trials in flight then start over, "
+            f"nothing else is lost"
         ) from error
     slots = []
     for row in described:

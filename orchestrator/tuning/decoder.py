@@ -7,6 +7,7 @@ self-attention cache. Cross-attention keys and values are computed once per enco
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,7 +88,7 @@ class Decoder:
 
     def _self_attention(
         self,
-        attention: torch.nn.Module,
+        attention: Any,
         x: Tensor,
         cos: Tensor,
         sin: Tensor,

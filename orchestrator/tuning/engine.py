@@ -29,7 +29,7 @@ from orchestrator.tuning.device import choose_device, pack_size
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
-from orchestrator.tuning.model import BaseModel, check_objective, load_base_model
+from orchestrator.tuning.model import check_objective, load_base_model
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.training import TrainingSet
 

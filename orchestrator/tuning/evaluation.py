@@ -66,8 +66,8 @@ def load_evaluation_set(path: Path, spec: EvaluationSpec, base: BaseModel, cache
     longest = max(clips.seconds)
     if longest > base.family.longest_seconds:
         raise DataError(
-            f"{path}: a clip of {longest:.1f} s is longer than the model's positions ({base.family.longest_seconds:.1f} s); "
-            f"cut it or leave it out"
+            f"{path}: a clip of {longest:.1f} s is longer than the model's positions "
+            f"({base.family.longest_seconds:.1f} s); cut it or leave it out"
         )
     needed = [len(row) for row in base.labels(list(clips.texts))]
     over = sum(need > cap for need, cap in zip(needed, ready.caps, strict=True))
@@ -115,9 +115,7 @@ class Evaluator:
         """What the untuned model hears; also the draft that every trial's decode starts from."""
         return {name: transcribe(self.base, self.store, name, each.caps, ())[0] for name, each in self.sets.items()}
 
-    def measure(
-        self, voices: Sequence[Voice]
-    ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
+    def measure(self, voices: Sequence[Voice]) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
         """Per voice, edit counts and raw hypotheses by set; voices that enter at one encoder layer belong together."""
         results: list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]] = [({}, {}) for _ in voices]
         for name, each in self.sets.items():

@@ -27,6 +27,8 @@ class Family(Protocol):
 
     multiple: int
     """Clips are cut to a multiple of so many samples."""
+    stride: int
+    """Samples per encoder frame."""
     shortest: int
     """The fewest samples that give a frame."""
     longest_seconds: float
@@ -65,9 +67,10 @@ class Streaming:
     def __init__(self, model: MoonshineStreamingForConditionalGeneration) -> None:
         self.encoder, self.decoder = model.model.encoder, model.model.decoder
         config = model.config.encoder_config
-        self.multiple = self.shortest = int(round(config.sample_rate * config.frame_ms / 1000))
+        self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
+        self.stride = 4 * self.multiple
         self.windows = [tuple(window) for window in config.sliding_windows]
-        self.longest_seconds = model.config.max_position_embeddings * 4 * self.multiple / config.sample_rate
+        self.longest_seconds = model.config.max_position_embeddings * self.stride / config.sample_rate
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         embedder = self.encoder.embedder
@@ -107,11 +110,12 @@ class Version1:
     """Moonshine v1: strided convolutions with a GroupNorm over time, full attention with rotary positions."""
 
     multiple = 1
+    stride = 384
     shortest = 895  # the three convolutions' receptive field
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder
-        self.longest_seconds = model.config.max_position_embeddings * 384 / 16000
+        self.longest_seconds = model.config.max_position_embeddings * self.stride / 16000
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         encoder, weight = self.encoder, self.encoder.conv1.weight

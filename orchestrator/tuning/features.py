@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.families import Family
+from orchestrator.tuning.families import Family, valid_frames
 
 BATCH_SECONDS = 120.0
 """Audio of one front-end batch; a matter of memory only, frames do not depend on it."""
@@ -30,17 +30,21 @@ class Frames:
     def gather(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Frames of `clips` (rows,) int64 -> (rows, T, width) padded with zeros, and lengths (rows,); always a copy."""
         length = self.length[clips]
-        span = torch.arange(int(length.max()), device=clips.device)
-        valid = span < length[:, None]
-        index = (self.start[clips][:, None] + span).where(valid, 0)
+        valid = valid_frames(length, int(length.max()))
+        index = (self.start[clips][:, None] + torch.arange(valid.shape[1], device=clips.device)).where(valid, 0)
         return self.flat[index] * valid[..., None], length
 
 
 class FrameStore:
-    """Frames by set and depth: kept while they fit the memory budget, computed anew for every batch where they do not."""
+    """Frames by set and depth: kept while they fit the memory budget, else computed anew for every batch."""
 
     def __init__(
-        self, family: Family, depth: int, clips: dict[str, Sequence[np.ndarray]], budget_bytes: int, device: torch.device
+        self,
+        family: Family,
+        depth: int,
+        clips: dict[str, Sequence[np.ndarray]],
+        budget_bytes: int,
+        device: torch.device,
     ) -> None:
         self.family, self.depth, self.clips, self.device = family, depth, clips, device
         self.budget_bytes = budget_bytes
@@ -53,7 +57,7 @@ class FrameStore:
             return frames.gather(clips)
         unique, back = clips.unique(return_inverse=True)
         computed, length = self._compute(name, unique.tolist(), depth)
-        return computed[back], length[back]
+        return (computed * valid_frames(length, computed.shape[1])[..., None])[back], length[back]
 
     @property
     def bytes_used(self) -> int:

@@ -52,6 +52,12 @@ class BaseModel:
         touched = [int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")]
         return min(touched, default=self.encoder_depth)
 
+    def encode(self, frames: Tensor, lengths: Tensor, depth: int) -> Tensor:
+        """Encoder output from frames (N, T, width) at entry depth `depth`; the frames themselves at full depth."""
+        if depth == self.encoder_depth:
+            return frames
+        return self.family.encoder_layers(frames, lengths, depth, self.encoder_depth)
+
     @cached_property
     def weights_sha256(self) -> str:
         """Digest of all weights, whatever name or revision they came under."""
@@ -116,7 +122,7 @@ def wrap(
 
 
 def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
-    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are the labels moved right once, `start` first."""
+    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are the labels moved right, `start` first."""
     labels = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, IGNORED)
     inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)
     inputs[:, 0] = start
@@ -141,7 +147,7 @@ def check_objective(base: BaseModel, clip: Tensor, text: str) -> float:
     """
     rows = base.labels([text])
     frames, lengths = base.family.front_end([clip.numpy()])
-    encoded = base.family.encoder_layers(frames, lengths, 0, base.encoder_depth)
+    encoded = base.encode(frames, lengths, 0)
     ours = teacher_forced_loss(base, encoded, lengths, rows)
     kept = len(clip) // base.family.multiple * base.family.multiple
     audio = clip[None, :kept].to(base.model.dtype).to(base.device)
@@ -151,6 +157,7 @@ def check_objective(base: BaseModel, clip: Tensor, text: str) -> float:
     if not abs(ours - stock) <= 1e-3 * max(1.0, abs(stock)):
         raise ObjectiveError(
             f"transformers {transformers.__version__} gives loss {stock:.4f} where cross-entropy on [tokens, EOS] is "
-            f"{ours:.4f}: its labels are misaligned, and training would learn the wrong token. Install transformers >= 5.15."
+            f"{ours:.4f}: its labels are misaligned, and training would learn the wrong token. "
+            f"Install transformers >= 5.15."
         )
     return ours

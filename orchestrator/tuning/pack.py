@@ -4,14 +4,15 @@ Per targeted `nn.Linear`, K slots, R the pack's largest rank, input trial-major 
 
     y = x W^T                                one shared product over all K * b rows
     y = y + (x [A ; A0]^T) s [B , -B0]^T     s (B A - B0 A0) x; the frozen A0, B0 exist for PiSSA slots only
-    y = g * y                                DoRA: g = magnitude / ||W + s (B A - B0 A0)||_row, the norm detached; else 1
+    y = g * y                                DoRA: g = magnitude / ||W + s (B A - B0 A0)||_row, detached norm; else 1
     y = y + bias                             bias last, as PEFT does
 
 Ranks below R and modules that a trial does not target are zero rows: their gradients are exactly zero, and AdamW keeps
 them zero. So rank, alpha, targets and variant may differ in one pack, and nothing of one slot enters another: loss is a
 sum over trials, clipping is a row norm, the optimizer is element-wise.
 
-PiSSA is kept as W x + s (B A - B0 A0) x because PEFT's own form changes the base weight, which a shared base cannot allow.
+PiSSA is kept as W x + s (B A - B0 A0) x because PEFT's own form changes the base weight, which a shared base cannot
+allow.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Adapter:
     dropout: float
     seed: int
     modules: dict[str, dict[str, Tensor]]
-    """Module path -> A (r, in), B (out, r), and where the variant has them magnitude (out,), A0 (r, in), B0 (out, r)."""
+    """Module path -> A (r, in), B (out, r), and where the variant has them magnitude (out,), A0 and B0 as A and B."""
 
 
 @dataclass
@@ -92,8 +93,8 @@ def _mix(key: Tensor) -> Tensor:
 class PackedLinear(nn.Module):
     """Stands in the place of a frozen `nn.Linear`, with the very same parameters.
 
-    Unbound it computes what the linear computed; bound to a pack's `slots` it computes all K adapters; bound to `merged`
-    weights (K, out, in) it computes K merged models, for decoding.
+    Unbound it computes what the linear computed; bound to a pack's `slots` it computes all K adapters; bound to
+    `merged` weights (K, out, in) it computes K merged models, for decoding.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -138,8 +139,9 @@ class PackedLinear(nn.Module):
 
 @torch.no_grad()
 def row_norm(weight: Tensor, A: Tensor, B: Tensor, scaling: Tensor) -> Tensor:
-    """||W + s B A|| per row, (K, out), without materialising the sum: ||W||^2 + 2 s (W A^T . B) 1 + s^2 (B A A^T . B) 1.
+    """||W + s B A|| per row, (K, out), without materialising the sum.
 
+    ||W||^2 + 2 s (W A^T . B) 1 + s^2 (B A A^T . B) 1.
     Detached: DoRA treats the norm as a constant (Liu et al. 2024, section 4.3; PEFT does the same).
     """
     cross = (torch.matmul(weight, A.mT) * B).sum(-1)
@@ -269,9 +271,7 @@ def merged_weight(weight: Tensor, parts: Mapping[str, Tensor], scaling: float, a
 
 
 @torch.no_grad()
-def stack_merged(
-    linears: Mapping[str, PackedLinear], voices: Sequence[tuple[Adapter, float]]
-) -> dict[str, Tensor]:
+def stack_merged(linears: Mapping[str, PackedLinear], voices: Sequence[tuple[Adapter, float]]) -> dict[str, Tensor]:
     """Merged weights (K, out, in) of every module that any of the (adapter, scale) pairs touches."""
     names = sorted({name for adapter, _ in voices for name in adapter.modules})
     return {

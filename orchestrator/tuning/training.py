@@ -26,7 +26,7 @@ from orchestrator.tuning.pack import Pack, bound
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Labels of the domain's training utterances followed by the replay utterances; frames are set "train" of the store."""
+    """Labels of the domain's training utterances, then of the replay utterances; their frames are set "train"."""
 
     labels: list[list[int]]
     domain: int
@@ -117,8 +117,7 @@ def pack_step(
         first_row += len(chunk.clips) // count
         frames, lengths = store("train", chunk.clips, depth)
         with bound(base.linears, pack.layers):
-            encoded = base.family.encoder_layers(frames, lengths, depth, base.encoder_depth) if depth < base.encoder_depth else frames
-            logits, rows = _logits(base, encoded, lengths, chunk)
+            logits, rows = _logits(base, base.encode(frames, lengths, depth), lengths, chunk)
         nll = F.cross_entropy(logits, chunk.labels[chunk.labels != IGNORED], reduction="none")
         slot = rows // (len(chunk.clips) // count)
         own = losses.new_zeros(count).index_add(0, slot, nll * chunk.weights[rows])
@@ -131,7 +130,7 @@ def pack_step(
 
 
 def _logits(base: BaseModel, encoded: Tensor, lengths: Tensor, chunk: Chunk) -> tuple[Tensor, Tensor]:
-    """Logits (tokens, vocabulary) at real label positions only, and the row of each: padding never meets the big head."""
+    """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the big head."""
     cross = base.decoder.cross_keys(base.family.memory(encoded))
     mask = valid_frames(lengths, encoded.shape[1])[:, None, None]
     hidden = base.decoder(chunk.inputs, cross, mask)

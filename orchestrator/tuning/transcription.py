@@ -1,9 +1,9 @@
-"""Greedy decoding of K adapters together, exactly the words of stock greedy `generate`, one adapter and clip at a time.
+"""Greedy decoding of K adapters together: exactly the words of stock greedy `generate` on each alone.
 
-Cross-attention keys and values are computed once, self-attention lives in a static cache, finished rows are dropped, and
-each row is capped by its own audio. A draft, the baseline's transcript, is verified in one teacher-forced pass; after the
-first token that differs, the draft's tail is proposed again from where it lines up. Every token that is kept is the
-argmax given the tokens before it, so a draft changes the time and never the words.
+Cross-attention keys and values are computed once, self-attention lives in a static cache, finished rows are dropped,
+and each row is capped by its own audio. A draft, the baseline's transcript, is verified in one teacher-forced pass;
+after the first token that differs, the draft's tail is proposed again from where it lines up. Every token that is kept
+is the argmax given the tokens before it, so a draft changes the time and never the words.
 """
 
 from __future__ import annotations
@@ -61,16 +61,13 @@ def transcribe(
     lengths = [len(clip) for clip in store.clips[name]]
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
-    samples = FRAMES_A_BATCH / count * 4 * base.family.multiple if base.family.multiple > 1 else FRAMES_A_BATCH / count * 384
-    for clips in batches_by_length(lengths, samples, order):
+    for clips in batches_by_length(lengths, FRAMES_A_BATCH / count * base.family.stride, order):
         index = torch.tensor(clips, device=base.device)
         frames, length = store(name, index, depth)
         frames = frames.expand(count, *frames.shape).reshape(-1, *frames.shape[1:])
         length = length.repeat(count)
         with bound_merged(base.linears, weights):
-            encoded = frames
-            if depth < base.encoder_depth:
-                encoded = base.family.encoder_layers(frames, length, depth, base.encoder_depth)
+            encoded = base.encode(frames, length, depth)
             cross = base.decoder.cross_keys(base.family.memory(encoded))
             mask = valid_frames(length, encoded.shape[1])[:, None, None]
             row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
@@ -138,7 +135,7 @@ def _propose(out: list[int], draft: list[int]) -> list[int]:
 
 
 def _compact(here: list[int], done: list[bool], voices: int, device: torch.device) -> tuple[list[int], Tensor]:
-    """Drop finished rows; every voice keeps equally many, so a voice with fewer live rows carries finished ones along."""
+    """Drop finished rows; every voice keeps equally many, so one with fewer live rows carries finished ones along."""
     each = len(here) // voices
     ranked = [sorted(range(v * each, (v + 1) * each), key=lambda at: done[here[at]]) for v in range(voices)]
     most = max(sum(not done[here[at]] for at in own) for own in ranked)

@@ -1,0 +1,132 @@
+"""The words of stock greedy `generate`, whatever the pack, the batch and the draft."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from orchestrator.spec.sweep import ModelSpec
+from orchestrator.tuning.adapters import ROOT
+from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.model import BaseModel, wrap
+from orchestrator.tuning.pack import Adapter, merged_weight
+from orchestrator.tuning.transcription import Decoded, token_caps, transcribe
+from tests.test_tuning_pack import start
+from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
+
+CPU = torch.device("cpu")
+CAP = 14
+
+
+def generated(model: PreTrainedModel, clip: np.ndarray) -> tuple[list[int], bool]:
+    """Stock greedy tokens without start and EOS, and whether the cap cut them off."""
+    audio = torch.from_numpy(clip)[None].to(model.dtype)
+    mask = torch.ones_like(audio, dtype=torch.long)
+    kwargs = dict(max_new_tokens=CAP, do_sample=False, num_beams=1, use_cache=True)
+    tokens = model.generate(input_values=audio, attention_mask=mask, **kwargs)[0, 1:].tolist()
+    return (tokens[:-1], False) if tokens[-1] == 2 else (tokens, True)
+
+
+def shaken(base: BaseModel, seed: int, **changes: object) -> Adapter:
+    """An adapter far enough from zero to say other words."""
+    adapter = start(base, params(seed=seed, **changes))
+    generator = torch.Generator().manual_seed(seed)
+    modules = {
+        name: {part: t + 0.2 * torch.randn(t.shape, generator=generator, dtype=t.dtype) for part, t in parts.items()}
+        for name, parts in adapter.modules.items()
+    }
+    return Adapter(adapter.scaling, 0.0, seed, modules)
+
+
+def stock_with(family: str, adapter: Adapter, scale: float) -> PreTrainedModel:
+    """The stock model with the adapter merged at a scale."""
+    model = small_model(family)
+    for name, parts in adapter.modules.items():
+        linear = model.get_submodule(ROOT + name)
+        linear.weight.data = merged_weight(linear.weight.data, parts, adapter.scaling, scale)
+    return model
+
+
+def as_pairs(decoded: Decoded) -> list[tuple[list[int], bool]]:
+    return list(zip(decoded.tokens, decoded.capped, strict=True))
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(family: str) -> None:
+    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    clips, _ = clips_and_texts(9, seed=4)
+    store = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    caps = [CAP] * len(clips)
+    untuned = transcribe(base, store, "set", caps, ())[0]
+    assert as_pairs(untuned) == [generated(small_model(family), clip) for clip in clips]
+    voices = [
+        (shaken(base, 1, target_patterns=ALL_LINEAR), 1.0),
+        (shaken(base, 2, target_patterns=DECODER, adapter="dora"), 0.5),
+        (shaken(base, 3, adapter="pissa"), 0.8),
+    ]
+    decoded = transcribe(base, store, "set", caps, voices, untuned.tokens)
+    for (adapter, scale), heard in zip(voices, decoded, strict=True):
+        model = stock_with(family, adapter, scale)
+        assert as_pairs(heard) == [generated(model, clip) for clip in clips]
+    assert len({tuple(map(tuple, heard.tokens)) for heard in (untuned, *decoded)}) == 4
+
+
+@pytest.mark.parametrize("draft", [[], [3], [7, 7, 7, 7], list(range(3, 18)), [2]])
+def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
+    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    clips, _ = clips_and_texts(6, seed=2)
+    store = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    caps = [CAP - clip for clip in range(6)]
+    plain = transcribe(base, store, "set", caps, ())[0]
+    drafted = transcribe(base, store, "set", caps, (), [draft] * 6)[0]
+    corrupted = [[*tokens[:2], 5, *tokens[3:]] for tokens in plain.tokens]
+    assert as_pairs(drafted) == as_pairs(plain)
+    assert as_pairs(transcribe(base, store, "set", caps, (), corrupted)[0]) == as_pairs(plain)
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_a_clip_gives_the_same_frames_in_any_batch(family: str) -> None:
+    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    clips, _ = clips_and_texts(5, seed=3)
+    frames, lengths = base.family.front_end(clips)
+    encoded = base.family.encoder_layers(frames, lengths, 0, base.encoder_depth)
+    for row, clip in enumerate(clips):
+        alone, length = base.family.front_end([clip])
+        expected = base.family.encoder_layers(alone, length, 0, base.encoder_depth)[0]
+        assert lengths[row] == length[0]
+        assert (encoded[row, : len(expected)] - expected).abs().max() < 1e-12
+        audio = torch.from_numpy(clip).double()[None]
+        mask = torch.ones_like(audio, dtype=torch.long) if family == "streaming" else None
+        stock = small_model(family).model.encoder(audio, attention_mask=mask).last_hidden_state[0]
+        assert (stock - expected).abs().max() < 1e-12
+
+
+def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() -> None:
+    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    clips, _ = clips_and_texts(6, seed=5)
+    kept = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    poor = FrameStore(base.family, base.encoder_depth, {"set": clips}, 0, CPU)
+    wanted = torch.tensor([4, 0, 4, 2])
+    for depth in range(base.encoder_depth + 1):
+        rich, lengths = kept("set", wanted, depth)
+        thin, again = poor("set", wanted, depth)
+        assert torch.equal(lengths, again)
+        assert (rich - thin[:, : rich.shape[1]]).abs().max() < 1e-12
+    assert poor.bytes_used == 0 < kept.bytes_used
+
+
+def test_reading_frames_and_decoding_leave_the_cache_untouched() -> None:
+    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    clips, _ = clips_and_texts(4, seed=6)
+    store = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    before = store("set", torch.arange(4), base.encoder_depth)[0].clone()
+    transcribe(base, store, "set", [CAP] * 4, ())
+    taken, _ = store("set", torch.arange(4), base.encoder_depth)
+    taken += 1
+    assert torch.equal(store("set", torch.arange(4), base.encoder_depth)[0], before)
+
+
+def test_caps_follow_each_clips_own_length() -> None:
+    assert token_caps([1.0, 2.5, 0.1], 6.5) == [8, 18, 2]
