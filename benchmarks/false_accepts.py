@@ -8,7 +8,7 @@ three fresh seeds on sets of the same size that the search never saw. An ACCEPT 
 below 1.0 point or its true regression is 0.2 points or more.
 
 Assumed, not measured on a model: sets of 200 and 500 utterances (standard errors of about 0.25 and 0.10 points),
-recipes scattered by 0.15 (domain) and 0.05 points (heldout, around a regression of 0.1), seeds by the same amounts again.
+recipes scattered by 0.15 (domain) and 0.05 points (heldout, around a regression of 0.1), seeds by as much again.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def false_accepts(gain: float, studies: int, seed: int = 0) -> dict[str, tuple[f
     return {key: (false[key] / studies, total[key] / studies) for key in total}
 
 
-def main(studies: int = 250) -> None:
+def main(studies: int = 150) -> None:
     columns = [f"{rule}, {data}" for data in ("search", "confirm") for rule in RULES]
     print(f"{studies} studies a row; false accepts / all accepts, percent of studies")
     print(f"{'true gain':<10}" + "".join(f"{column:>18}" for column in columns))

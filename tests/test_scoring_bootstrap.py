@@ -1,8 +1,3 @@
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -187,24 +182,3 @@ def test_ten_thousand_resamples_put_exactly_five_percent_outside() -> None:
     estimate = DeltaEstimate(0.0, 1.0, "utterance", "", 1_000, 1_000, 0.5, pivots)
     assert estimate.upper(0.95) == -pivots[499]
     assert estimate.lower(0.95) == -pivots[9_500]
-
-
-@pytest.fixture(scope="module")
-def benchmark() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "coverage.py"
-    spec = importlib.util.spec_from_file_location("coverage_benchmark", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_intervals_cover_clustered_data_where_percentile_intervals_do_not(benchmark: ModuleType) -> None:
-    scenario = next(s for s in benchmark.SCENARIOS if s.name == "domain, 20 speakers x 6")
-    shares = benchmark.coverage(scenario, 400)
-    # Standard error of a share near 0.95 with 400 datasets: 0.011.
-    assert 0.91 <= shares["shipped"] <= 0.985
-    assert shares["lower"] >= 0.89
-    assert shares["upper"] >= 0.92
-    assert shares["percentile"] < shares["shipped"] - 0.015

@@ -40,7 +40,7 @@ def normalizer(name: str) -> Normalizer:
     Raises ValueError for any other name.
     """
     if name == "whisper-en":
-        # Imported here: it costs more than the rest of this room together, and most commands never score.
+        # Imported here: it loads the number and spelling rules, and most commands never score.
         from whisper_normalizer.english import EnglishTextNormalizer
 
         english = EnglishTextNormalizer()
