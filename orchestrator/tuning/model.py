@@ -122,7 +122,7 @@ def wrap(
 
 
 def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
-    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are the labels moved right, `start` first."""
+    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are labels moved right, `start` first."""
     labels = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, IGNORED)
     inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)
     inputs[:, 0] = start
