@@ -40,7 +40,7 @@ class DataSpec(Frozen):
     heldout: Path
     confirm: ConfirmData | None = None
     max_seconds: float = Field(default=20.0, gt=0)
-    """Longer training utterances are left out and counted; a longer evaluation utterance is an error."""
+    """Longer training utterances are left out and counted; evaluation sets are never cut."""
 
 
 class EvaluationSpec(Frozen):
