@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,18 @@ from orchestrator.spec.sweep import (
     SearchSpace,
     SweepSpec,
 )
+
+
+@contextmanager
+def fast_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: every write of a study is synced, and these tests make thousands."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
 
 WHEN_REPLAY = (Condition(parameter="replay_ratio", operator="above", value=0.3),)
 MIXED = (

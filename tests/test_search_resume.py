@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from orchestrator.search.samplers import StatelessSampler
 from orchestrator.search.study import Study
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import EarlyStop, SweepSpec
-from tests.search_helpers import FINITE, MIXED, make_result, make_spec
+from tests.search_helpers import FINITE, MIXED, fast_folder, make_result, make_spec
 
 WRITES = (
     "_create_new_trial", "_set_trial_param", "set_trial_intermediate_value", "set_trial_user_attr",
@@ -28,13 +27,10 @@ class Killed(BaseException):
     """Stands for kill -9: nothing in between catches it."""
 
 
-@pytest.fixture
-def fast_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: these tests make thousands of synced writes."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
-    yield folder
-    shutil.rmtree(folder)
+@pytest.fixture(name="folder")
+def _folder() -> Iterator[Path]:
+    with fast_folder() as folder:
+        yield folder
 
 
 def schedule(trials: int, slots: int) -> list[tuple[str, int, int]]:
@@ -139,12 +135,12 @@ def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
     ],
 )
 def test_a_study_killed_at_any_write_and_resumed_equals_one_straight_through(
-    method: str, trials: int, slots: int, searched: Any, fast_folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, trials: int, slots: int, searched: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start_with = ({"rank": 8}, {"rank": 8, "replay_ratio": 0.5})
     spec = make_spec(method, searched, seed=5, start_with=start_with, early_stop=EarlyStop(method="median"))
     events = schedule(trials, slots)
-    expected, expected_stops = straight(fast_folder / "straight.db", spec, events)
+    expected, expected_stops = straight(folder / "straight.db", spec, events)
 
     fuse = [0, 0]
     kill_writes(monkeypatch, fuse)
@@ -155,28 +151,28 @@ def test_a_study_killed_at_any_write_and_resumed_equals_one_straight_through(
         fuse[:] = [2 + derived_seed(method, slots, lives) % 80, lives % 2]
         lives += 1
         try:
-            play(fast_folder / "killed.db", spec, events, done, stops)
+            play(folder / "killed.db", spec, events, done, stops)
         except Killed:
             continue
     fuse[:] = [-1, 0]
 
     assert lives > trials / 5
-    assert final(fast_folder / "killed.db", spec) == expected
+    assert final(folder / "killed.db", spec) == expected
     assert stops == expected_stops and (any(stops) or trials < 40)
     assert len({str(params) for _, _, params, _, _ in expected}) > trials / 2
 
 
 @pytest.mark.parametrize("method", ["tpe", "random", "qmc", "grid"])
 def test_an_ask_cut_after_each_parameter_is_completed_with_the_same_values(
-    method: str, fast_folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = make_spec(method, FINITE, seed=1)
     events = schedule(12, 2)
     last = events.index(("ask", 11, 0))
-    play(fast_folder / "before.db", spec, events[:last], [], [])
+    play(folder / "before.db", spec, events[:last], [], [])
     for name in ("straight.db", "0.db", "1.db", "2.db"):
-        shutil.copy(fast_folder / "before.db", fast_folder / name)
-    expected, _ = straight(fast_folder / "straight.db", spec, events, done=list(range(last)))
+        shutil.copy(folder / "before.db", folder / name)
+    expected, _ = straight(folder / "straight.db", spec, events, done=list(range(last)))
 
     for cut in range(3):
         written: list[str] = []
@@ -191,25 +187,25 @@ def test_an_ask_cut_after_each_parameter_is_completed_with_the_same_values(
         done = list(range(last))
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(RDBStorage, "_set_trial_param", write)
-            play(fast_folder / f"{cut}.db", spec, events, done, [])
-        play(fast_folder / f"{cut}.db", spec, events, done, [])
-        assert final(fast_folder / f"{cut}.db", spec) == expected
+            play(folder / f"{cut}.db", spec, events, done, [])
+        play(folder / f"{cut}.db", spec, events, done, [])
+        assert final(folder / f"{cut}.db", spec) == expected
 
 
-def test_a_sampler_that_lives_on_would_repeat_its_points(fast_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_that_lives_on_would_repeat_its_points(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The negative control of the tests above: with one seed for all trials they must fail.
     spec = make_spec("random")
     inner = StatelessSampler._inner
     monkeypatch.setattr(StatelessSampler, "_inner", lambda self, number, *key: inner(self, 0, *key))
-    trials, _ = straight(fast_folder / "study.db", spec, schedule(5, 1))
+    trials, _ = straight(folder / "study.db", spec, schedule(5, 1))
     assert len({str(params) for _, _, params, _, _ in trials}) == 1
 
 
-def test_gp_asks_again_the_same_after_a_restart(fast_folder: Path) -> None:
+def test_gp_asks_again_the_same_after_a_restart(folder: Path) -> None:
     spec = make_spec("gp", seed=3)
     events = schedule(10, 1)
-    expected, _ = straight(fast_folder / "straight.db", spec, events)
+    expected, _ = straight(folder / "straight.db", spec, events)
     done: list[int] = []
     for cut in (4, len(events) - 3, len(events)):
-        play(fast_folder / "resumed.db", spec, events[:cut], done, [])
-    assert final(fast_folder / "resumed.db", spec) == expected
+        play(folder / "resumed.db", spec, events[:cut], done, [])
+    assert final(folder / "resumed.db", spec) == expected

@@ -1,0 +1,64 @@
+"""Points of the space: conditions, Sobol sequence against scipy."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from scipy.stats import qmc
+
+from orchestrator.search.samplers import distribution_of
+from orchestrator.search.space import is_active, sobol_point
+from orchestrator.spec.identity import derived_seed
+from orchestrator.spec.sweep import Condition, Dimension
+from tests.search_helpers import MIXED, make_spec
+
+
+def when(operator: str, value: object) -> Dimension:
+    condition = Condition.model_validate({"parameter": "p", "operator": operator, "value": value})
+    return Dimension(name="child", low=0.0, high=1.0, when=(condition,))
+
+
+def test_conditions() -> None:
+    assert is_active(when("equals", "lora"), {"p": "lora"}) and not is_active(when("equals", "lora"), {"p": "dora"})
+    assert is_active(when("in", ("a", "b")), {"p": "b"}) and not is_active(when("in", ("a", "b")), {"p": "c"})
+    assert is_active(when("above", 0), {"p": 0.1}) and not is_active(when("above", 0), {"p": 0})
+    assert is_active(when("below", 2), {"p": 1}) and not is_active(when("below", 2), {"p": 2})
+    assert not is_active(when("equals", 1), {}), "a condition on an inactive parameter does not hold"
+
+
+def test_sobol_is_scipys_scrambled_sequence() -> None:
+    spec = make_spec("qmc", seed=9)
+    rows = qmc.Sobol(len(MIXED), scramble=True, rng=derived_seed(9, "sobol")).random(16)
+    for index, row in enumerate(rows):
+        point = sobol_point(spec, index)
+        rate = math.exp(math.log(1e-5) + row[0] * (math.log(1e-2) - math.log(1e-5)))
+        assert math.isclose(point["learning_rate"], rate, rel_tol=1e-12)
+        assert math.isclose(point["replay_ratio"], 0.75 * row[3], rel_tol=1e-12)
+        assert point["adapter"] == ("lora", "dora")[int(2 * row[2])]
+
+
+def test_sobol_is_balanced_within_the_space_and_never_outside() -> None:
+    searched = (
+        Dimension(name="rank", low=2, high=64, log=True),
+        Dimension(name="adapter", choices=("lora", "dora", "pissa", "pissa-dora")),
+        Dimension(name="max_steps", low=100, high=400, step=100),
+        Dimension(name="replay_ratio", low=0.0, high=0.75, step=0.25),
+        Dimension(name="batch_size", low=3, high=3),
+    )
+    spec = make_spec("qmc", searched)
+    points = [sobol_point(spec, index) for index in range(64)]
+    for dimension in searched:
+        assert all(dimension.contains(point[dimension.name]) for point in points)
+        kinds = {type(point[dimension.name]) for point in points}
+        assert len(kinds) == 1
+    assert set(Counter(point["adapter"] for point in points).values()) == {16}
+    assert Counter(point["max_steps"] for point in points) == {100: 16, 200: 16, 300: 16, 400: 16}
+    assert min(p["rank"] for p in points) <= 3 and max(p["rank"] for p in points) >= 60
+
+
+def test_ranges_keep_their_kind_in_optuna() -> None:
+    whole = distribution_of(Dimension(name="rank", low=2, high=64, log=True))
+    assert (type(whole).__name__, whole.low, whole.high, whole.log) == ("IntDistribution", 2, 64, True)  # type: ignore[union-attr]
+    real = distribution_of(Dimension(name="lora_dropout", low=0.0, high=0.5, step=0.1))
+    assert (type(real).__name__, real.step) == ("FloatDistribution", 0.1)  # type: ignore[union-attr]
