@@ -10,6 +10,7 @@ from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, ParameterValue
 from orchestrator.spec.reading import Entry, Mapping, Node, Problems, Scalar, Sequence, describe, nearest, show
 from orchestrator.spec.sweep import Condition, Dimension, SearchSpace
 
+MAX_POINTS = 1000
 _FORMS = "a value, {in: [...]}, {above: x} or {below: x}"
 
 
@@ -116,6 +117,11 @@ def read_points(
     """`start_with:` as points of the space; a value equal to a fixed parameter's is accepted and left out."""
     if not isinstance(node, Sequence):
         problems.add(node.mark, f"start_with must be a list of points such as [{{rank: 8}}], not {describe(node)}")
+        return ()
+    if len(node.items) > MAX_POINTS:
+        problems.add(
+            node.mark, f"start_with has {len(node.items)} points, at most {MAX_POINTS}; leave the rest to the search"
+        )
         return ()
     points: list[dict[str, ParameterValue]] = []
     for item in node.items:

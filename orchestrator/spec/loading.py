@@ -5,6 +5,7 @@ Nothing heavy is imported here: a broken file is refused in well under a second.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,10 @@ __all__ = [
     "resolved_yaml",
     "studies_root",
 ]
+
+
+MAX_GRID = 100_000
+"""Points of a grid, conditions disregarded."""
 
 
 def project_root(path: Path) -> Path:
@@ -102,6 +107,13 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
                     entries[dimension.name].mark,
                     f"method: grid needs a finite {dimension.name}; give it a step, or write {{values: [...]}}",
                 )
+        sizes = [dimension.size or 1 for dimension in space.searched]
+        if math.prod(sizes) > MAX_GRID:
+            problems.add(
+                tree.entries["method"].node.mark,
+                f"method: grid has {' * '.join(map(str, sizes))} points, at most {MAX_GRID}; use fewer values or "
+                "method: random, qmc or tpe",
+            )
     if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,

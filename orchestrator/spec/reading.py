@@ -23,6 +23,8 @@ from orchestrator.errors import SpecError
 
 MAX_BYTES = 256_000
 MAX_DEPTH = 20
+MAX_PROBLEMS = 100
+"""More are not looked for: a person corrects these first."""
 MAX_INTEGER = 2**53
 """Optuna stores parameters as doubles; a larger integer would come back as another one."""
 
@@ -99,6 +101,8 @@ class Problems:
     def add(self, mark: Mark, message: str) -> None:
         """One problem at one place; the same one twice counts once."""
         if mark not in self._refused and (mark, message) not in self.found:
+            if len(self.found) == MAX_PROBLEMS:
+                raise Unreadable
             self.found.append((mark, message))
 
     def refuse(self, mark: Mark, message: str) -> None:
@@ -117,6 +121,7 @@ class Problems:
         if self.found:
             ordered = sorted(self.found, key=lambda item: item[0].order)
             lines = [f"{mark}: {message}" for mark, message in ordered]
+            lines += [f"And more: these are the first {MAX_PROBLEMS}."] if len(lines) == MAX_PROBLEMS else []
             lines.append(f"Nothing was started. Correct this, then check with: orchestrate validate {path}")
             raise SpecError("\n".join(lines))
 

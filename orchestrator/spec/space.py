@@ -20,6 +20,7 @@ FOREIGN = {
     "choices": "write values",
 }
 """Words of other tools -> what this file says instead."""
+MAX_VALUES = 1000
 CUSTOM = "custom"
 """Name given to the patterns of `target_modules: {patterns: [...]}`."""
 
@@ -143,6 +144,11 @@ class SpaceReader:
                 node.mark,
                 f"{name}: values must be a list with at least one value, not "
                 f"{'an empty list' if isinstance(node, Sequence) else describe(node)}",
+            )
+            return None
+        if len(node.items) > MAX_VALUES:
+            self.problems.add(
+                node.mark, f"{name}: {len(node.items)} values, at most {MAX_VALUES}; a range {{min, max}} may say it"
             )
             return None
         found: list[ParameterValue] = []

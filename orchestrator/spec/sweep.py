@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -116,13 +117,17 @@ class Dimension(Frozen):
         return None if step is None else round((self._high - self._low) / step) + 1
 
     @property
-    def values(self) -> tuple[bool | int | float | str, ...] | None:
-        """Every value in order, None for a continuous range. Stepped floats carry 12 significant digits."""
+    def values(self) -> Sequence[bool | int | float | str] | None:
+        """Every value in order, None for a continuous range. Stepped floats carry 12 significant digits.
+
+        Whole numbers come as a `range`: a seed may have 2**32 of them.
+        """
         if self.choices is not None or self.size is None:
             return self.choices
         step = self.step or 1
-        points = (self._low + index * step for index in range(self.size))
-        return tuple(point if self.is_integer else float(f"{point:.12g}") for point in points)
+        if isinstance(self._low, int) and isinstance(self._high, int) and isinstance(step, int):
+            return range(self._low, self._high + 1, step)
+        return tuple(float(f"{self._low + index * step:.12g}") for index in range(self.size))
 
     def contains(self, value: bool | int | float | str) -> bool:
         """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but for rounding."""
