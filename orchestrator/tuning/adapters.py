@@ -6,7 +6,6 @@ import difflib
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,20 +16,11 @@ from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.spec.presets import matches
 from orchestrator.tuning.pack import Adapter, PackedLinear, row_norm
 
 ROOT = "model."
 """Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
-
-
-def matches(pattern: str, name: str) -> bool:
-    """Does a target pattern mean the module at path `name` (below `model.`)?
-
-    `*` crosses dots. A pattern without dot and star is the last component of a path, as in PEFT.
-    """
-    if "*" not in pattern and "." not in pattern:
-        return name.rpartition(".")[2] == pattern
-    return fnmatchcase(name, pattern.removeprefix(ROOT))
 
 
 def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> tuple[str, ...]:
