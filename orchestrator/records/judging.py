@@ -6,10 +6,20 @@ from collections.abc import Sequence
 
 from orchestrator.records.results import Measurement
 from orchestrator.scoring.judge import Scores, Verdict, best_feasible, judge
-from orchestrator.scoring.limits import SetScore, criteria, pool
+from orchestrator.scoring.limits import Criterion, SetScore, criteria, pool
 from orchestrator.spec.sweep import SweepSpec
 
 RESAMPLES = 10_000
+
+
+def guardrails_of(spec: SweepSpec) -> tuple[Criterion, ...]:
+    """The limits that make a trial feasible."""
+    return criteria(dict(spec.guardrails.items()))
+
+
+def acceptance_of(spec: SweepSpec) -> tuple[Criterion, ...]:
+    """The limits that decide the sweep."""
+    return criteria(dict(spec.acceptance.items()))
 
 
 def scores(measurement: Measurement) -> Scores:
@@ -46,8 +56,8 @@ def judged(
     return judge(
         tuned,
         baseline,
-        guardrails=criteria(spec.guardrails),
-        acceptance=criteria(spec.acceptance),
+        guardrails=guardrails_of(spec),
+        acceptance=acceptance_of(spec),
         confirmed=confirmed,
         looks=looks,
         resamples=resamples,

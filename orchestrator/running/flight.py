@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.judging import best
+from orchestrator.records.judging import best, guardrails_of
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.judge import Verdict
-from orchestrator.scoring.limits import UNMEASURED, criteria
+from orchestrator.scoring.limits import UNMEASURED
 from orchestrator.spec.sweep import SweepSpec
 
 WALL_CLOCK = "wall_clock"
@@ -84,7 +84,7 @@ def at_last_step(flight: Flight) -> Stop:
 def result_of(spec: SweepSpec, flight: Flight, stop: Stop, seconds: float) -> TrialResult:
     """How the trial ended, by its best measurement; a trial that failed keeps no numbers."""
     chosen = None if stop.state is TrialState.FAIL else flight.best
-    unmeasured = {criterion.metric: UNMEASURED for criterion in criteria(spec.guardrails)}
+    unmeasured = {criterion.metric: UNMEASURED for criterion in guardrails_of(spec)}
     return TrialResult(
         number=flight.number,
         state=stop.state,

@@ -1,0 +1,327 @@
+"""The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file disagree, 4 rejected,
+5 inconclusive or no feasible trial, 75 interrupted.
+
+Nothing heavy is imported until a command needs it: `validate`, `plan`, `status` and `report` know neither torch nor
+optuna.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.errors import OrchestrateError, SpecError
+from orchestrator.reporting.escape import plain
+from orchestrator.spec.loading import check_inputs, load_spec, studies_root
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.live import Show
+    from orchestrator.running.observer import Silent
+    from orchestrator.running.session import MakeWorker
+    from orchestrator.running.worker import Worker
+    from orchestrator.spec.sweep import SweepSpec
+
+COMMANDS = ("run", "validate", "plan", "diagnose", "status", "watch", "report", "trial", "export", "dashboard")
+
+app = typer.Typer(
+    name="orchestrate",
+    help="Declarative LoRA sweeps for small speech recognisers. `orchestrate SPEC` runs or continues a sweep.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False)
+]
+Studies = Annotated[
+    Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
+]
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    spec: Spec,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    fork: Annotated[str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+) -> None:
+    """Run or continue a sweep; a finished one is only reported."""
+    from orchestrator.reporting import files, report, terminal
+    from orchestrator.running.observer import Silent
+    from orchestrator.running.session import finished, run_study
+    from orchestrator.running.signals import Drain
+
+    sweep, folder = _open(spec, [*(overrides or []), *([f"name={fork}"] if fork else [])], studies)
+    check_inputs(sweep)
+    with _observer(sweep, quiet, Silent()) as observer, Drain(observer.say) as drain:
+        conclusion = run_study(sweep, folder, context.obj or _pack_worker, observer, drain)
+    document = report.build(sweep, folder, conclusion, str(spec), finished(sweep, folder))
+    files.write(folder, document)
+    terminal.show(document, _console())
+    raise typer.Exit(conclusion.exit_code)
+
+
+@app.command()
+def validate(
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)] = None,
+    overrides: Overrides = None,
+    schema: Annotated[bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")] = False,
+) -> None:
+    """Check a sweep file and that what it names is there."""
+    if schema:
+        from orchestrator.spec.loading import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=2))
+        return
+    if spec is None:
+        raise SpecError(
+            "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
+        )
+    sweep = load_spec(spec, overrides or [])
+    check_inputs(sweep)
+    searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
+    _say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials")
+
+
+@app.command()
+def plan(
+    spec: Spec,
+    overrides: Overrides = None,
+    show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
+) -> None:
+    """What would run, and what the data can resolve."""
+    from orchestrator.planning.sweep_plan import sweep_plan
+    from orchestrator.reporting import planned
+    from orchestrator.running.preflight import load_sets
+
+    sweep = load_spec(spec, overrides or [])
+    missing = None
+    try:
+        check_inputs(sweep)
+    except SpecError as error:
+        missing = str(error)
+    sizes = {} if missing else planned.set_sizes(load_sets(sweep), sweep.evaluation.normalizer)
+    _show(planned.build(sweep_plan(sweep, sizes, show), missing))
+
+
+@app.command()
+def diagnose(spec: Spec, overrides: Overrides = None, studies: Studies = None) -> None:
+    """Durations, splits, leakage; headroom and adapter efficacy once there is a study."""
+    from orchestrator.reporting import diagnosed
+    from orchestrator.reporting.conclusion import conclude
+    from orchestrator.running.preflight import load_sets
+
+    sweep, folder = _open(spec, overrides or [], studies)
+    check_inputs(sweep)
+    _show(diagnosed.build(sweep, load_sets(sweep), conclude(sweep, folder) if folder.exists else None))
+
+
+@app.command()
+def status(spec: Spec, overrides: Overrides = None, studies: Studies = None) -> None:
+    """Where a sweep stands."""
+    _show(_status(*_open_existing(spec, overrides or [], studies)))
+
+
+@app.command()
+def watch(
+    spec: Spec,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
+) -> None:
+    """Show where a sweep stands, again and again, until it is finished."""
+    from orchestrator.reporting import terminal
+    from orchestrator.running.session import finished
+
+    sweep, folder = _open_existing(spec, overrides or [], studies)
+    console, before = _console(), None
+    while True:
+        done, document = finished(sweep, folder), _status(sweep, folder)
+        if document != before:
+            if console.is_terminal:
+                console.clear()
+            terminal.show(document, console)
+            before = document
+        if done:
+            return
+        time.sleep(every)
+
+
+@app.command()
+def report(
+    spec: Spec,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    form: Annotated[str, typer.Option("--format", help="terminal, md, html or json.")] = "terminal",
+) -> None:
+    """Verdict, tables and plots of a study, judged anew from its files."""
+    from orchestrator.reporting import html, machine, markdown
+    from orchestrator.reporting import report as reporting
+    from orchestrator.reporting.conclusion import conclude
+    from orchestrator.running.session import finished
+
+    if form not in ("terminal", "md", "html", "json"):
+        raise SpecError(f"--format {form} is not known\n  Allowed: terminal, md, html, json.")
+    sweep, folder = _open_existing(spec, overrides or [], studies)
+    conclusion, done = conclude(sweep, folder), finished(sweep, folder)
+    if form == "json":
+        typer.echo(machine.render(sweep, conclusion, done), nl=False)
+        return
+    document = reporting.build(sweep, folder, conclusion, str(spec), done)
+    if form == "terminal":
+        _show(document)
+    else:
+        typer.echo(markdown.render(document) if form == "md" else html.render(document), nl=False)
+
+
+@app.command()
+def trial(
+    context: typer.Context,
+    spec: Spec,
+    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)],
+    overrides: Overrides = None,
+    studies: Studies = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+) -> None:
+    """Run one trial again, alone, and set its numbers beside the recorded ones."""
+    from orchestrator.reporting import compared
+    from orchestrator.running.observer import Silent
+    from orchestrator.running.rerun import rerun, stored_plan
+
+    sweep, folder = _open_existing(spec, overrides or [], studies)
+    trial_plan = stored_plan(folder, number)
+    with _observer(sweep, quiet, Silent()) as observer:
+        again = rerun(trial_plan, folder, (context.obj or _pack_worker)(sweep, folder), observer)
+    _show(compared.build(trial_plan, again.recorded, again.again, again.failure))
+
+
+@app.command()
+def export(
+    spec: Spec,
+    rest: Annotated[
+        list[str] | None, typer.Argument(metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet.")] = None,
+    merged: Annotated[bool, typer.Option("--merged", help="The whole model with the adapter merged in.")] = False,
+    studies: Studies = None,
+) -> None:
+    """Write an adapter that stock PEFT loads, with its model card."""
+    from orchestrator.reporting.conclusion import conclude
+    from orchestrator.running import exporting
+
+    words = rest or []
+    number = int(words.pop(0)) if words and words[0].isascii() and words[0].isdigit() else None
+    if to is None:
+        raise SpecError("export needs --to DIR, a folder that does not exist yet")
+    sweep, folder = _open_existing(spec, words, studies)
+    conclusion = conclude(sweep, folder)
+    result = exporting.chosen(conclusion, number, folder.name)
+    exporting.export(folder, conclusion, result, to, merged)
+    _say(f"trial {result.number} is in {to}")
+
+
+@app.command()
+def dashboard(
+    spec: Spec,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8080,
+) -> None:
+    """optuna-dashboard on this study: read only, this machine only, until Ctrl+C."""
+    from orchestrator.search.dashboard import serve
+
+    _, folder = _open_existing(spec, overrides or [], studies)
+    serve(folder.database, port, lambda address: _say(f"{address}  (Ctrl+C ends it)"))
+
+
+def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None = None) -> None:
+    """Run a command and exit with its code; every error a person can act on is one message, without a traceback.
+
+    A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words and words[0] not in (*COMMANDS, "-h", "--help"):
+        words.insert(0, "run")
+    try:
+        app(args=words, obj=make_worker)
+    except OrchestrateError as error:
+        _fail(str(error), error.exit_code)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", OrchestrateError.exit_code)
+
+
+def _fail(message: str, code: int) -> None:
+    lines = "\n".join(plain(line) for line in message.split("\n"))
+    Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)
+    sys.exit(code)
+
+
+def _open(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
+    from orchestrator.records.store import StudyFolder
+
+    sweep = load_spec(spec, overrides)
+    return sweep, StudyFolder(studies or studies_root(spec), sweep.name)
+
+
+def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
+    """The study as it was begun: what is reported is what was run, whatever the sweep file says by now."""
+    from orchestrator.errors import StudyError
+
+    sweep, folder = _open(spec, overrides, studies)
+    if not folder.exists:
+        raise StudyError(f"there is no study {sweep.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it.")
+    return load_spec(folder.path / "spec.yaml"), folder
+
+
+def _status(sweep: SweepSpec, folder: StudyFolder) -> Document:
+    from orchestrator.reporting import status as standing
+    from orchestrator.reporting.conclusion import conclude
+    from orchestrator.running.session import finished
+
+    return standing.build(sweep, folder, conclude(sweep, folder), finished(sweep, folder))
+
+
+def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextManager[Show | Silent]:
+    from orchestrator.reporting.live import Show
+
+    varied = tuple(dimension.name for dimension in sweep.parameters.searched)
+    return nullcontext(silent) if quiet else Show(_console(), varied)
+
+
+def _pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
+    from orchestrator.tuning.engine import PackWorker
+
+    return PackWorker(sweep, folder.cache)
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 200  # tables in a file need not fit a terminal
+    return console
+
+
+def _show(document: Document) -> None:
+    from orchestrator.reporting import terminal
+
+    terminal.show(document, _console())
+
+
+def _say(text: str) -> None:
+    _console().print(Text(plain(text)), soft_wrap=True)

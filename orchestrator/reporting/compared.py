@@ -1,0 +1,35 @@
+"""`orchestrate trial`: what a trial gave again, beside what was recorded."""
+
+from __future__ import annotations
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement
+from orchestrator.reporting.document import Block, Document, Paragraph, Table
+from orchestrator.reporting.wording import percent, points
+
+
+def build(plan: TrialPlan, recorded: Measurement | None, again: Measurement | None, failure: str | None) -> Document:
+    """One row per set; equal only where every utterance has the same edit counts."""
+    blocks: list[Block] = []
+    if recorded and again and recorded.fingerprint != again.fingerprint:
+        blocks.append(Paragraph("The two evaluations differ (data, model, device or versions): not comparable."))
+    names = tuple(dict.fromkeys((*(recorded.sets if recorded else ()), *(again.sets if again else ()))))
+    blocks.append(Table(("set", "recorded %", "again %", "difference"), tuple(_row(n, recorded, again) for n in names)))
+    return Document(f"Sweep {plan.sweep}, trial {plan.number}", _headline(recorded, again, failure), tuple(blocks))
+
+
+def _headline(recorded: Measurement | None, again: Measurement | None, failure: str | None) -> str:
+    if again is None:
+        return f"Failed again: {failure}" if recorded is None else f"Failed this time: {failure}"
+    if recorded is None:
+        return f"Measured at step {again.step}; nothing was recorded to compare with"
+    place = f"at step {again.step}, adapter scale {again.adapter_scale:g}"
+    if recorded.fingerprint == again.fingerprint and recorded.sets == again.sets:
+        return f"Reproduced exactly {place}: every utterance has the same edit counts"
+    return f"Not the same {place}"
+
+
+def _row(name: str, recorded: Measurement | None, again: Measurement | None) -> tuple[str, ...]:
+    before, now = (m.sets[name].wer if m and name in m.sets else None for m in (recorded, again))
+    difference = None if before is None or now is None else now - before
+    return name, percent(before), percent(now), points(difference)

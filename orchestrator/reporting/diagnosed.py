@@ -1,0 +1,67 @@
+"""`orchestrate diagnose`: lengths, splits and leakage of the sets; headroom and efficacy once there is a study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, check_sets, duration_profile, speaker_sizes
+from orchestrator.corpus.manifest import Manifest
+from orchestrator.records.results import TrialState
+from orchestrator.reporting.conclusion import Conclusion
+from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.wording import percent, points
+from orchestrator.spec.sweep import SweepSpec
+
+
+def build(spec: SweepSpec, sets: Mapping[str, Manifest], conclusion: Conclusion | None) -> Document:
+    """Facts and findings; `conclusion` where a study exists."""
+    findings = check_sets(sets, max_seconds=spec.data.max_seconds, longest_seconds=None)
+    refused = sum(finding.level == "refuse" for finding in findings)
+    headline = f"{len(findings)} findings, {refused} of which stop a sweep" if findings else "No findings"
+    blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
+    if findings:
+        blocks += [Heading("Findings"), Bullets(tuple(f"{f.level}: {f.message}" for f in findings))]
+    blocks += _study(conclusion)
+    return Document(f"Data of sweep {spec.name}", headline, tuple(blocks))
+
+
+def _durations(sets: Mapping[str, Manifest]) -> Table:
+    columns = ("set", "utterances", "minutes", "median s", "95 % s", "longest s")
+    rows = []
+    for name, manifest in sets.items():
+        profile = duration_profile(manifest)
+        numbers = (profile.median, profile.percentile_95, profile.longest)
+        kept = [str(profile.survivors[limit].utterances) for limit in SURVIVAL_LIMITS]
+        minutes = f"{profile.total.seconds / 60:.1f}"
+        rows.append((name, str(profile.total.utterances), minutes, *(f"{n:.1f}" for n in numbers), *kept))
+    return Table((*columns, *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS)), tuple(rows))
+
+
+def _splits(sets: Mapping[str, Manifest]) -> Table:
+    rows = []
+    for name, manifest in sets.items():
+        sizes = speaker_sizes(manifest)
+        unnamed = sizes.pop("").utterances if "" in sizes else 0
+        largest = max((size.utterances for size in sizes.values()), default=0)
+        rows.append((name, str(len(sizes)), str(largest), str(unnamed)))
+    return Table(("set", "speakers", "utterances of the largest", "without a speaker"), tuple(rows))
+
+
+def _study(conclusion: Conclusion | None) -> Iterator[Block]:
+    if conclusion is None or conclusion.baseline is None:
+        yield Paragraph("Headroom and adapter efficacy are known once `orchestrate SPEC` has measured a trial.")
+        return
+    yield Heading("Headroom")
+    rows = tuple((name, percent(each.wer), str(sum(each.errors))) for name, each in conclusion.baseline.sets.items())
+    yield Table(("set", "baseline WER %", "word errors to win"), rows)
+    yield Heading("Adapter efficacy")
+    gains = sorted(result.delta["domain"] for result in conclusion.results if "domain" in result.delta)
+    failed = sum(result.state is TrialState.FAIL for result in conclusion.results)
+    if gains:
+        text = (
+            f"Domain change of {len(gains)} measured trials: {points(gains[0])} (best) to {points(gains[-1])} points."
+        )
+        better = sum(gain < 0 for gain in gains)
+        yield Paragraph(f"{text} {better} are better than the baseline; {failed} trials failed.")
+    else:
+        yield Paragraph(f"No trial was measured; {failed} failed.")

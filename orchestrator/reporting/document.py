@@ -1,0 +1,60 @@
+"""A report as values: blocks that every format renders in its own way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Heading:
+    """Begins a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """Sentences, one a line."""
+
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells are plain text; no cell is markup in any format."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """Commands and paths, to be copied."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Inline SVG, made here and trusted; formats without pictures leave it out."""
+
+    svg: str
+
+
+Block = Heading | Paragraph | Bullets | Table | Code | Plot
+
+
+@dataclass(frozen=True)
+class Document:
+    """Title, the one-line answer, and the rest."""
+
+    title: str
+    headline: str
+    blocks: tuple[Block, ...]

@@ -1,0 +1,133 @@
+"""A sweep while it runs: a table that redraws itself on a terminal, lines without escape codes in a pipe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.reporting.escape import plain
+from orchestrator.reporting.status import duration
+from orchestrator.reporting.terminal import table_of
+from orchestrator.reporting.wording import delta_text, params_text, percent, points
+from orchestrator.scoring.judge import Verdict, set_name
+
+COLUMNS = ("trial", "parameters", "step", "loss", "domain % (change)", "held-out % (change)", "state", "left")
+SHOWN = 30
+"""Rows of the live table; earlier trials are in the report."""
+
+
+@dataclass
+class Row:
+    """One trial as it is shown."""
+
+    number: int
+    params: str
+    max_steps: int
+    first_step: int
+    started: float
+    step: int = 0
+    loss: str = "-"
+    domain: str = "-"
+    heldout: str = "-"
+    state: str = "RUNNING"
+
+    def left(self, now: float) -> str:
+        """Time to the last step at the trial's own pace; empty before its first step and after its end."""
+        done = self.step - self.first_step
+        if self.state != "RUNNING" or done <= 0:
+            return ""
+        return duration((now - self.started) / done * (self.max_steps - self.step))
+
+    def cells(self, now: float) -> tuple[str, ...]:
+        """Under `COLUMNS`."""
+        name = str(self.number) if self.number >= 0 else f"confirm {-self.number}"
+        step = f"{self.step}/{self.max_steps}"
+        return name, self.params, step, self.loss, self.domain, self.heldout, self.state, self.left(now)
+
+
+class Show:
+    """An observer for people. Enter it around the sweep.
+
+    On a terminal it keeps a table of the last trials in place; otherwise it prints one line for each thing worth one.
+    """
+
+    def __init__(self, console: Console, varied: tuple[str, ...], clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._varied = varied
+        self._clock = clock
+        self._rows: dict[int, Row] = {}
+        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Show:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def baseline(self, measurement: Measurement) -> None:
+        """WER of the untuned model."""
+        wers = ", ".join(f"{name} {percent(each.wer)} %" for name, each in measurement.sets.items())
+        self.say(f"baseline: {wers}")
+
+    def admitted(self, plan: TrialPlan, step: int) -> None:
+        """A new row."""
+        values = plan.params.model_dump()
+        params = params_text({name: values[name] for name in self._varied if name in values})
+        row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step)
+        self._rows[plan.number] = row
+        self._line(f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else ""))
+
+    def progress(self, event: object) -> None:
+        """Step and loss; no line of its own in a pipe."""
+        number, step, loss = (getattr(event, name) for name in ("number", "step", "loss"))
+        if row := self._rows.get(number):
+            row.step, row.loss = step, f"{loss:.3f}"
+        self._redraw()
+
+    def measured(self, verdict: Verdict) -> None:
+        """WER and change at a rung."""
+        cells = []
+        for metric in ("domain_wer", "heldout_wer"):
+            name = set_name(metric, verdict.confirmed)
+            cells.append(f"{percent(verdict.wer.get(name))} ({points(verdict.delta.get(name))})")
+        if row := self._rows.get(verdict.number):
+            row.step, (row.domain, row.heldout) = verdict.step, cells
+        self._line(f"{_name(verdict.number)}: step {verdict.step}, domain {cells[0]}, held-out {cells[1]}")
+
+    def ended(self, result: TrialResult) -> None:
+        """Its state and reason."""
+        row = self._rows.setdefault(result.number, Row(result.number, params_text(result.params), 0, 0, self._clock()))
+        row.state = str(result.state)
+        row.domain, row.heldout = delta_text(result, "domain_wer"), delta_text(result, "heldout_wer")
+        self._line(f"{_name(result.number)}: {result.state}, {result.reason}")
+
+    def say(self, text: str) -> None:
+        """A line above the table, or in the pipe."""
+        self._console.print(Text(plain(text)), soft_wrap=True)
+
+    def _line(self, text: str) -> None:
+        if self._live:
+            self._redraw()
+        else:
+            self.say(text)
+
+    def _redraw(self) -> None:
+        if self._live:
+            now = self._clock()
+            rows = tuple(row.cells(now) for row in list(self._rows.values())[-SHOWN:])
+            self._live.update(table_of(COLUMNS, rows), refresh=True)
+
+
+def _name(number: int) -> str:
+    return f"trial {number}" if number >= 0 else f"confirmation run {-number}"

@@ -1,0 +1,71 @@
+"""A report for programs: JSON."""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import Any
+
+from orchestrator.reporting.conclusion import Conclusion
+from orchestrator.reporting.wording import limits_of
+from orchestrator.scoring.judge import Verdict
+from orchestrator.spec.sweep import SweepSpec
+
+
+def render(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
+    """One JSON object; WER in percent, deltas in WER points, infinite bounds as null."""
+    best = conclusion.best
+    value = {
+        "sweep": spec.name,
+        "finished": done,
+        "decision": conclusion.decision,
+        "best_trial": best.number if best else None,
+        "search": _verdict(conclusion.verdict),
+        "confirmation": [
+            {
+                "trial": each.trial,
+                "optimism": each.optimism,
+                "pooled": _verdict(each.verdict),
+                "seeds": [
+                    {
+                        "seed": seed.run.seed,
+                        "run": seed.run.number,
+                        "reproduces": seed.reproduces if seed.verdict else None,
+                        "verdict": _verdict(seed.verdict),
+                    }
+                    for seed in each.seeds
+                ],
+            }
+            for each in conclusion.confirmed
+        ],
+        "baseline": {name: each.wer for name, each in conclusion.baseline.sets.items()} if conclusion.baseline else {},
+        "trials": [result.model_dump(mode="json") for result in conclusion.results],
+    }
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    return {
+        "decision": verdict.decision,
+        "feasible": verdict.feasible,
+        "step": verdict.step,
+        "adapter_scale": verdict.adapter_scale,
+        "wer": verdict.wer,
+        "delta": verdict.delta,
+        "limits": [
+            {
+                "metric": limit.criterion.metric,
+                "kind": limit.criterion.kind,
+                "limit": limit.criterion.limit,
+                "delta": limit.delta,
+                "holds": limit.holds,
+                "evidence": limit.evidence,
+                "lower": limit.lower if isfinite(limit.lower) else None,
+                "upper": limit.upper if isfinite(limit.upper) else None,
+                "utterances_needed": limit.utterances_needed,
+            }
+            for limit in limits_of(verdict)
+        ],
+    }

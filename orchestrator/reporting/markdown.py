@@ -1,0 +1,35 @@
+"""A report as Markdown: report.md."""
+
+from __future__ import annotations
+
+from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
+from orchestrator.reporting.escape import markdown, plain
+
+
+def render(document: Document) -> str:
+    """GitHub-flavoured Markdown; every text is escaped."""
+    parts = [f"# {markdown(document.title)}", f"**{markdown(document.headline)}**"]
+    parts += [text for block in document.blocks if (text := _block(block))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading(text):
+            return f"## {markdown(text)}"
+        case Paragraph(text):
+            return markdown(text)
+        case Bullets(items):
+            return "\n".join(f"- {markdown(item)}" for item in items)
+        case Table(columns, rows):
+            head = [_row(columns), "|" + " --- |" * len(columns)]
+            return "\n".join([*head, *map(_row, rows)])
+        case Code(lines):
+            # Indented, because a fence could be closed by a line of its own content.
+            return "\n".join(f"    {plain(line)}" for line in lines)
+        case Plot():
+            return ""
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(map(markdown, cells)) + " |"

@@ -1,0 +1,64 @@
+"""`orchestrate plan`: what would run and what its data can resolve. Nothing was run, so nothing here is a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.corpus.manifest import Manifest
+from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
+from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.wording import params_text
+from orchestrator.scoring.text import normalizer
+
+
+def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, SetSize]:
+    """Utterances and reference words of each set, counted as corpus WER counts them."""
+    normalize = normalizer(normalizer_name)
+    return {
+        name: SetSize(
+            utterances=len(manifest.utterances),
+            words=sum(len(normalize(utterance.text).split()) for utterance in manifest.utterances),
+        )
+        for name, manifest in sets.items()
+    }
+
+
+def build(plan: SweepPlan, missing: str | None) -> Document:
+    """`missing` says why the sets could not be read."""
+    points = "no countable number of" if plan.points is None else str(plan.points)
+    blocks: list[Block] = [
+        Table(
+            ("parameter", "", "values", "when"),
+            tuple((p.name, p.role, p.values, p.when) for p in plan.parameters),
+        ),
+        Bullets(
+            (
+                f"{plan.method} over {points} distinct points; {plan.trials} trials"
+                + (f", {plan.confirmation_trials} confirmation runs" if plan.confirmation_trials else ""),
+                f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
+                f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
+            )
+        ),
+    ]
+    if plan.first:
+        rows = tuple((str(n), point.origin, params_text(point.searched)) for n, point in enumerate(plan.first))
+        blocks += [Heading("First points"), Table(("trial", "from", "given"), rows)]
+    if missing:
+        blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
+    if plan.resolution:
+        columns = ("set", "utterances", "words", "smallest detectable", "limit", "utterances needed", "resolved")
+        blocks += [Heading("What the sets can resolve"), Table(columns, tuple(map(_row, plan.resolution)))]
+        blocks += [Paragraph("WER points at 80 % power, one-sided 5 %; assumes that words err independently.")]
+        blocks += [Bullets(tuple(_warning(r) for r in plan.resolution if r.resolved is False))]
+    return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
+
+
+def _row(each: Resolution) -> tuple[str, ...]:
+    needed = "-" if each.utterances_needed is None else str(each.utterances_needed)
+    answer = {True: "yes", False: "no", None: "-"}[each.resolved]
+    limit = "-" if each.limit is None else f"{each.limit:g}"
+    return each.set, str(each.utterances), str(each.words), f"{each.smallest_detectable:.2f}", limit, needed, answer
+
+
+def _warning(each: Resolution) -> str:
+    return f"{each.limit:g} points cannot be told from 0 with the {each.utterances} utterances of {each.set}."

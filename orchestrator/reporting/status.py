@@ -1,0 +1,52 @@
+"""Where a sweep stands, from its folder alone."""
+
+from __future__ import annotations
+
+from itertools import count, takewhile
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import Conclusion
+from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
+from orchestrator.reporting.report import headline
+from orchestrator.reporting.wording import delta_text, params_text, percent
+from orchestrator.spec.sweep import SweepSpec
+
+
+def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Document:
+    """Ended trials, those in training, and the time spent."""
+    limit = spec.budget.wall_clock
+    spent = f"Time spent: {duration(folder.seconds_spent())}"
+    blocks: list[Block] = [Paragraph(spent + (f" of {duration(limit)}" if limit is not None else ""))]
+    if rows := [_running_row(spec, folder, plan) for plan in running(folder)]:
+        blocks += [Heading("In training"), Table(("trial", "last evaluated", "domain %", "parameters"), tuple(rows))]
+    ended = tuple(
+        (str(r.number), str(r.state), delta_text(r, "domain_wer"), delta_text(r, "heldout_wer"), params_text(r.params))
+        for r in conclusion.results
+    )
+    if ended:
+        columns = ("trial", "state", "domain % (change)", "held-out % (change)", "parameters")
+        blocks += [Heading("Ended"), Table(columns, ended)]
+    return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
+
+
+def running(folder: StudyFolder) -> list[TrialPlan]:
+    """Plans of the trials that were started and have not ended."""
+    plans = takewhile(lambda plan: plan is not None, (folder.read_plan(number) for number in count()))
+    return [plan for plan in plans if plan is not None and folder.read_result(plan.number) is None]
+
+
+def _running_row(spec: SweepSpec, folder: StudyFolder, plan: TrialPlan) -> tuple[str, ...]:
+    rows = folder.read_measurements(plan.number)
+    step = rows[-1].step if rows else 0
+    wer = rows[-1].sets["domain"].wer if rows and "domain" in rows[-1].sets else None
+    values = plan.params.model_dump()
+    searched = {d.name: values[d.name] for d in spec.parameters.searched if d.name in values}
+    return str(plan.number), f"{step}/{plan.params.max_steps}", percent(wer), params_text(searched)
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -1,0 +1,48 @@
+"""A report on a terminal, or as plain text without escape codes when the output is a pipe."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
+from orchestrator.reporting.escape import plain
+
+
+def show(document: Document, console: Console) -> None:
+    """Print everything but the plots. Texts go in as `Text`, so nothing in them is read as markup."""
+    console.print(Text(plain(document.title), style="dim"))
+    console.print(Text(plain(document.headline), style="bold"))
+    for block in document.blocks:
+        _show(block, console)
+
+
+def _show(block: Block, console: Console) -> None:
+    match block:
+        case Heading(text):
+            console.print()
+            console.print(Text(plain(text), style="bold underline"))
+        case Paragraph(text):
+            console.print(Text(plain(text)))
+        case Bullets(items):
+            for item in items:
+                console.print(Text(f"- {plain(item)}"))
+        case Table(columns, rows):
+            console.print(table_of(columns, rows))
+        case Code(lines):
+            for line in lines:
+                console.print(Text(f"  {plain(line)}"), soft_wrap=True)
+        case Plot():
+            return
+
+
+def table_of(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> RichTable:
+    """A rich table of plain cells."""
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(plain(column)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    return table

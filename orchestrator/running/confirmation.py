@@ -1,0 +1,130 @@
+"""The finalists, retrained with fresh seeds and scored on sets the search never read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from orchestrator.errors import Interrupted, ModelError
+from orchestrator.records.confirming import ConfirmationRun, confirmation_runs
+from orchestrator.records.judging import RESAMPLES, judged, scores
+from orchestrator.records.results import Measurement, TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import Observer, Silent
+from orchestrator.running.signals import Drain
+from orchestrator.running.worker import Failed, Hypotheses, Measured, Progress, Worker
+from orchestrator.scoring.judge import Scores, Verdict
+from orchestrator.spec.identity import digest
+from orchestrator.spec.sweep import SweepSpec
+
+
+def run_confirmation(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: Callable[[], Worker],
+    observer: Observer | None = None,
+    drain: Drain | None = None,
+    resamples: int = RESAMPLES,
+) -> None:
+    """Run what the finalists still need; the caller holds the folder's lock.
+
+    `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is left to do. A run
+    that was cut off starts anew: trials of a pack do not depend on each other, so the result is the same.
+    Raises Interrupted after an orderly stop.
+    """
+    observer, drain = observer or Silent(), drain or Drain()
+    pending = [run for run in confirmation_runs(spec, folder, folder.results()) if not folder.read_result(run.number)]
+    if not pending:
+        return
+    worker = make_worker()
+    baseline = scores(_baseline(folder, worker, observer))
+    active: dict[int, ConfirmationRun] = {}
+    while pending or active:
+        if drain.requested:
+            left = len(pending) + len(active)
+            raise Interrupted(
+                f"Stopped by {drain.requested}, {left} confirmation runs left. The same command continues."
+            )
+        while pending and len(worker.active) < worker.capacity:
+            run = pending.pop(0)
+            folder.write_plan(run.plan)
+            try:
+                worker.admit(run.plan)
+            except ModelError as error:
+                _record(folder, observer, _failed(run, 0, str(error)))
+                continue
+            active[run.number] = run
+            observer.admitted(run.plan, 0)
+        if not active:
+            continue
+        for event in worker.advance():
+            if event.number not in active:
+                continue
+            run = active[event.number]
+            match event:
+                case Progress():
+                    observer.progress(event)
+                case Measured():
+                    result = _measured(spec, folder, run, event, baseline, resamples)
+                    worker.export(run.number, run.plan.params.adapter_scales[0], folder.adapter_folder(run.number))
+                    _record(folder, observer, result)
+                    worker.release(run.number)
+                    del active[run.number]
+                case Failed():
+                    _record(folder, observer, _failed(run, event.step, event.reason))
+                    worker.release(run.number)
+                    del active[run.number]
+
+
+def _baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
+    found = folder.read_baseline(digest(worker.evaluation))
+    if found is None:
+        observer.say("measuring the baseline on the confirm sets")
+        found = _renamed(worker.measure_baseline().measurements[0])
+        folder.write_baseline(found)
+    return found
+
+
+def _measured(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    run: ConfirmationRun,
+    event: Measured,
+    baseline: Scores,
+    resamples: int,
+) -> TrialResult:
+    measurement = _renamed(event.measurements[0])
+    heard: Sequence[Hypotheses] = [{f"confirm_{name}": texts for name, texts in event.hypotheses[0].items()}]
+    folder.record_measurements(run.number, [measurement], heard)
+    verdict = judged(spec, scores(measurement), baseline, confirmed=True, resamples=resamples)
+    return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", event.step, verdict)
+
+
+def _failed(run: ConfirmationRun, step: int, reason: str) -> TrialResult:
+    return _result(run, TrialState.FAIL, f"trial {run.trial} with seed {run.seed}: {reason}", step, None)
+
+
+def _result(run: ConfirmationRun, state: TrialState, reason: str, step: int, verdict: Verdict | None) -> TrialResult:
+    return TrialResult(
+        number=run.number,
+        state=state,
+        reason=reason,
+        params={"trial": run.trial, "seed": run.seed},
+        feasible=verdict is not None and verdict.feasible,
+        step=step if verdict else None,
+        adapter_scale=verdict.adapter_scale if verdict else None,
+        wer=verdict.wer if verdict else {},
+        delta=verdict.delta if verdict else {},
+        constraints=verdict.constraints if verdict else {},
+        steps_trained=step,
+    )
+
+
+def _record(folder: StudyFolder, observer: Observer, result: TrialResult) -> None:
+    folder.write_result(result)
+    observer.ended(result)
+
+
+def _renamed(measurement: Measurement) -> Measurement:
+    """The sets under the names that tell them from the search's."""
+    sets = {f"confirm_{name}": each for name, each in measurement.sets.items()}
+    return measurement.model_copy(update={"sets": sets})

@@ -1,0 +1,74 @@
+"""One trial alone, from its plan.json: does it give again what was recorded?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.errors import StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import chosen_measurement
+from orchestrator.running.observer import Observer
+from orchestrator.running.worker import Failed, Measured, Progress, Worker
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """What a trial gave again, beside what stands on file."""
+
+    again: Measurement | None
+    """At the recorded step and adapter scale, or where the rerun ended without reaching them."""
+    recorded: Measurement | None
+    failure: str | None
+    """Why the rerun failed."""
+
+    @property
+    def comparable(self) -> bool:
+        """Both were measured, by the same evaluation."""
+        return bool(self.again and self.recorded and self.again.fingerprint == self.recorded.fingerprint)
+
+    @property
+    def identical(self) -> bool:
+        """Every utterance has the same edit counts."""
+        return (
+            self.comparable
+            and self.again is not None
+            and self.recorded is not None
+            and (self.again.sets == self.recorded.sets)
+        )
+
+
+def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
+    """The plan of a trial. Raises StudyError when the study has no such trial."""
+    plan = folder.read_plan(number)
+    if plan is None:
+        known = len(folder.results())
+        raise StudyError(
+            f"study {folder.name} has no trial {number}\n  It has {known} ended ones; `orchestrate status` lists them."
+        )
+    return plan
+
+
+def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observer) -> Rerun:
+    """Train one trial from its start to the step that was recorded, or to its end; writes nothing to the study."""
+    result = folder.read_result(plan.number)
+    recorded = chosen_measurement(folder, result) if result else None
+    worker.admit(plan)
+    observer.admitted(plan, 0)
+    while True:
+        for event in worker.advance():
+            match event:
+                case Progress():
+                    observer.progress(event)
+                case Failed():
+                    return Rerun(None, recorded, event.reason)
+                case Measured() if event.final or (recorded and event.step >= recorded.step):
+                    return Rerun(_same_scale(event, recorded), recorded, None)
+                case Measured():
+                    continue
+
+
+def _same_scale(event: Measured, recorded: Measurement | None) -> Measurement:
+    scale = recorded.adapter_scale if recorded else event.measurements[-1].adapter_scale
+    return next((m for m in event.measurements if m.adapter_scale == scale), event.measurements[-1])

@@ -1,0 +1,118 @@
+"""One run of `orchestrate SPEC`: agree with the study on disk, check the data, search, confirm, conclude."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from orchestrator.errors import StudyError
+from orchestrator.records.provenance import provenance
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import Conclusion, conclude
+from orchestrator.running.checkpoints import Checkpoints
+from orchestrator.running.observer import Observer
+from orchestrator.running.preflight import check_data
+from orchestrator.running.signals import Drain
+from orchestrator.running.worker import Worker
+from orchestrator.spec.loading import FieldChange, compare, load_spec, resolved_yaml
+from orchestrator.spec.sweep import SweepSpec
+
+MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
+"""A worker for the sets of a spec. Loads the model, so it is called only when something is left to train."""
+
+
+def run_study(
+    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain
+) -> Conclusion:
+    """Create or continue the study until its budget is spent and its finalists are confirmed.
+
+    A finished study is only read: neither optuna nor torch is imported. Raises StudyError when the sweep file is not
+    the one of the study or another run holds it, DataError, ManifestError, ModelError, Interrupted.
+    """
+    with folder.lock():
+        agree(spec, folder)
+        if not finished(spec, folder):
+            check_data(spec, folder, observer)
+            made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
+            folder.note("run with " + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date"))
+            if not searched(spec, folder):
+                _search(spec, folder, make_worker, observer, drain)
+            _confirm(spec, folder, make_worker, observer, drain)
+        return conclude(spec, folder)
+
+
+def agree(spec: SweepSpec, folder: StudyFolder) -> None:
+    """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep what may.
+
+    Raises StudyError with a table of the differences.
+    """
+    if folder.exists:
+        changes = compare(load_spec(folder.path / "spec.yaml"), spec)
+        refused = [change for change in changes if not change.allowed]
+        if refused:
+            raise StudyError(_disagreement(folder.name, refused))
+        for change in changes:
+            folder.note(f"sweep file changed: {change.path} from {_shown(change.old)} to {_shown(change.new)}")
+        if not changes:
+            return
+    folder.write_spec(resolved_yaml(spec))
+
+
+def searched(spec: SweepSpec, folder: StudyFolder) -> bool:
+    """The search has spent its trials or its wall clock, or has tried every point, and no trial is in a slot."""
+    last = Checkpoints(folder.checkpoint).latest()
+    if last is None or last.slots:
+        return False
+    limit = spec.budget.wall_clock
+    out_of_time = limit is not None and folder.seconds_spent() >= limit
+    return last.exhausted or last.asked >= spec.budget.trials or out_of_time
+
+
+def finished(spec: SweepSpec, folder: StudyFolder) -> bool:
+    """Nothing is left to train."""
+    return searched(spec, folder) and not conclude(spec, folder, resamples=100).unconfirmed
+
+
+def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain) -> None:
+    from orchestrator.running.sweep import run_sweep
+    from orchestrator.search.study import Study
+
+    study = Study.open(folder.database, spec)
+    try:
+        run_sweep(spec, folder, _worker(make_worker, spec, folder, observer), study, observer, drain=drain)
+    finally:
+        study.close()
+
+
+def _confirm(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain) -> None:
+    if spec.confirm is None or spec.data.confirm is None:
+        return
+    from orchestrator.records.confirming import confirmation_spec
+    from orchestrator.running.confirmation import run_confirmation
+
+    other = confirmation_spec(spec)
+    run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer), observer, drain)
+
+
+def _worker(make_worker: MakeWorker, spec: SweepSpec, folder: StudyFolder, observer: Observer) -> Worker:
+    observer.say("loading the base model")
+    worker = make_worker(spec, folder)
+    for note in getattr(worker, "notes", ()):
+        observer.say(note)
+        folder.note(note)
+    return worker
+
+
+def _disagreement(name: str, changes: list[FieldChange]) -> str:
+    rows = [("field", "study", "sweep file"), *((c.path, _shown(c.old), _shown(c.new)) for c in changes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    table = "\n".join(f"  {field:<{widths[0]}}  {old:<{widths[1]}}  {new}" for field, old, new in rows)
+    return (
+        f"Study {name} was begun with another sweep file:\n{table}\n"
+        "Two ways on: put the sweep file back as the study has it, or begin a new study with --fork NAME."
+    )
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)
