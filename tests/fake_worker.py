@@ -163,13 +163,15 @@ class FakeWorker:
 
 
 def rates_at(plan: TrialPlan, step: int, scale: float) -> dict[str, float]:
-    """True word error rates: the domain gains with rate x rank, the held-out set pays for the learning rate."""
+    """True word error rates: the domain gains with rate x rank until training diverges, the held-out set pays."""
     params = plan.params
     trained = step / (step + 200)
     strength = min(params.learning_rate / 1e-3, 4.0)
     domain = BASELINE_RATE["domain"] - 0.06 * trained * scale * min(strength, 1.5) * (1 + params.rank / 64)
     heldout = BASELINE_RATE["heldout"] + 0.008 * trained * scale**2 * strength**2 * (1 - params.replay_ratio)
-    return {"domain": max(domain, 0.01), "heldout": heldout}
+    if params.learning_rate > 0.1:
+        domain = BASELINE_RATE["domain"] + 0.2 * trained
+    return {"domain": max(domain, 0.01), "heldout": min(heldout, 0.9)}
 
 
 def loss_at(plan: TrialPlan, step: int) -> float:

@@ -55,8 +55,8 @@ def _block(block: Block) -> str:
             return f"<table><thead>{_row('th', columns)}</thead><tbody>{body}</tbody></table>"
         case Code(lines):
             return "<pre>" + "\n".join(map(html_text, lines)) + "</pre>"
-        case Plot(svg):
-            return svg
+        case Plot(title, svg):
+            return f"<h2>{html_text(title)}</h2>{svg}"
 
 
 def _row(tag: str, cells: tuple[str, ...]) -> str:

@@ -139,10 +139,10 @@ def _evidence(verdict: Verdict) -> Iterator[str]:
                 f"{limit.estimate.utterances} {name} utterances cannot tell a change of {points(limit.delta)} points "
                 f"from the limit of {limit.criterion.limit:g}."
             )
-    for name, why in {
-        limit.criterion.metric: limit.estimate.why for limit in limits_of(verdict) if limit.estimate
-    }.items():
-        yield f"Bounds of {name.removesuffix('_wer')} WER: {why}"
+    estimates = {limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate}
+    for metric, estimate in estimates.items():
+        name = metric.removesuffix("_wer")
+        yield f"The bounds of {name} WER resample {estimate.unit}s ({estimate.why}), not training runs."
 
 
 def _decoding(measurement: Measurement) -> Iterator[str]:
@@ -197,14 +197,13 @@ def _plots(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
     ]
     if dots:
         limit, gain = spec.guardrails.get("heldout_wer"), spec.acceptance.get("domain_wer")
-        yield Heading("Gain against regression")
-        yield Plot(scatter(dots, gain.min_gain if gain else None, limit.max_regression if limit else None))
+        limits = gain.min_gain if gain else None, limit.max_regression if limit else None
+        yield Plot("Gain against regression", scatter(dots, *limits))
     for name in ("domain", "heldout"):
         lines = [Curve(f"trial {r.number}", _path(folder, r, name)) for r in conclusion.results if r.wer]
         base = conclusion.baseline.sets[name].wer if conclusion.baseline and name in conclusion.baseline.sets else None
         if svg := curves(lines, base, f"{name} WER, %"):
-            yield Heading(f"{name.capitalize()} WER over steps")
-            yield Plot(svg)
+            yield Plot(f"{name.capitalize()} WER over steps", svg)
 
 
 def _path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[float, float], ...]:

@@ -23,21 +23,6 @@ class Rerun:
     failure: str | None
     """Why the rerun failed."""
 
-    @property
-    def comparable(self) -> bool:
-        """Both were measured, by the same evaluation."""
-        return bool(self.again and self.recorded and self.again.fingerprint == self.recorded.fingerprint)
-
-    @property
-    def identical(self) -> bool:
-        """Every utterance has the same edit counts."""
-        return (
-            self.comparable
-            and self.again is not None
-            and self.recorded is not None
-            and (self.again.sets == self.recorded.sets)
-        )
-
 
 def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
     """The plan of a trial. Raises StudyError when the study has no such trial."""

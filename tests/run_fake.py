@@ -1,0 +1,35 @@
+"""The command with the fake worker in the place of torch: `python -m tests.run_fake SECONDS_PER_TICK ARGUMENT...`"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from orchestrator.cli import main
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.worker import Event
+from orchestrator.spec.sweep import SweepSpec
+from tests.fake_worker import FakeWorker
+
+
+class SlowWorker(FakeWorker):
+    """Takes its time and says so, so that a signal can be sent in between."""
+
+    pause = 0.0
+
+    def advance(self) -> tuple[Event, ...]:
+        """Announce the tick, then train."""
+        print("tick", file=sys.stderr, flush=True)
+        time.sleep(self.pause)
+        return super().advance()
+
+
+def make_worker(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+    """One worker for the search, one of other sets for the confirmation."""
+    pack = 2 if spec.execution.pack == "auto" else spec.execution.pack
+    return SlowWorker(capacity=pack, sets=spec.data.domain.stem)
+
+
+if __name__ == "__main__":
+    SlowWorker.pause = float(sys.argv[1])
+    main(sys.argv[2:], make_worker)

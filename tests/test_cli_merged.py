@@ -1,0 +1,36 @@
+"""`export --merged`: the merged folder computes what base and adapter compute together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+
+from orchestrator.errors import ModelError
+from orchestrator.spec.sweep import ModelSpec
+from orchestrator.tuning.merging import export_merged
+
+BASE = Path(__file__).resolve().parents[1] / "data" / "base-model"
+
+
+def test_merged_weights_are_those_of_base_and_adapter(tmp_path: Path) -> None:
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj"], init_lora_weights=False)
+    tuned = peft.get_peft_model(base, config)
+    tuned.save_pretrained(str(tmp_path / "adapter"))
+    name, module = next((n, m) for n, m in tuned.named_modules() if n.endswith("q_proj"))
+    expected = module.get_base_layer().weight + module.get_delta_weight("default")
+    export_merged(ModelSpec(id=str(BASE)), tmp_path / "adapter", tmp_path / "merged")
+    merged = AutoModelForSpeechSeq2Seq.from_pretrained(tmp_path / "merged")
+    found = merged.get_submodule(name.removeprefix("base_model.model.")).weight
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    assert AutoProcessor.from_pretrained(tmp_path / "merged").tokenizer.vocab_size
+
+
+def test_a_model_that_is_not_there_is_said(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        export_merged(ModelSpec(id=str(tmp_path / "empty")), tmp_path, tmp_path / "merged")

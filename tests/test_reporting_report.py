@@ -1,0 +1,270 @@
+"""What a report says can be recomputed from the study's files, and nothing in it is markup by accident."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting import html, machine, markdown, report, status, terminal
+from orchestrator.reporting.conclusion import conclude
+from orchestrator.reporting.document import Document
+from orchestrator.reporting.escape import markdown as escape_markdown
+from orchestrator.reporting.escape import plain
+from orchestrator.reporting.live import Show
+from orchestrator.reporting.svg import Axis, Point, scatter
+from orchestrator.running.confirmation import run_confirmation
+from orchestrator.running.worker import Progress
+from orchestrator.spec.sweep import Budget, ConfirmData, ConfirmSpec, DataSpec, SweepSpec
+from tests.fake_worker import FakeWorker
+from tests.running_support import RESAMPLES, make_spec, run
+
+DATA = DataSpec(
+    train=Path("/t"),
+    domain=Path("/d"),
+    heldout=Path("/h"),
+    confirm=ConfirmData(domain=Path("/cd"), heldout=Path("/ch")),
+)
+SPEC = make_spec(data=DATA, confirm=ConfirmSpec(top=2, seeds=(101, 102, 103)), budget=Budget(trials=7))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("studies")
+    run(SPEC, root)
+    run_confirmation(SPEC, StudyFolder(root, "s"), lambda: FakeWorker(sets="confirm"), resamples=RESAMPLES)
+    return root
+
+
+def built(spec: SweepSpec, root: Path) -> Document:
+    folder = StudyFolder(root, "s")
+    return report.build(spec, folder, conclude(spec, folder, RESAMPLES), "sweeps/s.yaml", done=True)
+
+
+def rows_of(root: Path, number: int) -> list[dict[str, Any]]:
+    folder = "trials" if number >= 0 else "confirm"
+    text = (root / "s" / folder / f"{abs(number):04d}" / "measurements.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def wer(counts: dict[str, Any]) -> float:
+    errors = sum(np.array(counts[kind]) for kind in ("substitutions", "deletions", "insertions"))
+    return float(100 * errors.sum() / np.sum(counts["reference_words"]))
+
+
+def baselines(root: Path) -> dict[str, float]:
+    found = json.loads((root / "s" / "baseline.json").read_text())
+    return {name: wer(counts) for each in found.values() for name, counts in each["sets"].items()}
+
+
+def test_every_number_of_the_trial_table_follows_from_the_edit_counts(root: Path) -> None:
+    text = markdown.render(built(SPEC, root))
+    base = baselines(root)
+    for result in StudyFolder(root, "s").results():
+        source = result.number if result.duplicate_of is None else result.duplicate_of
+        [row] = [
+            r for r in rows_of(root, source) if (r["step"], r["adapter_scale"]) == (result.step, result.adapter_scale)
+        ]
+        cells = []
+        for name in ("domain", "heldout"):
+            value = wer(row["sets"][name])
+            cells.append(f"{value:.2f} ({value - base[name]:+.2f})")
+        assert f"| {result.number} | {result.state} | {cells[0]} | {cells[1]} |" in text
+
+
+def test_the_best_trial_is_the_feasible_one_of_lowest_confirmed_wer(root: Path) -> None:
+    folder = StudyFolder(root, "s")
+    conclusion = conclude(SPEC, folder, RESAMPLES)
+    base = baselines(root)
+    pooled: dict[int, dict[str, float]] = {}
+    for number in sorted({result.params["trial"] for result in folder.confirmations()}):
+        runs = [result.number for result in folder.confirmations() if result.params["trial"] == number]
+        rows = [rows_of(root, n)[0] for n in runs]
+        pooled[number] = {
+            name: float(np.mean([wer(row["sets"][name]) for row in rows]))
+            for name in ("confirm_domain", "confirm_heldout")
+        }
+    feasible = [n for n, w in pooled.items() if w["confirm_heldout"] - base["confirm_heldout"] < 0.3]
+    assert conclusion.best is not None
+    assert conclusion.best.number == min(feasible, key=lambda n: pooled[n]["confirm_domain"])
+    confirmation = conclusion.confirmation
+    assert confirmation and confirmation.verdict and confirmation.optimism is not None
+    change = pooled[conclusion.best.number]["confirm_domain"] - base["confirm_domain"]
+    assert confirmation.verdict.delta["confirm_domain"] == pytest.approx(change)
+    assert confirmation.optimism == pytest.approx(change - conclusion.best.delta["domain"])
+
+
+def test_seeds_that_keep_every_limit_alone_reproduce(root: Path) -> None:
+    base = baselines(root)
+    for finalist in conclude(SPEC, StudyFolder(root, "s"), RESAMPLES).confirmed:
+        for seed in finalist.seeds:
+            [row] = rows_of(root, seed.run.number)
+            gain = base["confirm_domain"] - wer(row["sets"]["confirm_domain"])
+            regression = wer(row["sets"]["confirm_heldout"]) - base["confirm_heldout"]
+            assert seed.reproduces == (gain >= 1.0 and regression < 0.3)
+
+
+def test_a_finalist_keeps_its_schedule_and_stops_at_its_best_step(root: Path) -> None:
+    folder = StudyFolder(root, "s")
+    for confirmed in folder.confirmations():
+        plan, original = folder.read_plan(confirmed.number), folder.read_plan(confirmed.params["trial"])
+        result = folder.read_result(confirmed.params["trial"])
+        assert plan and original and result
+        assert plan.params.max_steps == original.params.max_steps
+        assert (plan.rungs[0], plan.params.adapter_scales) == (result.step, (result.adapter_scale,))
+        assert plan.params.seed == confirmed.params["seed"]
+        assert (plan.data.domain, plan.data.heldout) == (Path("/cd"), Path("/ch"))
+
+
+def test_confirmation_is_resumed_and_not_repeated(root: Path, tmp_path: Path) -> None:
+    run(SPEC, tmp_path)
+    folder = StudyFolder(tmp_path, "s")
+
+    class Dies(FakeWorker):
+        ticks = 0
+
+        def advance(self) -> Any:
+            self.ticks += 1
+            if self.ticks == 9:
+                raise KeyboardInterrupt
+            return super().advance()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_confirmation(SPEC, folder, lambda: Dies(sets="confirm"), resamples=RESAMPLES)
+    done = len(folder.confirmations())
+    assert 0 < done < 6
+    worker = FakeWorker(sets="confirm")
+    run_confirmation(SPEC, folder, lambda: worker, resamples=RESAMPLES)
+    assert (len(worker.admitted), worker.baselines) == (6 - done, 0)
+    straight = StudyFolder(root, "s").confirmations()
+    assert folder.confirmations() == straight
+
+    def never() -> FakeWorker:
+        raise AssertionError("nothing is left to do")
+
+    run_confirmation(SPEC, folder, never)
+
+
+def test_no_trial_disappears_from_any_format(root: Path) -> None:
+    document = built(SPEC, root)
+    reasons = [result.reason for result in StudyFolder(root, "s").results()]
+    page, text = html.render(document), markdown.render(document)
+    for reason in reasons:
+        assert reason.replace("'", "&#x27;") in page
+        assert escape_markdown(reason) in text
+    trials = json.loads(machine.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True))["trials"]
+    assert [trial["number"] for trial in trials] == list(range(7))
+
+
+class Tags(HTMLParser):
+    """Collects what a browser would see as elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+HOSTILE = "[/foo]<script>alert(1)</script> | `x` \x1b[31m\r\n\u2028\u202e [link=http://x]y[/link] ![](http://x)"
+
+
+def hostile(root: Path) -> Document:
+    folder = StudyFolder(root, "s")
+    result = TrialResult(
+        number=0, state=TrialState.FAIL, reason=HOSTILE, params={"target_modules": HOSTILE}, feasible=False, step=None,
+        adapter_scale=None, wer={}, delta={}, constraints={}, steps_trained=0,
+    )  # fmt: skip
+    folder.write_result(result)
+    folder.note(HOSTILE)
+    return report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), f"a {HOSTILE}.yaml", done=False)
+
+
+def test_hostile_text_stays_text_in_html(tmp_path: Path) -> None:
+    parser = Tags()
+    page = html.render(hostile(tmp_path))
+    parser.feed(page)
+    assert {tag for tag, _ in parser.seen} <= {
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td",
+        "ul", "li", "pre",
+    }  # fmt: skip
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", page)
+
+
+def test_hostile_text_stays_text_in_markdown(tmp_path: Path) -> None:
+    text = markdown.render(hostile(tmp_path))
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", text)
+    rows = [line for line in text.splitlines() if line.startswith("| 0 |")]
+    assert len(rows) == 1 and len(re.findall(r"(?<!\\)\|", rows[0])) == 9
+    outside_code = "\n".join(line for line in text.splitlines() if not line.startswith("    "))
+    assert "<script" not in outside_code and not re.search(r"(?<!\\)\]\(", outside_code)
+
+
+def test_hostile_text_stays_text_on_a_terminal(tmp_path: Path) -> None:
+    out = io.StringIO()
+    terminal.show(hostile(tmp_path), Console(file=out, width=400))
+    assert "\x1b" not in out.getvalue() and "[/foo]<script>" in out.getvalue()
+    assert "[link=http://x]y[/link]" in out.getvalue()
+
+
+def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    document = report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), "s.yaml", done=False)
+    assert document.headline == "Not finished: 0 of 7 trials ended"
+    assert "not finished: every number here may still be replaced" in markdown.render(document)
+
+
+def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    plan = StudyFolder(root, "s").read_plan(0)
+    assert plan is not None
+    folder.write_plan(plan)
+    out = io.StringIO()
+    terminal.show(
+        status.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), done=False), Console(file=out, width=200)
+    )
+    assert re.search(rf"\n 0 +0/{plan.params.max_steps} +- +learning_rate=", out.getvalue())
+
+
+def test_piped_progress_is_plain_lines(root: Path, tmp_path: Path) -> None:
+    out = io.StringIO()
+    with Show(Console(file=out, width=200), ("learning_rate", "rank")) as show:
+        run(make_spec(budget=Budget(trials=2)), tmp_path, observer=show)
+    lines = out.getvalue().splitlines()
+    assert "\x1b" not in out.getvalue()
+    assert lines[0] == "measuring the baseline" and lines[1].startswith("baseline: domain ")
+    assert any(re.fullmatch(r"trial 0: learning_rate=\S+, rank=\d+", line) for line in lines)
+    assert sum(bool(re.match(r"trial [01]: (COMPLETE|PRUNED), ", line)) for line in lines) == 2
+
+
+def test_a_terminal_gets_a_table_with_the_time_left(root: Path) -> None:
+    out, now = io.StringIO(), iter([0.0, *[60.0] * 9])
+    plan = StudyFolder(root, "s").read_plan(0)
+    assert plan is not None
+    with Show(Console(file=out, width=160, force_terminal=True), ("rank",), lambda: next(now)) as show:
+        show.admitted(plan, 0)
+        show.progress(Progress(0, 50, 1.25))
+    left = round(60 / 50 * (plan.params.max_steps - 50))
+    assert f"50/{plan.params.max_steps}" in out.getvalue() and "1.250" in out.getvalue()
+    assert f"{left // 60} min {left % 60:02d} s" in out.getvalue()
+
+
+def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
+    axis = Axis(0.0, 2.0, 100.0, 300.0)
+    assert [axis.at(value) for value in (0.0, 1.0, 2.0)] == [100.0, 200.0, 300.0]
+    svg = scatter([Point(0.0, 0.0, "a<b", True), Point(1.0, 2.0, "c", False)], 1.0, 0.2)
+    assert svg.count("<circle") == 2 and svg.count("stroke-dasharray") == 2 and "a&lt;b" in svg
+
+
+def test_plain_text_is_one_line() -> None:
+    assert plain("a\x1b[31mb\r\nc\u2028d\u202ee") == "a [31mb  c d e"

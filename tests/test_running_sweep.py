@@ -1,0 +1,246 @@
+"""The sweep loop on the fake worker: budget, duplicates, guardrails, failures, time, an orderly stop."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import Silent
+from orchestrator.running.signals import Drain
+from orchestrator.running.worker import Event, Measured
+from orchestrator.search.study import Study
+from orchestrator.spec.sweep import Budget, Dimension, EarlyStop, Limit
+from tests.fake_worker import FakeWorker
+from tests.running_support import SPACE, history, make_spec, run
+
+
+def folder_of(root: Path) -> StudyFolder:
+    return StudyFolder(root, "s")
+
+
+@pytest.mark.parametrize(("trials", "capacity"), [(1, 4), (5, 1), (5, 2), (5, 8)])
+def test_the_budget_is_met_and_never_exceeded(trials: int, capacity: int, tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=trials))
+    outcome = run(spec, tmp_path, FakeWorker(capacity=capacity))
+    assert [result.number for result in outcome.results] == list(range(trials))
+    assert len(history(spec, tmp_path)) == trials
+
+
+def test_a_lowered_budget_asks_for_nothing_more(tmp_path: Path) -> None:
+    run(make_spec(budget=Budget(trials=4)), tmp_path)
+    worker = FakeWorker()
+    outcome = run(make_spec(budget=Budget(trials=2)), tmp_path, worker)
+    assert (worker.admitted, len(outcome.results)) == ([], 4)
+
+
+def test_a_grid_ends_before_its_budget(tmp_path: Path) -> None:
+    spec = make_spec(method="grid", searched=SPACE[:1], fixed={"rank": 8, "max_steps": 100}, budget=Budget(trials=9))
+    outcome = run(spec, tmp_path)
+    assert (len(outcome.results), outcome.exhausted) == (4, True)
+
+
+def test_a_duplicate_copies_its_original_with_its_constraints(tmp_path: Path) -> None:
+    spec = make_spec(method="random", searched=SPACE[:1], fixed={"rank": 8, "max_steps": 200}, budget=Budget(trials=12))
+    worker = FakeWorker()
+    results = {result.number: result for result in run(spec, tmp_path, worker).results}
+    copies = [result for result in results.values() if result.duplicate_of is not None]
+    assert len(copies) == 12 - len(worker.admitted) >= 8
+    for copy in copies:
+        original = results[copy.duplicate_of or 0]
+        assert original.number < copy.number and original.duplicate_of is None
+        kept = ("state", "feasible", "wer", "delta", "constraints", "params")
+        assert [getattr(copy, name) for name in kept] == [getattr(original, name) for name in kept]
+        assert copy.reason.startswith(f"same recipe as trial {original.number}, not trained again: ")
+    study = Study.open(folder_of(tmp_path).database, spec)
+    values = {trial.number: trial.value for trial in study.trials()}
+    study.close()
+    assert all(values[copy.number] == values[copy.duplicate_of or 0] for copy in copies)
+
+
+def test_a_duplicate_of_a_running_trial_waits_for_it_without_a_slot(tmp_path: Path) -> None:
+    spec = make_spec(searched=(Dimension(name="rank", choices=(8,)),), budget=Budget(trials=3),
+                     fixed={"learning_rate": 5e-4, "max_steps": 200})  # fmt: skip
+    worker = FakeWorker(capacity=3)
+    results = run(spec, tmp_path, worker).results
+    assert worker.admitted == [0]
+    assert [result.duplicate_of for result in results] == [None, 0, 0]
+
+
+def test_a_guardrail_prunes_only_when_broken_at_every_scale(tmp_path: Path) -> None:
+    fixed = {"learning_rate": 3e-3, "rank": 8, "max_steps": 300}
+    searched = (Dimension(name="seed", choices=(1, 2)),)
+    both = make_spec(searched=searched, fixed=fixed, scales=(0.8, 1.0), budget=Budget(trials=1))
+    [pruned] = run(both, tmp_path / "a").results
+    assert (pruned.state, pruned.pruned_by, pruned.steps_trained) == (TrialState.PRUNED, "guardrail:heldout_wer", 100)
+    assert not pruned.feasible and pruned.constraints["heldout_wer"] > 0
+    cured = make_spec(searched=searched, fixed=fixed, scales=(0.1, 1.0), budget=Budget(trials=1))
+    [complete] = run(cured, tmp_path / "b").results
+    assert (complete.state, complete.adapter_scale, complete.steps_trained) == (TrialState.COMPLETE, 0.1, 300)
+
+
+def test_an_infeasible_trial_is_pruned_at_its_end_with_the_reason(tmp_path: Path) -> None:
+    spec = make_spec(searched=(Dimension(name="seed", choices=(1,)),), budget=Budget(trials=1), scales=(1.0,),
+                     fixed={"learning_rate": 1e-3, "rank": 8, "max_steps": 100},
+                     guardrails={"heldout_wer": Limit(max_regression=0.01)})  # fmt: skip
+    [result] = run(spec, tmp_path).results
+    assert (result.state, result.feasible, result.steps_trained) == (TrialState.PRUNED, False, 100)
+    assert result.reason.startswith("guardrail heldout_wer: +")
+    assert "allowed is less than +0.01" in result.reason
+
+
+def test_the_ratio_rule_stops_what_is_worse_than_the_baseline(tmp_path: Path) -> None:
+    spec = make_spec(early_stop=EarlyStop(method="ratio", ratio=1.1), budget=Budget(trials=2), scales=(1.0,),
+                     searched=(Dimension(name="seed", choices=(1, 2)),),
+                     fixed={"learning_rate": 0.2, "rank": 8, "max_steps": 300},
+                     guardrails={"heldout_wer": Limit(max_regression=99.0)})  # fmt: skip
+    first = run(spec, tmp_path).results[0]
+    assert (first.pruned_by, first.steps_trained) == ("ratio", 100)
+    assert re.fullmatch(r"domain WER \S+ % at step 100 is above 1.1 times the baseline \(\S+ %\)", first.reason)
+
+
+def test_a_failed_trial_keeps_its_reason_and_no_numbers(tmp_path: Path) -> None:
+    spec = make_spec(fixed={"learning_rate": 0.6}, searched=SPACE[1:], budget=Budget(trials=2))
+    results = run(spec, tmp_path).results
+    assert {(r.state, r.reason, r.feasible) for r in results} == {
+        (TrialState.FAIL, "loss is not finite at step 100", False)
+    }
+    assert all(result.wer == {} and result.step is None for result in results)
+
+
+class Choosy(FakeWorker):
+    """Has no modules for large ranks."""
+
+    def admit(self, plan: TrialPlan) -> None:
+        if plan.params.rank > 8:
+            raise ModelError("rank does not fit")
+        super().admit(plan)
+
+
+def test_a_trial_that_does_not_fit_the_model_fails_alone(tmp_path: Path) -> None:
+    results = run(make_spec(), tmp_path, Choosy()).results
+    misfits = [result for result in results if result.params["rank"] > 8 and result.duplicate_of is None]
+    assert misfits and all((r.state, r.reason) == (TrialState.FAIL, "rank does not fit") for r in misfits)
+    assert len(results) == 8
+
+
+def test_the_exported_adapter_is_that_of_the_result(tmp_path: Path) -> None:
+    spec = make_spec()
+    for result in run(spec, tmp_path).results:
+        config = folder_of(tmp_path).adapter_folder(result.number) / "adapter_config.json"
+        if result.duplicate_of is None:
+            expected = f'{{"number": {result.number}, "step": {result.step}, "scale": {result.adapter_scale}}}'
+            assert config.read_text() == expected
+
+
+def clock_of(step: float) -> Callable[[], float]:
+    times: Iterator[float] = (step * n for n in range(1_000_000))
+    return lambda: next(times)
+
+
+def test_when_the_wall_clock_is_spent_trials_end_at_their_best(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=50, wall_clock=60.0))
+    outcome = run(spec, tmp_path, clock=clock_of(1.0))
+    cut = [result for result in outcome.results if result.pruned_by == "wall_clock"]
+    assert outcome.out_of_time and 0 < len(cut) <= 2 < len(outcome.results) < 50
+    assert all((r.state, r.reason) == (TrialState.PRUNED, "wall clock spent") for r in cut)
+    assert all(row[1] != TrialState.RUNNING for row in history(spec, tmp_path))
+    worker = FakeWorker()
+    run(spec, tmp_path, worker, clock=clock_of(0.0))
+    assert worker.admitted == []
+    more = make_spec(budget=Budget(trials=len(outcome.results) + 2, wall_clock=1e6))
+    assert len(run(more, tmp_path, clock=clock_of(0.0)).results) == len(outcome.results) + 2
+
+
+class Stopping(Silent):
+    """Asks for an orderly stop at the n-th measurement."""
+
+    def __init__(self, drain: Drain, after: int) -> None:
+        self.drain, self.left = drain, after
+
+    def measured(self, verdict: object) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.drain.requested = "SIGTERM"
+
+
+def test_an_orderly_stop_continues_without_a_trace(tmp_path: Path) -> None:
+    spec = make_spec()
+    run(spec, tmp_path / "straight")
+    for after in (1, 4):
+        root = tmp_path / f"stopped-{after}"
+        drain = Drain()
+        with pytest.raises(Interrupted, match=r"Stopped by SIGTERM after \d trials\. The same command continues"):
+            run(spec, root, observer=Stopping(drain, after), drain=drain)
+        run(spec, root)
+        assert history(spec, root) == history(spec, tmp_path / "straight")
+
+
+def test_the_baseline_is_measured_once(tmp_path: Path) -> None:
+    first, second = FakeWorker(), FakeWorker()
+    run(make_spec(budget=Budget(trials=1)), tmp_path, first)
+    run(make_spec(budget=Budget(trials=3)), tmp_path, second)
+    assert (first.baselines, second.baselines) == (1, 0)
+
+
+def test_another_evaluation_is_refused_once_trials_were_measured(tmp_path: Path) -> None:
+    run(make_spec(budget=Budget(trials=1)), tmp_path)
+    with pytest.raises(FingerprintError) as caught:
+        run(make_spec(budget=Budget(trials=2)), tmp_path, FakeWorker(version="2"))
+    assert str(caught.value) == (
+        "The trials of study s were evaluated differently from what this machine would do now, so their numbers cannot "
+        "be compared. Now it is:\n  worker: fake\n  version: 2\n  sets: search\n"
+        "Put back what changed (manifests, model revision, device, library versions), or start a new study with "
+        "--fork NAME."
+    )
+
+
+def test_a_lost_database_is_said(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=2))
+    run(spec, tmp_path)
+    folder_of(tmp_path).database.unlink()
+    with pytest.raises(StudyError, match="holds 0 trials, the checkpoint says 2"):
+        run(spec, tmp_path)
+
+
+def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=2))
+    run(spec, tmp_path)
+    [state] = folder_of(tmp_path).checkpoint.glob("*.json")
+    state.write_text('{"tick": 1')
+    with pytest.raises(StudyError, match="trials that had not ended start anew"):
+        run(spec, tmp_path)
+
+
+class Strict(FakeWorker):
+    """Counts what is measured, to compare with what is on file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.measured: list[tuple[int, int]] = []
+
+    def advance(self) -> tuple[Event, ...]:
+        events = super().advance()
+        self.measured += [(event.number, event.step) for event in events if isinstance(event, Measured)]
+        return events
+
+
+def test_every_measurement_is_on_file_with_its_hypotheses(tmp_path: Path) -> None:
+    worker = Strict()
+    run(make_spec(), tmp_path, worker)
+    folder = folder_of(tmp_path)
+    for number, step in worker.measured:
+        rows = [row for row in folder.read_measurements(number) if row.step == step]
+        assert [row.adapter_scale for row in rows] == [0.5, 1.0]
+        assert all(len(folder.read_hypotheses(number, row)["domain"]) == 200 for row in rows)
+
+
+def test_a_checkpoint_leaves_no_older_one(tmp_path: Path) -> None:
+    run(make_spec(), tmp_path)
+    assert len(list(folder_of(tmp_path).checkpoint.iterdir())) == 1
