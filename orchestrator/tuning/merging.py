@@ -23,8 +23,8 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
         processor = AutoProcessor.from_pretrained(model.id, trust_remote_code=False, **where)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"model {model.id!r} cannot be loaded: {str(error).strip().splitlines()[0]}. Next: check the folder, or the "
-            "name and the network."
+            f"model {model.id!r} cannot be loaded: {str(error).strip().splitlines()[0]}. "
+            "Next: check the folder, or the name and the network."
         ) from error
     merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     merged.save_pretrained(folder)
