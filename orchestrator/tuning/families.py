@@ -76,11 +76,12 @@ class Streaming:
         embedder = self.encoder.embedder
         weight = embedder.linear.weight
         count = torch.tensor([len(clip) // self.multiple for clip in clips], device=weight.device)
-        audio = torch.zeros(len(clips), int(count.max()) * self.multiple)
+        audio = np.zeros((len(clips), int(count.max()) * self.multiple), np.float32)
         for row, clip in enumerate(clips):
             kept = len(clip) // self.multiple * self.multiple
-            audio[row, :kept] = torch.from_numpy(np.ascontiguousarray(clip[:kept]))
-        x = embedder.comp(embedder.cmvn(audio.to(weight).reshape(len(clips), -1, self.multiple)))
+            audio[row, :kept] = clip[:kept]
+        framed = torch.from_numpy(audio).to(weight).reshape(len(clips), -1, self.multiple)
+        x = embedder.comp(embedder.cmvn(framed))
         x = F.silu(embedder.linear(x)) * valid_frames(count, x.shape[1])[..., None]
         x = x.transpose(1, 2)
         for conv, activation in ((embedder.conv1, F.silu), (embedder.conv2, lambda y: y)):
@@ -121,7 +122,7 @@ class Version1:
         encoder, weight = self.encoder, self.encoder.conv1.weight
         frames = []
         for clip in clips:
-            x = torch.tanh(encoder.conv1(torch.from_numpy(np.ascontiguousarray(clip)).to(weight)[None, None]))
+            x = torch.tanh(encoder.conv1(torch.tensor(clip).to(weight)[None, None]))
             x = F.gelu(encoder.conv2(encoder.groupnorm(x)))
             frames.append(F.gelu(encoder.conv3(x))[0].T)
         lengths = torch.tensor([len(x) for x in frames], device=weight.device)

@@ -64,7 +64,7 @@ class BaseModel:
         total = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             total.update(name.encode())
-            total.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
 
     def labels(self, texts: list[str]) -> list[list[int]]:

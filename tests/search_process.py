@@ -1,0 +1,81 @@
+"""Runs of a small sweep in processes of their own, to be killed: python -m tests.search_process ROOT TRIALS [COPIES].
+
+Prints a line for each step that is acknowledged: `asked N {params}`, `told N WER`. Waits for the lock. With COPIES it
+forks that many, which spares their imports, and exits with how many failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+from orchestrator.records.store import StudyFolder
+from orchestrator.search.study import Asked, Study
+from orchestrator.spec.identity import derived_seed
+from tests.search_helpers import make_result, make_spec
+
+
+def run(folder: StudyFolder, trials: int) -> None:
+    """Ask, write the result, tell, until `trials` are asked in all."""
+    folder.write_spec("name: small\n")
+    study = Study.open(folder.database, make_spec("random", seed=4))
+    for asked in study.in_flight():
+        finish(folder, study, asked)
+    while study.asked() < trials:
+        asked_now = study.ask()
+        assert asked_now
+        finish(folder, study, asked_now)
+    study.close()
+
+
+def finish(folder: StudyFolder, study: Study, asked: Asked) -> None:
+    """Result first, then tell."""
+    say(f"asked {asked.number} {json.dumps(asked.params)}")
+    wer = 30 + derived_seed(json.dumps(asked.params)) % 1000 / 100
+    study.report(asked.number, 100, wer)
+    folder.write_result(make_result(asked.number, asked.params, wer))
+    study.tell(asked.number, make_result(asked.number, asked.params, wer))
+    say(f"told {asked.number} {wer}")
+    folder.note(f"told {asked.number}")
+
+
+def say(line: str) -> None:
+    """Acknowledge."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def wait_and_run() -> None:
+    """Wait for the study, then run."""
+    folder, trials = StudyFolder(Path(sys.argv[1]), "small"), int(sys.argv[2])
+    say("ready")
+    while True:
+        try:
+            with folder.lock():
+                run(folder, trials)
+            return
+        except StudyError as error:
+            assert "is in use by" in str(error), error
+            time.sleep(0.02)
+
+
+def main() -> None:
+    """One process, or several at once."""
+    children = []
+    for _ in range(int(sys.argv[3]) if len(sys.argv) > 3 else 0):
+        child = os.fork()
+        if child == 0:
+            wait_and_run()
+            return
+        children.append(child)
+    if not children:
+        wait_and_run()
+    sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""The lock of a study: one holder, named to others, free when it dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StudyError
+from orchestrator.records.store import StudyFolder
+
+HOLDER = """
+import os, subprocess, sys, time
+from pathlib import Path
+from orchestrator.records.store import StudyFolder
+with StudyFolder(Path(sys.argv[1]), "phase3").lock():
+    if sys.argv[2] == "fork":
+        told, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(tell, b"1")
+            time.sleep(60)
+        os.read(told, 1)
+    elif sys.argv[2] == "exec":
+        child = subprocess.Popen(["sleep", "60"], close_fds=False).pid
+    else:
+        child = 0
+    print(os.getpid(), child, flush=True)
+    time.sleep(60)
+"""
+
+
+def hold(root: Path, child: str = "") -> tuple[subprocess.Popen[str], int]:
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(root), child], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    return process, int(process.stdout.readline().split()[1])
+
+
+def test_a_second_process_is_told_who_holds_the_study(tmp_path: Path) -> None:
+    process, _ = hold(tmp_path)
+    try:
+        with pytest.raises(StudyError) as caught, StudyFolder(tmp_path, "phase3").lock():
+            pass
+    finally:
+        process.kill()
+        process.wait()
+    assert caught.value.exit_code == 3
+    assert str(caught.value) == (
+        f"study phase3 is in use by process {process.pid} on {socket.gethostname()}\n"
+        "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again."
+    )
+
+
+@pytest.mark.parametrize("child", ["", "fork", "exec"])
+def test_kill_nine_frees_the_study_whatever_children_live_on(tmp_path: Path, child: str) -> None:
+    process, orphan = hold(tmp_path, child)
+    process.kill()
+    process.wait()
+    try:
+        with StudyFolder(tmp_path, "phase3").lock():
+            assert str(os.getpid()) in (tmp_path / "phase3" / "study.lock").read_text()
+    finally:
+        if orphan:
+            os.kill(orphan, signal.SIGKILL)
+
+
+def test_the_lock_is_free_after_an_exception_and_holds_within_one_process_too(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "phase3")
+    with pytest.raises(KeyError), folder.lock():
+        with pytest.raises(StudyError, match=f"in use by process {os.getpid()} on "), folder.lock():
+            pass
+        raise KeyError
+    with folder.lock():
+        pass
+
+
+@pytest.mark.parametrize("signature", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff"])
+def test_a_holder_that_has_not_signed_yet_is_another_process(tmp_path: Path, signature: bytes) -> None:
+    folder = StudyFolder(tmp_path, "phase3")
+    with folder.lock():
+        (folder.path / "study.lock").write_bytes(signature)
+        with pytest.raises(StudyError, match="study phase3 is in use by another process\n"), folder.lock():
+            pass
