@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scipy.stats import qmc
-
 from orchestrator.errors import StudyError
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
@@ -83,6 +81,8 @@ def sobol_point(spec: SweepSpec, index: int) -> Point:
     Depends on (seed, index) alone. Conditional parameters have their own axis, used or not. Powers of two are balanced
     (Sobol 1967; scrambling by Owen, as scipy does it).
     """
+    from scipy.stats import qmc  # half a second, which the other methods need not wait for
+
     searched = spec.parameters.searched
     engine = qmc.Sobol(len(searched), scramble=True, rng=derived_seed(spec.seed, "sobol"))
     if index:
