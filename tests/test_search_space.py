@@ -1,4 +1,4 @@
-"""Points of the space: conditions, Sobol sequence against scipy."""
+"""Points of the space: the Sobol sequence against scipy, kinds of ranges."""
 
 from __future__ import annotations
 
@@ -8,23 +8,10 @@ from collections import Counter
 from scipy.stats import qmc
 
 from orchestrator.search.samplers import distribution_of
-from orchestrator.search.space import is_active, sobol_point
+from orchestrator.search.space import sobol_point
 from orchestrator.spec.identity import derived_seed
-from orchestrator.spec.sweep import Condition, Dimension
+from orchestrator.spec.sweep import Dimension
 from tests.search_helpers import MIXED, make_spec
-
-
-def when(operator: str, value: object) -> Dimension:
-    condition = Condition.model_validate({"parameter": "p", "operator": operator, "value": value})
-    return Dimension(name="child", low=0.0, high=1.0, when=(condition,))
-
-
-def test_conditions() -> None:
-    assert is_active(when("equals", "lora"), {"p": "lora"}) and not is_active(when("equals", "lora"), {"p": "dora"})
-    assert is_active(when("in", ("a", "b")), {"p": "b"}) and not is_active(when("in", ("a", "b")), {"p": "c"})
-    assert is_active(when("above", 0), {"p": 0.1}) and not is_active(when("above", 0), {"p": 0})
-    assert is_active(when("below", 2), {"p": 1}) and not is_active(when("below", 2), {"p": 2})
-    assert not is_active(when("equals", 1), {}), "a condition on an inactive parameter does not hold"
 
 
 def test_sobol_is_scipys_scrambled_sequence() -> None:

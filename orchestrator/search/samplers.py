@@ -13,7 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial
 
-from orchestrator.search.space import Point, grid_cells, is_active, sobol_point, start_points
+from orchestrator.planning.sweep_plan import is_active
+from orchestrator.search.space import Point, grid_cells, sobol_point, start_points
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import Dimension, SweepSpec
 

@@ -1,22 +1,18 @@
-"""The search space as values: which parameters are active, the cells of a grid, the points of a Sobol sequence."""
+"""The search space as values: points to start with, the cells of a grid, the points of a Sobol sequence."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.errors import StudyError
+from orchestrator.planning.sweep_plan import is_active
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
 
 Point = dict[str, Any]
 """Searched parameter -> value; inactive parameters are absent."""
-
-
-def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    """Every `when` of the dimension holds; a condition on a parameter that is itself inactive does not."""
-    return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
 
 
 def start_points(spec: SweepSpec) -> tuple[Point, ...]:
