@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.cli_transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
 from orchestrator.reporting.escape import plain
 from orchestrator.spec.loading import check_inputs, load_spec, studies_root
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from orchestrator.running.worker import Worker
     from orchestrator.spec.sweep import SweepSpec
 
-COMMANDS = ("run", "validate", "plan", "diagnose", "status", "watch", "report", "trial", "export", "dashboard")
+COMMANDS = ("run", "validate", "plan", "diagnose", "status", "watch", "report", "trial", "export")
+COMMANDS += ("transcribe", "dashboard")
 
 app = typer.Typer(
     name="orchestrate",
@@ -234,6 +236,9 @@ def export(
     result = exporting.chosen(conclusion, number, folder.name)
     exporting.export(folder, conclusion, result, to, merged)
     _say(f"trial {result.number} is in {to}")
+
+
+app.command()(transcribe)
 
 
 @app.command()

@@ -86,6 +86,11 @@ class BaseModel:
 
 def load_base_model(spec: ModelSpec, device: torch.device, dtype: torch.dtype = torch.float32) -> BaseModel:
     """Load from the hub or a folder; raises ModelError naming the model and the next step. Never runs remote code."""
+    return wrap(spec, *load_stock(spec, dtype), device)
+
+
+def load_stock(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer as transformers loads them; raises ModelError."""
     local = Path(spec.id).is_dir()
     where = {} if local else {"revision": spec.revision}
     try:
@@ -101,7 +106,7 @@ def load_base_model(spec: ModelSpec, device: torch.device, dtype: torch.dtype = 
             else "check the name and the network, or download it and give `model.id` the folder"
         )
         raise ModelError(f"model {spec.id!r} cannot be loaded: {first}. Next: {hint}.") from error
-    return wrap(spec, model, tokenizer, device)
+    return model, tokenizer
 
 
 def wrap(

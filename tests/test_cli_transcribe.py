@@ -1,0 +1,151 @@
+"""`orchestrate transcribe` against stock transformers and stock PEFT, on the shipped model and real clips."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import soundfile
+import torch
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+
+from orchestrator.spec.sweep import ModelSpec
+from orchestrator.tuning.merging import export_merged
+from tests.cli_project import orchestrate
+from tests.embedded import DATA, SETS
+
+BASE = DATA / "base-model"
+ROWS = [json.loads(line) for line in (DATA / SETS["domain"]).read_bytes().split(b"\n")[:3]]
+CLIPS = [str(DATA / row["audio_filepath"]) for row in ROWS]
+CAP = ("--max-tokens-per-second", "13", "--device", "cpu")
+
+
+def stock_words(model: Any, path: str, rms: float | None = 0.075) -> str:
+    """Greedy generate on one clip, alone."""
+    samples, rate = soundfile.read(path, dtype="float32")
+    assert rate == 16000
+    samples = samples if rms is None else samples * np.float32(rms / np.sqrt(np.mean(samples.astype(float) ** 2)))
+    processor = AutoProcessor.from_pretrained(BASE)
+    inputs = processor([samples], sampling_rate=16000, return_attention_mask=True)
+    with torch.inference_mode():
+        tokens = model.generate(**inputs, do_sample=False, max_new_tokens=int(13 * len(samples) / 16000) + 2)
+    return str(processor.batch_decode(tokens, skip_special_tokens=True)[0]).strip()
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random adapter, large enough to change words."""
+    torch.manual_seed(0)
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE)
+    config = peft.LoraConfig(r=4, lora_alpha=40, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    tuned = peft.get_peft_model(base, config)
+    folder = tmp_path_factory.mktemp("adapter")
+    tuned.save_pretrained(str(folder))
+    written = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(written | {"base_model_name_or_path": str(BASE)}))
+    return folder
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("rms", [0.075, None])
+def test_a_base_model_hears_what_stock_generate_hears(rms: float | None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("transcribe", BASE, *CLIPS, *CAP, "--rms", rms or 0) == 0
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval()
+    assert lines(capsys) == [f"{path}\t{stock_words(model, path, rms)}" for path in CLIPS]
+
+
+def test_an_adapter_and_its_merged_model_hear_the_words_of_stock_peft(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval()
+    untuned = stock_words(base, CLIPS[0])
+    tuned = peft.PeftModel.from_pretrained(base, str(adapter)).eval()
+    expected = [f"{path}\t{stock_words(tuned, path)}" for path in CLIPS]
+    assert expected[0] != f"{CLIPS[0]}\t{untuned}"
+    assert orchestrate("transcribe", adapter, *CLIPS, *CAP) == 0
+    assert lines(capsys) == expected
+    export_merged(ModelSpec(id=str(BASE)), adapter, tmp_path / "merged")
+    assert orchestrate("transcribe", tmp_path / "merged", *CLIPS, *CAP) == 0
+    assert lines(capsys) == expected
+
+
+def test_a_text_that_was_cut_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("transcribe", BASE, CLIPS[0], "--max-tokens-per-second", "1", "--device", "cpu") == 0
+    assert capsys.readouterr().err == (
+        f"{CLIPS[0]}: cut off at 1 tokens a second; speech this dense needs a larger --max-tokens-per-second\n"
+    )
+
+
+def test_every_file_that_cannot_be_heard_is_said_before_the_first_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.wav").write_text("no audio")
+    soundfile.write("short.wav", np.zeros(40), 16000)
+    soundfile.write("long.wav", np.zeros(16000 * 90), 16000)
+    os.mkfifo("pipe.wav")
+    assert orchestrate("transcribe", BASE, CLIPS[0], "text.wav", "short.wav", "long.wav", "pipe.wav", "no.wav") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "5 of 6 files cannot be heard:",
+        "  audio file 'text.wav' cannot be read as audio: Format not recognised.",
+        "  audio file 'short.wav' has 40 samples; the model needs at least 80",
+        "  audio file 'long.wav' lasts 90.0 s; the model takes 20.5 s, so cut it",
+        "  audio file 'pipe.wav' is a named pipe; only regular files are read",
+        f"  audio file 'no.wav' does not exist, neither in {tmp_path} nor in the current folder",
+    ]
+
+
+def adapter_folder(folder: Path, config: str) -> Path:
+    (folder / "adapter_config.json").write_text(config)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("{", "is damaged: Expecting property name"),
+        ("[]", "is damaged: 'list' object has no attribute 'get'"),
+        ("{}", "names no base model\n  Name it with --base."),
+        (
+            '{"base_model_name_or_path": "/gone"}',
+            "names the base model /gone, which is not there\n  Name it with --base.",
+        ),
+    ],
+)
+def test_a_damaged_adapter_is_one_message(
+    tmp_path: Path, config: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate("transcribe", adapter_folder(tmp_path, config), CLIPS[0]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_folders_that_are_no_models_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("transcribe", tmp_path, CLIPS[0]) == 2
+    assert capsys.readouterr().err == (
+        f"{tmp_path} holds neither config.json nor adapter_config.json\n"
+        "  Name a model folder, or an adapter folder as `orchestrate export` writes it.\n"
+    )
+    assert orchestrate("transcribe", BASE, CLIPS[0], "--base", BASE) == 2
+    assert "--base goes with an adapter alone" in capsys.readouterr().err
+    assert orchestrate("transcribe", BASE, CLIPS[0], "--device", "gpu") == 2
+    assert capsys.readouterr().err == "--device gpu is not known\n  Allowed: auto, cpu, cuda, mps.\n"
+
+
+def test_an_adapter_without_weights_is_refused(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter_folder(tmp_path, (adapter / "adapter_config.json").read_text())
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"torn")
+    assert orchestrate("transcribe", tmp_path, CLIPS[0]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"adapter {tmp_path} does not fit {BASE}: ") and "Traceback" not in error
