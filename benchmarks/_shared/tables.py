@@ -1,0 +1,88 @@
+"""Measured rows as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from _shared.arithmetic import operations
+from _shared.sides import Measured
+from _shared.workload import Workload
+
+MEBI = 2**20
+
+
+def row_table(rows: Sequence[Measured], work: Workload, ceiling: float) -> str:
+    """One line a side; ratios are to the first. `ceiling` in operations a second."""
+    device = any(row.device_bytes for row in rows)
+    head = ["", "makespan, s", "times faster", "trial-steps/s", "utterances/s", "start-up and rest, s", "memory, MiB"]
+    head += ["device memory, MiB"] * device + ["share of GEMM ceiling"]
+    lines = []
+    for row in rows:
+        rest = row.seconds - row.train - row.decode
+        share = operations(work, row.trials, row.reuse) / row.seconds / ceiling
+        lines.append(
+            [
+                row.name,
+                f"{'~' * row.scaled}{row.seconds:.1f}",
+                f"{rows[0].seconds / row.seconds:.2f}",
+                f"{row.trials * work.steps / row.train:.1f}",
+                f"{work.utterances(row.trials) / row.decode:.1f}",
+                f"{rest:.1f}",
+                f"{row.peak_bytes / MEBI:.0f}",
+                *([f"{row.device_bytes / MEBI:.0f}"] * device),
+                f"{100 * share:.1f} %",
+            ]
+        )
+    return _markdown(head, lines)
+
+
+def wer_table(rows: Sequence[Measured], work: Workload) -> str:
+    """Domain / heldout WER of every trial at its last step on every side: the same work was done."""
+    head = ["trial", *(row.name for row in rows), "largest difference"]
+    lines = []
+    for number, point in enumerate(work.points):
+        shown = [row.wers[number] if number < len(row.wers) else None for row in rows]
+        there = [wer for wer in shown if wer is not None]
+        apart = max(max(w[s] for w in there) - min(w[s] for w in there) for s in ("domain", "heldout"))
+        lines.append(
+            [
+                f"{number}: {point['adapter']} r{point['rank']} {point['target_modules']} {point['learning_rate']:g}",
+                *("" if wer is None else f"{wer['domain']:.1f} / {wer['heldout']:.1f}" for wer in shown),
+                f"{apart:.1f}",
+            ]
+        )
+    return "WER in percent, domain / heldout, at the last step\n\n" + _markdown(head, lines)
+
+
+def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload) -> str:
+    """Makespan by K at all trials, or by N for several sides (a list of rows for every N)."""
+    if letter == "K":
+        first = rows[0][0]
+        head = ["", "makespan, s", "times faster than K = 1", "trial-steps/s", "utterances/s", "memory, MiB"]
+        lines = [
+            [
+                row.name,
+                f"{row.seconds:.1f}",
+                f"{first.seconds / row.seconds:.2f}",
+                f"{row.trials * work.steps / row.train:.1f}",
+                f"{work.utterances(row.trials) / row.decode:.1f}",
+                f"{row.peak_bytes / MEBI:.0f}",
+            ]
+            for (row,) in rows
+        ]
+        return f"Growth with K, {first.trials} trials\n\n" + _markdown(head, lines)
+    head = ["trials", *(f"{row.name}, s" for row in rows[0]), *["times faster"] * (len(rows[0]) > 1)]
+    lines = [
+        [
+            str(own[-1].trials),
+            *(f"{row.seconds:.1f}" for row in own),
+            *[f"{own[0].seconds / own[-1].seconds:.2f}"] * (len(own) > 1),
+        ]
+        for own in rows
+    ]
+    return "Growth with the number of trials\n\n" + _markdown(head, lines)
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    table = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"

@@ -1,0 +1,212 @@
+"""The trials that every side of a benchmark runs: same points, same utterances in the same order, same evaluations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+Point = dict[str, Any]
+
+ADAPTERS, RANKS = ("lora", "dora"), (4, 8, 16)
+TARGETS = ("attention", "decoder-attention", "all-linear")
+BATCH, SEED = 8, 42
+REPLAY = 0.5
+RATES = (5e-4, 4e-3)
+"""Lowest and highest learning rate."""
+
+NAMES = {
+    "train": ("train_manifest.jsonl", "train_manifest_expanded.jsonl"),
+    "replay": ("replay_manifest.jsonl",),
+    "domain": ("domain_manifest.jsonl",),
+    "heldout": ("heldout_manifest.jsonl",),
+}
+"""Set -> the file names it may have."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is to be done, in a folder of its own."""
+
+    folder: Path
+    model: Path
+    points: tuple[Point, ...]
+    steps: int
+    every: int
+    tokens_per_second: float
+    order: tuple[int, ...]
+    """Utterances of all optimizer steps, rows of train and then of replay."""
+
+    def manifest(self, name: str) -> Path:
+        """The cut manifest of a set."""
+        return self.folder / f"{name}.jsonl"
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """The utterances of a set."""
+        return [json.loads(line) for line in self.manifest(name).read_bytes().split(b"\n") if line]
+
+    @property
+    def rungs(self) -> int:
+        """Evaluations of one trial."""
+        return -(-self.steps // self.every)
+
+    @property
+    def warmup_steps(self) -> int:
+        return self.steps // 10
+
+    def utterances(self, trials: int) -> int:
+        """Utterances decoded for so many trials and one baseline."""
+        return (1 + trials * self.rungs) * sum(len(self.rows(name)) for name in ("domain", "heldout"))
+
+    def write_plain(self, output: Path) -> Path:
+        """The workload as `plain_script.py` reads it."""
+        path = self.folder / "workload.json"
+        work = {
+            "model": str(self.model),
+            "train": [str(self.manifest("train")), str(self.manifest("replay"))],
+            "evaluate": {name: str(self.manifest(name)) for name in ("domain", "heldout")},
+            "order": self.order,
+            "points": self.points,
+            "steps": self.steps,
+            "every": self.every,
+            "warmup_steps": self.warmup_steps,
+            "batch_size": BATCH,
+            "seed": SEED,
+            "tokens_per_second": self.tokens_per_second,
+            "output": str(output),
+        }
+        path.write_text(json.dumps(work))
+        return path
+
+    def write_sweep(self, name: str, trials: int, pack: int | str, device: str) -> Path:
+        """The first `trials` points as a sweep file: all of them in `start_with`, no guardrail that ends one early."""
+        sweep = {
+            "version": 1,
+            "name": name,
+            "model": {"id": str(self.model)},
+            "data": {key: str(self.manifest(key)) for key in NAMES},
+            "evaluation": {"every": self.every, "max_tokens_per_second": self.tokens_per_second},
+            "method": "random",
+            "parameters": {
+                "learning_rate": {"values": sorted({point["learning_rate"] for point in self.points})},
+                "adapter": {"values": list(ADAPTERS)},
+                "rank": {"values": list(RANKS)},
+                "target_modules": {"values": list(TARGETS)},
+                "max_steps": self.steps,
+                "warmup_steps": self.warmup_steps,
+                "batch_size": BATCH,
+                "replay_ratio": REPLAY,
+                "seed": SEED,
+            },
+            "start_with": list(self.points[:trials]),
+            "budget": {"trials": trials},
+            "execution": {"device": device, "pack": pack},
+        }
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(sweep))
+        return path
+
+
+def points(count: int) -> tuple[Point, ...]:
+    """Distinct points that mix variants, ranks and target modules as a sampler would; rates by the golden ratio."""
+    low, high = RATES
+    return tuple(
+        {
+            "learning_rate": float(f"{low * (high / low) ** (i * 0.6180339887 % 1):.4g}"),
+            "adapter": ADAPTERS[i // 3 % 2],
+            "rank": RANKS[i * 2 % 3 if i % 2 else (i + 1) % 3],
+            "target_modules": TARGETS[i % 3],
+        }
+        for i in range(count)
+    )
+
+
+def build(
+    folder: Path,
+    data: Path,
+    model: Path,
+    trials: int,
+    steps: int,
+    rungs: int,
+    utterances: int,
+    tokens_per_second: float,
+) -> Workload:
+    """Cut the sets of `data`: as many training utterances as one epoch of `steps` needs, `utterances` of each other."""
+    sizes = {"train": steps * BATCH // 2, "replay": steps * BATCH // 2, "domain": utterances, "heldout": utterances}
+    kept = {name: _cut(data, name, size, folder) for name, size in sizes.items()}
+    return Workload(
+        folder=folder,
+        model=model,
+        points=points(trials),
+        steps=steps,
+        every=-(-steps // rungs),
+        tokens_per_second=tokens_per_second,
+        order=_order(steps, kept["train"], kept["replay"]),
+    )
+
+
+def _cut(data: Path, name: str, size: int, folder: Path) -> int:
+    source = next((data / file for file in NAMES[name] if (data / file).is_file()), None)
+    if source is None:
+        raise SystemExit(f"{data} has no {' or '.join(NAMES[name])}; name the folder of the corpus with --data")
+    rows = [json.loads(line) for line in source.read_bytes().split(b"\n")[:size] if line]
+    for row in rows:
+        row["audio_filepath"] = str((data / row["audio_filepath"]).resolve())
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return len(rows)
+
+
+def _order(steps: int, domain: int, replay: int) -> tuple[int, ...]:
+    """The product's own order, so that both sides train on the same batches and end with the same adapters."""
+    from orchestrator.planning.trial_plan import TrialParams
+    from orchestrator.tuning.training import TrainingSet, step_rows
+
+    params = TrialParams(
+        learning_rate=1e-3, max_steps=steps, batch_size=BATCH, target_patterns=(), replay_ratio=REPLAY, seed=SEED
+    )
+    data = TrainingSet([[0]] * (domain + replay), domain)
+    return tuple(row for step in range(steps) for row in step_rows(params, step, data))
+
+
+def random_corpus(folder: Path, tokenizer: Path, train: int, evaluated: int) -> tuple[Path, Path]:
+    """Noise with made-up texts, and streaming-tiny with random weights: (data, model) for measuring time, not words.
+
+    The real configuration is transformers' default. Clips last 2 to 6 s; `tokenizer` is a folder whose tokenizer and
+    processor are used, its vocabulary being a part of the model's.
+    """
+    import torch
+    from transformers import MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
+
+    torch.manual_seed(0)
+    encoder = {"num_attention_heads": 8, "num_key_value_heads": 8}
+    config = MoonshineStreamingConfig(
+        num_key_value_heads=8, decoder_start_token_id=1, pad_token_id=2, encoder_config=encoder
+    )
+    model = folder / "streaming-tiny"
+    MoonshineStreamingForConditionalGeneration(config).save_pretrained(model)
+    for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
+        shutil.copy(tokenizer / name, model / name)
+    data = folder / "noise"
+    data.mkdir()
+    sizes = {"train": train, "replay": train, "domain": evaluated, "heldout": evaluated}
+    for seed, (name, size) in enumerate(sizes.items()):
+        _random_set(data, name, size, np.random.default_rng(seed))
+    return data, model
+
+
+def _random_set(data: Path, name: str, size: int, random: np.random.Generator) -> None:
+    words = "zero one two three four five six seven eight nine turn left right heading climb".split()
+    rows = []
+    for index in range(size):
+        seconds = float(random.uniform(2, 6))
+        audio = (0.05 * random.standard_normal(int(16000 * seconds))).astype(np.float32)
+        path = f"{name}-{index:04d}.wav"
+        soundfile.write(data / path, audio, 16000)
+        text = " ".join(random.choice(words, int(1.2 * seconds)))
+        rows.append({"id": path, "audio_filepath": path, "duration": len(audio) / 16000, "text": text})
+    (data / NAMES[name][0]).write_text("".join(json.dumps(row) + "\n" for row in rows))

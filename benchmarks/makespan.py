@@ -1,0 +1,144 @@
+"""The same trials by a plain Optuna + Seq2SeqTrainer + PEFT script and by packs of adapters, side by side.
+
+    python benchmarks/makespan.py                                  the shipped corpus and model, all tables
+    python benchmarks/makespan.py --trials 2 --steps 6 --utterances 24     a quick look
+    python benchmarks/makespan.py --device cuda --config streaming-tiny --k 32
+                                                                   the real size, random weights, on a GPU
+
+Every row is a fresh process (or several), timed from before it starts to after it ends. All figures of a run are of one
+machine, one after the other; compare them with each other, not with another run's. See docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from _shared import workload
+from _shared.arithmetic import operations
+from _shared.sides import Measured, Sides
+from _shared.tables import growth_table, row_table, wer_table
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+PARTS = ("plain", "one", "concurrent", "packed", "k", "n")
+"""What --only may name: the plain script as one process a trial, in one process, and several at once; packs; growth."""
+SHIPPED = tuple(part for part in PARTS if part != "concurrent")
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, help="12; with --config streaming-tiny as many as --k")
+    parser.add_argument("--steps", type=int, default=40, help="optimizer steps a trial")
+    parser.add_argument("--rungs", type=int, default=2, help="evaluations a trial")
+    parser.add_argument("--utterances", type=int, default=100, help="of each of the two evaluation sets")
+    parser.add_argument("--only", help=f"comma-separated parts: {', '.join(PARTS)}")
+    parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the manifests")
+    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each row; the median is shown")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
+    parser.add_argument("--k", type=int, default=8, help="largest pack of the growth table")
+    parser.add_argument("--processes", type=int, default=12, help="of the part `concurrent`")
+    parser.add_argument("--plain-trials", type=int, help="run the plain script on so many trials and scale (marked ~)")
+    parser.add_argument("--tokens-per-second", type=float, help="cap of decoding; 13, or 6.5 for streaming-tiny")
+    return parser.parse_args()
+
+
+def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
+    """What to run; several processes at once only make sense on a GPU, and there packs of every size are the table."""
+    if chosen.only is None:
+        return ("plain", "concurrent", "k") if chosen.config != "shipped" else SHIPPED
+    asked = tuple(chosen.only.split(","))
+    if wrong := [part for part in asked if part not in PARTS]:
+        raise SystemExit(f"--only {wrong[0]}: allowed are {', '.join(PARTS)}")
+    return asked
+
+
+def ceiling(device: str) -> float:
+    """Floating-point operations a second of large float32 products, measured in a process of its own."""
+    command = [sys.executable, str(HERE / "_shared" / "gemm.py"), device]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1e9
+
+
+def prepare(chosen: argparse.Namespace, folder: Path) -> workload.Workload:
+    """The workload that the options describe."""
+    data, model, rate = chosen.data.resolve(), chosen.model.resolve(), 13.0
+    if chosen.config == "streaming-tiny":
+        train = chosen.steps * workload.BATCH // 2
+        (data, model), rate = workload.random_corpus(folder, model, train, chosen.utterances), 6.5
+    trials = chosen.trials or (chosen.k if chosen.config == "streaming-tiny" else 12)
+    return workload.build(
+        folder, data, model, trials, chosen.steps, chosen.rungs, chosen.utterances, chosen.tokens_per_second or rate
+    )
+
+
+def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> list[Measured]:
+    """The rows of the first table, each measured now."""
+    found = []
+    if "plain" in asked:
+        found.append(sides.plain_processes(1))
+    if "one" in asked:
+        found.append(sides.plain_in_one())
+    if "concurrent" in asked:
+        found.append(sides.plain_processes(chosen.processes))
+    if "packed" in asked:
+        found += [sides.packed(pack) for pack in (1, 4, "auto")]
+    if "k" in asked and chosen.config == "streaming-tiny":
+        found += [sides.packed(pack) for pack in packs(chosen.k)]
+    return found
+
+
+def packs(largest: int) -> list[int]:
+    """1, 2, 4, ... up to `largest`."""
+    return [2**i for i in range(largest.bit_length()) if 2**i <= largest]
+
+
+def counts(trials: int) -> list[int]:
+    """A third, two thirds and all of the trials."""
+    return sorted({max(1, trials // 3), max(1, 2 * trials // 3), trials})
+
+
+def main() -> None:
+    chosen = options()
+    asked = parts(chosen)
+    if chosen.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            print("--device cuda: torch finds no CUDA device on this machine; use --device cpu", file=sys.stderr)
+            raise SystemExit(2)
+    with tempfile.TemporaryDirectory(prefix="makespan-") as name:
+        folder = Path(name).resolve()
+        work = prepare(chosen, folder)
+        limit = ceiling(chosen.device)
+        sides = Sides(work, chosen.device, chosen.repeats, chosen.plain_trials)
+        trials = len(work.points)
+        sets = sum(len(work.rows(name)) for name in ("domain", "heldout"))
+        print(
+            f"{trials} trials of {work.steps} steps of {workload.BATCH} utterances, {work.rungs} evaluations each on "
+            f"{sets} utterances; {work.model.name}\n"
+            f"{platform.machine()}, {chosen.device}, Python {platform.python_version()}, "
+            f"float32 matrix products at {limit / 1e9:.0f} GFLOP/s\n"
+            f"Useful arithmetic: {operations(work, trials, False) / 1e9:.0f} GFLOP, "
+            f"{operations(work, trials, True) / 1e9:.0f} with what is frozen computed once\n",
+            flush=True,
+        )
+        measured = rows(sides, asked, chosen)
+        if measured:
+            print(row_table(measured, work, limit), flush=True)
+            print(wer_table(measured, work), flush=True)
+        if "k" in asked and chosen.config == "shipped":
+            print(growth_table("K", [[sides.packed(k)] for k in packs(chosen.k)], work), flush=True)
+        if "n" in asked:
+            plain = [row for row in measured if not row.reuse]
+            cut = [[*(row.first(n) for row in plain), sides.packed(4, n)] for n in counts(trials)]
+            print(growth_table("N", cut, work), flush=True)
+
+
+if __name__ == "__main__":
+    main()

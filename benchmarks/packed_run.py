@@ -1,0 +1,57 @@
+"""The product's own command with two clocks on it: how long it trains, how long it decodes.
+
+    python benchmarks/packed_run.py REPORT.json run SWEEP.yaml --quiet --studies FOLDER
+
+What runs is `orchestrate` with these arguments, from its command line to its written report.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> None:
+    """Add the time spent in a method to `seconds[phase]`. It ends with values on the host, so a GPU is done by then."""
+    method: Callable[..., Any] = getattr(owner, name)
+
+    def timed(*arguments: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return method(*arguments, **named)
+        finally:
+            seconds[phase] += time.perf_counter() - began
+
+    setattr(owner, name, timed)
+
+
+def main() -> None:
+    report, *arguments = sys.argv[1:]
+    seconds = {"train": 0.0, "decode": 0.0}
+
+    def make_worker(spec: Any, folder: Any) -> Any:
+        from orchestrator.tuning.engine import PackWorker
+        from orchestrator.tuning.evaluation import Evaluator
+        from orchestrator.tuning.lane import Lane
+
+        clocked(Lane, "step", seconds, "train")
+        clocked(Evaluator, "measure", seconds, "decode")
+        clocked(Evaluator, "measure_baseline", seconds, "decode")
+        return PackWorker(spec, folder.cache)
+
+    from orchestrator import cli
+
+    try:
+        cli.main(arguments, make_worker)
+    finally:
+        torch = sys.modules["torch"]
+        device_peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        Path(report).write_text(json.dumps({"seconds": seconds, "device_peak": device_peak}))
+
+
+if __name__ == "__main__":
+    main()
