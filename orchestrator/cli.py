@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.running.worker import Worker
     from orchestrator.spec.sweep import SweepSpec
 
-COMMANDS = ("run", "validate", "plan", "diagnose", "status", "watch", "report", "trial", "export")
-COMMANDS += ("transcribe", "dashboard")
+COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe dashboard".split())
 
 app = typer.Typer(
     name="orchestrate",

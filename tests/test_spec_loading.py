@@ -23,7 +23,7 @@ from orchestrator.spec.reading import MAX_BYTES, resolve
 from orchestrator.spec.sweep import Condition, Dimension, SweepSpec
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
+SHIPPED = sorted((ROOT / "sweeps").rglob("*.yaml"))
 BROKEN = sorted((ROOT / "tests" / "broken_specs").glob("*.yaml"))
 SMALL = """version: 1
 name: small
@@ -60,10 +60,10 @@ def refusal(path: Path, *overrides: str) -> str:
     )
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_shipped_sweeps_load_and_round_trip(path: Path, tmp_path: Path) -> None:
     spec = load_spec(path)
-    assert spec.data.train.parent == ROOT / "data"
+    assert spec.data.heldout.parent == ROOT / "data"
     stored = tmp_path / "spec.yaml"
     stored.write_text(resolved_yaml(spec))
     assert load_spec(stored) == spec
