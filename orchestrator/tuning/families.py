@@ -91,20 +91,58 @@ class Streaming:
         return x.transpose(1, 2), count
 
     def encoder_layers(self, frames: Tensor, lengths: Tensor, first: int, last: int) -> Tensor:
-        position = torch.arange(frames.shape[1], device=frames.device)
-        distance = position[:, None] - position[None]
         valid = valid_frames(lengths, frames.shape[1])
-        # a padded query keeps its own window: a row without any key gives NaN in some attention kernels
-        keys = valid[:, None, None, :] | ~valid[:, None, :, None]
-        masks = {(left, right): keys & (distance < left) & (-distance < max(right, 1)) for left, right in self.windows}
+        windows = {window: Window(valid, *window) for window in set(self.windows[first:last])}
         for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
-            frames = layer(frames, attention_mask=masks[window])
+            attention, x = layer.self_attn, layer.input_layernorm(frames)
+            heads = (*x.shape[:2], -1, attention.head_dim)
+            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+            query, key, value = (project(x).view(heads).transpose(1, 2) for project in projections)
+            heard = windows[window](query, key, value, attention.scaling)
+            frames = frames + attention.o_proj(heard.transpose(1, 2).flatten(2))
+            frames = frames + layer.mlp(layer.post_attention_layernorm(frames))
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor) -> Tensor:
         # out of place: the stock decoder adds positions to its input, which would spoil a cached encoder output
         positions = self.decoder.pos_emb.weight[: encoded.shape[1]]
         return self.decoder.proj(encoded + positions)
+
+
+class Window:
+    """Attention within `left` frames back (the frame itself counted) and fewer than `right` ahead, of existing frames.
+
+    Computed in blocks of queries against the span of keys that any of them may see, so its cost grows with the window
+    and not with the square of the clip: the same sums as a masked attention over all frames.
+    """
+
+    BLOCK = 32
+
+    def __init__(self, valid: Tensor, left: int, right: int) -> None:
+        frames = valid.shape[1]
+        self.before, ahead = left - 1, max(right - 1, 0)
+        self.span = self.BLOCK + self.before + ahead
+        self.missing = -frames % self.BLOCK
+        self.after = ahead + self.missing
+        offset = torch.arange(self.span, device=valid.device) - self.before
+        distance = offset - torch.arange(self.BLOCK, device=valid.device)[:, None]
+        inside = (distance > -left) & (distance <= ahead)
+        queries = F.pad(valid, (0, self.missing)).view(len(valid), -1, self.BLOCK)
+        keys = F.pad(valid, (self.before, self.after)).unfold(1, self.span, self.BLOCK)
+        # a query that does not exist sees everything: a row without any key gives NaN in some attention kernels
+        self.mask = (keys[:, :, None] & inside | ~queries[..., None]).flatten(0, 1)[:, None]
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        """query, key, value (N, heads, T, head_dim) -> (N, heads, T, head_dim)."""
+        rows, heads, frames, width = query.shape
+        blocks = F.pad(query, (0, 0, 0, self.missing)).view(rows, heads, -1, self.BLOCK, width).transpose(1, 2)
+        near = [
+            F.pad(x, (0, 0, self.before, self.after)).unfold(2, self.span, self.BLOCK).permute(0, 2, 1, 4, 3)
+            for x in (key, value)
+        ]
+        query, key, value = (x.flatten(0, 1) for x in (blocks, *near))
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=self.mask, scale=scaling)
+        return heard.view(rows, -1, heads, self.BLOCK, width).transpose(1, 2).flatten(2, 3)[:, :, :frames]
 
 
 class Version1:
