@@ -1,5 +1,6 @@
 # make sweep   install and run the shipped sweep
 # make test    install, check and test
+# make experiments             run sweeps/embedded/*.yaml, one after the other; NAME=h3 runs one
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -30,6 +31,19 @@ check: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# A rejected or inconclusive sweep (4, 5) is a result; anything else stops the rest.
+NAME ?= *
+NOISY := data/noisy/train_manifest_expanded.jsonl data/noisy/domain_manifest.jsonl
+
+experiments: $(INSTALLED) $(NOISY)
+	@for sweep in sweeps/embedded/$(NAME).yaml; do \
+		echo "== $$sweep"; code=0; $(BIN)/orchestrate $$sweep --quiet || code=$$?; \
+		case $$code in 0|4|5) ;; *) exit $$code;; esac; \
+	done
+
+data/noisy/%.jsonl: data/%.jsonl | $(INSTALLED)
+	$(BIN)/orchestrate manifest noisy $< $@ --snr 0:15 --band 300:3400 --speed 0.9:1.1 --seed 1
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/makespan.py

@@ -8,6 +8,7 @@ optuna.
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from rich.text import Text
 from orchestrator.cli_transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
 from orchestrator.reporting.escape import plain
-from orchestrator.spec.loading import check_inputs, load_spec, studies_root
+from orchestrator.spec.loading import check_inputs, load_spec, project_root, studies_root
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -61,9 +62,13 @@ def run(
     studies: Studies = None,
     fork: Annotated[str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="Keep the record of runs here; made if missing.")
+    ] = None,
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import files, report, terminal
+    from orchestrator.reporting.record import keep
     from orchestrator.running.observer import Silent
     from orchestrator.running.session import finished, run_study
     from orchestrator.running.signals import Drain
@@ -72,9 +77,16 @@ def run(
     check_inputs(sweep)
     with _observer(sweep, quiet, Silent()) as observer, Drain(observer.say) as drain:
         conclusion = run_study(sweep, folder, context.obj or _pack_worker, observer, drain)
-    document = report.build(sweep, folder, conclusion, str(spec), finished(sweep, folder))
+    done = finished(sweep, folder)
+    document = report.build(sweep, folder, conclusion, str(spec), done)
     files.write(folder, document)
     terminal.show(document, _console())
+    if done:
+        options = {"--fork": fork, "--studies": studies, "--record": record}
+        named = [word for option, value in options.items() if value for word in (option, str(value))]
+        command = shlex.join(["orchestrate", str(spec), *(overrides or []), *named])
+        if said := keep(sweep, folder, conclusion, command, project_root(spec), record, studies is None):
+            typer.echo("\n".join(map(plain, said.split("\n"))), err=True)
     raise typer.Exit(conclusion.exit_code)
 
 

@@ -1,0 +1,246 @@
+"""The project's record: a row per finished run in `docs/experiment_plan.md`, between two markers.
+
+What stands outside the markers is a person's and stays as it is, byte for byte. A study has one row: run again with a
+larger budget its row is replaced, and a run that changed nothing leaves the file alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.writing import write_aside
+from orchestrator.reporting.conclusion import Conclusion
+from orchestrator.reporting.escape import markdown, plain
+from orchestrator.reporting.wording import percent, value_text
+from orchestrator.spec.presets import PRESETS
+from orchestrator.spec.sweep import SweepSpec
+
+PLACE = Path("docs/experiment_plan.md")
+"""Below the project; kept only where the file is there already, or asked for by --record."""
+
+BEGIN, END = "<!-- runs:begin -->", "<!-- runs:end -->"
+
+COLUMNS = (
+    "run",
+    "date",
+    "command",
+    "data",
+    "steps",
+    "learning rate",
+    "targets",
+    "manifests",
+    "domain WER %: baseline",
+    "tuned",
+    "held-out WER %: baseline",
+    "tuned",
+    "verdict",
+    "seed",
+    "output",
+)
+_TEMPLATE = "# Experiment plan\n\n## Runs\n\nThe tool keeps the table below; write anywhere else.\n"
+_CELL = re.compile(r"(?<!\\)\|")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run, each cell as it stands in the table."""
+
+    cells: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the row of one study: its name and its folder."""
+        return self.cells[0], self.cells[-1]
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """All but when and how it was asked for."""
+        return (self.cells[0], *self.cells[3:])
+
+    @property
+    def line(self) -> str:
+        """As Markdown."""
+        return f"| {' | '.join(self.cells)} |"
+
+
+def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: str, root: Path, date: str) -> Row:
+    """The row of a finished study: the best feasible trial, else the one of lowest domain WER.
+
+    `command` is what was typed, `root` the project's folder, `date` a day.
+    """
+    shown = conclusion.best or _lowest(conclusion)
+    plan = folder.read_plan(shown.number) if shown else None
+    return Row(
+        (
+            markdown(spec.name),
+            date,
+            _code(command),
+            markdown(_data(spec, root)),
+            "-" if shown is None or plan is None else f"{shown.step} of {plan.params.max_steps}",
+            "-" if plan is None else value_text(plan.params.learning_rate),
+            "-" if plan is None else markdown(f"{plan.params.adapter} r{plan.params.rank}, {_targets(plan)}"),
+            markdown(_manifests(spec, conclusion.baseline, root)),
+            *_numbers(conclusion, shown, "domain"),
+            *_numbers(conclusion, shown, "heldout"),
+            _verdict(conclusion, shown),
+            "-" if plan is None else _seeds(conclusion, plan),
+            _code(_relative(folder.path, root)),
+        )
+    )
+
+
+def _lowest(conclusion: Conclusion) -> TrialResult | None:
+    measured = [result for result in conclusion.results if "domain" in result.wer]
+    return min(measured, key=lambda result: (result.wer["domain"], result.number), default=None)
+
+
+def _data(spec: SweepSpec, root: Path) -> str:
+    model = _relative(Path(spec.model.id), root) if Path(spec.model.id).is_absolute() else spec.model.id
+    return ", ".join([model, *(_relative(path, root) for path in (spec.data.train, spec.data.replay) if path)])
+
+
+def _targets(plan: TrialPlan) -> str:
+    name, patterns = plan.params.target_modules, plan.params.target_patterns
+    return name if PRESETS.get(name) == patterns else " ".join(patterns)
+
+
+def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
+    """Evaluation manifests with the utterances they had and the beginning of their SHA-256."""
+    texts = []
+    for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
+        measured = baseline.sets.get(name) if baseline else None
+        known = f" ({len(measured.errors)}, {measured.manifest_sha256[:8]})" if measured else ""
+        texts.append(_relative(path, root) + known)
+    return ", ".join(texts)
+
+
+def _numbers(conclusion: Conclusion, shown: TrialResult | None, name: str) -> tuple[str, str]:
+    """Baseline and tuned WER in percent; of the confirm sets where the decision rests on them."""
+    verdict = conclusion.deciding if conclusion.best else None
+    if verdict is not None:
+        name = f"confirm_{name}" if verdict.confirmed else name
+        wer, change = verdict.wer.get(name), verdict.delta.get(name)
+    else:
+        wer, change = (shown.wer.get(name), shown.delta.get(name)) if shown else (None, None)
+    return percent(None if wer is None or change is None else wer - change), percent(wer)
+
+
+def _verdict(conclusion: Conclusion, shown: TrialResult | None) -> str:
+    if conclusion.best is None:
+        return "INCONCLUSIVE: no feasible trial" + (f", shown is {shown.number}" if shown else "")
+    where = ", confirm sets" if conclusion.confirmation else ""
+    return f"{conclusion.decision or 'no criteria'}: trial {conclusion.best.number}{where}"
+
+
+def _seeds(conclusion: Conclusion, plan: TrialPlan) -> str:
+    fresh = [str(seed.run.seed) for seed in conclusion.confirmation.seeds] if conclusion.confirmation else []
+    return str(plan.params.seed) + (f", confirmed with {', '.join(fresh)}" if fresh else "")
+
+
+def _relative(path: Path, root: Path) -> str:
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _code(text: str) -> str:
+    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
+def keep(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    command: str,
+    root: Path,
+    record: Path | None,
+    own_studies: bool,
+) -> str | None:
+    """Enter a finished study where its record is kept; what is wrong with that file, if anything.
+
+    That is `record`, which is made if missing; without it `docs/experiment_plan.md` of a project that has one, for the
+    project's own studies. A verdict does not fail because its record could not be kept, so nothing is raised.
+    """
+    place = record or (root / PLACE if own_studies and (root / PLACE).is_file() else None)
+    if place is None:
+        return None
+    try:
+        enter(place, row(spec, folder, conclusion, command, root, datetime.now(UTC).strftime("%Y-%m-%d")))
+    except (StudyError, OSError) as error:
+        return str(error)
+    return None
+
+
+def enter(path: Path, new: Row) -> bool:
+    """Put the row into the file, which is made if missing; whether that changed anything.
+
+    Raises StudyError when the file is not UTF-8 text, or its markers are not one pair in order.
+    """
+    real = Path(os.path.realpath(path))
+    real.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(real.parent):
+        try:
+            before = real.read_bytes().decode() if real.exists() else _TEMPLATE
+        except UnicodeDecodeError as error:
+            raise StudyError(
+                f"{path} is not UTF-8 ({error.reason} at byte {error.start}); nothing was recorded"
+            ) from error
+        try:
+            after = entered(before, new)
+        except ValueError as error:
+            raise StudyError(
+                f"{path} {error}; nothing was recorded\n  Leave one pair, {BEGIN} before {END}."
+            ) from error
+        if after != before or not real.exists():
+            write_aside(real, after.encode())
+        return after != before
+
+
+def entered(text: str, new: Row) -> str:
+    """`text` with the row between its markers, which are appended where there are none.
+
+    Raises ValueError when the markers are not one pair in order.
+    """
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lines = text.split(newline)
+    begins, ends = ([i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
+    if not begins and not ends:
+        gap = newline if not text or text.endswith(newline) else newline * 2
+        return entered(text + gap + BEGIN + newline + END + newline, new)
+    if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
+        raise ValueError(f"has {len(begins)} {BEGIN} and {len(ends)} {END}, or not in this order")
+    first, last = begins[0] + 1, ends[0]
+    return newline.join([*lines[:first], *_with_row(lines[first:last], new), *lines[last:]])
+
+
+def _with_row(lines: list[str], new: Row) -> list[str]:
+    """The lines between the markers with the row replaced or added behind the last one; what else is there stays."""
+    for index, line in enumerate(lines):
+        old = Row(tuple(cell.strip() for cell in _CELL.split(line.strip().strip("|"))))
+        if len(old.cells) == len(COLUMNS) and old.key == new.key:
+            return lines if old.facts == new.facts else [*lines[:index], new.line, *lines[index + 1 :]]
+    rows = [index for index, line in enumerate(lines) if line.lstrip().startswith("|")]
+    if rows:
+        return [*lines[: rows[-1] + 1], new.line, *lines[rows[-1] + 1 :]]
+    head = [Row(COLUMNS).line, "|" + " --- |" * len(COLUMNS)]
+    return [*lines, *head, new.line]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two sweeps that end together must not lose one another's row."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,151 @@
+"""The record of runs: one row a study, and not a byte of the prose around it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StudyError
+from orchestrator.reporting.record import BEGIN, COLUMNS, END, Row, enter, entered
+from tests.cli_project import ROOT, make_project, orchestrate
+
+PROSE = "# Plan\n\nH1: it works | honestly.\n\n"
+AFTER = "\n## Later\n\nmore, without a newline at its end"
+
+
+def made(name: str = "h1", verdict: str = "REJECT", date: str = "2025-01-01", output: str = "studies/h1") -> Row:
+    cells = dict.fromkeys(map(str, range(len(COLUMNS))), "-")
+    row = [name, date, f"`orchestrate sweeps/{name}.yaml`", *list(cells)[3:-3], verdict, "42", f"`{output}`"]
+    return Row(tuple(row))
+
+
+def marked(inside: str = "") -> str:
+    return f"{PROSE}{BEGIN}\n{inside}{END}\n{AFTER}"
+
+
+def inside(text: str) -> list[str]:
+    return text[text.index(BEGIN) + len(BEGIN) + 1 : text.index(END)].splitlines()
+
+
+def test_the_first_row_brings_its_head_and_the_prose_stays() -> None:
+    text = entered(marked(), made())
+    assert text.startswith(PROSE + BEGIN) and text.endswith(END + "\n" + AFTER)
+    assert inside(text) == [Row(COLUMNS).line, "|" + " --- |" * len(COLUMNS), made().line]
+
+
+def test_the_same_study_has_one_row_and_keeps_its_date() -> None:
+    once = entered(marked(), made())
+    assert entered(once, made(date="2025-02-02")) == once
+    grown = entered(once, made(verdict="ACCEPT", date="2025-02-02"))
+    assert inside(grown)[2:] == [made(verdict="ACCEPT", date="2025-02-02").line]
+
+
+def test_other_studies_and_other_folders_get_rows_of_their_own() -> None:
+    rows = [made(), made("h2"), made(output="elsewhere/h1"), made("h1", "a \\| b")]
+    text = marked()
+    for row in rows:
+        text = entered(text, row)
+    assert inside(text)[2:] == [rows[3].line, rows[1].line, rows[2].line]
+
+
+def test_a_persons_lines_between_the_markers_stay() -> None:
+    text = entered(marked("see below\n\n| my | own |\n"), made())
+    assert inside(text) == ["see below", "", "| my | own |", made().line]
+
+
+def test_line_ends_of_the_file_are_kept() -> None:
+    text = entered(marked().replace("\n", "\r\n"), made())
+    assert text.replace("\r\n", "").count("\n") == 0
+    assert text.startswith(PROSE.replace("\n", "\r\n")) and text.endswith(AFTER.replace("\n", "\r\n"))
+
+
+@pytest.mark.parametrize("before", ["", "# Plan", "# Plan\n", "# Plan\n\n"])
+def test_markers_are_appended_where_there_are_none(before: str) -> None:
+    text = entered(before, made())
+    assert text.startswith(before) and text.endswith(f"{made().line}\n{END}\n")
+    assert entered(text, made()) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "begins", "ends"),
+    [(f"{BEGIN}\n", 1, 0), (f"{END}\n", 0, 1), (f"{END}\n{BEGIN}\n", 1, 1), (f"{BEGIN}\n{BEGIN}\n{END}\n", 2, 1)],
+)
+def test_broken_markers_are_refused_and_nothing_is_written(tmp_path: Path, text: str, begins: int, ends: int) -> None:
+    path = tmp_path / "plan.md"
+    path.write_text(text)
+    with pytest.raises(StudyError) as caught:
+        enter(path, made())
+    assert str(caught.value) == (
+        f"{path} has {begins} {BEGIN} and {ends} {END}, or not in this order; nothing was recorded\n"
+        f"  Leave one pair, {BEGIN} before {END}."
+    )
+    assert path.read_text() == text
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "plan.md"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(StudyError, match=r"is not UTF-8 .* at byte 3\); nothing was recorded"):
+        enter(path, made())
+    assert path.read_bytes() == b"caf\xe9"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.md", tmp_path / "link.md"
+    real.write_text(marked())
+    link.symlink_to(real)
+    assert enter(link, made()) and not enter(link, made())
+    assert link.is_symlink() and made().line in real.read_text()
+
+
+def test_sweeps_that_end_together_lose_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "plan.md"
+    code = (
+        "import sys; from pathlib import Path; from tests.test_reporting_record import made\n"
+        "from orchestrator.reporting.record import enter\n"
+        f"for n in range(10): enter(Path({str(path)!r}), made(f'{{sys.argv[1]}}-{{n}}'))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in "abc"]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    names = {line.split(" | ")[0] for line in inside(path.read_text())[2:]}
+    assert names == {f"| {name}-{n}" for name in "abc" for n in range(10)}
+
+
+def test_a_run_is_recorded_once_and_replaced_when_it_grows(tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    plan = tmp_path / "docs" / "experiment_plan.md"
+    assert orchestrate(spec, "-q", "budget.trials=2") in (0, 4, 5)
+    assert not plan.exists()
+    plan.parent.mkdir()
+    plan.write_text(marked())
+    assert orchestrate(spec, "-q", "budget.trials=3") == 0
+    first = plan.read_text()
+    row = inside(first)[2]
+    assert row.startswith("| demo | 20") and "ACCEPT: trial" in row and "confirmed with 101, 102" in row
+    assert "fake/model, data/train.jsonl" in row and f"`orchestrate {spec} budget.trials=3`" in row
+    assert row.endswith("| `studies/demo` |")
+    assert orchestrate(spec, "-q", "budget.trials=3") == 0
+    assert plan.read_text() == first
+    plan.write_text(first.replace("Later", "Later, edited"))
+    orchestrate(spec, "-q", "budget.trials=8")
+    assert [line.split(" | ")[0] for line in inside(plan.read_text())[2:]] == ["| demo"]
+    assert "Later, edited" in plan.read_text()
+
+
+def test_a_study_elsewhere_is_recorded_only_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = make_project(tmp_path / "project")
+    plan = tmp_path / "project" / "docs" / "experiment_plan.md"
+    plan.parent.mkdir()
+    plan.write_text(marked())
+    elsewhere, asked = tmp_path / "elsewhere", tmp_path / "new" / "record.md"
+    assert orchestrate(spec, "-q", "--studies", elsewhere, "--record", asked) == 0
+    assert plan.read_text() == marked()
+    text = asked.read_text()
+    assert text.startswith("# Experiment plan\n") and inside(text)[2].endswith(f"| `{elsewhere}/demo` |")
+    asked.write_text(BEGIN)
+    capsys.readouterr()
+    assert orchestrate(spec, "-q", "--studies", elsewhere, "--record", asked) == 0
+    assert "nothing was recorded" in capsys.readouterr().err
