@@ -27,11 +27,11 @@ from orchestrator.spec.loading import check_inputs, load_spec, project_root, stu
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
+    from orchestrator.records.worker import Worker
     from orchestrator.reporting.document import Document
     from orchestrator.reporting.live import Show
     from orchestrator.running.observer import Silent
     from orchestrator.running.session import MakeWorker
-    from orchestrator.running.worker import Worker
     from orchestrator.spec.sweep import SweepSpec
 
 COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe dashboard".split())

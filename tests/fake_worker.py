@@ -1,6 +1,6 @@
 """A worker without torch: measurements are a pure function of a trial's plan, step and adapter scale.
 
-It keeps the contract of `running/worker.py` strictly and fails loudly on misuse, so that a sweep which admits beyond
+It keeps the contract of `records/worker.py` strictly and fails loudly on misuse, so that a sweep which admits beyond
 capacity, releases a stranger, or forgets to release a finished trial cannot pass.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement
-from orchestrator.running.worker import Event, Failed, Hypotheses, Measured, Progress
+from orchestrator.records.worker import Event, Failed, Hypotheses, Measured, Progress
 from orchestrator.spec.identity import derived_seed, digest
 
 UTTERANCES = 200

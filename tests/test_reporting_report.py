@@ -15,6 +15,7 @@ from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Progress
 from orchestrator.reporting import html, machine, markdown, report, status, terminal
 from orchestrator.reporting.conclusion import conclude
 from orchestrator.reporting.document import Document
@@ -23,7 +24,6 @@ from orchestrator.reporting.escape import plain
 from orchestrator.reporting.live import Show
 from orchestrator.reporting.svg import Axis, Point, scatter
 from orchestrator.running.confirmation import run_confirmation
-from orchestrator.running.worker import Progress
 from orchestrator.spec.sweep import Budget, ConfirmData, ConfirmSpec, DataSpec, SweepSpec
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run

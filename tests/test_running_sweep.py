@@ -12,9 +12,9 @@ from orchestrator.errors import FingerprintError, Interrupted, ModelError, Study
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Event, Measured
 from orchestrator.running.observer import Silent
 from orchestrator.running.signals import Drain
-from orchestrator.running.worker import Event, Measured
 from orchestrator.search.study import Study
 from orchestrator.spec.sweep import Budget, Dimension, EarlyStop, Limit
 from tests.fake_worker import FakeWorker

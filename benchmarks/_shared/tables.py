@@ -33,7 +33,7 @@ def row_table(rows: Sequence[Measured], work: Workload, ceiling: float) -> str:
                 f"{100 * share:.1f} %",
             ]
         )
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def wer_table(rows: Sequence[Measured], work: Workload) -> str:
@@ -51,7 +51,7 @@ def wer_table(rows: Sequence[Measured], work: Workload) -> str:
                 f"{apart:.1f}",
             ]
         )
-    return "WER in percent, domain / heldout, at the last step\n\n" + _markdown(head, lines)
+    return "WER in percent, domain / heldout, at the last step\n\n" + markdown(head, lines)
 
 
 def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload) -> str:
@@ -70,7 +70,7 @@ def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload
             ]
             for (row,) in rows
         ]
-        return f"Growth with K, {first.trials} trials\n\n" + _markdown(head, lines)
+        return f"Growth with K, {first.trials} trials\n\n" + markdown(head, lines)
     head = ["trials", *(f"{row.name}, s" for row in rows[0]), *["times faster"] * (len(rows[0]) > 1)]
     lines = [
         [
@@ -80,9 +80,10 @@ def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload
         ]
         for own in rows
     ]
-    return "Growth with the number of trials\n\n" + _markdown(head, lines)
+    return "Growth with the number of trials\n\n" + markdown(head, lines)
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, with a line end."""
     table = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in table) + "\n"

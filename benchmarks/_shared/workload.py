@@ -181,7 +181,9 @@ def random_corpus(folder: Path, tokenizer: Path, train: int, evaluated: int) -> 
     """
     import torch
     from transformers import MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(0)
     encoder = {"num_attention_heads": 8, "num_key_value_heads": 8}
     config = MoonshineStreamingConfig(

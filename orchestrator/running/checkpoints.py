@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.errors import StudyError
+from orchestrator.records.worker import Worker
 from orchestrator.records.writing import make_folder, write_aside
-from orchestrator.running.worker import Worker
 
 
 class InSlot(BaseModel):

@@ -9,9 +9,9 @@ from orchestrator.records.confirming import ConfirmationRun, confirmation_runs
 from orchestrator.records.judging import RESAMPLES, judged, scores
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Failed, Hypotheses, Measured, Progress, Worker
 from orchestrator.running.observer import Observer, Silent
 from orchestrator.running.signals import Drain
-from orchestrator.running.worker import Failed, Hypotheses, Measured, Progress, Worker
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec

@@ -9,12 +9,12 @@ from typing import Any
 from orchestrator.errors import StudyError
 from orchestrator.records.provenance import provenance
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Worker
 from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.observer import Observer
 from orchestrator.running.preflight import check_data
 from orchestrator.running.signals import Drain
-from orchestrator.running.worker import Worker
 from orchestrator.spec.loading import FieldChange, compare, load_spec, resolved_yaml
 from orchestrator.spec.sweep import SweepSpec
 

@@ -17,6 +17,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.judging import RESAMPLES, best, judged, scores
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.flight import (
     WALL_CLOCK,
@@ -29,7 +30,6 @@ from orchestrator.running.flight import (
 )
 from orchestrator.running.observer import Observer, Silent
 from orchestrator.running.signals import Drain
-from orchestrator.running.worker import Event, Failed, Measured, Progress, Worker
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.spec.identity import digest

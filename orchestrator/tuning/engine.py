@@ -20,7 +20,7 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
-from orchestrator.running.worker import Event, Failed, Measured, Progress
+from orchestrator.records.worker import Event, Failed, Measured, Progress
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.adapters import export, initial_adapter, resolve_targets
@@ -38,7 +38,7 @@ PROGRESS_TICKS = 10
 
 
 class PackWorker:
-    """Implements `running.worker.Worker` on one device.
+    """Implements `records.worker.Worker` on one device.
 
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
     """

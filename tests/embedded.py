@@ -1,0 +1,58 @@
+"""Small sweeps on the shipped model and the first utterances of the shipped sets: real audio, seconds to run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orchestrator.planning.trial_plan import TrialParams, TrialPlan
+from orchestrator.spec.loading import load_spec
+from orchestrator.spec.sweep import SweepSpec
+from tests.tuning_models import params
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "data"
+SETS = {
+    "train": "train_manifest_expanded.jsonl",
+    "replay": "replay_manifest.jsonl",
+    "domain": "domain_manifest.jsonl",
+    "heldout": "heldout_manifest.jsonl",
+}
+
+
+def cut_manifest(name: str, count: int, folder: Path) -> Path:
+    """The first utterances of a shipped set, with absolute audio paths."""
+    rows = [json.loads(line) for line in (DATA / SETS[name]).read_bytes().split(b"\n")[:count]]
+    for row in rows:
+        row["audio_filepath"] = str(DATA / row["audio_filepath"])
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpec:
+    """A sweep file over cut sets, loaded as a person's would be."""
+    sets = {name: str(cut_manifest(name, count, folder)) for name, count in sizes.items()}
+    sweep = {
+        "version": 1,
+        "name": "small",
+        "model": {"id": str(DATA / "base-model")},
+        "data": sets,
+        "evaluation": {"every": 4, "max_tokens_per_second": 13},
+        "parameters": {"learning_rate": {"min": 1e-4, "max": 1e-2, "log": True}, "max_steps": 8},
+        "guardrails": {"heldout_wer": {"max_regression": 0.2}},
+        "acceptance": {"domain_wer": {"min_gain": 1.0}},
+        "budget": {"trials": 3},
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(json.dumps(sweep | changes))
+    return load_spec(path)
+
+
+def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
+    """A plan on the sweep's sets."""
+    own: TrialParams = params(**({"max_steps": 8, "batch_size": 4} | changes))
+    return TrialPlan(
+        sweep=spec.name, number=number, model=spec.model, data=spec.data, evaluation=spec.evaluation, params=own
+    )

@@ -1,0 +1,215 @@
+"""The worker on the shipped model and real audio: measured like the baseline, continued bit for bit, loaded by PEFT."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import peft
+import pytest
+import torch
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+
+from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.worker import Event, Failed, Measured
+from orchestrator.scoring.text import normalizer
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.model import check_objective
+from tests.embedded import small_sweep, trial
+from tests.tuning_models import ALL_LINEAR, DECODER
+
+SIZES = {"train": 40, "replay": 24, "domain": 14, "heldout": 10}
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
+    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def plans(spec: SweepSpec) -> list[TrialPlan]:
+    return [
+        trial(spec, 0, replay_ratio=0.5, adapter_scales=(0.5, 1.0)),
+        trial(spec, 1, adapter="dora", target_patterns=DECODER, learning_rate=1e-3, seed=5),
+        trial(spec, 2, adapter="pissa", target_patterns=ALL_LINEAR, learning_rate=1e-4, max_steps=10),
+    ]
+
+
+def run(worker: PackWorker, ends: dict[int, Path] | None = None) -> list[Event]:
+    """Advance until every slot has ended; export and release each trial at its last step."""
+    events: list[Event] = []
+    while worker.active:
+        for event in worker.advance():
+            events.append(event)
+            if isinstance(event, Failed) or (isinstance(event, Measured) and event.final):
+                if ends is not None and isinstance(event, Measured):
+                    worker.export(event.number, event.measurements[-1].adapter_scale, ends[event.number])
+                worker.release(event.number)
+    return events
+
+
+def measured(events: list[Event]) -> dict[tuple[int, int, float], object]:
+    """(trial, step, scale) -> edit counts."""
+    rows = [m for event in events if isinstance(event, Measured) for m in event.measurements]
+    return {(m.trial or 0, m.step, m.adapter_scale): m.sets for m in rows}
+
+
+def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwer(spec: SweepSpec, cache: Path) -> None:
+    first, second = PackWorker(spec, cache).measure_baseline(), PackWorker(spec, cache).measure_baseline()
+    assert first == second
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
+    references, heard = stock_words(spec, spec.data.domain, model)
+    assert heard == list(first.hypotheses[0]["domain"])
+    clean = normalizer("whisper-en")
+    expected = 100 * jiwer.wer([clean(text) for text in references], [clean(text) for text in heard])
+    assert first.measurements[0].sets["domain"].wer == expected
+
+
+def stock_words(spec: SweepSpec, path: Path, model: torch.nn.Module) -> tuple[list[str], list[str]]:
+    """References and stock greedy transcripts, clip by clip."""
+    tokenizer = AutoProcessor.from_pretrained(spec.model.id).tokenizer
+    references, heard = [], []
+    for utterance in load_manifest(path).utterances:
+        samples, _ = scale_to_rms(load_audio(utterance).samples, spec.evaluation.rms or 1.0)
+        cap = int(spec.evaluation.max_tokens_per_second * len(samples) / 16000) + 2
+        audio = torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None]
+        mask = torch.ones_like(audio, dtype=torch.long)
+        tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
+        references.append(utterance.text)
+        heard.append(tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
+    return references, heard
+
+
+def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone_and_the_one_stock_peft_loads(
+    spec: SweepSpec, cache: Path, tmp_path: Path
+) -> None:
+    folders = {plan.number: tmp_path / str(plan.number) for plan in plans(spec)}
+    together = PackWorker(spec, cache)
+    for plan in plans(spec):
+        together.admit(plan)
+    events = run(together, folders)
+    packed = measured(events)
+    assert len(packed) == (1 + 2) + 2 + 3
+    for plan in plans(spec):
+        alone = PackWorker(spec, cache)
+        alone.admit(plan)
+        own = measured(run(alone))
+        assert own == {key: value for key, value in packed.items() if key[0] == plan.number}
+    for event in (e for e in events if isinstance(e, Measured) and e.final):
+        base = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id)
+        model = peft.PeftModel.from_pretrained(base, folders[event.number]).eval()
+        _, heard = stock_words(spec, spec.data.domain, model)
+        assert heard == list(event.hypotheses[-1]["domain"])
+
+
+def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopped(
+    spec: SweepSpec, cache: Path, tmp_path: Path
+) -> None:
+    straight = PackWorker(spec, cache)
+    for plan in plans(spec):
+        straight.admit(plan)
+    first = straight.advance()
+    straight.save(tmp_path / "checkpoint")
+    expected = run(straight, {plan.number: tmp_path / f"a{plan.number}" for plan in plans(spec)})
+    again = PackWorker(spec, cache)
+    again.restore(tmp_path / "checkpoint", {plan.number: plan for plan in plans(spec)})
+    assert again.active == (0, 1, 2)
+    continued = run(again, {plan.number: tmp_path / f"b{plan.number}" for plan in plans(spec)})
+    assert any(isinstance(event, Measured) for event in first)
+    assert [e for e in continued if isinstance(e, Measured)] == [e for e in expected if isinstance(e, Measured)]
+    for plan in plans(spec):
+        files = [tmp_path / f"{run}{plan.number}" / "adapter_model.safetensors" for run in "ab"]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(spec: SweepSpec, cache: Path, tmp_path: Path) -> None:
+    worker = PackWorker(spec, cache)
+    worker.admit(plans(spec)[0])
+    worker.save(tmp_path)
+    path = tmp_path / "slots.safetensors"
+    path.write_bytes(path.read_bytes()[: os.path.getsize(path) // 2])
+    with pytest.raises(StudyError, match=r"slots\.safetensors is damaged .* delete the folder"):
+        PackWorker(spec, cache).restore(tmp_path, {0: plans(spec)[0]})
+
+
+def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(spec: SweepSpec, cache: Path) -> None:
+    calm = plans(spec)[0]
+    alone = PackWorker(spec, cache)
+    alone.admit(calm)
+    worker = PackWorker(spec, cache)
+    worker.admit(calm)
+    worker.admit(trial(spec, 9, learning_rate=1e30, scheduler="constant"))
+    events = run(worker)
+    (failure,) = (event for event in events if isinstance(event, Failed))
+    assert (failure.number, failure.step) == (9, 2)
+    assert "not finite" in failure.reason
+    assert measured(events) == measured(run(alone))
+
+
+def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, cache: Path) -> None:
+    worker = PackWorker(spec, cache)
+    worker.admit(trial(spec, 0, learning_rate=1e-30, warmup_steps=100))
+    (failure,) = (event for event in run(worker) if isinstance(event, Failed))
+    assert failure.reason == "the adapter did not move: no gradient reaches its target modules"
+
+
+def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cache: Path) -> None:
+    worker = PackWorker(spec, cache)
+    refusals = {
+        "proj": "matches decoder.proj, a Identity",
+        "conv1": "matches encoder.embedder.conv1, a MoonshineStreamingCausalConv1d",
+        "linear": "matches encoder.embedder.linear, a Linear",
+        "q_porj": "matches no module of this model; near it are q_proj",
+    }
+    for pattern, words in refusals.items():
+        with pytest.raises(ModelError, match=words):
+            worker.admit(trial(spec, 0, target_patterns=(pattern,)))
+    with pytest.raises(ModelError, match="rank 500 is larger"):
+        worker.admit(trial(spec, 0, rank=500))
+
+
+def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, cache: Path) -> None:
+    parts = PackWorker(spec, cache).evaluation
+    assert {"domain.manifest", "domain.audio", "heldout.manifest", "heldout.audio", "weights", "dtype"} < set(parts)
+    changed = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})})
+    differs = {key for key, value in PackWorker(changed, cache).evaluation.items() if parts[key] != value}
+    assert differs == {"audio"}
+
+
+def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: Path) -> None:
+    tight = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"max_tokens_per_second": 1.0})})
+    with pytest.raises(DataError, match=r"references are longer than evaluation.max_tokens_per_second = 1"):
+        PackWorker(tight, cache)
+
+
+def test_a_doubly_shifted_objective_is_caught(spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = PackWorker(spec, cache)
+    clip, text = torch.from_numpy(np.array(worker.evaluator.sets["domain"].clips[0])), "climb left"
+    assert check_objective(worker.base, clip, text) > 0
+    right = worker.base.model.loss_function
+
+    def shifted_again(logits: torch.Tensor, shift_labels: torch.Tensor, **kwargs: object) -> torch.Tensor:
+        moved = torch.cat((shift_labels[:, 1:], torch.full_like(shift_labels[:, :1], -100)), 1)
+        return right(logits=logits, shift_labels=moved, **kwargs)
+
+    monkeypatch.setattr(type(worker.base.model), "loss_function", property(lambda self: shifted_again))
+    with pytest.raises(ObjectiveError, match="its labels are misaligned"):
+        check_objective(worker.base, clip, text)
+
+
+def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSpec, cache: Path) -> None:
+    base = PackWorker(spec, cache).base
+    (row,) = base.labels(["climb and maintain"])
+    assert row[-1] == base.decoder.eos
+    assert row[0] != base.decoder.start
+    assert base.text(row[:-1]) == "climb and maintain"
