@@ -43,6 +43,7 @@ experiments: $(INSTALLED) $(NOISY)
 	done
 
 data/noisy/%.jsonl: data/%.jsonl | $(INSTALLED)
+	rm -f $@
 	$(BIN)/orchestrate manifest noisy $< $@ --snr 0:15 --band 300:3400 --speed 0.9:1.1 --seed 1
 
 benchmark: $(INSTALLED)

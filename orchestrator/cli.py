@@ -20,7 +20,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.cli_transcribe import transcribe
+from orchestrator.commands import manifest
+from orchestrator.commands.transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
 from orchestrator.reporting.escape import plain
 from orchestrator.spec.loading import check_inputs, load_spec, project_root, studies_root
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from orchestrator.running.session import MakeWorker
     from orchestrator.spec.sweep import SweepSpec
 
-COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe dashboard".split())
+COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe manifest dashboard".split())
 
 app = typer.Typer(
     name="orchestrate",
@@ -250,6 +251,7 @@ def export(
 
 
 app.command()(transcribe)
+app.add_typer(manifest.app, name="manifest")
 
 
 @app.command()

@@ -1,0 +1,144 @@
+"""A Hugging Face data set as the lines of a manifest, through the `datasets` library, which is imported when asked for.
+
+Audio is copied as the bytes it is stored in, never decoded and encoded again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from orchestrator.corpus.building import audio_folder, relative, shuffled
+from orchestrator.corpus.faults import SHOWN, UnusableError, show
+from orchestrator.corpus.formats import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
+from orchestrator.errors import ManifestError
+
+_ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MPEG": ".mp3", "MP3": ".mp3", "AIFF": ".aiff"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a data set is wanted."""
+
+    name: str
+    """A hub id, a folder that `save_to_disk` wrote, or a folder that `load_dataset` understands."""
+    config: str | None = None
+    split: str = "test"
+    samples: int | None = None
+    seed: int = 0
+    text_column: str | None = None
+    """None: the first of the usual names that is there."""
+    speaker_column: str | None = None
+    audio_column: str | None = None
+
+
+def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Copy the audio beside `out`; the lines in their seeded order, and what the data set says it is.
+
+    Raises ManifestError when the library or the data set is not there, or rows cannot be used.
+    """
+    data = _load(wanted)
+    audio, text, speaker, name = _columns(wanted, data)
+    folder = audio_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    faults: list[str] = []
+    lines: list[dict[str, Any]] = []
+    for row in shuffled(range(len(data)), wanted.seed, wanted.samples):
+        record: Mapping[str, Any] = data[row]
+        try:
+            path, seconds = _save(record[audio], folder / f"{row:06d}")
+        except UnusableError as error:
+            faults.append(f"row {row}: {error}")
+            continue
+        own = record.get(name) if name else None
+        line: dict[str, Any] = {
+            "id": str(row) if own is None else str(own),
+            "audio_filepath": relative(path, out.parent),
+        }
+        line |= {"duration": round(seconds, 4), "text": record[text]}
+        lines.append(line | ({"speaker": str(record[speaker])} if speaker and record[speaker] is not None else {}))
+    if faults:
+        rest = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+        shown = [f"  {fault}" for fault in faults[:SHOWN]]
+        raise ManifestError("\n".join([f"{wanted.name} has {len(faults)} faults:", *shown, *rest]))
+    return lines, {"fingerprint": data._fingerprint, "rows": len(data), "columns": list(data.column_names)}
+
+
+def _load(wanted: Wanted) -> Any:
+    """The split, its audio undecoded. Only data is read: `datasets` has not run scripts since version 4."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise ManifestError(
+            "manifest from-dataset needs the datasets library\n  python -m pip install 'orchestrator[hub]'"
+        ) from error
+    try:
+        found = _read(datasets, wanted)
+    except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
+        why = ": ".join(str(e).strip().split("\n")[0] for e in (error, error.__cause__) if e is not None)
+        raise ManifestError(
+            f"data set {wanted.name!r} cannot be loaded: {why}\n"
+            "  Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."
+        ) from error
+    for column, feature in found.features.items():
+        if isinstance(feature, datasets.Audio):
+            found = found.cast_column(column, datasets.Audio(decode=False))
+    return found
+
+
+def _read(datasets: Any, wanted: Wanted) -> Any:
+    folder = Path(wanted.name)
+    if (folder / "dataset_dict.json").is_file():
+        return datasets.load_from_disk(str(folder))[wanted.split]
+    if (folder / "state.json").is_file():
+        return datasets.load_from_disk(str(folder))
+    return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
+
+
+def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
+    """Audio, text, speaker and id columns. Raises ManifestError when a named or a needed one is not there."""
+    there = list(data.column_names)
+    named = {"audio": wanted.audio_column, "text": wanted.text_column, "speaker": wanted.speaker_column}
+    for option, column in named.items():
+        if column is not None and column not in there:
+            raise ManifestError(
+                f"{wanted.name} has no column {column!r} (--{option}-column)\n  It has {', '.join(there)}."
+            )
+
+    def first(names: tuple[str, ...]) -> str | None:
+        return next((name for name in names if name in there), None)
+
+    audio = wanted.audio_column or next((n for n, f in data.features.items() if type(f).__name__ == "Audio"), None)
+    audio, text = audio or first(("audio",)), wanted.text_column or first(TEXT_KEYS)
+    if audio is None or text is None:
+        lacks = "audio" if audio is None else "text"
+        raise ManifestError(
+            f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
+            f"  It has {', '.join(there)}."
+        )
+    return audio, text, wanted.speaker_column or first(SPEAKER_KEYS), first(ID_KEYS)
+
+
+def _save(value: Any, stem: Path) -> tuple[Path, float]:
+    """Write one audio value, encoded or as samples; its path and seconds. Raises UnusableError."""
+    if not isinstance(value, Mapping):
+        raise UnusableError(f"its audio is {show(value)}, must be an audio value")
+    if value.get("array") is not None:
+        samples, rate = np.asarray(value["array"], dtype=np.float32), int(value.get("sampling_rate") or 16_000)
+        path = stem.with_suffix(".flac")
+        soundfile.write(path, samples, rate, subtype="PCM_24")
+        return path, len(samples) / rate
+    try:
+        encoded = value.get("bytes") or Path(value["path"]).read_bytes()
+        found = soundfile.info(io.BytesIO(encoded))
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError, KeyError) as error:
+        raise UnusableError(f"its audio cannot be read: {error}") from error
+    path = stem.with_suffix(_ENDINGS.get(found.format, ".audio"))
+    path.write_bytes(encoded)
+    return path, found.frames / found.samplerate
