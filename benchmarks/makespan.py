@@ -33,9 +33,9 @@ SHIPPED = tuple(part for part in PARTS if part != "concurrent")
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, help="12; with --config streaming-tiny as many as --k")
-    parser.add_argument("--steps", type=int, default=40, help="optimizer steps a trial")
+    parser.add_argument("--steps", type=int, default=30, help="optimizer steps a trial")
     parser.add_argument("--rungs", type=int, default=2, help="evaluations a trial")
-    parser.add_argument("--utterances", type=int, default=100, help="of each of the two evaluation sets")
+    parser.add_argument("--utterances", type=int, default=60, help="of each of the two evaluation sets")
     parser.add_argument("--only", help=f"comma-separated parts: {', '.join(PARTS)}")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the manifests")
     parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
@@ -87,7 +87,8 @@ def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> li
     if "concurrent" in asked:
         found.append(sides.plain_processes(chosen.processes))
     if "packed" in asked:
-        found += [sides.packed(pack) for pack in (1, 4, "auto")]
+        auto = sides.packed("auto")
+        found += [row for row in (sides.packed(1), sides.packed(4)) if row is not auto] + [auto]
     if "k" in asked and chosen.config == "streaming-tiny":
         found += [sides.packed(pack) for pack in packs(chosen.k)]
     return found
@@ -131,11 +132,12 @@ def main() -> None:
         measured = rows(sides, asked, chosen)
         if measured:
             print(row_table(measured, work, limit), flush=True)
+        if measured and chosen.config == "shipped":  # random weights say no words
             print(wer_table(measured, work), flush=True)
         if "k" in asked and chosen.config == "shipped":
             print(growth_table("K", [[sides.packed(k)] for k in packs(chosen.k)], work), flush=True)
         if "n" in asked:
-            plain = [row for row in measured if not row.reuse]
+            plain = [row for row in measured if len(row.ends) == trials]
             cut = [[*(row.first(n) for row in plain), sides.packed(4, n)] for n in counts(trials)]
             print(growth_table("N", cut, work), flush=True)
 

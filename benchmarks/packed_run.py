@@ -32,8 +32,10 @@ def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> No
 def main() -> None:
     report, *arguments = sys.argv[1:]
     seconds = {"train": 0.0, "decode": 0.0}
+    capacity = 0
 
     def make_worker(spec: Any, folder: Any) -> Any:
+        nonlocal capacity
         from orchestrator.tuning.engine import PackWorker
         from orchestrator.tuning.evaluation import Evaluator
         from orchestrator.tuning.lane import Lane
@@ -41,7 +43,9 @@ def main() -> None:
         clocked(Lane, "step", seconds, "train")
         clocked(Evaluator, "measure", seconds, "decode")
         clocked(Evaluator, "measure_baseline", seconds, "decode")
-        return PackWorker(spec, folder.cache)
+        worker = PackWorker(spec, folder.cache)
+        capacity = worker.capacity
+        return worker
 
     from orchestrator import cli
 
@@ -50,7 +54,7 @@ def main() -> None:
     finally:
         torch = sys.modules["torch"]
         device_peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-        Path(report).write_text(json.dumps({"seconds": seconds, "device_peak": device_peak}))
+        Path(report).write_text(json.dumps({"seconds": seconds, "capacity": capacity, "device_peak": device_peak}))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def run_all(
     ended = [0.0] * len(commands)
     with ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in commands]
-        stack.callback(lambda: [process.kill() for process in running.values()])
+        stack.callback(_kill, running)
         while started < len(commands) or running:
             while started < len(commands) and len(running) < at_once:
                 running[started] = subprocess.Popen(
@@ -52,6 +52,12 @@ def run_all(
                 if code not in accepted:
                     raise SystemExit(f"{' '.join(commands[index])}\nended with {code}:\n{_tail(outputs[index])}")
     return Usage(time.perf_counter() - began, peak, tuple(ended))
+
+
+def _kill(running: Mapping[int, subprocess.Popen[bytes]]) -> None:
+    """What still runs when the program ends early."""
+    for process in running.values():
+        process.kill()
 
 
 def _tail(output: IO[bytes]) -> str:

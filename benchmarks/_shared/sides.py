@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+
 from _shared.processes import Usage, run_all
 from _shared.workload import Workload
 
@@ -38,8 +39,10 @@ class Measured:
     """Whether this side computes what is frozen once."""
     wers: Wers
     """Per trial, at its last step."""
+    pack: int = 0
+    """Slots; 0 for the plain script."""
     ends: tuple[float, ...] = ()
-    """Plain script: seconds from the start to the end of each trial."""
+    """Plain script, one trial after the other: seconds from the start to the end of each."""
     scaled: bool = False
     """Measured on fewer trials and scaled up."""
 
@@ -50,7 +53,7 @@ class Measured:
 
 @dataclass
 class Sides:
-    """Runs rows, each `repeats` times; packs that were measured are not run again."""
+    """Runs rows, each `repeats` times; a pack that was measured is not run again."""
 
     work: Workload
     device: str
@@ -72,7 +75,9 @@ class Sides:
         """The product's own command with `execution.pack`."""
         key = pack, trials or len(self.work.points)
         if key not in self._packed:
-            self._packed[key] = self._median([self._pack(*key) for _ in range(self.repeats)])
+            row = self._median([self._pack(*key) for _ in range(self.repeats)])
+            # what `auto` chose need not be run again under its number
+            self._packed[key] = self._packed[row.pack, key[1]] = row
         return self._packed[key]
 
     @staticmethod
@@ -111,7 +116,7 @@ class Sides:
         usage = run_all([command], accepted=VERDICTS)
         report = json.loads((output / "report.json").read_text())
         return Measured(
-            name=f"packed, K = {pack}",
+            name=f"packed, K = {report['capacity']}" + (" (auto)" if pack == "auto" else ""),
             trials=trials,
             seconds=usage.seconds,
             train=report["seconds"]["train"],
@@ -119,6 +124,7 @@ class Sides:
             peak_bytes=usage.peak_bytes,
             device_bytes=report["device_peak"],
             reuse=True,
+            pack=report["capacity"],
             wers=_final_wers(output, name, trials, self.work.steps),
         )
 
@@ -146,7 +152,7 @@ def _plain_row(name: str, usage: Usage, reports: list[dict[str, Any]], at_once: 
         device_bytes=sum(sorted((report["device_peak"] for report in reports), reverse=True)[:at_once]),
         reuse=False,
         wers=tuple(trial["wer"] for trial in trials),
-        ends=ends,
+        ends=ends if at_once == 1 else (),
     )
 
 
