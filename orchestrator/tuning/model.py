@@ -91,6 +91,7 @@ def load_base_model(spec: ModelSpec, device: torch.device, dtype: torch.dtype = 
 
 def load_stock(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer as transformers loads them; raises ModelError."""
+    transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
     local = Path(spec.id).is_dir()
     where = {} if local else {"revision": spec.revision}
     try:
