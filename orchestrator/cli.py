@@ -63,6 +63,9 @@ def run(
     studies: Studies = None,
     fork: Annotated[str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+    bad: Annotated[
+        float | None, typer.Option("--max-bad-fraction", help="Skip bad training lines up to this share.")
+    ] = None,
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE", help="Keep the record of runs here; made if missing.")
     ] = None,
@@ -74,7 +77,9 @@ def run(
     from orchestrator.running.session import finished, run_study
     from orchestrator.running.signals import Drain
 
-    sweep, folder = _open(spec, [*(overrides or []), *([f"name={fork}"] if fork else [])], studies)
+    options = {"name": fork, "data.max_bad_fraction": bad}
+    overrides = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    sweep, folder = _open(spec, overrides, studies)
     check_inputs(sweep)
     with _observer(sweep, quiet, Silent()) as observer, Drain(observer.say) as drain:
         conclusion = run_study(sweep, folder, context.obj or _pack_worker, observer, drain)
@@ -83,9 +88,9 @@ def run(
     files.write(folder, document)
     terminal.show(document, _console())
     if done:
-        options = {"--fork": fork, "--studies": studies, "--record": record}
-        named = [word for option, value in options.items() if value for word in (option, str(value))]
-        command = shlex.join(["orchestrate", str(spec), *(overrides or []), *named])
+        places = {"--studies": studies, "--record": record}
+        named = [word for option, value in places.items() if value for word in (option, str(value))]
+        command = shlex.join(["orchestrate", str(spec), *overrides, *named])
         if said := keep(sweep, folder, conclusion, command, project_root(spec), record, studies is None):
             typer.echo("\n".join(map(plain, said.split("\n"))), err=True)
     raise typer.Exit(conclusion.exit_code)

@@ -21,7 +21,8 @@ BELOW = {
     "reporting": {"records", "scoring", "planning", "spec", "corpus", "errors"},
     "tuning": {"records", "scoring", "planning", "spec", "corpus", "errors"},
     "running": {"search", "tuning", "reporting", "records", "scoring", "planning", "spec", "corpus", "errors"},
-    "cli": {"running", "search", "tuning", "reporting", "records", "scoring", "planning", "spec", "corpus", "errors"},
+    "commands": {"running", "tuning", "reporting", "records", "scoring", "planning", "spec", "corpus", "errors"},
+    "cli": {"commands", "running", "search", "tuning", "reporting", "records", "planning", "spec", "errors"},
 }
 
 

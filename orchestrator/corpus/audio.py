@@ -21,12 +21,12 @@ import numpy as np
 import soundfile
 
 from orchestrator.corpus.clips import SAMPLE_RATE, AudioNotes, Clip, Clips, open_clips, write_clips
-from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
+from orchestrator.corpus.faults import Fault, FaultsError, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import FLOAT_PEAK, Samples
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.errors import ManifestError
 
-__all__ = ["SAMPLE_RATE", "Audio", "AudioNotes", "Clips", "load_audio", "prepare", "scale_to_rms"]
+__all__ = ["SAMPLE_RATE", "Audio", "AudioNotes", "Clips", "load_audio", "prepare", "prepare_training", "scale_to_rms"]
 
 SILENCE_RMS = 1e-4
 """-80 dB: below it a clip holds no speech, and scaling would only amplify noise."""
@@ -100,6 +100,22 @@ def prepare(manifest: Manifest, *, rms: float | None, cache: Path, multiple: int
     if clips is None:
         raise OSError(f"the audio cache in {cache} could not be read back after it was written")
     return clips
+
+
+def prepare_training(
+    manifest: Manifest, *, rms: float | None, cache: Path, multiple: int, max_bad_fraction: float
+) -> tuple[Manifest, Clips]:
+    """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and its clips.
+
+    Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
+    """
+    try:
+        return manifest, prepare(manifest, rms=rms, cache=cache, multiple=multiple)
+    except FaultsError as error:
+        rest = manifest.without(error.faults, max_bad_fraction)
+        if rest is None:
+            raise
+    return rest, prepare(rest, rms=rms, cache=cache, multiple=multiple)
 
 
 def _decoded(manifest: Manifest, rms: float | None, multiple: int) -> Iterator[Clip]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from orchestrator.corpus.faults import show
+from orchestrator.corpus.faults import bad_lines, show
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.overlap import (
     Recordings,
@@ -40,7 +40,7 @@ class Finding:
 
     name: str
     """audio-overlap, sentence-overlap, speaker-overlap, recording-overlap, duplicates, upper-case, too-few, too-long,
-    left-out, or empty."""
+    left-out, bad-lines, or empty."""
     level: Literal["refuse", "warn"]
     message: str
 
@@ -135,10 +135,22 @@ def _seconds(utterance: Utterance) -> float:
     return utterance.duration or 0.0
 
 
+def skipped_lines(name: str, manifest: Manifest) -> str:
+    """How many lines of a training set were skipped, and the first of them."""
+    count, first = bad_lines(manifest.bad), manifest.bad[0]
+    total = count + len(manifest.utterances)
+    return (
+        f"{count} of {total} lines of {name} ({100 * count / total:.1f} %) are bad and skipped, "
+        f"e.g. {manifest.path}:{first.line}: {first.message}."
+    )
+
+
 def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Finding]:
     if not manifest.utterances:
         return [Finding("empty", "refuse", f"{name} ({manifest.path}) holds no utterances.")]
     findings = []
+    if manifest.bad:
+        findings.append(Finding("bad-lines", "warn", skipped_lines(name, manifest)))
     if is_upper_case(each.text for each in manifest.utterances):
         message = (
             f"more than 90 % of the references of {name} are in capitals; they are lowered, or the adapter would "

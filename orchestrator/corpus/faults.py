@@ -19,13 +19,28 @@ class Fault:
 
     line: int
     message: str
+    ends_file: bool = False
+    """What follows could not be read at all, so it is unknown how many lines are lost."""
 
 
 class UnusableError(ManifestError):
     """One record or audio file cannot be used. The text lacks manifest and line, which its catcher knows."""
 
 
-def manifest_error(path: Path, faults: Iterable[Fault]) -> ManifestError:
+class FaultsError(ManifestError):
+    """All faults of a manifest, as values too: a training set may be allowed to go without those lines."""
+
+    def __init__(self, message: str, faults: tuple[Fault, ...]) -> None:
+        super().__init__(message)
+        self.faults = faults
+
+
+def bad_lines(faults: Iterable[Fault]) -> int:
+    """Lines that have a fault, however many each has."""
+    return len({fault.line for fault in faults})
+
+
+def manifest_error(path: Path, faults: Iterable[Fault]) -> FaultsError:
     """One error of all faults in line order, the first 20 in full."""
     ordered = sorted(set(faults))
     count = "1 fault" if len(ordered) == 1 else f"{len(ordered)} faults"
@@ -34,7 +49,7 @@ def manifest_error(path: Path, faults: Iterable[Fault]) -> ManifestError:
     if len(ordered) > SHOWN:
         lines.append(f"  and {len(ordered) - SHOWN} more")
     lines.append("Correct or delete these lines, then run the same command again.")
-    return ManifestError("\n".join(lines))
+    return FaultsError("\n".join(lines), tuple(ordered))
 
 
 def show(value: Any) -> str:

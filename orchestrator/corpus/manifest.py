@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,13 +58,26 @@ class Manifest:
     utterances: tuple[Utterance, ...]
     for_training: bool = False
     """A training set may hold silent clips; in an evaluation set they are faults."""
+    bad: tuple[Fault, ...] = ()
+    """Faults of the lines that were skipped, which only a training set may be allowed."""
+
+    def without(self, faults: Iterable[Fault], max_bad_fraction: float) -> Manifest | None:
+        """The manifest less the lines with faults; None when they and those skipped before are more than allowed."""
+        every = tuple(sorted({*self.bad, *faults}))
+        lines = {fault.line for fault in every}
+        kept = tuple(each for each in self.utterances if each.line not in lines)
+        total = len(kept) + len(lines)
+        known = not any(fault.ends_file for fault in every)
+        allowed = self.for_training and kept and known and len(lines) <= max_bad_fraction * total
+        return replace(self, utterances=kept, bad=every) if allowed else None
 
 
-def load_manifest(path: Path, *, for_training: bool = False) -> Manifest:
+def load_manifest(path: Path, *, for_training: bool = False, max_bad_fraction: float = 0.0) -> Manifest:
     """Read and check a manifest and the headers of its audio.
 
     Accepts NeMo and other JSON lines, Hugging Face audio values, inline float samples, lhotse cuts, one JSON array, and
-    tab-separated values, told apart by content. Raises ManifestError with all faults of the file, each with its line.
+    tab-separated values, told apart by content. Bad lines of a training set are skipped up to `max_bad_fraction` of all
+    its lines. Raises ManifestError with all faults of the file, each with its line.
     """
     _require_regular(path)
     builder = _Builder(Path(os.path.abspath(path)).parent)
@@ -74,12 +87,16 @@ def load_manifest(path: Path, *, for_training: bool = False) -> Manifest:
             builder.add(line, record)
     except UnusableError as error:
         raise ManifestError(f"{path} {error}.") from error
+    whole = Manifest(path, content_hash.hexdigest(), tuple(builder.utterances), for_training)
     if builder.faults:
-        raise manifest_error(path, builder.faults)
+        rest = whole.without(builder.faults, max_bad_fraction)
+        if rest is None:
+            raise manifest_error(path, builder.faults)
+        return rest
     if not builder.utterances:
         why = "every line is marked _skipme" if builder.skipped else "the file is empty"
         raise ManifestError(f"{path} holds no utterances: {why}. A set needs at least one line with audio and text.")
-    return Manifest(path, content_hash.hexdigest(), tuple(builder.utterances), for_training)
+    return whole
 
 
 def _require_regular(path: Path) -> None:

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -162,7 +163,7 @@ def _array(number: int, first: bytes, lines: Iterator[tuple[int, bytes]]) -> Ite
     raw = first + b"".join(line for _, line in lines)
     text = _decoded(number, raw)
     if isinstance(text, Fault):
-        yield number, text
+        yield number, replace(text, ends_file=True)
         return
     position = text.index("[") + 1
     item = 0
@@ -175,17 +176,17 @@ def _array(number: int, first: bytes, lines: Iterator[tuple[int, bytes]]) -> Ite
         try:
             value, position = _strict_decode(text, position, raw)
         except UnusableError as error:
-            yield line, Fault(line, f"item {item}: {error}")
+            yield line, Fault(line, f"item {item}: {error}", ends_file=True)
             return
         yield line, _object(line, value, f"item {item}: ")
         position = _after_space(text, position)
         if text[position : position + 1] not in (",", "]"):
             line = number + text.count("\n", 0, position)
-            yield line, Fault(line, f'"," or "]" is missing after item {item} of the JSON array')
+            yield line, Fault(line, f'"," or "]" is missing after item {item} of the JSON array', ends_file=True)
             return
         position += text[position] == ","
     if rest := text[position + 1 :].strip():
-        yield line, Fault(line, f"more text, {show(rest[:20])}, follows the JSON array")
+        yield line, Fault(line, f"more text, {show(rest[:20])}, follows the JSON array", ends_file=True)
 
 
 def _tab_separated(number: int, line: bytes, lines: Iterator[tuple[int, bytes]]) -> Iterator[Record]:

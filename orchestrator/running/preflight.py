@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.corpus.diagnosis import check_sets
+from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import DataError
 from orchestrator.records.store import StudyFolder
@@ -20,7 +20,7 @@ def load_sets(spec: SweepSpec) -> dict[str, Manifest]:
     if data.confirm is not None:
         paths |= {"confirm_domain": data.confirm.domain, "confirm_heldout": data.confirm.heldout}
     return {
-        name: load_manifest(path, for_training=name in ("train", "replay"))
+        name: load_manifest(path, for_training=name in TRAINING_SETS, max_bad_fraction=data.max_bad_fraction)
         for name, path in paths.items()
         if path is not None
     }

@@ -45,9 +45,10 @@ def run_study(
 def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep what may.
 
-    Raises StudyError with a table of the differences.
+    One that stopped before its first trial, at its data for example, is new. Raises StudyError with a table of the
+    differences.
     """
-    if folder.exists:
+    if folder.exists and folder.database.exists():
         changes = compare(load_spec(folder.path / "spec.yaml"), spec)
         refused = [change for change in changes if not change.allowed]
         if refused:

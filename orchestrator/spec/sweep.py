@@ -42,6 +42,8 @@ class DataSpec(Frozen):
     confirm: ConfirmData | None = None
     max_seconds: float = Field(default=20.0, gt=0)
     """Longer training utterances are left out and counted; evaluation sets are never cut."""
+    max_bad_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Bad lines of a training set up to this share are skipped and counted; in an evaluation set none are."""
 
 
 class EvaluationSpec(Frozen):

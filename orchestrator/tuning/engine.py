@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from orchestrator.corpus.audio import prepare
-from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training
+from orchestrator.corpus.audio import prepare_training
+from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError
+from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker import Event, Failed, Measured, Progress
@@ -25,12 +26,13 @@ from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.adapters import export, initial_adapter, resolve_targets
 from orchestrator.tuning.checkpoint import load_slots, save_slots
-from orchestrator.tuning.device import choose_device, pack_size
+from orchestrator.tuning.device import choose_device
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
 from orchestrator.tuning.model import check_objective, load_base_model
 from orchestrator.tuning.pack import Adapter
+from orchestrator.tuning.probe import pack_size
 from orchestrator.tuning.training import TrainingSet
 
 PROGRESS_TICKS = 10
@@ -45,7 +47,6 @@ class PackWorker:
 
     def __init__(self, spec: SweepSpec, cache: Path) -> None:
         device, self.notes = choose_device(spec.execution.device)
-        self.capacity = pack_size(device) if spec.execution.pack == "auto" else spec.execution.pack
         self.base = load_base_model(spec.model, device)
         self._spec = spec
         paths = {"domain": spec.data.domain, "heldout": spec.data.heldout}
@@ -59,9 +60,16 @@ class PackWorker:
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
         first = torch.from_numpy(np.array(clips["train"][0]))
         self.base_loss = check_objective(self.base, first, self.base.text(self.data.labels[0][:-1]))
+        self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed(cache)
         self._slots: dict[int, Slot] = {}
         self._lanes: dict[int, Lane] = {}
         self._tick = 0
+
+    def _probed(self, cache: Path) -> int:
+        """The pack for `auto`, with the sweep's first point as the measure of its trials."""
+        slots, why = pack_size(first_plan(self._spec), self.base, self.store, self.data, cache)
+        self.notes = (*self.notes, why)
+        return slots
 
     def _training_set(self, cache: Path) -> tuple[TrainingSet, list[np.ndarray]]:
         """Labels and clips of the training set, its domain utterances first, then replay."""
@@ -69,8 +77,17 @@ class PackWorker:
         clips: list[np.ndarray] = []
         domain = 0
         for path in filter(None, (self._spec.data.train, self._spec.data.replay)):
-            manifest = load_manifest(path, for_training=True)
-            ready = prepare(manifest, rms=self._spec.evaluation.rms, cache=cache, multiple=self.base.family.shortest)
+            bad = self._spec.data.max_bad_fraction
+            read = load_manifest(path, for_training=True, max_bad_fraction=bad)
+            manifest, ready = prepare_training(
+                read,
+                rms=self._spec.evaluation.rms,
+                cache=cache,
+                multiple=self.base.family.shortest,
+                max_bad_fraction=bad,
+            )
+            if manifest is not read:
+                self.notes += (f"data: {skipped_lines(path.name, manifest)}",)
             limit = min(self._spec.data.max_seconds, self.base.family.longest_seconds)
             kept = kept_for_training(manifest, limit)
             if not kept:
