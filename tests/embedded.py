@@ -44,6 +44,7 @@ def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpe
         "guardrails": {"heldout_wer": {"max_regression": 0.2}},
         "acceptance": {"domain_wer": {"min_gain": 1.0}},
         "budget": {"trials": 3},
+        "execution": {"pack": 4},
     }
     path = folder / "sweep.yaml"
     path.write_text(json.dumps(sweep | changes))

@@ -125,6 +125,13 @@ def trial_plan(spec: SweepSpec, number: int, searched: Mapping[str, ParameterVal
     )
 
 
+def first_plan(spec: SweepSpec) -> TrialPlan:
+    """A plan like the sweep's first trial: the first starting point, and where it is silent the space's first value."""
+    start = spec.start_with[0] if spec.start_with else {}
+    first = {d.name: d.low if d.choices is None else d.choices[0] for d in spec.parameters.searched}
+    return trial_plan(spec, 0, {name: start.get(name, value) for name, value in first.items() if value is not None})
+
+
 def _params(spec: SweepSpec, values: Point) -> TrialParams:
     complete: dict[str, Any] = {name: row.default for name, row in TABLE.items() if row.default is not None} | values
     ratio = complete.pop("alpha_ratio")

@@ -1,14 +1,10 @@
-"""Which device, and how many adapters at once on it."""
+"""Which device a sweep runs on."""
 
 from __future__ import annotations
 
 import torch
 
 from orchestrator.errors import ModelError
-
-PACK_ON_CPU = 4
-"""At 4 the shared products are as large as a few cores can use; more slots only widen the memory."""
-PACK_ON_ACCELERATOR = 16
 
 
 def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
@@ -27,8 +23,3 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
         return torch.device(chosen), ()
     missing = "CUDA" if chosen == "mps" else "CUDA and MPS"
     return torch.device(chosen), (f"device {chosen}: {missing} not available to torch {torch.__version__}",)
-
-
-def pack_size(device: torch.device) -> int:
-    """Slots for `execution.pack: auto`."""
-    return PACK_ON_CPU if device.type == "cpu" else PACK_ON_ACCELERATOR

@@ -1,0 +1,79 @@
+"""`execution.pack: auto`: how many adapters to train at once, measured on the machine and the data at hand.
+
+The answer is kept beside the audio cache, because the order in which a search asks depends on how many trials are in
+flight: a sweep that continues must continue with the pack it began with. It changes no trial's result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.writing import write_aside
+from orchestrator.tuning.adapters import initial_adapter, resolve_targets
+from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.lane import Lane, Slot
+from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.training import TrainingSet
+
+SIZES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
+WORTH = 1.1
+"""A larger pack must train this much faster per trial than the best so far."""
+PATIENCE_SECONDS = 4.0
+"""No larger pack is tried once a step takes this long."""
+MEMORY_SHARE = 0.5
+"""A pack may take this share of the device's memory in training; decoding and the frames need the rest."""
+
+
+def pack_size(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet, cache: Path) -> tuple[int, str]:
+    """Slots for `auto` when trials are like `plan`, and one line of why; measured once, then read from `cache`."""
+    path = cache / f"pack-{base.device.type}.json"
+    if not path.exists():
+        slots, why = choose(_measured(plan, base, store, data))
+        cache.mkdir(parents=True, exist_ok=True)
+        write_aside(path, json.dumps({"slots": slots, "why": why}).encode())
+    kept = json.loads(path.read_text())
+    return kept["slots"], kept["why"]
+
+
+def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
+    """The pack from (slots, seconds a step, share of the memory): the smallest that no larger one clearly beats."""
+    slots, best = measured[0][0], measured[0][1] / measured[0][0]
+    for size, seconds, share in measured[1:]:
+        if share <= MEMORY_SHARE and best > WORTH * seconds / size:
+            slots, best = size, seconds / size
+    rows = ", ".join(f"{size}: {1000 * seconds / size:.0f} ms" for size, seconds, _ in measured)
+    return slots, f"pack of {slots}; one step of one trial took, by slots trained at once, {rows}"
+
+
+def _measured(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet) -> list[tuple[int, float, float]]:
+    """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
+    targets = resolve_targets(base.modules, plan.params.target_patterns)
+    adapter = initial_adapter(base.linears, targets, plan.params)
+    rows = []
+    for size in SIZES[base.device.type]:
+        lane = Lane(base.entry_depth(targets))
+        for _ in range(size):
+            lane.join(Slot(plan, targets, adapter))
+        if base.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        lane.step(base, store, data)
+        started = time.perf_counter()
+        lane.step(base, store, data)
+        rows.append((size, time.perf_counter() - started, _memory_share(base.device)))
+        if 2 * rows[-1][1] > PATIENCE_SECONDS or 2 * rows[-1][2] > MEMORY_SHARE:
+            break
+    return rows
+
+
+def _memory_share(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(device).total_memory
+    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
+    return pages / os.sysconf("SC_PHYS_PAGES")
