@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,8 @@ def counts(trials: int) -> list[int]:
 def main() -> None:
     chosen = options()
     asked = parts(chosen)
+    # end as with Ctrl+C: the process that is being measured is stopped, the temporary folder removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("makespan.py: terminated"))
     if chosen.device == "cuda":
         import torch
 

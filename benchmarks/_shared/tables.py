@@ -43,6 +43,8 @@ def wer_table(rows: Sequence[Measured], work: Workload) -> str:
     for number, point in enumerate(work.points):
         shown = [row.wers[number] if number < len(row.wers) else None for row in rows]
         there = [wer for wer in shown if wer is not None]
+        if not there:  # a plain script that ran the first trials only
+            break
         apart = max(max(w[s] for w in there) - min(w[s] for w in there) for s in ("domain", "heldout"))
         lines.append(
             [
