@@ -88,8 +88,7 @@ def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> li
     if "concurrent" in asked:
         found.append(sides.plain_processes(chosen.processes))
     if "packed" in asked:
-        auto = sides.packed("auto")
-        found += [row for row in (sides.packed(1), sides.packed(4)) if row is not auto] + [auto]
+        found += [sides.packed(pack) for pack in (1, 4, "auto")]
     if "k" in asked and chosen.config == "streaming-tiny":
         found += [sides.packed(pack) for pack in packs(chosen.k)]
     return found

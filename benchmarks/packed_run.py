@@ -40,10 +40,11 @@ def main() -> None:
         from orchestrator.tuning.evaluation import Evaluator
         from orchestrator.tuning.lane import Lane
 
+        worker = PackWorker(spec, folder.cache)
+        # from here on: the steps that `pack: auto` takes to measure the machine are start-up
         clocked(Lane, "step", seconds, "train")
         clocked(Evaluator, "measure", seconds, "decode")
         clocked(Evaluator, "measure_baseline", seconds, "decode")
-        worker = PackWorker(spec, folder.cache)
         capacity = worker.capacity
         return worker
 
@@ -52,8 +53,8 @@ def main() -> None:
     try:
         cli.main(arguments, make_worker)
     finally:
-        torch = sys.modules["torch"]
-        device_peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+        torch = sys.modules.get("torch")  # not there when the sweep file was refused
+        device_peak = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
         Path(report).write_text(json.dumps({"seconds": seconds, "capacity": capacity, "device_peak": device_peak}))
 
 

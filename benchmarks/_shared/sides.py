@@ -39,8 +39,6 @@ class Measured:
     """Whether this side computes what is frozen once."""
     wers: Wers
     """Per trial, at its last step."""
-    pack: int = 0
-    """Slots; 0 for the plain script."""
     ends: tuple[float, ...] = ()
     """Plain script, one trial after the other: seconds from the start to the end of each."""
     scaled: bool = False
@@ -75,9 +73,7 @@ class Sides:
         """The product's own command with `execution.pack`."""
         key = pack, trials or len(self.work.points)
         if key not in self._packed:
-            row = self._median([self._pack(*key) for _ in range(self.repeats)])
-            # what `auto` chose need not be run again under its number
-            self._packed[key] = self._packed[row.pack, key[1]] = row
+            self._packed[key] = self._median([self._pack(*key) for _ in range(self.repeats)])
         return self._packed[key]
 
     @staticmethod
@@ -116,7 +112,7 @@ class Sides:
         usage = run_all([command], accepted=VERDICTS)
         report = json.loads((output / "report.json").read_text())
         return Measured(
-            name=f"packed, K = {report['capacity']}" + (" (auto)" if pack == "auto" else ""),
+            name=f"packed, K = {pack}" + (f", chose {report['capacity']}" if pack == "auto" else ""),
             trials=trials,
             seconds=usage.seconds,
             train=report["seconds"]["train"],
@@ -124,7 +120,6 @@ class Sides:
             peak_bytes=usage.peak_bytes,
             device_bytes=report["device_peak"],
             reuse=True,
-            pack=report["capacity"],
             wers=_final_wers(output, name, trials, self.work.steps),
         )
 
