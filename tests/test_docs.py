@@ -1,0 +1,305 @@
+"""The documentation says what the code does: fields, parameters, commands, exit codes, files, examples and links."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import pytest
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+
+from orchestrator import errors
+from orchestrator.cli import COMMANDS, app
+from orchestrator.planning import power
+from orchestrator.records import judging, store
+from orchestrator.reporting.conclusion import EXIT_CODES
+from orchestrator.scoring import bootstrap, limits
+from orchestrator.search.samplers import STARTUP_TRIALS
+from orchestrator.spec.loading import MAX_GRID, load_spec
+from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, Parameter
+from orchestrator.spec.presets import PRESETS
+from orchestrator.spec.sections import LIMITS
+from orchestrator.spec.space import MAX_VALUES
+from orchestrator.spec.sweep import Dimension, Limit, SearchSpace, SweepSpec
+
+ROOT = Path(__file__).parent.parent
+TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".json", ".jsonl", ".cfg", ".sh", ""}
+OURS = sorted(
+    path
+    for path in ROOT.rglob("*")
+    if path.is_file()
+    and path.suffix in TEXT
+    and not any(
+        part in ("studies", "build", "dist", "__pycache__")
+        or part.endswith(".egg-info")
+        or (part.startswith(".") and part not in (".ci", ".gitignore"))
+        for part in path.relative_to(ROOT).parts
+    )
+)
+PAGES = [path for path in OURS if path.suffix == ".md"]
+README, SWEEP_FILE, VERDICT, STUDIES, MANIFESTS = (
+    (ROOT / name).read_text()
+    for name in ("README.md", "docs/sweep-file.md", "docs/verdict.md", "docs/studies.md", "docs/manifests.md")
+)
+FIELDS, _, PARAMETERS = SWEEP_FILE.partition("## Parameters")
+TO_WRITE = "sweeps/mine.yaml"
+"""The file that the README tells its reader to write."""
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def cells(page: str, name: str) -> list[str]:
+    """The row of a table whose first cell is `name` in backticks."""
+    [row] = [line for line in page.split("\n") if line.startswith(f"| `{name}` |")]
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+def blocks(page: str, *languages: str) -> list[str]:
+    return [text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", page, re.M | re.S) if language in languages]
+
+
+def shown(value: Any) -> str:
+    """A default as the documentation writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    if value is None or value == {}:
+        return "none"
+    return "empty" if value == "" else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Dotted path and description of every field a sweep file may have, but for limits and the search space."""
+    for name, field in model.model_fields.items():
+        options = (field.annotation, *get_args(field.annotation))
+        inner = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
+        if name in LIMITS:
+            continue
+        if inner and inner[0] is not SearchSpace:
+            yield from fields(inner[0], f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", field
+
+
+def bounds(field: FieldInfo) -> list[float]:
+    """The ends of the interval a field is restricted to."""
+    return [getattr(limit, end) for limit in field.metadata for end in ("gt", "ge", "lt", "le") if hasattr(limit, end)]
+
+
+def literals(annotation: Any) -> list[str]:
+    """All values of the Literals in an annotation."""
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    return [value for inner in get_args(annotation) for value in literals(inner)]
+
+
+@pytest.mark.parametrize(("path", "field"), [pytest.param(*each, id=each[0]) for each in fields(SweepSpec)])
+def test_every_field_is_documented_with_its_default_and_its_limits(path: str, field: FieldInfo) -> None:
+    _, allowed, default, _ = cells(FIELDS, path)
+    assert default == ("required" if field.is_required() else shown(field.default))
+    words = re.findall(r"[\w.-]*\w", allowed)
+    assert {*literals(field.annotation), *(f"{bound:.10g}" for bound in bounds(field))} <= set(words)
+
+
+def test_every_limit_is_documented_and_no_field_that_does_not_exist() -> None:
+    limited = {f"{section}.{metric}.{key}" for section, metrics in LIMITS.items() for metric, key in metrics.items()}
+    assert all(cells(FIELDS, path)[2] == "none" for path in limited)
+    assert set(Limit.model_fields) == {path.rsplit(".", 1)[1] for path in limited}
+    documented = set(re.findall(r"^\| `([\w.]+)` \|", FIELDS, re.M))
+    assert documented == {path for path, _ in fields(SweepSpec)} | limited | {"extends"}
+
+
+@pytest.mark.parametrize("row", (*TABLE.values(), ADAPTER_SCALE), ids=lambda row: row.name)
+def test_every_parameter_is_documented_with_its_default_and_what_is_allowed(row: Parameter) -> None:
+    default = "required" if row.required else str(row.default).lower() if row.default is not None else "none"
+    assert cells(PARAMETERS, row.name) == [
+        f"`{row.name}`", row.allowed, default, row.doc.replace("||", "\\|\\|")
+    ]  # fmt: skip
+
+
+def test_no_parameter_is_documented_that_does_not_exist() -> None:
+    table = PARAMETERS.partition("\n### ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == {*TABLE, ADAPTER_SCALE.name}
+
+
+def test_presets_methods_and_forms_are_documented() -> None:
+    for name, patterns in PRESETS.items():
+        assert cells(SWEEP_FILE, name) == [f"`{name}`", ", ".join(f"`{pattern}`" for pattern in patterns)]
+    for method in literals(SweepSpec.model_fields["method"].annotation):
+        assert cells(SWEEP_FILE, method)
+    for form in {"log", "step", "when"} & set(Dimension.model_fields):
+        assert f"`{form}`" in PARAMETERS
+    numbers = f"At most {MAX_VALUES} values", f"at most {MAX_GRID} combinations", f"until {STARTUP_TRIALS} trials"
+    assert [number for number in numbers if number not in SWEEP_FILE] == []
+
+
+def command_line() -> dict[str, click.Command]:
+    """Every command and subcommand by its words."""
+    top = typer.main.get_command(app)
+    commands = dict(top.commands)  # type: ignore[attr-defined]
+    below = {f"manifest {name}": command for name, command in commands["manifest"].commands.items()}
+    return commands | below
+
+
+def test_every_command_and_option_is_documented() -> None:
+    commands = command_line()
+    assert {name for name in commands if " " not in name} == set(COMMANDS)
+    table = README.partition("## Commands")[2].partition("\n## ")[0]
+    for name, command in commands.items():
+        page = MANIFESTS if " " in name else table
+        assert f"orchestrate {name}" in page, name
+        rows = [line for line in page.split("\n") if " " in name or f"`orchestrate {name} " in line]
+        long = {option for each in command.params for option in each.opts if option.startswith("--")} - {"--help"}
+        undocumented = {option for option in long if not any(re.search(rf"{option}\b", row) for row in rows)}
+        assert undocumented <= {"--studies"} if name == "trial" else not undocumented, (name, undocumented)
+
+
+def test_every_exit_code_is_documented_in_one_table() -> None:
+    leaves = [value for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "exit_code")]
+    codes = {0} | {leaf.exit_code for leaf in leaves} | set(EXIT_CODES.values())
+    table = README.partition("### Exit codes")[2].partition("\n## ")[0]
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.M)} == codes
+    for decision, code in EXIT_CODES.items():
+        assert re.search(rf"^\| {decision} \|.*\| {code} \|$", README, re.M)
+        assert re.search(rf"\| {decision} \| {code} \|$", VERDICT, re.M)
+
+
+def test_the_formulas_name_the_constants_of_the_code() -> None:
+    assert f"at least {bootstrap.ENOUGH_SPEAKERS} of them" in VERDICT
+    assert f"at least {bootstrap.FLOOR_WORDS:g} words" in VERDICT
+    assert f"B = {judging.RESAMPLES:,} resamples" in VERDICT
+    assert f"({limits.POWER} * SE" in VERDICT and round(power.Z_POWER, 2) == limits.POWER
+    assert f"{limits.AT_LIMIT:g}".replace("e-0", "e-") in VERDICT and f"; {limits.UNMEASURED:g} when" in VERDICT
+
+
+def test_every_file_of_a_study_is_documented() -> None:
+    layout = re.findall(r"[a-z-]+\.(?:yaml|db|lock|jsonl?|md|html)|[a-z]+/(?=\s|\d)", store.__doc__ or "")
+    assert len(layout) >= 14 and [name for name in layout if name not in STUDIES] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "sweeps").rglob("*.yaml")), ids=name_of)
+def test_every_shipped_sweep_file_loads(path: Path) -> None:
+    assert load_spec(path).name
+
+
+BASE = """\
+version: 1
+name: base
+model: {id: data/base-model}
+data:
+  train: data/a.jsonl
+  replay: data/b.jsonl
+  domain: data/c.jsonl
+  heldout: data/d.jsonl
+  confirm: {domain: data/e.jsonl, heldout: data/f.jsonl}
+parameters: {learning_rate: 1.0e-3, max_steps: 100}
+budget: {trials: 1}
+"""
+EXAMPLES = [(path, index, text) for path in PAGES for index, text in enumerate(blocks(path.read_text(), "yaml"))]
+
+
+@pytest.mark.parametrize(("page", "index", "text"), EXAMPLES, ids=lambda value: str(value)[-20:].replace("\n", " "))
+def test_every_example_of_a_sweep_file_loads(page: Path, index: int, text: str, tmp_path: Path) -> None:
+    """A whole file as it is; a part of one over a plain file."""
+    shutil.copytree(ROOT / "sweeps", tmp_path / "sweeps")
+    (tmp_path / "sweeps" / "plain.yaml").write_text(BASE)
+    example = tmp_path / "sweeps" / f"example-{index}.yaml"
+    example.write_text(text if text.startswith("version:") else f"extends: plain.yaml\n{text}")
+    assert load_spec(example).name
+
+
+def test_the_readme_explains_the_quickstart_as_it_is() -> None:
+    yaml = YAML(typ="safe", pure=True)
+    quickstart = yaml.load((ROOT / "sweeps" / "quickstart.yaml").read_text())
+    explained = README.partition("## The sweep file, piece by piece")[2].partition("\n## ")[0]
+    parts = [yaml.load(io.StringIO(text)) for text in blocks(explained, "yaml")]
+    assert len(parts) >= 5
+    for part in parts:
+        assert part == {key: within(quickstart[key], value) for key, value in part.items()}
+
+
+def within(whole: Any, part: Any) -> Any:
+    """`whole` without what `part` does not speak of."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return {key: within(whole.get(key), value) for key, value in part.items()}
+    return whole
+
+
+def test_the_transcript_is_a_finished_run() -> None:
+    transcript = README.partition("<!-- transcript:begin")[2].partition("<!-- transcript:end -->")[0]
+    assert re.search(r"^(ACCEPT|REJECT|INCONCLUSIVE): ", transcript, re.M)
+    assert "PRUNED, guardrail heldout_wer" in transcript and "What the numbers cannot say" in transcript
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"\w+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        aim = path.parent / file if file else path
+        assert aim.exists(), target
+        headings = re.findall(r"^#+ (.*)$", aim.read_text(), re.M) if anchor else []
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+
+
+def test_links_are_looked_for_where_there_are_some() -> None:
+    assert README.count("](docs/") > 10
+
+
+MACHINE = re.compile(r"(?<![\w.:/~-])/(?:home|root|work|Users|mnt|media|scratch|tmp)/\w[\w./-]*")
+
+
+@pytest.mark.parametrize("path", OURS, ids=name_of)
+def test_no_path_of_one_machine_is_left(path: Path) -> None:
+    assert MACHINE.findall(path.read_text(errors="replace")) == []
+
+
+def test_a_path_of_one_machine_would_be_found() -> None:
+    assert MACHINE.search("lies in " + "/".join(("", "home", "anna", "studies")))
+
+
+def snippets(page: str) -> list[str]:
+    """Lines of code, continued ones joined: indented blocks and shell or Python fences."""
+    prose = re.sub(r"^```.*?^```", "", page, flags=re.M | re.S).replace("\\\n", " ")
+    indented = [line.strip() for line in prose.split("\n") if line.startswith("    ")]
+    return [*indented, *(line for text in blocks(page, "sh", "bash", "python", "") for line in text.split("\n"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_files_that_the_documentation_names_exist(path: Path) -> None:
+    page = path.read_text()
+    code = [*snippets(page), *re.findall(r"`([^`\n]+)`", page)]
+    named = {word for line in code for word in re.findall(r"[\w./*-]+/[\w*-]+\.(?:py|yaml|toml)\b", line)}
+    folders = (ROOT, path.parent)
+    plain = {name for name in named if "*" not in name and "NAME" not in name and name != TO_WRITE}
+    assert {name for name in plain if not any((folder / name).exists() for folder in folders)} == set()
+    modules = {word for line in code for word in re.findall(r"python -m (benchmarks[\w.]*)", line)}
+    assert {name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()} == set()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_commands_in_snippets_exist_with_their_options(path: Path) -> None:
+    commands, targets = command_line(), set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M))
+    for line in snippets(path.read_text()):
+        words = shlex.split(line, comments=True) if line.startswith(("orchestrate ", "make ")) else []
+        if words[:1] == ["make"]:
+            assert words[1] in targets, line
+        elif words and words[1] not in ("SPEC",) and not words[1].endswith(".yaml"):
+            name = " ".join(words[1:3]) if words[1] == "manifest" else words[1]
+            assert name in commands, line
+            known = {option for each in commands[name].params for option in each.opts}
+            assert {word for word in words if word.startswith("--")} <= known, line
