@@ -213,3 +213,21 @@ def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSp
     assert row[-1] == base.decoder.eos
     assert row[0] != base.decoder.start
     assert base.text(row[:-1]) == "climb and maintain"
+
+
+def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cache: Path) -> None:
+    coarse = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"precision": "bf16"})})
+    exact, worker = PackWorker(spec, cache), PackWorker(coarse, cache)
+    assert {k for k, v in worker.evaluation.items() if exact.evaluation[k] != v} == {"precision"}
+    baseline = worker.measure_baseline().measurements[0].sets["domain"].wer
+    assert abs(baseline - exact.measure_baseline().measurements[0].sets["domain"].wer) < 10
+    rows = []
+    for each in (exact, worker):
+        for plan in plans(spec)[:2]:
+            each.admit(plan)
+        finals = [e.measurements[-1] for e in run(each) if isinstance(e, Measured) and e.final]
+        rows.append([m.train_loss for m in finals])
+        assert {p.dtype for p in (each.base.model.proj_out.weight, each.base.decoder.cos)} == {torch.float32}
+    for fine, rough in zip(*rows, strict=True):
+        assert fine != rough
+        assert abs(fine - rough) < 0.05

@@ -55,6 +55,9 @@ class EvaluationSpec(Frozen):
     max_tokens_per_second: float = Field(default=6.5, gt=0)
     every: int = Field(default=100, ge=1)
     """Optimizer steps between evaluations."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters and optimizer stay
+    in fp32. For CUDA; a number of one precision is never compared with one of the other."""
 
 
 class Metric(Frozen):

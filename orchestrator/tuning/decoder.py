@@ -101,7 +101,8 @@ class Decoder:
         query, keys = _rotate(query, cos, sin), _rotate(keys, cos, sin)
         if stored is not None:
             index = positions[:, None, :, None].expand(keys.shape)
-            keys, values = stored[0].scatter_(2, index, keys), stored[1].scatter_(2, index, values)
+            keys = stored[0].scatter_(2, index, keys.to(stored[0].dtype))
+            values = stored[1].scatter_(2, index, values.to(stored[1].dtype))
         y = F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
         )

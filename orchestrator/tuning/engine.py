@@ -109,9 +109,14 @@ class PackWorker:
         """Numbers of the trials that hold a slot, in order of admission."""
         return tuple(self._slots)
 
+    def _autocast(self) -> torch.autocast:
+        bf16 = self._spec.evaluation.precision == "bf16"
+        return torch.autocast(self.base.device.type, torch.bfloat16, enabled=bf16)
+
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
-        sets, heard = self.evaluator.measure_baseline()
+        with self._autocast():
+            sets, heard = self.evaluator.measure_baseline()
         baseline = Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets)
         return Measured(-1, 0, (baseline,), (heard,), final=True)
 
@@ -128,6 +133,10 @@ class PackWorker:
 
     def advance(self) -> tuple[Event, ...]:
         """Train all slots up to the next tick at which one is measured or fails, or that reports progress."""
+        with self._autocast():
+            return self._advance()
+
+    def _advance(self) -> tuple[Event, ...]:
         while True:
             self._tick += 1
             failed = self._train_one_tick()

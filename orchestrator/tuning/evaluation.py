@@ -105,6 +105,7 @@ class Evaluator:
             "revision": model.revision,
             "weights": self.base.weights_sha256,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
+            "precision": spec.precision,
             "device": self.base.device.type,
             "torch": torch.__version__.partition("+")[0],
             "transformers": transformers.__version__,

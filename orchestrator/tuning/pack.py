@@ -144,10 +144,16 @@ def row_norm(weight: Tensor, A: Tensor, B: Tensor, scaling: Tensor) -> Tensor:
     ||W||^2 + 2 s (W A^T . B) 1 + s^2 (B A A^T . B) 1.
     Detached: DoRA treats the norm as a constant (Liu et al. 2024, section 4.3; PEFT does the same).
     """
-    cross = (torch.matmul(weight, A.mT) * B).sum(-1)
-    square = (torch.bmm(B, torch.bmm(A, A.mT)) * B).sum(-1)
-    s = scaling[:, :, 0]
-    return (weight.square().sum(1) + 2 * s * cross + s.square() * square).clamp_min(0).sqrt()
+    with exact(weight):
+        cross = (torch.matmul(weight, A.mT) * B).sum(-1)
+        square = (torch.bmm(B, torch.bmm(A, A.mT)) * B).sum(-1)
+        s = scaling[:, :, 0]
+        return (weight.square().sum(1) + 2 * s * cross + s.square() * square).clamp_min(0).sqrt()
+
+
+def exact(like: Tensor) -> torch.autocast:
+    """No autocast within the block: what describes weights is computed in their own type."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 @dataclass
@@ -261,13 +267,14 @@ class Pack:
 
 def merged_weight(weight: Tensor, parts: Mapping[str, Tensor], scaling: float, adapter_scale: float) -> Tensor:
     """W + adapter_scale * (W' - W), W' the adapter merged into W (out, in): exact for every variant."""
-    delta = scaling * (parts["B"] @ parts["A"])
-    if "A0" in parts:
-        delta = delta - scaling * (parts["B0"] @ parts["A0"])
-    if "magnitude" in parts:
-        moved = weight + delta
-        delta = (parts["magnitude"] / moved.norm(dim=1))[:, None] * moved - weight
-    return weight + adapter_scale * delta
+    with exact(weight):
+        delta = scaling * (parts["B"] @ parts["A"])
+        if "A0" in parts:
+            delta = delta - scaling * (parts["B0"] @ parts["A0"])
+        if "magnitude" in parts:
+            moved = weight + delta
+            delta = (parts["magnitude"] / moved.norm(dim=1))[:, None] * moved - weight
+        return weight + adapter_scale * delta
 
 
 @torch.no_grad()

@@ -118,7 +118,7 @@ def pack_step(
         frames, lengths = store("train", chunk.clips, depth)
         with bound(base.linears, pack.layers):
             logits, rows = _logits(base, base.encode(frames, lengths, depth), lengths, chunk)
-        nll = F.cross_entropy(logits, chunk.labels[chunk.labels != IGNORED], reduction="none")
+        nll = F.cross_entropy(logits.to(losses.dtype), chunk.labels[chunk.labels != IGNORED], reduction="none")
         slot = rows // (len(chunk.clips) // count)
         own = losses.new_zeros(count).index_add(0, slot, nll * chunk.weights[rows])
         losses += own.detach()
@@ -143,5 +143,6 @@ def _kl_to_base(base: BaseModel, store: FrameStore, chunk: Chunk, logits: Tensor
     with torch.no_grad():
         frames, lengths = store("train", chunk.clips, base.encoder_depth)
         teacher, _ = _logits(base, frames, lengths, chunk)
+    logits, teacher = logits.to(base.model.dtype), teacher.to(base.model.dtype)
     divergence = F.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), reduction="none", log_target=True).sum(-1)
     return (divergence * chunk.kl_weights[rows]).sum()

@@ -22,7 +22,7 @@ from orchestrator.tuning.pack import Adapter, bound_merged, stack_merged
 
 LOOKAHEAD = 5
 """Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs rounds."""
-FRAMES_A_BATCH = 40_000
+FRAMES_A_BATCH = 10_000
 """Encoder frames decoded together, all voices counted; a matter of memory and speed only."""
 
 Voice = tuple[Adapter, float]
