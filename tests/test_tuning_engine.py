@@ -158,7 +158,7 @@ def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(spec: SweepS
 
 def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, cache: Path) -> None:
     worker = PackWorker(spec, cache)
-    worker.admit(trial(spec, 0, learning_rate=1e-30, warmup_steps=100))
+    worker.admit(trial(spec, 0, learning_rate=1e-300))
     (failure,) = (event for event in run(worker) if isinstance(event, Failed))
     assert failure.reason == "the adapter did not move: no gradient reaches its target modules"
 
