@@ -129,14 +129,14 @@ def plan(
     from orchestrator.reporting import planned
     from orchestrator.running.preflight import load_sets
 
-    sweep = load_spec(spec, overrides or [])
-    missing = None
+    sweep, folder = _open(spec, overrides or [], None)
+    missing = ""
     try:
         check_inputs(sweep)
     except SpecError as error:
         missing = str(error)
     sizes = {} if missing else planned.set_sizes(load_sets(sweep), sweep.evaluation.normalizer)
-    _show(planned.build(sweep_plan(sweep, sizes, show), missing))
+    _show(planned.build(sweep_plan(sweep, sizes, show), missing, sweep.execution.pack, folder.pack_choices()))
 
 
 @app.command()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.planned import pack_text
 from orchestrator.tuning import probe
 from orchestrator.tuning.engine import PackWorker
 from tests.embedded import small_sweep
@@ -38,3 +40,12 @@ def test_the_choice_is_measured_once_recorded_and_read_back(tmp_path: Path, monk
     assert (again.capacity, again.notes) == (first.capacity, first.notes)
     fixed = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 3})})
     assert PackWorker(fixed, tmp_path / "cache").capacity == 3
+
+
+def test_the_plan_shows_the_choice(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    assert pack_text(3, {}) == "pack of 3 adapters at once"
+    assert pack_text("auto", folder.pack_choices()) == "pack: auto, measured when the sweep starts and then kept"
+    folder.cache.mkdir(parents=True)
+    (folder.cache / "pack-cpu.json").write_text('{"slots": 2, "why": "pack of 2; one step took 9 ms"}')
+    assert pack_text("auto", folder.pack_choices()) == "on cpu pack of 2; one step took 9 ms"

@@ -96,6 +96,11 @@ class StudyFolder:
         """Where the trial's best adapter stands, as stock PEFT loads it."""
         return self.trial_folder(number) / "adapter"
 
+    def pack_choices(self) -> dict[str, str]:
+        """Why `pack: auto` chose what it chose in this study, by device; written by the worker into its cache."""
+        files = sorted(self.cache.glob("pack-*.json"))
+        return {file.stem.removeprefix("pack-"): str(json.loads(file.read_bytes())["why"]) for file in files}
+
     def write_spec(self, text: str) -> None:
         """Keep the resolved sweep file."""
         write_aside(self._spec, text.encode())

@@ -23,8 +23,17 @@ def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, S
     }
 
 
-def build(plan: SweepPlan, missing: str | None) -> Document:
-    """`missing` says why the sets could not be read."""
+def pack_text(pack: int | str, choices: Mapping[str, str]) -> str:
+    """How many adapters train at once; `choices` are what earlier runs of the study measured, by device."""
+    if pack != "auto":
+        return f"pack of {pack} adapters at once"
+    if not choices:
+        return "pack: auto, measured when the sweep starts and then kept"
+    return "; ".join(f"on {device} {why}" for device, why in sorted(choices.items()))
+
+
+def build(plan: SweepPlan, missing: str, pack: int | str, choices: Mapping[str, str]) -> Document:
+    """`missing` says why the sets could not be read, or nothing; `pack` and `choices` as `pack_text` takes them."""
     points = "no countable number of" if plan.points is None else str(plan.points)
     blocks: list[Block] = [
         Table(
@@ -37,6 +46,7 @@ def build(plan: SweepPlan, missing: str | None) -> Document:
                 + (f", {plan.confirmation_trials} confirmation runs" if plan.confirmation_trials else ""),
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
+                pack_text(pack, choices),
             )
         ),
     ]
