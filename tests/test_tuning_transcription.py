@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.adapters import ROOT
 from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.layout import laid_out
 from orchestrator.tuning.model import BaseModel, wrap
 from orchestrator.tuning.pack import Adapter, merged_weight
 from orchestrator.tuning.transcription import Decoded, token_caps, transcribe
@@ -90,12 +91,12 @@ def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
 def test_a_clip_gives_the_same_frames_in_any_batch(family: str) -> None:
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(5, seed=3)
-    frames, lengths = base.family.front_end(clips)
-    encoded = base.family.encoder_layers(frames, lengths, 0, base.encoder_depth)
+    frames, layout = laid_out(*base.family.front_end(clips), base.family.block)
+    encoded = layout.pad(base.family.encoder_layers(frames, layout, 0, base.encoder_depth))
     for row, clip in enumerate(clips):
-        alone, length = base.family.front_end([clip])
-        expected = base.family.encoder_layers(alone, length, 0, base.encoder_depth)[0]
-        assert lengths[row] == length[0]
+        alone, own = laid_out(*base.family.front_end([clip]), base.family.block)
+        expected = own.pad(base.family.encoder_layers(alone, own, 0, base.encoder_depth))[0]
+        assert layout.lengths[row] == own.lengths[0] == len(expected)
         assert (encoded[row, : len(expected)] - expected).abs().max() < 1e-12
         audio = torch.from_numpy(clip).double()[None]
         mask = torch.ones_like(audio, dtype=torch.long) if family == "streaming" else None
@@ -110,10 +111,10 @@ def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() 
     poor = FrameStore(base.family, base.encoder_depth, {"set": clips}, 0, CPU)
     wanted = torch.tensor([4, 0, 4, 2])
     for depth in range(base.encoder_depth + 1):
-        rich, lengths = kept("set", wanted, depth)
-        thin, again = poor("set", wanted, depth)
-        assert torch.equal(lengths, again)
-        assert (rich - thin[:, : rich.shape[1]]).abs().max() < 1e-12
+        rich, layout = kept("set", wanted, depth, slots=2)
+        thin, again = poor("set", wanted, depth, slots=2)
+        assert torch.equal(layout.lengths, again.lengths)
+        assert (rich - thin).abs().max() < 1e-12
     assert poor.bytes_used == 0 < kept.bytes_used
 
 

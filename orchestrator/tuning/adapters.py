@@ -133,11 +133,10 @@ def _scaled(
         A, B = torch.cat((A, parts["A0"])), torch.cat((B, -parts["B0"]), 1)
     if "magnitude" not in parts:
         return A, adapter_scale * B, None
-    factor = B.new_full((1, 1, 1), s)
-    gain = parts["magnitude"] / row_norm(weight, A[None], B[None], factor)[0]
+    gain = parts["magnitude"] / row_norm(weight, A[None], s * B[None])[0]
     mixed = 1 - adapter_scale + adapter_scale * gain
     B = (adapter_scale * gain / mixed)[:, None] * B
-    return A, B, mixed * row_norm(weight, A[None], B[None], factor)[0]
+    return A, B, mixed * row_norm(weight, A[None], s * B[None])[0]
 
 
 def _key(name: str) -> str:

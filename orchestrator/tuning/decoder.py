@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from orchestrator.tuning.layout import Layout
+
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, each (rows, heads, positions, head_dim)."""
 
@@ -45,10 +47,13 @@ class Decoder:
         angles = (positions[:, None] * self.stack.rotary_emb.inv_freq.float()).repeat_interleave(2, dim=-1)
         self.cos, self.sin = angles.cos().to(weight), angles.sin().to(weight)
 
-    def cross_keys(self, memory: Tensor) -> list[KeyValue]:
-        """Keys and values of every layer's cross-attention over memory (N, T, width)."""
+    def cross_keys(self, memory: Tensor, layout: Layout) -> list[KeyValue]:
+        """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to rows."""
         return [
-            (self._split(layer.encoder_attn.k_proj(memory)), self._split(layer.encoder_attn.v_proj(memory)))
+            (
+                self._split(layout.pad(layer.encoder_attn.k_proj(memory))),
+                self._split(layout.pad(layer.encoder_attn.v_proj(memory))),
+            )
             for layer in self.stack.layers
         ]
 

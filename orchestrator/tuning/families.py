@@ -1,7 +1,7 @@
 """What a model family needs: the one module that knows where Moonshine v1 and streaming Moonshine differ.
 
-Everything else sees three things: a front end that turns clips into frames, encoder layers that take frames with their
-lengths, and the memory that the decoder's cross-attention reads. The decoders of both families are alike.
+Everything else sees three things: a front end that turns clips into frames, encoder layers that take frames in a
+layout, and the memory that the decoder's cross-attention reads. The decoders of both families are alike.
 
 Both front ends give every clip the frames that it would have had alone, so a number never depends on the batch:
 the streaming embedder takes its masks from true lengths (the stock masks give a padded clip up to three extra frames),
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import MoonshineForConditionalGeneration, MoonshineStreamingForConditionalGeneration, PreTrainedModel
 
 from orchestrator.errors import ModelError
+from orchestrator.tuning.layout import Layout
 
 
 class Family(Protocol):
@@ -33,15 +34,17 @@ class Family(Protocol):
     """The fewest samples that give a frame."""
     longest_seconds: float
     """The longest clip the model has positions for."""
+    block: int
+    """Layouts of its frames are a multiple of so many places long."""
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """float32 clips at 16 kHz -> frames (n, T, width), padded with zeros, and their true lengths (n,) int64."""
+        """float32 clips at 16 kHz -> frames end to end (frames, width), and each clip's number of them (n,) int64."""
 
-    def encoder_layers(self, frames: Tensor, lengths: Tensor, first: int, last: int) -> Tensor:
-        """Run layers first..last-1 on frames (N, T, width); the final norm too when `last` is the number of layers."""
+    def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
+        """Run layers first..last-1 on frames (slots, F, width); the final norm too when `last` is their number."""
 
-    def memory(self, encoded: Tensor) -> Tensor:
-        """What cross-attention reads, of the decoder's width; never changes `encoded`."""
+    def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
+        """What cross-attention reads (slots, F, width of the decoder); never changes `encoded`."""
 
 
 def family_of(model: PreTrainedModel) -> Family:
@@ -70,6 +73,7 @@ class Streaming:
         self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
         self.stride = 4 * self.multiple
         self.windows = [tuple(window) for window in config.sliding_windows]
+        self.block = max(32, *(max(left - 1, right - 1) for left, right in self.windows))
         self.longest_seconds = model.config.max_position_embeddings * self.stride / config.sample_rate
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -88,61 +92,58 @@ class Streaming:
             count = (count - 1) // 2 + 1
             x = nn.Conv1d.forward(conv, F.pad(x, (conv.left_pad, 0)))
             x = activation(x * valid_frames(count, x.shape[-1])[:, None])
-        return x.transpose(1, 2), count
+        return x.transpose(1, 2)[valid_frames(count, x.shape[-1])], count
 
-    def encoder_layers(self, frames: Tensor, lengths: Tensor, first: int, last: int) -> Tensor:
-        valid = valid_frames(lengths, frames.shape[1])
-        windows = {window: Window(valid, *window) for window in set(self.windows[first:last])}
+    def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
+        windows = {window: Window(layout, *window) for window in set(self.windows[first:last])}
         for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
             attention, x = layer.self_attn, layer.input_layernorm(frames)
             heads = (*x.shape[:2], -1, attention.head_dim)
             projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-            query, key, value = (project(x).view(heads).transpose(1, 2) for project in projections)
-            heard = windows[window](query, key, value, attention.scaling)
-            frames = frames + attention.o_proj(heard.transpose(1, 2).flatten(2))
+            query, key, value = (project(x).view(heads) for project in projections)
+            frames = frames + attention.o_proj(windows[window](query, key, value, attention.scaling).flatten(2))
             frames = frames + layer.mlp(layer.post_attention_layernorm(frames))
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
 
-    def memory(self, encoded: Tensor) -> Tensor:
+    def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
         # out of place: the stock decoder adds positions to its input, which would spoil a cached encoder output
-        positions = self.decoder.pos_emb.weight[: encoded.shape[1]]
-        return self.decoder.proj(encoded + positions)
+        return self.decoder.proj(encoded + self.decoder.pos_emb.weight[layout.position])
 
 
 class Window:
-    """Attention within `left` frames back (the frame itself counted) and fewer than `right` ahead, of existing frames.
+    """Attention within `left` frames back (the frame itself counted) and fewer than `right` ahead, of one's own clip.
 
     Computed in blocks of queries against the span of keys that any of them may see, so its cost grows with the window
     and not with the square of the clip: the same sums as a masked attention over all frames.
     """
 
-    BLOCK = 32
-
-    def __init__(self, valid: Tensor, left: int, right: int) -> None:
-        frames = valid.shape[1]
-        self.before, ahead = left - 1, max(right - 1, 0)
-        self.span = self.BLOCK + self.before + ahead
-        self.missing = -frames % self.BLOCK
-        self.after = ahead + self.missing
-        offset = torch.arange(self.span, device=valid.device) - self.before
-        distance = offset - torch.arange(self.BLOCK, device=valid.device)[:, None]
-        inside = (distance > -left) & (distance <= ahead)
-        queries = F.pad(valid, (0, self.missing)).view(len(valid), -1, self.BLOCK)
-        keys = F.pad(valid, (self.before, self.after)).unfold(1, self.span, self.BLOCK)
-        # a query that does not exist sees everything: a row without any key gives NaN in some attention kernels
-        self.mask = (keys[:, :, None] & inside | ~queries[..., None]).flatten(0, 1)[:, None]
+    def __init__(self, layout: Layout, left: int, right: int) -> None:
+        self.block, self.before, self.ahead = layout.block, left - 1, max(right - 1, 0)
+        device = layout.lengths.device
+        offset = torch.arange(self.block + self.before + self.ahead, device=device) - self.before
+        distance = offset - torch.arange(self.block, device=device)[:, None]
+        inside = (distance > -left) & (distance <= self.ahead)
+        clips = layout.clip.where(layout.valid, -1).view(layout.slots, -1, self.block, 1, 1)
+        near = self._near(clips + 1)[..., 0, 0] - 1  # beyond either end stand zeros, that is clip -1
+        same = clips[..., 0] == near[:, :, None]
+        # what stands in no clip sees everything: a row without any key gives NaN in some attention kernels
+        self.mask = (same & inside | (clips[..., 0] < 0)).flatten(0, 1)[:, None]
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """query, key, value (N, heads, T, head_dim) -> (N, heads, T, head_dim)."""
-        rows, heads, frames, width = query.shape
-        blocks = F.pad(query, (0, 0, 0, self.missing)).view(rows, heads, -1, self.BLOCK, width).transpose(1, 2)
-        near = [
-            F.pad(x, (0, 0, self.before, self.after)).unfold(2, self.span, self.BLOCK).permute(0, 2, 1, 4, 3)
-            for x in (key, value)
-        ]
-        query, key, value = (x.flatten(0, 1) for x in (blocks, *near))
+        """query, key, value (slots, F, heads, head_dim) -> (slots, F, heads, head_dim)."""
+        blocks = [x.view(len(x), -1, self.block, *x.shape[2:]) for x in (query, key, value)]
+        query, key, value = (
+            x.flatten(0, 1).transpose(1, 2) for x in (blocks[0], self._near(blocks[1]), self._near(blocks[2]))
+        )
         heard = F.scaled_dot_product_attention(query, key, value, attn_mask=self.mask, scale=scaling)
-        return heard.view(rows, -1, heads, self.BLOCK, width).transpose(1, 2).flatten(2, 3)[:, :, :frames]
+        return heard.transpose(1, 2).reshape(len(blocks[0]), -1, *blocks[0].shape[3:])
+
+    def _near(self, blocks: Tensor) -> Tensor:
+        """(slots, n, block, heads, head_dim) -> (slots, n, before + block + ahead, heads, head_dim)."""
+        one_more = (0, 0, 0, 0, 0, 0)
+        earlier = F.pad(blocks[:, :-1, self.block - self.before :], (*one_more, 1, 0))
+        later = F.pad(blocks[:, 1:, : self.ahead], (*one_more, 0, 1))
+        return torch.cat((earlier, blocks, later), 2)
 
 
 class Version1:
@@ -151,6 +152,7 @@ class Version1:
     multiple = 1
     stride = 384
     shortest = 895  # the three convolutions' receptive field
+    block = 1
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder
@@ -163,16 +165,16 @@ class Version1:
             x = torch.tanh(encoder.conv1(torch.tensor(clip).to(weight)[None, None]))
             x = F.gelu(encoder.conv2(encoder.groupnorm(x)))
             frames.append(F.gelu(encoder.conv3(x))[0].T)
-        lengths = torch.tensor([len(x) for x in frames], device=weight.device)
-        return nn.utils.rnn.pad_sequence(frames, batch_first=True), lengths
+        return torch.cat(frames), torch.tensor([len(x) for x in frames], device=weight.device)
 
-    def encoder_layers(self, frames: Tensor, lengths: Tensor, first: int, last: int) -> Tensor:
-        positions = torch.arange(frames.shape[1], device=frames.device)[None]
-        rotary = self.encoder.rotary_emb(frames, position_ids=positions)
-        mask = valid_frames(lengths, frames.shape[1])[:, None, None, :]
+    def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
+        positions = torch.arange(layout.longest, device=frames.device)[None]
+        padded = layout.pad(frames)
+        rotary = self.encoder.rotary_emb(padded, position_ids=positions)
         for layer in self.encoder.layers[first:last]:
-            frames = layer(frames, attention_mask=mask, position_ids=positions, position_embeddings=rotary)
-        return self.encoder.layer_norm(frames) if last == len(self.encoder.layers) else frames
+            padded = layer(padded, attention_mask=layout.mask, position_ids=positions, position_embeddings=rotary)
+        padded = self.encoder.layer_norm(padded) if last == len(self.encoder.layers) else padded
+        return layout.flatten(padded)
 
-    def memory(self, encoded: Tensor) -> Tensor:
+    def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
         return encoded

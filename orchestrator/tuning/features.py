@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.families import Family, valid_frames
+from orchestrator.tuning.families import Family
+from orchestrator.tuning.layout import Layout, laid_out
 
 BATCH_SECONDS = 120.0
 """Audio of one front-end batch; a matter of memory only, frames do not depend on it."""
@@ -27,12 +28,16 @@ class Frames:
     start: Tensor
     length: Tensor
 
-    def gather(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames of `clips` (rows,) int64 -> (rows, T, width) padded with zeros, and lengths (rows,); always a copy."""
-        length = self.length[clips]
-        valid = valid_frames(length, int(length.max()))
-        index = (self.start[clips][:, None] + torch.arange(valid.shape[1], device=clips.device)).where(valid, 0)
-        return self.flat[index] * valid[..., None], length
+    @classmethod
+    def of(cls, parts: Sequence[Tensor]) -> Frames:
+        """Frames of clips (frames, width) each, end to end."""
+        length = torch.tensor([len(part) for part in parts], device=parts[0].device)
+        return cls(torch.cat(list(parts)), length.cumsum(0) - length, length)
+
+    def gather(self, clips: Tensor, layout: Layout) -> Tensor:
+        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where no clip stands; always a copy."""
+        index = (self.start[clips][layout.row] + layout.position).where(layout.valid, 0)
+        return self.flat[index].masked_fill_(~layout.valid[..., None], 0)
 
 
 class FrameStore:
@@ -50,14 +55,15 @@ class FrameStore:
         self.budget_bytes = budget_bytes
         self.kept: dict[tuple[str, int], Frames] = {}
 
-    def __call__(self, name: str, clips: Tensor, depth: int) -> tuple[Tensor, Tensor]:
-        """Frames (rows, T, width) and lengths of clips (rows,) of set `name` at `depth`; safe to change in place."""
+    def __call__(self, name: str, clips: Tensor, depth: int, slots: int = 1) -> tuple[Tensor, Layout]:
+        """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to change in place, and
+        their layout."""
         frames = self.kept.get((name, depth)) or self._keep(name, depth)
-        if frames is not None:
-            return frames.gather(clips)
-        unique, back = clips.unique(return_inverse=True)
-        computed, length = self._compute(name, unique.tolist(), depth)
-        return (computed * valid_frames(length, computed.shape[1])[..., None])[back], length[back]
+        if frames is None:
+            unique, clips = clips.unique(return_inverse=True)
+            frames = self._compute(name, unique.tolist(), depth)
+        layout = Layout(frames.length[clips], slots, self.family.block)
+        return frames.gather(clips, layout), layout
 
     @property
     def bytes_used(self) -> int:
@@ -67,24 +73,26 @@ class FrameStore:
     def _keep(self, name: str, depth: int) -> Frames | None:
         clips = self.clips[name]
         order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-        parts: list[Tensor] = [torch.empty(0)] * len(clips)
+        parts: list[Tensor] = []
         used = self.bytes_used
         for rows in batches_by_length([len(clip) for clip in clips], BATCH_SECONDS * 16000, order):
-            frames, length = self._compute(name, rows, depth)
-            for row, clip_frames, n in zip(rows, frames, length.tolist(), strict=True):
-                parts[row] = clip_frames[:n].clone()
-                used += parts[row].numel() * parts[row].element_size()
+            computed = self._compute(name, rows, depth)
+            parts += computed.flat.split(computed.length.tolist())
+            used += computed.flat.numel() * computed.flat.element_size()
             if used > self.budget_bytes:
                 return None
-        length = torch.tensor([len(part) for part in parts], device=self.device)
-        frames_kept = Frames(torch.cat(parts), length.cumsum(0) - length, length)
-        self.kept[name, depth] = frames_kept
-        return frames_kept
+        where = {row: place for place, row in enumerate(order)}
+        frames = Frames.of([parts[where[row]] for row in range(len(clips))])
+        self.kept[name, depth] = frames
+        return frames
 
     @torch.no_grad()
-    def _compute(self, name: str, rows: Sequence[int], depth: int) -> tuple[Tensor, Tensor]:
-        frames, length = self.family.front_end([self.clips[name][row] for row in rows])
-        return (self.family.encoder_layers(frames, length, 0, depth) if depth else frames), length
+    def _compute(self, name: str, rows: Sequence[int], depth: int) -> Frames:
+        flat, length = self.family.front_end([self.clips[name][row] for row in rows])
+        if depth:
+            frames, layout = laid_out(flat, length, self.family.block)
+            flat = self.family.encoder_layers(frames, layout, 0, depth)[0, : len(flat)]
+        return Frames(flat, length.cumsum(0) - length, length)
 
 
 def batches_by_length(lengths: Sequence[int], budget: float, order: Sequence[int]) -> list[list[int]]:

@@ -17,7 +17,8 @@ from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.adapters import ROOT
 from orchestrator.tuning.decoder import Decoder
-from orchestrator.tuning.families import Family, family_of, valid_frames
+from orchestrator.tuning.families import Family, family_of
+from orchestrator.tuning.layout import Layout, laid_out
 from orchestrator.tuning.pack import PackedLinear
 
 IGNORED = -100
@@ -52,11 +53,11 @@ class BaseModel:
         touched = [int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")]
         return min(touched, default=self.encoder_depth)
 
-    def encode(self, frames: Tensor, lengths: Tensor, depth: int) -> Tensor:
-        """Encoder output from frames (N, T, width) at entry depth `depth`; the frames themselves at full depth."""
+    def encode(self, frames: Tensor, layout: Layout, depth: int) -> Tensor:
+        """Encoder output from frames (slots, F, width) at entry depth `depth`; the frames themselves at full depth."""
         if depth == self.encoder_depth:
             return frames
-        return self.family.encoder_layers(frames, lengths, depth, self.encoder_depth)
+        return self.family.encoder_layers(frames, layout, depth, self.encoder_depth)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -135,11 +136,11 @@ def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
     return inputs, labels
 
 
-def teacher_forced_loss(base: BaseModel, encoded: Tensor, lengths: Tensor, rows: list[list[int]]) -> float:
-    """Mean cross-entropy per token of the untuned model on [tokens, EOS]; encoder output (n, T, width) and lengths."""
+def teacher_forced_loss(base: BaseModel, encoded: Tensor, layout: Layout, rows: list[list[int]]) -> float:
+    """Mean cross-entropy per token of the untuned model on [tokens, EOS]; encoder output (1, F, width)."""
     inputs, labels = (tensor.to(base.device) for tensor in padded_labels(rows, base.decoder.start))
-    cross = base.decoder.cross_keys(base.family.memory(encoded))
-    hidden = base.decoder(inputs, cross, valid_frames(lengths, encoded.shape[1])[:, None, None])
+    cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+    hidden = base.decoder(inputs, cross, layout.mask)
     logits = base.decoder.head(hidden).float()
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED).item()
 
@@ -152,9 +153,9 @@ def check_objective(base: BaseModel, clip: Tensor, text: str) -> float:
     the token after next, so loss fell while WER rose. Raises ObjectiveError.
     """
     rows = base.labels([text])
-    frames, lengths = base.family.front_end([clip.numpy()])
-    encoded = base.encode(frames, lengths, 0)
-    ours = teacher_forced_loss(base, encoded, lengths, rows)
+    frames, layout = laid_out(*base.family.front_end([clip.numpy()]), base.family.block)
+    encoded = base.encode(frames, layout, 0)
+    ours = teacher_forced_loss(base, encoded, layout, rows)
     kept = len(clip) // base.family.multiple * base.family.multiple
     audio = clip[None, :kept].to(base.model.dtype).to(base.device)
     mask = torch.ones_like(audio, dtype=torch.long)

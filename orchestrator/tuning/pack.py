@@ -1,9 +1,8 @@
 """K adapters on one frozen base model, in one forward and backward pass.
 
-Per targeted `nn.Linear`, K slots, R the pack's largest rank, input trial-major (K * b, T, in):
+Per targeted `nn.Linear`, K slots, R the pack's largest rank, input x (K, L, in), trial after trial:
 
-    y = x W^T                                one shared product over all K * b rows
-    y = y + (x [A ; A0]^T) s [B , -B0]^T     s (B A - B0 A0) x; the frozen A0, B0 exist for PiSSA slots only
+    y = x (W + s (B A - B0 A0))^T            the frozen A0, B0 exist for PiSSA slots only
     y = g * y                                DoRA: g = magnitude / ||W + s (B A - B0 A0)||_row, detached norm; else 1
     y = y + bias                             bias last, as PEFT does
 
@@ -20,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,28 +55,38 @@ class Slots:
     B0: Tensor | None = None
     dropout: Dropout | None = None
 
+    def with_frozen(self) -> tuple[Tensor, Tensor]:
+        """A (K, R, in) and B (K, out, R), PiSSA's frozen halves beside the trained ones, s multiplied into B."""
+        A = self.A if self.A0 is None else torch.cat((self.A, self.A0), 1)
+        B = self.B if self.B0 is None else torch.cat((self.B, -self.B0), 2)
+        return A, B * self.scaling
+
+    def gain(self, weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        """g (K, out): magnitude over row norm where a slot is DoRA, else 1."""
+        assert self.dora is not None
+        return torch.where(self.dora, self.magnitude / row_norm(weight, A, B), 1.0)
+
 
 @dataclass
 class Dropout:
     """Dropout that depends on (seed, step, module, row, frame, feature) alone, so that packing cannot change it."""
 
     probability: Tensor
-    """(K, 1, 1, 1)."""
+    """(K, 1, 1)."""
     seed: Tensor
-    """(K, 1, 1, 1) int64."""
+    """(K, 1, 1) int64."""
     module: int
     step: Tensor
-    """(K, 1, 1, 1) int64, advanced by the training loop; shared by all modules of a pack."""
-    first_row: list[int]
-    """Rows of the batch before this chunk; shared by all modules of a pack."""
+    """(K, 1, 1) int64, advanced by the training loop; shared by all modules of a pack."""
+    places: list[Tensor]
+    """Row of its trial's step and frame of its clip, (K, L) or (1, L), of the places that go through the model now;
+    shared by all modules of a pack."""
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x (K, b, T, in) -> the same with entries zeroed and the rest scaled by 1 / (1 - p)."""
-        _, rows, frames, features = x.shape
+        """x (K, L, in) -> the same with entries zeroed and the rest scaled by 1 / (1 - p)."""
         spread = [0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1]
-        row = torch.arange(rows, device=x.device)[:, None, None] + self.first_row[0]
-        frame = torch.arange(frames, device=x.device)[:, None]
-        feature = torch.arange(features, device=x.device)
+        row, frame = (place[..., None] for place in self.places)
+        feature = torch.arange(x.shape[-1], device=x.device)
         key = self.seed + self.step * spread[0] + self.module * spread[1]
         key = _mix(key + row * spread[2] + frame * spread[3]) + feature * spread[4]
         uniform = (_mix(key) & 0xFFFFFF).to(x.dtype) / 0x1000000
@@ -112,43 +122,68 @@ class PackedLinear(nn.Module):
 
     def _merged(self, x: Tensor, weights: Tensor) -> Tensor:
         rows = x.reshape(len(weights), -1, x.shape[-1])
-        y = torch.bmm(rows, weights.mT)
-        y = y if self.bias is None else y + self.bias
+        y = torch.bmm(rows, weights.mT) if self.bias is None else torch.baddbmm(self.bias, rows, weights.mT)
         return y.view(*x.shape[:-1], -1)
 
     def _packed(self, x: Tensor, slots: Slots) -> Tensor:
-        count = len(slots.A)
-        base = F.linear(x, self.weight).view(count, -1, self.weight.shape[0])
-        dropped = x if slots.dropout is None else slots.dropout(x.view(count, -1, *x.shape[1:]))
-        rows = dropped.reshape(count, -1, x.shape[-1])
-        A = slots.A if slots.A0 is None else torch.cat((slots.A, slots.A0), 1)
-        B = slots.B if slots.B0 is None else torch.cat((slots.B, -slots.B0), 2)
-        y = torch.baddbmm(base, torch.bmm(rows, A.mT) * slots.scaling, B.mT)
-        if slots.magnitude is not None and slots.dora is not None:
-            norm = row_norm(self.weight, A, B, slots.scaling)
-            gain = torch.where(slots.dora, slots.magnitude / norm, 1.0)[:, None]
-            if slots.dropout is None:
-                y = gain * y
-            else:
-                # PEFT: the base keeps the whole input, only what DoRA adds to it sees the dropped one
-                through = F.linear(rows, self.weight)
-                y = torch.where(slots.dora[:, None], base + (gain - 1) * through + gain * (y - base), y)
+        rows = x.reshape(len(slots.A), -1, x.shape[-1])
+        y = self._adapted(rows, slots) if slots.dropout is None else self._dropped(rows, slots, slots.dropout)
         y = y if self.bias is None else y + self.bias
         return y.view(*x.shape[:-1], -1)
 
+    def _adapted(self, x: Tensor, slots: Slots) -> Tensor:
+        """x (K, L, in) -> (K, L, out) without bias."""
+        A, B = slots.with_frozen()
+        if torch.is_autocast_enabled(x.device.type):
+            # a change of bfloat16 weights below their resolution would be lost if it were added to them
+            y = torch.baddbmm(F.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
+        else:
+            y = _LowRank.apply(x, self.weight, A, B)
+        return y if slots.magnitude is None else slots.gain(self.weight, A, B)[:, None] * y
+
+    def _dropped(self, x: Tensor, slots: Slots, dropout: Dropout) -> Tensor:
+        """The same with dropout; PEFT's DoRA: the base keeps the whole input, only what is added sees the dropped."""
+        A, B = slots.with_frozen()
+        base, rows = F.linear(x, self.weight), dropout(x)
+        y = torch.baddbmm(base, torch.bmm(rows, A.mT), B.mT)
+        if slots.magnitude is None or slots.dora is None:
+            return y
+        gain = slots.gain(self.weight, A, B)[:, None]
+        through = F.linear(rows, self.weight)
+        return torch.where(slots.dora[:, None], base + (gain - 1) * through + gain * (y - base), y)
+
+
+class _LowRank(torch.autograd.Function):
+    """x (K, L, in), weight (out, in), A (K, R, in), B (K, out, R) -> x (W + B A)^T (K, L, out).
+
+    The sum is formed once per slot, so that forward and the gradient of x are one product each; the gradients of A and
+    B go through the R columns alone: 2 + 4 R / in products of the size of W in all, where W's own is never computed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
+        merged = torch.baddbmm(weight.expand(len(A), *weight.shape), B, A)
+        ctx.save_for_backward(x, merged, A, B)
+        return torch.bmm(x, merged.mT)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor]:
+        x, merged, A, B = ctx.saved_tensors
+        (dy,) = gradients
+        dx = torch.bmm(dy, merged) if ctx.needs_input_grad[0] else None
+        return dx, None, torch.bmm(torch.bmm(dy, B).mT, x), torch.bmm(dy.mT, torch.bmm(x, A.mT))
+
 
 @torch.no_grad()
-def row_norm(weight: Tensor, A: Tensor, B: Tensor, scaling: Tensor) -> Tensor:
-    """||W + s B A|| per row, (K, out), without materialising the sum.
+def row_norm(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    """||W + B A|| per row, (K, out), without materialising the sum: ||W||^2 + 2 (W A^T . B) 1 + (B A A^T . B) 1.
 
-    ||W||^2 + 2 s (W A^T . B) 1 + s^2 (B A A^T . B) 1.
     Detached: DoRA treats the norm as a constant (Liu et al. 2024, section 4.3; PEFT does the same).
     """
     with exact(weight):
         cross = (torch.matmul(weight, A.mT) * B).sum(-1)
         square = (torch.bmm(B, torch.bmm(A, A.mT)) * B).sum(-1)
-        s = scaling[:, :, 0]
-        return (weight.square().sum(1) + 2 * s * cross + s.square() * square).clamp_min(0).sqrt()
+        return (weight.square().sum(1) + 2 * cross + square).clamp_min(0).sqrt()
 
 
 def exact(like: Tensor) -> torch.autocast:
@@ -167,13 +202,12 @@ class Pack:
     is_B: Tensor = field(init=False)
     """(P,) boolean: the entries that LoRA+ trains at a higher rate (B and the magnitude)."""
     step: Tensor = field(init=False)
-    first_row: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         like = next(iter(self.adapters[0].modules.values()))["A"]
         count = len(self.adapters)
-        self.step = torch.zeros(count, 1, 1, 1, dtype=torch.int64, device=like.device)
-        self.first_row = [0]
+        self.step = torch.zeros(count, 1, 1, dtype=torch.int64, device=like.device)
+        self._places: list[Tensor] = []
         self._views: dict[tuple[str, str], tuple[int, tuple[int, ...]]] = {}
         size = 0
         for name in sorted({name for adapter in self.adapters for name in adapter.modules}):
@@ -188,6 +222,10 @@ class Pack:
             self.write(self.flat, slot, {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()})
         self._leaves: list[tuple[Tensor, Tensor]] = []
         self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
+
+    def at(self, rows: Tensor, frames: Tensor) -> None:
+        """Say where what goes through the model next stands: see `Dropout.places`."""
+        self._places[:] = rows, frames
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, the sum over trials, to `grad`."""
@@ -230,8 +268,8 @@ class Pack:
         if any(adapter.dropout for adapter in self.adapters):
             probability = like.new_tensor([adapter.dropout for adapter in self.adapters])
             seeds = torch.tensor([adapter.seed for adapter in self.adapters], device=like.device)
-            shape = (-1, 1, 1, 1)
-            slots.dropout = Dropout(probability.view(shape), seeds.view(shape), index, self.step, self.first_row)
+            shape = (-1, 1, 1)
+            slots.dropout = Dropout(probability.view(shape), seeds.view(shape), index, self.step, self._places)
         return slots
 
     def _view(self, buffer: Tensor, name: str, part: str) -> Tensor:

@@ -7,7 +7,7 @@ of a trial is the mean over the tokens of its optimizer step, so micro-batches c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.identity import derived_seed
-from orchestrator.tuning.families import valid_frames
+from orchestrator.tuning.decoder import KeyValue
 from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.layout import Layout
 from orchestrator.tuning.model import IGNORED, BaseModel, padded_labels
 from orchestrator.tuning.optimizer import PackedAdamW
 from orchestrator.tuning.pack import Pack, bound
@@ -31,6 +32,8 @@ class TrainingSet:
     labels: list[list[int]]
     domain: int
     """How many of them are domain utterances."""
+    untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)
+    """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the same at every step."""
 
     @property
     def replay(self) -> int:
@@ -113,36 +116,70 @@ def pack_step(
     count, first_row = len(pack.adapters), 0
     losses = pack.flat.new_zeros(count)
     for chunk in chunks(optimizer.params, optimizer.steps, data, base):
-        pack.first_row[0] = first_row
-        first_row += len(chunk.clips) // count
-        frames, lengths = store("train", chunk.clips, depth)
+        each = len(chunk.clips) // count
+        frames, layout = store("train", chunk.clips, depth, count)
         with bound(base.linears, pack.layers):
-            logits, rows = _logits(base, base.encode(frames, lengths, depth), lengths, chunk)
+            pack.at(first_row + layout.clip, layout.position)
+            cross = base.decoder.cross_keys(base.family.memory(base.encode(frames, layout, depth), layout), layout)
+            pack.at(*_token_places(chunk.inputs, each, first_row))
+            logits, rows = _logits(base, cross, layout, chunk.inputs, chunk.labels)
+        first_row += each
         nll = F.cross_entropy(logits.to(losses.dtype), chunk.labels[chunk.labels != IGNORED], reduction="none")
-        slot = rows // (len(chunk.clips) // count)
-        own = losses.new_zeros(count).index_add(0, slot, nll * chunk.weights[rows])
+        own = losses.new_zeros(count).index_add(0, rows // each, nll * chunk.weights[rows])
         losses += own.detach()
         total = own.sum()
         if bool(chunk.kl_weights.any()):
-            total = total + _kl_to_base(base, store, chunk, logits, rows)
+            total = total + _kl_to_base(base, store, data, chunk, logits, rows)
         pack.backward(total)
     return losses, optimizer.step(pack.flat, pack.grad)
 
 
-def _logits(base: BaseModel, encoded: Tensor, lengths: Tensor, chunk: Chunk) -> tuple[Tensor, Tensor]:
+def _token_places(tokens: Tensor, each: int, first_row: int) -> tuple[Tensor, Tensor]:
+    """Row within its trial's step, and position, of `tokens` (K * each, T) as (1, each * T): the same in every slot."""
+    row = torch.arange(first_row, first_row + each, device=tokens.device).repeat_interleave(tokens.shape[1])
+    return row[None], torch.arange(tokens.shape[1], device=tokens.device).repeat(each)[None]
+
+
+def _logits(
+    base: BaseModel, cross: list[KeyValue], layout: Layout, inputs: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the big head."""
-    cross = base.decoder.cross_keys(base.family.memory(encoded))
-    mask = valid_frames(lengths, encoded.shape[1])[:, None, None]
-    hidden = base.decoder(chunk.inputs, cross, mask)
-    real = chunk.labels != IGNORED
-    return base.decoder.head(hidden[real]), real.nonzero()[:, 0]
+    real = labels != IGNORED
+    return base.decoder.head(base.decoder(inputs, cross, layout.mask)[real]), real.nonzero()[:, 0]
 
 
-def _kl_to_base(base: BaseModel, store: FrameStore, chunk: Chunk, logits: Tensor, rows: Tensor) -> Tensor:
-    """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1)."""
+def _kl_to_base(
+    base: BaseModel, store: FrameStore, data: TrainingSet, chunk: Chunk, logits: Tensor, rows: Tensor
+) -> Tensor:
+    """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1).
+
+    The untuned model is run once per utterance and its head once per distinct utterance of the chunk: slots that see
+    the same one share it.
+    """
+    weights = chunk.kl_weights[rows]
+    kept = weights > 0
+    clips = chunk.clips[chunk.kl_weights > 0].tolist()
+    distinct = sorted(set(clips))
+    lengths = [len(data.labels[clip]) for clip in distinct]
+    starts = dict(zip(distinct, np.cumsum([0, *lengths]).tolist(), strict=False))
+    index = [place for clip in clips for place in range(starts[clip], starts[clip] + len(data.labels[clip]))]
     with torch.no_grad():
-        frames, lengths = store("train", chunk.clips, base.encoder_depth)
-        teacher, _ = _logits(base, frames, lengths, chunk)
-    logits, teacher = logits.to(base.model.dtype), teacher.to(base.model.dtype)
-    divergence = F.kl_div(logits.log_softmax(-1), teacher.log_softmax(-1), reduction="none", log_target=True).sum(-1)
-    return (divergence * chunk.kl_weights[rows]).sum()
+        teacher = base.decoder.head(torch.cat(_untuned(base, store, data, distinct))).to(base.model.dtype)
+        target = teacher.log_softmax(-1)[torch.tensor(index, device=logits.device)]
+    tuned = logits[kept].to(base.model.dtype).log_softmax(-1)
+    divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)
+    return (divergence * weights[kept]).sum()
+
+
+def _untuned(base: BaseModel, store: FrameStore, data: TrainingSet, clips: list[int]) -> list[Tensor]:
+    """Hidden states (tokens, width) of the untuned decoder on each clip's own labels."""
+    missing = [clip for clip in clips if clip not in data.untuned]
+    if missing:
+        index = torch.tensor(missing, device=base.device)
+        encoded, layout = store("train", index, base.encoder_depth)
+        cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+        inputs, labels = padded_labels([data.labels[clip] for clip in missing], base.decoder.start)
+        hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
+        for clip, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
+            data.untuned[clip] = states[: int(own.sum())].clone()
+    return [data.untuned[clip] for clip in clips]

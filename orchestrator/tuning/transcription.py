@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from orchestrator.tuning.decoder import KeyValue
-from orchestrator.tuning.families import valid_frames
 from orchestrator.tuning.features import FrameStore, batches_by_length
 from orchestrator.tuning.model import BaseModel
 from orchestrator.tuning.pack import Adapter, bound_merged, stack_merged
@@ -63,15 +62,13 @@ def transcribe(
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     for clips in batches_by_length(lengths, FRAMES_A_BATCH / count * base.family.stride, order):
         index = torch.tensor(clips, device=base.device)
-        frames, length = store(name, index, depth)
-        frames = frames.expand(count, *frames.shape).reshape(-1, *frames.shape[1:])
-        length = length.repeat(count)
+        frames, layout = store(name, index, depth)
+        layout = layout.repeated(count)
         with bound_merged(base.linears, weights):
-            encoded = base.encode(frames, length, depth)
-            cross = base.decoder.cross_keys(base.family.memory(encoded))
-            mask = valid_frames(length, encoded.shape[1])[:, None, None]
+            encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
+            cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
             row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
-            rows = _greedy(base, cross, mask, [caps[clip] for clip in clips] * count, count, row_drafts)
+            rows = _greedy(base, cross, layout.mask, [caps[clip] for clip in clips] * count, count, row_drafts)
         for row, (tokens, capped) in enumerate(rows):
             voice, clip = decoded[row // len(clips)], clips[row % len(clips)]
             voice.tokens[clip], voice.capped[clip] = tokens, capped
