@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.tuning.cores import cores
 from orchestrator.tuning.families import Family
 from orchestrator.tuning.layout import Layout, laid_out
 
@@ -53,12 +54,12 @@ class FrameStore:
     ) -> None:
         self.family, self.depth, self.clips, self.device = family, depth, clips, device
         self.budget_bytes = budget_bytes
-        self.kept: dict[tuple[str, int], Frames] = {}
+        self.kept: dict[tuple[str, int], Frames | None] = {}
 
     def __call__(self, name: str, clips: Tensor, depth: int, slots: int = 1) -> tuple[Tensor, Layout]:
         """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to change in place, and
         their layout."""
-        frames = self.kept.get((name, depth)) or self._keep(name, depth)
+        frames = self.keep(name, depth)
         if frames is None:
             unique, clips = clips.unique(return_inverse=True)
             frames = self._compute(name, unique.tolist(), depth)
@@ -68,18 +69,25 @@ class FrameStore:
     @property
     def bytes_used(self) -> int:
         """Memory that the kept frames take."""
-        return sum(frames.flat.numel() * frames.flat.element_size() for frames in self.kept.values())
+        return sum(frames.flat.numel() * frames.flat.element_size() for frames in self.kept.values() if frames)
 
-    def _keep(self, name: str, depth: int) -> Frames | None:
+    def keep(self, name: str, depth: int) -> Frames | None:
+        """All frames of a set, kept from the first call on; None where they do not fit the budget."""
+        if (name, depth) in self.kept:
+            return self.kept[name, depth]
         clips = self.clips[name]
         order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
         parts: list[Tensor] = []
         used = self.bytes_used
-        for rows in batches_by_length([len(clip) for clip in clips], BATCH_SECONDS * 16000, order):
-            computed = self._compute(name, rows, depth)
-            parts += computed.flat.split(computed.length.tolist())
-            used += computed.flat.numel() * computed.flat.element_size()
+        batches = batches_by_length([len(clip) for clip in clips], BATCH_SECONDS * 16000, order)
+        side_by_side = cores(self.device)
+        for first in range(0, len(batches), side_by_side.count):
+            some = batches[first : first + side_by_side.count]
+            for computed in side_by_side.map(lambda rows: self._compute(name, rows, depth), some):
+                parts += computed.flat.split(computed.length.tolist())
+                used += computed.flat.numel() * computed.flat.element_size()
             if used > self.budget_bytes:
+                self.kept[name, depth] = None
                 return None
         where = {row: place for place, row in enumerate(order)}
         frames = Frames.of([parts[where[row]] for row in range(len(clips))])

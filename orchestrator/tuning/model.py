@@ -16,6 +16,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedMod
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.adapters import ROOT
+from orchestrator.tuning.cores import Cores, cores
 from orchestrator.tuning.decoder import Decoder
 from orchestrator.tuning.families import Family, family_of
 from orchestrator.tuning.layout import Layout, laid_out
@@ -42,6 +43,11 @@ class BaseModel:
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+    @property
+    def cores(self) -> Cores:
+        """What runs parts of a step or of an evaluation side by side."""
+        return cores(self.device)
 
     @property
     def encoder_depth(self) -> int:

@@ -16,6 +16,7 @@ allow.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -67,6 +68,15 @@ class Slots:
         return torch.where(self.dora, self.magnitude / row_norm(weight, A, B), 1.0)
 
 
+class Places(threading.local):
+    """Where what goes through the model now stands, (K, L) or (1, L) int64 each; every thread has its own."""
+
+    row: Tensor
+    """Of its trial's step."""
+    frame: Tensor
+    """Of its clip, or token of its text."""
+
+
 @dataclass
 class Dropout:
     """Dropout that depends on (seed, step, module, row, frame, feature) alone, so that packing cannot change it."""
@@ -78,14 +88,13 @@ class Dropout:
     module: int
     step: Tensor
     """(K, 1, 1) int64, advanced by the training loop; shared by all modules of a pack."""
-    places: list[Tensor]
-    """Row of its trial's step and frame of its clip, (K, L) or (1, L), of the places that go through the model now;
-    shared by all modules of a pack."""
+    places: Places
+    """Shared by all modules of a pack."""
 
     def __call__(self, x: Tensor) -> Tensor:
         """x (K, L, in) -> the same with entries zeroed and the rest scaled by 1 / (1 - p)."""
         spread = [0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1]
-        row, frame = (place[..., None] for place in self.places)
+        row, frame = self.places.row[..., None], self.places.frame[..., None]
         feature = torch.arange(x.shape[-1], device=x.device)
         key = self.seed + self.step * spread[0] + self.module * spread[1]
         key = _mix(key + row * spread[2] + frame * spread[3]) + feature * spread[4]
@@ -207,7 +216,7 @@ class Pack:
         like = next(iter(self.adapters[0].modules.values()))["A"]
         count = len(self.adapters)
         self.step = torch.zeros(count, 1, 1, dtype=torch.int64, device=like.device)
-        self._places: list[Tensor] = []
+        self._places = Places()
         self._views: dict[tuple[str, str], tuple[int, tuple[int, ...]]] = {}
         size = 0
         for name in sorted({name for adapter in self.adapters for name in adapter.modules}):
@@ -223,14 +232,17 @@ class Pack:
         self._leaves: list[tuple[Tensor, Tensor]] = []
         self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
 
-    def at(self, rows: Tensor, frames: Tensor) -> None:
-        """Say where what goes through the model next stands: see `Dropout.places`."""
-        self._places[:] = rows, frames
+    def at(self, row: Tensor, frame: Tensor) -> None:
+        """Say where what this thread sends through the model next stands: see `Places`."""
+        self._places.row, self._places.frame = row, frame
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of `loss`, the sum over trials, to `grad`."""
-        leaves, views = zip(*self._leaves, strict=True)
-        torch._foreach_add_(list(views), list(torch.autograd.grad(loss, leaves)))
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        """Those of `loss`, the sum over trials; safe in several threads at once."""
+        return list(torch.autograd.grad(loss, [leaf for leaf, _ in self._leaves]))
+
+    def add(self, gradients: list[Tensor]) -> None:
+        """Add what `gradients` gave to `grad`."""
+        torch._foreach_add_([view for _, view in self._leaves], gradients)
 
     def _names(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._views))

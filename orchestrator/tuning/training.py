@@ -65,9 +65,11 @@ def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows that go through the model together: `per_slot` rows a slot, trial-major; rows of weight 0 are padding."""
+    """Rows that go through the model together: equally many a slot, trial-major; rows of weight 0 are padding."""
 
     clips: Tensor
+    rows: Tensor
+    """(b,) which rows of each trial's step they are."""
     weights: Tensor
     """(K * b,) weight of each token of the row in its trial's loss; 0 for a padding row."""
     kl_weights: Tensor
@@ -77,34 +79,47 @@ class Chunk:
 
 
 def chunks(params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel) -> list[Chunk]:
-    """The chunks of one optimizer step of all slots; a slot with fewer rows than the widest is padded with weight 0."""
+    """The chunks of one optimizer step of all slots, each micro-batch in `base.cores.count` parts of like length.
+
+    A slot with fewer rows than the widest is padded with weight 0.
+    """
     rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
     tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
     replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
     width, size = max(map(len, rows)), max(p.batch_size for p in params)
+    length = [sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)]
     made = []
     for first in range(0, width, size):
-        taken = [own[first : first + size] for own in rows]
-        most = max(map(len, taken))
-        clips, weights, kl_weights = [], [], []
-        for p, own, total, replay_total in zip(params, taken, tokens, replayed, strict=True):
-            padding = most - len(own)
-            clips += [*own, *[0] * padding]
-            weights += [*[1 / total] * len(own), *[0.0] * padding]
-            kl_weights += [p.kl_weight / replay_total if row >= data.domain else 0.0 for row in own] + [0.0] * padding
-        inputs, labels = padded_labels([data.labels[row] for row in clips], base.decoder.start)
-        like = base.decoder.head.weight
-        tensor = like.new_tensor
-        made.append(
-            Chunk(
-                torch.tensor(clips, device=like.device),
-                tensor(weights),
-                tensor(kl_weights),
-                inputs.to(like.device),
-                labels.to(like.device),
+        for part in dealt(range(first, min(first + size, width)), length, base.cores.count):
+            clips, weights, kl_weights = [], [], []
+            for p, own, total, replay_total in zip(params, rows, tokens, replayed, strict=True):
+                for at in part:
+                    here = at < len(own)
+                    clips.append(own[at] if here else 0)
+                    weights.append(1 / total if here else 0.0)
+                    kl_weights.append(p.kl_weight / replay_total if here and own[at] >= data.domain else 0.0)
+            inputs, labels = padded_labels([data.labels[row] for row in clips], base.decoder.start)
+            like = base.decoder.head.weight
+            made.append(
+                Chunk(
+                    torch.tensor(clips, device=like.device),
+                    torch.tensor(part, device=like.device),
+                    like.new_tensor(weights),
+                    like.new_tensor(kl_weights),
+                    inputs.to(like.device),
+                    labels.to(like.device),
+                )
             )
-        )
     return made
+
+
+def dealt(places: Sequence[int], length: Sequence[int], parts: int) -> list[list[int]]:
+    """`places` in at most `parts` groups whose total lengths are alike: the longest first, to and fro."""
+    groups: list[list[int]] = [[] for _ in range(min(parts, len(places)))]
+    for turn, place in enumerate(sorted(places, key=lambda at: -length[at])):
+        lap, at = divmod(turn, len(groups))
+        groups[at if lap % 2 == 0 else -1 - at].append(place)
+    return groups
 
 
 def pack_step(
@@ -113,48 +128,44 @@ def pack_step(
     """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached."""
     pack.grad.zero_()
     pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
-    count, first_row = len(pack.adapters), 0
+    count = len(pack.adapters)
     losses = pack.flat.new_zeros(count)
-    for chunk in chunks(optimizer.params, optimizer.steps, data, base):
-        each = len(chunk.clips) // count
+    parts = chunks(optimizer.params, optimizer.steps, data, base)
+    store.keep("train", depth)
+    know_untuned(base, store, data, {clip for chunk in parts for clip in chunk.clips[chunk.kl_weights > 0].tolist()})
+
+    def learned(chunk: Chunk) -> tuple[Tensor, list[Tensor]]:
+        each = len(chunk.rows)
         frames, layout = store("train", chunk.clips, depth, count)
-        with bound(base.linears, pack.layers):
-            pack.at(first_row + layout.clip, layout.position)
-            cross = base.decoder.cross_keys(base.family.memory(base.encode(frames, layout, depth), layout), layout)
-            pack.at(*_token_places(chunk.inputs, each, first_row))
-            logits, rows = _logits(base, cross, layout, chunk.inputs, chunk.labels)
-        first_row += each
+        pack.at(chunk.rows[layout.clip], layout.position)
+        cross = base.decoder.cross_keys(base.family.memory(base.encode(frames, layout, depth), layout), layout)
+        span = torch.arange(chunk.inputs.shape[1], device=chunk.rows.device)
+        pack.at(chunk.rows.repeat_interleave(len(span))[None], span.repeat(each)[None])
+        logits, rows = _logits(base, cross, layout, chunk)
         nll = F.cross_entropy(logits.to(losses.dtype), chunk.labels[chunk.labels != IGNORED], reduction="none")
         own = losses.new_zeros(count).index_add(0, rows // each, nll * chunk.weights[rows])
-        losses += own.detach()
         total = own.sum()
         if bool(chunk.kl_weights.any()):
-            total = total + _kl_to_base(base, store, data, chunk, logits, rows)
-        pack.backward(total)
+            total = total + _kl_to_base(base, data, chunk, logits, rows)
+        return own.detach(), pack.gradients(total)
+
+    with bound(base.linears, pack.layers):
+        for own, gradients in base.cores.map(learned, parts):
+            losses += own
+            pack.add(gradients)
     return losses, optimizer.step(pack.flat, pack.grad)
 
 
-def _token_places(tokens: Tensor, each: int, first_row: int) -> tuple[Tensor, Tensor]:
-    """Row within its trial's step, and position, of `tokens` (K * each, T) as (1, each * T): the same in every slot."""
-    row = torch.arange(first_row, first_row + each, device=tokens.device).repeat_interleave(tokens.shape[1])
-    return row[None], torch.arange(tokens.shape[1], device=tokens.device).repeat(each)[None]
-
-
-def _logits(
-    base: BaseModel, cross: list[KeyValue], layout: Layout, inputs: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
+def _logits(base: BaseModel, cross: list[KeyValue], layout: Layout, chunk: Chunk) -> tuple[Tensor, Tensor]:
     """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the big head."""
-    real = labels != IGNORED
-    return base.decoder.head(base.decoder(inputs, cross, layout.mask)[real]), real.nonzero()[:, 0]
+    real = chunk.labels != IGNORED
+    return base.decoder.head(base.decoder(chunk.inputs, cross, layout.mask)[real]), real.nonzero()[:, 0]
 
 
-def _kl_to_base(
-    base: BaseModel, store: FrameStore, data: TrainingSet, chunk: Chunk, logits: Tensor, rows: Tensor
-) -> Tensor:
+def _kl_to_base(base: BaseModel, data: TrainingSet, chunk: Chunk, logits: Tensor, rows: Tensor) -> Tensor:
     """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1).
 
-    The untuned model is run once per utterance and its head once per distinct utterance of the chunk: slots that see
-    the same one share it.
+    The untuned model's head runs once per distinct utterance of the chunk: slots that see the same one share it.
     """
     weights = chunk.kl_weights[rows]
     kept = weights > 0
@@ -164,22 +175,22 @@ def _kl_to_base(
     starts = dict(zip(distinct, np.cumsum([0, *lengths]).tolist(), strict=False))
     index = [place for clip in clips for place in range(starts[clip], starts[clip] + len(data.labels[clip]))]
     with torch.no_grad():
-        teacher = base.decoder.head(torch.cat(_untuned(base, store, data, distinct))).to(base.model.dtype)
+        teacher = base.decoder.head(torch.cat([data.untuned[clip] for clip in distinct])).to(base.model.dtype)
         target = teacher.log_softmax(-1)[torch.tensor(index, device=logits.device)]
     tuned = logits[kept].to(base.model.dtype).log_softmax(-1)
     divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)
     return (divergence * weights[kept]).sum()
 
 
-def _untuned(base: BaseModel, store: FrameStore, data: TrainingSet, clips: list[int]) -> list[Tensor]:
-    """Hidden states (tokens, width) of the untuned decoder on each clip's own labels."""
-    missing = [clip for clip in clips if clip not in data.untuned]
-    if missing:
-        index = torch.tensor(missing, device=base.device)
-        encoded, layout = store("train", index, base.encoder_depth)
-        cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-        inputs, labels = padded_labels([data.labels[clip] for clip in missing], base.decoder.start)
-        hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
-        for clip, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
-            data.untuned[clip] = states[: int(own.sum())].clone()
-    return [data.untuned[clip] for clip in clips]
+@torch.no_grad()
+def know_untuned(base: BaseModel, store: FrameStore, data: TrainingSet, clips: set[int]) -> None:
+    """Fill `data.untuned` with what the untuned decoder gives on each clip's own labels."""
+    missing = sorted(clips - data.untuned.keys())
+    if not missing:
+        return
+    encoded, layout = store("train", torch.tensor(missing, device=base.device), base.encoder_depth)
+    cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+    inputs, labels = padded_labels([data.labels[clip] for clip in missing], base.decoder.start)
+    hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
+    for clip, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
+        data.untuned[clip] = states[: int(own.sum())].clone()

@@ -60,15 +60,21 @@ def transcribe(
     lengths = [len(clip) for clip in store.clips[name]]
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
-    for clips in batches_by_length(lengths, FRAMES_A_BATCH / count * base.family.stride, order):
-        index = torch.tensor(clips, device=base.device)
-        frames, layout = store(name, index, depth)
+    store.keep(name, depth)
+
+    def heard(clips: list[int]) -> list[tuple[list[int], bool]]:
+        frames, layout = store(name, torch.tensor(clips, device=base.device), depth)
         layout = layout.repeated(count)
-        with bound_merged(base.linears, weights):
-            encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
-            cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-            row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
-            rows = _greedy(base, cross, layout.mask, [caps[clip] for clip in clips] * count, count, row_drafts)
+        encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
+        cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+        row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
+        return _greedy(base, cross, layout.mask, [caps[clip] for clip in clips] * count, count, row_drafts)
+
+    # the longest first: threads that run out of work have less to wait for
+    batches = batches_by_length(lengths, FRAMES_A_BATCH / count * base.family.stride, order)[::-1]
+    with bound_merged(base.linears, weights):
+        results = base.cores.map(heard, batches)
+    for clips, rows in zip(batches, results, strict=True):
         for row, (tokens, capped) in enumerate(rows):
             voice, clip = decoded[row // len(clips)], clips[row % len(clips)]
             voice.tokens[clip], voice.capped[clip] = tokens, capped

@@ -1,0 +1,54 @@
+"""One thread a core, each computing by itself: independent parts of a step or of an evaluation side by side.
+
+The operations of a small model are too short to be cut up: cores that share one wait for each other at its end, and
+for whatever else runs on the machine, thousands of times a step. Parts that meet once a step do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@lru_cache
+def cores(device: torch.device) -> Cores:
+    """The process's only ones for a device."""
+    return Cores(device)
+
+
+class Cores:
+    """`count` threads on a CPU, none beside the caller's on another device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.count = torch.get_num_threads() if device.type == "cpu" else 1
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """`function` of each item, in order, under the caller's grad and autocast modes; the first exception, if any.
+
+        What the items share they must only read.
+        """
+        work = list(items)
+        if self.count == 1 or len(work) == 1:
+            return [function(item) for item in work]
+        grad, kind = torch.is_grad_enabled(), self.device.type
+        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        alone = max(1, self.count // len(work))
+
+        def part(item: Item) -> Result:
+            torch.set_num_threads(alone)  # of this thread alone; modes are of a thread, too
+            with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
+                return function(item)
+
+        return list(self._pool.map(part, work))
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.count, thread_name_prefix="core")
