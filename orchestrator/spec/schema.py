@@ -68,6 +68,8 @@ def _value(row: Parameter) -> dict[str, Any]:
         return {"enum": list(row.words)}
     if row.kind == "preset":
         return {"type": "string", "examples": list(PRESETS)}
+    if row.kind == "layers":
+        return {"type": "string", "examples": list(row.words)}
     if row.kind == "bool":
         return {"type": "boolean"}
     value: dict[str, Any] = {"type": "integer" if row.kind == "int" else "number"}

@@ -167,6 +167,14 @@ class SearchSpace(Frozen):
     presets: dict[str, tuple[str, ...]]
     """Target-module presets by name: the built-in ones and the file's own."""
 
+    def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
+        """The values that trials may have, of a range its two ends; what a condition rules out is not left out."""
+        values = [self.fixed[name]] if name in self.fixed else []
+        for dimension in self.searched:
+            if dimension.name == name:
+                values += dimension.choices or [dimension._low, dimension._high]
+        return tuple(values)
+
 
 class ConfirmSpec(Frozen):
     """The finalists and the fresh seeds they are retrained with."""

@@ -81,9 +81,14 @@ class FrameStore:
         self.kept[name, depth] = frames_kept
         return frames_kept
 
-    @torch.no_grad()
     def _compute(self, name: str, rows: Sequence[int], depth: int) -> tuple[Tensor, Tensor]:
-        frames, length = self.family.front_end([self.clips[name][row] for row in rows])
+        return self.compute([self.clips[name][row] for row in rows], depth)
+
+    @torch.no_grad()
+    def compute(self, clips: Sequence[np.ndarray], depth: int) -> tuple[Tensor, Tensor]:
+        """Frames (n, T, width) at `depth` of clips that belong to no set, and their lengths (n,); what lies beyond a
+        length is undefined."""
+        frames, length = self.family.front_end(clips)
         return (self.family.encoder_layers(frames, length, 0, depth) if depth else frames), length
 
 

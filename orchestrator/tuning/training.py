@@ -1,6 +1,6 @@
 """One optimizer step of a whole pack: which utterances, which loss, one backward pass.
 
-The order of samples depends on (trial seed, data, effective batch, replay ratio) alone, never on the packing; the loss
+The order of samples, and how each is augmented, depend on the trial and the data alone, never on the packing; the loss
 of a trial is the mean over the tokens of its optimizer step, so micro-batches change nothing but rounding.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.identity import derived_seed
+from orchestrator.tuning.augmentation import Draw, augmented_frames, augments, drawn
 from orchestrator.tuning.families import valid_frames
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import IGNORED, BaseModel, padded_labels
@@ -26,15 +27,27 @@ from orchestrator.tuning.pack import Pack, bound
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Labels of the domain's training utterances, then of the replay utterances; their frames are set "train"."""
+    """Labels of the domain's training utterances, of the replay utterances, and once more of the replay utterances as
+    the untuned model hears them; the frames of the first two are set "train"."""
 
     labels: list[list[int]]
     domain: int
     """How many of them are domain utterances."""
+    heard: tuple[int, ...] = ()
+    """The clips of the last rows of `labels`, which hold what the untuned model hears there."""
+    rms: float | None = None
+    """The level of every clip, which an augmented one is brought back to; None leaves it."""
 
-    @property
-    def replay(self) -> int:
-        return len(self.labels) - self.domain
+    def replay(self, params: TrialParams) -> range:
+        """The rows that a trial's replay is drawn from."""
+        transcribed = len(self.labels) - len(self.heard)
+        by_model = params.replay_labels == "model"
+        return range(transcribed, len(self.labels)) if by_model else range(self.domain, transcribed)
+
+    def clip(self, row: int) -> int:
+        """The clip of set "train" that a row is spoken in."""
+        transcribed = len(self.labels) - len(self.heard)
+        return row if row < transcribed else self.heard[row - transcribed]
 
 
 @lru_cache(maxsize=64)
@@ -52,12 +65,31 @@ def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
 
     A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) - floor(s q) rows.
     """
+    domain, replay = _drawn(params, step)
+    general = data.replay(params)
+    again = _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
+    return [
+        *_stream(params.seed, "domain", data.domain, domain.start, len(domain)),
+        *(general[row] for row in again),
+    ]
+
+
+def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
+    """Positions in the endless sequences of domain and of replay utterances that step `step` takes."""
     batch = params.batch_size * params.gradient_accumulation_steps
     share = round(params.replay_ratio * batch * 1_000_000)
     before, after = step * share // 1_000_000, (step + 1) * share // 1_000_000
-    domain = _stream(params.seed, "domain", data.domain, step * batch - before, batch - (after - before))
-    replay = _stream(params.seed, "replay", data.replay, before, after - before) if after > before else []
-    return [*domain, *(data.domain + row for row in replay)]
+    return range(step * batch - before, (step + 1) * batch - after), range(before, after)
+
+
+def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw | None]:
+    """How each row of `step_rows` is augmented; None is as it is, and replay rows always are."""
+    if not augments(params):
+        return [None] * (params.batch_size * params.gradient_accumulation_steps)
+    domain, replay = _drawn(params, step)
+    clips = _stream(params.seed, "domain", data.domain, domain.start, len(domain))
+    epochs = (position // data.domain for position in domain)
+    return [*(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)), *[None] * len(replay)]
 
 
 @dataclass(frozen=True)
@@ -71,6 +103,8 @@ class Chunk:
     """(K * b,) the same for the KL term; 0 but on replay rows."""
     inputs: Tensor
     labels: Tensor
+    draws: list[Draw | None]
+    """Per row, how its clip is augmented."""
 
 
 def chunks(params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel) -> list[Chunk]:
@@ -78,27 +112,31 @@ def chunks(params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSe
     rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
     tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
     replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
+    draws = [step_draws(p, step, data) for p, step in zip(params, steps, strict=True)]
     width, size = max(map(len, rows)), max(p.batch_size for p in params)
     made = []
     for first in range(0, width, size):
         taken = [own[first : first + size] for own in rows]
         most = max(map(len, taken))
-        clips, weights, kl_weights = [], [], []
+        clips, weights, kl_weights, changed = [], [], [], []
         for p, own, total, replay_total in zip(params, taken, tokens, replayed, strict=True):
             padding = most - len(own)
             clips += [*own, *[0] * padding]
             weights += [*[1 / total] * len(own), *[0.0] * padding]
             kl_weights += [p.kl_weight / replay_total if row >= data.domain else 0.0 for row in own] + [0.0] * padding
+        for each in draws:
+            changed += [*each[first : first + size], *[None] * (most - len(each[first : first + size]))]
         inputs, labels = padded_labels([data.labels[row] for row in clips], base.decoder.start)
         like = base.decoder.head.weight
         tensor = like.new_tensor
         made.append(
             Chunk(
-                torch.tensor(clips, device=like.device),
+                torch.tensor([data.clip(row) for row in clips], device=like.device),
                 tensor(weights),
                 tensor(kl_weights),
                 inputs.to(like.device),
                 labels.to(like.device),
+                changed,
             )
         )
     return made
@@ -115,7 +153,7 @@ def pack_step(
     for chunk in chunks(optimizer.params, optimizer.steps, data, base):
         pack.first_row[0] = first_row
         first_row += len(chunk.clips) // count
-        frames, lengths = store("train", chunk.clips, depth)
+        frames, lengths = augmented_frames(store, chunk.clips, chunk.draws, data.rms, depth)
         with bound(base.linears, pack.layers):
             logits, rows = _logits(base, base.encode(frames, lengths, depth), lengths, chunk)
         nll = F.cross_entropy(logits.to(losses.dtype), chunk.labels[chunk.labels != IGNORED], reduction="none")
