@@ -8,12 +8,14 @@ import torch
 
 from orchestrator.corpus.audio import SAMPLE_RATE
 from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.spec.parameters import TABLE
 from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.augmentation import Draw, augmented, drawn
+from orchestrator.tuning.augmentation import CHUNK, CLEAN_SNR, SNR_SPAN, Draw, augmented, drawn
 from orchestrator.tuning.families import Family, family_of
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import wrap
 from orchestrator.tuning.training import TrainingSet, step_draws, step_rows
+from tests.embedded import ROOT
 from tests.test_tuning_pack import CPU, Scene, alone, packed, scene
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
@@ -117,6 +119,15 @@ def test_a_share_of_the_domain_rows_is_augmented_and_no_replay_row() -> None:
     again = [draw for _, draw in pairs if draw is not None and draw.clip == pairs[0][0]]
     assert len(again) > 3 and len(set(again)) == len(again)  # another draw in every epoch
     assert all(draw is None for draw in step_draws(params(replay_ratio=0.25), 0, data))
+
+
+def test_the_documentation_names_the_constants() -> None:
+    page = (ROOT / "docs" / "forgetting.md").read_text()
+    numbers = f"{SNR_SPAN:g} dB more", f"{CLEAN_SNR:g} means none", f"of {CHUNK[0]} to {CHUNK[1]} samples"
+    assert [number for number in numbers if number not in page] == []
+    assert TABLE["noise_snr"].default == TABLE["noise_snr"].high == CLEAN_SNR
+    assert f"to {SNR_SPAN:g} more; {CLEAN_SNR:g} is none" in TABLE["noise_snr"].doc
+    assert f"{CHUNK[0]} to {CHUNK[1]} samples" in TABLE["drop_chunks"].doc
 
 
 MIXED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSpeechSeq2Seq
 
+from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.errors import DataError
+from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Failed, Measured
+from orchestrator.running.preflight import load_sets
+from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning import self_labels as module
 from orchestrator.tuning.engine import PackWorker
@@ -184,3 +188,30 @@ def test_the_mean_is_that_of_every_trained_tensor_and_of_nothing_else(spec: Swee
     for part in ("A", "B", "magnitude"):
         assert (mean[part] - torch.stack([each[part] for each in taken]).mean(0)).abs().max() < 1e-12
     assert torch.equal(mean["A0"], frozen["A0"]) and torch.equal(mean["B0"], frozen["B0"])
+
+
+def test_general_speech_that_nobody_transcribed_serves_where_the_model_labels_it(
+    spec: SweepSpec, cache: Path, tmp_path: Path
+) -> None:
+    silent = small_sweep(tmp_path, SIZES, parameters=LABELLED | {"replay_labels": "model"})
+    assert silent.data.replay is not None and not silent.replay_needs_text
+    rows = [json.loads(line) for line in silent.data.replay.read_text().splitlines()]
+    silent.data.replay.write_text(
+        "".join(json.dumps(row | {"text": None}) + "\n" for row in rows[:-1])
+        + json.dumps(rows[-1] | {"text": " "})
+        + "\n"
+    )
+    assert {each.text for each in load_sets(silent)["replay"].utterances} == {""}
+    check_sets(load_sets(silent), max_seconds=20, longest_seconds=None)
+    worker, labelled = PackWorker(silent, cache), PackWorker(spec, cache)
+    assert [worker.data.labels[row] for row in worker.data.replay(params(replay_labels="model"))] == [
+        labelled.data.labels[row] for row in labelled.data.replay(params(replay_labels="model"))
+    ]
+    for labels in ("manifest", {"values": ["model"], "when": {"replay_ratio": {"above": 0.1}}}):
+        ratio = {"replay_ratio": {"min": 0.0, "max": 0.5}}
+        path = tmp_path / "sweep.yaml"
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"parameters": LABELLED | ratio | {"replay_labels": labels}})
+        )
+        with pytest.raises(ManifestError, match=r"replay\.jsonl.*no text; one of text, transcript"):
+            load_sets(load_spec(path))

@@ -80,7 +80,8 @@ class PackWorker:
         domain = 0
         for path in filter(None, (self._spec.data.train, self._spec.data.replay)):
             bad = self._spec.data.max_bad_fraction
-            read = load_manifest(path, for_training=True, max_bad_fraction=bad)
+            needs_text = path != self._spec.data.replay or self._spec.replay_needs_text
+            read = load_manifest(path, for_training=True, max_bad_fraction=bad, needs_text=needs_text)
             manifest, ready = prepare_training(
                 read,
                 rms=self._spec.evaluation.rms,
