@@ -10,7 +10,7 @@ from orchestrator.corpus.audio import SAMPLE_RATE
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.parameters import TABLE
 from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.augmentation import CHUNK, CLEAN_SNR, SNR_SPAN, Draw, augmented, drawn
+from orchestrator.tuning.augmentation import CHUNK, CLEAN_SNR, SNR_SPAN, Draw, augmented, augmented_frames, drawn
 from orchestrator.tuning.families import Family, family_of
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import wrap
@@ -198,3 +198,17 @@ def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(monkeypatch: p
     made: Scene = (base, store, TrainingSet(base.labels(texts), 7), clips, texts)
     packed(made, [params(noise_snr=5.0), params(noise_snr=5.0, learning_rate=1e-4), params(noise_snr=9.0)], steps=1)
     assert counted[-1] == 2 * params().batch_size  # of the two noise levels, for three trials
+
+
+def test_kept_frames_and_changed_ones_may_come_of_different_precision() -> None:
+    model = small_model("streaming", torch.float32)
+    base = wrap(ModelSpec(id="small"), model, tokenizer(), CPU)
+    clips, _ = clips_and_texts(3)
+    store = FrameStore(base.family, base.encoder_depth, {"train": clips}, 1 << 30, CPU)
+    rows, noisy = torch.tensor([0, 1]), drawn(params(noise_snr=5.0), 1, 0)
+    exact, lengths = augmented_frames(store, rows, [None, noisy], 0.075, base.encoder_depth)
+    with torch.autocast("cpu", torch.bfloat16):
+        coarse, same = augmented_frames(store, rows, [None, noisy], 0.075, base.encoder_depth)
+    assert torch.equal(lengths, same) and coarse.dtype == exact.dtype
+    assert torch.equal(coarse[0], exact[0]) and not torch.equal(coarse[1], exact[1])
+    assert (coarse - exact).abs().max() < 0.1 * exact.abs().max()

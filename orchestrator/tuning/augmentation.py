@@ -98,7 +98,8 @@ def augmented_frames(
     order = {draw: index for index, draw in enumerate(dict.fromkeys(draw for draw in draws if draw is not None))}
     made = [augmented(store.clips["train"][draw.clip], draw, rms, store.family) for draw in order]
     own, own_lengths = store.compute(made, depth)
-    own = own * valid_frames(own_lengths, own.shape[1])[..., None]
+    # under autocast the type follows the products, and the kept frames may have been computed without
+    own = (own * valid_frames(own_lengths, own.shape[1])[..., None]).to(frames)
     width = max(frames.shape[1], own.shape[1])
     frames, own = (F.pad(x, (0, 0, 0, width - x.shape[1])) for x in (frames, own))
     source = torch.tensor([order[draw] for draw in draws if draw is not None], device=frames.device)
