@@ -10,12 +10,13 @@ import re
 FORMS = ("all", "lower-half", "upper-half", "first-N", "last-N", "A-B")
 """What may be written; N counts layers, and A-B are the first and the last one, counted from 0."""
 
-_FORM = re.compile(r"all|lower-half|upper-half|(?:first|last)-[1-9][0-9]{0,2}|[0-9]{1,3}-[0-9]{1,3}")
+PATTERN = "^(all|lower-half|upper-half|(first|last)-[1-9][0-9]{0,2}|[0-9]{1,3}-[0-9]{1,3})$"
+"""The forms as a regular expression."""
 
 
 def is_layer_range(text: str) -> bool:
     """Whether `text` is one of the forms, A-B not running backwards."""
-    if not _FORM.fullmatch(text):
+    if not re.fullmatch(PATTERN, text):
         return False
     first, _, last = text.partition("-")
     return not first.isdigit() or int(first) <= int(last)
