@@ -90,7 +90,7 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     def heard_again(*_: object) -> None:
         raise AssertionError("the base model was asked again")
 
-    monkeypatch.setattr(module, "transcribe", heard_again)
+    monkeypatch.setattr(module, "decode", heard_again)
     assert PackWorker(spec, cache).data == first.data
     without = small_sweep(tmp_path, SIZES, parameters=LABELLED)
     assert PackWorker(without, cache).data.heard == ()

@@ -13,17 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.corpus.audio import SAMPLE_RATE
 from orchestrator.records.writing import write_aside
 from orchestrator.spec.identity import digest
-from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.listening import TOGETHER, decode
 from orchestrator.tuning.model import BaseModel
-from orchestrator.tuning.transcription import token_caps, transcribe
-
-TOGETHER = 256
-"""Clips decoded at once."""
-MEMORY = 2**30
-"""Bytes that the frames of those clips may keep; they are computed again where that is not enough."""
 
 
 def self_labels(
@@ -43,19 +36,10 @@ def self_labels(
         kept: list[list[int] | None] = json.loads(path.read_bytes())
         return kept
     labels = [
-        label
+        [*tokens, base.decoder.eos] if tokens and not capped else None
         for start in range(0, len(clips), TOGETHER)
-        for label in _heard(base, clips[start : start + TOGETHER], max_tokens_per_second)
+        for decoded in (decode(base, clips[start : start + TOGETHER], max_tokens_per_second),)
+        for tokens, capped in zip(decoded.tokens, decoded.capped, strict=True)
     ]
     write_aside(path, json.dumps(labels).encode())
     return labels
-
-
-def _heard(base: BaseModel, clips: Sequence[np.ndarray], max_tokens_per_second: float) -> list[list[int] | None]:
-    store = FrameStore(base.family, base.encoder_depth, {"replay": clips}, MEMORY, base.device)
-    caps = token_caps([len(clip) / SAMPLE_RATE for clip in clips], max_tokens_per_second)
-    (decoded,) = transcribe(base, store, "replay", caps, ())
-    return [
-        [*tokens, base.decoder.eos] if tokens and not capped else None
-        for tokens, capped in zip(decoded.tokens, decoded.capped, strict=True)
-    ]
