@@ -65,6 +65,14 @@ def test_trial_plan_is_complete(spec: SweepSpec) -> None:
     assert TrialPlan.model_validate_json(plan.model_dump_json()) == plan
 
 
+def test_averaged_steps_are_the_last_rungs(spec: SweepSpec, tmp_path: Path) -> None:
+    def averaged(rungs: int) -> tuple[int, ...]:
+        changed = load_spec(tmp_path / "small.yaml", [f"parameters.average_rungs={rungs}"])
+        return trial_plan(changed, 0, POINT).params.averaged_steps
+
+    assert [averaged(rungs) for rungs in (1, 2, 9)] == [(), (80, 100), (40, 80, 100)]
+
+
 def test_inactive_parameters_fall_back_and_do_not_split_recipes(spec: SweepSpec) -> None:
     pissa = trial_plan(spec, 0, POINT | {"adapter": "pissa"})
     assert pissa.params.lora_dropout == 0.0 and pissa.params.weight_decay == 0.0

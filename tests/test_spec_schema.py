@@ -37,6 +37,7 @@ def test_the_schema_refuses_what_does_not() -> None:
         {"method": "bayes"},
         {"guardrails": {"heldout_wer": {"min_gain": 1}}},
         {"parameters": {"rank": {"value": 4, "values": [4]}}},
+        {"parameters": {"layers": {"values": ["all", "top-2"]}}},
         {"budget": {"trials": "4"}},
     ):
         assert list(violations(document | change, schema, schema["$defs"])), change

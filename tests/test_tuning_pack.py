@@ -14,11 +14,12 @@ from transformers import get_scheduler
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.adapters import ROOT, export, initial_adapter, resolve_targets
+from orchestrator.tuning.augmentation import augmented
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel, wrap
 from orchestrator.tuning.optimizer import PackedAdamW
 from orchestrator.tuning.pack import Adapter, Pack, merged_weight
-from orchestrator.tuning.training import TrainingSet, pack_step, step_rows
+from orchestrator.tuning.training import TrainingSet, pack_step, step_draws, step_rows
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
 CPU = torch.device("cpu")
@@ -37,15 +38,17 @@ Scene = tuple[BaseModel, FrameStore, TrainingSet, list, list]
 
 
 def scene(family: str) -> Scene:
-    """A small frozen model, its frames, and a training set of 7 domain and 5 replay utterances."""
+    """A small frozen model, its frames, and a training set of 7 domain and 5 replay utterances, three of which have
+    labels of the model's own beside those of the manifest."""
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
     store = FrameStore(base.family, base.encoder_depth, {"train": clips}, 1 << 30, CPU)
-    return base, store, TrainingSet(base.labels(texts), 7), clips, texts
+    labels = base.labels([*texts, "left", "nine one one", "climb"])
+    return base, store, TrainingSet(labels, 7, heard=(11, 7, 8), rms=0.075), clips, texts
 
 
 def start(base: BaseModel, trial: TrialParams) -> Adapter:
-    return initial_adapter(base.linears, resolve_targets(base.modules, trial.target_patterns), trial)
+    return initial_adapter(base.linears, resolve_targets(base.modules, trial.target_patterns, trial.layers), trial)
 
 
 def packed(scene: Scene, trials: list[TrialParams], steps: int = STEPS) -> tuple[Pack, list[torch.Tensor]]:
@@ -62,7 +65,7 @@ def alone(family: str, scene: Scene, trial: TrialParams) -> dict[tuple[str, str]
     """The same trial by stock PEFT and torch.optim.AdamW, every clip forwarded by itself through the stock model."""
     base, _, data, clips, _ = scene
     model = small_model(family)
-    targets = resolve_targets(base.modules, trial.target_patterns)
+    targets = resolve_targets(base.modules, trial.target_patterns, trial.layers)
     config = peft.LoraConfig(
         r=trial.rank,
         lora_alpha=trial.alpha,
@@ -87,8 +90,10 @@ def alone(family: str, scene: Scene, trial: TrialParams) -> dict[tuple[str, str]
     for step in range(STEPS):
         rows = step_rows(trial, step, data)
         total = sum(len(data.labels[row]) for row in rows)
-        for row in rows:
-            audio, labels = torch.from_numpy(clips[row]).double()[None], torch.tensor([data.labels[row]])
+        for row, draw in zip(rows, step_draws(trial, step, data), strict=True):
+            clip = clips[data.clip(row)] if draw is None else augmented(clips[row], draw, data.rms, base.family)
+            clip = clip[: len(clip) // base.family.multiple * base.family.multiple]
+            audio, labels = torch.from_numpy(clip).double()[None], torch.tensor([data.labels[row]])
             mask = torch.ones_like(audio, dtype=torch.long)
             logits = tuned(input_values=audio, attention_mask=mask, labels=labels, use_cache=False).logits
             (F.cross_entropy(logits[0], labels[0], reduction="sum") / total).backward()

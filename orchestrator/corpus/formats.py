@@ -67,8 +67,8 @@ class _Audio:
     sample_rate: int | None = None
 
 
-def read_draft(record: Mapping[str, Any]) -> tuple[Draft | None, list[str]]:
-    """The record as a draft, or None and everything that is wrong with it."""
+def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:
+    """The record as a draft, or None and everything that is wrong with it; a text that is not needed may be missing."""
     if "shard_id" in record:
         return None, ["a tarred manifest (shard_id) names archives; unpack them and write one audio file a line"]
     try:
@@ -78,7 +78,7 @@ def read_draft(record: Mapping[str, Any]) -> tuple[Draft | None, list[str]]:
     reader = _Reader(record)
     draft = Draft(
         id=reader.name(ID_KEYS),
-        text=reader.text(),
+        text=reader.text(needs_text),
         **vars(reader.audio()),
         duration=reader.seconds(DURATION_KEYS, above_zero=True),
         offset=reader.seconds(("offset",), above_zero=False),
@@ -108,16 +108,18 @@ class _Reader:
         """What no field was made of, kept for whoever knows what it means."""
         return {key: value for key, value in self.record.items() if key not in self._used}
 
-    def text(self) -> str:
+    def text(self, needed: bool) -> str:
         found = self.first(TEXT_KEYS)
         if found is None:
+            if not needed:
+                return ""
             self.faults.append(f"no text; one of {', '.join(TEXT_KEYS)} must hold what is said")
             return ""
         key, value = found
         if not isinstance(value, str):
             self.faults.append(f'"{key}" is {show(value)}, must be a string')
             return ""
-        if not value.strip():
+        if needed and not value.strip():
             self.faults.append(f'"{key}" is empty; a reference without words cannot be scored or learned')
         return value.strip()
 

@@ -72,15 +72,18 @@ class Manifest:
         return replace(self, utterances=kept, bad=every) if allowed else None
 
 
-def load_manifest(path: Path, *, for_training: bool = False, max_bad_fraction: float = 0.0) -> Manifest:
+def load_manifest(
+    path: Path, *, for_training: bool = False, max_bad_fraction: float = 0.0, needs_text: bool = True
+) -> Manifest:
     """Read and check a manifest and the headers of its audio.
 
     Accepts NeMo and other JSON lines, Hugging Face audio values, inline float samples, lhotse cuts, one JSON array, and
     tab-separated values, told apart by content. Bad lines of a training set are skipped up to `max_bad_fraction` of all
-    its lines. Raises ManifestError with all faults of the file, each with its line.
+    its lines. Where text is not needed, an utterance without any has "". Raises ManifestError with all faults of the
+    file, each with its line.
     """
     _require_regular(path)
-    builder = _Builder(Path(os.path.abspath(path)).parent)
+    builder = _Builder(Path(os.path.abspath(path)).parent, needs_text)
     content_hash = hashlib.sha256()
     try:
         for line, record in read_records(path, content_hash):
@@ -112,8 +115,8 @@ def _require_regular(path: Path) -> None:
 class _Builder:
     """Utterances and faults, record by record."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, needs_text: bool) -> None:
+        self.folder, self.needs_text = folder, needs_text
         self.utterances: list[Utterance] = []
         self.faults: list[Fault] = []
         self.skipped = 0
@@ -129,7 +132,7 @@ class _Builder:
         if record.get("_skipme"):
             self.skipped += 1
             return
-        draft, faults = read_draft(record)
+        draft, faults = read_draft(record, self.needs_text)
         self.faults += [Fault(line, message) for message in faults]
         if draft is None:
             return

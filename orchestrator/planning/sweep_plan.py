@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.power import CHURN, smallest_detectable, standard_error, utterances_needed
-from orchestrator.planning.trial_plan import TrialParams, TrialPlan
+from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
 from orchestrator.spec.conditions import space_of
 from orchestrator.spec.parameters import TABLE, ParameterValue
 from orchestrator.spec.sweep import Condition, Dimension, Limit, SearchSpace, SweepSpec
@@ -137,6 +137,9 @@ def _params(spec: SweepSpec, values: Point) -> TrialParams:
     ratio = complete.pop("alpha_ratio")
     complete.setdefault("alpha", float(ratio * complete["rank"]))
     patterns = spec.parameters.presets[complete["target_modules"]]
+    if complete["average_rungs"] > 1:
+        rungs = rungs_of(complete["max_steps"], spec.evaluation.every)
+        complete["averaged_steps"] = rungs[-complete["average_rungs"] :]
     return TrialParams(**complete, target_patterns=patterns, adapter_scales=spec.parameters.adapter_scales)
 
 
@@ -152,8 +155,7 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
     points = count_points(spec.parameters)
     trials = min(spec.budget.trials, points) if spec.method == "grid" and points is not None else spec.budget.trials
     steps = _most_steps(spec)
-    every = spec.evaluation.every
-    rungs = (*range(every, steps, every), steps)
+    rungs = rungs_of(steps, spec.evaluation.every)
     confirming = min(spec.confirm.top, trials) * len(spec.confirm.seeds) if spec.confirm else 0
     return SweepPlan(
         name=spec.name,
@@ -228,11 +230,7 @@ def _first(spec: SweepSpec) -> Iterator[PlannedPoint]:
 
 def _most_steps(spec: SweepSpec) -> int:
     """max_steps of the longest trial the space allows."""
-    values: list[Any] = [spec.parameters.fixed.get("max_steps", 1)]
-    for dimension in spec.parameters.searched:
-        if dimension.name == "max_steps":
-            values += dimension.choices or (dimension.high,)
-    return int(max(values))
+    return int(max(map(float, spec.parameters.possible("max_steps"))))
 
 
 def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:

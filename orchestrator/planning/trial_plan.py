@@ -10,6 +10,11 @@ from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import DataSpec, EvaluationSpec, ModelSpec
 
 
+def rungs_of(steps: int, every: int) -> tuple[int, ...]:
+    """The optimizer steps at which a trial of so many is evaluated."""
+    return (*range(every, steps, every), steps)
+
+
 class TrialParams(BaseModel):
     """The hyperparameters of one trial, under the names of PEFT and transformers where they exist."""
 
@@ -33,10 +38,27 @@ class TrialParams(BaseModel):
     target_modules: str = "attention"
     """The preset's name; `target_patterns` is what it stands for."""
     target_patterns: tuple[str, ...]
+    layers: str = "all"
+    """Of the modules that the patterns mean, those in this part of each stack; see `spec.layer_ranges`."""
+    average_rungs: int = 1
+    """How many of the last rungs `averaged_steps` are."""
+    averaged_steps: tuple[int, ...] = ()
+    """Optimizer steps whose adapters' mean is the adapter of the last step, which is one of them; none: no mean. Steps
+    and not rungs, because a confirmation is evaluated at other rungs and must train the same adapter."""
     replay_ratio: float = 0.0
     """Share of each batch drawn from the replay set."""
+    replay_labels: Literal["manifest", "model"] = "manifest"
+    """model: the untuned model's own greedy transcript."""
     kl_weight: float = 0.0
     """Weight of KL(base || tuned) on the replay rows, added to the cross-entropy."""
+    speed_perturb: float = 0.0
+    """Largest relative change of speed; 0 is none."""
+    noise_snr: float = 60.0
+    """Least decibels of speech over noise; 60 is no noise."""
+    drop_chunks: int = 0
+    """Most silenced chunks an utterance."""
+    augment_prob: float = 1.0
+    """Share of the domain rows that these three change."""
     seed: int = 42
     adapter_scales: tuple[float, ...] = (1.0,)
     """Evaluated as W + scale * delta W; one training gives a result per scale."""
@@ -58,8 +80,7 @@ class TrialPlan(BaseModel):
     @property
     def rungs(self) -> tuple[int, ...]:
         """Optimizer steps after which the trial is evaluated; the last is always `max_steps`."""
-        steps = self.params.max_steps
-        return (*range(self.evaluation.every, steps, self.evaluation.every), steps)
+        return rungs_of(self.params.max_steps, self.evaluation.every)
 
     @property
     def recipe(self) -> str:

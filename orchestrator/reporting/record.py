@@ -112,7 +112,8 @@ def _data(spec: SweepSpec, root: Path) -> str:
 
 def _targets(plan: TrialPlan) -> str:
     name, patterns = plan.params.target_modules, plan.params.target_patterns
-    return name if PRESETS.get(name) == patterns else " ".join(patterns)
+    targets = name if PRESETS.get(name) == patterns else " ".join(patterns)
+    return targets if plan.params.layers == "all" else f"{targets} ({plan.params.layers} layers)"
 
 
 def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:

@@ -20,7 +20,12 @@ def load_sets(spec: SweepSpec) -> dict[str, Manifest]:
     if data.confirm is not None:
         paths |= {"confirm_domain": data.confirm.domain, "confirm_heldout": data.confirm.heldout}
     return {
-        name: load_manifest(path, for_training=name in TRAINING_SETS, max_bad_fraction=data.max_bad_fraction)
+        name: load_manifest(
+            path,
+            for_training=name in TRAINING_SETS,
+            max_bad_fraction=data.max_bad_fraction,
+            needs_text=name != "replay" or spec.replay_needs_text,
+        )
         for name, path in paths.items()
         if path is not None
     }

@@ -9,7 +9,6 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import SpecError
 from orchestrator.spec.comparison import FieldChange, compare
@@ -90,15 +89,18 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
     """What one section asks of another."""
     parameters = tree.entries.get("parameters")
     entries = parameters.node.entries if parameters and isinstance(parameters.node, Mapping) else {}
+    on_replay = [name for name in ("replay_ratio", "kl_weight") if _largest(space, name) > 0]
+    on_replay += ["replay_labels"] if "model" in space.possible("replay_labels") else []
     if not _says(tree, "data", "replay"):
-        for name in ("replay_ratio", "kl_weight"):
-            if _largest(space, name) > 0:
-                problems.add(entries[name].mark, f"{name} above 0 needs general speech; add data.replay: a manifest")
-    elif _largest(space, "kl_weight") > 0 and _largest(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
-        problems.add(
-            entries["kl_weight"].mark,
-            "kl_weight acts on replay rows, and replay_ratio is 0; set it above 0 or remove kl_weight",
-        )
+        for name in on_replay:
+            what = "replay_labels: model" if name == "replay_labels" else f"{name} above 0"
+            problems.add(entries[name].mark, f"{what} needs general speech; add data.replay: a manifest")
+    elif _largest(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
+        for name in on_replay:
+            problems.add(
+                entries[name].mark,
+                f"{name} acts on replay rows, and replay_ratio is 0; set it above 0 or remove {name}",
+            )
     method = tree.entries.get("method")
     if method is not None and plain(method.node) == "grid":
         for dimension in space.searched:
@@ -132,11 +134,7 @@ def _says(tree: Mapping, *keys: str) -> bool:
 
 
 def _largest(space: SearchSpace, name: str) -> float:
-    values: list[Any] = [space.fixed[name]] if name in space.fixed else []
-    for dimension in space.searched:
-        if dimension.name == name:
-            values += dimension.choices or (dimension.high,)
-    return max((float(value) for value in values), default=0.0)
+    return max(map(float, space.possible(name)), default=0.0)
 
 
 def check_inputs(spec: SweepSpec) -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from orchestrator.spec.layer_ranges import FORMS, is_layer_range
 from orchestrator.spec.reading import Node, Scalar, describe, nearest
 
 ParameterValue = bool | int | float | str
@@ -16,7 +17,7 @@ class Parameter:
     """One row: what a value must be, what it is when nobody says, and what it does."""
 
     name: str
-    kind: Literal["float", "int", "bool", "word", "preset"]
+    kind: Literal["float", "int", "bool", "word", "preset", "layers"]
     doc: str
     default: ParameterValue | None = None
     """None: required, or worked out from another parameter (alpha)."""
@@ -41,6 +42,8 @@ class Parameter:
             return "the name of a preset"
         if self.kind == "word":
             return "one of " + ", ".join(self.words)
+        if self.kind == "layers":
+            return f"one of {', '.join(self.words)}; N counts layers, A-B are numbers from 0"
         bounds = []
         if self.low is not None:
             bounds.append(f"{'above' if self.open == 'low' else 'at least'} {self.low:g}")
@@ -61,6 +64,8 @@ class Parameter:
     def _fits(self, value: ParameterValue) -> bool:
         if self.kind == "word":
             return isinstance(value, str) and value in self.words
+        if self.kind == "layers":
+            return isinstance(value, str) and is_layer_range(value)
         expected = {"float": float, "int": int, "bool": bool, "preset": str}[self.kind]
         return type(value) is expected and (isinstance(value, (bool, str)) or self._within(value))
 
@@ -96,8 +101,22 @@ TABLE: dict[str, Parameter] = {
         Parameter("lora_dropout", "float", "Dropout before the adapter.", 0.0, low=0, high=1, open="high"),
         Parameter("loraplus_lr_ratio", "float", "Learning rate of B over that of A (LoRA+).", 1.0, low=0, open="low"),
         Parameter("target_modules", "preset", "Which linear layers get an adapter.", "attention"),
+        Parameter("layers", "layers", "Which layers of each stack, among those that target_modules means.", "all",
+                  words=FORMS),
+        Parameter("average_rungs", "int", "The adapter at the last step is the mean of those at so many last "
+                  "evaluations.", 1, low=1, high=1000),
         Parameter("replay_ratio", "float", "Share of each batch drawn from data.replay.", 0.0, low=0, high=1),
+        Parameter("replay_labels", "word", "What replay rows are trained on: the manifest's text, or what the untuned "
+                  "model hears.", "manifest", words=("manifest", "model")),
         Parameter("kl_weight", "float", "Weight of KL(base || tuned) on the replay rows.", 0.0, low=0),
+        Parameter("speed_perturb", "float", "Largest relative change of a domain utterance's speed; 0 is none.", 0.0,
+                  low=0, high=0.5),
+        Parameter("noise_snr", "float", "White noise on domain utterances, at this many decibels to 15 more; 60 is "
+                  "none.", 60.0, low=-10, high=60),
+        Parameter("drop_chunks", "int", "Most chunks of 1000 to 2000 samples silenced in a domain utterance; 0 is "
+                  "none.", 0, low=0, high=100),
+        Parameter("augment_prob", "float", "Share of the domain utterances that speed, noise and chunks change.",
+                  1.0, low=0, high=1),
         Parameter("seed", "int", "Seed of initialisation, dropout and data order.", 42, low=0, high=_SEEDS),
     )
 }  # fmt: skip

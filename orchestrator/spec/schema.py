@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.spec.layer_ranges import PATTERN
 from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.spec.presets import PRESETS
 from orchestrator.spec.sections import LIMITS
@@ -68,6 +69,8 @@ def _value(row: Parameter) -> dict[str, Any]:
         return {"enum": list(row.words)}
     if row.kind == "preset":
         return {"type": "string", "examples": list(PRESETS)}
+    if row.kind == "layers":
+        return {"type": "string", "pattern": PATTERN}
     if row.kind == "bool":
         return {"type": "boolean"}
     value: dict[str, Any] = {"type": "integer" if row.kind == "int" else "number"}

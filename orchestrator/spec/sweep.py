@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestrator.spec.parameters import TABLE
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
@@ -167,6 +169,16 @@ class SearchSpace(Frozen):
     presets: dict[str, tuple[str, ...]]
     """Target-module presets by name: the built-in ones and the file's own."""
 
+    def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
+        """The values that trials may have: of a range its two ends, of a conditional parameter its default as well."""
+        values = [self.fixed[name]] if name in self.fixed else []
+        for dimension in self.searched:
+            if dimension.name == name:
+                values += dimension.choices or [dimension._low, dimension._high]
+                default = TABLE[name].default
+                values += [default] if dimension.when and default is not None else []
+        return tuple(values)
+
 
 class ConfirmSpec(Frozen):
     """The finalists and the fresh seeds they are retrained with."""
@@ -234,3 +246,8 @@ class SweepSpec(Frozen):
     early_stop: EarlyStop = EarlyStop()
     budget: Budget
     execution: Execution = Execution()
+
+    @property
+    def replay_needs_text(self) -> bool:
+        """Whether a trial may learn what the replay manifest says; else general speech need not be transcribed."""
+        return "manifest" in self.parameters.possible("replay_labels")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.spec.layer_ranges import layers_of
 from orchestrator.spec.presets import matches
 from orchestrator.tuning.pack import Adapter, PackedLinear, row_norm
 
@@ -23,11 +24,12 @@ ROOT = "model."
 """Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
 
 
-def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -> tuple[str, ...]:
-    """Module paths below `model.` that the patterns mean, in the model's order.
+def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
+    """Module paths below `model.` that the patterns mean, in the model's order, those in `layers` of each stack.
 
     Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the encoder's or the
-    decoder's blocks: PEFT would ignore the first silently and fail obscurely on the second.
+    decoder's blocks: PEFT would ignore the first silently and fail obscurely on the second. Also when a stack that the
+    patterns reach lacks those layers, or keeps no target there.
     """
     chosen: set[str] = set()
     for pattern in patterns:
@@ -47,7 +49,29 @@ def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str]) -
                     f"example to *.layers.*."
                 )
         chosen.update(hits)
-    return tuple(name for name in modules if name in chosen)
+    targets = tuple(name for name in modules if name in chosen)
+    kept = {
+        name
+        for stack in ("encoder", "decoder")
+        for name in _within(layers, stack, modules, [name for name in targets if name.startswith(f"{stack}.")])
+    }
+    return tuple(name for name in targets if name in kept)
+
+
+def _within(layers: str, stack: str, modules: Mapping[str, nn.Module], targets: list[str]) -> list[str]:
+    """The targets of one stack that lie in `layers` of it."""
+    if layers == "all" or not targets:
+        return targets
+    count = len(cast(nn.ModuleList, modules[f"{stack}.layers"]))
+    advice = f"Choose others, or target_modules that leave the {stack} out."
+    try:
+        chosen = layers_of(layers, count)
+    except ValueError as error:
+        raise ModelError(f"{error}, which the {stack} has. {advice}") from error
+    kept = [name for name in targets if int(name.split(".")[2]) in chosen]
+    if not kept:
+        raise ModelError(f"layers {layers} holds none of the {stack}'s target modules. {advice}")
+    return kept
 
 
 def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...], params: TrialParams) -> Adapter:

@@ -28,7 +28,8 @@ def save_slots(slots: Sequence[Slot], folder: Path) -> None:
         number = slot.plan.number
         for name, parts in slot.adapter.modules.items():
             tensors |= {f"{number}/adapter/{name}/{part}": tensor for part, tensor in parts.items()}
-        for kind, moments in (("exp_avg", slot.exp_avg), ("exp_avg_sq", slot.exp_avg_sq)):
+        kinds = {"exp_avg": slot.exp_avg, "exp_avg_sq": slot.exp_avg_sq, "summed": slot.summed}
+        for kind, moments in kinds.items():
             tensors |= {f"{number}/{kind}/{name}/{part}": tensor for (name, part), tensor in moments.items()}
         described.append(
             {
@@ -79,7 +80,12 @@ def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) 
 
 
 def _slot(plan: TrialPlan, row: dict, tensors: dict[str, Tensor]) -> Slot:
-    groups: dict[str, dict[tuple[str, str], Tensor]] = {"adapter": {}, "exp_avg": {}, "exp_avg_sq": {}}
+    groups: dict[str, dict[tuple[str, str], Tensor]] = {
+        "adapter": {},
+        "exp_avg": {},
+        "exp_avg_sq": {},
+        "summed": {},
+    }
     for key, tensor in tensors.items():
         number, _, rest = key.partition("/")
         if number == str(plan.number):
@@ -100,4 +106,5 @@ def _slot(plan: TrialPlan, row: dict, tensors: dict[str, Tensor]) -> Slot:
         row["loss_sum"],
         row["loss_steps"],
         row["ended"],
+        groups["summed"],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from orchestrator.tuning.lane import Lane, Slot, has_moved
 from orchestrator.tuning.model import check_objective, load_base_model
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.probe import pack_size
+from orchestrator.tuning.self_labels import self_labels
 from orchestrator.tuning.training import TrainingSet
 
 PROGRESS_TICKS = 10
@@ -78,7 +80,8 @@ class PackWorker:
         domain = 0
         for path in filter(None, (self._spec.data.train, self._spec.data.replay)):
             bad = self._spec.data.max_bad_fraction
-            read = load_manifest(path, for_training=True, max_bad_fraction=bad)
+            needs_text = path != self._spec.data.replay or self._spec.replay_needs_text
+            read = load_manifest(path, for_training=True, max_bad_fraction=bad, needs_text=needs_text)
             manifest, ready = prepare_training(
                 read,
                 rms=self._spec.evaluation.rms,
@@ -97,7 +100,24 @@ class PackWorker:
             texts += [text.lower() for text in own] if is_upper_case(own) else own
             clips += [ready[row] for row in kept]
             domain = domain or len(kept)
-        return TrainingSet(self.base.labels(texts), domain), clips
+        return self._with_self_labels(
+            TrainingSet(self.base.labels(texts), domain, rms=self._spec.evaluation.rms), clips, cache
+        ), clips
+
+    def _with_self_labels(self, data: TrainingSet, clips: Sequence[np.ndarray], cache: Path) -> TrainingSet:
+        """The training set with the replay rows as the untuned model hears them, where a trial may want them."""
+        if "model" not in self._spec.parameters.possible("replay_labels"):
+            return data
+        evaluation = self._spec.evaluation
+        with self._autocast():
+            labels = self_labels(
+                self.base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache
+            )
+        heard = {data.domain + row: label for row, label in enumerate(labels) if label is not None}
+        if not heard:
+            raise DataError(f"{self._spec.data.replay}: the model hears nothing there; use replay_labels: manifest")
+        self.notes += (f"data: {len(heard)} of {len(labels)} replay utterances labelled by the model itself",)
+        return replace(data, labels=[*data.labels, *heard.values()], heard=tuple(heard))
 
     @property
     def evaluation(self) -> dict[str, str]:
@@ -122,7 +142,7 @@ class PackWorker:
 
     def admit(self, plan: TrialPlan) -> None:
         """Give the plan a slot; raises ModelError when its targets or rank do not fit the model."""
-        targets = resolve_targets(self.base.modules, plan.params.target_patterns)
+        targets = resolve_targets(self.base.modules, plan.params.target_patterns, plan.params.layers)
         self._place(Slot(plan, targets, initial_adapter(self.base.linears, targets, plan.params)))
 
     def _place(self, slot: Slot) -> None:
@@ -140,6 +160,7 @@ class PackWorker:
         while True:
             self._tick += 1
             failed = self._train_one_tick()
+            self._add_to_averages()
             due = [slot for slot in self._slots.values() if not slot.ended and slot.step in slot.plan.rungs]
             if failed or due or self._tick % PROGRESS_TICKS == 0:
                 trained = [slot for slot in self._slots.values() if not slot.ended]
@@ -155,6 +176,12 @@ class PackWorker:
                     if fault:
                         failed.append(self._fail(slot, fault))
         return failed
+
+    def _add_to_averages(self) -> None:
+        for slot in self._slots.values():
+            if not slot.ended and slot.step in slot.plan.params.averaged_steps:
+                self._lanes[self.base.entry_depth(slot.targets)].unpack()
+                slot.add_to_average()
 
     def _fail(self, slot: Slot, reason: str) -> Failed:
         self._end(slot)
@@ -172,6 +199,8 @@ class PackWorker:
         for depth in sorted({self.base.entry_depth(slot.targets) for slot in due}):
             moved = []
             for slot in (slot for slot in due if self.base.entry_depth(slot.targets) == depth):
+                if slot.summed and slot.step == slot.plan.params.max_steps:
+                    slot.adapter = slot.averaged()
                 if has_moved(slot.adapter, self._initial(slot)):
                     moved.append(slot)
                 else:

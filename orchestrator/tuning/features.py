@@ -35,10 +35,16 @@ class Frames:
         length = torch.tensor([len(part) for part in parts], device=parts[0].device)
         return cls(torch.cat(list(parts)), length.cumsum(0) - length, length)
 
-    def gather(self, clips: Tensor, layout: Layout) -> Tensor:
-        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where no clip stands; always a copy."""
+    def laid_out(self, clips: Tensor, slots: int, block: int) -> tuple[Tensor, Layout]:
+        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where none stands, always a copy; their layout."""
+        layout = Layout(self.length[clips], slots, block)
         index = (self.start[clips][layout.row] + layout.position).where(layout.valid, 0)
-        return self.flat[index].masked_fill_(~layout.valid[..., None], 0)
+        return self.flat[index].masked_fill_(~layout.valid[..., None], 0), layout
+
+    def of_clip(self, clip: int) -> Tensor:
+        """Frames (frames, width) of one clip."""
+        start = int(self.start[clip])
+        return self.flat[start : start + int(self.length[clip])]
 
 
 class FrameStore:
@@ -59,12 +65,16 @@ class FrameStore:
     def __call__(self, name: str, clips: Tensor, depth: int, slots: int = 1) -> tuple[Tensor, Layout]:
         """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to change in place, and
         their layout."""
+        frames, clips = self.look_up(name, clips, depth)
+        return frames.laid_out(clips, slots, self.family.block)
+
+    def look_up(self, name: str, clips: Tensor, depth: int) -> tuple[Frames, Tensor]:
+        """Frames that hold those of `clips` (rows,), and which of its clips they are."""
         frames = self.keep(name, depth)
-        if frames is None:
-            unique, clips = clips.unique(return_inverse=True)
-            frames = self._compute(name, unique.tolist(), depth)
-        layout = Layout(frames.length[clips], slots, self.family.block)
-        return frames.gather(clips, layout), layout
+        if frames is not None:
+            return frames, clips
+        unique, clips = clips.unique(return_inverse=True)
+        return self._compute(name, unique.tolist(), depth), clips
 
     @property
     def bytes_used(self) -> int:
@@ -94,9 +104,13 @@ class FrameStore:
         self.kept[name, depth] = frames
         return frames
 
-    @torch.no_grad()
     def _compute(self, name: str, rows: Sequence[int], depth: int) -> Frames:
-        flat, length = self.family.front_end([self.clips[name][row] for row in rows])
+        return self.compute([self.clips[name][row] for row in rows], depth)
+
+    @torch.no_grad()
+    def compute(self, clips: Sequence[np.ndarray], depth: int) -> Frames:
+        """Frames at `depth` of clips that belong to no set."""
+        flat, length = self.family.front_end(clips)
         if depth:
             frames, layout = laid_out(flat, length, self.family.block)
             flat = self.family.encoder_layers(frames, layout, 0, depth)[0, : len(flat)]

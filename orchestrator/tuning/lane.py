@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -33,11 +33,30 @@ class Slot:
     loss_steps: int = 0
     ended: bool = False
     """Measured at its last step, or failed: trains no further and waits for release."""
+    summed: Moments = field(default_factory=dict)
+    """Sum of the trained tensors over the steps of `averaged_steps` so far."""
 
     @property
     def loss(self) -> float:
         """Mean loss per token since the last measurement, in nats."""
         return self.loss_sum / max(1, self.loss_steps)
+
+    def add_to_average(self) -> None:
+        """Take the adapter as it stands into the mean that the trial ends with."""
+        for name, parts in self.adapter.modules.items():
+            for part in TRAINED:
+                if part in parts:
+                    before = self.summed.get((name, part))
+                    self.summed[name, part] = parts[part].clone() if before is None else before + parts[part]
+
+    def averaged(self) -> Adapter:
+        """The mean of what was trained, factor by factor and not of the products B A: any variant keeps its form."""
+        count = len(self.plan.params.averaged_steps)
+        modules = {
+            name: parts | {part: self.summed[name, part] / count for part in TRAINED if part in parts}
+            for name, parts in self.adapter.modules.items()
+        }
+        return replace(self.adapter, modules=modules)
 
 
 class Lane:

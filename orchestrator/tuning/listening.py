@@ -25,14 +25,14 @@ from orchestrator.errors import ManifestError, ModelError
 from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel, load_base_model, load_stock, wrap
-from orchestrator.tuning.transcription import token_caps, transcribe
+from orchestrator.tuning.transcription import Decoded, token_caps, transcribe
 
 TOGETHER = 64
-"""Files decoded at once: text appears while the rest is still being heard."""
+"""Clips decoded at once: text appears while the rest is still being heard."""
 
 
 MEMORY = 2**30
-"""Bytes that the frames of those files may keep; they are computed again where that is not enough."""
+"""Bytes that the frames of those clips may keep; they are computed again where that is not enough."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,16 @@ def hear(base: BaseModel, paths: Sequence[str], *, rms: float | None, max_tokens
     clips = _clips(base, paths, rms)
     for start in range(0, len(clips), TOGETHER):
         here = clips[start : start + TOGETHER]
-        store = FrameStore(base.family, base.encoder_depth, {"files": here}, MEMORY, base.device)
-        caps = token_caps([len(clip) / SAMPLE_RATE for clip in here], max_tokens_per_second)
-        decoded = transcribe(base, store, "files", caps, ())[0]
+        decoded = decode(base, here, max_tokens_per_second)
         for path, tokens, capped in zip(paths[start:], decoded.tokens, decoded.capped, strict=False):
             yield Heard(path, base.text(tokens), capped)
+
+
+def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float) -> Decoded:
+    """What the model as it is hears in clips of no set; about `TOGETHER` of them, for all their frames are kept."""
+    store = FrameStore(base.family, base.encoder_depth, {"clips": clips}, MEMORY, base.device)
+    caps = token_caps([len(clip) / SAMPLE_RATE for clip in clips], max_tokens_per_second)
+    return transcribe(base, store, "clips", caps, ())[0]
 
 
 def _clips(base: BaseModel, paths: Sequence[str], rms: float | None) -> list[Samples]:

@@ -64,7 +64,7 @@ class Slots:
 
     def gain(self, weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
         """g (K, out): magnitude over row norm where a slot is DoRA, else 1."""
-        assert self.dora is not None
+        assert self.dora is not None and self.magnitude is not None
         return torch.where(self.dora, self.magnitude / row_norm(weight, A, B), 1.0)
 
 

@@ -54,7 +54,7 @@ def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
 
 def _measured(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet) -> list[tuple[int, float, float]]:
     """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
-    targets = resolve_targets(base.modules, plan.params.target_patterns)
+    targets = resolve_targets(base.modules, plan.params.target_patterns, plan.params.layers)
     adapter = initial_adapter(base.linears, targets, plan.params)
     rows = []
     for size in SIZES[base.device.type]:

@@ -1,6 +1,6 @@
 """One optimizer step of a whole pack: which utterances, which loss, one backward pass.
 
-The order of samples depends on (trial seed, data, effective batch, replay ratio) alone, never on the packing; the loss
+The order of samples, and how each is augmented, depend on the trial and the data alone, never on the packing; the loss
 of a trial is the mean over the tokens of its optimizer step, so micro-batches change nothing but rounding.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.identity import derived_seed
+from orchestrator.tuning.augmentation import Draw, augmented_frames, augments, drawn
 from orchestrator.tuning.decoder import KeyValue
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.layout import Layout
@@ -27,17 +28,29 @@ from orchestrator.tuning.pack import Pack, bound
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Labels of the domain's training utterances, then of the replay utterances; their frames are set "train"."""
+    """Labels of the domain's training utterances, of the replay utterances, and once more of the replay utterances as
+    the untuned model hears them; the frames of the first two are set "train"."""
 
     labels: list[list[int]]
     domain: int
     """How many of them are domain utterances."""
+    heard: tuple[int, ...] = ()
+    """The clips of the last rows of `labels`, which hold what the untuned model hears there."""
+    rms: float | None = None
+    """The level of every clip, which an augmented one is brought back to; None leaves it."""
     untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)
     """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the same at every step."""
 
-    @property
-    def replay(self) -> int:
-        return len(self.labels) - self.domain
+    def replay(self, params: TrialParams) -> range:
+        """The rows that a trial's replay is drawn from."""
+        transcribed = len(self.labels) - len(self.heard)
+        by_model = params.replay_labels == "model"
+        return range(transcribed, len(self.labels)) if by_model else range(self.domain, transcribed)
+
+    def clip(self, row: int) -> int:
+        """The clip of set "train" that a row is spoken in."""
+        transcribed = len(self.labels) - len(self.heard)
+        return row if row < transcribed else self.heard[row - transcribed]
 
 
 @lru_cache(maxsize=64)
@@ -55,19 +68,41 @@ def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
 
     A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) - floor(s q) rows.
     """
+    domain, replay = _drawn(params, step)
+    general = data.replay(params)
+    again = _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
+    return [
+        *_stream(params.seed, "domain", data.domain, domain.start, len(domain)),
+        *(general[row] for row in again),
+    ]
+
+
+def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
+    """Positions in the endless sequences of domain and of replay utterances that step `step` takes."""
     batch = params.batch_size * params.gradient_accumulation_steps
     share = round(params.replay_ratio * batch * 1_000_000)
     before, after = step * share // 1_000_000, (step + 1) * share // 1_000_000
-    domain = _stream(params.seed, "domain", data.domain, step * batch - before, batch - (after - before))
-    replay = _stream(params.seed, "replay", data.replay, before, after - before) if after > before else []
-    return [*domain, *(data.domain + row for row in replay)]
+    return range(step * batch - before, (step + 1) * batch - after), range(before, after)
+
+
+def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw | None]:
+    """How each row of `step_rows` is augmented; None is as it is, and replay rows always are."""
+    if not augments(params):
+        return [None] * (params.batch_size * params.gradient_accumulation_steps)
+    domain, replay = _drawn(params, step)
+    clips = _stream(params.seed, "domain", data.domain, domain.start, len(domain))
+    epochs = (position // data.domain for position in domain)
+    return [*(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)), *[None] * len(replay)]
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Rows that go through the model together: equally many a slot, trial-major; rows of weight 0 are padding."""
 
+    utterances: tuple[int, ...]
+    """Rows of the training set (K * b)."""
     clips: Tensor
+    """(K * b,) the clips they are spoken in."""
     rows: Tensor
     """(b,) which rows of each trial's step they are."""
     weights: Tensor
@@ -76,6 +111,13 @@ class Chunk:
     """(K * b,) the same for the KL term; 0 but on replay rows."""
     inputs: Tensor
     labels: Tensor
+    draws: tuple[Draw | None, ...]
+    """Per row, how its clip is augmented."""
+
+    @property
+    def held_to_base(self) -> list[int]:
+        """The utterances that the KL term counts, in order."""
+        return [row for row, held in zip(self.utterances, (self.kl_weights > 0).tolist(), strict=True) if held]
 
 
 def chunks(params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel) -> list[Chunk]:
@@ -86,28 +128,32 @@ def chunks(params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSe
     rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
     tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
     replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
+    draws = [step_draws(p, step, data) for p, step in zip(params, steps, strict=True)]
     width, size = max(map(len, rows)), max(p.batch_size for p in params)
     length = [sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)]
     made = []
     for first in range(0, width, size):
         for part in dealt(range(first, min(first + size, width)), length, base.cores.count):
-            clips, weights, kl_weights = [], [], []
-            for p, own, total, replay_total in zip(params, rows, tokens, replayed, strict=True):
+            utterances, weights, kl_weights, changed = [], [], [], []
+            for p, own, own_draws, total, replay_total in zip(params, rows, draws, tokens, replayed, strict=True):
                 for at in part:
                     here = at < len(own)
-                    clips.append(own[at] if here else 0)
+                    utterances.append(own[at] if here else 0)
                     weights.append(1 / total if here else 0.0)
                     kl_weights.append(p.kl_weight / replay_total if here and own[at] >= data.domain else 0.0)
-            inputs, labels = padded_labels([data.labels[row] for row in clips], base.decoder.start)
+                    changed.append(own_draws[at] if here else None)
+            inputs, labels = padded_labels([data.labels[row] for row in utterances], base.decoder.start)
             like = base.decoder.head.weight
             made.append(
                 Chunk(
-                    torch.tensor(clips, device=like.device),
+                    tuple(utterances),
+                    torch.tensor([data.clip(row) for row in utterances], device=like.device),
                     torch.tensor(part, device=like.device),
                     like.new_tensor(weights),
                     like.new_tensor(kl_weights),
                     inputs.to(like.device),
                     labels.to(like.device),
+                    tuple(changed),
                 )
             )
     return made
@@ -132,11 +178,11 @@ def pack_step(
     losses = pack.flat.new_zeros(count)
     parts = chunks(optimizer.params, optimizer.steps, data, base)
     store.keep("train", depth)
-    know_untuned(base, store, data, {clip for chunk in parts for clip in chunk.clips[chunk.kl_weights > 0].tolist()})
+    know_untuned(base, store, data, {row for chunk in parts for row in chunk.held_to_base})
 
     def learned(chunk: Chunk) -> tuple[Tensor, list[Tensor]]:
         each = len(chunk.rows)
-        frames, layout = store("train", chunk.clips, depth, count)
+        frames, layout = augmented_frames(store, chunk.clips, chunk.draws, data.rms, depth, count)
         pack.at(chunk.rows[layout.clip], layout.position)
         cross = base.decoder.cross_keys(base.family.memory(base.encode(frames, layout, depth), layout), layout)
         span = torch.arange(chunk.inputs.shape[1], device=chunk.rows.device)
@@ -169,13 +215,12 @@ def _kl_to_base(base: BaseModel, data: TrainingSet, chunk: Chunk, logits: Tensor
     """
     weights = chunk.kl_weights[rows]
     kept = weights > 0
-    clips = chunk.clips[chunk.kl_weights > 0].tolist()
-    distinct = sorted(set(clips))
-    lengths = [len(data.labels[clip]) for clip in distinct]
-    starts = dict(zip(distinct, np.cumsum([0, *lengths]).tolist(), strict=False))
-    index = [place for clip in clips for place in range(starts[clip], starts[clip] + len(data.labels[clip]))]
+    held = chunk.held_to_base
+    distinct = sorted(set(held))
+    starts = dict(zip(distinct, np.cumsum([0, *(len(data.labels[row]) for row in distinct)]).tolist(), strict=False))
+    index = [starts[row] + place for row in held for place in range(len(data.labels[row]))]
     with torch.no_grad():
-        teacher = base.decoder.head(torch.cat([data.untuned[clip] for clip in distinct])).to(base.model.dtype)
+        teacher = base.decoder.head(torch.cat([data.untuned[row] for row in distinct])).to(base.model.dtype)
         target = teacher.log_softmax(-1)[torch.tensor(index, device=logits.device)]
     tuned = logits[kept].to(base.model.dtype).log_softmax(-1)
     divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)
@@ -183,14 +228,15 @@ def _kl_to_base(base: BaseModel, data: TrainingSet, chunk: Chunk, logits: Tensor
 
 
 @torch.no_grad()
-def know_untuned(base: BaseModel, store: FrameStore, data: TrainingSet, clips: set[int]) -> None:
-    """Fill `data.untuned` with what the untuned decoder gives on each clip's own labels."""
-    missing = sorted(clips - data.untuned.keys())
+def know_untuned(base: BaseModel, store: FrameStore, data: TrainingSet, rows: set[int]) -> None:
+    """Fill `data.untuned` with what the untuned decoder gives on each row's own labels."""
+    missing = sorted(rows - data.untuned.keys())
     if not missing:
         return
-    encoded, layout = store("train", torch.tensor(missing, device=base.device), base.encoder_depth)
+    clips = torch.tensor([data.clip(row) for row in missing], device=base.device)
+    encoded, layout = store("train", clips, base.encoder_depth)
     cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-    inputs, labels = padded_labels([data.labels[clip] for clip in missing], base.decoder.start)
+    inputs, labels = padded_labels([data.labels[row] for row in missing], base.decoder.start)
     hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
-    for clip, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
-        data.untuned[clip] = states[: int(own.sum())].clone()
+    for row, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
+        data.untuned[row] = states[: int(own.sum())].clone()
