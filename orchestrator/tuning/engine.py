@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from orchestrator.checks import stop
 from orchestrator.corpus.audio import prepare_training
 from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.errors import DataError
+from orchestrator.errors import DataError, ObjectiveError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
@@ -26,11 +27,12 @@ from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.adapters import export, initial_adapter, resolve_targets
 from orchestrator.tuning.checkpoint import load_slots, save_slots
+from orchestrator.tuning.checks import check_model
 from orchestrator.tuning.device import choose_device
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
-from orchestrator.tuning.model import check_objective, load_base_model
+from orchestrator.tuning.model import load_base_model
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.probe import pack_size
 from orchestrator.tuning.training import TrainingSet
@@ -58,8 +60,8 @@ class PackWorker:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
         self.store = FrameStore(self.base.family, self.base.encoder_depth, clips, memory, device)
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
-        first = torch.from_numpy(np.array(clips["train"][0]))
-        self.base_loss = check_objective(self.base, first, self.base.text(self.data.labels[0][:-1]))
+        self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self._autocast))
+        stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
         self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed(cache)
         self._slots: dict[int, Slot] = {}
         self._lanes: dict[int, Lane] = {}
