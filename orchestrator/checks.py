@@ -163,7 +163,6 @@ def stop(findings: Iterable[Finding], ignore: Collection[str], heading: str, err
     lines = [f"{heading}:", *(f"  - {each.message} ({each.name})" for each in found)]
     names = [name for name in dict.fromkeys(each.name for each in found) if name in get_args(Ignorable)]
     if names:
-        lines.append(
-            f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore=[{', '.join(names)}]"
-        )
+        given = ", ".join(names)
+        lines.append(f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'")
     raise error("\n".join(lines))

@@ -47,7 +47,8 @@ class PackWorker:
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
     """
 
-    def __init__(self, spec: SweepSpec, cache: Path) -> None:
+    def __init__(self, spec: SweepSpec, cache: Path, sample: int | None = None) -> None:
+        """`sample`: hear only so many utterances of each evaluation set, spread over it."""
         device, self.notes = choose_device(spec.execution.device)
         self.base = load_base_model(spec.model, device)
         self._spec = spec
@@ -55,12 +56,14 @@ class PackWorker:
         sets = {
             name: load_evaluation_set(path, spec.evaluation, self.base, cache / "audio") for name, path in paths.items()
         }
+        if sample is not None:
+            sets = {name: each.spread(sample) for name, each in sets.items()}
         clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
         self.data, clips["train"] = self._training_set(cache / "audio")
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
         self.store = FrameStore(self.base.family, self.base.encoder_depth, clips, memory, device)
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
-        self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self._autocast))
+        self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
         stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
         self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed(cache)
         self._slots: dict[int, Slot] = {}
@@ -111,13 +114,14 @@ class PackWorker:
         """Numbers of the trials that hold a slot, in order of admission."""
         return tuple(self._slots)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The context in which everything is computed: bfloat16 products where the sweep asks for them."""
         bf16 = self._spec.evaluation.precision == "bf16"
         return torch.autocast(self.base.device.type, torch.bfloat16, enabled=bf16)
 
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
-        with self._autocast():
+        with self.autocast():
             sets, heard = self.evaluator.measure_baseline()
         baseline = Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets)
         return Measured(-1, 0, (baseline,), (heard,), final=True)
@@ -135,7 +139,7 @@ class PackWorker:
 
     def advance(self) -> tuple[Event, ...]:
         """Train all slots up to the next tick at which one is measured or fails, or that reports progress."""
-        with self._autocast():
+        with self.autocast():
             return self._advance()
 
     def _advance(self) -> tuple[Event, ...]:
@@ -211,12 +215,16 @@ class PackWorker:
                 self._end(slot)
         return events
 
-    def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+    def adapter(self, number: int) -> Adapter:
+        """The trial's present adapter."""
         slot = self._slots[number]
         if not slot.ended:
             self._lanes[self.base.entry_depth(slot.targets)].unpack()
-        export(self.base.linears, slot.adapter, adapter_scale, slot.plan.model.id, folder)
+        return slot.adapter
+
+    def export(self, number: int, adapter_scale: float, folder: Path) -> None:
+        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+        export(self.base.linears, self.adapter(number), adapter_scale, self._slots[number].plan.model.id, folder)
 
     def release(self, number: int) -> None:
         """Free the trial's slot."""

@@ -44,6 +44,11 @@ class EvaluationSet:
         """The set with these utterances alone; its audio, and so its fingerprint, is another."""
         return replace(self, clips=self.clips.take(rows))
 
+    def spread(self, count: int) -> EvaluationSet:
+        """At most `count` utterances, spread over the whole set."""
+        total = len(self.clips)
+        return self.take([row * total // count for row in range(count)]) if count < total else self
+
     def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
         """Edit counts of raw hypotheses `texts`."""
         heard = [normalizer(self.spec.normalizer)(text) for text in texts]
