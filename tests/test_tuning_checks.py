@@ -14,10 +14,16 @@ from torch import Tensor
 from orchestrator.checks import CHECKS, Finding
 from orchestrator.corpus.clips import AudioNotes, Clips
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.errors import FingerprintError
+from orchestrator.records.judging import judged
+from orchestrator.scoring.judge import Scores, Verdict
+from orchestrator.scoring.limits import SetScore
+from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning import check_trial, families, lane, model, training, transcription
 from orchestrator.tuning.checks import check_model
 from orchestrator.tuning.evaluation import EvaluationSet, Evaluator
+from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel, wrap
 from orchestrator.tuning.pack import Pack
 from orchestrator.tuning.training import TrainingSet
@@ -272,3 +278,40 @@ def test_texts_that_do_not_belong_to_the_model(bench: Bench, monkeypatch: pytest
     found = check_model(bench.base, bench.spec, bench.sets, bench.data, bench.clips, bench.autocast)
     assert [(each.name, each.level) for each in found] == [("base-loss", "warn")]
     assert "do texts, audio and model belong together?" in found[0].message
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "decoding": {"max_tokens_per_second": 9.0},
+    "audio level": {"rms": 0.1},
+    "normaliser": {"normalizer": "basic"},
+    "precision": {"precision": "bf16"},
+}
+
+
+@pytest.mark.parametrize("what", [*CHANGES, "manifest", "audio", "type"])
+def test_numbers_of_different_evaluations_are_never_compared(streaming: Bench, what: str) -> None:
+    """What the check "fingerprint" is for: a baseline measured otherwise than the trial."""
+    assert compared(streaming, streaming) is not None
+    other = Bench(streaming.base, streaming.spec, streaming.sets["domain"].manifest)
+    if what in CHANGES:
+        evaluation = other.spec.evaluation.model_copy(update=CHANGES[what])
+        other.spec = other.spec.model_copy(update={"evaluation": evaluation})
+    elif what == "manifest":
+        other = Bench(streaming.base, streaming.spec, load_manifest(streaming.spec.data.heldout))
+    elif what == "audio":
+        other.sets = {"domain": other.sets["domain"].take(range(7))}
+    else:
+        model = small_model("streaming", torch.float64)
+        other.base = wrap(streaming.spec.model, model, tokenizer(), torch.device("cpu"))
+    with pytest.raises(FingerprintError):
+        compared(streaming, other)
+
+
+def compared(trial: Bench, baseline: Bench) -> Verdict:
+    """The verdict on equal counts under the two benches' own fingerprints."""
+    prints = []
+    for each in (trial, baseline):
+        store = FrameStore(each.base.family, each.base.encoder_depth, {}, 0, each.base.device)
+        prints.append(digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation))
+    counts = {name: SetScore((1, 1), (4, 4), ("a", "b")) for name in ("domain", "heldout")}
+    return judged(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)

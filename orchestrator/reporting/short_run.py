@@ -14,7 +14,7 @@ from orchestrator.spec.sweep import SweepSpec
 
 def build(spec: SweepSpec, run: ShortRun) -> Document:
     """Checks, headroom, efficacy."""
-    blocks = [*_checks(run), *_efficacy(run)]
+    blocks = [*_checks(spec, run), *_efficacy(run)]
     if run.findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, run.findings))]
     return Document(f"{STEPS} steps of sweep {spec.name}", _headline(run), tuple(blocks))
@@ -27,8 +27,9 @@ def _headline(run: ShortRun) -> str:
     return f"Training moves the weights by {100 * run.relative_delta:.2g} % and changes {changed} words"
 
 
-def _checks(run: ShortRun) -> Iterator[Block]:
-    found = {each.name: each.level for each in run.findings}
+def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
+    ignore = spec.checks.ignore
+    found = {each.name: "ignored" if each.name in ignore else each.level for each in run.findings}
     made = [row for row in CHECKS.values() if row.stage in ("model", "baseline", "trial")]
     rows = tuple((row.name, found.get(row.name, "passed"), row.meaning) for row in made)
     yield Heading("Checks of the model")

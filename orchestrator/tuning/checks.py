@@ -28,6 +28,8 @@ from orchestrator.tuning.training import TrainingSet
 LEVEL = 0.02
 """Share by which the level of a set may differ from the one asked for."""
 CLIPS_MEASURED = 32
+SILENCE = 1e-3
+"""Peak."""
 
 
 def check_model(
@@ -76,15 +78,21 @@ def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
 
 
 def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[Finding]:
-    """The median level of clips spread over each set; single clips may have been cut at full scale."""
+    """The median level of clips spread over each set, without silent ones and those that were cut at full scale."""
     rms = spec.evaluation.rms
-    for name, each in clips.items() if rms is not None else ():
+    if rms is None:
+        return
+    for name, each in clips.items():
         rows = range(0, len(each), max(1, len(each) // CLIPS_MEASURED))
-        levels = [float(np.sqrt(np.mean(np.square(each[row], dtype=np.float64)))) for row in rows]
-        level = float(np.median(levels))
-        if abs(level / rms - 1) > LEVEL:  # type: ignore[operator]
+        levels = [_level(each[row]) for row in rows if SILENCE < np.abs(each[row]).max() < 1]
+        level = float(np.median(levels)) if levels else rms
+        if abs(level / rms - 1) > LEVEL:
             yield finding(
                 "gain",
                 f"the clips of {name} have an rms of {level:.4f} (median of {len(levels)}) where evaluation.rms is "
                 f"{rms:g}: sets of different loudness are not heard alike.",
             )
+
+
+def _level(clip: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(clip, dtype=np.float64))))
