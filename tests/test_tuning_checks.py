@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from typing import Any
@@ -72,16 +73,19 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
     return small_sweep(tmp_path_factory.mktemp("sweep"), dict.fromkeys(("train", "replay", "domain", "heldout"), 2))
 
 
+def made(family: str, spec: SweepSpec) -> Bench:
+    base = wrap(spec.model, small_model(family, torch.float32), tokenizer(), torch.device("cpu"))
+    return Bench(base, spec, load_manifest(spec.data.domain))
+
+
 @pytest.fixture(params=FAMILIES)
 def bench(request: pytest.FixtureRequest, spec: SweepSpec) -> Bench:
-    base = wrap(spec.model, small_model(request.param, torch.float32), tokenizer(), torch.device("cpu"))
-    return Bench(base, spec, load_manifest(spec.data.domain))
+    return made(request.param, spec)
 
 
 @pytest.fixture
 def streaming(spec: SweepSpec) -> Bench:
-    base = wrap(spec.model, small_model("streaming", torch.float32), tokenizer(), torch.device("cpu"))
-    return Bench(base, spec, load_manifest(spec.data.domain))
+    return made("streaming", spec)
 
 
 def test_a_sound_model_passes_every_check(bench: Bench) -> None:
@@ -135,26 +139,35 @@ def test_a_window_that_is_not_applied(streaming: Bench, monkeypatch: pytest.Monk
     assert "the window that hangs on it, is not applied" in streaming.first("attention-mask")
 
 
-def test_frames_that_depend_on_the_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = type(bench.base.family).front_end
+def in_one_batch(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Clips padded with zeros to the longest, and the mask that says so."""
+    audio = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in clips], batch_first=True)
+    lengths = torch.tensor([len(clip) for clip in clips])
+    return audio, (torch.arange(audio.shape[1]) < lengths[:, None]).long()
 
-    def stock_lengths(self: Any, clips: Any) -> tuple[Tensor, Tensor]:
-        frames, lengths = right(self, clips)
-        return frames, (lengths + 1).clamp_max(frames.shape[1])
 
-    monkeypatch.setattr(type(bench.base.family), "front_end", stock_lengths)
-    message = bench.first("padding")
+def test_the_stock_embedder_gives_a_padded_clip_more_frames(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stock(self: families.Streaming, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        frames, mask = self.encoder.embedder(*in_one_batch(clips))
+        return frames, mask.sum(1)
+
+    monkeypatch.setattr(families.Streaming, "front_end", stock)
+    message = streaming.first("padding")
     assert "frames alone and" in message and message.endswith("a number would depend on what is decoded beside it.")
 
 
-def test_values_that_depend_on_the_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = type(bench.base.family).front_end
+def test_the_group_norm_of_v1_runs_over_padding(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = families.Version1.front_end
 
-    def normalised_over_the_batch(self: Any, clips: Any) -> tuple[Tensor, Tensor]:
-        frames, lengths = right(self, clips)
-        return (frames / frames.shape[1] * int(lengths[0]), lengths) if len(lengths) > 1 else (frames, lengths)
+    def batched(self: families.Version1, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        _, lengths = right(self, clips)
+        audio, _ = in_one_batch(clips)
+        x = torch.tanh(self.encoder.conv1(audio[:, None]))
+        x = torch.nn.functional.gelu(self.encoder.conv2(self.encoder.groupnorm(x)))
+        return torch.nn.functional.gelu(self.encoder.conv3(x)).mT, lengths
 
-    monkeypatch.setattr(type(bench.base.family), "front_end", normalised_over_the_batch)
+    monkeypatch.setattr(families.Version1, "front_end", batched)
+    bench = made("v1", spec)
     assert "in a padded batch differs from its own alone by" in bench.first("padding")
 
 

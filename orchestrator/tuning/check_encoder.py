@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
-from orchestrator.tuning.check_probe import ALIKE, Probe, apart, audio, share
+from orchestrator.tuning.check_probe import FRAMES_ALIKE, Probe, apart, audio, share
 from orchestrator.tuning.transcription import transcribe
 
 TOKENS = 8
@@ -23,7 +23,7 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
     samples = audio(base, clip)
     mask = torch.ones_like(samples, dtype=torch.long)
     stock = base.model.model.encoder(samples, attention_mask=mask).last_hidden_state
-    if ours.shape != stock.shape or apart(ours, stock) > ALIKE:
+    if ours.shape != stock.shape or apart(ours, stock) > FRAMES_ALIKE:
         yield finding(
             "attention-mask",
             f"a clip's encoder output differs from the stock model's with its attention mask by {share(ours, stock)} "
@@ -36,7 +36,7 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
         base.family.encoder_layers(torch.where(valid, frames, beyond), lengths, 0, base.encoder_depth)
         for beyond in (torch.zeros_like(frames), noise)
     )
-    if apart(quiet[valid[..., 0]], loud[valid[..., 0]]) > ALIKE:
+    if apart(quiet[valid[..., 0]], loud[valid[..., 0]]) > FRAMES_ALIKE:
         yield finding(
             "attention-mask",
             "what stands beyond a clip's end changes its encoder output by "
@@ -60,7 +60,7 @@ def padding(probe: Probe) -> Iterator[Finding]:
             return
         alone = base.family.encoder_layers(frames, count, 0, base.encoder_depth)[0]
         padded = encoded[row, : len(alone)]
-        if apart(alone, padded) > ALIKE:
+        if apart(alone, padded) > FRAMES_ALIKE:
             yield finding(
                 "padding",
                 f"a clip's encoder output in a padded batch differs from its own alone by {share(alone, padded)} of "

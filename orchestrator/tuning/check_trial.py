@@ -19,6 +19,9 @@ from orchestrator.tuning.transcription import transcribe
 HIGH_LOSS = 5.0
 """Nats a token; a model that knows its language and hears its speech stays near 2, a wrong alignment gives 9."""
 
+LOSS_ALIKE = 1e-3
+"""Of the loss, or of 1 nat where it is below."""
+
 Logits = list[Tensor]
 
 
@@ -92,7 +95,7 @@ def training(probe: Probe) -> Iterator[Finding]:
     if not torch.equal(probe.store("train", rows, probe.depth)[0], before):
         yield finding("encoder-reuse", "a training step changes the frames that later steps use again.")
     stock, ours = _stock_loss(probe), slot.loss_sum
-    if not abs(ours - stock) <= ALIKE * max(1.0, abs(stock)):
+    if not abs(ours - stock) <= LOSS_ALIKE * max(1.0, abs(stock)):
         yield finding(
             "label-alignment",
             f"a training step has the loss {ours:.4f} where transformers {transformers.__version__} gives "
