@@ -21,9 +21,11 @@ from rich.console import Console
 from rich.text import Text
 
 from orchestrator.commands import manifest
+from orchestrator.commands.diagnose import diagnose
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
 from orchestrator.reporting.escape import plain
+from orchestrator.reporting.terminal import console
 from orchestrator.spec.loading import check_inputs, load_spec, project_root, studies_root
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ def run(
     done = finished(sweep, folder)
     document = report.build(sweep, folder, conclusion, str(spec), done)
     files.write(folder, document)
-    terminal.show(document, _console())
+    terminal.show(document, console())
     if done:
         places = {"--studies": studies, "--record": record}
         named = [word for option, value in places.items() if value for word in (option, str(value))]
@@ -139,16 +141,7 @@ def plan(
     _show(planned.build(sweep_plan(sweep, sizes, show), missing, sweep.execution.pack, folder.pack_choices()))
 
 
-@app.command()
-def diagnose(spec: Spec, overrides: Overrides = None, studies: Studies = None) -> None:
-    """Durations, splits, leakage; headroom and adapter efficacy once there is a study."""
-    from orchestrator.reporting import diagnosed
-    from orchestrator.reporting.conclusion import conclude
-    from orchestrator.running.preflight import load_sets
-
-    sweep, folder = _open(spec, overrides or [], studies)
-    check_inputs(sweep)
-    _show(diagnosed.build(sweep, load_sets(sweep), conclude(sweep, folder) if folder.exists else None))
+app.command()(diagnose)
 
 
 @app.command()
@@ -169,13 +162,13 @@ def watch(
     from orchestrator.running.session import finished
 
     sweep, folder = _open_existing(spec, overrides or [], studies)
-    console, before = _console(), None
+    screen, before = console(), None
     while True:
         done, document = finished(sweep, folder), _status(sweep, folder)
         if document != before:
-            if console.is_terminal:
-                console.clear()
-            terminal.show(document, console)
+            if screen.is_terminal:
+                screen.clear()
+            terminal.show(document, screen)
             before = document
         if done:
             return
@@ -324,7 +317,7 @@ def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextM
     from orchestrator.reporting.live import Show
 
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return nullcontext(silent) if quiet else Show(_console(), varied)
+    return nullcontext(silent) if quiet else Show(console(), varied)
 
 
 def _pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
@@ -333,18 +326,11 @@ def _pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     return PackWorker(sweep, folder.cache)
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # tables in a file need not fit a terminal
-    return console
-
-
 def _show(document: Document) -> None:
     from orchestrator.reporting import terminal
 
-    terminal.show(document, _console())
+    terminal.show(document, console())
 
 
 def _say(text: str) -> None:
-    _console().print(Text(plain(text)), soft_wrap=True)
+    console().print(Text(plain(text)), soft_wrap=True)

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from orchestrator import errors
+from orchestrator.checks import CHECKS, STAGES
 from orchestrator.cli import COMMANDS, app
 from orchestrator.planning import power
 from orchestrator.records import judging, store
@@ -143,6 +144,15 @@ def test_presets_methods_and_forms_are_documented() -> None:
         assert f"`{form}`" in PARAMETERS
     numbers = f"At most {MAX_VALUES} values", f"at most {MAX_GRID} combinations", f"until {STARTUP_TRIALS} trials"
     assert [number for number in numbers if number not in SWEEP_FILE] == []
+
+
+def test_every_check_is_documented_as_the_table_has_it() -> None:
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    for check in CHECKS.values():
+        ignored = f"no: {check.fixed}" if check.fixed else "yes"
+        expected = [f"`{check.name}`", check.level, STAGES[check.stage], check.meaning, ignored]
+        assert cells(page, check.name) == expected
+    assert set(re.findall(r"^\| `([\w-]+)` \|", page, re.M)) == set(CHECKS)
 
 
 def command_line() -> dict[str, click.Command]:

@@ -18,9 +18,9 @@ from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyErro
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured
 from orchestrator.scoring.text import normalizer
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning.engine import PackWorker
-from orchestrator.tuning.model import check_objective
+from orchestrator.tuning.model import BaseModel
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import ALL_LINEAR, DECODER
 
@@ -192,19 +192,21 @@ def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: P
         PackWorker(tight, cache)
 
 
-def test_a_doubly_shifted_objective_is_caught(spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    worker = PackWorker(spec, cache)
-    clip, text = torch.from_numpy(np.array(worker.evaluator.sets["domain"].clips[0])), "climb left"
-    assert check_objective(worker.base, clip, text) > 0
-    right = worker.base.model.loss_function
-
-    def shifted_again(logits: torch.Tensor, shift_labels: torch.Tensor, **kwargs: object) -> torch.Tensor:
-        moved = torch.cat((shift_labels[:, 1:], torch.full_like(shift_labels[:, :1], -100)), 1)
-        return right(logits=logits, shift_labels=moved, **kwargs)
-
-    monkeypatch.setattr(type(worker.base.model), "loss_function", property(lambda self: shifted_again))
-    with pytest.raises(ObjectiveError, match="its labels are misaligned"):
-        check_objective(worker.base, clip, text)
+def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
+    spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert PackWorker(spec, cache).findings == ()
+    right = BaseModel.labels
+    monkeypatch.setattr(BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)])
+    with pytest.raises(ObjectiveError) as caught:
+        PackWorker(spec, cache)
+    first, fault, way_on = str(caught.value).split("\n")
+    assert first == "The model cannot be trained and measured as it is:"
+    assert fault.startswith("  - 64 of 64 label rows do not end with the end token")
+    assert fault.endswith(" (label-ends)")
+    assert way_on == "Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[label-ends]'"
+    ignoring = spec.model_copy(update={"checks": ChecksSpec(ignore=("label-ends",))})
+    assert [each.name for each in PackWorker(ignoring, cache).findings] == ["label-ends"]
 
 
 def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSpec, cache: Path) -> None:

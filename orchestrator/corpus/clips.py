@@ -12,9 +12,9 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Any
@@ -75,10 +75,20 @@ class Clips:
     def __iter__(self) -> Iterator[Samples]:
         return (self[index] for index in range(len(self)))
 
+    def take(self, rows: Sequence[int]) -> Clips:
+        """The clips of these rows alone, in their order; the notes stay those of the whole."""
+        kept = [self[row] for row in rows]
+        samples = np.concatenate(kept) if kept else np.zeros(0, np.float32)
+        columns: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS}
+        return replace(self, **columns, _samples=samples, _starts=(0, *accumulate(map(len, kept))))
+
     @property
     def content_sha256(self) -> str:
         """Digest of the sound of the whole set, wherever its files lie."""
         return hashlib.sha256("\n".join(self.pcm_sha256).encode()).hexdigest()
+
+
+_COLUMNS = ("ids", "texts", "speakers", "seconds", "pcm_sha256")
 
 
 def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:

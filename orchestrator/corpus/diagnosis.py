@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from typing import Literal
 
 import numpy as np
 
+from orchestrator.checks import Finding, finding
 from orchestrator.corpus.faults import bad_lines, show
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.overlap import (
@@ -32,17 +32,6 @@ FEW_TRAINING_UTTERANCES = 200
 UPPER_CASE_SHARE = 0.9
 SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
 """Seconds; the usual choices for max_seconds."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know about the sets."""
-
-    name: str
-    """audio-overlap, sentence-overlap, speaker-overlap, recording-overlap, duplicates, upper-case, too-few, too-long,
-    left-out, bad-lines, or empty."""
-    level: Literal["refuse", "warn"]
-    message: str
 
 
 @dataclass(frozen=True)
@@ -94,7 +83,7 @@ def check_sets(
         findings += _check_audio(first, named[first], second, named[second])
     for first, second in product(training, evaluation):
         findings += _check_words_and_speakers(first, sets[first], second, sets[second])
-    return sorted(findings, key=lambda finding: finding.level)
+    return sorted(findings, key=lambda each: each.level)
 
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
@@ -147,20 +136,20 @@ def skipped_lines(name: str, manifest: Manifest) -> str:
 
 def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Finding]:
     if not manifest.utterances:
-        return [Finding("empty", "refuse", f"{name} ({manifest.path}) holds no utterances.")]
+        return [finding("empty", f"{name} ({manifest.path}) holds no utterances.")]
     findings = []
     if manifest.bad:
-        findings.append(Finding("bad-lines", "warn", skipped_lines(name, manifest)))
+        findings.append(finding("bad-lines", skipped_lines(name, manifest)))
     if is_upper_case(each.text for each in manifest.utterances):
         message = (
             f"more than 90 % of the references of {name} are in capitals; they are lowered, or the adapter would "
             "learn typography that scoring ignores."
         )
-        findings.append(Finding("upper-case", "warn", message))
+        findings.append(finding("upper-case", message))
     if twice := duplicates(named):
         example = _example(twice[0], named, named)
         message = f"{_share(len(twice), manifest, name)} repeat audio of the same set, e.g. {example}."
-        findings.append(Finding("duplicates", "warn", message))
+        findings.append(finding("duplicates", message))
     return findings
 
 
@@ -172,12 +161,12 @@ def _check_training_lengths(
     findings = []
     if total and not kept:
         message = f"no utterance of {name} ({manifest.path}) is at most max_seconds ({max_seconds:g}) long."
-        return [Finding("empty", "refuse", message)]
+        return [finding("empty", message)]
     if len(kept) < total:
         message = (
             f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out."
         )
-        findings.append(Finding("left-out", "warn", message))
+        findings.append(finding("left-out", message))
     if longest_seconds is not None:
         over = [each for each in (manifest.utterances[index] for index in kept) if _seconds(each) > longest_seconds]
         if over:
@@ -187,7 +176,7 @@ def _check_training_lengths(
             f"{len(kept)} training utterances are few; below {FEW_TRAINING_UTTERANCES} most trials memorise them and "
             "seeds differ more than parameters."
         )
-        findings.append(Finding("too-few", "warn", message))
+        findings.append(finding("too-few", message))
     return findings
 
 
@@ -205,7 +194,7 @@ def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: f
         f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take, "
         f"e.g. {manifest.path}:{worst.line} ({_seconds(worst):.1f} s); {hint}."
     )
-    return Finding("too-long", "refuse", message)
+    return finding("too-long", message)
 
 
 def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[Finding]:
@@ -214,13 +203,13 @@ def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[
             f"{_share(len(shared), b.manifest, second)} are in {first} too, e.g. {_example(shared[0], b, a)} "
             f"({shared[0].why}). Delete them from one of the two manifests."
         )
-        return [Finding("audio-overlap", "refuse", message)]
+        return [finding("audio-overlap", message)]
     if count := shared_recordings(a, b):
         message = (
             f"{_share(count, b.manifest, second)} are cut from recordings that {first} uses too; the speaker and the "
             "room are known, so the result is optimistic."
         )
-        return [Finding("recording-overlap", "warn", message)]
+        return [finding("recording-overlap", message)]
     return []
 
 
@@ -229,14 +218,14 @@ def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest)
     known = {sentence(each.text) for each in a.utterances} - {""}
     if count := sum(sentence(each.text) in known for each in b.utterances):
         message = f"{_share(count, b, second)} have a sentence that is in {first} too; they measure memory as well."
-        findings.append(Finding("sentence-overlap", "warn", message))
+        findings.append(finding("sentence-overlap", message))
     speakers = {each.speaker for each in a.utterances} - {""}
     if count := sum(each.speaker in speakers for each in b.utterances):
         both = sorted(speakers & {each.speaker for each in b.utterances})
         names = ", ".join(show(each) for each in both[:3]) + (", ..." if len(both) > 3 else "")
         share = _share(count, b, second)
         message = f"{share} are by speakers of {first} ({names}); the result is optimistic for new speakers."
-        findings.append(Finding("speaker-overlap", "warn", message))
+        findings.append(finding("speaker-overlap", message))
     return findings
 
 

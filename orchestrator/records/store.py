@@ -1,6 +1,6 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-spec.yaml  study.db  study.lock  baseline.json  clock.json  notes.md  report.md  report.html
+spec.yaml  study.db  study.lock  baseline.json  clock.json  findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  result.json
 confirm/0001/    the same, for the run with number -1
 checkpoint/      state of the pack      cache/      what can be computed again
@@ -13,12 +13,14 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
+from orchestrator.checks import Finding, Level
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.locking import exclusive
@@ -28,6 +30,7 @@ from orchestrator.records.writing import make_folder, write_aside
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[0-9]{4,}")
 _AGAIN = "then run the same command again"
+_FINDINGS_ADVICE = f"Delete it, {_AGAIN}: the checks are made anew."
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,6 +45,18 @@ class _Clock(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     seconds: float = 0.0
+
+
+class _Finding(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    level: Level
+    message: str
+
+
+class _Findings(RootModel[dict[str, tuple[_Finding, ...]]]):
+    """findings.json: what the last run's checks found, by stage."""
 
 
 class StudyFolder:
@@ -69,6 +84,7 @@ class StudyFolder:
         self._spec = self.path / "spec.yaml"
         self._baseline = self.path / "baseline.json"
         self._clock = self.path / "clock.json"
+        self._findings = self.path / "findings.json"
 
     @property
     def exists(self) -> bool:
@@ -206,6 +222,19 @@ class StudyFolder:
         day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         before = self.notes.read_bytes() if self.notes.exists() else _bytes(f"# Notes on {self.name}\n")
         write_aside(self.notes, before + _bytes(f"- {day}: {' '.join(text.split())}"))
+
+    def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
+        """Keep what a stage's checks found in the place of what they found before."""
+        held = _read(self._findings, _Findings, _FINDINGS_ADVICE)
+        stages = {name: [each.model_dump() for each in rows] for name, rows in (held.root if held else {}).items()}
+        stages[stage] = [asdict(each) for each in findings]
+        write_aside(self._findings, _bytes(json.dumps(stages, indent=1, ensure_ascii=False)))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks of the last run found, each once."""
+        held = _read(self._findings, _Findings, _FINDINGS_ADVICE)
+        rows = (each for stage in (held.root.values() if held else ()) for each in stage)
+        return tuple(dict.fromkeys(Finding(each.name, each.level, each.message) for each in rows))
 
     def seconds_spent(self) -> float:
         """Wall-clock seconds of all runs so far."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from orchestrator.checks import Finding, refused
 from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, check_sets, duration_profile, speaker_sizes
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.records.headroom import headroom
 from orchestrator.records.results import TrialState
 from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
@@ -16,13 +18,21 @@ from orchestrator.spec.sweep import SweepSpec
 def build(spec: SweepSpec, sets: Mapping[str, Manifest], conclusion: Conclusion | None) -> Document:
     """Facts and findings; `conclusion` where a study exists."""
     findings = check_sets(sets, max_seconds=spec.data.max_seconds, longest_seconds=None)
-    refused = sum(finding.level == "refuse" for finding in findings)
-    headline = f"{len(findings)} findings, {refused} of which stop a sweep" if findings else "No findings"
+    if conclusion is not None and conclusion.baseline is not None:
+        findings += headroom(spec, conclusion.baseline.sets["domain"].wer)
+    stopping = len(refused(findings, spec.checks.ignore))
+    headline = f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
     blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
     if findings:
-        blocks += [Heading("Findings"), Bullets(tuple(f"{f.level}: {f.message}" for f in findings))]
+        blocks += [Heading("Findings"), Bullets(findings_text(spec, findings))]
     blocks += _study(conclusion)
     return Document(f"Data of sweep {spec.name}", headline, tuple(blocks))
+
+
+def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """One line a finding: its level, or that it is ignored, its name, and what was found."""
+    ignore = spec.checks.ignore
+    return tuple(f"{'ignored' if f.name in ignore else f.level} ({f.name}): {f.message}" for f in findings)
 
 
 def _durations(sets: Mapping[str, Manifest]) -> Table:
@@ -42,14 +52,17 @@ def _splits(sets: Mapping[str, Manifest]) -> Table:
     for name, manifest in sets.items():
         sizes = speaker_sizes(manifest)
         unnamed = sizes.pop("").utterances if "" in sizes else 0
-        largest = max((size.utterances for size in sizes.values()), default=0)
-        rows.append((name, str(len(sizes)), str(largest), str(unnamed)))
-    return Table(("set", "speakers", "utterances of the largest", "without a speaker"), tuple(rows))
+        ends = [f"{each.utterances} ({each.seconds / 60:.1f} min)" for each in sizes.values()]
+        rows.append((name, str(len(sizes)), *((ends[0], ends[-1]) if ends else ("-", "-")), str(unnamed)))
+    columns = ("set", "speakers", "utterances of the largest", "utterances of the smallest", "without a speaker")
+    return Table(columns, tuple(rows))
 
 
 def _study(conclusion: Conclusion | None) -> Iterator[Block]:
     if conclusion is None or conclusion.baseline is None:
-        yield Paragraph("Headroom and adapter efficacy are known once `orchestrate SPEC` has measured a trial.")
+        yield Paragraph(
+            "Headroom and adapter efficacy are known once `orchestrate SPEC` has measured a trial, or by --train."
+        )
         return
     yield Heading("Headroom")
     rows = tuple((name, percent(each.wer), str(sum(each.errors))) for name, each in conclusion.baseline.sets.items())

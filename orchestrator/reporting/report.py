@@ -127,6 +127,9 @@ def _sentences(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, don
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
     if best:
         yield from _decoding(best)
+    for found in folder.findings():
+        ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
+        yield f"{ignored}{found.message}" if ignored else f"{found.message[0].upper()}{found.message[1:]}"
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
 

@@ -11,6 +11,14 @@ from orchestrator.reporting.document import Block, Bullets, Code, Document, Head
 from orchestrator.reporting.escape import plain
 
 
+def console() -> Console:
+    """Where commands print."""
+    made = Console(highlight=False)
+    if not made.is_terminal:
+        made.width = 200  # tables in a file need not fit a terminal
+    return made
+
+
 def show(document: Document, console: Console) -> None:
     """Print everything but the plots. Texts go in as `Text`, so nothing in them is read as markup."""
     console.print(Text(plain(document.title), style="dim"))

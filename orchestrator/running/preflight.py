@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from orchestrator.checks import stop
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import DataError
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
+from orchestrator.running.settling import settle
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -37,11 +39,5 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     Raises DataError, all reasons at once, when they would make every number worthless, and ManifestError.
     """
     findings = check_sets(load_sets(spec), max_seconds=spec.data.max_seconds, longest_seconds=None)
-    refused = [finding.message for finding in findings if finding.level == "refuse"]
-    if refused:
-        raise DataError("The data cannot answer the sweep's question:\n" + "\n".join(f"  - {each}" for each in refused))
-    noted = folder.notes.read_text(encoding="utf-8") if folder.notes.exists() else ""
-    for finding in findings:
-        observer.say(f"data: {finding.message}")
-        if " ".join(finding.message.split()) not in noted:
-            folder.note(f"data: {finding.message}")
+    settle("data", findings, spec, folder, observer)
+    stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)

@@ -14,6 +14,7 @@ from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.observer import Observer
 from orchestrator.running.preflight import check_data
+from orchestrator.running.settling import settle
 from orchestrator.running.signals import Drain
 from orchestrator.spec.loading import FieldChange, compare, load_spec, resolved_yaml
 from orchestrator.spec.sweep import SweepSpec
@@ -93,15 +94,18 @@ def _confirm(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, obse
     from orchestrator.running.confirmation import run_confirmation
 
     other = confirmation_spec(spec)
-    run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer), observer, drain)
+    run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer, "confirm"), observer, drain)
 
 
-def _worker(make_worker: MakeWorker, spec: SweepSpec, folder: StudyFolder, observer: Observer) -> Worker:
+def _worker(
+    make_worker: MakeWorker, spec: SweepSpec, folder: StudyFolder, observer: Observer, stage: str = "model"
+) -> Worker:
     observer.say("loading the base model")
     worker = make_worker(spec, folder)
     for note in getattr(worker, "notes", ()):
         observer.say(note)
         folder.note(note)
+    settle(stage, getattr(worker, "findings", ()), spec, folder, observer)
     return worker
 
 

@@ -29,6 +29,7 @@ from orchestrator.running.flight import (
     why_stop,
 )
 from orchestrator.running.observer import Observer, Silent
+from orchestrator.running.settling import check_headroom
 from orchestrator.running.signals import Drain
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
@@ -142,6 +143,7 @@ class _Sweep:
     def resume(self) -> None:
         """Measure or read the baseline, then take up the last checkpoint, or begin."""
         self.baseline = baseline_once(self.folder, self.worker, self.observer)
+        check_headroom(self.spec, self.baseline, self.folder, self.observer)
         self.baseline_scores = scores(self.baseline)
         self.study.in_flight()  # completes an ask that was cut off
         self.known = {trial.number: trial.params for trial in self.study.trials()}

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
 from orchestrator.spec.writing import file_dimension
 
-FREE = ("budget", "execution", "description")
+FREE = ("budget", "execution", "description", "checks")
 """Never part of the identity: may change between runs of one study."""
 
 
@@ -24,7 +24,7 @@ class FieldChange:
 
 
 def compare(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
-    """Every field that differs, in file order. Budget, execution and description are free, and a range may widen.
+    """Every field that differs, in file order. What FREE names may change, and a range may widen.
 
     A grid's range may not widen: its points are numbered, and they would be numbered anew.
     """

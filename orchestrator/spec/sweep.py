@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from orchestrator.checks import Ignorable, may_be_ignored
 from orchestrator.spec.parameters import TABLE
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -224,6 +225,13 @@ class Execution(Frozen):
     workers: Literal[1] = 1
 
 
+class ChecksSpec(Frozen):
+    """What is found and yet accepted; may change between runs."""
+
+    ignore: tuple[Annotated[Ignorable, BeforeValidator(may_be_ignored)], ...] = ()
+    """Names of checks. What they find stops nothing any more, and stands in the notes and the report."""
+
+
 class SweepSpec(Frozen):
     """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
 
@@ -246,6 +254,7 @@ class SweepSpec(Frozen):
     early_stop: EarlyStop = EarlyStop()
     budget: Budget
     execution: Execution = Execution()
+    checks: ChecksSpec = ChecksSpec()
 
     @property
     def replay_needs_text(self) -> bool:

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from orchestrator.checks import stop
 from orchestrator.corpus.audio import prepare_training
 from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.errors import DataError
+from orchestrator.errors import DataError, ObjectiveError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
@@ -27,11 +28,12 @@ from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.adapters import export, initial_adapter, resolve_targets
 from orchestrator.tuning.checkpoint import load_slots, save_slots
+from orchestrator.tuning.checks import check_model
 from orchestrator.tuning.device import choose_device
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
-from orchestrator.tuning.model import check_objective, load_base_model
+from orchestrator.tuning.model import load_base_model
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.probe import pack_size
 from orchestrator.tuning.self_labels import self_labels
@@ -47,7 +49,8 @@ class PackWorker:
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
     """
 
-    def __init__(self, spec: SweepSpec, cache: Path) -> None:
+    def __init__(self, spec: SweepSpec, cache: Path, sample: int | None = None) -> None:
+        """`sample`: hear only so many utterances of each evaluation set, spread over it."""
         device, self.notes = choose_device(spec.execution.device)
         self.base = load_base_model(spec.model, device)
         self._spec = spec
@@ -55,13 +58,15 @@ class PackWorker:
         sets = {
             name: load_evaluation_set(path, spec.evaluation, self.base, cache / "audio") for name, path in paths.items()
         }
+        if sample is not None:
+            sets = {name: each.spread(sample) for name, each in sets.items()}
         clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
         self.data, clips["train"] = self._training_set(cache / "audio")
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
         self.store = FrameStore(self.base.family, self.base.encoder_depth, clips, memory, device)
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
-        first = torch.from_numpy(np.array(clips["train"][0]))
-        self.base_loss = check_objective(self.base, first, self.base.text(self.data.labels[0][:-1]))
+        self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
+        stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
         self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed(cache)
         self._slots: dict[int, Slot] = {}
         self._lanes: dict[int, Lane] = {}
@@ -109,7 +114,7 @@ class PackWorker:
         if "model" not in self._spec.parameters.possible("replay_labels"):
             return data
         evaluation = self._spec.evaluation
-        with self._autocast():
+        with self.autocast():
             labels = self_labels(
                 self.base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache
             )
@@ -129,13 +134,14 @@ class PackWorker:
         """Numbers of the trials that hold a slot, in order of admission."""
         return tuple(self._slots)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """The context in which everything is computed: bfloat16 products where the sweep asks for them."""
         bf16 = self._spec.evaluation.precision == "bf16"
         return torch.autocast(self.base.device.type, torch.bfloat16, enabled=bf16)
 
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
-        with self._autocast():
+        with self.autocast():
             sets, heard = self.evaluator.measure_baseline()
         baseline = Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets)
         return Measured(-1, 0, (baseline,), (heard,), final=True)
@@ -153,7 +159,7 @@ class PackWorker:
 
     def advance(self) -> tuple[Event, ...]:
         """Train all slots up to the next tick at which one is measured or fails, or that reports progress."""
-        with self._autocast():
+        with self.autocast():
             return self._advance()
 
     def _advance(self) -> tuple[Event, ...]:
@@ -238,12 +244,16 @@ class PackWorker:
                 self._end(slot)
         return events
 
-    def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+    def adapter(self, number: int) -> Adapter:
+        """The trial's present adapter."""
         slot = self._slots[number]
         if not slot.ended:
             self._lanes[self.base.entry_depth(slot.targets)].unpack()
-        export(self.base.linears, slot.adapter, adapter_scale, slot.plan.model.id, folder)
+        return slot.adapter
+
+    def export(self, number: int, adapter_scale: float, folder: Path) -> None:
+        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+        export(self.base.linears, self.adapter(number), adapter_scale, self._slots[number].plan.model.id, folder)
 
     def release(self, number: int) -> None:
         """Free the trial's slot."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,6 +39,15 @@ class EvaluationSet:
     def caps(self) -> list[int]:
         """The most tokens each clip may give."""
         return token_caps(self.clips.seconds, self.spec.max_tokens_per_second)
+
+    def take(self, rows: Sequence[int]) -> EvaluationSet:
+        """The set with these utterances alone; its audio, and so its fingerprint, is another."""
+        return replace(self, clips=self.clips.take(rows))
+
+    def spread(self, count: int) -> EvaluationSet:
+        """At most `count` utterances, spread over the whole set."""
+        total = len(self.clips)
+        return self.take([row * total // count for row in range(count)]) if count < total else self
 
     def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
         """Edit counts of raw hypotheses `texts`."""

@@ -1,4 +1,4 @@
-"""The frozen base model: loading, labels, and the check that it is trained on the right objective."""
+"""The frozen base model: loading and labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 import transformers
 from torch import Tensor, nn
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +18,7 @@ from orchestrator.tuning.adapters import ROOT
 from orchestrator.tuning.cores import Cores, cores
 from orchestrator.tuning.decoder import Decoder
 from orchestrator.tuning.families import Family, family_of
-from orchestrator.tuning.layout import Layout, laid_out
+from orchestrator.tuning.layout import Layout
 from orchestrator.tuning.pack import PackedLinear
 
 IGNORED = -100
@@ -140,37 +139,3 @@ def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
     inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)
     inputs[:, 0] = start
     return inputs, labels
-
-
-def teacher_forced_loss(base: BaseModel, encoded: Tensor, layout: Layout, rows: list[list[int]]) -> float:
-    """Mean cross-entropy per token of the untuned model on [tokens, EOS]; encoder output (1, F, width)."""
-    inputs, labels = (tensor.to(base.device) for tensor in padded_labels(rows, base.decoder.start))
-    cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-    hidden = base.decoder(inputs, cross, layout.mask)
-    logits = base.decoder.head(hidden).float()
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED).item()
-
-
-@torch.no_grad()
-def check_objective(base: BaseModel, clip: Tensor, text: str) -> float:
-    """Our cross-entropy on [tokens, EOS] must equal the stock model's loss; returns it, in nats per token.
-
-    transformers before 5.15 shifted Moonshine's labels twice (huggingface/transformers #46784): training then optimised
-    the token after next, so loss fell while WER rose. Raises ObjectiveError.
-    """
-    rows = base.labels([text])
-    frames, layout = laid_out(*base.family.front_end([clip.numpy()]), base.family.block)
-    encoded = base.encode(frames, layout, 0)
-    ours = teacher_forced_loss(base, encoded, layout, rows)
-    kept = len(clip) // base.family.multiple * base.family.multiple
-    audio = clip[None, :kept].to(base.model.dtype).to(base.device)
-    mask = torch.ones_like(audio, dtype=torch.long)
-    labels = torch.tensor(rows, device=base.device)
-    stock = base.model(input_values=audio, attention_mask=mask, labels=labels, use_cache=False).loss.item()
-    if not abs(ours - stock) <= 1e-3 * max(1.0, abs(stock)):
-        raise ObjectiveError(
-            f"transformers {transformers.__version__} gives loss {stock:.4f} where cross-entropy on [tokens, EOS] is "
-            f"{ours:.4f}: its labels are misaligned, and training would learn the wrong token. "
-            f"Install transformers >= 5.15."
-        )
-    return ours

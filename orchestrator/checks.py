@@ -1,0 +1,168 @@
+"""Every check of a sweep by name: how bad it is, when it is made, what it means, and whether it may be ignored.
+
+The one table; whoever finds something makes it a `Finding` of a name that stands here, and `docs/diagnose.md` is held
+to it. `checks.ignore` of the sweep file overrides by name: a refusal that is ignored stops nothing, but stands in the
+study's notes and among the doubts of its report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from orchestrator.errors import OrchestrateError
+
+Level = Literal["refuse", "warn"]
+Stage = Literal["data", "model", "baseline", "comparison", "trial", "short run"]
+
+Ignorable = Literal[
+    "audio-overlap",
+    "recording-overlap",
+    "sentence-overlap",
+    "speaker-overlap",
+    "duplicates",
+    "upper-case",
+    "too-few",
+    "left-out",
+    "bad-lines",
+    "targets",
+    "label-ends",
+    "label-alignment",
+    "base-loss",
+    "attention-mask",
+    "padding",
+    "encoder-reuse",
+    "adapter-reach",
+    "decode",
+    "dtype",
+    "gain",
+    "no-headroom",
+    "low-headroom",
+]
+"""Names that `checks.ignore` takes."""
+
+STAGES: dict[Stage, str] = {
+    "data": "before the model is loaded",
+    "model": "when the model is loaded",
+    "baseline": "once the baseline is measured",
+    "comparison": "whenever two numbers are compared",
+    "trial": "when the model is loaded, and of every trial at each measurement",
+    "short run": "by `orchestrate diagnose --train`",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of the table."""
+
+    name: str
+    level: Level
+    stage: Stage
+    meaning: str
+    fixed: str = ""
+    """Why it cannot be ignored; empty where it can."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know before the numbers are believed."""
+
+    name: str
+    """Of a check in the table."""
+    level: Level
+    message: str
+
+
+_ROWS = (
+    Check("empty", "refuse", "data", "A set holds no utterance that can be used.", "there is nothing to measure"),
+    Check("too-long", "refuse", "data", "Clips are longer than the model can take.", "the model cannot hear them"),
+    Check(
+        "audio-overlap", "refuse", "data", "The same sound is in training and evaluation, or in two evaluation sets."
+    ),
+    Check("recording-overlap", "warn", "data", "Utterances of two sets are cut from the same recordings."),
+    Check("sentence-overlap", "warn", "data", "Sentences of an evaluation set are in training too."),
+    Check("speaker-overlap", "warn", "data", "Speakers of an evaluation set are in training too."),
+    Check("duplicates", "warn", "data", "A set holds the same sound more than once."),
+    Check("upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."),
+    Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
+    Check("left-out", "warn", "data", "Training utterances are longer than `data.max_seconds`."),
+    Check("bad-lines", "warn", "data", "Lines of a training set are bad and skipped."),
+    Check("targets", "refuse", "model", "A preset that a trial may use matches no module, or none but linear layers."),
+    Check("label-ends", "refuse", "model", "Labels lack the end token, hold it inside, or begin with the start token."),
+    Check(
+        "label-alignment",
+        "refuse",
+        "model",
+        "The loss of a training step is not the stock model's loss on the same utterances: labels are shifted.",
+    ),
+    Check("base-loss", "warn", "model", "The untuned model's loss on training speech is above 5 nats a token."),
+    Check(
+        "attention-mask",
+        "refuse",
+        "model",
+        "The encoder sees what lies beyond a clip's end, or not the window that the stock model's mask gives it.",
+    ),
+    Check("padding", "refuse", "model", "A clip alone and in a padded batch gives other frames or other words."),
+    Check("encoder-reuse", "refuse", "model", "Training or decoding changes encoder outputs that are used again."),
+    Check(
+        "adapter-reach",
+        "refuse",
+        "model",
+        "A random adapter does not change what an evaluation computes, or changes it at adapter scale 0.",
+    ),
+    Check("decode", "refuse", "model", "Decoded as a trial is, the untuned weights say other words than the baseline."),
+    Check("dtype", "refuse", "model", "The weights, the baseline and the trials do not compute in the same types."),
+    Check("gain", "refuse", "model", "The clips of a set do not have the level that `evaluation.rms` asks for."),
+    Check("no-headroom", "refuse", "baseline", "The baseline's domain WER leaves no room for the gain asked for."),
+    Check("low-headroom", "warn", "baseline", "The baseline's domain WER is below 5 %."),
+    Check(
+        "fingerprint",
+        "refuse",
+        "comparison",
+        "Two numbers differ in manifest, audio level, normaliser, decoding, model, type or library versions.",
+        "the numbers do not measure the same thing",
+    ),
+    Check(
+        "zero-delta",
+        "refuse",
+        "trial",
+        "Training does not move the adapter; a trial of which that is true fails.",
+        "there is nothing to measure",
+    ),
+    Check("no-effect", "warn", "short run", "50 steps of training change no word.", "it stops nothing"),
+)
+
+CHECKS = {row.name: row for row in _ROWS}
+"""By name, in the order in which they are made."""
+
+
+def finding(name: str, message: str) -> Finding:
+    """A finding with the level that the table gives it."""
+    return Finding(name, CHECKS[name].level, message)
+
+
+def may_be_ignored(name: object) -> object:
+    """`name` itself. Raises ValueError, with the reason, for a check that exists and cannot be ignored."""
+    check = CHECKS.get(name) if isinstance(name, str) else None
+    if check is not None and check.fixed:
+        raise ValueError(f"a check that can be ignored; {name} cannot, because {check.fixed}")
+    return name
+
+
+def refused(findings: Iterable[Finding], ignore: Collection[str]) -> list[Finding]:
+    """Those that stop the sweep."""
+    return [each for each in findings if each.level == "refuse" and each.name not in ignore]
+
+
+def stop(findings: Iterable[Finding], ignore: Collection[str], heading: str, error: type[OrchestrateError]) -> None:
+    """Raise `error` with everything that is refused, all at once, and with how to go on in spite of it."""
+    found = refused(findings, ignore)
+    if not found:
+        return
+    lines = [f"{heading}:", *(f"  - {each.message} ({each.name})" for each in found)]
+    names = [name for name in dict.fromkeys(each.name for each in found) if name in get_args(Ignorable)]
+    if names:
+        given = ", ".join(names)
+        lines.append(f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'")
+    raise error("\n".join(lines))

@@ -1,0 +1,64 @@
+"""`orchestrate diagnose --train`: what the checks of the model say, and what a short training run changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.checks import CHECKS
+from orchestrator.records.short_run import STEPS, Heard, ShortRun
+from orchestrator.reporting.diagnosed import findings_text
+from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.wording import percent
+from orchestrator.spec.sweep import SweepSpec
+
+
+def build(spec: SweepSpec, run: ShortRun) -> Document:
+    """Checks, headroom, efficacy."""
+    blocks = [*_checks(spec, run), *_efficacy(run)]
+    if run.findings:
+        blocks += [Heading("Findings"), Bullets(findings_text(spec, run.findings))]
+    return Document(f"{STEPS} steps of sweep {spec.name}", _headline(run), tuple(blocks))
+
+
+def _headline(run: ShortRun) -> str:
+    if run.failure:
+        return f"Training fails: {run.failure}"
+    changed = sum(each.changed_words or 0 for each in run.sets.values())
+    return f"Training moves the weights by {100 * run.relative_delta:.2g} % and changes {changed} words"
+
+
+def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
+    ignore = spec.checks.ignore
+    found = {each.name: "ignored" if each.name in ignore else each.level for each in run.findings}
+    made = [row for row in CHECKS.values() if row.stage in ("model", "baseline", "trial")]
+    rows = tuple((row.name, found.get(row.name, "passed"), row.meaning) for row in made)
+    yield Heading("Checks of the model")
+    yield Table(("check", "result", "it would mean"), rows)
+
+
+def _efficacy(run: ShortRun) -> Iterator[Block]:
+    yield Heading("What training changes")
+    yield Paragraph("The sweep's first point at adapter scale 1, on as many utterances of each set as were asked for.")
+    rows = [
+        ("optimizer steps", str(run.params.max_steps)),
+        ("learning rate", f"{run.params.learning_rate:g}"),
+        ("adapted modules", str(run.modules)),
+        ("of them unchanged", _few(run.still)),
+        ("change of the weights, relative norm", f"{run.relative_delta:.3g}"),
+        ("loss on the first batch, before", f"{run.loss_before:.4f}"),
+        ("loss on the first batch, after", f"{run.loss_after:.4f}"),
+    ]
+    yield Table(("what", "value"), tuple(rows))
+    columns = ("set", "utterances", "words", "baseline WER %", "WER % after", "changed words")
+    yield Table(columns, tuple((name, *_row(each)) for name, each in run.sets.items()))
+
+
+def _few(names: tuple[str, ...]) -> str:
+    """How many, and the first of them."""
+    return f"{len(names)} (the first is {names[0]})" if names else "0"
+
+
+def _row(each: Heard) -> tuple[str, ...]:
+    after = "-" if each.wer is None else percent(each.wer)
+    changed = "-" if each.changed_words is None else str(each.changed_words)
+    return str(each.utterances), str(each.words), percent(each.baseline_wer), after, changed

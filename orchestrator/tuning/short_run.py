@@ -1,0 +1,128 @@
+"""Does training do anything at all? The sweep's first point for 50 steps, with what moved and what is heard changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from orchestrator.checks import Finding, finding
+from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.headroom import headroom
+from orchestrator.records.results import SetMeasurement
+from orchestrator.records.short_run import STEPS, Heard, ShortRun
+from orchestrator.records.worker import Failed, Hypotheses, Measured
+from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.wer import edit_counts
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tuning.adapters import initial_adapter, resolve_targets
+from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.lane import Lane, Slot
+from orchestrator.tuning.pack import Adapter, PackedLinear, merged_weight
+
+WARM_UP = 5
+"""Steps at most: a longer warm-up would fill a short run."""
+
+
+def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str], None]) -> ShortRun:
+    """Load the model, check it, measure the baseline on `sample` utterances of each set, train 50 steps, measure again.
+
+    Raises ObjectiveError, ModelError, DataError or ManifestError where a sweep would stop at its start.
+    """
+    say("loading and checking the base model")
+    alone = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 1})})
+    worker, plan = PackWorker(alone, cache, sample), short_plan(spec)
+    say("measuring the baseline")
+    baseline = worker.measure_baseline()
+    say(f"training {STEPS} steps")
+    worker.admit(plan)
+    start = initial_adapter(
+        worker.base.linears, resolve_targets(worker.base.modules, plan.params.target_patterns), plan.params
+    )
+    tuned, failure = _trained(worker)
+    adapter = worker.adapter(plan.number)
+    moved = {name: _moved(worker.base.linears[name], adapter, name) for name in adapter.modules}
+    sets = _heard(spec, baseline, tuned)
+    findings = (
+        *worker.findings,
+        *headroom(spec, baseline.measurements[0].sets["domain"].wer),
+        *_efficacy(sets, moved, failure),
+    )
+    return ShortRun(
+        params=plan.params,
+        failure=failure,
+        relative_delta=(sum(change for change, _ in moved.values()) / sum(size for _, size in moved.values())) ** 0.5,
+        modules=len(moved),
+        still=tuple(name for name, (change, _) in moved.items() if change == 0),
+        loss_before=_loss(worker, plan, start),
+        loss_after=_loss(worker, plan, adapter),
+        sets=sets,
+        findings=findings,
+    )
+
+
+def short_plan(spec: SweepSpec) -> TrialPlan:
+    """The sweep's first point, cut to so many steps and evaluated once, at adapter scale 1."""
+    plan = first_plan(spec)
+    changes = {"max_steps": STEPS, "warmup_steps": min(plan.params.warmup_steps, WARM_UP), "adapter_scales": (1.0,)}
+    evaluation = plan.evaluation.model_copy(update={"every": STEPS})
+    return plan.model_copy(update={"params": plan.params.model_copy(update=changes), "evaluation": evaluation})
+
+
+def _trained(worker: PackWorker) -> tuple[Measured | None, str | None]:
+    while True:
+        for event in worker.advance():
+            if isinstance(event, Measured):
+                return event, None
+            if isinstance(event, Failed):
+                return None, event.reason
+
+
+@torch.no_grad()
+def _moved(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, float]:
+    """Squared Frobenius norms of the weight's change and of the weight."""
+    weight = linear.weight.double()
+    parts = {part: tensor.double() for part, tensor in adapter.modules[name].items()}
+    change = merged_weight(weight, parts, adapter.scaling, 1.0) - weight
+    return float(change.square().sum()), float(weight.square().sum())
+
+
+def _loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
+    """Cross-entropy a token of an adapter on the batch of the plan's first step, in nats."""
+    targets = tuple(adapter.modules)
+    lane, slot = Lane(worker.base.entry_depth(targets)), Slot(plan, targets, adapter)
+    lane.join(slot)
+    with worker.autocast():
+        lane.step(worker.base, worker.store, worker.data)
+    return slot.loss
+
+
+def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[str, Heard]:
+    untuned: dict[str, SetMeasurement] = baseline.measurements[0].sets
+    return {
+        name: Heard(
+            utterances=len(each.utterance_ids),
+            words=sum(each.reference_words),
+            baseline_wer=each.wer,
+            wer=tuned.measurements[0].sets[name].wer if tuned else None,
+            changed_words=_changed(spec, baseline.hypotheses[0], tuned.hypotheses[0], name) if tuned else None,
+        )
+        for name, each in untuned.items()
+    }
+
+
+def _changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) -> int:
+    clean = normalizer(spec.evaluation.normalizer)
+    counts = edit_counts([clean(text) for text in before[name]], [clean(text) for text in after[name]])
+    return sum(map(sum, (counts.substitutions, counts.deletions, counts.insertions)))
+
+
+def _efficacy(sets: dict[str, Heard], moved: dict[str, tuple[float, float]], failure: str | None) -> list[Finding]:
+    if not any(change for change, _ in moved.values()):
+        return [finding("zero-delta", f"{STEPS} steps of training leave every weight as it was: {failure}.")]
+    if not failure and not any(each.changed_words for each in sets.values()):
+        message = f"{STEPS} steps of training change no word of any set: the learning rate may be far too low."
+        return [finding("no-effect", message)]
+    return []

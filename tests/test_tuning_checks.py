@@ -1,0 +1,345 @@
+"""Every fault of model, training and evaluation that a start-up check is for, planted and seen caught."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from orchestrator.checks import CHECKS, Finding
+from orchestrator.corpus.clips import AudioNotes, Clips
+from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.errors import FingerprintError
+from orchestrator.records.judging import judged
+from orchestrator.scoring.judge import Scores, Verdict
+from orchestrator.scoring.limits import SetScore
+from orchestrator.spec.identity import digest
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tuning import check_trial, families, lane, model, training, transcription
+from orchestrator.tuning.checks import check_model
+from orchestrator.tuning.evaluation import EvaluationSet, Evaluator
+from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.layout import Layout
+from orchestrator.tuning.model import BaseModel, wrap
+from orchestrator.tuning.pack import Pack
+from orchestrator.tuning.training import TrainingSet
+from tests.embedded import small_sweep
+from tests.tuning_models import clips_and_texts, small_model, tokenizer
+
+FAMILIES = ("streaming", "v1")
+LEVEL = 0.075
+
+
+class Bench:
+    """A small random model with what a worker would hand to the checks."""
+
+    def __init__(self, base: BaseModel, spec: SweepSpec, manifest: Manifest) -> None:
+        clips, texts = clips_and_texts(8)
+        clips = [clip * np.float32(LEVEL / np.sqrt(np.mean(clip**2))) for clip in clips]
+        self.base, self.spec = base, spec
+        self.data = TrainingSet(base.labels(texts), len(texts))
+        self.clips: dict[str, Any] = dict.fromkeys(("train", "domain", "heldout"), clips)
+        names = tuple(map(str, range(len(clips))))
+        seconds = tuple(len(clip) / 16000 for clip in clips)
+        starts = (0, *accumulate(map(len, clips)))
+        made = Clips(names, tuple(texts), names, seconds, names, AudioNotes(), np.concatenate(clips), starts)
+        self.sets = {"domain": EvaluationSet(manifest, made, spec.evaluation)}
+        self.autocast: Any = nullcontext
+
+    def check(self) -> list[Finding]:
+        """Everything found but the loss of a model that knows nothing."""
+        found = check_model(self.base, self.spec, self.sets, self.data, self.clips, self.autocast)
+        return [each for each in found if each.name != "base-loss"]
+
+    def only(self, name: str) -> str:
+        """The one message found, which must be of this check."""
+        found = self.check()
+        assert [each.name for each in found] == [name], found
+        assert found[0].level == CHECKS[name].level
+        return found[0].message
+
+    def first(self, name: str) -> str:
+        """The first message of this check, where the fault makes others fail too."""
+        return next(each.message for each in self.check() if each.name == name)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
+    return small_sweep(tmp_path_factory.mktemp("sweep"), dict.fromkeys(("train", "replay", "domain", "heldout"), 2))
+
+
+def made(family: str, spec: SweepSpec) -> Bench:
+    base = wrap(spec.model, small_model(family, torch.float32), tokenizer(), torch.device("cpu"))
+    return Bench(base, spec, load_manifest(spec.data.domain))
+
+
+@pytest.fixture(params=FAMILIES)
+def bench(request: pytest.FixtureRequest, spec: SweepSpec) -> Bench:
+    return made(request.param, spec)
+
+
+@pytest.fixture
+def streaming(spec: SweepSpec) -> Bench:
+    return made("streaming", spec)
+
+
+def test_a_sound_model_passes_every_check(bench: Bench) -> None:
+    assert bench.check() == []
+
+
+def test_labels_shifted_twice_by_the_library(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = bench.base.model.loss_function
+
+    def shifted_again(logits: Tensor, shift_labels: Tensor, **kwargs: Any) -> Tensor:
+        moved = torch.cat((shift_labels[:, 1:], torch.full_like(shift_labels[:, :1], -100)), 1)
+        return right(logits=logits, shift_labels=moved, **kwargs)
+
+    monkeypatch.setattr(type(bench.base.model), "loss_function", property(lambda self: shifted_again))
+    assert "Labels that are shifted once too often do that" in bench.only("label-alignment")
+
+
+def test_labels_shifted_twice_by_us(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
+        inputs, labels = model.padded_labels(rows, start)
+        return inputs, torch.cat((labels[:, 1:], torch.full_like(labels[:, :1], -100)), 1)
+
+    monkeypatch.setattr(training, "padded_labels", shifted)
+    assert "so training would learn something else" in bench.only("label-alignment")
+
+
+def test_labels_without_an_end_or_with_a_start(bench: Bench) -> None:
+    right = bench.data.labels
+    bench.data.labels[:] = [right[0], *(row[:-1] for row in right[1:])]
+    assert bench.only("label-ends").startswith("7 of 8 label rows do not end with the end token")
+    start, eos = bench.base.decoder.start, bench.base.decoder.eos
+    bench.data.labels[:] = [[start, 5, eos], *([5, eos] for _ in right[1:])]
+    assert bench.only("label-ends") == (
+        f"1 of 8 label rows begin with the start token, which the decoder puts there itself, e.g. [{start}, 5, {eos}]."
+    )
+    bench.data.labels[:] = [[5, eos, 6, eos] for _ in right]
+    assert bench.only("label-ends").startswith("8 of 8 label rows hold the end token before their end")
+
+
+def test_clips_that_hear_each_other(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Leaky(families.Window):
+        def __init__(self, layout: Layout, left: int, right: int) -> None:
+            one = copy.copy(layout)
+            one.clip = torch.zeros_like(layout.clip)
+            super().__init__(one, left, right)
+
+    monkeypatch.setattr(families, "Window", Leaky)
+    assert "clips are not masked from each other" in streaming.first("attention-mask")
+
+
+def test_a_mask_that_lets_everything_through(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_ = property(lambda self: torch.ones(len(self.lengths), 1, 1, self.longest, dtype=torch.bool))
+    monkeypatch.setattr(Layout, "mask", open_)
+    assert "in a padded batch differs from its own alone by" in made("v1", spec).first("padding")
+
+
+def test_a_window_that_is_not_applied(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Open(families.Window):
+        def __init__(self, layout: Layout, left: int, right: int) -> None:
+            super().__init__(layout, 32, 32)
+
+    monkeypatch.setattr(families, "Window", Open)
+    assert "the window that hangs on it, is not applied" in streaming.first("attention-mask")
+
+
+def in_one_batch(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """Clips padded with zeros to the longest, and the mask that says so."""
+    audio = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in clips], batch_first=True)
+    lengths = torch.tensor([len(clip) for clip in clips])
+    return audio, (torch.arange(audio.shape[1]) < lengths[:, None]).long()
+
+
+def test_the_stock_embedder_gives_a_padded_clip_more_frames(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stock(self: families.Streaming, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        frames, mask = self.encoder.embedder(*in_one_batch(clips))
+        return frames[mask.bool()], mask.sum(1)
+
+    monkeypatch.setattr(families.Streaming, "front_end", stock)
+    message = streaming.first("padding")
+    assert "frames alone and" in message and message.endswith("a number would depend on what is decoded beside it.")
+
+
+def test_the_group_norm_of_v1_runs_over_padding(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = families.Version1.front_end
+
+    def batched(self: families.Version1, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        _, lengths = right(self, clips)
+        audio, _ = in_one_batch(clips)
+        x = torch.tanh(self.encoder.conv1(audio[:, None]))
+        x = torch.nn.functional.gelu(self.encoder.conv2(self.encoder.groupnorm(x)))
+        frames = torch.nn.functional.gelu(self.encoder.conv3(x)).mT
+        return torch.cat([each[:count] for each, count in zip(frames, lengths.tolist(), strict=True)]), lengths
+
+    monkeypatch.setattr(families.Version1, "front_end", batched)
+    bench = made("v1", spec)
+    assert "in a padded batch differs from its own alone by" in bench.first("padding")
+
+
+def test_positions_added_in_place_to_an_output_that_is_used_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = type(bench.base.family).memory
+
+    def in_place(self: Any, encoded: Tensor, layout: Layout) -> Tensor:
+        memory = right(self, encoded, layout)
+        with torch.no_grad():
+            encoded += 0.1
+        return memory
+
+    monkeypatch.setattr(type(bench.base.family), "memory", in_place)
+    assert "add the positions out of place" in bench.first("encoder-reuse")
+
+
+def test_a_training_step_that_spoils_the_frames_of_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = lane.pack_step
+
+    def spoils(base: Any, store: Any, *rest: Any) -> Any:
+        result = right(base, store, *rest)
+        for frames in store.kept.values():
+            frames.flat.mul_(1.1)
+        return result
+
+    monkeypatch.setattr(lane, "pack_step", spoils)
+    assert bench.only("encoder-reuse") == "a training step changes the frames that later steps use again."
+
+
+def test_an_evaluation_that_bypasses_the_adapter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transcription, "bound_merged", lambda *_: nullcontext())
+    assert "it would measure the untuned model" in bench.only("adapter-reach")
+
+
+def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = transcription.stack_merged
+    monkeypatch.setattr(
+        transcription,
+        "stack_merged",
+        lambda *each: {name: weight.bfloat16().float() for name, weight in right(*each).items()},
+    )
+    assert "baseline and trials are not computed alike" in bench.only("adapter-reach")
+
+
+def test_a_trial_of_another_type_than_the_baseline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = check_trial.transcribe
+
+    def trials_in_bf16(base: Any, store: Any, name: str, caps: Any, voices: Any, drafts: Any = None) -> Any:
+        context: AbstractContextManager[object] = torch.autocast("cpu", torch.bfloat16) if voices else nullcontext()
+        with context:
+            return right(base, store, name, caps, voices, drafts)
+
+    monkeypatch.setattr(check_trial, "transcribe", trials_in_bf16)
+    assert bench.only("dtype") == "the baseline is computed in float32 and a trial in bfloat16; use one for both."
+
+
+def test_weights_of_several_types(bench: Bench) -> None:
+    bench.base.model.proj_out.to(torch.bfloat16)
+    message = "the model's weights are of several types (bfloat16 and float32); load it in one."
+    assert bench.only("dtype") == message
+
+
+def test_merged_weights_of_another_type(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = transcription.stack_merged
+    monkeypatch.setattr(
+        transcription, "stack_merged", lambda *each: {name: weight.double() for name, weight in right(*each).items()}
+    )
+    assert bench.only("dtype").startswith("a trial cannot be decoded: ")
+
+
+def test_bf16_by_autocast_for_both_is_one_type(bench: Bench) -> None:
+    bench.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    assert bench.check() == []
+
+
+def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Evaluator.measure
+
+    def shorter(self: Evaluator, voices: Any) -> Any:
+        capped = {name: each.__class__(each.manifest, each.clips, each.spec) for name, each in self.sets.items()}
+        for each in capped.values():
+            each.__dict__["caps"] = [1] * len(each.clips)
+        own = Evaluator(self.base, self.store, capped, self.spec)
+        own.__dict__["baseline"] = self.baseline
+        return right(own, voices)
+
+    monkeypatch.setattr(Evaluator, "measure", shorter)
+    assert bench.only("decode").endswith("they are decoded with different settings.")
+
+
+def test_clips_of_another_level_than_asked_for(bench: Bench) -> None:
+    bench.clips["train"] = [clip * np.float32(0.5) for clip in bench.clips["train"]]
+    assert bench.only("gain") == (
+        "the clips of train have an rms of 0.0375 (median of 8) where evaluation.rms is 0.075: sets of different "
+        "loudness are not heard alike."
+    )
+
+
+def test_an_adapter_that_no_gradient_reaches(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pack, "add", lambda self, gradients: None)
+    message = "a training step does not move the adapter: no gradient reaches its target modules."
+    assert bench.only("zero-delta") == message
+
+
+def test_target_patterns_that_hit_nothing_or_no_linear_layer(bench: Bench) -> None:
+    for pattern, words in (
+        ("q_porj", "matches no module of this model"),
+        ("*.encoder_attn", "Attention; only the linear"),
+    ):
+        presets = {**bench.spec.parameters.presets, "attention": (pattern,)}
+        changed = bench.spec.parameters.model_copy(update={"presets": presets})
+        bench.spec = bench.spec.model_copy(update={"parameters": changed})
+        message = bench.only("targets")
+        assert message.startswith(f"preset attention: target pattern {pattern!r} matches") and words in message
+
+
+def test_texts_that_do_not_belong_to_the_model(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_trial, "HIGH_LOSS", 0.01)
+    found = check_model(bench.base, bench.spec, bench.sets, bench.data, bench.clips, bench.autocast)
+    assert [(each.name, each.level) for each in found] == [("base-loss", "warn")]
+    assert "do texts, audio and model belong together?" in found[0].message
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "decoding": {"max_tokens_per_second": 9.0},
+    "audio level": {"rms": 0.1},
+    "normaliser": {"normalizer": "basic"},
+    "precision": {"precision": "bf16"},
+}
+
+
+@pytest.mark.parametrize("what", [*CHANGES, "manifest", "audio", "type"])
+def test_numbers_of_different_evaluations_are_never_compared(streaming: Bench, what: str) -> None:
+    """What the check "fingerprint" is for: a baseline measured otherwise than the trial."""
+    assert compared(streaming, streaming) is not None
+    other = Bench(streaming.base, streaming.spec, streaming.sets["domain"].manifest)
+    if what in CHANGES:
+        evaluation = other.spec.evaluation.model_copy(update=CHANGES[what])
+        other.spec = other.spec.model_copy(update={"evaluation": evaluation})
+    elif what == "manifest":
+        other = Bench(streaming.base, streaming.spec, load_manifest(streaming.spec.data.heldout))
+    elif what == "audio":
+        other.sets = {"domain": other.sets["domain"].take(range(7))}
+    else:
+        model = small_model("streaming", torch.float64)
+        other.base = wrap(streaming.spec.model, model, tokenizer(), torch.device("cpu"))
+    with pytest.raises(FingerprintError):
+        compared(streaming, other)
+
+
+def compared(trial: Bench, baseline: Bench) -> Verdict:
+    """The verdict on equal counts under the two benches' own fingerprints."""
+    prints = []
+    for each in (trial, baseline):
+        store = FrameStore(each.base.family, each.base.encoder_depth, {}, 0, each.base.device)
+        prints.append(digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation))
+    counts = {name: SetScore((1, 1), (4, 4), ("a", "b")) for name in ("domain", "heldout")}
+    return judged(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)

@@ -1,0 +1,100 @@
+"""`diagnose --train` on the shipped model: what moved, what is heard changed, and what is zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orchestrator.errors import ObjectiveError
+from orchestrator.records import short_run as values
+from orchestrator.records.short_run import ShortRun
+from orchestrator.reporting import markdown
+from orchestrator.reporting.short_run import build
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tuning import short_run
+from orchestrator.tuning.adapters import initial_adapter
+from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.short_run import short_plan, train_shortly
+from tests.embedded import small_sweep
+
+SIZES = {"train": 40, "replay": 24, "domain": 14, "heldout": 10}
+RECIPE = {"learning_rate": 5e-3, "max_steps": 900, "warmup_steps": 300, "batch_size": 4, "rank": 4}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (values, short_run):
+        monkeypatch.setattr(module, "STEPS", 8)
+
+
+def sweep(folder: Path, **changes: object) -> SweepSpec:
+    return small_sweep(folder, SIZES, parameters=RECIPE | changes, execution={"pack": "auto"})
+
+
+def trained(spec: SweepSpec, cache: Path) -> tuple[ShortRun, list[str]]:
+    said: list[str] = []
+    return train_shortly(spec, cache, 6, said.append), said
+
+
+def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache: Path) -> None:
+    spec = sweep(tmp_path)
+    run, said = trained(spec, cache)
+    assert said == ["loading and checking the base model", "measuring the baseline", "training 8 steps"]
+    assert run.failure is None and run.still == () and run.modules > 0
+    assert 0 < run.relative_delta < 1
+    assert run.loss_after < run.loss_before
+    assert {name: each.utterances for name, each in run.sets.items()} == {"domain": 6, "heldout": 6}
+    page = markdown.render(build(spec, run))
+    assert "Training moves the weights by" in page and "| label-alignment | passed |" in page
+    assert not list(cache.glob("pack-*.json")), "a short run leaves the choice of the pack to the sweep"
+
+
+def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: Path) -> None:
+    spec = sweep(tmp_path)
+    base = PackWorker(spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 1})}), cache).base
+    plan = short_plan(spec)
+    assert (plan.params.max_steps, plan.params.warmup_steps, plan.rungs) == (8, 5, (8,))
+    name = next(iter(base.linears))
+    adapter = initial_adapter(base.linears, (name,), plan.params)
+    assert short_run._moved(base.linears[name], adapter, name)[0] == 0
+    adapter.modules[name]["B"] = torch.ones_like(adapter.modules[name]["B"])
+    change, size = short_run._moved(base.linears[name], adapter, name)
+    A, B = (adapter.modules[name][part].double().numpy() for part in "AB")
+    weight = base.linears[name].weight.detach().double().numpy()
+    assert np.isclose(change, np.linalg.norm(adapter.scaling * B @ A) ** 2)
+    assert np.isclose(size, np.linalg.norm(weight) ** 2)
+
+
+def test_training_that_moves_nothing_says_what_is_zero(tmp_path: Path, cache: Path) -> None:
+    spec = sweep(tmp_path, learning_rate=1e-300)
+    run, _ = trained(spec, cache)
+    assert run.relative_delta == 0 and len(run.still) == run.modules
+    assert run.loss_after == run.loss_before
+    [found] = [each for each in run.findings if each.name == "zero-delta"]
+    assert found.message.startswith("8 steps of training leave every weight as it was: the adapter did not move")
+    assert "Training fails: the adapter did not move" in markdown.render(build(spec, run))
+
+
+def test_training_that_changes_no_word_warns(tmp_path: Path, cache: Path) -> None:
+    run, _ = trained(sweep(tmp_path, learning_rate=1e-9), cache)
+    assert run.relative_delta > 0
+    assert all(each.changed_words == 0 and each.wer == each.baseline_wer for each in run.sets.values())
+    assert [each.level for each in run.findings if each.name == "no-effect"] == ["warn"]
+
+
+def test_a_model_that_fails_its_checks_is_not_trained(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = BaseModel.labels
+    monkeypatch.setattr(BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)])
+    with pytest.raises(ObjectiveError, match="label-ends"):
+        trained(sweep(tmp_path), cache)
