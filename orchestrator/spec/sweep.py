@@ -74,6 +74,14 @@ class Limit(Frozen):
     """Strictly less than this."""
     min_gain: float | None = Field(default=None, ge=0)
     """At least this."""
+    rule: Literal["point", "proven"] | None = None
+    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving so (proven).
+    Acceptance: whether the measured number suffices (point) or its bound must lie inside the limit (proven). None until
+    it is part of a sweep, which fills it in: guardrails proven, gains proven, regressions point."""
+
+    def ruled(self, default: Literal["point", "proven"]) -> Limit:
+        """This limit with its rule, or with the default where it has none."""
+        return self.model_copy(update={"rule": self.rule or default})
 
 
 class Condition(Frozen):
@@ -234,3 +242,15 @@ class SweepSpec(Frozen):
     early_stop: EarlyStop = EarlyStop()
     budget: Budget
     execution: Execution = Execution()
+
+    @field_validator("guardrails")
+    @classmethod
+    def _guardrail_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        return {metric: limit.ruled("proven") for metric, limit in limits.items()}
+
+    @field_validator("acceptance")
+    @classmethod
+    def _acceptance_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        return {
+            metric: limit.ruled("point" if limit.min_gain is None else "proven") for metric, limit in limits.items()
+        }
