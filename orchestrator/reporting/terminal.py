@@ -11,6 +11,14 @@ from orchestrator.reporting.document import Block, Bullets, Code, Document, Head
 from orchestrator.reporting.escape import plain
 
 
+def console() -> Console:
+    """Standard output; wide where it is no terminal, because tables in a file need not fit one."""
+    found = Console(highlight=False)
+    if not found.is_terminal:
+        found.width = 200
+    return found
+
+
 def show(document: Document, console: Console) -> None:
     """Print everything but the plots. Texts go in as `Text`, so nothing in them is read as markup."""
     console.print(Text(plain(document.title), style="dim"))

@@ -202,5 +202,6 @@ def _example(path: tuple[str, ...], key: str) -> str:
         "budget": "budget: {trials: 24}",
         "trials": "trials: 24",
         "id": "a hub id or a local folder",
+        "study": "study: the name of a finished study",
     }
     return examples.get(key, "the path of a manifest") if path[:1] != ("metric",) else key

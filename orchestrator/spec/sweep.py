@@ -9,6 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from orchestrator.spec.parameters import NAMES
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Of a sweep, and so of a folder under `studies/`."""
+
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
@@ -190,6 +195,28 @@ class ConfirmSpec(Frozen):
         return seeds
 
 
+class TakeSpec(Frozen):
+    """Parameters taken from the best trial of a finished study.
+
+    Without `recipe` a request; with it, resolved: the values stand in `parameters`, fixed.
+    """
+
+    study: str = Field(pattern=NAME)
+    """Its name under `studies/`."""
+    parameters: tuple[str, ...] = Field(min_length=1)
+    trial: int | None = Field(default=None, ge=0)
+    """Which trial; the study's best one where the file does not say."""
+    recipe: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of that trial's recipe: what it was, whatever the study says later."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or not set(names) <= set(NAMES):
+            raise ValueError(f"a list of different parameters, of {', '.join(NAMES)}")
+        return names
+
+
 class Budget(Frozen):
     """How much may be spent; may change between runs."""
 
@@ -224,7 +251,7 @@ class SweepSpec(Frozen):
     """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
 
     version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME)
     """Also the folder's name under `studies/`."""
     description: str = ""
     model: ModelSpec
@@ -232,6 +259,8 @@ class SweepSpec(Frozen):
     evaluation: EvaluationSpec = EvaluationSpec()
     method: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
     metric: Metric = Metric()
+    take: TakeSpec | None = None
+    """Parameters that another study decided."""
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
     guardrails: dict[Literal["heldout_wer"], Limit] = {}
@@ -242,6 +271,15 @@ class SweepSpec(Frozen):
     early_stop: EarlyStop = EarlyStop()
     budget: Budget
     execution: Execution = Execution()
+
+    @property
+    def taken(self) -> str:
+        """What came from another study, in words; empty where nothing did."""
+        if self.take is None or self.take.recipe is None:
+            return ""
+        fixed: dict[str, Any] = self.parameters.fixed | {"adapter_scale": self.parameters.adapter_scales[0]}
+        values = ", ".join(f"{name}={fixed[name]}" for name in self.take.parameters)
+        return f"{values} taken from trial {self.take.trial} of study {self.take.study}"
 
     @field_validator("guardrails")
     @classmethod
