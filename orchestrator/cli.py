@@ -22,10 +22,11 @@ from rich.text import Text
 
 from orchestrator.commands import manifest
 from orchestrator.commands.diagnose import diagnose
+from orchestrator.commands.plan import plan
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
+from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.terminal import console
 from orchestrator.spec.loading import check_inputs, load_spec, project_root, studies_root
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def run(
     ] = None,
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
-    from orchestrator.reporting import files, report, terminal
+    from orchestrator.reporting import files, report
     from orchestrator.reporting.record import keep
     from orchestrator.running.observer import Silent
     from orchestrator.running.session import finished, run_study
@@ -88,7 +89,7 @@ def run(
     done = finished(sweep, folder)
     document = report.build(sweep, folder, conclusion, str(spec), done)
     files.write(folder, document)
-    terminal.show(document, console())
+    terminal.show(document, terminal.console())
     if done:
         places = {"--studies": studies, "--record": record}
         named = [word for option, value in places.items() if value for word in (option, str(value))]
@@ -114,31 +115,11 @@ def validate(
         raise SpecError(
             "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
         )
-    sweep = load_spec(spec, overrides or [])
+    sweep, _ = _open(spec, overrides or [], None)
     check_inputs(sweep)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
-    _say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials")
-
-
-@app.command()
-def plan(
-    spec: Spec,
-    overrides: Overrides = None,
-    show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
-) -> None:
-    """What would run, and what the data can resolve."""
-    from orchestrator.planning.sweep_plan import sweep_plan
-    from orchestrator.reporting import planned
-    from orchestrator.running.preflight import load_sets
-
-    sweep, folder = _open(spec, overrides or [], None)
-    missing = ""
-    try:
-        check_inputs(sweep)
-    except SpecError as error:
-        missing = str(error)
-    sizes = {} if missing else planned.set_sizes(load_sets(sweep), sweep.evaluation.normalizer)
-    _show(planned.build(sweep_plan(sweep, sizes, show), missing, sweep.execution.pack, folder.pack_choices()))
+    taken = f"; {sweep.taken}" if sweep.taken else ""
+    _say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}")
 
 
 app.command()(diagnose)
@@ -158,17 +139,16 @@ def watch(
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
 ) -> None:
     """Show where a sweep stands, again and again, until it is finished."""
-    from orchestrator.reporting import terminal
     from orchestrator.running.session import finished
 
     sweep, folder = _open_existing(spec, overrides or [], studies)
-    screen, before = console(), None
+    console, before = terminal.console(), None
     while True:
         done, document = finished(sweep, folder), _status(sweep, folder)
         if document != before:
-            if screen.is_terminal:
-                screen.clear()
-            terminal.show(document, screen)
+            if console.is_terminal:
+                console.clear()
+            terminal.show(document, console)
             before = document
         if done:
             return
@@ -248,6 +228,7 @@ def export(
     _say(f"trial {result.number} is in {to}")
 
 
+app.command()(plan)
 app.command()(transcribe)
 app.add_typer(manifest.app, name="manifest")
 
@@ -290,18 +271,21 @@ def _fail(message: str, code: int) -> None:
 
 def _open(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
     from orchestrator.records.store import StudyFolder
+    from orchestrator.running.chaining import load_chained
 
-    sweep = load_spec(spec, overrides)
-    return sweep, StudyFolder(studies or studies_root(spec), sweep.name)
+    root = studies or studies_root(spec)
+    sweep = load_chained(spec, overrides, root)
+    return sweep, StudyFolder(root, sweep.name)
 
 
 def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
     """The study as it was begun: what is reported is what was run, whatever the sweep file says by now."""
     from orchestrator.errors import StudyError
+    from orchestrator.records.store import StudyFolder
 
-    sweep, folder = _open(spec, overrides, studies)
+    folder = StudyFolder(studies or studies_root(spec), load_spec(spec, overrides).name)
     if not folder.exists:
-        raise StudyError(f"there is no study {sweep.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it.")
+        raise StudyError(f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it.")
     return load_spec(folder.path / "spec.yaml"), folder
 
 
@@ -317,7 +301,7 @@ def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextM
     from orchestrator.reporting.live import Show
 
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return nullcontext(silent) if quiet else Show(console(), varied)
+    return nullcontext(silent) if quiet else Show(terminal.console(), varied)
 
 
 def _pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
@@ -327,10 +311,8 @@ def _pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
 
 
 def _show(document: Document) -> None:
-    from orchestrator.reporting import terminal
-
-    terminal.show(document, console())
+    terminal.show(document, terminal.console())
 
 
 def _say(text: str) -> None:
-    console().print(Text(plain(text)), soft_wrap=True)
+    terminal.console().print(Text(plain(text)), soft_wrap=True)

@@ -31,6 +31,7 @@ from orchestrator.spec.presets import PRESETS
 from orchestrator.spec.sections import LIMITS
 from orchestrator.spec.space import MAX_VALUES
 from orchestrator.spec.sweep import Dimension, Limit, SearchSpace, SweepSpec
+from tests.running_support import make_spec
 
 ROOT = Path(__file__).parent.parent
 TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".txt", ".json", ".jsonl", ".cfg", ".sh", ""}
@@ -114,10 +115,19 @@ def test_every_field_is_documented_with_its_default_and_its_limits(path: str, fi
     assert {*literals(field.annotation), *(f"{bound:.10g}" for bound in bounds(field))} <= set(words)
 
 
+FULL = {"domain_wer": Limit(min_gain=1.0), "heldout_wer": Limit(max_regression=0.2)}
+
+
 def test_every_limit_is_documented_and_no_field_that_does_not_exist() -> None:
     limited = {f"{section}.{metric}.{key}" for section, metrics in LIMITS.items() for metric, key in metrics.items()}
     assert all(cells(FIELDS, path)[2] == "none" for path in limited)
-    assert set(Limit.model_fields) == {path.rsplit(".", 1)[1] for path in limited}
+    assert set(Limit.model_fields) == {path.rsplit(".", 1)[1] for path in limited} | {"rule"}
+    ruled = {path.rsplit(".", 1)[0] for path in limited}
+    for path in ruled:
+        section, metric = path.split(".")
+        limit = getattr(make_spec(acceptance=FULL, guardrails={"heldout_wer": FULL["heldout_wer"]}), section)[metric]
+        assert cells(FIELDS, f"{path}.rule")[2] == limit.rule
+    limited |= {f"{path}.rule" for path in ruled}
     documented = set(re.findall(r"^\| `([\w.]+)` \|", FIELDS, re.M))
     assert documented == {path for path, _ in fields(SweepSpec)} | limited | {"extends"}
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import TrialState
+from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Measured
 from orchestrator.running.observer import Silent
@@ -78,11 +80,39 @@ def test_a_guardrail_prunes_only_when_broken_at_every_scale(tmp_path: Path) -> N
     searched = (Dimension(name="seed", choices=(1, 2)),)
     both = make_spec(searched=searched, fixed=fixed, scales=(0.8, 1.0), budget=Budget(trials=1))
     [pruned] = run(both, tmp_path / "a").results
-    assert (pruned.state, pruned.pruned_by, pruned.steps_trained) == (TrialState.PRUNED, "guardrail:heldout_wer", 100)
+    assert (pruned.state, pruned.pruned_by, pruned.steps_trained) == (
+        TrialState.PRUNED,
+        "guardrail:heldout_wer:proven",
+        100,
+    )
     assert not pruned.feasible and pruned.constraints["heldout_wer"] > 0
     cured = make_spec(searched=searched, fixed=fixed, scales=(0.1, 1.0), budget=Budget(trials=1))
     [complete] = run(cured, tmp_path / "b").results
     assert (complete.state, complete.adapter_scale, complete.steps_trained) == (TrialState.COMPLETE, 0.1, 300)
+
+
+@pytest.mark.parametrize(
+    ("rule", "pruned_by", "steps"), [("point", "guardrail:heldout_wer:point", 100), ("proven", None, 300)]
+)
+def test_the_point_rule_prunes_at_a_rung_what_is_not_proven(
+    tmp_path: Path, rule: Literal["point", "proven"], pruned_by: str | None, steps: int
+) -> None:
+    """The trial's held-out change at its first rung is above the limit, and the set is too small to prove it."""
+    fixed = {"learning_rate": 1e-3, "rank": 8, "max_steps": 300}
+    free = make_spec(searched=(Dimension(name="seed", choices=(1,)),), fixed=fixed, scales=(1.0,), guardrails={},
+                     budget=Budget(trials=1))  # fmt: skip
+    run(free, tmp_path / "free")
+    base = next(iter(json.loads((tmp_path / "free" / "s" / "baseline.json").read_text()).values()))
+    first = folder_of(tmp_path / "free").read_measurements(0)[0]
+    change = first.sets["heldout"].wer - Measurement.model_validate(base).sets["heldout"].wer
+    limit = {"heldout_wer": Limit(max_regression=change - 0.01, rule=rule)}
+    [result] = run(free.model_copy(update={"guardrails": limit}), tmp_path / "guarded").results
+    assert result.steps_trained == steps
+    if pruned_by:
+        assert result.pruned_by == pruned_by
+        assert result.reason == (
+            f"guardrail heldout_wer: {change:+.2f} points at step 100 (allowed is less than +{change - 0.01:g})"
+        )
 
 
 def test_an_infeasible_trial_is_pruned_at_its_end_with_the_reason(tmp_path: Path) -> None:

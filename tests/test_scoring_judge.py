@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import FingerprintError
+from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.judge import (
     Decision,
     Scores,
@@ -24,6 +25,7 @@ from orchestrator.scoring.limits import (
     Criterion,
     Evidence,
     LimitVerdict,
+    Rule,
     SetScore,
     constraint,
     criteria,
@@ -31,9 +33,11 @@ from orchestrator.scoring.limits import (
     pool,
 )
 from orchestrator.spec.sweep import Limit
+from tests.running_support import make_spec
 
-GAIN = Criterion("domain_wer", "min_gain", 1.0)
+GAIN = Criterion("domain_wer", "min_gain", 1.0, "proven")
 REGRESSION = Criterion("heldout_wer", "max_regression", 0.2)
+PRUNING = Criterion("heldout_wer", "max_regression", 0.2, "proven")
 N = 500
 """Utterances of 20 words: 10,000 words, so 100 errors are one point."""
 
@@ -55,7 +59,7 @@ def verdict(domain: int | None, heldout: int | None, **kwargs: Any) -> Verdict:
     return judge(
         scores(domain, heldout, number=kwargs.pop("number", 7), step=kwargs.pop("step", 300)),
         BASELINE,
-        guardrails=[REGRESSION],
+        guardrails=[PRUNING],
         acceptance=[GAIN, REGRESSION],
         resamples=400,
         **kwargs,
@@ -221,25 +225,66 @@ P, V, U = Evidence.PROVEN, Evidence.VIOLATED, Evidence.UNDECIDED
 
 
 @pytest.mark.parametrize(
-    ("gain", "guard", "point", "proven"),
+    ("gain", "guard", "point", "default", "proven"),
     [
-        ((False, V, -0.5), (True, P, 0.1), "REJECT", "REJECT"),
-        ((False, U, -0.5), (True, P, 0.1), "REJECT", "REJECT"),
-        ((True, P, -1.1), (False, U, 0.4), "REJECT", "REJECT"),
-        ((False, U, -0.5), (None, U, math.inf), "REJECT", "REJECT"),
-        ((True, P, -1.1), (None, U, math.inf), "INCONCLUSIVE", "INCONCLUSIVE"),
-        ((True, U, 0.1), (True, P, 0.1), "INCONCLUSIVE", "INCONCLUSIVE"),
-        ((True, U, 0.0), (True, P, 0.1), "INCONCLUSIVE", "INCONCLUSIVE"),
-        ((True, U, -0.1), (True, P, 0.1), "ACCEPT", "INCONCLUSIVE"),
-        ((True, P, -1.1), (True, U, 0.3), "ACCEPT", "INCONCLUSIVE"),
-        ((True, P, -1.1), (True, P, 0.1), "ACCEPT", "ACCEPT"),
+        ((False, V, -0.5), (True, P, 0.1), "REJECT", "REJECT", "REJECT"),
+        ((False, U, -0.5), (True, P, 0.1), "REJECT", "REJECT", "REJECT"),
+        ((True, P, -1.1), (False, U, 0.4), "REJECT", "REJECT", "REJECT"),
+        ((False, U, -0.5), (None, U, math.inf), "REJECT", "REJECT", "REJECT"),
+        ((True, P, -1.1), (None, U, math.inf), "INCONCLUSIVE", "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, U, 0.1), (True, P, 0.1), "INCONCLUSIVE", "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, U, 0.0), (True, P, 0.1), "INCONCLUSIVE", "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, U, -0.1), (True, P, 0.1), "ACCEPT", "INCONCLUSIVE", "INCONCLUSIVE"),
+        ((True, P, -1.1), (True, U, 0.3), "ACCEPT", "ACCEPT", "INCONCLUSIVE"),
+        ((True, P, -1.1), (True, P, 0.1), "ACCEPT", "ACCEPT", "ACCEPT"),
     ],
 )
-def test_the_decision_table(gain: Any, guard: Any, point: str, proven: str) -> None:
-    acceptance, guardrails = [_limit(GAIN, *gain)], [_limit(REGRESSION, *guard)]
-    assert decide(acceptance, guardrails) == decide(acceptance, guardrails, "point") == point
-    assert decide(acceptance, guardrails, "proven") == proven
-    assert decide([*acceptance, *guardrails], []) == point
+def test_the_decision_table(gain: Any, guard: Any, point: str, default: str, proven: str) -> None:
+    def decision(gain_rule: Rule, guard_rule: Rule) -> Decision:
+        asked = _limit(replace(GAIN, rule=gain_rule), *gain), _limit(replace(REGRESSION, rule=guard_rule), *guard)
+        # The rule of a guardrail is about pruning and changes no verdict.
+        assert decide(asked, [_limit(replace(REGRESSION, rule="proven"), *guard)]) == decide(asked, [])
+        return decide(asked, [])
+
+    assert (decision("point", "point"), decision("proven", "point"), decision("proven", "proven")) == (
+        point, default, proven,
+    )  # fmt: skip
+
+
+def test_the_rules_a_sweep_file_has_by_default() -> None:
+    limit = Limit(max_regression=0.2)
+    spec = make_spec(
+        guardrails={"heldout_wer": limit}, acceptance={"domain_wer": Limit(min_gain=1.0), "heldout_wer": limit}
+    )
+    assert [criterion.rule for criterion in guardrails_of(spec)] == ["proven"]
+    assert [criterion.rule for criterion in acceptance_of(spec)] == ["proven", "point"]
+    chosen = make_spec(
+        guardrails={"heldout_wer": Limit(max_regression=0.2, rule="point")},
+        acceptance={"domain_wer": Limit(min_gain=1.0, rule="point")},
+    )
+    assert [criterion.rule for criterion in (*guardrails_of(chosen), *acceptance_of(chosen))] == ["point", "point"]
+
+
+def test_rivals_on_the_same_data_make_a_proof_harder_and_change_no_number() -> None:
+    alone, one_of_many = (verdict(1075, 452, rivals=rivals) for rivals in (1, 30))
+    assert alone.decision is Decision.ACCEPT
+    assert one_of_many.decision is Decision.INCONCLUSIVE
+    gain, shared = alone.acceptance[0], one_of_many.acceptance[0]
+    assert gain.lower > shared.lower and gain.upper < shared.upper
+    assert shared.estimate is not None and shared.upper == shared.estimate.upper(1 - 0.05 / 30)
+    assert shared.utterances_needed is not None
+    assert (alone.delta, alone.constraints) == (one_of_many.delta, one_of_many.constraints)
+
+
+def test_a_guardrail_under_the_point_rule_is_broken_by_the_measured_number() -> None:
+    def broken(heldout: int | None, rule: Rule) -> tuple[str, ...]:
+        guardrails = [replace(REGRESSION, rule=rule)]
+        return judge(scores(1000, heldout), BASELINE, guardrails=guardrails, resamples=400).violated
+
+    assert broken(471, "point") == ("heldout_wer",)
+    assert broken(471, "proven") == ()
+    assert broken(600, "point") == broken(600, "proven") == ("heldout_wer",)
+    assert broken(452, "point") == broken(None, "point") == ()
 
 
 def test_nothing_to_decide_is_not_an_acceptance() -> None:
@@ -357,6 +402,7 @@ def test_criteria_come_from_the_limits_of_the_sweep_file_in_order() -> None:
         Criterion("domain_wer", "max_regression", 0.5),
         Criterion("domain_wer", "min_gain", 0.0),
     )
+    assert criteria({"heldout_wer": Limit(max_regression=0.2, rule="proven")}) == (PRUNING,)
 
 
 def test_two_limits_on_one_metric_are_one_constraint() -> None:

@@ -116,7 +116,10 @@ def test_one_change(load, override: str, change: FieldChange) -> None:  # type: 
 
 def test_a_removed_section_and_an_unused_preset(load) -> None:  # type: ignore[no-untyped-def]
     removed = compare(load(), load("guardrails="))
-    assert removed == [FieldChange("guardrails.heldout_wer.max_regression", 0.2, None, False)]
+    assert removed == [
+        FieldChange("guardrails.heldout_wer.max_regression", 0.2, None, False),
+        FieldChange("guardrails.heldout_wer.rule", "proven", None, False),
+    ]
     assert compare(load(), load("parameters.target_modules.presets.unused=[fc2]")) == []
 
 

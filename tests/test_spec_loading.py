@@ -207,6 +207,16 @@ def test_overrides(sweeps: Path) -> None:
             "budget.trials=three",
             "override budget.trials=three: budget.trials cannot be `three`; allowed: a whole number",
         ),
+        (
+            "acceptance.domain_wer={min_gain: 1.0, rule: sure}",
+            "override acceptance.domain_wer={min_gain: 1.0, rule: sure}: acceptance.domain_wer.rule cannot be `sure`; "
+            "allowed: 'point' or 'proven'",
+        ),
+        (
+            "guardrails.heldout_wer={rule: point}",
+            "override guardrails.heldout_wer={rule: point}: guardrails.heldout_wer needs exactly max_regression "
+            "(WER points, absolute), not nothing",
+        ),
         ("budget", "override budget: an override has the form key.path=value, such as budget.trials=10"),
         ("name.first=x", "override name.first=x: name is the value `small`, which has no `first` inside"),
         (
@@ -451,3 +461,18 @@ def test_imports_stay_light(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_limit_has_its_rule_and_the_defaults_are_written_out(sweeps: Path) -> None:
+    limits = [
+        "guardrails={heldout_wer: {max_regression: 0.2, rule: point}}",
+        "acceptance={domain_wer: {min_gain: 1.0}, heldout_wer: {max_regression: 0.3}}",
+    ]
+    spec = load_spec(sweeps / "small.yaml", limits)
+    assert spec.guardrails["heldout_wer"].rule == "point"
+    assert (spec.acceptance["domain_wer"].rule, spec.acceptance["heldout_wer"].rule) == ("proven", "point")
+    text = resolved_yaml(spec)
+    assert "domain_wer: {min_gain: 1.0, rule: proven}" in text
+    written = sweeps / "written.yaml"
+    written.write_text(text)
+    assert load_spec(written) == spec

@@ -36,7 +36,7 @@ class PlannedParameter(Plain):
 
     name: str
     role: str
-    """fixed, searched, or after training."""
+    """fixed, taken (fixed by another study), searched, or after training."""
     values: str
     when: str = ""
 
@@ -88,6 +88,8 @@ class SweepPlan(Plain):
     confirmation_trials: int
     sets: dict[str, SetSize]
     resolution: tuple[Resolution, ...]
+    taken: str = ""
+    """What another study decided, in words."""
 
 
 def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
@@ -170,6 +172,7 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         confirmation_trials=confirming,
         sets=sets,
         resolution=tuple(_resolution(spec, sets)),
+        taken=spec.taken,
     )
 
 
@@ -235,12 +238,14 @@ def _most_steps(spec: SweepSpec) -> int:
 
 def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:
     searched = {dimension.name: dimension for dimension in spec.parameters.searched}
+    taken = spec.take.parameters if spec.take else ()
     for name in TABLE:
         if name in searched:
             when = " and ".join(map(_condition, searched[name].when))
             yield PlannedParameter(name=name, role="searched", values=space_of(searched[name]), when=when)
         elif name in spec.parameters.fixed:
-            yield PlannedParameter(name=name, role="fixed", values=_written(spec.parameters.fixed[name]))
+            role = "taken" if name in taken else "fixed"
+            yield PlannedParameter(name=name, role=role, values=_written(spec.parameters.fixed[name]))
     scales = ", ".join(f"{scale:g}" for scale in spec.parameters.adapter_scales)
     yield PlannedParameter(name="adapter_scale", role="after training", values=scales)
 

@@ -46,10 +46,12 @@ def judged(
     baseline: Scores,
     *,
     looks: int = 1,
+    rivals: int = 1,
     confirmed: bool = False,
     resamples: int = RESAMPLES,
 ) -> Verdict:
-    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is judged in all.
+    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is judged in all,
+    `rivals` how many trials compete on these sets.
 
     Raises FingerprintError when the two were not evaluated alike.
     """
@@ -60,6 +62,7 @@ def judged(
         acceptance=acceptance_of(spec),
         confirmed=confirmed,
         looks=looks,
+        rivals=rivals,
         resamples=resamples,
         seed=spec.seed,
     )

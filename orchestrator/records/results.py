@@ -98,5 +98,6 @@ class TrialResult(Value):
     steps_trained: int
     duplicate_of: int | None = None
     pruned_by: str | None = None
-    """Which rule ended it early: guardrail:heldout_wer, median, asha, ratio, wall_clock."""
+    """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung, or broken by
+    the measured number), median, asha, ratio, wall_clock."""
     seconds: float = 0.0

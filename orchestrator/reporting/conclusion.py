@@ -93,7 +93,8 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     baseline = _baseline(folder, results)
     confirmed = _confirmed(spec, folder, results, resamples)
     best = _best(results, confirmed)
-    verdict = _verdict(spec, folder, best, baseline, resamples)
+    measured = sum(bool(result.wer) and result.duplicate_of is None for result in results)
+    verdict = _verdict(spec, folder, best, baseline, measured, resamples)
     confirm_baseline = _baseline(folder, [s.result for c in confirmed for s in c.seeds if s.result])
     conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
     return Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, _decision(conclusion))
@@ -131,12 +132,17 @@ def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measuremen
 
 
 def _verdict(
-    spec: SweepSpec, folder: StudyFolder, best: TrialResult | None, baseline: Measurement | None, resamples: int
+    spec: SweepSpec,
+    folder: StudyFolder,
+    best: TrialResult | None,
+    baseline: Measurement | None,
+    rivals: int,
+    resamples: int,
 ) -> Verdict | None:
     measurement = chosen_measurement(folder, best) if best else None
     if measurement is None or baseline is None:
         return None
-    return judged(spec, scores(measurement), scores(baseline), resamples=resamples)
+    return judged(spec, scores(measurement), scores(baseline), rivals=rivals, resamples=resamples)
 
 
 def _confirmed(
@@ -144,13 +150,16 @@ def _confirmed(
 ) -> tuple[Confirmed, ...]:
     by_number = {result.number: result for result in results}
     found = []
-    for trial, runs in groupby(confirmation_runs(spec, folder, results), key=lambda run: run.trial):
+    all_runs = confirmation_runs(spec, folder, results)
+    finalists = len({run.trial for run in all_runs})
+    for trial, runs in groupby(all_runs, key=lambda run: run.trial):
         seeds = [_seed_run(spec, folder, run, resamples) for run in runs]
         measured = [seed.result for seed in seeds if seed.result and seed.verdict]
         rows = [m for m in (chosen_measurement(folder, result) for result in measured) if m]
         verdict = None
         if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
-            verdict = judged(spec, pooled(rows), scores(baseline), confirmed=True, resamples=resamples)
+            tuned = pooled(rows)
+            verdict = judged(spec, tuned, scores(baseline), rivals=finalists, confirmed=True, resamples=resamples)
         flattery = None
         if verdict and "confirm_domain" in verdict.delta and "domain" in by_number[trial].delta:
             flattery = optimism(by_number[trial].delta["domain"], verdict.delta["confirm_domain"])

@@ -47,6 +47,7 @@ def build(plan: SweepPlan, missing: str, pack: int | str, choices: Mapping[str, 
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(pack, choices),
+                *([plan.taken] if plan.taken else []),
             )
         ),
     ]

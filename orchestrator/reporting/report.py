@@ -13,15 +13,17 @@ from orchestrator.reporting.document import Block, Bullets, Code, Document, Head
 from orchestrator.reporting.svg import Curve, Point, curves, scatter
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
+    asked,
     delta_text,
     limit_row,
     limits_of,
     params_text,
     percent,
     points,
+    proof,
     value_text,
 )
-from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.judge import Decision, Verdict, error_budget
 from orchestrator.scoring.limits import Evidence
 from orchestrator.spec.sweep import SweepSpec
 
@@ -52,7 +54,16 @@ def headline(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
     where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    return f"{conclusion.decision}: trial {best.number}, judged {where}"
+    return f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}"
+
+
+def _open(conclusion: Conclusion) -> str:
+    """What an INCONCLUSIVE verdict waits for."""
+    verdict = conclusion.deciding
+    if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
+        return ""
+    unmet = [limit for limit in verdict.acceptance if not limit.met]
+    return "".join(f"; {asked(limit.criterion)}: {proof(limit)}" for limit in unmet)
 
 
 def _best(conclusion: Conclusion) -> Iterator[Block]:
@@ -118,10 +129,14 @@ def _sentences(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, don
     if conclusion.best and conclusion.confirmation is None:
         yield (
             f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
-            "optimistic. data.confirm and confirm: measure by how much."
+            f"optimistic{_shared(measured)}. data.confirm and confirm: measure by how much."
         )
-    if len(conclusion.confirmed) > 1:
-        yield f"The best of {len(conclusion.confirmed)} finalists was taken on the confirm sets: slightly optimistic."
+    finalists = len(conclusion.confirmed)
+    if finalists > 1:
+        yield (
+            f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
+            f"optimistic{_shared(finalists)}."
+        )
     if conclusion.deciding:
         yield from _evidence(conclusion.deciding)
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
@@ -132,6 +147,11 @@ def _sentences(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, don
         yield f"{ignored}{found.message}" if ignored else f"{found.message[0].upper()}{found.message[1:]}"
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
+
+
+def _shared(rivals: int) -> str:
+    each = 100 * error_budget(0.95, rivals)
+    return f", so its bounds are wide enough to hold for all {rivals} at once (each {each:.4g} %)" if rivals > 1 else ""
 
 
 def _evidence(verdict: Verdict) -> Iterator[str]:

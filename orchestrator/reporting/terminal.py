@@ -12,11 +12,11 @@ from orchestrator.reporting.escape import plain
 
 
 def console() -> Console:
-    """Where commands print."""
-    made = Console(highlight=False)
-    if not made.is_terminal:
-        made.width = 200  # tables in a file need not fit a terminal
-    return made
+    """Standard output; wide where it is no terminal, because tables in a file need not fit one."""
+    found = Console(highlight=False)
+    if not found.is_terminal:
+        found.width = 200
+    return found
 
 
 def show(document: Document, console: Console) -> None:

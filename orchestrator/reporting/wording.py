@@ -34,7 +34,8 @@ def proof(limit: LimitVerdict) -> str:
         return "the opposite is proven at 95 %"
     if limit.utterances_needed is None:
         return "undecided, at the limit"
-    return f"undecided; about {limit.utterances_needed} utterances would decide"
+    gain = ", though a gain is shown" if limit.criterion.kind == "min_gain" and limit.shown else ""
+    return f"undecided{gain}; about {limit.utterances_needed} utterances would decide"
 
 
 def bounds(limit: LimitVerdict) -> str:
@@ -82,7 +83,7 @@ LIMIT_COLUMNS = ("limit", "baseline %", "tuned %", "change", "holds", "95 % boun
 
 def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
     """Guardrails and acceptance criteria, each limit once."""
-    found = {limit.criterion: limit for limit in (*verdict.acceptance, *verdict.guardrails)}
+    found = {limit.criterion.question: limit for limit in (*verdict.guardrails, *verdict.acceptance)}
     return tuple(found.values())
 
 

@@ -9,7 +9,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.judging import best, guardrails_of
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.judge import Verdict
-from orchestrator.scoring.limits import UNMEASURED
+from orchestrator.scoring.limits import UNMEASURED, Rule
 from orchestrator.spec.sweep import SweepSpec
 
 WALL_CLOCK = "wall_clock"
@@ -53,11 +53,13 @@ class Stop:
 def why_stop(spec: SweepSpec, flight: Flight, rung: list[Verdict], baseline_wer: float, behind: bool) -> Stop | None:
     """The first rule that ends a trial at a rung before its last; `rung` holds one verdict per adapter scale.
 
-    A guardrail ends it only when it is proven broken at every adapter scale: what a smaller scale cures is no reason.
+    A guardrail ends it only when it is broken, under its rule, at every adapter scale: what a smaller scale cures is no
+    reason.
     """
     broken = rung[0].violated if all(verdict.violated for verdict in rung) else ()
     if broken:
-        return Stop(TrialState.PRUNED, _broken(rung, broken[0], proven=True), f"guardrail:{broken[0]}")
+        rule = next(limit.criterion.rule for limit in rung[0].guardrails if limit.criterion.metric == broken[0])
+        return Stop(TrialState.PRUNED, _broken(rung, broken[0], rule), f"guardrail:{broken[0]}:{rule}")
     step = rung[0].step
     if spec.early_stop.method == "ratio":
         lowest = min(verdict.wer["domain"] for verdict in rung)
@@ -78,7 +80,7 @@ def at_last_step(flight: Flight) -> Stop:
     if chosen.feasible:
         return Stop(TrialState.COMPLETE, f"best at step {chosen.step}, adapter scale {chosen.adapter_scale:g}")
     metric = max(chosen.constraints, key=lambda name: chosen.constraints[name])
-    return Stop(TrialState.PRUNED, _broken(flight.verdicts, metric, proven=False), f"guardrail:{metric}")
+    return Stop(TrialState.PRUNED, _broken(flight.verdicts, metric, "point"), f"guardrail:{metric}:point")
 
 
 def result_of(spec: SweepSpec, flight: Flight, stop: Stop, seconds: float) -> TrialResult:
@@ -110,7 +112,7 @@ def duplicate_result(original: TrialResult, number: int, params: dict[str, Any])
     return original.model_copy(update={**changes, "steps_trained": 0, "seconds": 0.0})
 
 
-def _broken(verdicts: list[Verdict], metric: str, proven: bool) -> str:
+def _broken(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
     chosen = best(verdicts)
     assert chosen is not None
     limit = next(limit for limit in chosen.guardrails if limit.criterion.metric == metric)
@@ -120,5 +122,5 @@ def _broken(verdicts: list[Verdict], metric: str, proven: bool) -> str:
     if limit.criterion.kind == "min_gain":
         allowed = f"asked for is {-limit.criterion.limit:+g} or lower"
     scales = "at every adapter scale, " if len({v.adapter_scale for v in verdicts}) > 1 else ""
-    sure = " and the data prove it" if proven else ""
+    sure = " and the data prove it" if rule == "proven" else ""
     return f"guardrail {metric}: {limit.delta:+.2f} points at step {chosen.step} ({scales}{allowed}{sure})"

@@ -113,9 +113,16 @@ def _disagreement(name: str, changes: list[FieldChange]) -> str:
     rows = [("field", "study", "sweep file"), *((c.path, _shown(c.old), _shown(c.new)) for c in changes)]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     table = "\n".join(f"  {field:<{widths[0]}}  {old:<{widths[1]}}  {new}" for field, old, new in rows)
+    moved = next((c for c in changes if c.path == "take.trial" and None not in (c.old, c.new)), None)
     return (
         f"Study {name} was begun with another sweep file:\n{table}\n"
-        "Two ways on: put the sweep file back as the study has it, or begin a new study with --fork NAME."
+        + (
+            "The study that `take` names has another best trial than when this study began; take.trial: "
+            f"{moved.old} keeps what was taken then.\n"
+            if moved
+            else ""
+        )
+        + "Two ways on: put the sweep file back as the study has it, or begin a new study with --fork NAME."
     )
 
 

@@ -10,13 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.bootstrap import DeltaEstimate
 from orchestrator.scoring.limits import (
     Criterion,
-    Evidence,
     LimitVerdict,
     SetScore,
     constraint,
@@ -24,8 +22,6 @@ from orchestrator.scoring.limits import (
     estimate,
     judge_limit,
 )
-
-Rule = Literal["point", "proven"]
 
 
 class Decision(StrEnum):
@@ -77,8 +73,8 @@ class Verdict:
 
     @property
     def violated(self) -> tuple[str, ...]:
-        """Metrics of the guardrails that the data prove broken: what prunes a running trial."""
-        return tuple(limit.criterion.metric for limit in self.guardrails if limit.evidence is Evidence.VIOLATED)
+        """Metrics of the guardrails that are broken under their rule: what prunes a running trial."""
+        return tuple(limit.criterion.metric for limit in self.guardrails if limit.broken)
 
 
 def set_name(metric: str, confirmed: bool) -> str:
@@ -93,17 +89,18 @@ def judge(
     guardrails: Sequence[Criterion],
     acceptance: Sequence[Criterion] = (),
     confirmed: bool = False,
-    rule: Rule = "point",
     confidence: float = 0.95,
     looks: int = 1,
+    rivals: int = 1,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> Verdict:
     """Judge one measurement against the baseline's.
 
     `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will be judged in all
-    (its rungs): the error of calling a guardrail violated is shared out among them. Missing sets and impossible counts
-    are not errors but limits that do not hold.
+    (its rungs): the error of calling a guardrail violated is shared out among them. `rivals` is how many trials are
+    judged on these data so that the best may win: the error of calling a limit proven, and that of the bounds shown, is
+    shared out among them. Missing sets and impossible counts are not errors but limits that do not hold.
 
     Raises FingerprintError when the two were not evaluated alike, or the sets hold different utterances.
     """
@@ -115,9 +112,14 @@ def judge(
         before, after = baseline.sets.get(name), tuned.sets.get(name)
         if name not in estimates:
             estimates[name] = estimate(before, after, resamples=resamples, seed=seed)
-        budget = error_budget(confidence, shared)
-        paired = estimates[name]
-        return judge_limit(criterion, before, after, paired, confidence=confidence, violation_confidence=budget)
+        return judge_limit(
+            criterion,
+            before,
+            after,
+            estimates[name],
+            confidence=error_budget(confidence, rivals),
+            violation_confidence=error_budget(confidence, shared),
+        )
 
     guarded = tuple(answer(criterion, looks) for criterion in guardrails)
     accepted = tuple(answer(criterion, 1) for criterion in acceptance)
@@ -134,39 +136,36 @@ def judge(
         constraints={m: constraint([g for g in guarded if g.criterion.metric == m]) for m in metrics},
         wer={name: wer for name, score in tuned.sets.items() if (wer := score.wer) is not None},
         delta={name: value for name, value in deltas.items() if value is not None},
-        decision=decide(accepted, guarded, rule) if accepted else None,
+        decision=decide(accepted, guarded) if accepted else None,
     )
 
 
-def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict], rule: Rule = "point") -> Decision:
+def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict]) -> Decision:
     """The verdict on a trial; the first line that applies.
 
-    | acceptance criteria and guardrails                                        | point        | proven       |
-    |---------------------------------------------------------------------------|--------------|--------------|
-    | one fails literally (what is proven violated always does)                 | REJECT       | REJECT       |
-    | one was not measured                                                      | INCONCLUSIVE | INCONCLUSIVE |
-    | all hold, and a gain that was asked for cannot be told from zero          | INCONCLUSIVE | INCONCLUSIVE |
-    | all hold, every gain is shown, a criterion's bound is not inside its limit | ACCEPT       | INCONCLUSIVE |
-    | all hold, every gain is shown, every criterion is proven                  | ACCEPT       | ACCEPT       |
+    | acceptance criteria and guardrails                                                  |              |
+    |-------------------------------------------------------------------------------------|--------------|
+    | one fails literally (what is proven violated always does)                           | REJECT       |
+    | one was not measured                                                                | INCONCLUSIVE |
+    | all hold, and a gain that was asked for cannot be told from zero                    | INCONCLUSIVE |
+    | all hold, and an acceptance criterion of rule `proven` is not proven                | INCONCLUSIVE |
+    | all hold, and what must be proven is                                                | ACCEPT       |
 
-    `point` answers what the sweep file asks as long as the data do not speak against it; `proven` accepts only what
-    another sample of the same size would bear out too. `benchmarks/false_accepts.py` measures what each one costs.
+    The rule of a guardrail is about pruning; here it must hold, no more. `benchmarks/false_accepts.py` measures what
+    the rules of acceptance cost.
     """
     limits = (*acceptance, *guardrails)
     if any(limit.holds is False for limit in limits):
         return Decision.REJECT
-    if not limits or any(limit.holds is None or not limit.shown for limit in limits):
-        return Decision.INCONCLUSIVE
-    if rule == "proven" and any(limit.evidence is not Evidence.PROVEN for limit in limits):
-        return Decision.INCONCLUSIVE
-    return Decision.ACCEPT
+    kept = all(limit.met for limit in acceptance) and all(limit.holds and limit.shown for limit in guardrails)
+    return Decision.ACCEPT if limits and kept else Decision.INCONCLUSIVE
 
 
 def error_budget(confidence: float, looks: int) -> float:
     """Confidence of a single look such that all `looks` together err at most as often as one look at `confidence`.
 
     Bonferroni: alpha / looks. Rungs of a trial are correlated, so it is conservative: a doubtful trial trains on, which
-    costs time; a good trial pruned by chance would cost the sweep.
+    costs time; a good trial pruned by chance would cost the sweep. The same for trials that share an evaluation set.
     """
     return 1 - (1 - confidence) / max(looks, 1)
 

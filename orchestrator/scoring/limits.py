@@ -28,6 +28,9 @@ POWER = 2.49
 """z(0.95) + z(0.80): 80 % power of a one-sided 5 % test."""
 
 
+Rule = Literal["point", "proven"]
+
+
 class Evidence(StrEnum):
     """What the data say of a limit at the confidence asked for."""
 
@@ -45,6 +48,14 @@ class Criterion:
     kind: Literal["max_regression", "min_gain"]
     limit: float
     """max_regression: delta < limit, strictly. min_gain: -delta >= limit."""
+    rule: Rule = "point"
+    """A guardrail prunes when it is broken literally (point) or provably (proven). An acceptance limit is met when it
+    holds literally (point), or only when it is proven too (proven)."""
+
+    @property
+    def question(self) -> tuple[str, str, float]:
+        """What is asked of the numbers, whatever rule decides on the answer."""
+        return self.metric, self.kind, self.limit
 
 
 @dataclass(frozen=True)
@@ -96,15 +107,27 @@ class LimitVerdict:
         """min_gain: the gain can be told from zero. max_regression: nothing to show."""
         return self.criterion.kind == "max_regression" or self.upper < 0
 
+    @property
+    def met(self) -> bool:
+        """Whether an acceptance limit is kept under its rule. A gain must be told from zero under either."""
+        sure = self.criterion.rule == "point" or self.evidence is Evidence.PROVEN
+        return self.holds is True and self.shown and sure
+
+    @property
+    def broken(self) -> bool:
+        """Whether a guardrail is broken under its rule; what was not measured is not."""
+        return self.holds is False if self.criterion.rule == "point" else self.evidence is Evidence.VIOLATED
+
 
 def criteria(limits: Mapping[str, Limit]) -> tuple[Criterion, ...]:
-    """The limits of a sweep file (`guardrails` or `acceptance`), in file order."""
+    """The limits of a sweep file (`guardrails` or `acceptance`), in file order; the rule is point where none is set."""
     found = []
     for metric, limit in limits.items():
+        rule = limit.rule or "point"
         if limit.max_regression is not None:
-            found.append(Criterion(metric, "max_regression", limit.max_regression))
+            found.append(Criterion(metric, "max_regression", limit.max_regression, rule))
         if limit.min_gain is not None:
-            found.append(Criterion(metric, "min_gain", limit.min_gain))
+            found.append(Criterion(metric, "min_gain", limit.min_gain, rule))
     return tuple(found)
 
 

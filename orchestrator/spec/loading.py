@@ -74,6 +74,7 @@ def _load(path: Path, overrides: Sequence[str], problems: Problems) -> SweepSpec
     tree = read_layers(path, overrides, problems)
     tree = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)})
     reader = SpaceReader(problems)
+    reader.broken |= _taken(tree, problems)
     if "parameters" in tree.entries:
         reader.read(tree.entries["parameters"].node)
     else:
@@ -83,6 +84,25 @@ def _load(path: Path, overrides: Sequence[str], problems: Problems) -> SweepSpec
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
     _check_together(space, tree, problems)
     return build(tree, space, start_with, project_root(path), problems)
+
+
+def _taken(tree: Mapping, problems: Problems) -> set[str]:
+    """Parameters that `take` names and another study has yet to fill in: neither missing nor at their defaults."""
+    if not _says(tree, "take") or _says(tree, "take", "recipe"):
+        return set()
+    said = plain(tree.entries["take"].node)
+    names = said.get("parameters") if isinstance(said, dict) else None
+    taken = {name for name in names if isinstance(name, str)} if isinstance(names, (list, tuple)) else set()
+    for name in sorted(taken):
+        if _says(tree, "parameters", name):
+            section = tree.entries["parameters"].node
+            assert isinstance(section, Mapping)
+            problems.add(
+                section.entries[name].mark,
+                f"{name} is under parameters and under take; remove it from one of the two, or write `{name}:` without "
+                "a value where another file is extended",
+            )
+    return taken
 
 
 def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> None:

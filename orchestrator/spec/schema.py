@@ -46,7 +46,8 @@ def json_schema() -> dict[str, Any]:
 
 def _limit(key: str) -> dict[str, Any]:
     number = {"type": "number", "minimum": 0, "description": "WER points, absolute."}
-    return {"type": "object", "properties": {key: number}, "required": [key], "additionalProperties": False}
+    rule = {"enum": ["point", "proven", None], "description": "Decide by the measured number, or by what is proven."}
+    return _object({key: number, "rule": rule}, [key])
 
 
 def _parameters() -> dict[str, Any]:

@@ -16,7 +16,7 @@ LIMITS = {
     "guardrails": {"heldout_wer": "max_regression"},
     "acceptance": {"domain_wer": "min_gain", "heldout_wer": "max_regression"},
 }
-"""Section -> metric -> the one key its limit has."""
+"""Section -> metric -> the one key its limit has, beside `rule`."""
 
 _PATHS = (
     ("data", "train"),
@@ -120,7 +120,7 @@ def _limits(tree: Mapping, problems: Problems) -> None:
             limit = entry.node.entries.get(metric)
             if limit is None or not isinstance(limit.node, Mapping):
                 continue
-            given = limit.node.entries
+            given = {name: entry for name, entry in limit.node.entries.items() if name != "rule"}
             if set(given) <= {"max_regression", "min_gain"} and set(given) != {key}:
                 said = " and ".join(given) or "nothing"
                 problems.add(
@@ -175,7 +175,7 @@ def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
     if len(path) == 1 and path[0] in LIMITS:
         return tuple(LIMITS[path[0]])
     if len(path) == 2 and path[0] in LIMITS:
-        return (LIMITS[path[0]].get(path[1], "max_regression"),)
+        return LIMITS[path[0]].get(path[1], "max_regression"), "rule"
     model: type[BaseModel] = SweepSpec
     for part in path:
         annotation = model.model_fields[part].annotation
@@ -202,5 +202,6 @@ def _example(path: tuple[str, ...], key: str) -> str:
         "budget": "budget: {trials: 24}",
         "trials": "trials: 24",
         "id": "a hub id or a local folder",
+        "study": "study: the name of a finished study",
     }
     return examples.get(key, "the path of a manifest") if path[:1] != ("metric",) else key

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
-from orchestrator.spec.parameters import TABLE
+from orchestrator.spec.parameters import NAMES, TABLE
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Of a sweep, and so of a folder under `studies/`."""
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
@@ -77,6 +80,14 @@ class Limit(Frozen):
     """Strictly less than this."""
     min_gain: float | None = Field(default=None, ge=0)
     """At least this."""
+    rule: Literal["point", "proven"] | None = None
+    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving so (proven).
+    Acceptance: whether the measured number suffices (point) or its bound must lie inside the limit (proven). None until
+    it is part of a sweep, which fills it in: guardrails proven, gains proven, regressions point."""
+
+    def ruled(self, default: Literal["point", "proven"]) -> Limit:
+        """This limit with its rule, or with the default where it has none."""
+        return self.model_copy(update={"rule": self.rule or default})
 
 
 class Condition(Frozen):
@@ -195,6 +206,28 @@ class ConfirmSpec(Frozen):
         return seeds
 
 
+class TakeSpec(Frozen):
+    """Parameters taken from the best trial of a finished study.
+
+    Without `recipe` a request; with it, resolved: the values stand in `parameters`, fixed.
+    """
+
+    study: str = Field(pattern=NAME)
+    """Its name under `studies/`."""
+    parameters: tuple[str, ...] = Field(min_length=1)
+    trial: int | None = Field(default=None, ge=0)
+    """Which trial; the study's best one where the file does not say."""
+    recipe: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of that trial's recipe: what it was, whatever the study says later."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or not set(names) <= set(NAMES):
+            raise ValueError(f"a list of different parameters, of {', '.join(NAMES)}")
+        return names
+
+
 class Budget(Frozen):
     """How much may be spent; may change between runs."""
 
@@ -236,7 +269,7 @@ class SweepSpec(Frozen):
     """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
 
     version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME)
     """Also the folder's name under `studies/`."""
     description: str = ""
     model: ModelSpec
@@ -244,6 +277,8 @@ class SweepSpec(Frozen):
     evaluation: EvaluationSpec = EvaluationSpec()
     method: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
     metric: Metric = Metric()
+    take: TakeSpec | None = None
+    """Parameters that another study decided."""
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
     guardrails: dict[Literal["heldout_wer"], Limit] = {}
@@ -260,3 +295,24 @@ class SweepSpec(Frozen):
     def replay_needs_text(self) -> bool:
         """Whether a trial may learn what the replay manifest says; else general speech need not be transcribed."""
         return "manifest" in self.parameters.possible("replay_labels")
+
+    @property
+    def taken(self) -> str:
+        """What came from another study, in words; empty where nothing did."""
+        if self.take is None or self.take.recipe is None:
+            return ""
+        fixed: dict[str, Any] = self.parameters.fixed | {"adapter_scale": self.parameters.adapter_scales[0]}
+        values = ", ".join(f"{name}={fixed[name]}" for name in self.take.parameters)
+        return f"{values} taken from trial {self.take.trial} of study {self.take.study}"
+
+    @field_validator("guardrails")
+    @classmethod
+    def _guardrail_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        return {metric: limit.ruled("proven") for metric, limit in limits.items()}
+
+    @field_validator("acceptance")
+    @classmethod
+    def _acceptance_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        return {
+            metric: limit.ruled("point" if limit.min_gain is None else "proven") for metric, limit in limits.items()
+        }

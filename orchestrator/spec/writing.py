@@ -35,9 +35,10 @@ def file_parameters(space: SearchSpace) -> dict[str, Any]:
     scales = list(space.adapter_scales)
     written["adapter_scale"] = scales[0] if len(scales) == 1 else {"values": scales, "after_training": True}
     presets = kept_presets(space)
-    target = written.get("target_modules", "attention")
-    form = dict(target) if isinstance(target, dict) else {"value": target}
-    written["target_modules"] = form | {"presets": {name: list(patterns) for name, patterns in presets.items()}}
+    if "target_modules" in written:  # else another study has yet to say it
+        target = written["target_modules"]
+        form = dict(target) if isinstance(target, dict) else {"value": target}
+        written["target_modules"] = form | {"presets": {name: list(patterns) for name, patterns in presets.items()}}
     return written
 
 

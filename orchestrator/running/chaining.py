@@ -1,0 +1,88 @@
+"""`take:` of a sweep file: parameters that the best trial of another, finished study decides.
+
+The spec stays pure: what was taken is laid over the sweep file like an override, so it is checked like anything else,
+stands fixed in the study's own spec.yaml with the trial and the recipe it came from, and is compared on resume.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import Conclusion, conclude
+from orchestrator.running.session import finished
+from orchestrator.spec.loading import load_spec
+from orchestrator.spec.presets import PRESETS
+from orchestrator.spec.space import CUSTOM
+from orchestrator.spec.sweep import SweepSpec, TakeSpec
+
+
+def load_chained(path: Path, overrides: Sequence[str], studies: Path) -> SweepSpec:
+    """`load_spec`, with what the file takes from a study below `studies` filled in.
+
+    Raises SpecError, and StudyError when that study is missing, unfinished, or has no such trial.
+    """
+    spec = load_spec(path, overrides)
+    if spec.take is None or spec.take.recipe is not None:
+        return spec
+    return load_spec(path, [*overrides, *taken(spec.name, spec.take, studies)])
+
+
+def taken(name: str, take: TakeSpec, studies: Path) -> list[str]:
+    """The overrides that say what sweep `name` takes, and from where."""
+    if take.study == name:
+        raise StudyError(f"sweep {name} takes parameters from itself\n  Name another study under take.study.")
+    folder = StudyFolder(studies, take.study)
+    if not folder.exists:
+        raise StudyError(
+            f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not in {studies}\n"
+            f"  Run sweep {take.study} first, or write the values under parameters and remove take."
+        )
+    source = load_spec(folder.path / "spec.yaml")
+    if not finished(source, folder):
+        raise StudyError(
+            f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"
+            f"  Let sweep {take.study} end first: its best trial may still change."
+        )
+    result = _trial(name, take, conclude(source, folder))
+    plan = folder.read_plan(result.number)
+    if plan is None:
+        raise StudyError(f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy.")
+    values = [f"parameters.{parameter}={_value(parameter, plan, result)}" for parameter in take.parameters]
+    return [*values, f"take.trial={result.number}", f"take.recipe='{plan.recipe}'"]
+
+
+def _trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
+    if take.trial is None:
+        if conclusion.best is None:
+            raise StudyError(
+                f"sweep {name} takes parameters from study {take.study}, none of whose trials is feasible\n"
+                "  Name one with take.trial, or write the values under parameters and remove take."
+            )
+        return conclusion.best
+    found = next((result for result in conclusion.results if result.number == take.trial), None)
+    if found is None:
+        raise StudyError(
+            f"study {take.study} has no trial {take.trial}, from which sweep {name} takes parameters\n"
+            f"  It has trials 0 to {len(conclusion.results) - 1}; without take.trial its best one is taken."
+        )
+    return found
+
+
+def _value(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
+    """One parameter of the trial in the language of the sweep file."""
+    params = plan.params
+    if parameter == "adapter_scale":
+        return json.dumps(1.0 if result.adapter_scale is None else result.adapter_scale)
+    if parameter == "alpha_ratio":
+        return json.dumps(params.alpha / params.rank)
+    if parameter == "target_modules" and PRESETS.get(params.target_modules) != params.target_patterns:
+        patterns = list(params.target_patterns)
+        own = {"value": params.target_modules, "presets": {params.target_modules: patterns}}
+        return json.dumps({"patterns": patterns} if params.target_modules == CUSTOM else own)
+    return json.dumps(getattr(params, parameter))

@@ -1,0 +1,137 @@
+"""`take:`: what another study decided becomes fixed in this one, and is compared on resume."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import SpecError, StudyError
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import conclude
+from orchestrator.running.chaining import load_chained
+from orchestrator.running.session import agree
+from orchestrator.spec.loading import load_spec, resolved_yaml
+from tests.cli_project import SWEEP, make_project, orchestrate
+
+PHASE2 = (
+    SWEEP.replace("name: demo", "name: phase2")
+    .replace(
+        "  target_modules: attention\n",
+        "  adapter: {values: [dora, pissa]}\n"
+        "  target_modules: {values: [attention, mine], presets: {mine: [fc1, q_proj]}}\n",
+    )
+    .replace("{learning_rate: 5.0e-4, rank: 32}", "{learning_rate: 5.0e-4, rank: 32, target_modules: mine}")
+)
+PHASE3 = SWEEP.replace("name: demo", "name: phase3").replace("  target_modules: attention\n", "").replace(
+    "  rank: {min: 4, max: 32, log: true}\n", ""
+).replace(", rank: 32}", "}").replace("budget: {trials: 5}", "budget: {trials: 2}") + (
+    "take: {study: phase2, parameters: [adapter, rank, target_modules]}\n"
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose phase 2 is finished; returns the sweep file of phase 3."""
+    root = tmp_path_factory.mktemp("chained")
+    phase2 = make_project(root, PHASE2)
+    assert orchestrate(phase2, "--quiet") == 0
+    phase3 = root / "sweeps" / "phase3.yaml"
+    phase3.write_text(PHASE3)
+    return phase3
+
+
+def studies(phase3: Path) -> Path:
+    return phase3.parents[1] / "studies"
+
+
+def test_the_best_trial_of_the_other_study_is_taken_and_written_down(project: Path) -> None:
+    source = StudyFolder(studies(project), "phase2")
+    best = conclude(load_spec(source.path / "spec.yaml"), source).best
+    assert best is not None
+    plan = source.read_plan(best.number)
+    assert plan is not None
+    spec = load_chained(project, [], studies(project))
+    assert spec.take is not None
+    assert (spec.take.study, spec.take.trial, spec.take.recipe) == ("phase2", best.number, plan.recipe)
+    fixed = spec.parameters.fixed
+    assert (fixed["adapter"], fixed["rank"]) == (plan.params.adapter, plan.params.rank)
+    assert spec.parameters.presets[str(fixed["target_modules"])] == plan.params.target_patterns
+    assert not {"adapter", "rank", "target_modules"} & {dimension.name for dimension in spec.parameters.searched}
+
+
+def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate("validate", project) == 0
+    assert "taken from trial " in capsys.readouterr().out
+    assert orchestrate("plan", project) == 0
+    out = capsys.readouterr().out
+    assert " taken " in out and " of study phase2" in out
+    assert orchestrate(project, "--quiet") in (0, 4, 5)
+    folder = StudyFolder(studies(project), "phase3")
+    stored = load_spec(folder.path / "spec.yaml")
+    assert stored == load_chained(project, [], studies(project))
+    assert stored.take is not None and stored.take.trial is not None
+    plan = folder.read_plan(0)
+    assert plan is not None and plan.params.rank == stored.parameters.fixed["rank"]
+    other = next(n for n in range(5) if n != stored.take.trial)
+    changed = load_chained(project, [f"take.trial={other}"], studies(project))
+    with pytest.raises(StudyError) as refused:
+        agree(changed, folder)
+    assert f"take.trial: {stored.take.trial} keeps what was taken then" in str(refused.value)
+    assert "take.recipe" in str(refused.value)
+    kept = load_chained(project, [f"take.trial={stored.take.trial}"], studies(project))
+    agree(kept, folder)
+    assert orchestrate("status", project) in (0, 4, 5), "reading needs the other study no more"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["take.study=phase3"], "sweep phase3 takes parameters from itself\n  Name another study under take.study."),
+        (
+            ["take.study=phase1"],
+            "sweep phase3 takes adapter, rank, target_modules from study phase1, which is not in STUDIES\n"
+            "  Run sweep phase1 first, or write the values under parameters and remove take.",
+        ),
+        (
+            ["take.trial=77"],
+            "study phase2 has no trial 77, from which sweep phase3 takes parameters\n"
+            "  It has trials 0 to 4; without take.trial its best one is taken.",
+        ),
+    ],
+)
+def test_what_cannot_be_taken_is_said(project: Path, overrides: list[str], message: str) -> None:
+    with pytest.raises(StudyError) as refused:
+        load_chained(project, overrides, studies(project))
+    assert str(refused.value).replace(str(studies(project)), "STUDIES") == message
+
+
+def test_an_unfinished_study_and_one_without_a_feasible_trial_decide_nothing(project: Path, tmp_path: Path) -> None:
+    source = load_spec(studies(project) / "phase2" / "spec.yaml")
+    StudyFolder(tmp_path, "phase2").write_spec(resolved_yaml(source))
+    with pytest.raises(StudyError, match="from study phase2, which is not finished"):
+        load_chained(project, [], tmp_path)
+    strict = make_project(tmp_path, PHASE2.replace("max_regression: 0.5", "max_regression: 0.0"))
+    assert orchestrate(strict, "--quiet", "--studies", str(tmp_path / "strict")) == 5
+    with pytest.raises(StudyError, match="from study phase2, none of whose trials is feasible"):
+        load_chained(project, [], tmp_path / "strict")
+
+
+def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> None:
+    names = ["parameters.adapter_scale=", "take.parameters=[alpha_ratio, rank, adapter, target_modules, adapter_scale]"]
+    spec = load_chained(project, names, studies(project))
+    assert spec.take is not None and spec.take.trial is not None
+    result = StudyFolder(studies(project), "phase2").read_result(spec.take.trial)
+    assert result is not None
+    assert spec.parameters.adapter_scales == (result.adapter_scale,)
+    assert spec.parameters.fixed["alpha_ratio"] == 1.0
+
+
+def test_a_parameter_is_taken_or_written_never_both(project: Path) -> None:
+    with pytest.raises(SpecError, match="rank is under parameters and under take; remove it from one of the two"):
+        load_chained(project, ["parameters.rank=8"], studies(project))
+    with pytest.raises(SpecError, match=r"take.parameters cannot be .* different parameters, of learning_rate"):
+        load_chained(project, [f"take.parameters={json.dumps(['layers'])}"], studies(project))
