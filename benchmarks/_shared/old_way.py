@@ -1,0 +1,172 @@
+"""The recipe by which Moonshine used to be tuned, and what it should have been: one plain script with six switches.
+
+Stock transformers and PEFT, nothing of the product. The old way is found in public tuning scripts of 2025 and 2026: a
+transformers before 5.15, whose Moonshine models shifted the labels twice (huggingface/transformers #46784); labels as
+the tokenizer gives them, without an end; a learning rate of 1e-5; steps that count micro-batches; the new domain alone;
+beams with two penalties. Everything else is the same in both: rank 8, alpha 8, q, k, v and o everywhere, eight
+utterances an update, warm-up over a tenth, linear decay, gradients clipped at 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+from torch import Tensor
+from transformers import AutoModelForSpeechSeq2Seq
+from transformers.loss.loss_utils import ForCausalLMLoss
+
+from plain_script import EVAL_BATCH, RATE, TARGETS
+
+UPDATE = 8
+"""Utterances an optimizer step: one batch, or as many micro-batches of one."""
+
+PENALTIES = {"num_beams": 5, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train and to decode; the defaults are the right ones."""
+
+    name: str
+    learning_rate: float = 1e-3
+    shifted_twice: bool = False
+    """The loss of transformers before 5.15: position i learns the token after the next one."""
+    end: bool = True
+    """Labels end in EOS; without, they are what `tokenizer(text)` gives."""
+    replay: bool = True
+    """Half of every update is general speech."""
+    micro_batches: bool = False
+    """A step is one utterance, and eight of them make one update."""
+    penalties: bool = False
+    """Decode with five beams, a repetition penalty and a ban of repeated bigrams."""
+
+    def updates(self, steps: int) -> int:
+        """Optimizer steps that so many steps, as the recipe counts them, amount to."""
+        return max(1, steps // UPDATE) if self.micro_batches else steps
+
+
+RIGHT = Recipe("right way")
+EACH_FAULT = (
+    Recipe("labels shifted twice", shifted_twice=True),
+    Recipe("no EOS in the labels", end=False),
+    Recipe("learning rate 1e-5", learning_rate=1e-5),
+    Recipe("micro-batches counted as steps", micro_batches=True),
+    Recipe("no replay", replay=False),
+    Recipe("beams and penalties", penalties=True),
+)
+OLD = Recipe("old way", 1e-5, shifted_twice=True, end=False, replay=False, micro_batches=True, penalties=True)
+OLD_FASTER = Recipe("old way at 1e-3, steps as updates", shifted_twice=True, end=False, replay=False, penalties=True)
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A set: clips of shape (samples,), float32, and what is said in them."""
+
+    clips: Sequence[np.ndarray]
+    texts: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+
+def labels(recipe: Recipe, tokenizer: Any, texts: Sequence[str]) -> Tensor:
+    """Label ids of shape (texts, tokens), -100 where a row is shorter."""
+    if recipe.end:
+        rows = [[*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id] for text in texts]
+    else:
+        rows = [tokenizer(text).input_ids for text in texts]
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-100)
+
+
+def loss_of(recipe: Recipe, model: Any, inputs: dict[str, Tensor], ids: Tensor) -> Tensor:
+    """The stock forward pass and its loss; the old one shifts the labels again, though the decoder's input is shifted.
+
+    Before 5.15 the model called `ForCausalLMLoss(logits, labels)`, which moves the labels one to the left, as is right
+    for a decoder-only model.
+    """
+    output = model(**inputs, labels=ids)
+    if not recipe.shifted_twice:
+        return output.loss
+    return ForCausalLMLoss(output.logits, ids, vocab_size=output.logits.shape[-1])
+
+
+def fresh_model(folder: str, seed: int) -> Any:
+    """The base model with an untrained adapter."""
+    base = AutoModelForSpeechSeq2Seq.from_pretrained(folder)
+    torch.manual_seed(seed)
+    return peft.get_peft_model(base, peft.LoraConfig(r=8, lora_alpha=8, target_modules=TARGETS["attention"]))
+
+
+def chosen(recipe: Recipe, train: int, replay: int, updates: int, seed: int) -> Iterator[list[tuple[str, int]]]:
+    """The utterances of every update: (set, row). Each set is gone through in a new order every time."""
+
+    def endless(size: int, name: str) -> Iterator[tuple[str, int]]:
+        random = np.random.default_rng([seed, size])
+        while True:
+            yield from ((name, int(row)) for row in random.permutation(size))
+
+    domain, general = endless(train, "train"), endless(replay, "replay")
+    half = UPDATE // 2
+    for _ in range(updates):
+        first = [next(domain) for _ in range(half)]
+        yield first + [next(general if recipe.replay else domain) for _ in range(UPDATE - half)]
+
+
+def training(
+    recipe: Recipe, model: Any, processor: Any, sets: dict[str, Speech], updates: int, seed: int
+) -> Iterator[float]:
+    """Train `model` in place; yields the loss of every update as the recipe sees it."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0)
+    warmup = max(1, updates // 10)
+    for update, rows in enumerate(chosen(recipe, len(sets["train"]), len(sets["replay"]), updates, seed)):
+        share = min((update + 1) / warmup, (updates - update) / max(1, updates - warmup))
+        optimizer.param_groups[0]["lr"] = recipe.learning_rate * share
+        size = 1 if recipe.micro_batches else UPDATE
+        total = 0.0
+        for start in range(0, UPDATE, size):
+            part = rows[start : start + size]
+            inputs = heard_by(processor, [sets[name].clips[row] for name, row in part])
+            ids = labels(recipe, processor.tokenizer, [sets[name].texts[row] for name, row in part])
+            loss = loss_of(recipe, model, inputs, ids) * size / UPDATE
+            loss.backward()
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        yield total
+
+
+def heard_by(processor: Any, clips: Sequence[np.ndarray]) -> dict[str, Tensor]:
+    """Padded audio and its attention mask."""
+    batch = processor(list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
+    return {"input_values": batch["input_values"], "attention_mask": batch["attention_mask"]}
+
+
+@torch.inference_mode()
+def transcribe(
+    penalties: bool, model: Any, processor: Any, clips: Sequence[np.ndarray], tokens_per_second: float
+) -> tuple[list[str], float]:
+    """Transcripts in the order of `clips`, and the share that its cap cut off.
+
+    Greedy: a clip of s seconds has floor(rate * s) + 2 tokens. With penalties: beams, capped by the batch's longest.
+    """
+    order = sorted(range(len(clips)), key=lambda row: len(clips[row]))
+    heard, cut = [""] * len(clips), 0
+    tokenizer = processor.tokenizer
+    for start in range(0, len(order), EVAL_BATCH):
+        rows = order[start : start + EVAL_BATCH]
+        caps = [int(tokens_per_second * len(clips[row]) / RATE) + 2 for row in rows]
+        options = PENALTIES if penalties else {"num_beams": 1}
+        inputs = heard_by(processor, [clips[row] for row in rows])
+        ids = model.generate(**inputs, max_new_tokens=max(caps), do_sample=False, **options)
+        for row, cap, tokens in zip(rows, caps, ids[:, 1:].tolist(), strict=True):
+            kept = tokens if penalties else tokens[:cap]
+            cut += tokenizer.eos_token_id not in kept
+            heard[row] = tokenizer.decode(kept, skip_special_tokens=True)
+    return heard, cut / len(clips)

@@ -1,0 +1,196 @@
+"""The generated parts of docs/why-it-plateaued.md: what was run, tables, figures. The prose stays as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from _shared.old_way import OLD, OLD_FASTER, RIGHT, Recipe
+from _shared.tables import markdown
+from orchestrator.reporting.svg import COLOURS, MARGIN, WIDTH, Curve, curves
+from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta
+
+SETS = {"domain": "domain", "heldout": "held-out"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Word errors of the evaluated sets after so many optimizer steps."""
+
+    updates: int
+    errors: dict[str, list[int]]
+    words: dict[str, list[int]]
+    cut: dict[str, float]
+    """Share of decodes that reached their cap without an end."""
+
+    def wer(self, name: str) -> float:
+        """Corpus WER in percent."""
+        return 100 * sum(self.errors[name]) / sum(self.words[name])
+
+    def against(self, other: Evaluation, name: str) -> DeltaEstimate:
+        """This minus the other, in WER points, resampled by utterance."""
+        return paired_delta(other.errors[name], self.errors[name], self.words[name], None, seed=0)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training under one decoding."""
+
+    recipe: Recipe
+    steps: int
+    """As the recipe counts them."""
+    losses: list[float]
+    """Of every optimizer step."""
+    evaluations: list[Evaluation]
+    """The first is that of the untuned model, decoded alike."""
+
+    @property
+    def loss(self) -> tuple[float, float]:
+        """At the first step, and on average over the last tenth."""
+        last = self.losses[-max(1, len(self.losses) // 10) :]
+        return self.losses[0], sum(last) / len(last)
+
+    @property
+    def loss_curve(self) -> Curve:
+        """Averages over twentieths of the training."""
+        size = max(1, len(self.losses) // 20)
+        parts = [(at, self.losses[at : at + size]) for at in range(0, len(self.losses), size)]
+        return Curve(self.recipe.name, tuple((at + len(part) / 2, sum(part) / len(part)) for at, part in parts))
+
+    def wer_curve(self, name: str) -> Curve:
+        """WER of a set."""
+        return Curve(self.recipe.name, tuple((e.updates, e.wer(name)) for e in self.evaluations))
+
+
+@dataclass(frozen=True)
+class Record:
+    """All numbers of one run of the command."""
+
+    day: str
+    machine: str
+    versions: str
+    minutes: float
+    utterances: int
+    trained: dict[str, int]
+    runs: list[Run]
+
+    @classmethod
+    def of(cls, value: dict[str, Any]) -> Record:
+        """From its JSON."""
+        runs = [
+            Run(
+                Recipe(**run["recipe"]), run["steps"], run["losses"], [Evaluation(**each) for each in run["evaluations"]]
+            )
+            for run in value["runs"]
+        ]
+        return cls(**{**value, "runs": runs})
+
+    def named(self, name: str) -> Run:
+        """The run of a recipe."""
+        return next(run for run in self.runs if run.recipe.name == name)
+
+    @property
+    def side_by_side(self) -> list[Run]:
+        """The right way, the old one, the old one trained for longer, and at the right rate."""
+        longer = next(run for run in self.runs if run.steps != self.runs[0].steps)
+        return [self.named(RIGHT.name), self.named(OLD.name), longer, self.named(OLD_FASTER.name)]
+
+    @property
+    def faults(self) -> list[Run]:
+        """Those with one fault alone."""
+        beside = [run.recipe.name for run in self.side_by_side]
+        return [run for run in self.runs if run.recipe.name not in beside]
+
+
+def write(page: Path, record: Record) -> None:
+    """Renew the generated parts of `page` and the figures in `images/` beside it."""
+    images = page.parent / "images"
+    images.mkdir(exist_ok=True)
+    right = record.named(RIGHT.name)
+    figures = {}
+    for part, runs in (("together", record.side_by_side), ("alone", [right, *record.faults])):
+        figures[f"{part}-loss"] = drawing([run.loss_curve for run in runs], "training loss", part)
+        for name, title in SETS.items():
+            label = f"{title} WER, %"
+            figures[f"{part}-{name}"] = drawing([run.wer_curve(name) for run in runs], label, part)
+    for name, drawn in figures.items():
+        (images / f"plateau-{name}.svg").write_text(drawn)
+    text = page.read_text()
+    for name, block in {
+        "sizes": sizes(record),
+        "together": outcome_table(record.side_by_side),
+        "alone": outcome_table([right, *record.faults]),
+        "costs": cost_table(right, [*record.faults, *record.side_by_side[1:]]),
+    }.items():
+        text = renewed(text, name, block)
+    page.write_text(text)
+
+
+def renewed(text: str, name: str, block: str) -> str:
+    """The page with one of its generated parts replaced. Raises ValueError where the page has no such part."""
+    begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.S)
+    if not pattern.search(text):
+        raise ValueError(f"the page has no part between {begin.strip()} and {end}")
+    return pattern.sub(lambda _: begin + block + end, text)
+
+
+def sizes(record: Record) -> str:
+    """What was run, where, and for how long."""
+    first, trained = record.runs[0], record.trained
+    return (
+        f"{record.day}, {record.machine}, {record.versions}: {len(record.runs)} recipes of {first.steps} steps in "
+        f"{record.minutes:.0f} minutes. Trained on {trained['train']} domain and {trained['replay']} replay utterances, "
+        f"evaluated on the first {record.utterances} of `domain` and of `heldout` "
+        f"({sum(first.evaluations[0].words['domain'])} and {sum(first.evaluations[0].words['heldout'])} words).\n"
+    )
+
+
+def outcome_table(runs: Sequence[Run]) -> str:
+    """Loss and WER, from before the first step to after the last, a row per run."""
+    head = ["recipe", "updates", "training loss", "domain WER, %", "change", "held-out WER, %", "change", "cut off, %"]
+    rows = []
+    for run in runs:
+        before, after = run.evaluations[0], run.evaluations[-1]
+        cells = []
+        for name in SETS:
+            cells += [f"{before.wer(name):.1f} to {after.wer(name):.1f}", between(after.against(before, name))]
+        cut = 100 * sum(after.cut.values()) / len(SETS)
+        loss = "{:.2f} to {:.2f}".format(*run.loss)
+        rows.append([run.recipe.name, f"{len(run.losses)}", loss, *cells, f"{cut:.0f}"])
+    return markdown(head, rows)
+
+
+def cost_table(right: Run, runs: Sequence[Run]) -> str:
+    """How far each run ends from the right way, on the same utterances."""
+    head = ["recipe", *(f"{title}, points worse than the right way" for title in SETS.values())]
+    last = right.evaluations[-1]
+    rows = [
+        [run.recipe.name, *(between(run.evaluations[-1].against(last, name)) for name in SETS)] for run in runs
+    ]
+    return markdown(head, rows)
+
+
+def between(estimate: DeltaEstimate) -> str:
+    """A change with its one-sided bounds at 95 %."""
+    return f"{estimate.point:+.1f} ({estimate.lower():+.1f} to {estimate.upper():+.1f})"
+
+
+def drawing(lines: Sequence[Curve], label: str, part: str) -> str:
+    """A figure that stands alone: the report's curves on white, with a legend below."""
+    plain = curves(lines, None, label).removesuffix("</svg>")
+    head, _, rest = plain.partition(">")
+    bottom = int(re.search(r'viewBox="0 0 \d+ (\d+)"', head)[1])  # type: ignore[index]
+    height = bottom + 18 * len(lines) + 6
+    head = head.replace(f"{WIDTH} {bottom}", f"{WIDTH} {height}")
+    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"', 1)
+    legend = []
+    for index, line in enumerate(lines):
+        y, colour = bottom + 18 * index + 4, COLOURS[index % len(COLOURS)]
+        legend.append(f'<path d="M{MARGIN},{y} h24" stroke="{colour}" stroke-width="3"/>')
+        legend.append(f'<text x="{MARGIN + 32}" y="{y + 4}">{escape(line.name)}</text>')
+    return f'{head}><rect width="100%" height="100%" fill="white"/>{rest}{"".join(legend)}</svg>\n'
