@@ -22,9 +22,6 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoProcessor
-from transformers.utils.logging import disable_progress_bar
-
 from _shared import ROOT, plateau_page
 from _shared.old_way import (
     EACH_FAULT,
@@ -40,6 +37,9 @@ from _shared.old_way import (
 from _shared.plateau_page import Evaluation, Record, Run
 from _shared.workload import NAMES
 from plain_script import read_manifest
+from transformers import AutoProcessor
+from transformers.utils.logging import disable_progress_bar
+
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
 

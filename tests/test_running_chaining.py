@@ -134,4 +134,4 @@ def test_a_parameter_is_taken_or_written_never_both(project: Path) -> None:
     with pytest.raises(SpecError, match="rank is under parameters and under take; remove it from one of the two"):
         load_chained(project, ["parameters.rank=8"], studies(project))
     with pytest.raises(SpecError, match=r"take.parameters cannot be .* different parameters, of learning_rate"):
-        load_chained(project, [f"take.parameters={json.dumps(['layers'])}"], studies(project))
+        load_chained(project, [f"take.parameters={json.dumps(['depth'])}"], studies(project))

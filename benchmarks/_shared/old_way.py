@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import peft
 import torch
+from plain_script import EVAL_BATCH, RATE, TARGETS
 from torch import Tensor
 from transformers import AutoModelForSpeechSeq2Seq
 from transformers.loss.loss_utils import ForCausalLMLoss
-
-from plain_script import EVAL_BATCH, RATE, TARGETS
 
 UPDATE = 8
 """Utterances an optimizer step: one batch, or as many micro-batches of one."""

@@ -83,7 +83,10 @@ class Record:
         """From its JSON."""
         runs = [
             Run(
-                Recipe(**run["recipe"]), run["steps"], run["losses"], [Evaluation(**each) for each in run["evaluations"]]
+                Recipe(**run["recipe"]),
+                run["steps"],
+                run["losses"],
+                [Evaluation(**each) for each in run["evaluations"]],
             )
             for run in value["runs"]
         ]
@@ -169,9 +172,7 @@ def cost_table(right: Run, runs: Sequence[Run]) -> str:
     """How far each run ends from the right way, on the same utterances."""
     head = ["recipe", *(f"{title}, points worse than the right way" for title in SETS.values())]
     last = right.evaluations[-1]
-    rows = [
-        [run.recipe.name, *(between(run.evaluations[-1].against(last, name)) for name in SETS)] for run in runs
-    ]
+    rows = [[run.recipe.name, *(between(run.evaluations[-1].against(last, name)) for name in SETS)] for run in runs]
     return markdown(head, rows)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.spec.loading import check_inputs, load_spec, studies_root
+from orchestrator.spec.loading import check_inputs, studies_root
 
 
 def diagnose(
@@ -28,9 +28,10 @@ def diagnose(
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import diagnosed, short_run, terminal
     from orchestrator.reporting.conclusion import conclude
+    from orchestrator.running.chaining import load_chained
     from orchestrator.running.preflight import load_sets
 
-    sweep = load_spec(spec, overrides or [])
+    sweep = load_chained(spec, overrides or [], studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)
     check_inputs(sweep)
     screen = terminal.console()
