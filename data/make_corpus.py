@@ -96,10 +96,11 @@ def _base_utterance(rng: random.Random) -> Utterance:
 def plan_sets() -> dict[str, list[Utterance]]:
     """Every set before it is spoken. No sentence occurs twice, in one set, in two, or in the base model's training."""
     taken = {utterance.text for utterance in base_utterances()}
-    return {plan.name: _plan_set(plan, taken) for plan in SETS}
+    return {plan.name: plan_set(plan, taken) for plan in SETS}
 
 
-def _plan_set(plan: SetPlan, taken: set[str]) -> list[Utterance]:
+def plan_set(plan: SetPlan, taken: set[str]) -> list[Utterance]:
+    """A set before it is spoken; its sentences are not in `taken`, to which they are added."""
     rng = random.Random(plan.seed)
     turns = itertools.islice(_turns(plan.speakers, rng), plan.size)
     return [_set_utterance(_fresh_sentence(plan.sentence, rng, taken), speaker, plan.channel, rng) for speaker in turns]
