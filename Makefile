@@ -17,11 +17,14 @@ $(INSTALLED): pyproject.toml
 sweep: $(INSTALLED)
 	@$(BIN)/orchestrate sweeps/quickstart.yaml
 
+# One test process a core, each computing on one thread: cores shared between processes wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
 test: check
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-all: check
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ._shared import ROOT
-from ._shared.fresh_set import fresh_sets
-
 from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.limits import LimitVerdict, SetScore, estimate, judge_limit
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
+
+from ._shared import ROOT
+from ._shared.fresh_set import fresh_sets
 
 SWEEP = ROOT / "sweeps" / "quickstart.yaml"
 FRESH_SEED = 9001
@@ -108,7 +108,8 @@ class Bench:
             from orchestrator.tuning.listening import hear, open_model
 
             device = choose_device(spec.execution.device)[0]
-            loaded = open_model(model, device, spec.model.id if (Path(model) / "adapter_config.json").is_file() else None)
+            is_adapter = (Path(model) / "adapter_config.json").is_file()
+            loaded = open_model(model, device, spec.model.id if is_adapter else None)
             evaluation = spec.evaluation
             texts: dict[str, list[str]] = {}
             for name, manifest in self.manifests.items():
@@ -138,9 +139,7 @@ class Bench:
             before, after = scores[criterion.metric.removesuffix("_wer")]
             paired = estimate(before, after)
             verdicts.append(
-                judge_limit(
-                    criterion, before, after, paired, confidence=CONFIDENCE, violation_confidence=CONFIDENCE
-                )
+                judge_limit(criterion, before, after, paired, confidence=CONFIDENCE, violation_confidence=CONFIDENCE)
             )
         return verdicts
 
@@ -155,7 +154,8 @@ class Bench:
             said = expect(subprocess.run(script, cwd=ROOT, text=True, capture_output=True), (0,))
             stock = float(re.search(r"WER ([\d.]+) %", said)[1])  # type: ignore[index]
             if own is None or not math.isclose(own, stock, abs_tol=1e-9):
-                raise SystemExit(f"{name}: ours is {own} % on {len(first)} utterances, stock generate and jiwer {stock} %")
+                place = f"{name}, {len(first)} utterances"
+                raise SystemExit(f"{place}: ours is {own} %, stock generate and jiwer {stock} %")
             say(f"  {name}: {stock:.2f} % on {len(first)} utterances by stock generate and jiwer, the same by ours")
 
 
@@ -184,7 +184,8 @@ def say(text: str) -> None:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """A row per seed, confirmed changes beside those on the fresh set, WER points with 95 % bounds."""
-    lines = ["| seed | verdict | best trial | limit | confirmed | fresh set | holds there | the data |", "|" + "---|" * 8]
+    head = "| seed | verdict | best trial | limit | confirmed | fresh set | holds there | the data |"
+    lines = [head, "|" + "---|" * 8]
     for each in outcomes:
         head = f"| {each.seed} | {each.decision} | {'none' if each.trial is None else each.trial} |"
         if not each.fresh:

@@ -147,7 +147,8 @@ def sizes(record: Record) -> str:
     first, trained = record.runs[0], record.trained
     return (
         f"{record.day}, {record.machine}, {record.versions}: {len(record.runs)} recipes of {first.steps} steps in "
-        f"{record.minutes:.0f} minutes. Trained on {trained['train']} domain and {trained['replay']} replay utterances, "
+        f"{record.minutes:.0f} minutes. "
+        f"Trained on {trained['train']} domain and {trained['replay']} replay utterances, "
         f"evaluated on the first {record.utterances} of `domain` and of `heldout` "
         f"({sum(first.evaluations[0].words['domain'])} and {sum(first.evaluations[0].words['heldout'])} words).\n"
     )
