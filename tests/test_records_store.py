@@ -63,7 +63,7 @@ HEARD = ({"domain": ("one", "two \u2028 [/foo] \ud800")},)
 def test_the_layout_on_disk(folder: StudyFolder) -> None:
     with folder.lock():
         folder.write_spec("name: phase3\n")
-        folder.write_baseline(measurement(trial=None))
+        folder.write_baseline(measurement(trial=None), {})
         for number in (7, -2):
             folder.write_plan(plan(number))
             folder.record_measurements(number, [measurement(scale=0.85)], HEARD)
@@ -76,6 +76,7 @@ def test_the_layout_on_disk(folder: StudyFolder) -> None:
         "baseline.json",
         "clock.json",
         *(f"confirm/0002/{name}" for name in per_run),
+        "hypotheses-baseline-f1.jsonl",
         "notes.md",
         "spec.yaml",
         "study.lock",
@@ -109,8 +110,8 @@ def test_what_is_written_is_read_back(folder: StudyFolder) -> None:
 
 def test_baselines_are_kept_by_fingerprint(folder: StudyFolder) -> None:
     first, second = measurement(trial=None), measurement(trial=None, fingerprint="f2", errors=2)
-    folder.write_baseline(first)
-    folder.write_baseline(second)
+    folder.write_baseline(first, {})
+    folder.write_baseline(second, {})
     assert folder.read_baseline("f1") == first and folder.read_baseline("f2") == second
 
 

@@ -1,6 +1,7 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-spec.yaml  study.db  study.lock  baseline.json  clock.json  findings.json  notes.md  report.md  report.html
+spec.yaml  study.db  study.lock  baseline.json  hypotheses-baseline-<fingerprint>.jsonl  clock.json  findings.json
+notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  result.json
 confirm/0001/    the same, for the run with number -1
 checkpoint/      state of the pack      cache/      what can be computed again
@@ -128,8 +129,10 @@ class StudyFolder:
         except UnicodeDecodeError as error:
             raise _damaged(self._spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
 
-    def write_baseline(self, measurement: Measurement) -> None:
-        """Keep the untuned model's measurement under its fingerprint; those of other fingerprints stay."""
+    def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
+        """Keep the untuned model's measurement under its fingerprint, and what it heard; those of others stay."""
+        hypotheses = self.path / f"hypotheses-baseline-{measurement.fingerprint[:12]}.jsonl"
+        write_aside(hypotheses, _lines(_heard(measurement, heard)))
         kept = self._baselines() | {measurement.fingerprint: measurement}
         write_aside(self._baseline, _lines([json.loads(_Baselines(kept).model_dump_json())]))
 

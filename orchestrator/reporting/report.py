@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting import scales
 from orchestrator.reporting.conclusion import Conclusion, Confirmed, chosen_measurement
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, curves, scatter
@@ -36,6 +37,7 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command:
     blocks += _caveats(spec, folder, conclusion, done)
     blocks += _baselines(conclusion)
     blocks += _trials(conclusion)
+    blocks += scales.blocks(spec, folder, conclusion)
     blocks += _plots(spec, folder, conclusion)
     blocks += _notes(folder)
     blocks += _commands(folder, conclusion, shlex.quote(command))

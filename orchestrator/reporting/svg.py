@@ -54,8 +54,13 @@ class Axis:
         return tuple(round(i * step, 10) for i in range(first, first + 12) if i * step < self.high)
 
 
-def scatter(points: Sequence[Point], min_gain: float | None, max_regression: float | None) -> str:
-    """Held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines."""
+def scatter(
+    points: Sequence[Point], min_gain: float | None, max_regression: float | None, paths: Sequence[Curve] = ()
+) -> str:
+    """Held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
+
+    `paths` join dots that belong together.
+    """
     if not points:
         return ""
     x, y = _axes([p.x for p in points] + [max_regression or 0.0, 0.0], [p.y for p in points] + [min_gain or 0.0, 0.0])
@@ -64,6 +69,10 @@ def scatter(points: Sequence[Point], min_gain: float | None, max_regression: flo
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
+    for path in paths:
+        corners = " ".join(f"{x.at(a)},{y.at(b)}" for a, b in path.points)
+        tip = f"<title>{html_text(path.name)}</title>"
+        marks.append(f'<polyline points="{corners}" fill="none" stroke="{COLOURS[6]}">{tip}</polyline>')
     for point in points:
         colour = COLOURS[2] if point.good else COLOURS[1]
         where = f'cx="{x.at(point.x)}" cy="{y.at(point.y)}"'

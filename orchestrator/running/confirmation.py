@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from orchestrator.errors import Interrupted, ModelError
 from orchestrator.records.confirming import ConfirmationRun, confirmation_runs
@@ -79,8 +79,9 @@ def _baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measur
     found = folder.read_baseline(digest(worker.evaluation))
     if found is None:
         observer.say("measuring the baseline on the confirm sets")
-        found = _renamed(worker.measure_baseline().measurements[0])
-        folder.write_baseline(found)
+        measured = worker.measure_baseline()
+        found = _renamed(measured.measurements[0])
+        folder.write_baseline(found, _confirming(measured.hypotheses[0]))
     return found
 
 
@@ -93,8 +94,7 @@ def _measured(
     resamples: int,
 ) -> TrialResult:
     measurement = _renamed(event.measurements[0])
-    heard: Sequence[Hypotheses] = [{f"confirm_{name}": texts for name, texts in event.hypotheses[0].items()}]
-    folder.record_measurements(run.number, [measurement], heard)
+    folder.record_measurements(run.number, [measurement], [_confirming(event.hypotheses[0])])
     verdict = judged(spec, scores(measurement), baseline, confirmed=True, resamples=resamples)
     return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", event.step, verdict)
 
@@ -122,6 +122,10 @@ def _result(run: ConfirmationRun, state: TrialState, reason: str, step: int, ver
 def _record(folder: StudyFolder, observer: Observer, result: TrialResult) -> None:
     folder.write_result(result)
     observer.ended(result)
+
+
+def _confirming(heard: Hypotheses) -> Hypotheses:
+    return {f"confirm_{name}": texts for name, texts in heard.items()}
 
 
 def _renamed(measurement: Measurement) -> Measurement:

@@ -102,8 +102,9 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
                 "with --fork NAME."
             )
         observer.say("measuring the baseline")
-        found = worker.measure_baseline().measurements[0]
-        folder.write_baseline(found)
+        measured = worker.measure_baseline()
+        found = measured.measurements[0]
+        folder.write_baseline(found, measured.hypotheses[0])
     observer.baseline(found)
     return found
 

@@ -1,0 +1,51 @@
+"""The WERs and changes of a report, again, from manifests and hypotheses, without this project: jiwer and numpy.
+
+    python docs/recompute.py studies/quickstart
+
+A line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds together; the change in
+WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are. The bounds are the business of
+docs/recompute_bounds.py.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import jiwer
+import numpy as np
+from whisper_normalizer.english import EnglishTextNormalizer
+
+english, folds = EnglishTextNormalizer(), str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def counts(heard, name, manifest):
+    references = [english(row["text"].translate(folds)).split() for row in read(Path(manifest))]
+    hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
+    pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
+    found = [jiwer.process_words(*pair) for pair in pairs]
+    return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(map(len, references))
+
+
+study, runs = Path(sys.argv[1]), {}
+for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/result.json")]):
+    result, plan = json.loads(path.read_bytes()), json.loads((path.parent / "plan.json").read_bytes())
+    rows = read(path.parent / "measurements.jsonl") if result["wer"] and result["duplicate_of"] is None else []
+    for row in (
+        row for row in rows if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"])
+    ):
+        heard = path.parent / f"hypotheses-{row['step']}-{row['adapter_scale']!r}.jsonl"
+        base = study / f"hypotheses-baseline-{row['fingerprint'][:12]}.jsonl"
+        for name in row["sets"]:
+            manifest, trial = (
+                plan["data"][name.removeprefix("confirm_")],
+                result["params"].get("trial", result["number"]),
+            )
+            runs.setdefault(("baseline", name), [(base, name, manifest)])
+            runs.setdefault((f"trial {trial}", name), []).append((heard, name, manifest))
+wers = {key: 100 * np.mean([np.divide(*counts(*run)) for run in seeds]) for key, seeds in runs.items()}
+for (who, name), wer in wers.items():
+    print(f"{who}: {name} {wer:.2f} ({wer - wers['baseline', name]:+.2f})")

@@ -1,0 +1,46 @@
+"""The bounds of a report, again, from the edit counts on file, without this project: numpy alone.
+
+    python docs/recompute_bounds.py studies/quickstart
+
+A line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change in WER points, shared out
+among the trials that compete there. docs/verdict.md has the formulas; Student's quantile is drawn, not looked up.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+study = Path(sys.argv[1])
+seed = int((study / "spec.yaml").read_text().split("\nseed: ")[1].split()[0])
+errors = lambda each: np.sum([each[kind] for kind in ("substitutions", "deletions", "insertions")], 0)  # noqa: E731
+
+
+def bounds(before, seeds, rivals):
+    d = sum(errors(each) - errors(before) for each in seeds).astype(float)
+    w, who = len(seeds) * np.array(before["reference_words"], float), before["speakers"]
+    if all(who) and len(set(who)) >= 20:
+        d, w = (np.bincount(np.unique(who, return_inverse=True)[1], each) for each in (d, w))
+    n, point, floor = len(d), d.sum() / w.sum(), 2 * len(seeds) / w.sum()
+    error = max(floor, np.sqrt((n - 1) / n * np.sum(((d.sum() - d) / (w.sum() - w) - point) ** 2)))
+    drawn = np.random.Generator(np.random.PCG64(seed)).integers(0, n, (10_000, n))
+    ratio, total = d[drawn].sum(1) / w[drawn].sum(1), w[drawn].sum(1)
+    spread = np.sqrt(np.sum((d[drawn] - ratio[:, None] * w[drawn]) ** 2, 1) * n / (n - 1)) / total
+    pivots, rank = np.sort((ratio - point) / np.maximum(spread, floor)), int(500 / rivals + 1e-6)
+    student = np.quantile(np.random.default_rng(0).standard_t(n - 1, 4_000_000), 1 - 0.05 / rivals)
+    return 100 * (point - error * max(pivots[-rank], student)), 100 * (point + error * max(-pivots[rank - 1], student))
+
+
+baselines = json.loads((study / "baseline.json").read_bytes())
+for kind in ("trials", "confirm"):
+    runs = {}
+    for path in sorted(study.glob(f"{kind}/*/result.json")):
+        result, rows = json.loads(path.read_bytes()), path.with_name("measurements.jsonl")
+        for row in map(json.loads, rows.read_bytes().splitlines() if result["wer"] and rows.exists() else []):
+            if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"]):
+                runs.setdefault(result["params"].get("trial", result["number"]), []).append(row)
+    for trial, seeds in runs.items():
+        for name, before in baselines[seeds[0]["fingerprint"]]["sets"].items():
+            low, high = bounds(before, [row["sets"][name] for row in seeds], len(runs))
+            print(f"trial {trial}: {name} {low:+.2f} to {high:+.2f}")

@@ -1,0 +1,90 @@
+"""A reader recomputes the report of a real study with jiwer and numpy alone, in two scripts of 30 lines."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting import markdown, report
+from orchestrator.reporting.conclusion import conclude
+from orchestrator.running.observer import Silent
+from orchestrator.running.session import run_study
+from orchestrator.running.signals import Drain
+from orchestrator.spec.loading import load_spec
+from orchestrator.tuning.engine import PackWorker
+from tests.embedded import DATA, ROOT, small_sweep
+
+BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
+    """Two trials and their confirmation on real audio, and the report as Markdown."""
+    root = tmp_path_factory.mktemp("recomputed")
+    sets = {}
+    for name in ("domain", "heldout"):
+        rows = [json.loads(line) for line in (DATA / f"{name}_confirm.jsonl").read_bytes().splitlines()[:24]]
+        absolute = [row | {"audio_filepath": str(DATA / row["audio_filepath"])} for row in rows]
+        sets[name] = root / f"{name}_confirm.jsonl"
+        sets[name].write_text("".join(json.dumps(row) + "\n" for row in absolute))
+    small_sweep(
+        root,
+        {"train": 210, "domain": 24, "heldout": 24},
+        guardrails={"heldout_wer": {"max_regression": 50}},
+        budget={"trials": 2},
+    )
+    sweep = root / "sweep.yaml"
+    confirm = f"data.confirm={{domain: {sets['domain']}, heldout: {sets['heldout']}}}"
+    spec = load_spec(sweep, [confirm, "confirm={top: 2, seeds: [101, 102]}"])
+    folder = StudyFolder(root / "studies", spec.name)
+    with Drain(lambda text: None) as drain:
+        run_study(spec, folder, lambda each, place: PackWorker(each, place.cache), Silent(), drain)
+    text = markdown.render(report.build(spec, folder, conclude(spec, folder), "s.yaml", done=True))
+    return folder, text.replace("\\_", "_")
+
+
+def recomputed(script: str, folder: StudyFolder) -> str:
+    code = (ROOT / "docs" / script).read_text()
+    lines = [line for line in code.split('"""')[2].splitlines() if line.strip()]
+    assert len([line for line in lines if not line.startswith(("import ", "from "))]) <= 30
+    assert not re.search(r"^(import|from) orchestrator", code, re.M)
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / script, folder.path], capture_output=True, text=True, cwd=folder.path
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_wer_and_every_change_follows_from_what_was_heard(study: tuple[StudyFolder, str]) -> None:
+    folder, text = study
+    out = recomputed("recompute.py", folder)
+    found = {
+        (who, name): (wer, change)
+        for who, name, wer, change in re.findall(r"^([\w ]+): (\w+) ([\d.]+) \(([+-][\d.]+)\)$", out, re.M)
+    }
+    for name in ("domain", "heldout", "confirm_domain", "confirm_heldout"):
+        assert f"| {name} | {found['baseline', name][0]} | 24 |" in text
+    for result in folder.results():
+        cells = [
+            "{} ({})".format(*found[f"trial {result.number}", name]).replace("-0.00", "+0.00")
+            for name in ("domain", "heldout")
+        ]
+        assert f"| {result.number} | {result.state} | {cells[0]} | {cells[1]} |" in text.replace("-0.00", "+0.00")
+    for number in {result.params["trial"] for result in folder.confirmations()}:
+        assert f"| {found[f'trial {number}', 'confirm_domain'][0]} |" in text
+
+
+def test_every_bound_follows_from_the_counts(study: tuple[StudyFolder, str]) -> None:
+    folder, text = study
+    out = recomputed("recompute_bounds.py", folder)
+    again = [tuple(map(float, pair)) for pair in re.findall(BOUNDS, out)]
+    reported = [tuple(map(float, pair)) for pair in re.findall(rf"\| {BOUNDS} \|", text)]
+    assert len(reported) >= 4
+    for low, high in reported:
+        # Student's quantile is drawn there and exact here: a hundredth in the last place.
+        assert any(abs(low - a) <= 0.021 and abs(high - b) <= 0.021 for a, b in again), (low, high, out)
