@@ -48,8 +48,19 @@ class Bench:
         self.clips: dict[str, Any] = dict.fromkeys(("train", "domain", "heldout"), clips)
         names = tuple(map(str, range(len(clips))))
         seconds = tuple(len(clip) / 16000 for clip in clips)
-        starts = (0, *accumulate(map(len, clips)))
-        made = Clips(names, tuple(texts), names, seconds, names, AudioNotes(), np.concatenate(clips), starts)
+        ends = tuple(accumulate(map(len, clips)))
+        made = Clips(
+            lines=tuple(range(1, len(clips) + 1)),
+            ids=names,
+            texts=tuple(texts),
+            speakers=names,
+            seconds=seconds,
+            pcm_sha256=names,
+            notes=AudioNotes(),
+            faults=(),
+            _samples=np.concatenate(clips),
+            _spans=tuple(zip((0, *ends), ends, strict=False)),
+        )
         self.sets = {"domain": EvaluationSet(manifest, made, spec.evaluation)}
         self.autocast: Any = nullcontext
 

@@ -13,8 +13,10 @@ from transformers import get_scheduler
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.sweep import ModelSpec
+from orchestrator.tuning import training
 from orchestrator.tuning.adapters import ROOT, export, initial_adapter, resolve_targets
 from orchestrator.tuning.augmentation import augmented
+from orchestrator.tuning.cores import cores
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel, wrap
 from orchestrator.tuning.optimizer import PackedAdamW
@@ -133,6 +135,22 @@ def test_order_and_company_change_nothing_beyond_rounding() -> None:
         for other, row in ((turned, len(trials) - 1 - slot), (single, 0)):
             got = other.read(other.flat, row)
             assert max((got[key] - expected[key]).abs().max().item() for key in got) < 1e-11
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = [*MIXED.values(), params(batch_size=3, lora_dropout=0.3), params(replay_ratio=0.5, kl_weight=0.5)]
+    trained, parts = {}, []
+    deal = training.dealt
+    monkeypatch.setattr(training, "dealt", lambda *given: parts.append(len(deal(*given))) or deal(*given))
+    for count in (1, 2, 3):
+        monkeypatch.setattr(cores(CPU), "count", count)
+        trained[count], _ = packed(scene(family), trials)
+        assert max(parts) == count
+    for count in (2, 3):
+        assert (trained[count].flat - trained[1].flat).abs().max().item() < 1e-11
 
 
 def test_what_a_trial_does_not_train_stays_exactly_zero() -> None:

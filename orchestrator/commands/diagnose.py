@@ -29,14 +29,16 @@ def diagnose(
     from orchestrator.reporting import diagnosed, short_run, terminal
     from orchestrator.reporting.conclusion import conclude
     from orchestrator.running.chaining import load_chained
-    from orchestrator.running.preflight import load_sets
+    from orchestrator.running.preflight import decode_sets, find_all, load_sets
 
     sweep = load_chained(spec, overrides or [], studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)
     check_inputs(sweep)
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
-    terminal.show(diagnosed.build(sweep, load_sets(sweep), known), screen)
+    ready = decode_sets(sweep, load_sets(sweep), folder.audio)
+    sets = {name: manifest for name, (manifest, _) in ready.items()}
+    terminal.show(diagnosed.build(sweep, sets, find_all(sweep, ready), known), screen)
     if train:
         from orchestrator.tuning.short_run import train_shortly
 

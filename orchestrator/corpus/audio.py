@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from orchestrator.corpus.clips import SAMPLE_RATE, AudioNotes, Clip, Clips, open_clips, write_clips
-from orchestrator.corpus.faults import Fault, FaultsError, UnusableError, manifest_error, show
+from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import FLOAT_PEAK, Samples
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.errors import ManifestError
@@ -35,7 +35,7 @@ LOSSY_PEAK = 2.0
 """MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
 
 _LOSSY = ("VORBIS", "OPUS", "MPEG")
-_VERSION = 1
+_VERSION = 2
 """Of what this module does to sound; part of the cache's key."""
 
 _MAX_KERNEL = 2_000_000
@@ -92,13 +92,9 @@ def prepare(manifest: Manifest, *, rms: float | None, cache: Path, multiple: int
     is found again by the manifest's bytes, each file's size and time, and `rms`; a damaged one is built anew. Raises
     ManifestError with all faults that decoding found, each with its line. Silence is a fault in an evaluation set.
     """
-    key = _key(manifest, rms, multiple)
-    clips = open_clips(manifest, cache, key)
-    if clips is None:
-        write_clips(_decoded(manifest, rms, multiple), cache, key)
-        clips = open_clips(manifest, cache, key)
-    if clips is None:
-        raise OSError(f"the audio cache in {cache} could not be read back after it was written")
+    clips = _decoded_once(manifest, rms, cache)
+    if faults := _faults(clips, multiple):
+        raise manifest_error(manifest.path, faults)
     return clips
 
 
@@ -109,39 +105,54 @@ def prepare_training(
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
-    try:
-        return manifest, prepare(manifest, rms=rms, cache=cache, multiple=multiple)
-    except FaultsError as error:
-        rest = manifest.without(error.faults, max_bad_fraction)
-        if rest is None:
-            raise
-    return rest, prepare(rest, rms=rms, cache=cache, multiple=multiple)
+    clips = _decoded_once(manifest, rms, cache)
+    faults = _faults(clips, multiple)
+    if not faults:
+        return manifest, clips
+    rest = manifest.without(faults, max_bad_fraction)
+    if rest is None:
+        raise manifest_error(manifest.path, faults)
+    return rest, clips.without({fault.line for fault in faults})
 
 
-def _decoded(manifest: Manifest, rms: float | None, multiple: int) -> Iterator[Clip]:
-    """Clips in order; at the end, all faults at once."""
-    faults: list[Fault] = []
-    clip = partial(_clip, rms=rms, multiple=multiple, silence_is_fault=not manifest.for_training)
+def _faults(clips: Clips, multiple: int) -> list[Fault]:
+    """What decoding found, and the clips that are too short for the model."""
+    lengths = [(line, len(clip)) for line, clip in zip(clips.lines, clips, strict=True)]
+    short = [
+        Fault(line, f"the clip has {length} samples; the model needs at least {multiple}")
+        for line, length in lengths
+        if length < multiple
+    ]
+    return [*clips.faults, *short]
+
+
+def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
+    """The cached clips, decoded now if they are not there: whatever asks first, a set is decoded once."""
+    key = _key(manifest, rms)
+    clips = open_clips(manifest, cache, key)
+    if clips is None:
+        write_clips(_decoded(manifest, rms), cache, key)
+        clips = open_clips(manifest, cache, key)
+    if clips is None:
+        raise OSError(f"the audio cache in {cache} could not be read back after it was written")
+    return clips
+
+
+def _decoded(manifest: Manifest, rms: float | None) -> Iterator[Clip | Fault]:
+    """Clips, or what is wrong with them, in order."""
+    clip = partial(_clip, rms=rms, silence_is_fault=not manifest.for_training)
     utterances = manifest.utterances
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(utterances), _BATCH):
-            for result in pool.map(clip, utterances[start : start + _BATCH]):
-                if isinstance(result, Fault):
-                    faults.append(result)
-                elif not faults:
-                    yield result
-    if faults:
-        raise manifest_error(manifest.path, faults)
+            yield from pool.map(clip, utterances[start : start + _BATCH])
 
 
-def _clip(utterance: Utterance, *, rms: float | None, multiple: int, silence_is_fault: bool) -> Clip | Fault:
+def _clip(utterance: Utterance, *, rms: float | None, silence_is_fault: bool) -> Clip | Fault:
     try:
         audio = load_audio(utterance)
     except ManifestError as error:
         return Fault(utterance.line, str(error))
     samples = audio.samples
-    if len(samples) < multiple:
-        return Fault(utterance.line, f"the clip has {len(samples)} samples; the model needs at least {multiple}")
     silent = _level(samples) < SILENCE_RMS
     if silent and silence_is_fault:
         return Fault(utterance.line, "the clip is silent (rms below 1e-4) but its text is not empty")
@@ -194,13 +205,13 @@ def _resampled(mono: Samples, rate: int, name: str) -> Samples:
         return torchaudio.functional.resample(wave, rate, SAMPLE_RATE).numpy()
 
 
-def _key(manifest: Manifest, rms: float | None, multiple: int) -> str:
+def _key(manifest: Manifest, rms: float | None) -> str:
     """What the cached samples depend on. Subsets of one manifest differ in their lines."""
     sources = [
         [utterance.line, *_source(utterance), utterance.offset, utterance.duration] for utterance in manifest.utterances
     ]
     libraries = [soundfile.__libsndfile_version__, version("torchaudio")]
-    parts = [_VERSION, libraries, manifest.sha256, manifest.for_training, rms, multiple, sources]
+    parts = [_VERSION, libraries, manifest.sha256, manifest.for_training, rms, sources]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 

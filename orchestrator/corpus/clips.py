@@ -1,8 +1,8 @@
 """Decoded clips of one manifest on disk: one flat memory-mapped float32 file and its index. No torch.
 
-`<key>.f32` holds the samples of all clips one after the other, little-endian, 16 kHz mono; `<key>.index` their lengths
-and what was done to them, as a line of SHA-256 and a line of JSON under that seal. The index is written last and holds
-the CRC-32 of the samples; whatever does not fit is as good as absent and is built again.
+`<key>.f32` holds the samples of all clips one after the other, little-endian, 16 kHz mono; `<key>.index` their lengths,
+what was done to them and which lines have none, as a line of SHA-256 and a line of JSON under that seal. The index is
+written last and holds the CRC-32 of the samples; whatever does not fit is as good as absent and is built again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
@@ -21,6 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from orchestrator.corpus.faults import Fault
 from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.manifest import Manifest
 
@@ -54,14 +55,18 @@ class Clip:
 class Clips:
     """The audio of one manifest, in manifest order: `clips[i]` is a read-only float32 array, shape (samples,)."""
 
+    lines: tuple[int, ...]
     ids: tuple[str, ...]
     texts: tuple[str, ...]
     speakers: tuple[str, ...]
     seconds: tuple[float, ...]
     pcm_sha256: tuple[str, ...]
     notes: AudioNotes
+    """Of the whole manifest."""
+    faults: tuple[Fault, ...]
+    """Lines whose audio could not be decoded; they have no clip."""
     _samples: Samples = field(repr=False, compare=False)
-    _starts: tuple[int, ...] = field(repr=False)
+    _spans: tuple[tuple[int, int], ...] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,18 +74,20 @@ class Clips:
     def __getitem__(self, index: int) -> Samples:
         if not -len(self) <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
-        index %= len(self)
-        return self._samples[self._starts[index] : self._starts[index + 1]]
+        start, end = self._spans[index % len(self)]
+        return self._samples[start:end]
 
     def __iter__(self) -> Iterator[Samples]:
         return (self[index] for index in range(len(self)))
 
     def take(self, rows: Sequence[int]) -> Clips:
-        """The clips of these rows alone, in their order; the notes stay those of the whole."""
-        kept = [self[row] for row in rows]
-        samples = np.concatenate(kept) if kept else np.zeros(0, np.float32)
+        """The clips of these rows alone, in their order; notes and faults stay those of the whole."""
         columns: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS}
-        return replace(self, **columns, _samples=samples, _starts=(0, *accumulate(map(len, kept))))
+        return replace(self, **columns)
+
+    def without(self, lines: Collection[int]) -> Clips:
+        """The clips of all other lines."""
+        return self.take([row for row, line in enumerate(self.lines) if line not in lines])
 
     @property
     def content_sha256(self) -> str:
@@ -88,7 +95,7 @@ class Clips:
         return hashlib.sha256("\n".join(self.pcm_sha256).encode()).hexdigest()
 
 
-_COLUMNS = ("ids", "texts", "speakers", "seconds", "pcm_sha256")
+_COLUMNS = ("lines", "ids", "texts", "speakers", "seconds", "pcm_sha256", "_spans")
 
 
 def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:
@@ -104,15 +111,21 @@ def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:
     except (OSError, ValueError):
         return None
     lengths = index["lengths"]
+    ends = tuple(accumulate(lengths))
+    faults = tuple(Fault(line, message) for line, message in index["faults"])
+    faulty = {fault.line for fault in faults}
+    utterances = [utterance for utterance in manifest.utterances if utterance.line not in faulty]
     return Clips(
-        ids=tuple(utterance.id for utterance in manifest.utterances),
-        texts=tuple(utterance.text for utterance in manifest.utterances),
-        speakers=tuple(utterance.speaker for utterance in manifest.utterances),
+        lines=tuple(utterance.line for utterance in utterances),
+        ids=tuple(utterance.id for utterance in utterances),
+        texts=tuple(utterance.text for utterance in utterances),
+        speakers=tuple(utterance.speaker for utterance in utterances),
         seconds=tuple(length / SAMPLE_RATE for length in lengths),
         pcm_sha256=tuple(index["pcm_sha256"]),
         notes=AudioNotes(**index["notes"]),
+        faults=faults,
         _samples=samples,
-        _starts=(0, *accumulate(lengths)),
+        _spans=tuple(zip((0, *ends), ends, strict=False)),
     )
 
 
@@ -122,17 +135,24 @@ def _map(path: Path, count: int) -> Samples:
     return np.memmap(path, dtype="<f4", mode="r", shape=(count,)) if count else np.zeros(0, np.float32)
 
 
-def write_clips(clips: Iterable[Clip], folder: Path, key: str) -> None:
-    """Store `clips` under `key`. An exception from the iterable, or a kill, leaves nothing under that name."""
+def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:
+    """Store `clips`, or what is wrong in a clip's place, under `key`.
+
+    An exception from the iterable, or a kill, leaves nothing under that name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lengths: list[int] = []
     hashes: list[str] = []
+    faults: list[tuple[int, str]] = []
     notes = AudioNotes()
     crc = 0
 
     def samples(stream: IO[bytes]) -> None:
         nonlocal crc, notes
         for clip in clips:
+            if isinstance(clip, Fault):
+                faults.append((clip.line, clip.message))
+                continue
             content = clip.samples.astype("<f4", copy=False).tobytes()
             stream.write(content)
             crc = zlib.crc32(content, crc)
@@ -141,7 +161,8 @@ def write_clips(clips: Iterable[Clip], folder: Path, key: str) -> None:
             notes = AudioNotes(*(a + b for a, b in zip(_counts(notes), _counts(clip.notes), strict=True)))
 
     _replace(folder / f"{key}.f32", samples)
-    index: dict[str, Any] = {"lengths": lengths, "pcm_sha256": hashes, "notes": asdict(notes), "crc32": crc}
+    index: dict[str, Any] = {"lengths": lengths, "pcm_sha256": hashes, "faults": faults}
+    index |= {"notes": asdict(notes), "crc32": crc}
     content = json.dumps(index).encode()
     _replace(folder / f"{key}.index", lambda stream: stream.write(_seal(content) + b"\n" + content))
 

@@ -79,6 +79,7 @@ class StudyFolder:
         self.database = self.path / "study.db"
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
+        self.audio = self.cache / "audio"
         self.notes = self.path / "notes.md"
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.checks import Finding, refused
-from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, check_sets, duration_profile, speaker_sizes
+from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, duration_profile, speaker_sizes
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.records.headroom import headroom
 from orchestrator.records.results import TrialState
@@ -15,11 +15,12 @@ from orchestrator.reporting.wording import percent, points
 from orchestrator.spec.sweep import SweepSpec
 
 
-def build(spec: SweepSpec, sets: Mapping[str, Manifest], conclusion: Conclusion | None) -> Document:
+def build(
+    spec: SweepSpec, sets: Mapping[str, Manifest], findings: Sequence[Finding], conclusion: Conclusion | None
+) -> Document:
     """Facts and findings; `conclusion` where a study exists."""
-    findings = check_sets(sets, max_seconds=spec.data.max_seconds, longest_seconds=None)
     if conclusion is not None and conclusion.baseline is not None:
-        findings += headroom(spec, conclusion.baseline.sets["domain"].wer)
+        findings = [*findings, *headroom(spec, conclusion.baseline.sets["domain"].wer)]
     stopping = len(refused(findings, spec.checks.ignore))
     headline = f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
     blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]

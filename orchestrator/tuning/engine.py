@@ -18,6 +18,7 @@ import torch
 from orchestrator.checks import stop
 from orchestrator.corpus.audio import prepare_training
 from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
+from orchestrator.corpus.faults import bad_lines
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ObjectiveError
 from orchestrator.planning.sweep_plan import first_plan
@@ -94,7 +95,8 @@ class PackWorker:
                 multiple=self.base.family.shortest,
                 max_bad_fraction=bad,
             )
-            if manifest is not read:
+            # what decoding found was said before the model was loaded
+            if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
                 self.notes += (f"data: {skipped_lines(path.name, manifest)}",)
             limit = min(self._spec.data.max_seconds, self.base.family.longest_seconds)
             kept = kept_for_training(manifest, limit)

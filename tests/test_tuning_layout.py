@@ -1,0 +1,121 @@
+"""Clips laid end to end, and parts of a step dealt to cores: neither may change what is computed."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from torch import Tensor
+
+from orchestrator.tuning.cores import Cores
+from orchestrator.tuning.layout import Layout, laid_out
+
+CPU = torch.device("cpu")
+
+
+def padded_rows(lengths: list[int], width: int = 3) -> tuple[list[Tensor], Tensor]:
+    """Rows of their own lengths, and the same padded with NaN: what is read beyond an end shows."""
+    rows = [torch.randn(length, width, dtype=torch.float64) for length in lengths]
+    padded = torch.full((len(rows), max(lengths), width), torch.nan, dtype=torch.float64)
+    for row, values in enumerate(rows):
+        padded[row, : len(values)] = values
+    return rows, padded
+
+
+@pytest.mark.parametrize("block", [1, 4])
+@pytest.mark.parametrize(
+    ("lengths", "slots"), [([5], 1), ([3, 1, 7], 1), ([3, 1, 7, 2, 2, 2], 2), ([1, 6, 0, 2, 3, 4], 3)]
+)
+def test_clips_stand_end_to_end_and_come_back(lengths: list[int], slots: int, block: int) -> None:
+    torch.manual_seed(0)
+    rows, padded = padded_rows(lengths)
+    layout = Layout(torch.tensor(lengths), slots, block)
+    flat = layout.flatten(padded)
+
+    each = len(lengths) // slots
+    most = max(sum(lengths[slot * each : (slot + 1) * each]) for slot in range(slots))
+    assert flat.shape == (slots, most + -most % block, 3)
+    for slot in range(slots):
+        own = torch.cat(rows[slot * each : (slot + 1) * each])
+        assert torch.equal(flat[slot][layout.valid[slot]], own)
+        assert layout.valid[slot].tolist() == [True] * len(own) + [False] * (layout.places - len(own))
+
+    again = layout.pad(flat.nan_to_num())
+    assert torch.isfinite(again).all()
+    for row, values in enumerate(rows):
+        assert torch.equal(again[row, : len(values)], values)
+    assert layout.mask[:, 0, 0].sum(1).tolist() == lengths
+
+
+def test_each_frame_knows_its_clip_and_its_place() -> None:
+    layout = Layout(torch.tensor([2, 1, 1, 3]), slots=2)
+    assert layout.row[layout.valid].tolist() == [0, 0, 1, 2, 3, 3, 3]
+    assert layout.position[layout.valid].tolist() == [0, 1, 0, 0, 0, 1, 2]
+
+
+def test_gradients_pass_through_both_ways_and_only_through_real_frames() -> None:
+    torch.manual_seed(0)
+    layout = Layout(torch.tensor([3, 1, 4, 2]), slots=2, block=4)
+    flat = torch.randn(2, layout.places, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4, layout.longest, 2, dtype=torch.float64)
+    real = layout.mask[:, 0, 0, :, None]
+
+    (gradient,) = torch.autograd.grad((layout.pad(flat) * weight).where(real, 0.0).sum(), flat)
+    expected = torch.zeros_like(flat)
+    expected[layout.valid] = weight[real[..., 0]]
+    assert torch.equal(gradient, expected)
+
+    padded = torch.randn(4, layout.longest, 2, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(2, layout.places, 2, dtype=torch.float64)
+    valid = layout.valid[..., None]
+    (gradient,) = torch.autograd.grad((layout.flatten(padded) * weight).where(valid, 0.0).sum(), padded)
+    expected = torch.zeros_like(padded)
+    expected[real[..., 0]] = weight[layout.valid]
+    assert torch.equal(gradient, expected)
+
+
+def test_frames_of_one_slot_are_given_a_layout_and_a_slot_repeats_it() -> None:
+    flat = torch.randn(5, 2)
+    frames, layout = laid_out(flat, torch.tensor([2, 3]), block=4)
+    assert frames.shape == (1, 8, 2)
+    assert torch.equal(frames[0][layout.valid[0]], flat)
+    both = layout.repeated(2)
+    assert both.lengths.tolist() == [2, 3, 2, 3]
+    assert torch.equal(both.clip, layout.clip.expand(2, -1))
+
+
+@pytest.fixture
+def two() -> Cores:
+    made = Cores(CPU)
+    made.count = 2
+    return made
+
+
+def test_parts_run_side_by_side_in_order_under_the_callers_modes(two: Cores) -> None:
+    meeting = threading.Barrier(2, timeout=20)
+
+    def part(item: int) -> tuple[int, bool, bool, torch.dtype, int]:
+        meeting.wait()  # passes only if both run at once
+        return (
+            item,
+            torch.is_grad_enabled(),
+            torch.is_autocast_enabled("cpu"),
+            torch.get_autocast_dtype("cpu"),
+            torch.get_num_threads(),
+        )
+
+    with torch.no_grad(), torch.autocast("cpu", torch.float16):
+        results = two.map(part, [7, 3])
+    assert results == [(7, False, True, torch.float16, 1), (3, False, True, torch.float16, 1)]
+    assert [enabled for _, enabled, *_ in two.map(part, [0, 1])] == [True, True]
+
+
+def test_the_first_exception_of_a_part_is_the_callers(two: Cores) -> None:
+    def part(item: int) -> int:
+        if item:
+            raise ValueError(f"part {item}")
+        return item
+
+    with pytest.raises(ValueError, match="part 1"):
+        two.map(part, [0, 1, 2])
