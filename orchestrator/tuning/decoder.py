@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from orchestrator.tuning.layout import Layout
+from orchestrator.tuning.rotary import rotary_table, rotate
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, each (rows, heads, positions, head_dim)."""
@@ -41,11 +42,8 @@ class Decoder:
         attention = self.stack.layers[0].self_attn
         self.head_dim, self.scaling = attention.head_dim, attention.scaling
         self.start, self.eos = config.decoder_start_token_id, config.eos_token_id
-        weight = self.head.weight
-        # float32 whatever the model's type, as the stock rotary embedding computes them
-        positions = torch.arange(config.max_position_embeddings, device=weight.device).float()
-        angles = (positions[:, None] * self.stack.rotary_emb.inv_freq.float()).repeat_interleave(2, dim=-1)
-        self.cos, self.sin = angles.cos().to(weight), angles.sin().to(weight)
+        count = config.max_position_embeddings
+        self.cos, self.sin = rotary_table(self.stack.rotary_emb, count, self.head.weight)
 
     def cross_keys(self, memory: Tensor, layout: Layout) -> list[KeyValue]:
         """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to rows."""
@@ -103,7 +101,7 @@ class Decoder:
     ) -> Tensor:
         query, keys = self._split(attention.q_proj(x)), self._split(attention.k_proj(x))
         values = self._split(attention.v_proj(x))
-        query, keys = _rotate(query, cos, sin), _rotate(keys, cos, sin)
+        query, keys = rotate(query, cos, sin), rotate(keys, cos, sin)
         if stored is not None:
             index = positions[:, None, :, None].expand(keys.shape)
             keys = stored[0].scatter_(2, index, keys.to(stored[0].dtype))
@@ -119,10 +117,3 @@ class Decoder:
     @staticmethod
     def _join(x: Tensor) -> Tensor:
         return x.transpose(1, 2).flatten(2)
-
-
-def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary positions on the first `cos.shape[-1]` features, pairs interleaved, as both Moonshine decoders do."""
-    rotary, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
-    turned = torch.stack((-rotary[..., 1::2], rotary[..., ::2]), dim=-1).flatten(-2)
-    return torch.cat((rotary * cos + turned * sin, rest), dim=-1)

@@ -21,6 +21,7 @@ from transformers import MoonshineForConditionalGeneration, MoonshineStreamingFo
 
 from orchestrator.errors import ModelError
 from orchestrator.tuning.layout import Layout
+from orchestrator.tuning.rotary import rotary_table, rotate
 
 
 class Family(Protocol):
@@ -99,8 +100,7 @@ class Streaming:
         for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
             attention, x = layer.self_attn, layer.input_layernorm(frames)
             heads = (*x.shape[:2], -1, attention.head_dim)
-            projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-            query, key, value = (project(x).view(heads) for project in projections)
+            query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
             frames = frames + attention.o_proj(windows[window](query, key, value, attention.scaling).flatten(2))
             frames = frames + layer.mlp(layer.post_attention_layernorm(frames))
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
@@ -168,13 +168,24 @@ class Version1:
         return torch.cat(frames), torch.tensor([len(x) for x in frames], device=weight.device)
 
     def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
-        positions = torch.arange(layout.longest, device=frames.device)[None]
-        padded = layout.pad(frames)
-        rotary = self.encoder.rotary_emb(padded, position_ids=positions)
+        table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
+        cos, sin = (each[layout.position.clamp_max(layout.longest - 1)][:, :, None] for each in table)
         for layer in self.encoder.layers[first:last]:
-            padded = layer(padded, attention_mask=layout.mask, position_ids=positions, position_embeddings=rotary)
-        padded = self.encoder.layer_norm(padded) if last == len(self.encoder.layers) else padded
-        return layout.flatten(padded)
+            attention, x = layer.self_attn, layer.input_layernorm(frames)
+            heads = (*x.shape[:2], -1, attention.head_dim)
+            query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
+            heard = self._attend(rotate(query, cos, sin), rotate(key, cos, sin), value, layout, attention.scaling)
+            frames = frames + attention.o_proj(heard.flatten(2))
+            frames = frames + layer.mlp(layer.post_attention_layernorm(frames))
+        return self.encoder.layer_norm(frames) if last == len(self.encoder.layers) else frames
+
+    @staticmethod
+    def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float) -> Tensor:
+        """Attention of every frame to all of its own clip; each (slots, F, heads, head_dim)."""
+        heads = query.shape[2:]
+        query, key, value = (layout.pad(x.flatten(2)).unflatten(2, heads).transpose(1, 2) for x in (query, key, value))
+        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, scale=scaling)
+        return layout.flatten(heard.transpose(1, 2).flatten(2)).unflatten(2, heads)
 
     def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
         return encoded
