@@ -3,8 +3,8 @@
     python benchmarks/profile_step.py [--k 4] [--targets decoder-attention]
 
 Two tables for each, from one torch.profiler run: time by the part of the program that asked for it, and self time by
-kind of operation. On a GPU the second is the device's own time. The profiler itself slows short operations, so read
-shares, not seconds.
+kind of operation. On a CPU everything runs on one thread here; otherwise every core runs its share of it. On a GPU the
+second table is the device's own time. The profiler itself slows short operations, so read shares, not seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PARTS = (
     ("orchestrator.tuning.model", "BaseModel.encode", "encoder, forward"),
     ("orchestrator.tuning.decoder", "Decoder.cross_keys", "cross-attention keys, forward"),
     ("orchestrator.tuning.decoder", "Decoder.__call__", "decoder, forward"),
-    ("orchestrator.tuning.pack", "Pack.backward", "backward"),
+    ("orchestrator.tuning.pack", "Pack.gradients", "backward"),
     ("orchestrator.tuning.optimizer", "PackedAdamW.step", "optimizer"),
     ("orchestrator.tuning.transcription", "stack_merged", "merging adapters"),
     ("orchestrator.tuning.transcription", "_propose", "proposing drafts"),
@@ -158,10 +158,13 @@ def main() -> None:
 
 def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
     """Fill a pack, warm it up, then profile its steps and its evaluation."""
+    import torch
+
     from orchestrator.planning.sweep_plan import trial_plan
     from orchestrator.spec.loading import load_spec
     from orchestrator.tuning.engine import PackWorker
 
+    torch.set_num_threads(1)  # ranges of other threads are not in the profile
     spec = load_spec(work.write_sweep("profile", len(work.points), chosen.k, chosen.device))
     worker = PackWorker(spec, work.folder / "cache")
     wanted = [p for p in work.points if chosen.targets in ("mixed", p["target_modules"])][: chosen.k]
