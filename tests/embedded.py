@@ -6,6 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from transformers import AutoProcessor
+
+from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.manifest import load_manifest
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
@@ -57,3 +63,17 @@ def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
     return TrialPlan(
         sweep=spec.name, number=number, model=spec.model, data=spec.data, evaluation=spec.evaluation, params=own
     )
+
+
+def stock_words(spec: SweepSpec, path: Path, model: torch.nn.Module) -> list[str]:
+    """Greedy transcripts of stock `generate`, clip by clip."""
+    tokenizer = AutoProcessor.from_pretrained(spec.model.id).tokenizer
+    heard = []
+    for utterance in load_manifest(path).utterances:
+        samples, _ = scale_to_rms(load_audio(utterance).samples, spec.evaluation.rms or 1.0)
+        cap = int(spec.evaluation.max_tokens_per_second * len(samples) / 16000) + 2
+        audio = torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None]
+        mask = torch.ones_like(audio, dtype=torch.long)
+        tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
+        heard.append(tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
+    return heard
