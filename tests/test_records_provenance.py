@@ -20,7 +20,7 @@ def git(folder: Path, *arguments: str) -> str:
 def test_it_names_versions_platform_and_date() -> None:
     found = provenance("2026-05-01")
     assert found["date"] == "2026-05-01" and found["python"] == platform.python_version()
-    assert found["platform"] == platform.platform()
+    assert found["platform"] == f"{platform.system()} {platform.machine()}"
     for package in ("torch", "transformers", "peft", "optuna"):
         assert found[package] == version(package)
     assert "orchestrator" in found and all(isinstance(value, str) for value in found.values())

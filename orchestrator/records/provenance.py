@@ -17,7 +17,8 @@ def provenance(date: str) -> dict[str, str]:
     `commit` and `uncommitted changes` are there only when the package runs from its own git checkout.
     """
     packages = {name: _version(name) for name in _PACKAGES}
-    return {"date": date, "python": platform.python_version(), "platform": platform.platform(), **packages, **_commit()}
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"date": date, "python": platform.python_version(), "platform": machine, **packages, **_commit()}
 
 
 def _version(package: str) -> str:
