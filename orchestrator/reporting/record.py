@@ -22,7 +22,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.escape import markdown, plain
-from orchestrator.reporting.wording import percent, value_text
+from orchestrator.reporting.wording import percent, relative_to, value_text
 from orchestrator.spec.presets import PRESETS
 from orchestrator.spec.sweep import SweepSpec
 
@@ -95,7 +95,7 @@ def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: s
             *_numbers(conclusion, shown, "heldout"),
             _verdict(conclusion, shown),
             "-" if plan is None else _seeds(conclusion, plan),
-            _code(_relative(folder.path, root)),
+            _code(relative_to(str(folder.path), root)),
         )
     )
 
@@ -106,8 +106,8 @@ def _lowest(conclusion: Conclusion) -> TrialResult | None:
 
 
 def _data(spec: SweepSpec, root: Path) -> str:
-    model = _relative(Path(spec.model.id), root) if Path(spec.model.id).is_absolute() else spec.model.id
-    return ", ".join([model, *(_relative(path, root) for path in (spec.data.train, spec.data.replay) if path)])
+    paths = (str(path) for path in (spec.model.id, spec.data.train, spec.data.replay) if path)
+    return ", ".join(relative_to(path, root) for path in paths)
 
 
 def _targets(plan: TrialPlan) -> str:
@@ -122,7 +122,7 @@ def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str
     for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
         measured = baseline.sets.get(name) if baseline else None
         known = f" ({len(measured.errors)}, {measured.manifest_sha256[:8]})" if measured else ""
-        texts.append(_relative(path, root) + known)
+        texts.append(relative_to(str(path), root) + known)
     return ", ".join(texts)
 
 
@@ -147,10 +147,6 @@ def _verdict(conclusion: Conclusion, shown: TrialResult | None) -> str:
 def _seeds(conclusion: Conclusion, plan: TrialPlan) -> str:
     fresh = [str(seed.run.seed) for seed in conclusion.confirmation.seeds] if conclusion.confirmation else []
     return str(plan.params.seed) + (f", confirmed with {', '.join(fresh)}" if fresh else "")
-
-
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _code(text: str) -> str:
