@@ -207,29 +207,30 @@ def entered(text: str, new: Row) -> str:
 
     Raises ValueError when the markers are not one pair in order.
     """
-    newline = "\r\n" if "\r\n" in text else "\n"
-    lines = text.split(newline)
+    lines = text.split("\n")  # one that ends in CR LF keeps its CR, so that mixed files stay as they are
     begins, ends = ([i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
     if not begins and not ends:
-        gap = newline if not text or text.endswith(newline) else newline * 2
+        newline = "\r\n" if "\r\n" in text else "\n"
+        gap = newline if not text or text.endswith("\n") else newline * 2
         return entered(text + gap + BEGIN + newline + END + newline, new)
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
         raise ValueError(f"has {len(begins)} {BEGIN} and {len(ends)} {END}, or not in this order")
     first, last = begins[0] + 1, ends[0]
-    return newline.join([*lines[:first], *_with_row(lines[first:last], new), *lines[last:]])
+    ending = "\r" if lines[begins[0]].endswith("\r") else ""
+    return "\n".join([*lines[:first], *_with_row(lines[first:last], new, ending), *lines[last:]])
 
 
-def _with_row(lines: list[str], new: Row) -> list[str]:
+def _with_row(lines: list[str], new: Row, ending: str) -> list[str]:
     """The lines between the markers with the row replaced or added behind the last one; what else is there stays."""
     for index, line in enumerate(lines):
         old = Row(tuple(cell.strip() for cell in _CELL.split(line.strip().strip("|"))))
         if len(old.cells) == len(COLUMNS) and old.key == new.key:
-            return lines if old.facts == new.facts else [*lines[:index], new.line, *lines[index + 1 :]]
+            return lines if old.facts == new.facts else [*lines[:index], new.line + ending, *lines[index + 1 :]]
     rows = [index for index, line in enumerate(lines) if line.lstrip().startswith("|")]
     if rows:
-        return [*lines[: rows[-1] + 1], new.line, *lines[rows[-1] + 1 :]]
+        return [*lines[: rows[-1] + 1], new.line + ending, *lines[rows[-1] + 1 :]]
     head = [Row(COLUMNS).line, "|" + " --- |" * len(COLUMNS)]
-    return [*lines, *head, new.line]
+    return [*lines, *(line + ending for line in (*head, new.line))]
 
 
 @contextmanager
