@@ -210,22 +210,21 @@ def export(
         list[str] | None, typer.Argument(metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="A folder that does not exist yet.")] = None,
+    final: Annotated[bool, typer.Option("--final", help="Of the trial's last measurement, not of its best.")] = False,
     merged: Annotated[bool, typer.Option("--merged", help="The whole model with the adapter merged in.")] = False,
     studies: Studies = None,
 ) -> None:
     """Write an adapter that stock PEFT loads, with its model card."""
-    from orchestrator.reporting.conclusion import conclude
-    from orchestrator.running import exporting
+    from orchestrator.running.exporting import export as write
 
     words = rest or []
     number = int(words.pop(0)) if words and words[0].isascii() and words[0].isdigit() else None
     if to is None:
         raise SpecError("export needs --to DIR, a folder that does not exist yet")
     sweep, folder = _open_existing(spec, words, studies)
-    conclusion = conclude(sweep, folder)
-    result = exporting.chosen(conclusion, number, folder.name)
-    exporting.export(folder, conclusion, result, to, merged)
-    _say(f"trial {result.number} is in {to}")
+    kept = write(sweep, folder, number, to, project_root(spec), final=final, merged=merged)
+    scale = "" if kept.adapter_scale is None else f", step {kept.step}, adapter scale {kept.adapter_scale:g},"
+    _say(f"trial {kept.result.number}{scale} is in {to}")
 
 
 app.command()(plan)

@@ -57,6 +57,7 @@ class Fuse:
 def effects(fuse: Fuse) -> Iterator[None]:
     """All effects of a sweep go through `fuse`."""
     targets: list[tuple[Any, str]] = [(store, "write_aside"), (checkpoints, "write_aside")]
+    targets += [(store.StudyFolder, "drop_final")]
     targets += [(RDBStorage, name) for name in STUDY_WRITES]
     targets += [(FakeWorker, name) for name in WORKER_DEEDS]
     patches = [mock.patch.object(owner, name, fuse.around(getattr(owner, name))) for owner, name in targets]

@@ -87,8 +87,9 @@ def history(spec: SweepSpec, root: Path) -> list[tuple[Any, ...]]:
             result = folder.read_result(trial.number)
             assert result is not None, f"trial {trial.number} has no result"
             steps = [(m.step, m.adapter_scale, m.sets["domain"].wer) for m in folder.read_measurements(trial.number)]
-            adapter = folder.adapter_folder(trial.number) / "adapter_config.json"
-            exported = adapter.read_text() if adapter.exists() else None
+            adapters = [folder.adapter_folder(trial.number), folder.final_folder(trial.number)]
+            configs = [adapter / "adapter_config.json" for adapter in adapters]
+            exported = [config.read_text() if config.exists() else None for config in configs]
             attributes = {k: v for k, v in trial.user_attrs.items() if k != "seconds"}
             rows.append((trial.number, trial.state, trial.params, trial.value, attributes,
                          result.model_copy(update={"seconds": 0.0}), steps, exported))  # fmt: skip

@@ -62,6 +62,34 @@ def test_line_ends_of_the_file_are_kept() -> None:
     assert text.startswith(PROSE.replace("\n", "\r\n")) and text.endswith(AFTER.replace("\n", "\r\n"))
 
 
+def test_a_file_of_mixed_line_ends_has_one_table_and_keeps_them() -> None:
+    mixed = marked().replace("H1: it", "H1:\r\nit")
+    text = entered(mixed, made())
+    assert text.replace("\n".join(inside(text)) + "\n", "") == mixed
+    assert entered(text, made()) == text and text.count(BEGIN) == 1
+
+
+def test_a_table_that_a_formatter_aligned_is_left_alone() -> None:
+    text = entered(entered(marked(), made()), made("h2"))
+    wide = text.replace(" | REJECT | ", " |     REJECT      | ").replace("| --- |", "| :---------- |", 1)
+    assert wide != text and entered(wide, made()) == wide
+    grown = entered(wide, made("h2", verdict="ACCEPT"))
+    assert inside(grown)[:3] == inside(wide)[:3] and inside(grown)[3:] == [made("h2", verdict="ACCEPT").line]
+
+
+def test_a_persons_hand_in_the_table_touches_no_other_row() -> None:
+    rows = [made("h1"), made("h2"), made("h3", output="studies/h3")]
+    text = marked()
+    for row in rows:
+        text = entered(text, row)
+    edited = text.replace(rows[0].line, rows[0].line.replace("REJECT", "wrong by hand"))
+    edited = edited.replace(rows[2].line + "\n", "").replace(END, f"A note on these runs.\n{END}")
+    assert entered(edited, rows[1]) == edited, "a run that found nothing new leaves the file alone"
+    again = entered(edited, rows[2])
+    assert inside(again) == [*inside(edited)[:4], rows[2].line, "A note on these runs."]
+    assert inside(entered(again, rows[0]))[2:5] == [row.line for row in rows], "a row says what its study says"
+
+
 @pytest.mark.parametrize("before", ["", "# Plan", "# Plan\n", "# Plan\n\n"])
 def test_markers_are_appended_where_there_are_none(before: str) -> None:
     text = entered(before, made())

@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.keeping import final_kept
 from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Measured
@@ -167,6 +168,25 @@ def test_the_exported_adapter_is_that_of_the_result(tmp_path: Path) -> None:
         if result.duplicate_of is None:
             expected = f'{{"number": {result.number}, "step": {result.step}, "scale": {result.adapter_scale}}}'
             assert config.read_text() == expected
+
+
+def test_the_adapter_of_the_last_rung_is_kept_where_it_is_not_the_best(tmp_path: Path) -> None:
+    spec = make_spec()
+    results = [result for result in run(spec, tmp_path).results if result.duplicate_of is None]
+    others = 0
+    for result in results:
+        folder = folder_of(tmp_path)
+        rows = folder.read_measurements(result.number)
+        last = final_kept(spec, folder, result)
+        assert last.step == rows[-1].step == result.steps_trained
+        measured = next(row for row in rows if (row.step, row.adapter_scale) == (last.step, last.adapter_scale))
+        assert last.wer == {name: each.wer for name, each in measured.sets.items()}
+        expected = f'{{"number": {result.number}, "step": {last.step}, "scale": {last.adapter_scale}}}'
+        assert (last.folder / "adapter_config.json").read_text() == expected
+        assert last.folder.name == ("adapter" if last.gave_the_result else "final")
+        assert folder.final_folder(result.number).exists() != last.gave_the_result
+        others += not last.gave_the_result
+    assert 0 < others < len(results)
 
 
 def clock_of(step: float) -> Callable[[], float]:

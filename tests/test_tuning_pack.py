@@ -190,7 +190,9 @@ def test_an_exported_adapter_is_the_same_model_under_stock_peft(label: str, scal
     base, _, _, clips, _ = made
     pack, _ = packed(made, [MIXED[label]])
     adapter = pack.adapter(0)
-    export(base.linears, adapter, scale, "small", tmp_path / "adapter")
+    export(base.linears, adapter, scale, ModelSpec(id="some/model", revision="abc"), tmp_path / "adapter")
+    written = peft.PeftConfig.from_pretrained(str(tmp_path / "adapter"))
+    assert (written.base_model_name_or_path, written.revision) == ("some/model", "abc")
     merged = copy.deepcopy(small_model("streaming"))
     for name, parts in adapter.modules.items():
         linear = merged.get_submodule(ROOT + name)

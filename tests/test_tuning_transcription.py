@@ -74,6 +74,28 @@ def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(famil
     assert len({tuple(map(tuple, heard.tokens)) for heard in (untuned, *decoded)}) == 4
 
 
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
+    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    clips, _ = clips_and_texts(10, seed=8)
+    voices = [(shaken(base, 1, target_patterns=ALL_LINEAR), 1.0), (shaken(base, 2), 0.5)]
+
+    def heard(rows: list[int]) -> dict[int, tuple[tuple[list[int], bool], ...]]:
+        """Per clip what each voice and the untuned model hear in it, when these clips stand together in this order."""
+        store = FrameStore(base.family, base.encoder_depth, {"set": [clips[row] for row in rows]}, 1 << 30, CPU)
+        caps = [CAP] * len(rows)
+        decoded = [*transcribe(base, store, "set", caps, voices), *transcribe(base, store, "set", caps, ())]
+        return dict(zip(rows, zip(*map(as_pairs, decoded), strict=True), strict=True))
+
+    together = heard(list(range(10)))
+    assert len({str(words) for words in together.values()}) > 7
+    by_length = sorted(range(10), key=lambda row: len(clips[row]))
+    assert len({len(clip) for clip in clips}) > 7, "clips of other lengths, so that a batch is padded"
+    batches = [[row] for row in range(10)] + [by_length, by_length[::-1], [by_length[0], by_length[-1]], [3, 7, 1]]
+    for rows in batches:
+        assert heard(rows) == {row: together[row] for row in rows}, rows
+
+
 @pytest.mark.parametrize("draft", [[], [3], [7, 7, 7, 7], list(range(3, 18)), [2]])
 def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)

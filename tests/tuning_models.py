@@ -22,15 +22,17 @@ ALL_LINEAR = (*ATTENTION, "encoder.layers.*.fc1", "encoder.layers.*.fc2", "decod
 DECODER = tuple(f"decoder.*.{part}_proj" for part in "qkvo")
 
 
-def small_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) -> PreTrainedModel:
+def small_model(
+    family: str, dtype: torch.dtype = torch.float64, seed: int = 0, vocabulary: int = 40, positions: int = 128
+) -> PreTrainedModel:
     """A two-layer model of the real class, random weights with enough spread to say different words."""
     torch.manual_seed(seed)
-    ids = dict(pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=40)
+    ids = dict(pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=vocabulary)
     if family == "streaming":
         size = dict(
             hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2
         )
-        size["max_position_embeddings"] = 128
+        size["max_position_embeddings"] = positions
         encoder = dict(**size, sliding_windows=[[8, 3], [8, 0]])
         model = MoonshineStreamingForConditionalGeneration(
             MoonshineStreamingConfig(**size, **ids, encoder_config=encoder)
@@ -45,7 +47,7 @@ def small_model(family: str, dtype: torch.dtype = torch.float64, seed: int = 0) 
                 decoder_num_hidden_layers=2,
                 encoder_num_attention_heads=2,
                 decoder_num_attention_heads=2,
-                max_position_embeddings=128,
+                max_position_embeddings=positions,
             )
         )
     with torch.no_grad():

@@ -45,11 +45,12 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
     """
     data = _load(wanted)
     audio, text, speaker, name = _columns(wanted, data)
+    order = shuffled(range(len(data)), wanted.seed, wanted.samples)
     folder = audio_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[str] = []
     lines: list[dict[str, Any]] = []
-    for row in shuffled(range(len(data)), wanted.seed, wanted.samples):
+    for row in order:
         record: Mapping[str, Any] = data[row]
         try:
             path, seconds = _save(record[audio], folder / f"{row:06d}")
@@ -81,7 +82,7 @@ def _load(wanted: Wanted) -> Any:
     try:
         found = _read(datasets, wanted)
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
-        why = ": ".join(str(e).strip().split("\n")[0] for e in (error, error.__cause__) if e is not None)
+        why = ": ".join(_first_lines(each) for each in (error, error.__cause__) if each is not None)
         raise ManifestError(
             f"data set {wanted.name!r} cannot be loaded: {why}\n"
             "  Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."
@@ -92,13 +93,25 @@ def _load(wanted: Wanted) -> Any:
     return found
 
 
+def _first_lines(error: BaseException) -> str:
+    """What happened and, in the next line of some messages, what there is to choose from; not the usage below."""
+    return " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
+
+
 def _read(datasets: Any, wanted: Wanted) -> Any:
     folder = Path(wanted.name)
-    if (folder / "dataset_dict.json").is_file():
-        return datasets.load_from_disk(str(folder))[wanted.split]
-    if (folder / "state.json").is_file():
-        return datasets.load_from_disk(str(folder))
-    return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
+    if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
+    if wanted.config is not None:
+        raise ValueError(f"save_to_disk wrote it, so it has no config {wanted.config!r}; leave out --config")
+    saved = datasets.load_from_disk(str(folder))
+    if isinstance(saved, datasets.DatasetDict):
+        splits = dict(saved)
+    else:  # one split, which may have forgotten its name
+        splits = {wanted.split if saved.split is None else str(saved.split): saved}
+    if wanted.split not in splits:
+        raise ValueError(f"Unknown split {wanted.split!r}. Should be one of {list(splits)}.")
+    return splits[wanted.split]
 
 
 def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:

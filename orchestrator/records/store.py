@@ -2,7 +2,7 @@
 
 spec.yaml  study.db  study.lock  baseline.json  hypotheses-baseline-<fingerprint>.jsonl  clock.json  findings.json
 notes.md  report.md  report.html
-trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  result.json
+trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
 confirm/0001/    the same, for the run with number -1
 checkpoint/      state of the pack      cache/      what can be computed again
 """
@@ -113,6 +113,14 @@ class StudyFolder:
     def adapter_folder(self, number: int) -> Path:
         """Where the trial's best adapter stands, as stock PEFT loads it."""
         return self.trial_folder(number) / "adapter"
+
+    def final_folder(self, number: int) -> Path:
+        """Where the adapter of the trial's last measurement stands, when that is not the best one."""
+        return self.trial_folder(number) / "final"
+
+    def drop_final(self, number: int) -> None:
+        """The trial's last measurement is its best one: what stood for an earlier last one goes."""
+        shutil.rmtree(self.final_folder(number), ignore_errors=True)
 
     def pack_choices(self) -> dict[str, str]:
         """Why `pack: auto` chose what it chose in this study, by device; written by the worker into its cache."""

@@ -1,49 +1,148 @@
-"""README.md of an exported adapter: where it comes from and what was measured of it."""
+"""README.md of an exported adapter: what it is, where it comes from, what was measured of it, what that leaves open."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import TrialResult
+from orchestrator.records.keeping import Kept
+from orchestrator.records.results import Measurement
+from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.conclusion import Conclusion
-from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
+from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.markdown import render
-from orchestrator.reporting.wording import LIMIT_COLUMNS, limit_row, limits_of, percent, points, value_text
+from orchestrator.reporting.report import caveats
+from orchestrator.reporting.wording import (
+    LIMIT_COLUMNS,
+    limit_row,
+    limits_of,
+    percent,
+    points,
+    relative_to,
+    value_text,
+)
+from orchestrator.scoring.judge import Verdict
+from orchestrator.spec.sweep import SweepSpec
 
 
-def model_card(plan: TrialPlan, result: TrialResult, conclusion: Conclusion) -> str:
-    """Markdown with the metadata the Hugging Face hub reads."""
-    front = {"base_model": plan.model.id, "library_name": "peft", "pipeline_tag": "automatic-speech-recognition"}
+def model_card(
+    plan: TrialPlan,
+    kept: Kept,
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    root: Path,
+    *,
+    done: bool,
+    merged: bool,
+) -> str:
+    """Markdown with the metadata the Hugging Face hub reads. Paths below `root`, the project's folder, start there.
+
+    `done`: nothing is left to train; `merged`: the folder holds the whole model.
+    """
+    model = relative_to(plan.model.id, root)
+    library = "transformers" if merged else "peft"
+    front = {"base_model": model, "library_name": library, "pipeline_tag": "automatic-speech-recognition"}
     # JSON strings are YAML strings, whatever they hold.
     header = "\n".join(f"{name}: {json.dumps(value)}" for name, value in front.items())
-    return f"---\n{header}\ntags: [lora]\n---\n\n" + render(_document(plan, result, conclusion))
+    # the verdict is on the adapter that gave the trial its result, never on another one of that trial
+    judged = conclusion.best is not None and conclusion.best.number == kept.result.number and kept.gave_the_result
+    decision = f"{conclusion.decision}" if judged and conclusion.decision else "no verdict on this adapter alone"
+    ended = f"The trial is {kept.result.state}: {kept.result.reason}"
+    which = "" if kept.gave_the_result else ", its last measurement"
+    blocks: list[Block] = [
+        Paragraph(_identity(kept, model, plan.model.revision, merged)),
+        *_use(plan, merged),
+        *_measured(kept, conclusion.deciding if judged else None),
+        *_limits(list(caveats(spec, folder, conclusion, done)) if judged else []),
+        *_data(plan, conclusion, root),
+        *_trained(plan, kept),
+        *_sweep_file(folder, root),
+    ]
+    title = f"{plan.sweep}, trial {kept.result.number}"
+    headline = f"Trial {kept.result.number} of sweep {plan.sweep}{which}: {decision}. {ended}"
+    return f"---\n{header}\ntags: [lora]\n---\n\n" + render(Document(title, headline, tuple(blocks)))
 
 
-def _document(plan: TrialPlan, result: TrialResult, conclusion: Conclusion) -> Document:
-    chosen = conclusion.best is not None and conclusion.best.number == result.number
-    verdict = conclusion.deciding if chosen else None
-    blocks: list[Block] = [Heading("Measured")]
+def _identity(kept: Kept, model: str, revision: str, merged: bool) -> str:
+    place = f"step {kept.step}, adapter scale {value_text(kept.adapter_scale)}"
+    if kept.gave_the_result:
+        which = f"The adapter of the measurement that gave the trial its result: {place}."
+    else:
+        result = kept.result
+        chosen = f"step {result.step}, adapter scale {value_text(result.adapter_scale)}"
+        which = f"The adapter of the trial's last measurement: {place}. The trial's result is that of {chosen}."
+    form = "It is merged into the weights of" if merged else "Its adapter scale is in its weights. It belongs to"
+    return f"{which} {form} the base model {model}, revision {revision}."
+
+
+def _use(plan: TrialPlan, merged: bool) -> Iterator[Block]:
+    """The command that gives the words of the evaluation, and the stock libraries."""
+    yield Heading("Use")
+    settings = plan.evaluation
+    rate = f"--max-tokens-per-second {settings.max_tokens_per_second:g}"
+    yield Code((f"orchestrate transcribe FOLDER FILE... --rms {settings.rms or 0:g} {rate}",))
+    loaded = (
+        "AutoModelForSpeechSeq2Seq.from_pretrained(FOLDER)" if merged else "PeftModel.from_pretrained(base, FOLDER)"
+    )
+    yield Paragraph(
+        f"In Python: {loaded}. Decode greedily, with the sound at that level (root mean square; 0: as it is) and that "
+        "cap on new tokens: other settings give other words."
+    )
+
+
+def _measured(kept: Kept, verdict: Verdict | None) -> Iterator[Block]:
+    yield Heading("Measured")
     if verdict:
         where = (
             "confirm sets, fresh seeds pooled" if verdict.confirmed else "sets that also chose the trial (optimistic)"
         )
-        blocks += [Paragraph(f"On {where}; WER in percent, changes in WER points.")]
-        blocks += [Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))]
-    else:
-        rows = tuple((name, percent(wer), points(result.delta.get(name))) for name, wer in result.wer.items())
-        blocks += [
-            Paragraph("On sets that also chose the trial (optimistic)."),
-            Table(("set", "WER %", "change"), rows),
-        ]
+        yield Paragraph(f"On {where}; WER in percent, changes in WER points.")
+        yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
+        return
+    rows = tuple((name, percent(wer), points(kept.delta.get(name))) for name, wer in kept.wer.items())
+    yield Paragraph("On sets that also chose the trial (optimistic); WER in percent, changes in WER points.")
+    yield Table(("set", "WER %", "change"), rows)
+
+
+def _limits(sentences: list[str]) -> Iterator[Block]:
+    yield Heading("What the numbers cannot say")
+    elsewhere = "The numbers hold for speech like that of the sets below; they say nothing about another domain."
+    yield Bullets((*sentences, elsewhere))
+
+
+def _data(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterator[Block]:
+    data = plan.data
+    paths = {"train": data.train, "replay": data.replay, "domain": data.domain, "heldout": data.heldout}
+    if data.confirm and conclusion.confirm_baseline:
+        paths |= {"confirm_domain": data.confirm.domain, "confirm_heldout": data.confirm.heldout}
+    baselines = [each for each in (conclusion.baseline, conclusion.confirm_baseline) if each]
+    yield Heading("Data")
+    columns = ("set", "manifest", "utterances", "words", "SHA-256 of the manifest")
+    rows = ((name, relative_to(str(path), root), *_counts(name, baselines)) for name, path in paths.items() if path)
+    yield Table(columns, tuple(rows))
+
+
+def _counts(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:
+    found = next((each.sets[name] for each in baselines if name in each.sets), None)
+    if found is None:
+        return "-", "-", "-"
+    return str(len(found.errors)), str(sum(found.reference_words)), found.manifest_sha256
+
+
+def _trained(plan: TrialPlan, kept: Kept) -> Iterator[Block]:
     values = plan.params.model_dump(exclude={"adapter_scales"}) | {
-        "trained to step": result.step,
-        "adapter scale (in the weights)": result.adapter_scale,
+        "trained to step": kept.step,
+        "adapter scale (in the weights)": kept.adapter_scale,
     }
-    blocks += [Heading("Trained"), Table(("parameter", "value"), tuple((n, value_text(v)) for n, v in values.items()))]
-    blocks += [
-        Paragraph(f"Base model {plan.model.id}, revision {plan.model.revision}. Trial recipe {plan.recipe[:16]}.")
-    ]
-    decision = f"{conclusion.decision}" if chosen and conclusion.decision else "no verdict on this trial alone"
-    headline = f"Trial {result.number} of sweep {plan.sweep}: {decision}. {result.reason}"
-    return Document(f"{plan.sweep}, trial {result.number}", headline, tuple(blocks))
+    yield Heading("Trained")
+    yield Table(("parameter", "value"), tuple((name, value_text(value)) for name, value in values.items()))
+    yield Paragraph(f"Trial recipe {plan.recipe[:16]}.")
+
+
+def _sweep_file(folder: StudyFolder, root: Path) -> Iterator[Block]:
+    text = (folder.read_spec() or "").replace(f"{root}/", "")
+    yield Heading("Sweep file")
+    yield Code(tuple(text.splitlines()))

@@ -22,7 +22,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.escape import markdown, plain
-from orchestrator.reporting.wording import percent, value_text
+from orchestrator.reporting.wording import percent, relative_to, value_text
 from orchestrator.spec.presets import PRESETS
 from orchestrator.spec.sweep import SweepSpec
 
@@ -95,7 +95,7 @@ def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: s
             *_numbers(conclusion, shown, "heldout"),
             _verdict(conclusion, shown),
             "-" if plan is None else _seeds(conclusion, plan),
-            _code(_relative(folder.path, root)),
+            _code(relative_to(str(folder.path), root)),
         )
     )
 
@@ -106,8 +106,8 @@ def _lowest(conclusion: Conclusion) -> TrialResult | None:
 
 
 def _data(spec: SweepSpec, root: Path) -> str:
-    model = _relative(Path(spec.model.id), root) if Path(spec.model.id).is_absolute() else spec.model.id
-    return ", ".join([model, *(_relative(path, root) for path in (spec.data.train, spec.data.replay) if path)])
+    paths = (str(path) for path in (spec.model.id, spec.data.train, spec.data.replay) if path)
+    return ", ".join(relative_to(path, root) for path in paths)
 
 
 def _targets(plan: TrialPlan) -> str:
@@ -122,7 +122,7 @@ def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str
     for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
         measured = baseline.sets.get(name) if baseline else None
         known = f" ({len(measured.errors)}, {measured.manifest_sha256[:8]})" if measured else ""
-        texts.append(_relative(path, root) + known)
+        texts.append(relative_to(str(path), root) + known)
     return ", ".join(texts)
 
 
@@ -147,10 +147,6 @@ def _verdict(conclusion: Conclusion, shown: TrialResult | None) -> str:
 def _seeds(conclusion: Conclusion, plan: TrialPlan) -> str:
     fresh = [str(seed.run.seed) for seed in conclusion.confirmation.seeds] if conclusion.confirmation else []
     return str(plan.params.seed) + (f", confirmed with {', '.join(fresh)}" if fresh else "")
-
-
-def _relative(path: Path, root: Path) -> str:
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
 def _code(text: str) -> str:
@@ -211,29 +207,30 @@ def entered(text: str, new: Row) -> str:
 
     Raises ValueError when the markers are not one pair in order.
     """
-    newline = "\r\n" if "\r\n" in text else "\n"
-    lines = text.split(newline)
+    lines = text.split("\n")  # one that ends in CR LF keeps its CR, so that mixed files stay as they are
     begins, ends = ([i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
     if not begins and not ends:
-        gap = newline if not text or text.endswith(newline) else newline * 2
+        newline = "\r\n" if "\r\n" in text else "\n"
+        gap = newline if not text or text.endswith("\n") else newline * 2
         return entered(text + gap + BEGIN + newline + END + newline, new)
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
         raise ValueError(f"has {len(begins)} {BEGIN} and {len(ends)} {END}, or not in this order")
     first, last = begins[0] + 1, ends[0]
-    return newline.join([*lines[:first], *_with_row(lines[first:last], new), *lines[last:]])
+    ending = "\r" if lines[begins[0]].endswith("\r") else ""
+    return "\n".join([*lines[:first], *_with_row(lines[first:last], new, ending), *lines[last:]])
 
 
-def _with_row(lines: list[str], new: Row) -> list[str]:
+def _with_row(lines: list[str], new: Row, ending: str) -> list[str]:
     """The lines between the markers with the row replaced or added behind the last one; what else is there stays."""
     for index, line in enumerate(lines):
         old = Row(tuple(cell.strip() for cell in _CELL.split(line.strip().strip("|"))))
         if len(old.cells) == len(COLUMNS) and old.key == new.key:
-            return lines if old.facts == new.facts else [*lines[:index], new.line, *lines[index + 1 :]]
+            return lines if old.facts == new.facts else [*lines[:index], new.line + ending, *lines[index + 1 :]]
     rows = [index for index, line in enumerate(lines) if line.lstrip().startswith("|")]
     if rows:
-        return [*lines[: rows[-1] + 1], new.line, *lines[rows[-1] + 1 :]]
+        return [*lines[: rows[-1] + 1], new.line + ending, *lines[rows[-1] + 1 :]]
     head = [Row(COLUMNS).line, "|" + " --- |" * len(COLUMNS)]
-    return [*lines, *head, new.line]
+    return [*lines, *(line + ending for line in (*head, new.line))]
 
 
 @contextmanager

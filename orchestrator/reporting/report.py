@@ -34,7 +34,7 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command:
     blocks: list[Block] = []
     blocks += _best(conclusion)
     blocks += _confirmation(conclusion)
-    blocks += _caveats(spec, folder, conclusion, done)
+    blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baselines(conclusion)
     blocks += _trials(conclusion)
     blocks += scales.blocks(spec, folder, conclusion)
@@ -117,14 +117,15 @@ def _finalist(each: Confirmed) -> Iterator[Block]:
 CONFIRM_SETS = ("confirm_domain", "confirm_heldout")
 
 
-def _caveats(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[Block]:
-    items = list(_sentences(spec, folder, conclusion, done))
+def _cannot_say(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[Block]:
+    items = list(caveats(spec, folder, conclusion, done))
     if items:
         yield Heading("What the numbers cannot say")
         yield Bullets(tuple(items))
 
 
-def _sentences(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[str]:
+def caveats(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[str]:
+    """What the numbers of a study cannot say, as sentences."""
     if not done:
         yield "The sweep is not finished: every number here may still be replaced."
     measured = sum(bool(result.wer) for result in conclusion.results)

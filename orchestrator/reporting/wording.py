@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from pathlib import Path
 from typing import Any
 
 from orchestrator.records.results import TrialResult
@@ -63,6 +64,11 @@ def params_text(params: Mapping[str, Any]) -> str:
 def value_text(value: Any) -> str:
     """Numbers short, words as they are."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def relative_to(path: str, root: Path) -> str:
+    """A path below `root` from there on; any other one, and what is no path, as it is."""
+    return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path
 
 
 def limit_row(limit: LimitVerdict) -> tuple[str, ...]:

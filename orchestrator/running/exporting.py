@@ -7,15 +7,50 @@ import shutil
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.records.keeping import Kept, best_kept, final_kept
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
-from orchestrator.reporting.conclusion import Conclusion
+from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.reporting.model_card import model_card
 from orchestrator.running.rerun import stored_plan
+from orchestrator.running.session import finished
+from orchestrator.spec.sweep import SweepSpec
 
 
-def chosen(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:
+def export(
+    spec: SweepSpec, folder: StudyFolder, number: int | None, to: Path, root: Path, *, final: bool, merged: bool
+) -> Kept:
+    """Write `to`, which must not exist yet, whole or not at all; returns what was written.
+
+    `number` is a trial, or None for the best feasible one; `final` takes the adapter of its last measurement instead
+    of its best one; `root` is the project's folder. Raises StudyError when there is no such trial or adapter, or `to`
+    exists.
+    """
+    conclusion = conclude(spec, folder)
+    result = _chosen(conclusion, number, folder.name)
+    kept = final_kept(spec, folder, result) if final else best_kept(folder, result)
+    if to.exists():
+        raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
+    plan = stored_plan(folder, kept.number)
+    aside = to.with_name(f"{to.name}.tmp-{os.getpid()}")
+    try:
+        if merged:
+            from orchestrator.tuning.merging import export_merged
+
+            export_merged(plan.model, kept.folder, aside)
+        else:
+            shutil.copytree(kept.folder, aside)
+        done = finished(spec, folder)
+        card = model_card(plan, kept, spec, folder, conclusion, root, done=done, merged=merged)
+        write_aside(aside / "README.md", card.encode())
+        os.replace(aside, to)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return kept
+
+
+def _chosen(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:
     """The trial to export: the one asked for, else the best feasible. Raises StudyError when there is none."""
     if number is None:
         if conclusion.best is None:
@@ -27,32 +62,3 @@ def chosen(conclusion: Conclusion, number: int | None, name: str) -> TrialResult
     if found is None:
         raise StudyError(f"study {name} has no ended trial {number}\n  `orchestrate status` lists those it has.")
     return found
-
-
-def export(folder: StudyFolder, conclusion: Conclusion, result: TrialResult, to: Path, merged: bool) -> None:
-    """Write `to`, which must not exist yet, whole or not at all.
-
-    Raises StudyError when the trial kept no adapter or `to` exists.
-    """
-    number = result.number if result.duplicate_of is None else result.duplicate_of
-    source = folder.adapter_folder(number)
-    if not source.is_dir():
-        raise StudyError(
-            f"trial {result.number} kept no adapter: {result.reason}\n"
-            f"  `orchestrate trial SPEC {result.number}` trains it again."
-        )
-    if to.exists():
-        raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
-    plan = stored_plan(folder, number)
-    aside = to.with_name(f"{to.name}.tmp-{os.getpid()}")
-    try:
-        if merged:
-            from orchestrator.tuning.merging import export_merged
-
-            export_merged(plan.model, source, aside)
-        else:
-            shutil.copytree(source, aside)
-        write_aside(aside / "README.md", model_card(plan, result, conclusion).encode())
-        os.replace(aside, to)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -291,20 +291,26 @@ class _Sweep:
     def _measured(self, flight: Flight, event: Measured) -> None:
         self.folder.record_measurements(flight.number, event.measurements, event.hypotheses)
         rung = [self._judge(flight.plan, measurement) for measurement in event.measurements]
-        before = flight.best
         flight.verdicts += rung
         flight.last_rung = event.step
-        chosen = flight.best
-        if chosen is not None and chosen is not before:
-            self.worker.export(flight.number, chosen.adapter_scale, self.folder.adapter_folder(flight.number))
         here = best(rung)
         assert here is not None
+        self._keep_adapter(flight, here)
         self.observer.measured(here)
         behind = self.study.early_stop(flight.number, event.step, here.wer["domain"])
         if event.final:
             self._end(flight, at_last_step(flight))
         elif stop := why_stop(self.spec, flight, rung, self.baseline.sets["domain"].wer, behind):
             self._end(flight, stop)
+
+    def _keep_adapter(self, flight: Flight, here: Verdict) -> None:
+        """The best adapter, and beside it the one of the last rung where that is another."""
+        number = flight.number
+        if flight.best is here:
+            self.worker.export(number, here.adapter_scale, self.folder.adapter_folder(number))
+            self.folder.drop_final(number)
+        else:
+            self.worker.export(number, here.adapter_scale, self.folder.final_folder(number))
 
     def _end(self, flight: Flight, stop: Stop) -> None:
         seconds = self.clock() - flight.started

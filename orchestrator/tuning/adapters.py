@@ -18,6 +18,7 @@ from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.layer_ranges import layers_of
 from orchestrator.spec.presets import matches
+from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.pack import Adapter, PackedLinear, row_norm
 
 ROOT = "model."
@@ -107,7 +108,7 @@ def scaling(params: TrialParams) -> float:
 
 
 def export(
-    linears: Mapping[str, PackedLinear], adapter: Adapter, adapter_scale: float, base_model: str, folder: Path
+    linears: Mapping[str, PackedLinear], adapter: Adapter, adapter_scale: float, base_model: ModelSpec, folder: Path
 ) -> None:
     """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed into place.
 
@@ -130,7 +131,8 @@ def export(
         use_dora=any("magnitude" in parts for parts in adapter.modules.values()),
         lora_dropout=0.0,
         inference_mode=True,
-        base_model_name_or_path=base_model,
+        base_model_name_or_path=base_model.id,
+        revision=None if Path(base_model.id).is_dir() else base_model.revision,
         task_type=None,
     )
     aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")

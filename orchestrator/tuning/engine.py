@@ -255,7 +255,7 @@ class PackWorker:
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
         """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
-        export(self.base.linears, self.adapter(number), adapter_scale, self._slots[number].plan.model.id, folder)
+        export(self.base.linears, self.adapter(number), adapter_scale, self._slots[number].plan.model, folder)
 
     def release(self, number: int) -> None:
         """Free the trial's slot."""

@@ -1,0 +1,174 @@
+"""`export` on a real study: best, final and merged, the same words in this program, in stock PEFT and transformers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+from transformers import AutoModelForSpeechSeq2Seq
+
+from orchestrator.cli import main
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import conclude
+from orchestrator.spec.loading import load_spec
+from orchestrator.tuning.engine import PackWorker
+from tests.cli_project import orchestrate
+from tests.embedded import DATA, small_sweep
+from tests.test_cli_transcribe import CAP, stock_words
+
+SIZES = {"train": 24, "domain": 5, "heldout": 3}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study on the shipped model."""
+
+    sweep: Path
+    folder: StudyFolder
+    clips: list[str]
+    """Of the domain set, in its order."""
+
+    def heard(self, number: int, step: int, scale: float) -> list[str]:
+        """The words the study recorded for one measurement of a trial."""
+        rows = self.folder.read_measurements(number)
+        (row,) = (row for row in rows if (row.step, row.adapter_scale) == (step, scale))
+        return list(self.folder.read_hypotheses(number, row)["domain"])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Two lengths at a rate so high that words change at once and only get worse: the first trial has one rung, so its
+    last measurement is its best one; the second is best at its first of three."""
+    root = tmp_path_factory.mktemp("project")
+    (root / "sweeps").mkdir()
+    small_sweep(
+        root / "sweeps",
+        SIZES,
+        method="grid",
+        parameters={
+            "learning_rate": 0.05,
+            "max_steps": {"values": [4, 12]},
+            "scheduler": "constant",
+            "adapter_scale": {"values": [0.35, 0.7], "after_training": True},
+        },
+        guardrails={},
+        budget={"trials": 2},
+    )
+    sweep = root / "sweeps" / "sweep.yaml"
+    assert run(sweep) in (0, 4, 5)
+    clips = [json.loads(line)["audio_filepath"] for line in (root / "sweeps" / "domain.jsonl").read_text().splitlines()]
+    return Finished(sweep, StudyFolder(root / "studies", "small"), clips)
+
+
+def run(sweep: Path, *options: str) -> int:
+    """The command with the real worker; its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(sweep), "--quiet", *options], lambda spec, folder: PackWorker(spec, folder.cache))
+    return int(ended.value.code or 0)
+
+
+def export(study: Finished, to: Path, *options: str) -> Path:
+    assert orchestrate("export", study.sweep, "--to", to, *options) == 0
+    return to
+
+
+def kept(study: Finished, number: int, final: bool) -> tuple[int, float]:
+    """Step and scale of the adapter that is asked for, from the numbers on file: lowest domain WER first."""
+    rows = study.folder.read_measurements(number)
+    rows = tuple(row for row in rows if not final or row.step == rows[-1].step)
+    chosen = min(rows, key=lambda row: (row.sets["domain"].wer, row.sets["heldout"].wer, row.step, row.adapter_scale))
+    return chosen.step, chosen.adapter_scale
+
+
+def heard_by_transcribe(folder: Path, study: Finished, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    capsys.readouterr()
+    assert orchestrate("transcribe", folder, *study.clips, *CAP) == 0
+    return [line.partition("\t")[2] for line in capsys.readouterr().out.splitlines()]
+
+
+def heard_by_stock(model: Any, study: Finished) -> list[str]:
+    return [stock_words(model.eval(), path) for path in study.clips]
+
+
+def base_model() -> Any:
+    return AutoModelForSpeechSeq2Seq.from_pretrained(DATA / "base-model")
+
+
+def test_the_study_has_trials_of_both_kinds(study: Finished) -> None:
+    assert {kept(study, number, True) == kept(study, number, False) for number in (0, 1)} == {True, False}
+    assert all(kept(study, number, False)[1] != 1 for number in (0, 1))
+    assert study.folder.final_folder(1).is_dir()
+
+
+@pytest.mark.parametrize("final", [False, True], ids=["best", "final"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_way_to_load_an_export_hears_the_words_that_the_study_recorded(
+    study: Finished, number: int, final: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, scale = kept(study, number, final)
+    recorded = study.heard(number, step, scale)
+    assert recorded != heard_by_stock(base_model(), study)
+    options = (str(number), *(["--final"] if final else []))
+    adapter = export(study, tmp_path / "adapter", *options)
+    assert f"trial {number}, step {step}, adapter scale {scale:g}, is in" in capsys.readouterr().out
+    assert heard_by_stock(peft.PeftModel.from_pretrained(base_model(), str(adapter)), study) == recorded
+    assert heard_by_transcribe(adapter, study, capsys) == recorded
+    merged = export(study, tmp_path / "merged", *options, "--merged")
+    assert heard_by_stock(AutoModelForSpeechSeq2Seq.from_pretrained(merged), study) == recorded
+    assert heard_by_transcribe(merged, study, capsys) == recorded
+
+
+def card_of(folder: Path) -> str:
+    return (folder / "README.md").read_text()
+
+
+def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> None:
+    conclusion = conclude(load_spec(study.folder.path / "spec.yaml"), study.folder)
+    assert conclusion.best and conclusion.decision and conclusion.baseline
+    best, (step, scale) = conclusion.best.number, kept(study, conclusion.best.number, False)
+    card = card_of(export(study, tmp_path / "best"))
+    assert (
+        f"The adapter of the measurement that gave the trial its result: step {step}, adapter scale {scale:g}" in card
+    )
+    assert f"Trial {best} of sweep small: {conclusion.decision}. The trial is COMPLETE" in card
+    assert 'library_name: "peft"' in card
+    for name, each in conclusion.baseline.sets.items():
+        assert f"| {name} | sweeps/{name}.jsonl | {len(each.errors)} | {sum(each.reference_words)} |" in card
+        assert each.manifest_sha256 in card
+    assert "| train | sweeps/train.jsonl | - | - | - |" in card
+    assert "domain utterances cannot tell a change of" in card and "nothing about another domain" in card
+    assert "--rms 0.075 --max-tokens-per-second 13" in card
+    assert "    budget:\n      trials: 2\n" in card
+    assert str(study.sweep.parents[1]) not in card, "paths start at the project's folder"
+    last, at = kept(study, 1, True)
+    card = card_of(export(study, tmp_path / "final", "1", "--final", "--merged"))
+    assert f"The adapter of the trial's last measurement: step {last}, adapter scale {at:g}. The trial's result" in card
+    assert "Trial 1 of sweep small, its last measurement: no verdict on this adapter alone." in card
+    assert 'library_name: "transformers"' in card and "It is merged into the weights of" in card
+    measured = {row.step: row for row in study.folder.read_measurements(1) if row.adapter_scale == at}[last]
+    assert f"| domain | {measured.sets['domain'].wer:.2f} |" in card
+
+
+def test_a_study_begun_before_final_adapters_were_kept_still_opens(
+    study: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(study.folder.path, old / "small")
+    shutil.rmtree(StudyFolder(old, "small").final_folder(1))
+    assert run(study.sweep, "--studies", str(old)) == run(study.sweep)
+    for number, options in ((1, []), (0, ["--final"])):
+        to = export(study, tmp_path / f"{number}", str(number), *options, "--studies", str(old))
+        assert (to / "adapter_model.safetensors").is_file()
+    capsys.readouterr()
+    assert orchestrate("export", study.sweep, "1", "--final", "--to", tmp_path / "x", "--studies", old) == 3
+    assert capsys.readouterr().err == (
+        "trial 1 kept its best adapter alone, not the one of its last measurement at step 12: it was trained before "
+        "both were kept\n"
+        "  Leave out --final, or train it again in a new study: orchestrate SPEC --fork NAME.\n"
+    )
+    assert not (tmp_path / "x").exists()

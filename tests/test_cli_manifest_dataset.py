@@ -1,0 +1,166 @@
+"""`orchestrate manifest` as the documentation uses it: configs and splits of a data set become the sets of a sweep."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from orchestrator.corpus.manifest import Manifest, load_manifest
+from tests.cli_project import ROOT, orchestrate
+from tests.embedded import DATA, SETS
+
+PARTS = {("other", "validation"): ("train", 12), ("other", "test"): ("domain", 24), ("clean", "test"): ("heldout", 24)}
+"""Config and split of the stand-in for LibriSpeech -> whose utterances it holds, and how many."""
+
+
+def shipped(config: str, split: str) -> list[dict[str, Any]]:
+    """Real utterances under LibriSpeech's column names and in its upper case."""
+    name, count = PARTS[config, split]
+    rows = [json.loads(line) for line in (DATA / SETS[name]).read_text().splitlines()[:count]]
+    return [
+        {
+            "audio": {"bytes": (DATA / row["audio_filepath"]).read_bytes(), "path": Path(row["audio_filepath"]).name},
+            "text": row["text"].upper(),
+            "speaker_id": row["speaker"],
+            "chapter_id": 0,
+            "id": row["id"],
+        }
+        for row in rows
+    ]
+
+
+@pytest.fixture
+def librispeech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as the hub holds a data set: parquet files, and a card that names configs and splits."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder, configs = tmp_path / "hub", []
+    for config in ("clean", "other"):
+        files = []
+        for split in (split for its, split in PARTS if its == config):
+            data = datasets.Dataset.from_list(shipped(config, split))
+            (folder / config).mkdir(parents=True, exist_ok=True)
+            data.cast_column("audio", datasets.Audio(decode=False)).to_parquet(
+                str(folder / config / f"{split}.parquet")
+            )
+            files.append({"split": split, "path": f"{config}/{split}.parquet"})
+        configs.append({"config_name": config, "data_files": files})
+    (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
+    return folder
+
+
+def documented(hub: Path) -> list[list[str]]:
+    """The commands of docs/manifests.md, on that folder and with a share of its samples."""
+    page = (ROOT / "docs" / "manifests.md").read_text().partition("\nLibriSpeech, clean as general speech")[2]
+    block = page.partition("\n\n")[2].partition("\n\n")[0]
+    first, *rest = [line.strip() for line in block.splitlines()]
+    name, _, command = first.partition("=")
+    (command,) = shlex.split(command)
+    assert command.endswith(" openslr/librispeech_asr")
+    filled = [line.replace(f"${name}", command).replace("openslr/librispeech_asr", str(hub)) for line in rest]
+    return [shlex.split(line.replace("--samples 2000", "--samples 8")) for line in filled]
+
+
+def test_the_documented_commands_make_the_sets_of_the_shipped_sweeps(
+    librispeech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("project", "again"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        for program, *words in documented(librispeech):
+            assert program == "orchestrate" and orchestrate(*words) == 0
+    data = tmp_path / "project" / "data"
+    made: dict[str, Manifest] = {path.stem: load_manifest(path) for path in data.glob("*.jsonl")}
+    assert made.keys() > {"train_manifest_expanded", "domain_manifest", "heldout_manifest"}
+    assert all((tmp_path / "again" / "data" / f"{name}.jsonl").read_bytes() == raw(data, name) for name in made)
+    assert len(made["train_manifest_expanded"].utterances) == 8
+    for first, second in (("domain_manifest", "domain_confirm"), ("heldout_manifest", "heldout_confirm")):
+        assert len(made[first].utterances) + len(made[second].utterances) == 24
+        assert not speakers(made[first]) & speakers(made[second])
+    rows = {row["id"]: row for key in PARTS for row in shipped(*key)}
+    for manifest in made.values():
+        for each in manifest.utterances:
+            row = rows[each.id]
+            assert (each.text, each.speaker) == (row["text"], row["speaker_id"])
+            assert each.audio is not None and each.audio.read_bytes() == row["audio"]["bytes"]
+
+
+def test_the_source_is_written_down(librispeech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _, *words in documented(librispeech):
+        assert orchestrate(*words) == 0
+    said = {path.name.split(".")[0]: json.loads(path.read_text()) for path in Path("data").glob("*.source.json")}
+    train = said["train_manifest_expanded"]["arguments"]
+    wanted = {"name": str(librispeech), "config": "other", "split": "validation", "samples": 8, "seed": 1}
+    assert {name: train[name] for name in wanted} == wanted
+    assert train["dataset"]["rows"] == 12 and train["dataset"]["fingerprint"]
+    part = said["domain_manifest"]["arguments"]
+    assert (part["seed"], part["by"], part["source"]["sha256"]) == (4, "speaker", said["other"]["sha256"])
+
+
+def raw(data: Path, name: str) -> bytes:
+    return (data / f"{name}.jsonl").read_bytes()
+
+
+def speakers(manifest: Manifest) -> set[str]:
+    return {each.speaker for each in manifest.utterances}
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ((), "Config name is missing. Please pick one among the available configs: ['clean', 'other']"),
+        (("--config", "noisy"), "BuilderConfig 'noisy' not found. Available: ['clean', 'other']"),
+    ],
+)
+def test_a_config_that_is_not_there_is_answered_with_those_that_are(
+    librispeech: Path, tmp_path: Path, options: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate("manifest", "from-dataset", librispeech, tmp_path / "m.jsonl", *options) == 2
+    assert f"data set '{librispeech}' cannot be loaded: {why}\n" in capsys.readouterr().err
+
+
+def test_a_saved_data_set_has_its_splits_and_no_configs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = datasets.Dataset.from_list(shipped("clean", "test")).cast_column("audio", datasets.Audio(decode=False))
+    datasets.DatasetDict({"test": data, "dev": data}).save_to_disk(str(tmp_path / "both"))
+    datasets.Dataset(data.data, split=datasets.Split.TRAIN).save_to_disk(str(tmp_path / "one"))
+    out = tmp_path / "m.jsonl"
+    for folder, options, why in (
+        ("both", ("--split", "train"), "Unknown split 'train'. Should be one of ['test', 'dev']."),
+        ("one", ("--split", "test"), "Unknown split 'test'. Should be one of ['train']."),
+        (
+            "one",
+            ("--split", "train", "--config", "clean"),
+            "save_to_disk wrote it, so it has no config 'clean'; leave out --config",
+        ),
+    ):
+        capsys.readouterr()
+        assert orchestrate("manifest", "from-dataset", tmp_path / folder, out, *options) == 2
+        assert f"data set '{tmp_path / folder}' cannot be loaded: {why}\n" in capsys.readouterr().err
+    assert orchestrate("manifest", "from-dataset", tmp_path / "one", out, "--split", "train") == 0
+    more = ("--split", "train", "--samples", 25)
+    assert orchestrate("manifest", "from-dataset", tmp_path / "one", tmp_path / "n.jsonl", *more) == 2
+    assert not (tmp_path / "n-audio").exists(), "a refused command leaves nothing"
+
+
+@pytest.mark.parametrize("command", ["split", "noisy"])
+def test_archives_and_commands_are_refused_and_nothing_is_written(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "tarred.jsonl"
+    lines = [
+        {"audio_filepath": "pipe:touch x |", "text": "one", "speaker": "a"},
+        {"audio_filepath": "a.wav", "shard_id": 0, "text": "two", "speaker": "b"},
+    ]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    one, two = tmp_path / "1.jsonl", tmp_path / "2.jsonl"
+    options = ("--out", one, two) if command == "split" else (one, "--snr", "0:5")
+    assert orchestrate("manifest", command, source, *options) == 2
+    error = capsys.readouterr().err
+    assert "is the command 'pipe:touch x |'; commands are never run" in error
+    assert "a tarred manifest (shard_id) names archives; unpack them" in error
+    assert sorted(tmp_path.iterdir()) == [source]
