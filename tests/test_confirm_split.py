@@ -151,6 +151,12 @@ def test_a_finished_study_stays_as_it_is(finished: Path, capsys: pytest.CaptureF
     assert "data.confirm.split  0.4    0.5" in capsys.readouterr().err
 
 
+def test_the_record_of_runs_names_the_part(finished: Path, tmp_path: Path) -> None:
+    record = tmp_path / "record.md"
+    assert orchestrate(finished, "--quiet", "--record", record) == 0
+    assert ", search part, split 0.4, seed 2)" in record.read_text()
+
+
 def test_plan_and_diagnose_show_the_parts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("plan", finished) == 0
     out = capsys.readouterr().out
