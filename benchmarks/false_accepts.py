@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.judge import Decision, Scores, Verdict, best_feasible, decide, judge
 from orchestrator.scoring.limits import LimitVerdict, SetScore, pool
-from orchestrator.spec.sweep import Budget, DataSpec, Limit, ModelSpec, SearchSpace, SweepSpec
+from orchestrator.spec.data import DataSpec
+from orchestrator.spec.sweep import Budget, Limit, ModelSpec, SearchSpace, SweepSpec
 
 Ints = NDArray[np.int64]
 

@@ -22,8 +22,9 @@ def read(path):
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def counts(heard, name, manifest):
-    references = [english(row["text"].translate(folds)).split() for row in read(Path(manifest))]
+def counts(heard, name):
+    rows, lines = read(Path(sets[name]["manifest"])), sets[name]["lines"]
+    references = [english(rows[line - 1]["text"].translate(folds)).split() for line in lines]
     hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
     pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
     found = [jiwer.process_words(*pair) for pair in pairs]
@@ -31,8 +32,9 @@ def counts(heard, name, manifest):
 
 
 study, runs = Path(sys.argv[1]), {}
+sets = json.loads((study / "sets.json").read_bytes())
 for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/result.json")]):
-    result, plan = json.loads(path.read_bytes()), json.loads((path.parent / "plan.json").read_bytes())
+    result = json.loads(path.read_bytes())
     rows = read(path.parent / "measurements.jsonl") if result["wer"] and result["duplicate_of"] is None else []
     for row in (
         row for row in rows if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"])
@@ -40,12 +42,9 @@ for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/
         heard = path.parent / f"hypotheses-{row['step']}-{row['adapter_scale']!r}.jsonl"
         base = study / f"hypotheses-baseline-{row['fingerprint'][:12]}.jsonl"
         for name in row["sets"]:
-            manifest, trial = (
-                plan["data"][name.removeprefix("confirm_")],
-                result["params"].get("trial", result["number"]),
-            )
-            runs.setdefault(("baseline", name), [(base, name, manifest)])
-            runs.setdefault((f"trial {trial}", name), []).append((heard, name, manifest))
+            trial = result["params"].get("trial", result["number"])
+            runs.setdefault(("baseline", name), [(base, name)])
+            runs.setdefault((f"trial {trial}", name), []).append((heard, name))
 wers = {key: 100 * np.mean([np.divide(*counts(*run)) for run in seeds]) for key, seeds in runs.items()}
 for (who, name), wer in wers.items():
     print(f"{who}: {name} {wer:.2f} ({wer - wers['baseline', name]:+.2f})")

@@ -21,6 +21,7 @@ Ignorable = Literal[
     "recording-overlap",
     "sentence-overlap",
     "speaker-overlap",
+    "confirm-used",
     "duplicates",
     "upper-case",
     "too-few",
@@ -83,6 +84,9 @@ _ROWS = (
     Check("recording-overlap", "warn", "data", "Utterances of two sets are cut from the same recordings."),
     Check("sentence-overlap", "warn", "data", "Sentences of an evaluation set are in training too."),
     Check("speaker-overlap", "warn", "data", "Speakers of an evaluation set are in training too."),
+    Check(
+        "confirm-used", "warn", "data", "The search of an earlier study was measured on utterances of a confirm set."
+    ),
     Check("duplicates", "warn", "data", "A set holds the same sound more than once."),
     Check("upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),

@@ -27,7 +27,8 @@ class SlowWorker(FakeWorker):
 def make_worker(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
     """One worker for the search, one of other sets for the confirmation."""
     pack = 2 if spec.execution.pack == "auto" else spec.execution.pack
-    return SlowWorker(capacity=pack, sets=spec.data.domain.stem)
+    source = spec.data.evaluated["domain"]
+    return SlowWorker(capacity=pack, sets=source.path.stem if source.split is None else f"{source.part} part")
 
 
 if __name__ == "__main__":

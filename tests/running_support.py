@@ -12,9 +12,9 @@ from orchestrator.running.observer import Observer
 from orchestrator.running.signals import Drain
 from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.search.study import Study
+from orchestrator.spec.data import DataSpec
 from orchestrator.spec.sweep import (
     Budget,
-    DataSpec,
     Dimension,
     EarlyStop,
     EvaluationSpec,

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.spec.data import DataSpec
 from orchestrator.spec.sweep import (
     Budget,
     Condition,
-    DataSpec,
     Dimension,
     EvaluationSpec,
     Limit,

@@ -134,7 +134,8 @@ def test_sweep_plan(spec: SweepSpec) -> None:
     assert SweepPlan.model_validate_json(plan.model_dump_json()) == plan
     assert plan.trials == 5 and plan.confirmation_trials == 6 and plan.rungs == (40, 80, 120)
     assert plan.optimizer_steps == (5 + 6) * 120
-    assert plan.evaluations == 1 + (5 + 6) * 3 * 2
+    # rungs 40, 80, 120, two scales at the last one; a confirmation run is evaluated once
+    assert plan.evaluations == (1 + 5 * (3 - 1 + 2)) + (1 + 6)
     assert [point.searched for point in plan.first] == [{"rank": 8}]
     rows = {row.name: row for row in plan.parameters}
     assert rows["lora_dropout"].when == "adapter is one of lora, dora and rank above 4"

@@ -24,7 +24,8 @@ from orchestrator.reporting.escape import plain
 from orchestrator.reporting.live import Show
 from orchestrator.reporting.svg import Axis, Point, scatter
 from orchestrator.running.confirmation import run_confirmation
-from orchestrator.spec.sweep import Budget, ConfirmData, ConfirmSpec, DataSpec, SweepSpec
+from orchestrator.spec.data import ConfirmData, DataSpec
+from orchestrator.spec.sweep import Budget, ConfirmSpec, SweepSpec
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
 

@@ -1,4 +1,4 @@
-"""`orchestrate plan`: what would run, and what the data can resolve."""
+"""`orchestrate plan`: what would run, what the data can resolve, and how long it would take."""
 
 from __future__ import annotations
 
@@ -15,24 +15,41 @@ def plan(
         typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False),
     ] = None,
     show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Load the model and measure how long the sweep would take.")
+    ] = False,
+    studies: Annotated[
+        Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
+    ] = None,
 ) -> None:
-    """What would run, and what the data can resolve."""
+    """What would run, what the data can resolve, and how long it would take."""
     from orchestrator.errors import SpecError
+    from orchestrator.planning.cost import probed_cost, recorded_cost
     from orchestrator.planning.sweep_plan import sweep_plan
+    from orchestrator.records.spent import spent_before
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import planned, terminal
     from orchestrator.running.chaining import load_chained
     from orchestrator.running.preflight import load_sets
     from orchestrator.spec.loading import check_inputs, studies_root
 
-    studies = studies_root(spec)
+    studies = studies or studies_root(spec)
     sweep = load_chained(spec, overrides or [], studies)
     folder = StudyFolder(studies, sweep.name)
-    missing = ""
+    screen, missing = terminal.console(), ""
     try:
         check_inputs(sweep)
     except SpecError as error:
+        if probe:
+            raise
         missing = str(error)
     sizes = {} if missing else planned.set_sizes(load_sets(sweep), sweep.evaluation.normalizer)
-    document = planned.build(sweep_plan(sweep, sizes, show), missing, sweep.execution.pack, folder.pack_choices())
-    terminal.show(document, terminal.console())
+    planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
+    costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
+    if probe:
+        from orchestrator.tuning.pace import measure_pace
+
+        costs.insert(0, probed_cost(planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock))
+    known = [cost for cost in costs if cost is not None]
+    document = planned.build(planned_sweep, missing, sweep.execution.pack, folder.pack_choices(), known)
+    terminal.show(document, screen)

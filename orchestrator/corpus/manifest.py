@@ -60,6 +60,8 @@ class Manifest:
     """A training set may hold silent clips; in an evaluation set they are faults."""
     bad: tuple[Fault, ...] = ()
     """Faults of the lines that were skipped, which only a training set may be allowed."""
+    part: str = ""
+    """Which part of the file the utterances are, in words; empty where they are all of it."""
 
     def without(self, faults: Iterable[Fault], max_bad_fraction: float) -> Manifest | None:
         """The manifest less the lines with faults; None when they and those skipped before are more than allowed."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.planning.cost import Work
 from orchestrator.planning.power import CHURN, smallest_detectable, standard_error, utterances_needed
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
 from orchestrator.spec.conditions import space_of
@@ -69,7 +70,7 @@ class Resolution(Plain):
 
 
 class SweepPlan(Plain):
-    """All that `orchestrate plan` says, apart from memory and time, which need the device."""
+    """All that `orchestrate plan` says, apart from memory and time, which need a measurement."""
 
     name: str
     method: str
@@ -78,18 +79,25 @@ class SweepPlan(Plain):
     """Distinct points of the space; None when it is continuous or too large to count."""
     trials: int
     """The budget, and for a grid no more than it has points."""
+    trained: int
+    """Of them, at most: a point that comes again is not trained again."""
     first: tuple[PlannedPoint, ...]
     rungs: tuple[int, ...]
     """Of the longest trial: the optimizer steps at which it is evaluated."""
     evaluations: int
-    """At most: every trial to its end, each adapter scale at each rung, the baseline and the confirmation included."""
+    """At most: every trial to its end, at its last rung at each adapter scale, before it at one; every baseline and
+    confirmation run included."""
     optimizer_steps: int
     """At most: every trial to its end, the confirmation included."""
     confirmation_trials: int
+    work: Work
+    """The same as an estimate of time counts it; utterances of sets that are not there count as none."""
     sets: dict[str, SetSize]
     resolution: tuple[Resolution, ...]
     taken: str = ""
     """What another study decided, in words."""
+    split: str = ""
+    """How the confirm sets are split off, in words."""
 
 
 def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
@@ -156,24 +164,40 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
     sets = dict(sets or {})
     points = count_points(spec.parameters)
     trials = min(spec.budget.trials, points) if spec.method == "grid" and points is not None else spec.budget.trials
+    trained = trials if points is None else min(trials, points)
     steps = _most_steps(spec)
     rungs = rungs_of(steps, spec.evaluation.every)
-    confirming = min(spec.confirm.top, trials) * len(spec.confirm.seeds) if spec.confirm else 0
+    confirming = min(spec.confirm.top, trained) * len(spec.confirm.seeds) if spec.confirm else 0
+    searching = 1 + trained * (len(rungs) - 1 + len(spec.parameters.adapter_scales))
+    confirmations = 1 + confirming if confirming else 0
     return SweepPlan(
         name=spec.name,
         method=spec.method,
         parameters=tuple(_table(spec)),
         points=points,
         trials=trials,
+        trained=trained,
         first=tuple(itertools.islice(_first(spec), min(show, trials))),
         rungs=rungs,
-        evaluations=1 + (trials + confirming) * len(rungs) * len(spec.parameters.adapter_scales),
-        optimizer_steps=(trials + confirming) * steps,
+        evaluations=searching + confirmations,
+        optimizer_steps=(trained + confirming) * steps,
         confirmation_trials=confirming,
+        work=Work(
+            search_steps=trained * steps,
+            confirm_steps=confirming * steps,
+            search_heard=searching * _utterances(sets, "domain", "heldout"),
+            confirm_heard=confirmations * _utterances(sets, "confirm_domain", "confirm_heldout"),
+            loads=2 if confirming else 1,
+        ),
         sets=sets,
         resolution=tuple(_resolution(spec, sets)),
         taken=spec.taken,
+        split=spec.data.split_text,
     )
+
+
+def _utterances(sets: Mapping[str, SetSize], *names: str) -> int:
+    return sum(sets[name].utterances for name in names if name in sets)
 
 
 def count_points(space: SearchSpace) -> int | None:

@@ -6,8 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.spec.data import ConfirmPartSpec, DataSpec
 from orchestrator.spec.identity import digest
-from orchestrator.spec.sweep import DataSpec, EvaluationSpec, ModelSpec
+from orchestrator.spec.sweep import EvaluationSpec, ModelSpec
 
 
 def rungs_of(steps: int, every: int) -> tuple[int, ...]:
@@ -73,7 +74,7 @@ class TrialPlan(BaseModel):
     number: int
     """Optuna's trial number, or a negative number outside the study (confirmation runs)."""
     model: ModelSpec
-    data: DataSpec
+    data: ConfirmPartSpec | DataSpec
     evaluation: EvaluationSpec
     params: TrialParams
 

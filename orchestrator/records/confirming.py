@@ -35,9 +35,8 @@ def ranked(results: Sequence[TrialResult]) -> list[TrialResult]:
 
 def confirmation_spec(spec: SweepSpec) -> SweepSpec:
     """The sweep with the confirm sets in the place of the search's: what the confirming worker evaluates on."""
-    assert spec.data.confirm is not None
-    sets = {"domain": spec.data.confirm.domain, "heldout": spec.data.confirm.heldout, "confirm": None}
-    return spec.model_copy(update={"data": spec.data.model_copy(update=sets)})
+    assert spec.data.confirming is not None
+    return spec.model_copy(update={"data": spec.data.confirming})
 
 
 def confirmation_plan(spec: SweepSpec, plan: TrialPlan, result: TrialResult, seed: int, number: int) -> TrialPlan:

@@ -66,6 +66,21 @@ class Measurement(Value):
     """Keys: domain, heldout; in confirmation confirm_domain, confirm_heldout."""
 
 
+class SetRecord(Value):
+    """Which lines of which manifest one evaluation set of a study is."""
+
+    manifest: str
+    """Absolute path."""
+    sha256: str
+    """Of the file's bytes."""
+    part: str
+    """Which part of a split, in words; empty for the whole file."""
+    lines: tuple[int, ...]
+    """Line numbers in the file, from 1."""
+    audio_sha256: tuple[str, ...]
+    """Of the decoded samples of each line: equal for equal sound, whatever file it is in."""
+
+
 class TrialState(StrEnum):
     """Optuna's states, by Optuna's names."""
 

@@ -1,7 +1,7 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-spec.yaml  study.db  study.lock  baseline.json  hypotheses-baseline-<fingerprint>.jsonl  clock.json  findings.json
-notes.md  report.md  report.html
+spec.yaml  study.db  study.lock  sets.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl  clock.json
+findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
 confirm/0001/    the same, for the run with number -1
 checkpoint/      state of the pack      cache/      what can be computed again
@@ -25,7 +25,7 @@ from orchestrator.checks import Finding, Level
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.locking import exclusive
-from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.writing import make_folder, write_aside
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -38,6 +38,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 class _Baselines(RootModel[dict[str, Measurement]]):
     """baseline.json: by evaluation fingerprint."""
+
+
+class _Sets(RootModel[dict[str, SetRecord]]):
+    """sets.json: by the names of the report."""
 
 
 class _Clock(BaseModel):
@@ -84,6 +88,7 @@ class StudyFolder:
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"
         self._spec = self.path / "spec.yaml"
+        self._sets = self.path / "sets.json"
         self._baseline = self.path / "baseline.json"
         self._clock = self.path / "clock.json"
         self._findings = self.path / "findings.json"
@@ -137,6 +142,26 @@ class StudyFolder:
             return self._spec.read_text(encoding="utf-8") if self.exists else None
         except UnicodeDecodeError as error:
             raise _damaged(self._spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
+
+    def write_sets(self, sets: Mapping[str, SetRecord]) -> None:
+        """Keep which lines of which manifests the evaluation sets are."""
+        write_aside(self._sets, _Sets(dict(sets)).model_dump_json().encode() + b"\n")
+
+    def sets(self) -> dict[str, SetRecord]:
+        """The evaluation sets by the names of the report; empty before the first run."""
+        found = _read(self._sets, _Sets, f"Delete it, {_AGAIN}: the sets are read anew.")
+        return found.root if found else {}
+
+    def neighbours(self) -> Iterator[StudyFolder]:
+        """The other studies under the same root, by name."""
+        for path in sorted(self.path.parent.glob("*/spec.yaml")):
+            if path.parent.name != self.name and _NAME.fullmatch(path.parent.name):
+                yield StudyFolder(self.path.parent, path.parent.name)
+
+    @property
+    def measured(self) -> bool:
+        """Something was measured on the sets of the study, if only the baseline."""
+        return self._baseline.exists()
 
     def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
         """Keep the untuned model's measurement under its fingerprint, and what it heard; those of others stay."""

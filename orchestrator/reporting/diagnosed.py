@@ -24,6 +24,8 @@ def build(
     stopping = len(refused(findings, spec.checks.ignore))
     headline = f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
     blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
+    if parts := tuple(f"{name} is the {manifest.part}" for name, manifest in sets.items() if manifest.part):
+        blocks += [Bullets(parts)]
     if findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, findings))]
     blocks += _study(conclusion)

@@ -24,6 +24,7 @@ from orchestrator.reporting.wording import (
     value_text,
 )
 from orchestrator.scoring.judge import Verdict
+from orchestrator.spec.data import SetSource
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -114,15 +115,21 @@ def _limits(sentences: list[str]) -> Iterator[Block]:
 
 
 def _data(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterator[Block]:
-    data = plan.data
-    paths = {"train": data.train, "replay": data.replay, "domain": data.domain, "heldout": data.heldout}
-    if data.confirm and conclusion.confirm_baseline:
-        paths |= {"confirm_domain": data.confirm.domain, "confirm_heldout": data.confirm.heldout}
+    data, confirming = plan.data, plan.data.confirming
+    manifests = {"train": SetSource(data.train), **data.evaluated}
+    if data.replay:
+        manifests |= {"replay": SetSource(data.replay)}
+    if confirming and conclusion.confirm_baseline:
+        manifests |= {f"confirm_{name}": source for name, source in confirming.evaluated.items()}
     baselines = [each for each in (conclusion.baseline, conclusion.confirm_baseline) if each]
     yield Heading("Data")
     columns = ("set", "manifest", "utterances", "words", "SHA-256 of the manifest")
-    rows = ((name, relative_to(str(path), root), *_counts(name, baselines)) for name, path in paths.items() if path)
+    rows = ((name, _manifest(source, root), *_counts(name, baselines)) for name, source in manifests.items())
     yield Table(columns, tuple(rows))
+
+
+def _manifest(source: SetSource, root: Path) -> str:
+    return relative_to(str(source.path), root) + (f" ({source.part_text})" if source.part_text else "")
 
 
 def _counts(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:

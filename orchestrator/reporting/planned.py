@@ -1,10 +1,11 @@
-"""`orchestrate plan`: what would run and what its data can resolve. Nothing was run, so nothing here is a result."""
+"""`orchestrate plan`: what would run, what its data can resolve, what it takes. Nothing here is a result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.planning.cost import Cost, about
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
@@ -32,9 +33,22 @@ def pack_text(pack: int | str, choices: Mapping[str, str]) -> str:
     return "; ".join(f"on {device} {why}" for device, why in sorted(choices.items()))
 
 
-def build(plan: SweepPlan, missing: str, pack: int | str, choices: Mapping[str, str]) -> Document:
+def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
+    """A line per estimate of the time, or how to get one."""
+    if not costs:
+        return (
+            "time: not known; `orchestrate plan SPEC --probe` loads the model and measures it, and so does a first "
+            "study with this model",
+        )
+    return tuple(f"{about(each.low, each.high)} if no trial is pruned or repeated; from {each.basis}" for each in costs)
+
+
+def build(
+    plan: SweepPlan, missing: str, pack: int | str, choices: Mapping[str, str], costs: Sequence[Cost]
+) -> Document:
     """`missing` says why the sets could not be read, or nothing; `pack` and `choices` as `pack_text` takes them."""
     points = "no countable number of" if plan.points is None else str(plan.points)
+    repeats = plan.trained < plan.trials
     blocks: list[Block] = [
         Table(
             ("parameter", "", "values", "when"),
@@ -43,11 +57,13 @@ def build(plan: SweepPlan, missing: str, pack: int | str, choices: Mapping[str, 
         Bullets(
             (
                 f"{plan.method} over {points} distinct points; {plan.trials} trials"
+                + (f" (at most {plan.trained} trained: a point is not trained twice)" if repeats else "")
                 + (f", {plan.confirmation_trials} confirmation runs" if plan.confirmation_trials else ""),
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(pack, choices),
-                *([plan.taken] if plan.taken else []),
+                *cost_texts(costs),
+                *filter(None, (plan.taken, plan.split)),
             )
         ),
     ]

@@ -117,12 +117,13 @@ def _targets(plan: TrialPlan) -> str:
 
 
 def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
-    """Evaluation manifests with the utterances they had and the beginning of their SHA-256."""
+    """Evaluation manifests with the utterances they had, the start of their SHA-256, and the part that was searched."""
     texts = []
-    for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
+    for name, source in spec.data.evaluated.items():
         measured = baseline.sets.get(name) if baseline else None
-        known = f" ({len(measured.errors)}, {measured.manifest_sha256[:8]})" if measured else ""
-        texts.append(relative_to(str(path), root) + known)
+        part = f", {source.part_text}" if source.part_text else ""
+        known = f" ({len(measured.errors)}, {measured.manifest_sha256[:8]}{part})" if measured else ""
+        texts.append(relative_to(str(source.path), root) + known)
     return ", ".join(texts)
 
 

@@ -33,7 +33,7 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command:
     """The report in blocks; `command` is the sweep file as the person names it, `done`: nothing is left to train."""
     blocks: list[Block] = []
     blocks += _best(conclusion)
-    blocks += _confirmation(conclusion)
+    blocks += _confirmation(spec, folder, conclusion)
     blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baselines(conclusion)
     blocks += _trials(conclusion)
@@ -84,11 +84,14 @@ def _limits(verdict: Verdict) -> Table:
     return Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
 
 
-def _confirmation(conclusion: Conclusion) -> Iterator[Block]:
+def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
     if not conclusion.confirmed:
         return
     yield Heading("Confirmation")
     yield Paragraph("Finalists retrained with fresh seeds, scored on sets the search never read; seeds are pooled.")
+    if spec.data.split_text:
+        parts = [f"{name} is the {each.part}, {len(each.lines)} utterances" for name, each in folder.sets().items()]
+        yield Paragraph(f"The {spec.data.split_text}. {'; '.join(parts)}.")
     for each in conclusion.confirmed:
         yield from _finalist(each)
 

@@ -139,7 +139,8 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
     if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,
-            "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}",
+            "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}, or "
+            "data.confirm: {split: 0.3} to split them off by speaker",
         )
 
 

@@ -64,6 +64,7 @@ def build(
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
     _limits(tree, problems)
+    _confirm_data(tree, problems)
     raw |= {"parameters": space, "start_with": points}
     if "parameters" not in tree.entries:
         problems.add(tree.mark, "the sweep file lacks `parameters`; add what to fix and what to search")
@@ -128,6 +129,32 @@ def _limits(tree: Mapping, problems: Problems) -> None:
                 )
             elif key in given and plain(given[key].node) is None:
                 problems.add(given[key].mark, f"{section}.{metric}.{key} has no value; write a number of WER points")
+
+
+def _confirm_data(tree: Mapping, problems: Problems) -> None:
+    """Confirm sets are two manifests, or a split; nothing of both and nothing by halves."""
+    data = tree.entries.get("data")
+    entry = data.node.entries.get("confirm") if data and isinstance(data.node, Mapping) else None
+    if entry is None or not isinstance(entry.node, Mapping):
+        return
+    given = {key: each for key, each in entry.node.entries.items() if plain(each.node) is not None}
+    manifests = [key for key in ("domain", "heldout") if key in given]
+    if "split" in given:
+        for key in manifests:
+            problems.add(
+                given[key].mark,
+                f"data.confirm has {key} and split; give split alone, or the two manifests domain and heldout, and "
+                f"write `{key}:` without a value where another file is extended",
+            )
+        return
+    missing = " and ".join(show(key) for key in ("domain", "heldout") if key not in given)
+    if missing:
+        problems.add(
+            entry.node.mark,
+            f"data.confirm lacks {missing}; give both manifests, or split: 0.3 to split them off by speaker",
+        )
+    elif "seed" in given:
+        problems.add(given["seed"].mark, "data.confirm.seed belongs to a split; remove it, the manifests are fixed")
 
 
 def _explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
+from orchestrator.spec.data import DataSpec
+from orchestrator.spec.frozen import Frozen, Seed
 from orchestrator.spec.parameters import NAMES, TABLE
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of a sweep, and so of a folder under `studies/`."""
-
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-
-
-class Frozen(BaseModel):
-    """Base of all spec values: immutable, unknown keys refused, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class ModelSpec(Frozen):
@@ -29,27 +22,6 @@ class ModelSpec(Frozen):
 
     id: str = Field(min_length=1)
     revision: str = Field(default="main", min_length=1)
-
-
-class ConfirmData(Frozen):
-    """Sets that the search never reads."""
-
-    domain: Path
-    heldout: Path
-
-
-class DataSpec(Frozen):
-    """Manifests, as absolute paths once loaded."""
-
-    train: Path
-    replay: Path | None = None
-    domain: Path
-    heldout: Path
-    confirm: ConfirmData | None = None
-    max_seconds: float = Field(default=20.0, gt=0)
-    """Longer training utterances are left out and counted; evaluation sets are never cut."""
-    max_bad_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Bad lines of a training set up to this share are skipped and counted; in an evaluation set none are."""
 
 
 class EvaluationSpec(Frozen):
@@ -281,8 +253,8 @@ class SweepSpec(Frozen):
     """Parameters that another study decided."""
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
-    guardrails: dict[Literal["heldout_wer"], Limit] = {}
-    acceptance: dict[Literal["domain_wer", "heldout_wer"], Limit] = {}
+    guardrails: dict[Literal["heldout_wer"], Limit] = Field(default_factory=dict)
+    acceptance: dict[Literal["domain_wer", "heldout_wer"], Limit] = Field(default_factory=dict)
     confirm: ConfirmSpec | None = None
     seed: Seed = 0
     """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""

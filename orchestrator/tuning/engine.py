@@ -55,9 +55,9 @@ class PackWorker:
         device, self.notes = choose_device(spec.execution.device)
         self.base = load_base_model(spec.model, device)
         self._spec = spec
-        paths = {"domain": spec.data.domain, "heldout": spec.data.heldout}
         sets = {
-            name: load_evaluation_set(path, spec.evaluation, self.base, cache / "audio") for name, path in paths.items()
+            name: load_evaluation_set(source, spec.evaluation, self.base, cache / "audio")
+            for name, source in spec.data.evaluated.items()
         }
         if sample is not None:
             sets = {name: each.spread(sample) for name, each in sets.items()}

@@ -11,11 +11,13 @@ import torch
 import transformers
 
 from orchestrator.corpus.audio import Clips, prepare
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import DataError
 from orchestrator.records.results import SetMeasurement
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
 from orchestrator.scoring.wer import edit_counts
+from orchestrator.spec.data import SetSource
 from orchestrator.spec.sweep import EvaluationSpec
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel
@@ -66,16 +68,16 @@ class EvaluationSet:
         )
 
 
-def load_evaluation_set(path: Path, spec: EvaluationSpec, base: BaseModel, cache: Path) -> EvaluationSet:
+def load_evaluation_set(source: SetSource, spec: EvaluationSpec, base: BaseModel, cache: Path) -> EvaluationSet:
     """Read and decode an evaluation manifest; raises ManifestError, or DataError when a clip is too long for the model
     or most references need more tokens than the cap allows."""
-    manifest = load_manifest(path)
+    manifest = load_evaluation_manifest(*source)
     clips = prepare(manifest, rms=spec.rms, cache=cache, multiple=base.family.shortest)
     ready = EvaluationSet(manifest, clips, spec)
     longest = max(clips.seconds)
     if longest > base.family.longest_seconds:
         raise DataError(
-            f"{path}: a clip of {longest:.1f} s is longer than the model's positions "
+            f"{source.path}: a clip of {longest:.1f} s is longer than the model's positions "
             f"({base.family.longest_seconds:.1f} s); cut it or leave it out"
         )
     needed = [len(row) for row in base.labels(list(clips.texts))]
@@ -83,7 +85,7 @@ def load_evaluation_set(path: Path, spec: EvaluationSpec, base: BaseModel, cache
     if over > 0.01 * len(clips):
         rate = max(need / seconds for need, seconds in zip(needed, clips.seconds, strict=True))
         raise DataError(
-            f"{path}: {over} of {len(clips)} references are longer than evaluation.max_tokens_per_second = "
+            f"{source.path}: {over} of {len(clips)} references are longer than evaluation.max_tokens_per_second = "
             f"{spec.max_tokens_per_second:g} lets the model say; the densest needs {rate:.1f}. Raise it."
         )
     return ready
@@ -104,6 +106,7 @@ class Evaluator:
         """The parts of the evaluation fingerprint."""
         spec, model = self.spec, self.base.spec
         parts = {f"{name}.manifest": each.manifest.sha256 for name, each in self.sets.items()}
+        parts |= {f"{name}.part": each.manifest.part for name, each in self.sets.items() if each.manifest.part}
         parts |= {f"{name}.audio": each.clips.content_sha256 for name, each in self.sets.items()}
         return parts | {
             "audio": f"mono 16 kHz, rms {spec.rms}",

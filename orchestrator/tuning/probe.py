@@ -35,7 +35,7 @@ def pack_size(plan: TrialPlan, base: BaseModel, store: FrameStore, data: Trainin
     """Slots for `auto` when trials are like `plan`, and one line of why; measured once, then read from `cache`."""
     path = cache / f"pack-{base.device.type}.json"
     if not path.exists():
-        slots, why = choose(_measured(plan, base, store, data))
+        slots, why = choose(measured(plan, base, store, data, SIZES[base.device.type]))
         cache.mkdir(parents=True, exist_ok=True)
         write_aside(path, json.dumps({"slots": slots, "why": why}).encode())
     kept = json.loads(path.read_text())
@@ -52,15 +52,23 @@ def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
     return slots, f"pack of {slots}; one step of one trial took, by slots trained at once, {rows}"
 
 
-def _measured(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet) -> list[tuple[int, float, float]]:
-    """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
+def lane_of(plan: TrialPlan, base: BaseModel, slots: int) -> Lane:
+    """So many trials of one plan, ready for their first step together."""
     targets = resolve_targets(base.modules, plan.params.target_patterns, plan.params.layers)
     adapter = initial_adapter(base.linears, targets, plan.params)
+    lane = Lane(base.entry_depth(targets))
+    for _ in range(slots):
+        lane.join(Slot(plan, targets, adapter))
+    return lane
+
+
+def measured(
+    plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet, sizes: Sequence[int]
+) -> list[tuple[int, float, float]]:
+    """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
     rows = []
-    for size in SIZES[base.device.type]:
-        lane = Lane(base.entry_depth(targets))
-        for _ in range(size):
-            lane.join(Slot(plan, targets, adapter))
+    for size in sizes:
+        lane = lane_of(plan, base, size)
         if base.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         lane.step(base, store, data)

@@ -1,0 +1,152 @@
+"""What a sweep takes in time: its work, times a pace that somebody measured. Pure; nothing is timed here.
+
+Work is counted with every trial trained to its end. Pruned and repeated trials make a sweep shorter, so an estimate's
+upper end takes all the work and the slowest pace, and its lower end the fastest pace and, where an earlier study shows
+it, the share of the steps that were not cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Work(BaseModel):
+    """What a sweep does at most."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    search_steps: int
+    """Optimizer steps of all trials together."""
+    confirm_steps: int
+    """Of all confirmation runs together."""
+    search_heard: int
+    """Utterances decoded in the search: of every evaluation, once per adapter scale, and of the baseline."""
+    confirm_heard: int
+    """The same of the confirmation."""
+    loads: int
+    """How often the model is loaded and checked."""
+
+
+class Pace(BaseModel):
+    """What a probe measured, in seconds; pairs are the fastest and the slowest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    slots: int
+    """Adapters trained at once; the seconds of a pack's step are shared out among them."""
+    load: float
+    step: tuple[float, float]
+    """Of one optimizer step of one trial."""
+    heard: tuple[float, float]
+    """Of one utterance decoded with one adapter."""
+
+
+class Spent(BaseModel):
+    """What the search of a study has taken so far."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    seconds: float
+    steps: int
+    """Optimizer steps that its trials trained."""
+    steps_to_end: int
+    """What the same trials would have trained without being cut."""
+
+    @property
+    def pace(self) -> float:
+        """Seconds per optimizer step of one trial, evaluations included."""
+        return self.seconds / self.steps
+
+
+class Cost(BaseModel):
+    """Seconds from start to verdict, and what the estimate rests on, in words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    high: float
+    basis: str
+
+
+def probed_cost(work: Work, pace: Pace, wall_clock: float | None) -> Cost:
+    """From a probe; `wall_clock` is the most that the search may take, in seconds."""
+    low, high = (
+        _capped(work.search_steps * step + work.search_heard * heard, wall_clock)
+        + work.confirm_steps * step
+        + work.confirm_heard * heard
+        + work.loads * pace.load
+        for step, heard in zip(pace.step, pace.heard, strict=True)
+    )
+    basis = (
+        f"a probe of the sweep's first point on {pace.device}, {pace.slots} at once: {between(*pace.step)} per "
+        f"optimizer step of one trial, {between(*pace.heard)} per utterance heard with one adapter, "
+        f"{short(pace.load)} to load"
+    )
+    return Cost(low=low, high=high, basis=basis)
+
+
+def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) -> Cost | None:
+    """From what searches took; None where no trial was trained in any of them.
+
+    Their pace includes their evaluations, so it fits as far as model, data and evaluations are alike.
+    """
+    trained = [each for each in spent if each.steps and each.seconds]
+    if not trained:
+        return None
+    paces = sorted(each.pace for each in trained)
+    share = min(1.0, *(each.steps / max(each.steps, each.steps_to_end) for each in trained))
+    confirm = [work.confirm_steps * paces[end] for end in (0, -1)]
+    low = _capped(work.search_steps * share * paces[0], wall_clock) + confirm[0]
+    high = _capped(work.search_steps * paces[-1], wall_clock) + confirm[1]
+    names = ", ".join(each.study for each in trained[:3]) + (", ..." if len(trained) > 3 else "")
+    what = "study" if len(trained) == 1 else f"{len(trained)} studies"
+    pace = f"{between(paces[0], paces[-1])} per optimizer step of one trial, evaluations included"
+    cut = f", {100 * (1 - share):.0f} % of the steps cut" if share < 0.995 else ""
+    return Cost(low=low, high=high, basis=f"{what} {names}: {pace}{cut}")
+
+
+def _capped(seconds: float, wall_clock: float | None) -> float:
+    return seconds if wall_clock is None else min(seconds, wall_clock)
+
+
+_UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
+
+
+def about(low: float, high: float) -> str:
+    """A span of time as coarse as such an estimate is: `about 25 to 40 min`, `about 3 h`; seconds in, words out."""
+    first, last = _coarse(low), _coarse(high)
+    if first == last:
+        return f"about {last}"
+    (number, unit), other = first.split(), last.split()[1]
+    return f"about {number if unit == other else first} to {last}"
+
+
+def _coarse(seconds: float) -> str:
+    """Whole units, fives from ten on; halves below ten hours or days."""
+    for size, unit in _UNITS:
+        # what would round to one unit of the next size is said in that
+        if seconds >= 1.5 * size:
+            count = seconds / size
+            step = 5.0 if count >= 10 and unit == "min" else 1.0 if count >= 10 or unit == "min" else 0.5
+            return f"{step * round(count / step):g} {unit}"
+    return f"{max(10, 10 * round(seconds / 10))} s"
+
+
+def short(seconds: float) -> str:
+    """A measured time with two digits: `0.12 s`, `35 ms`."""
+    return (
+        f"{seconds:.2g} s"
+        if seconds >= 0.1 and seconds < 99.5
+        else f"{seconds:.0f} s"
+        if seconds >= 1
+        else f"{1000 * seconds:.2g} ms"
+    )
+
+
+def between(low: float, high: float) -> str:
+    """Two such times, or one where they read the same."""
+    return short(high) if short(low) == short(high) else f"{short(low)} to {short(high)}"

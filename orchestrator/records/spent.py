@@ -1,0 +1,36 @@
+"""What the searches of studies have taken, for an estimate of the next one."""
+
+from __future__ import annotations
+
+from orchestrator.errors import OrchestrateError
+from orchestrator.planning.cost import Spent
+from orchestrator.records.store import StudyFolder
+from orchestrator.spec.loading import load_spec
+from orchestrator.spec.sweep import SweepSpec
+
+
+def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
+    """What the study itself has taken where it trained anything, else other studies of its root with the same model."""
+    own = spent(folder)
+    if own is not None:
+        return (own,)
+    found = []
+    for study in folder.neighbours():
+        # An estimate must not fail because an unrelated study is damaged; whoever opens that one is told.
+        try:
+            if load_spec(study.path / "spec.yaml").model == spec.model and (each := spent(study)):
+                found.append(each)
+        except OrchestrateError:
+            continue
+    return tuple(found)
+
+
+def spent(folder: StudyFolder) -> Spent | None:
+    """Time and steps of a study's search; None where no trial has trained."""
+    results = [result for result in folder.results() if result.steps_trained]
+    steps, seconds = sum(result.steps_trained for result in results), folder.seconds_spent()
+    if not steps or not seconds:
+        return None
+    plans = {result.number: folder.read_plan(result.number) for result in results}
+    to_end = sum(plan.params.max_steps if (plan := plans[r.number]) else r.steps_trained for r in results)
+    return Spent(study=folder.name, seconds=seconds, steps=steps, steps_to_end=to_end)

@@ -1,0 +1,192 @@
+"""How long a sweep would take: the arithmetic, what earlier studies say, and a real probe."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.planning.cost import Cost, Pace, Spent, Work, about, between, probed_cost, recorded_cost, short
+from orchestrator.planning.sweep_plan import SetSize, sweep_plan
+from orchestrator.records.spent import spent, spent_before
+from orchestrator.records.store import StudyFolder
+from orchestrator.spec.loading import load_spec
+from orchestrator.tuning.pace import measure_pace
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+from tests.embedded import small_sweep
+
+WORK = Work(search_steps=1000, confirm_steps=200, search_heard=4000, confirm_heard=500, loads=2)
+PACE = Pace(device="cpu", slots=2, load=10.0, step=(0.1, 0.2), heard=(0.01, 0.03))
+FIRST = Spent(study="first", seconds=600.0, steps=1200, steps_to_end=2000)
+SECOND = Spent(study="second", seconds=300.0, steps=300, steps_to_end=300)
+
+
+def test_a_probe_times_the_work() -> None:
+    cost = probed_cost(WORK, PACE, None)
+    assert cost.low == pytest.approx(1200 * 0.1 + 4500 * 0.01 + 2 * 10)
+    assert cost.high == pytest.approx(1200 * 0.2 + 4500 * 0.03 + 2 * 10)
+    assert cost.basis == (
+        "a probe of the sweep's first point on cpu, 2 at once: 0.1 s to 0.2 s per optimizer step of one trial, "
+        "10 ms to 30 ms per utterance heard with one adapter, 10 s to load"
+    )
+
+
+def test_the_wall_clock_caps_the_search_and_not_the_confirmation() -> None:
+    cost = probed_cost(WORK, PACE, 150.0)
+    assert cost.low == pytest.approx(1000 * 0.1 + 4000 * 0.01 + 200 * 0.1 + 500 * 0.01 + 20), "140 s: below the limit"
+    assert cost.high == pytest.approx(150 + 200 * 0.2 + 500 * 0.03 + 20)
+    recorded = recorded_cost(WORK, [SECOND], 150.0)
+    assert recorded and recorded.low == recorded.high == pytest.approx(150 + 200 * 1.0)
+
+
+def test_one_earlier_study_gives_its_pace_and_what_was_cut() -> None:
+    cost = recorded_cost(WORK, [FIRST], None)
+    assert cost is not None
+    assert cost.low == pytest.approx(0.6 * 1000 * 0.5 + 200 * 0.5), (
+        "40 % of its steps were cut; no run of a finalist is"
+    )
+    assert cost.high == pytest.approx(1200 * 0.5)
+    assert (
+        cost.basis == "study first: 0.5 s per optimizer step of one trial, evaluations included, 40 % of the steps cut"
+    )
+
+
+def test_several_studies_span_the_estimate() -> None:
+    cost = recorded_cost(WORK, [SECOND, FIRST], None)
+    assert cost is not None
+    assert cost.low == pytest.approx(0.6 * 1000 * 0.5 + 200 * 0.5) and cost.high == pytest.approx(1200 * 1.0)
+    assert cost.basis.startswith("2 studies second, first: 0.5 s to 1 s per optimizer step")
+
+
+def test_nothing_trained_gives_no_estimate() -> None:
+    nothing = Spent(study="s", seconds=3.0, steps=0, steps_to_end=0)
+    assert recorded_cost(WORK, [nothing], None) is None and recorded_cost(WORK, [], None) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (3, 4, "about 10 s"),
+        (32, 58, "about 30 to 60 s"),
+        (75, 200, "about 80 s to 3 min"),
+        (170, 250, "about 3 to 4 min"),
+        (1505, 1505, "about 25 min"),
+        (1505, 2407, "about 25 to 40 min"),
+        (5200, 9000, "about 85 min to 2.5 h"),
+        (40_000, 80_000, "about 11 to 22 h"),
+        (200_000, 400_000, "about 2.5 to 4.5 days"),
+    ],
+)
+def test_an_estimate_is_said_no_finer_than_it_is(low: float, high: float, text: str) -> None:
+    assert about(low, high) == text
+
+
+def test_measured_times_have_two_digits() -> None:
+    assert [short(value) for value in (0.00123, 0.0347, 0.1234, 9.87, 98.7, 1234.5)] == [
+        "1.2 ms", "35 ms", "0.12 s", "9.9 s", "99 s", "1234 s"
+    ]  # fmt: skip
+    assert between(0.1201, 0.1234) == "0.12 s" and between(0.12, 0.2) == "0.12 s to 0.2 s"
+
+
+def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
+    """The demo: 5 trials of 200 steps, rungs 100 and 200, two scales at the last; one finalist with two seeds."""
+    spec = load_spec(make_project(tmp_path))
+    sizes = {name: SetSize(utterances=n, words=9) for name, n in
+             {"train": 7, "domain": 30, "heldout": 20, "confirm_domain": 3, "confirm_heldout": 2}.items()}  # fmt: skip
+    assert sweep_plan(spec, sizes).work == Work(
+        search_steps=5 * 200, confirm_steps=2 * 200, search_heard=(1 + 5 * 3) * 50, confirm_heard=(1 + 2) * 5, loads=2
+    )
+    alone = load_spec(tmp_path / "sweeps" / "demo.yaml", ["confirm=", "parameters.rank=8", "start_with="])
+    plan = sweep_plan(alone, sizes)
+    assert (plan.points, plan.trials, plan.trained) == (3, 5, 3), "a point that comes again is not trained again"
+    assert plan.work == Work(search_steps=600, confirm_steps=0, search_heard=(1 + 3 * 3) * 50, confirm_heard=0, loads=1)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of the fake worker, with a time on its clock."""
+    spec = make_project(tmp_path_factory.mktemp("project"))
+    assert orchestrate(spec, "--quiet") == 0
+    folder = StudyFolder(spec.parents[1] / "studies", "demo")
+    folder.add_seconds(1000.0 - folder.seconds_spent())
+    return spec
+
+
+def planned(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert orchestrate("plan", *arguments) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_what_a_study_took_is_read_from_its_clock_and_its_trials(project: Path) -> None:
+    folder = StudyFolder(project.parents[1] / "studies", "demo")
+    found = spent(folder)
+    trained = [result for result in folder.results() if result.steps_trained]
+    assert found == Spent(
+        study="demo",
+        seconds=1000.0,
+        steps=sum(result.steps_trained for result in trained),
+        steps_to_end=200 * len(trained),
+    )
+    assert spent(StudyFolder(folder.path.parent, "nothing")) is None
+
+
+def test_plan_says_the_time_and_from_which_study(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = planned(capsys, project)
+    assert re.search(r"about [\d.]+ (to [\d.]+ )?min if no trial is pruned or repeated; from study demo: ", out), out
+    other = planned(capsys, project, "name=later")
+    assert "from study demo: " in other, "another study of the same root and model is the next best"
+    assert "time: not known; `orchestrate plan SPEC --probe`" in planned(
+        capsys, project, "name=l", "model.id=other/one"
+    )
+    elsewhere = planned(capsys, project, "--studies", project.parents[1] / "elsewhere")
+    assert "time: not known" in elsewhere
+
+
+def test_a_damaged_neighbour_does_not_stop_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
+    studies = tmp_path / "studies"
+    before = spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new"))
+    (studies / "broken").mkdir()
+    (studies / "broken" / "spec.yaml").write_text("{")
+    assert spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new")) == before
+    (studies / "demo" / "clock.json").write_text("{")
+    assert spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new")) == ()
+    assert "time: not known" in planned(capsys, spec, "name=new")
+
+
+def test_a_probe_needs_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = make_project(tmp_path, SWEEP)
+    (tmp_path / "data" / "train.jsonl").unlink()
+    assert orchestrate("plan", spec, "--probe") == 2
+    assert capsys.readouterr().err.startswith("data.train: there is no file")
+
+
+def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
+    spec = small_sweep(tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": "auto"})
+    said: list[str] = []
+    pace = measure_pace(spec, tmp_path / "cache", said.append)
+    assert said == ["loading and checking the base model", "measuring a few steps and a small evaluation"]
+    assert pace.device and pace.slots >= 1 and pace.load > 0
+    assert 0 < pace.step[0] <= pace.step[1] < 60 and 0 < pace.heard[0] <= pace.heard[1] < 60
+    assert not list((tmp_path / "cache").glob("pack-*.json")), "a probe leaves the choice of the pack to the sweep"
+
+
+def test_plan_with_a_probe_prints_its_basis(tmp_path: Path) -> None:
+    small_sweep(tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": 2})
+    command = [sys.executable, "-m", "orchestrator", "plan", tmp_path / "sweep.yaml", "--probe"]
+    done = subprocess.run([*command, "--studies", tmp_path / "studies"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    out = " ".join(done.stdout.split())
+    time = r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min) if no trial is pruned or repeated"
+    basis = r"from a probe of the sweep's first point on \w+, 2 at once: .* per optimizer step of one trial"
+    assert re.search(f"{time}; {basis}", out), out
+    assert not (tmp_path / "studies" / "small" / "spec.yaml").exists(), "a plan begins no study"
+
+
+def test_costs_are_plain_values() -> None:
+    cost = Cost(low=1.0, high=2.0, basis="x")
+    assert Cost.model_validate_json(cost.model_dump_json()) == cost
