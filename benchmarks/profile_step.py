@@ -23,7 +23,7 @@ from _shared.tables import markdown
 
 PARTS = (
     ("orchestrator.tuning.training", "chunks", "choosing and padding rows"),
-    ("orchestrator.tuning.features", "FrameStore.__call__", "frozen frames"),
+    ("orchestrator.tuning.features", "FrameStore.compute", "frozen frames"),
     ("orchestrator.tuning.model", "BaseModel.encode", "encoder, forward"),
     ("orchestrator.tuning.decoder", "Decoder.cross_keys", "cross-attention keys, forward"),
     ("orchestrator.tuning.decoder", "Decoder.__call__", "decoder, forward"),

@@ -24,8 +24,8 @@ from orchestrator.tuning.engine import PackWorker
 from orchestrator.tuning.lane import Slot
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.self_labels import self_labels
-from tests.embedded import small_sweep, trial
-from tests.test_tuning_engine import measured, run, stock_words
+from tests.embedded import small_sweep, stock_words, trial
+from tests.test_tuning_engine import measured, run
 from tests.tuning_models import ALL_LINEAR, DECODER, params
 
 SIZES = {"train": 24, "replay": 16, "domain": 4, "heldout": 3}
@@ -69,14 +69,15 @@ def test_self_labels_are_what_stock_greedy_generate_hears(spec: SweepSpec, cache
     data = worker.data
     assert spec.data.replay is not None
     model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
-    references, heard = stock_words(spec, spec.data.replay, model)
+    references = [each.text for each in load_manifest(spec.data.replay).utterances]
+    heard = stock_words(spec, spec.data.replay, model)
     own = {clip - data.domain: label for clip, label in zip(data.heard, data.labels[-len(data.heard) :], strict=True)}
     assert len(own) > 8 and all(label[-1] == worker.base.decoder.eos for label in own.values())
     assert {row: worker.base.text(label[:-1]) for row, label in own.items()} == {row: heard[row] for row in own}
     assert any(heard[row] != references[row] for row in own)
     assert f"data: {len(own)} of 16 replay utterances labelled by the model itself" in worker.notes
     transcribed = data.labels[data.domain : data.domain + 16]
-    assert transcribed == worker.base.labels([each.text for each in load_manifest(spec.data.replay).utterances])
+    assert transcribed == worker.base.labels(references)
     by_model = set(map(data.clip, data.replay(params(replay_labels="model"))))
     assert by_model == set(data.heard)
     assert data.replay(params()) == range(data.domain, data.domain + 16)

@@ -17,6 +17,7 @@ import torch
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.results import SetMeasurement
+from orchestrator.spec.data import SetSource
 from orchestrator.spec.sweep import EvaluationSpec, ModelSpec
 from orchestrator.tuning.evaluation import EvaluationSet, Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
@@ -134,7 +135,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
         paths[name].write_text("".join(json.dumps(form(part, index)) + "\n" for index in range(COUNT)))
     spec = EvaluationSpec(max_tokens_per_second=13)
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))
-    sets = {name: load_evaluation_set(path, spec, base, folder / "cache") for name, path in paths.items()}
+    sets = {name: load_evaluation_set(SetSource(path), spec, base, folder / "cache") for name, path in paths.items()}
     clips = {name: list(each.clips) for name, each in sets.items()}
     return Evaluator(base, FrameStore(base.family, base.encoder_depth, clips, 1 << 28, base.device), sets, spec)
 

@@ -20,7 +20,7 @@ TUNED = {
 }
 
 
-@pytest.mark.parametrize("size", [14, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [6, pytest.param(500, marks=pytest.mark.slow)])
 def test_stock_peft_hears_what_was_scored(size: int, tmp_path: Path) -> None:
     spec = small_sweep(tmp_path, {"train": 40, "replay": 24, "domain": size, "heldout": size})
     worker = PackWorker(spec, tmp_path / "cache")
