@@ -88,9 +88,9 @@ LIMIT_COLUMNS = ("limit", "baseline %", "tuned %", "change", "holds", "95 % boun
 
 
 def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
-    """Guardrails and acceptance criteria, each limit once."""
-    found = {limit.criterion.question: limit for limit in (*verdict.guardrails, *verdict.acceptance)}
-    return tuple(found.values())
+    """Acceptance criteria, then guardrails that none of them asks about."""
+    asked = {limit.criterion.question for limit in verdict.acceptance}
+    return (*verdict.acceptance, *(limit for limit in verdict.guardrails if limit.criterion.question not in asked))
 
 
 def delta_text(result: TrialResult, metric: str) -> str:
