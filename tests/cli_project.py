@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from orchestrator.cli import main
+from orchestrator.records.store import StudyFolder
 from tests.run_fake import make_worker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +62,11 @@ def make_project(root: Path, sweep: str = SWEEP) -> Path:
     spec.parent.mkdir(exist_ok=True)
     spec.write_text(sweep)
     return spec
+
+
+def folder_of(spec: Path, name: str = "demo") -> StudyFolder:
+    """The study of a sweep file of the project."""
+    return StudyFolder(spec.parents[1] / "studies", name)
 
 
 def orchestrate(*arguments: str | Path) -> int:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.records.store import StudyFolder
-from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+from tests.cli_project import ROOT, SWEEP, folder_of, make_project, orchestrate
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +18,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = make_project(tmp_path_factory.mktemp("project"))
     assert orchestrate(spec, "--quiet") == 0
     return spec
-
-
-def folder_of(spec: Path, name: str = "demo") -> StudyFolder:
-    return StudyFolder(spec.parents[1] / "studies", name)
 
 
 def test_a_run_leaves_reports_results_and_confirmations(finished: Path) -> None:

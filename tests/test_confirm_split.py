@@ -24,7 +24,7 @@ from orchestrator.running.session import run_study
 from orchestrator.running.signals import Drain
 from orchestrator.spec.loading import load_spec, resolved_yaml
 from orchestrator.tuning.engine import PackWorker
-from tests.cli_project import SWEEP, make_project, orchestrate
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.embedded import ROOT, small_sweep
 
 DECLARED = "confirm: {domain: data/confirm_domain.jsonl, heldout: data/confirm_heldout.jsonl}"
@@ -58,10 +58,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = split_project(tmp_path_factory.mktemp("split"))
     assert orchestrate(spec, "--quiet") == 0
     return spec
-
-
-def study(spec: Path, name: str = "demo") -> StudyFolder:
-    return StudyFolder(spec.parents[1] / "studies", name)
 
 
 def test_the_parts_are_those_of_manifest_split_and_share_no_speaker(tmp_path: Path) -> None:
@@ -108,11 +104,11 @@ def test_a_set_that_cannot_be_divided_is_refused_with_the_way_on(
                               "data.confirm: {domain: ..., heldout: ...}.\n")  # fmt: skip
     with pytest.raises(ManifestError):
         load_evaluation_manifest(path, 0.3)
-    assert not study(spec).results()
+    assert not folder_of(spec).results()
 
 
 def test_the_study_keeps_which_lines_were_searched_and_which_confirm(finished: Path) -> None:
-    folder = study(finished)
+    folder = folder_of(finished)
     sets = folder.sets()
     assert list(sets) == ["domain", "heldout", "confirm_domain", "confirm_heldout"]
     for name in ("domain", "heldout"):
@@ -128,7 +124,7 @@ def test_the_study_keeps_which_lines_were_searched_and_which_confirm(finished: P
 
 
 def test_the_search_has_the_one_part_and_every_confirmation_run_the_other(finished: Path) -> None:
-    folder = study(finished)
+    folder = folder_of(finished)
     spec = load_spec(folder.path / "spec.yaml")
     assert {source.part for source in spec.data.evaluated.values()} == {"search"}
     assert {source.part for source in confirmation_spec(spec).data.evaluated.values()} == {"confirm"}
@@ -142,10 +138,10 @@ def test_the_search_has_the_one_part_and_every_confirmation_run_the_other(finish
 
 
 def test_a_finished_study_stays_as_it_is(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = [(result.number, result.wer) for result in study(finished).confirmations()]
+    before = [(result.number, result.wer) for result in folder_of(finished).confirmations()]
     assert orchestrate(finished) == 0
     out = capsys.readouterr().out
-    assert "confirmation run" not in out and before == [(r.number, r.wer) for r in study(finished).confirmations()]
+    assert "confirmation run" not in out and before == [(r.number, r.wer) for r in folder_of(finished).confirmations()]
     assert "The confirm sets are split off domain and heldout by speaker: about 40 % of the utterances" in out
     assert orchestrate(finished, "data.confirm.split=0.5") == 3
     assert "data.confirm.split  0.4    0.5" in capsys.readouterr().err
@@ -186,17 +182,17 @@ def test_a_manifest_that_grew_cannot_move_searched_speakers_into_the_confirm_par
 ) -> None:
     spec = split_project(tmp_path)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
-    kept = study(spec).sets()
+    kept = folder_of(spec).sets()
     path = write_set(tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS + 2)], 50)
     capsys.readouterr()
     assert orchestrate(spec) == 3
     error = capsys.readouterr().err
     assert error.startswith(f"{path} has changed since the trials of study demo were measured on its search part")
     assert error.endswith("Put the file back, or begin a new study with --fork NAME.\n")
-    assert study(spec).sets() == kept
+    assert folder_of(spec).sets() == kept
     write_set(tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS)], 50)
     assert orchestrate(spec, "--quiet") in (0, 4, 5)
-    assert len(study(spec).results()) == 5
+    assert len(folder_of(spec).results()) == 5
 
 
 def test_speech_that_an_earlier_search_measured_is_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,7 +207,7 @@ def test_speech_that_an_earlier_search_measured_is_doubted(tmp_path: Path, capsy
         "study demo"
     )
     assert message in " ".join(out.partition("What the numbers cannot say")[2].split())
-    folder = study(spec, "second")
+    folder = folder_of(spec, "second")
     assert [each.name for each in folder.findings()].count("confirm-used") == 2
     assert message in folder.notes.read_text()
     assert orchestrate("diagnose", spec, *split, "name=second") == 0
@@ -222,16 +218,16 @@ def test_the_same_split_again_is_not_doubted_and_another_seed_is(tmp_path: Path)
     spec = split_project(tmp_path)
     for options in ((), ("--fork", "same"), ("--fork", "other", "data.confirm.seed=5")):
         assert orchestrate(spec, "--quiet", "budget.trials=2", *options) in (0, 4, 5)
-    assert "confirm-used" not in {each.name for name in ("demo", "same") for each in study(spec, name).findings()}
-    assert "confirm-used" in {each.name for each in study(spec, "other").findings()}
+    assert "confirm-used" not in {each.name for name in ("demo", "same") for each in folder_of(spec, name).findings()}
+    assert "confirm-used" in {each.name for each in folder_of(spec, "other").findings()}
 
 
 def test_a_study_that_never_measured_anything_used_nothing(tmp_path: Path) -> None:
     spec = split_project(tmp_path, SWEEP)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
-    (study(spec).path / "baseline.json").unlink()
+    (folder_of(spec).path / "baseline.json").unlink()
     assert orchestrate(spec, "--quiet", "budget.trials=2", "data.confirm={split: 0.4}", "--fork", "b") in (0, 4, 5)
-    assert "confirm-used" not in {each.name for each in study(spec, "b").findings()}
+    assert "confirm-used" not in {each.name for each in folder_of(spec, "b").findings()}
 
 
 def test_the_seed_is_filled_in_and_the_resolved_file_says_the_same(tmp_path: Path) -> None:

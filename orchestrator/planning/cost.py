@@ -138,13 +138,9 @@ def _coarse(seconds: float) -> str:
 
 def short(seconds: float) -> str:
     """A measured time with two digits: `0.12 s`, `35 ms`."""
-    return (
-        f"{seconds:.2g} s"
-        if seconds >= 0.1 and seconds < 99.5
-        else f"{seconds:.0f} s"
-        if seconds >= 1
-        else f"{1000 * seconds:.2g} ms"
-    )
+    if seconds < 0.1:
+        return f"{1000 * seconds:.2g} ms"
+    return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
 
 
 def between(low: float, high: float) -> str:

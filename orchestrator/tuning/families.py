@@ -10,8 +10,8 @@ and v1, whose GroupNorm runs over all time, is run clip by clip.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -65,6 +65,18 @@ def valid_frames(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device)[None] < lengths[:, None]
 
 
+def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> Tensor:
+    """A stock encoder layer, alike in both families, on frames (slots, F, width).
+
+    `attend` takes query, key, value (slots, F, heads, head_dim) and the scaling, and gives such a tensor again.
+    """
+    attention, x = layer.self_attn, layer.input_layernorm(frames)
+    heads = (*x.shape[:2], -1, attention.head_dim)
+    query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
+    frames = frames + attention.o_proj(attend(query, key, value, attention.scaling).flatten(2))
+    return frames + layer.mlp(layer.post_attention_layernorm(frames))
+
+
 class Streaming:
     """MoonshineStreaming: raw frames, causal convolutions, sliding-window encoder without positions."""
 
@@ -98,11 +110,7 @@ class Streaming:
     def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
         windows = {window: Window(layout, *window) for window in set(self.windows[first:last])}
         for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
-            attention, x = layer.self_attn, layer.input_layernorm(frames)
-            heads = (*x.shape[:2], -1, attention.head_dim)
-            query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
-            frames = frames + attention.o_proj(windows[window](query, key, value, attention.scaling).flatten(2))
-            frames = frames + layer.mlp(layer.post_attention_layernorm(frames))
+            frames = encoder_layer(layer, frames, windows[window])
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
@@ -170,22 +178,16 @@ class Version1:
     def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
         table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
         cos, sin = (each[layout.position.clamp_max(layout.longest - 1)][:, :, None] for each in table)
-        for layer in self.encoder.layers[first:last]:
-            attention, x = layer.self_attn, layer.input_layernorm(frames)
-            heads = (*x.shape[:2], -1, attention.head_dim)
-            query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
-            heard = self._attend(rotate(query, cos, sin), rotate(key, cos, sin), value, layout, attention.scaling)
-            frames = frames + attention.o_proj(heard.flatten(2))
-            frames = frames + layer.mlp(layer.post_attention_layernorm(frames))
-        return self.encoder.layer_norm(frames) if last == len(self.encoder.layers) else frames
 
-    @staticmethod
-    def _attend(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scaling: float) -> Tensor:
-        """Attention of every frame to all of its own clip; each (slots, F, heads, head_dim)."""
-        heads = query.shape[2:]
-        query, key, value = (layout.pad(x.flatten(2)).unflatten(2, heads).transpose(1, 2) for x in (query, key, value))
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask, scale=scaling)
-        return layout.flatten(heard.transpose(1, 2).flatten(2)).unflatten(2, heads)
+        def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+            heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)
+            rows = [layout.pad(each.flatten(2)).unflatten(2, heads).transpose(1, 2) for each in turned]
+            heard = F.scaled_dot_product_attention(rows[0], rows[1], rows[2], attn_mask=layout.mask, scale=scaling)
+            return layout.flatten(heard.transpose(1, 2).flatten(2)).unflatten(2, heads)
+
+        for layer in self.encoder.layers[first:last]:
+            frames = encoder_layer(layer, frames, attend)
+        return self.encoder.layer_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
         return encoded

@@ -11,7 +11,7 @@ from orchestrator.planning.cost import Pace
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.engine import PackWorker
-from orchestrator.tuning.probe import SIZES, choose, lane_of, measured
+from orchestrator.tuning.probe import choose, lane_of, measured
 
 STEPS = 4
 SAMPLE = 24
@@ -34,7 +34,7 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     with worker.autocast():
         slots = spec.execution.pack
         if slots == "auto":
-            slots, _ = choose(measured(plan, base, store, data, SIZES[base.device.type]))
+            slots, _ = choose(measured(plan, base, store, data))
         lane = lane_of(plan, base, slots)
         lane.step(base, store, data)
         steps = [_timed(partial(lane.step, base, store, data)) / slots for _ in range(STEPS)]

@@ -35,7 +35,7 @@ def pack_size(plan: TrialPlan, base: BaseModel, store: FrameStore, data: Trainin
     """Slots for `auto` when trials are like `plan`, and one line of why; measured once, then read from `cache`."""
     path = cache / f"pack-{base.device.type}.json"
     if not path.exists():
-        slots, why = choose(measured(plan, base, store, data, SIZES[base.device.type]))
+        slots, why = choose(measured(plan, base, store, data))
         cache.mkdir(parents=True, exist_ok=True)
         write_aside(path, json.dumps({"slots": slots, "why": why}).encode())
     kept = json.loads(path.read_text())
@@ -62,12 +62,10 @@ def lane_of(plan: TrialPlan, base: BaseModel, slots: int) -> Lane:
     return lane
 
 
-def measured(
-    plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet, sizes: Sequence[int]
-) -> list[tuple[int, float, float]]:
+def measured(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet) -> list[tuple[int, float, float]]:
     """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
     rows = []
-    for size in sizes:
+    for size in SIZES[base.device.type]:
         lane = lane_of(plan, base, size)
         if base.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
