@@ -149,7 +149,7 @@ def sizes(record: Record) -> str:
         f"{record.day}, {record.machine}, {record.versions}: {len(record.runs)} recipes of {first.steps} steps in "
         f"{record.minutes:.0f} minutes. "
         f"Trained on {trained['train']} domain and {trained['replay']} replay utterances, "
-        f"evaluated on the first {record.utterances} of `domain` and of `heldout` "
+        f"evaluated on the first {record.utterances} of both confirm sets "
         f"({sum(first.evaluations[0].words['domain'])} and {sum(first.evaluations[0].words['heldout'])} words).\n"
     )
 
