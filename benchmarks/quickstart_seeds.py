@@ -135,7 +135,8 @@ class Bench:
             for name, path in self.manifests.items()
         }
         verdicts = []
-        for criterion in dict.fromkeys((*acceptance_of(spec), *guardrails_of(spec))):
+        asked = {(each.metric, each.kind, each.limit): each for each in (*guardrails_of(spec), *acceptance_of(spec))}
+        for criterion in asked.values():
             before, after = scores[criterion.metric.removesuffix("_wer")]
             paired = estimate(before, after)
             verdicts.append(

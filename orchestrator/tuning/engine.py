@@ -151,7 +151,8 @@ class PackWorker:
     def admit(self, plan: TrialPlan) -> None:
         """Give the plan a slot; raises ModelError when its targets or rank do not fit the model."""
         targets = resolve_targets(self.base.modules, plan.params.target_patterns, plan.params.layers)
-        self._place(Slot(plan, targets, initial_adapter(self.base.linears, targets, plan.params)))
+        initial = initial_adapter(self.base.linears, targets, plan.params)
+        self._place(Slot(plan, targets, initial, initial=initial))
 
     def _place(self, slot: Slot) -> None:
         self._slots[slot.plan.number] = slot
@@ -217,7 +218,9 @@ class PackWorker:
         return events
 
     def _initial(self, slot: Slot) -> Adapter:
-        return initial_adapter(self.base.linears, slot.targets, slot.plan.params)
+        if slot.initial is None:
+            slot.initial = initial_adapter(self.base.linears, slot.targets, slot.plan.params)
+        return slot.initial
 
     def _measure_together(self, slots: list[Slot]) -> list[Event]:
         voices = [(slot, scale) for slot in slots for scale in _scales(slot)]

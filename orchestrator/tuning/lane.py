@@ -35,6 +35,8 @@ class Slot:
     """Measured at its last step, or failed: trains no further and waits for release."""
     summed: Moments = field(default_factory=dict)
     """Sum of the trained tensors over the steps of `averaged_steps` so far."""
+    initial: Adapter | None = None
+    """The adapter before the first step; None in a slot that was restored, until it is made again."""
 
     @property
     def loss(self) -> float:
