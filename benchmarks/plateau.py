@@ -3,7 +3,7 @@
     python benchmarks/plateau.py                      # rewrites docs/why-it-plateaued.md and its figures
     python benchmarks/plateau.py --docs FOLDER --steps 16 --utterances 8
 
-Half an hour on two CPU cores, or more: beams are slow there. `--record FILE` keeps the numbers; with a FILE that exists
+An hour on two CPU cores, or more: beams are slow there. `--record FILE` keeps the numbers; with a FILE that exists
 the page is drawn from it and nothing is trained.
 """
 
