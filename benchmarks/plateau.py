@@ -3,7 +3,8 @@
     python benchmarks/plateau.py                      # rewrites docs/why-it-plateaued.md and its figures
     python benchmarks/plateau.py --docs FOLDER --steps 16 --utterances 8
 
-An hour on two CPU cores, or more: beams are slow there. `--record FILE` keeps the numbers; with a FILE that exists
+An hour on two CPU cores, or more: beams are slow there. `orchestrate benchmarks/plain_recipes.yaml` is how the rate and
+scale of the right way were chosen. `--record FILE` keeps the numbers; with a FILE that exists
 the page is drawn from it and nothing is trained.
 """
 
@@ -49,7 +50,7 @@ RECIPES = (RIGHT, *EACH_FAULT, OLD, OLD_FASTER)
 SHARES = (0.25, 0.5, 1.0)
 """Of a training, after which it is evaluated; with beams, which take minutes, after the whole of it alone."""
 CONFIRM = {"domain": ("domain_confirm.jsonl",), "heldout": ("heldout_confirm.jsonl",)}
-"""Evaluated here, since the right way's rate and scale were chosen on the other two by a sweep."""
+"""Evaluated here, since plain_recipes.yaml chose the right way's rate and scale on the search's sets."""
 TOKENS_PER_SECOND = 10.0
 SEED = 1
 
@@ -97,12 +98,12 @@ class Bench:
         """Word errors of both sets."""
         clean = normalizer("whisper-en")
         errors, words, cut = {}, {}, {}
-        for name in ("domain", "heldout"):
-            speech = self.sets[name]
-            with merged(model, recipe.adapter_scale):
+        with merged(model, recipe.adapter_scale):
+            for name in CONFIRM:
+                speech = self.sets[name]
                 heard, cut[name] = transcribe(recipe.penalties, model, self.processor, speech.clips, TOKENS_PER_SECOND)
-            counts = edit_counts([clean(text) for text in speech.texts], [clean(text) for text in heard])
-            errors[name], words[name] = list(counts.errors), list(counts.reference_words)
+                counts = edit_counts([clean(text) for text in speech.texts], [clean(text) for text in heard])
+                errors[name], words[name] = list(counts.errors), list(counts.reference_words)
         return Evaluation(updates, errors, words, cut)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jiwer
 import pytest
@@ -12,12 +13,14 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyError
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.spec.sweep import ChecksSpec, SweepSpec
+from orchestrator.tuning.adapters import initial_adapter
 from orchestrator.tuning.engine import PackWorker
 from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.pack import Adapter
 from tests.embedded import small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, DECODER
 
@@ -135,6 +138,22 @@ def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, cache: Path) -> No
     worker.admit(trial(spec, 0, learning_rate=1e-300))
     (failure,) = (event for event in run(worker) if isinstance(event, Failed))
     assert failure.reason == "the adapter did not move: no gradient reaches its target modules"
+
+
+def test_an_adapter_is_initialised_once_for_all_its_rungs(
+    spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def counted(linears: Any, targets: tuple[str, ...], params: TrialParams) -> Adapter:
+        made.append(params.seed)
+        return initial_adapter(linears, targets, params)
+
+    worker = PackWorker(spec, cache)
+    monkeypatch.setattr("orchestrator.tuning.engine.initial_adapter", counted)
+    worker.admit(plans(spec)[2])
+    assert len(measured(run(worker))) == 3
+    assert len(made) == 1
 
 
 def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cache: Path) -> None:

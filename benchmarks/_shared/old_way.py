@@ -55,7 +55,7 @@ class Recipe:
     @property
     def training(self) -> Recipe:
         """What the training hangs on: recipes that differ in decoding alone share it."""
-        return replace(self, name="", adapter_scale=0.5, penalties=False)
+        return replace(self, name="", adapter_scale=1.0, penalties=False)
 
 
 RIGHT = Recipe("right way")
