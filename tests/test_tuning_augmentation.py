@@ -165,7 +165,7 @@ def test_trials_that_run_no_encoder_layer_hear_the_changed_sound_too() -> None:
 def test_frames_that_do_not_fit_the_memory_change_nothing() -> None:
     made = scene("streaming")
     base, _, data, clips, texts = made
-    poor = FrameStore(base.family, base.encoder_depth, {"train": clips}, 0, CPU)
+    poor = FrameStore(base.family, {"train": clips}, 0, CPU)
     trials = [MIXED["off"], MIXED["some rows"]]
     rich_pack, _ = packed(made, trials)
     poor_pack, _ = packed((base, poor, data, clips, texts), trials)
@@ -175,7 +175,7 @@ def test_frames_that_do_not_fit_the_memory_change_nothing() -> None:
 def test_what_is_off_changes_no_number_to_the_bit() -> None:
     base, _, data, clips, texts = made = scene("streaming")
     plain = TrainingSet(data.labels[: len(clips)], data.domain)
-    kept = FrameStore(base.family, base.encoder_depth, {"train": clips}, 1 << 30, CPU)
+    kept = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
     trial = params(replay_ratio=0.5, kl_weight=0.3)
     expected, _ = packed((base, kept, plain, clips, texts), [trial])
     for off in (
@@ -191,7 +191,7 @@ def test_what_is_off_changes_no_number_to_the_bit() -> None:
 def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
-    store = FrameStore(base.family, base.encoder_depth, {"train": clips}, 1 << 30, CPU)
+    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
     store.keep("train", 0)
     counted: list[int] = []
     compute = store.compute
@@ -205,7 +205,7 @@ def test_kept_frames_and_changed_ones_may_come_of_different_precision() -> None:
     model = small_model("streaming", torch.float32)
     base = wrap(ModelSpec(id="small"), model, tokenizer(), CPU)
     clips, _ = clips_and_texts(3)
-    store = FrameStore(base.family, base.encoder_depth, {"train": clips}, 1 << 30, CPU)
+    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
     rows, noisy = torch.tensor([0, 1]), drawn(params(noise_snr=5.0), 1, 0)
     exact, layout = augmented_frames(store, rows, [None, noisy], 0.075, base.encoder_depth, 2)
     with torch.autocast("cpu", torch.bfloat16):

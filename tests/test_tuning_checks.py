@@ -350,7 +350,7 @@ def compared(trial: Bench, baseline: Bench) -> Verdict:
     """The verdict on equal counts under the two benches' own fingerprints."""
     prints = []
     for each in (trial, baseline):
-        store = FrameStore(each.base.family, each.base.encoder_depth, {}, 0, each.base.device)
+        store = FrameStore(each.base.family, {}, 0, each.base.device)
         prints.append(digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation))
     counts = {name: SetScore((1, 1), (4, 4), ("a", "b")) for name in ("domain", "heldout")}
     return judged(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)

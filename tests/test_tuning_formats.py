@@ -137,7 +137,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))
     sets = {name: load_evaluation_set(SetSource(path), spec, base, folder / "cache") for name, path in paths.items()}
     clips = {name: list(each.clips) for name, each in sets.items()}
-    return Evaluator(base, FrameStore(base.family, base.encoder_depth, clips, 1 << 28, base.device), sets, spec)
+    return Evaluator(base, FrameStore(base.family, clips, 1 << 28, base.device), sets, spec)
 
 
 @pytest.fixture(scope="module")

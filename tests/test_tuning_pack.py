@@ -44,7 +44,7 @@ def scene(family: str) -> Scene:
     labels of the model's own beside those of the manifest."""
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
-    store = FrameStore(base.family, base.encoder_depth, {"train": clips}, 1 << 30, CPU)
+    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
     labels = base.labels([*texts, "left", "nine one one", "climb"])
     return base, store, TrainingSet(labels, 7, heard=(11, 7, 8), rms=0.075), clips, texts
 

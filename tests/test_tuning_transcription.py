@@ -58,7 +58,7 @@ def as_pairs(decoded: Decoded) -> list[tuple[list[int], bool]]:
 def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(family: str) -> None:
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(9, seed=4)
-    store = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    store = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
     caps = [CAP] * len(clips)
     untuned = transcribe(base, store, "set", caps, ())[0]
     assert as_pairs(untuned) == [generated(small_model(family), clip) for clip in clips]
@@ -82,7 +82,7 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
 
     def heard(rows: list[int]) -> dict[int, tuple[tuple[list[int], bool], ...]]:
         """Per clip what each voice and the untuned model hear in it, when these clips stand together in this order."""
-        store = FrameStore(base.family, base.encoder_depth, {"set": [clips[row] for row in rows]}, 1 << 30, CPU)
+        store = FrameStore(base.family, {"set": [clips[row] for row in rows]}, 1 << 30, CPU)
         caps = [CAP] * len(rows)
         decoded = [*transcribe(base, store, "set", caps, voices), *transcribe(base, store, "set", caps, ())]
         return dict(zip(rows, zip(*map(as_pairs, decoded), strict=True), strict=True))
@@ -100,7 +100,7 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
 def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=2)
-    store = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    store = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
     caps = [CAP - clip for clip in range(6)]
     plain = transcribe(base, store, "set", caps, ())[0]
     drafted = transcribe(base, store, "set", caps, (), [draft] * 6)[0]
@@ -129,8 +129,8 @@ def test_a_clip_gives_the_same_frames_in_any_batch(family: str) -> None:
 def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)
-    kept = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
-    poor = FrameStore(base.family, base.encoder_depth, {"set": clips}, 0, CPU)
+    kept = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
+    poor = FrameStore(base.family, {"set": clips}, 0, CPU)
     wanted = torch.tensor([4, 0, 4, 2])
     for depth in range(base.encoder_depth + 1):
         rich, layout = kept("set", wanted, depth, slots=2)
@@ -140,10 +140,27 @@ def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() 
     assert poor.bytes_used == 0 < kept.bytes_used
 
 
+def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> None:
+    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    clips, _ = clips_and_texts(6, seed=5)
+    alone = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
+    above = FrameStore(base.family, {"set": clips}, 1 << 30, CPU, depths=range(base.encoder_depth + 1))
+    wanted = torch.tensor([4, 0, 4, 2])
+    for depth in range(base.encoder_depth, -1, -1):
+        assert torch.equal(alone("set", wanted, depth)[0], above("set", wanted, depth)[0])
+    heard: list[int] = []
+    front_end = base.family.front_end
+    base.family.front_end = lambda clips: heard.append(len(clips)) or front_end(clips)  # type: ignore[method-assign]
+    again = FrameStore(base.family, {"set": clips}, 1 << 30, CPU, depths=(0, base.encoder_depth))
+    again.keep("set", base.encoder_depth)
+    again.keep("set", 0)
+    assert sum(heard) == len(clips)
+
+
 def test_reading_frames_and_decoding_leave_the_cache_untouched() -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(4, seed=6)
-    store = FrameStore(base.family, base.encoder_depth, {"set": clips}, 1 << 30, CPU)
+    store = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
     before = store("set", torch.arange(4), base.encoder_depth)[0].clone()
     transcribe(base, store, "set", [CAP] * 4, ())
     taken, _ = store("set", torch.arange(4), base.encoder_depth)

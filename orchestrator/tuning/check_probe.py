@@ -82,7 +82,7 @@ def make_probe(
     )
     plan = first_plan(spec).model_copy(update={"params": params})
     start = initial_adapter(base.linears, targets, params)
-    store = FrameStore(base.family, base.encoder_depth, dict(heard), MEMORY, base.device)
+    store = FrameStore(base.family, dict(heard), MEMORY, base.device)
     evaluator = Evaluator(base, store, {"domain": small}, spec.evaluation)
     training = TrainingSet([data.labels[row] for row in rows], len(rows))
     return Probe(base, plan, targets, store, training, evaluator, start, _random(base, start), padded)

@@ -34,7 +34,7 @@ def dtype(probe: Probe, autocast: Callable[[], AbstractContextManager[object]]) 
         yield finding("dtype", f"the model's weights are of several types ({_names(weights)}); load it in one.")
         return
     heard = {"domain": probe.store.clips["domain"]}  # in a store of its own: it keeps frames in the type they came in
-    store = FrameStore(base.family, base.encoder_depth, heard, MEMORY, base.device)
+    store = FrameStore(base.family, heard, MEMORY, base.device)
     seen: list[set[torch.dtype]] = []
     for voices in ((), [(probe.random, 1.0)]):
         seen.append(set())

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from orchestrator.corpus.audio import prepare_training
 from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
 from orchestrator.corpus.faults import bad_lines
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.errors import DataError, ObjectiveError
+from orchestrator.errors import DataError, ModelError, ObjectiveError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
@@ -28,13 +30,14 @@ from orchestrator.records.worker import Event, Failed, Measured, Progress
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning.adapters import export, initial_adapter, resolve_targets
+from orchestrator.tuning.check_probe import presets
 from orchestrator.tuning.checkpoint import load_slots, save_slots
 from orchestrator.tuning.checks import check_model
 from orchestrator.tuning.device import choose_device
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
-from orchestrator.tuning.model import load_base_model
+from orchestrator.tuning.model import BaseModel, load_base_model
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.probe import pack_size
 from orchestrator.tuning.self_labels import self_labels
@@ -64,7 +67,7 @@ class PackWorker:
         clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
         self.data, clips["train"] = self._training_set(cache / "audio")
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-        self.store = FrameStore(self.base.family, self.base.encoder_depth, clips, memory, device)
+        self.store = FrameStore(self.base.family, clips, memory, device, _entry_depths(spec, self.base))
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
         self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
         stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
@@ -276,6 +279,15 @@ class PackWorker:
         """Continue from a checkpoint; raises StudyError when it is damaged or belongs to other plans."""
         for slot in load_slots(folder, plans, self.base.device):
             self._place(slot)
+
+
+def _entry_depths(spec: SweepSpec, base: BaseModel) -> set[int]:
+    """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is a finding later."""
+    depths = set()
+    for patterns, layers in product(presets(spec).values(), spec.parameters.possible("layers")):
+        with suppress(ModelError):
+            depths.add(base.entry_depth(resolve_targets(base.modules, patterns, str(layers))))
+    return depths
 
 
 def _scales(slot: Slot) -> tuple[float, ...]:

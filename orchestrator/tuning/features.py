@@ -6,7 +6,7 @@ end's output, depth n the encoder's; what lies between is the output of the firs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,13 +53,14 @@ class FrameStore:
     def __init__(
         self,
         family: Family,
-        depth: int,
         clips: dict[str, Sequence[np.ndarray]],
         budget_bytes: int,
         device: torch.device,
+        depths: Collection[int] = (),
     ) -> None:
-        self.family, self.depth, self.clips, self.device = family, depth, clips, device
-        self.budget_bytes = budget_bytes
+        """`depths`: those that packs may enter at. Frames of a lower one are kept on the way to a higher."""
+        self.family, self.clips, self.budget_bytes, self.device = family, clips, budget_bytes, device
+        self.depths = sorted(depths)
         self.kept: dict[tuple[str, int], Frames | None] = {}
 
     def __call__(self, name: str, clips: Tensor, depth: int, slots: int = 1) -> tuple[Tensor, Layout]:
@@ -85,6 +86,8 @@ class FrameStore:
         """All frames of a set, kept from the first call on; None where they do not fit the budget."""
         if (name, depth) in self.kept:
             return self.kept[name, depth]
+        if (lower := self._below(depth)) is not None:
+            self.keep(name, lower)
         clips = self.clips[name]
         order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
         parts: list[Tensor] = []
@@ -104,17 +107,31 @@ class FrameStore:
         self.kept[name, depth] = frames
         return frames
 
-    def _compute(self, name: str, rows: Sequence[int], depth: int) -> Frames:
-        return self.compute([self.clips[name][row] for row in rows], depth)
+    def _below(self, depth: int) -> int | None:
+        """The highest depth below that packs may enter at."""
+        return max((lower for lower in self.depths if lower < depth), default=None)
 
-    @torch.no_grad()
+    def _compute(self, name: str, rows: Sequence[int], depth: int) -> Frames:
+        lower = self._below(depth)
+        below = None if lower is None else self.kept.get((name, lower))
+        if lower is None or below is None:
+            return self.compute([self.clips[name][row] for row in rows], depth)
+        frames, layout = below.laid_out(torch.tensor(rows, device=self.device), 1, self.family.block)
+        return self._through(frames, layout, lower, depth)
+
     def compute(self, clips: Sequence[np.ndarray], depth: int) -> Frames:
         """Frames at `depth` of clips that belong to no set."""
-        flat, length = self.family.front_end(clips)
-        if depth:
-            frames, layout = laid_out(flat, length, self.family.block)
-            flat = self.family.encoder_layers(frames, layout, 0, depth)[0, : len(flat)]
-        return Frames(flat, length.cumsum(0) - length, length)
+        with torch.no_grad():
+            frames, layout = laid_out(*self.family.front_end(clips), self.family.block)
+        return self._through(frames, layout, 0, depth)
+
+    @torch.no_grad()
+    def _through(self, frames: Tensor, layout: Layout, first: int, depth: int) -> Frames:
+        """Frames at `depth` from those (1, F, width) at depth `first`."""
+        if depth > first:
+            frames = self.family.encoder_layers(frames, layout, first, depth)
+        length = layout.lengths
+        return Frames(frames[0, : int(length.sum())], length.cumsum(0) - length, length)
 
 
 def batches_by_length(lengths: Sequence[int], budget: float, order: Sequence[int]) -> list[list[int]]:

@@ -102,7 +102,7 @@ def hear(base: BaseModel, paths: Sequence[str], *, rms: float | None, max_tokens
 
 def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float) -> Decoded:
     """What the model as it is hears in clips of no set; about `TOGETHER` of them, for all their frames are kept."""
-    store = FrameStore(base.family, base.encoder_depth, {"clips": clips}, MEMORY, base.device)
+    store = FrameStore(base.family, {"clips": clips}, MEMORY, base.device)
     caps = token_caps([len(clip) / SAMPLE_RATE for clip in clips], max_tokens_per_second)
     return transcribe(base, store, "clips", caps, ())[0]
 
