@@ -1,4 +1,5 @@
-"""Adapters trained and exported by us, heard by stock transformers and PEFT: the same words for every utterance."""
+"""Adapters trained and exported by us, heard by stock transformers and PEFT: the same words for every utterance, but
+where two tokens are equally likely to the last bits of float32 and the order of a sum decides between them."""
 
 from __future__ import annotations
 
@@ -19,6 +20,9 @@ TUNED = {
     2: {"adapter": "pissa", "target_patterns": ALL_LINEAR, "learning_rate": 1e-3, "adapter_scales": (0.75,)},
 }
 
+TIE = 1e-5
+"""Logits here are tens: what differs by less is rounding."""
+
 
 @pytest.mark.parametrize("size", [6, pytest.param(500, marks=pytest.mark.slow)])
 def test_stock_peft_hears_what_was_scored(size: int, tmp_path: Path) -> None:
@@ -37,7 +41,14 @@ def test_stock_peft_hears_what_was_scored(size: int, tmp_path: Path) -> None:
             base = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id)
             model = peft.PeftModel.from_pretrained(base, folder).eval()
             for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
-                assert list(event.hypotheses[-1][name]) == stock_words(spec, path, model), (event.number, name)
+                heard = stock_words(spec, path, model)
+                differs = [
+                    (ours, words, margin)
+                    for ours, (words, margin) in zip(event.hypotheses[-1][name], heard, strict=True)
+                    if ours != words
+                ]
+                assert all(margin < TIE for _, _, margin in differs), (event.number, name, differs)
+                assert len(differs) <= size // 250, (event.number, name, differs)
             assert event.hypotheses[-1] != untuned, event.number
             worker.release(event.number)
             ended += 1
