@@ -30,25 +30,24 @@ def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> No
 
 
 def main() -> None:
+    from orchestrator import cli
+
     report, *arguments = sys.argv[1:]
     seconds = {"train": 0.0, "decode": 0.0}
     capacity = 0
 
     def make_worker(spec: Any, folder: Any) -> Any:
         nonlocal capacity
-        from orchestrator.tuning.engine import PackWorker
+        worker = cli.pack_worker(spec, folder)
         from orchestrator.tuning.evaluation import Evaluator
         from orchestrator.tuning.lane import Lane
 
-        worker = PackWorker(spec, folder.cache)
         # from here on: the steps that `pack: auto` takes to measure the machine are start-up
         clocked(Lane, "step", seconds, "train")
         clocked(Evaluator, "measure", seconds, "decode")
         clocked(Evaluator, "measure_baseline", seconds, "decode")
         capacity = worker.capacity
         return worker
-
-    from orchestrator import cli
 
     try:
         cli.main(arguments, make_worker)

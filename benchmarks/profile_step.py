@@ -159,19 +159,10 @@ def main() -> None:
 def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
     """Fill a pack, warm it up, then profile its steps and its evaluation."""
     import torch
-
-    from orchestrator.planning.sweep_plan import trial_plan
-    from orchestrator.spec.loading import load_spec
-    from orchestrator.tuning.engine import PackWorker
+    from _shared.packs import filled
 
     torch.set_num_threads(1)  # ranges of other threads are not in the profile
-    spec = load_spec(work.write_sweep("profile", len(work.points), chosen.k, chosen.device))
-    worker = PackWorker(spec, work.folder / "cache")
-    wanted = [p for p in work.points if chosen.targets in ("mixed", p["target_modules"])][: chosen.k]
-    for number, point in enumerate(wanted):
-        worker.admit(trial_plan(spec, number, point))
-    worker.measure_baseline()
-    lanes = [lane for lane in worker._lanes.values() if lane.slots]
+    worker, lanes = filled(work, chosen.k, chosen.targets, chosen.device)
 
     def train() -> None:
         for _ in range(chosen.steps):
@@ -183,12 +174,12 @@ def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
             worker.evaluator.measure([(slot.adapter, 1.0) for slot in lane.slots])
 
     train()
-    print(f"K = {len(wanted)}, {chosen.targets} targets, {work.model.name}, {chosen.device}\n")
+    print(f"K = {len(worker.active)}, {chosen.targets} targets, {work.model.name}, {chosen.device}\n")
     print(profile(f"{chosen.steps} optimizer steps", train))
     for lane in lanes:
         lane.unpack()
     sets = sum(len(work.rows(name)) for name in ("domain", "heldout"))
-    print(profile(f"one evaluation of {len(wanted)} adapters on {sets} utterances", evaluate))
+    print(profile(f"one evaluation of {len(worker.active)} adapters on {sets} utterances", evaluate))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ optuna.
 
 from __future__ import annotations
 
+import gc
 import json
 import shlex
 import sys
@@ -85,7 +86,7 @@ def run(
     sweep, folder = _open(spec, overrides, studies)
     check_inputs(sweep)
     with _observer(sweep, quiet, Silent()) as observer, Drain(observer.say) as drain:
-        conclusion = run_study(sweep, folder, context.obj or _pack_worker, observer, drain)
+        conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
     document = report.build(sweep, folder, conclusion, str(spec), done)
     files.write(folder, document)
@@ -199,7 +200,7 @@ def trial(
     sweep, folder = _open_existing(spec, overrides or [], studies)
     trial_plan = stored_plan(folder, number)
     with _observer(sweep, quiet, Silent()) as observer:
-        again = rerun(trial_plan, folder, (context.obj or _pack_worker)(sweep, folder), observer)
+        again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     _show(compared.build(trial_plan, again.recorded, again.again, again.failure))
 
 
@@ -303,9 +304,15 @@ def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextM
     return nullcontext(silent) if quiet else Show(terminal.console(), varied)
 
 
-def _pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
-    from orchestrator.tuning.engine import PackWorker
-
+def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
+    """The worker of every command that trains."""
+    # torch and transformers bring a million objects that stay: to search them for garbage takes a fifth of the import
+    gc.disable()
+    try:
+        from orchestrator.tuning.engine import PackWorker
+    finally:
+        gc.enable()
+    gc.freeze()
     return PackWorker(sweep, folder.cache)
 
 
