@@ -21,9 +21,6 @@ from orchestrator.tuning.pack import Adapter, bound_merged, stack_merged
 
 LOOKAHEAD = 5
 """Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs rounds."""
-FRAMES_A_BATCH = {"cpu": 4_000}
-"""Encoder frames decoded together, all voices counted, where it is not 10,000; a matter of memory and speed only: on a
-CPU what one layer hands to the next should still be in the cache."""
 
 Voice = tuple[Adapter, float]
 """An adapter and the scale it is evaluated at."""
@@ -72,8 +69,7 @@ def transcribe(
         return _greedy(base, cross, layout.mask, [caps[clip] for clip in clips] * count, count, row_drafts)
 
     # the longest first: threads that run out of work have less to wait for
-    frames_a_batch = FRAMES_A_BATCH.get(base.device.type, 10_000)
-    batches = batches_by_length(lengths, frames_a_batch / count * base.family.stride, order)[::-1]
+    batches = batches_by_length(lengths, _frames_a_batch(base.device) / count * base.family.stride, order)[::-1]
     with bound_merged(base.linears, weights):
         results = base.cores.map(heard, batches)
     for clips, rows in zip(batches, results, strict=True):
@@ -81,6 +77,12 @@ def transcribe(
             voice, clip = decoded[row // len(clips)], clips[row % len(clips)]
             voice.tokens[clip], voice.capped[clip] = tokens, capped
     return decoded
+
+
+def _frames_a_batch(device: torch.device) -> int:
+    """Encoder frames decoded together, all voices counted; a matter of memory and speed only. On a CPU what one layer
+    hands to the next should still be in the cache."""
+    return 4_000 if device.type == "cpu" else 10_000
 
 
 def _greedy(
