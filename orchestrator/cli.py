@@ -306,7 +306,7 @@ def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextM
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     """The worker of every command that trains."""
-    # torch and transformers bring a million objects that stay: to search them for garbage takes a fifth of the import
+    # what torch and transformers bring stays: to search it for garbage, again and again, only slows their import
     gc.disable()
     try:
         from orchestrator.tuning.engine import PackWorker

@@ -119,10 +119,10 @@ class FrameStore:
         frames, layout = below.laid_out(torch.tensor(rows, device=self.device), 1, self.family.block)
         return self._through(frames, layout, lower, depth)
 
+    @torch.no_grad()
     def compute(self, clips: Sequence[np.ndarray], depth: int) -> Frames:
         """Frames at `depth` of clips that belong to no set."""
-        with torch.no_grad():
-            frames, layout = laid_out(*self.family.front_end(clips), self.family.block)
+        frames, layout = laid_out(*self.family.front_end(clips), self.family.block)
         return self._through(frames, layout, 0, depth)
 
     @torch.no_grad()
