@@ -1,16 +1,23 @@
-"""Adapters trained and exported by us, heard by stock transformers and PEFT: the same words for every utterance, but
-where two tokens are equally likely to the last bits of float32 and the order of a sum decides between them."""
+"""Adapters trained and exported by us, heard by stock transformers and PEFT: the same words for every utterance.
+
+All utterances of the shipped sets in float64, a few in the float32 of a sweep: one or two of thousands meet tokens that
+are equally likely to the last bits of float32, and the order of a sum chooses.
+"""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import peft
 import pytest
+import torch
 from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.records.worker import Measured
+from orchestrator.tuning import engine
 from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.model import load_base_model
 from tests.embedded import small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER
 
@@ -20,14 +27,17 @@ TUNED = {
     2: {"adapter": "pissa", "target_patterns": ALL_LINEAR, "learning_rate": 1e-3, "adapter_scales": (0.75,)},
 }
 
-TIE = 1e-5
-"""Logits here are tens: what differs by less is rounding."""
 
-
-@pytest.mark.parametrize("size", [6, pytest.param(500, marks=pytest.mark.slow)])
-def test_stock_peft_hears_what_was_scored(size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("size", "dtype"), [(6, torch.float32), pytest.param(500, torch.float64, marks=pytest.mark.slow)]
+)
+def test_stock_peft_hears_what_was_scored(
+    size: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "load_base_model", partial(load_base_model, dtype=dtype))
     spec = small_sweep(tmp_path, {"train": 40, "replay": 24, "domain": size, "heldout": size})
     worker = PackWorker(spec, tmp_path / "cache")
+    assert worker.base.model.dtype == dtype
     untuned = worker.measure_baseline().hypotheses[0]
     for number, changes in TUNED.items():
         worker.admit(trial(spec, number, **changes))
@@ -38,17 +48,10 @@ def test_stock_peft_hears_what_was_scored(size: int, tmp_path: Path) -> None:
                 continue
             folder = tmp_path / str(event.number)
             worker.export(event.number, event.measurements[-1].adapter_scale, folder)
-            base = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id)
+            base = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id, dtype=dtype)
             model = peft.PeftModel.from_pretrained(base, folder).eval()
             for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
-                heard = stock_words(spec, path, model)
-                differs = [
-                    (ours, words, margin)
-                    for ours, (words, margin) in zip(event.hypotheses[-1][name], heard, strict=True)
-                    if ours != words
-                ]
-                assert all(margin < TIE for _, _, margin in differs), (event.number, name, differs)
-                assert len(differs) <= size // 250, (event.number, name, differs)
+                assert list(event.hypotheses[-1][name]) == stock_words(spec, path, model), (event.number, name)
             assert event.hypotheses[-1] != untuned, event.number
             worker.release(event.number)
             ended += 1
