@@ -11,7 +11,7 @@ import torch
 from transformers import AutoProcessor
 
 from orchestrator.corpus.audio import load_audio, scale_to_rms
-from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifest import Utterance, load_manifest
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
@@ -70,10 +70,33 @@ def stock_words(spec: SweepSpec, path: Path, model: torch.nn.Module) -> list[str
     tokenizer = AutoProcessor.from_pretrained(spec.model.id).tokenizer
     heard = []
     for utterance in load_manifest(path).utterances:
-        samples, _ = scale_to_rms(load_audio(utterance).samples, spec.evaluation.rms or 1.0)
+        samples = scaled(spec, utterance)
+        audio = stock_audio(samples, model)
         cap = int(spec.evaluation.max_tokens_per_second * len(samples) / 16000) + 2
-        audio = torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None].to(model.dtype)
         mask = torch.ones_like(audio, dtype=torch.long)
         tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
         heard.append(tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
     return heard
+
+
+def scaled(spec: SweepSpec, utterance: Utterance) -> np.ndarray:
+    """The samples of one utterance at the level of the sweep."""
+    return scale_to_rms(load_audio(utterance).samples, spec.evaluation.rms or 1.0)[0]
+
+
+def stock_audio(samples: np.ndarray, model: torch.nn.Module) -> torch.Tensor:
+    """Samples as stock models take them, (1, samples)."""
+    return torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None].to(model.dtype)
+
+
+@torch.no_grad()
+def is_greedy(spec: SweepSpec, utterance: Utterance, model: torch.nn.Module, words: str) -> bool:
+    """Whether each token of `words`, and the end, is the stock model's most likely one after those before it."""
+    tokens = AutoProcessor.from_pretrained(spec.model.id).tokenizer(words, add_special_tokens=False).input_ids
+    audio, config = stock_audio(scaled(spec, utterance), model), model.config
+    logits = model(
+        input_values=audio,
+        attention_mask=torch.ones_like(audio, dtype=torch.long),
+        decoder_input_ids=torch.tensor([[config.decoder_start_token_id, *tokens]]),
+    ).logits
+    return logits[0].argmax(-1).tolist() == [*tokens, config.eos_token_id]
