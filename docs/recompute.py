@@ -23,7 +23,7 @@ def read(path):
 
 
 def counts(heard, name):
-    rows, lines = read(Path(sets[name]["manifest"])), sets[name]["lines"]
+    rows, lines = read(study.parent.parent / sets[name]["manifest"]), sets[name]["lines"]
     references = [english(rows[line - 1]["text"].translate(folds)).split() for line in lines]
     hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
     pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]

@@ -281,12 +281,13 @@ def _open(spec: Path, overrides: list[str], studies: Path | None) -> tuple[Sweep
 def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
     """The study as it was begun: what is reported is what was run, whatever the sweep file says by now."""
     from orchestrator.errors import StudyError
+    from orchestrator.records.contents import stored_spec
     from orchestrator.records.store import StudyFolder
 
     folder = StudyFolder(studies or studies_root(spec), load_spec(spec, overrides).name)
     if not folder.exists:
         raise StudyError(f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it.")
-    return load_spec(folder.path / "spec.yaml"), folder
+    return stored_spec(folder, project_root(spec)), folder
 
 
 def _status(sweep: SweepSpec, folder: StudyFolder) -> Document:

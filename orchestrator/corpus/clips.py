@@ -90,6 +90,12 @@ class Clips:
         return self.take([row for row, line in enumerate(self.lines) if line not in lines])
 
     @property
+    def text_sha256(self) -> tuple[str, ...]:
+        """SHA-256 of the transcript and the speaker of each clip, the first 16 digits."""
+        rows = zip(self.texts, self.speakers, strict=True)
+        return tuple(hashlib.sha256(json.dumps(row).encode()).hexdigest()[:16] for row in rows)
+
+    @property
     def content_sha256(self) -> str:
         """Digest of the sound of the whole set, wherever its files lie."""
         return hashlib.sha256("\n".join(self.pcm_sha256).encode()).hexdigest()

@@ -105,8 +105,15 @@ def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
     return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
 
 
-def trial_plan(spec: SweepSpec, number: int, searched: Mapping[str, ParameterValue]) -> TrialPlan:
+def trial_plan(
+    spec: SweepSpec,
+    number: int,
+    searched: Mapping[str, ParameterValue],
+    contents: Mapping[str, str] | None = None,
+) -> TrialPlan:
     """The complete plan of one trial: fixed and searched values, defaults for what is inactive, presets spelled out.
+
+    `contents` are the digests of its data and model, where they are known: see `TrialPlan.contents`.
 
     Values searched for an inactive parameter are ignored, so that equal trials have equal recipes.
 
@@ -125,13 +132,15 @@ def trial_plan(spec: SweepSpec, number: int, searched: Mapping[str, ParameterVal
                     f"not {searched.get(dimension.name)}"
                 )
             values[dimension.name] = searched[dimension.name]
+    portable = spec.portable
     return TrialPlan(
         sweep=spec.name,
         number=number,
-        model=spec.model,
-        data=spec.data,
+        model=portable.model,
+        data=portable.data,
         evaluation=spec.evaluation,
         params=_params(spec, values),
+        contents=dict(contents or {}),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.spec.data import ConfirmPartSpec, DataSpec
-from orchestrator.spec.identity import digest
+from orchestrator.spec.identity import FORMAT, digest
 from orchestrator.spec.sweep import EvaluationSpec, ModelSpec
 
 
@@ -75,8 +75,12 @@ class TrialPlan(BaseModel):
     """Optuna's trial number, or a negative number outside the study (confirmation runs)."""
     model: ModelSpec
     data: ConfirmPartSpec | DataSpec
+    """Paths, like a model folder's, start at the project's folder where they lie below it."""
     evaluation: EvaluationSpec
     params: TrialParams
+    contents: dict[str, str] = {}
+    """Digests of what was trained and measured with, by train, replay, domain, heldout and model (its weights): all
+    that were known when the plan was made."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -85,5 +89,22 @@ class TrialPlan(BaseModel):
 
     @property
     def recipe(self) -> str:
-        """Digest of all that decides the result: equal recipes are exact duplicates, whatever their number."""
-        return digest(self.model_dump(mode="json", exclude={"sweep", "number"}))
+        """Digest of all that decides the result: equal recipes are exact duplicates, whatever their number.
+
+        Data and model count by their contents, wherever they lie; by their names only while no content is known.
+        """
+        data = self.data
+        paths = {"train": data.train, "replay": data.replay}
+        names = {name: str(path) for name, path in paths.items() if path is not None}
+        names |= {name: "|".join(map(str, source)) for name, source in data.evaluated.items()}
+        names["model"] = f"{self.model.id}@{self.model.revision}"
+        return digest(
+            {
+                "format": FORMAT,
+                "contents": names | self.contents,
+                "part": getattr(data, "part", "search"),
+                "max_seconds": data.max_seconds,
+                "evaluation": self.evaluation.model_dump(mode="json"),
+                "params": self.params.model_dump(mode="json"),
+            }
+        )

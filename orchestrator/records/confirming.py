@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import TrialResult
+from orchestrator.records.contents import confirm_contents
+from orchestrator.records.results import SetRecord, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.spec.sweep import SweepSpec
 
@@ -39,16 +40,26 @@ def confirmation_spec(spec: SweepSpec) -> SweepSpec:
     return spec.model_copy(update={"data": spec.data.confirming})
 
 
-def confirmation_plan(spec: SweepSpec, plan: TrialPlan, result: TrialResult, seed: int, number: int) -> TrialPlan:
+def confirmation_plan(
+    spec: SweepSpec,
+    plan: TrialPlan,
+    result: TrialResult,
+    seed: int,
+    number: int,
+    sets: Mapping[str, SetRecord] | None = None,
+) -> TrialPlan:
     """The finalist's own recipe under another seed, evaluated once, at its best step and adapter scale.
+
+    `sets` are the study's, as far as they are known.
 
     `max_steps` stays, because the learning-rate schedule depends on it: the run ends at its first rung.
     """
     assert result.step is not None and result.adapter_scale is not None
     params = plan.params.model_copy(update={"seed": seed, "adapter_scales": (result.adapter_scale,)})
     evaluation = plan.evaluation.model_copy(update={"every": result.step})
-    data = confirmation_spec(spec).data
-    changes = {"number": number, "params": params, "evaluation": evaluation, "data": data}
+    data = confirmation_spec(spec).portable.data
+    contents = confirm_contents(sets or {}, plan.contents)
+    changes = {"number": number, "params": params, "evaluation": evaluation, "data": data, "contents": contents}
     return plan.model_copy(update=changes)
 
 
@@ -58,7 +69,7 @@ def confirmation_runs(
     """All runs the finalists call for, best finalist first; those that exist already keep their number."""
     if spec.confirm is None or spec.data.confirm is None:
         return ()
-    known = _known(folder)
+    known, sets = _known(folder), folder.sets()
     free = itertools.count(min(known.values(), default=0) - 1, -1)
     runs = []
     for result in ranked(results)[: spec.confirm.top]:
@@ -66,7 +77,7 @@ def confirmation_runs(
         if plan is None:
             continue
         for seed in spec.confirm.seeds:
-            wanted = confirmation_plan(spec, plan, result, seed, 0)
+            wanted = confirmation_plan(spec, plan, result, seed, 0, sets)
             number = known[wanted.recipe] if wanted.recipe in known else next(free)
             numbered = wanted.model_copy(update={"number": number})
             runs.append(ConfirmationRun(result.number, seed, number, numbered))

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from orchestrator.spec.identity import digest
+
 
 class Value(BaseModel):
     """Base of everything written under `studies/`: frozen, unknown keys refused."""
@@ -67,10 +69,10 @@ class Measurement(Value):
 
 
 class SetRecord(Value):
-    """Which lines of which manifest one evaluation set of a study is."""
+    """Which lines of which manifest one set of a study is, and what they hold."""
 
     manifest: str
-    """Absolute path."""
+    """Its path, from the project's folder on where it lies below it."""
     sha256: str
     """Of the file's bytes."""
     part: str
@@ -79,6 +81,13 @@ class SetRecord(Value):
     """Line numbers in the file, from 1."""
     audio_sha256: tuple[str, ...]
     """Of the decoded samples of each line: equal for equal sound, whatever file it is in."""
+    text_sha256: tuple[str, ...]
+    """Of the transcript and the speaker of each line, 16 digits."""
+
+    @property
+    def content(self) -> str:
+        """Digest of sound, transcripts and speakers, wherever they lie: the set's identity."""
+        return digest({"audio": self.audio_sha256, "text": self.text_sha256})
 
 
 class TrialState(StrEnum):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.errors import OrchestrateError
 from orchestrator.planning.cost import Spent
+from orchestrator.records.contents import stored_spec
 from orchestrator.records.store import StudyFolder
-from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -18,8 +20,8 @@ def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
     for study in folder.neighbours():
         # An estimate must not fail because an unrelated study is damaged; whoever opens that one is told.
         try:
-            if load_spec(study.path / "spec.yaml").model == spec.model and (each := spent(study)):
-                found.append(each)
+            if stored_spec(study, spec.project).model == spec.model and (took := spent(study)):
+                found.append(took)
         except OrchestrateError:
             continue
     return tuple(found)

@@ -1,6 +1,7 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-spec.yaml  study.db  study.lock  sets.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl  clock.json
+study.json  spec.yaml  study.db  study.lock  sets.json  evaluations.json  baseline.json  clock.json
+hypotheses-baseline-<fingerprint>.jsonl
 findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
 confirm/0001/    the same, for the run with number -1
@@ -27,6 +28,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.locking import exclusive
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.writing import make_folder, write_aside
+from orchestrator.spec.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[0-9]{4,}")
@@ -38,6 +40,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 class _Baselines(RootModel[dict[str, Measurement]]):
     """baseline.json: by evaluation fingerprint."""
+
+
+class _Format(BaseModel):
+    """study.json: the format of everything beside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+
+
+class _Evaluations(RootModel[dict[str, dict[str, str]]]):
+    """evaluations.json: the parts of each fingerprint."""
 
 
 class _Sets(RootModel[dict[str, SetRecord]]):
@@ -87,7 +101,9 @@ class StudyFolder:
         self.notes = self.path / "notes.md"
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"
-        self._spec = self.path / "spec.yaml"
+        self.spec = self.path / "spec.yaml"
+        self._format = self.path / "study.json"
+        self._evaluations = self.path / "evaluations.json"
         self._sets = self.path / "sets.json"
         self._baseline = self.path / "baseline.json"
         self._clock = self.path / "clock.json"
@@ -96,7 +112,22 @@ class StudyFolder:
     @property
     def exists(self) -> bool:
         """The study was started: its spec is written."""
-        return self._spec.exists()
+        return self.spec.exists()
+
+    @property
+    def began(self) -> bool:
+        """A trial was planned: what it is trained on and measured with is part of the study."""
+        return any(self.path.glob("trials/*/plan.json"))
+
+    def check_format(self) -> None:
+        """Raises StudyError for a study that another version of the product wrote; it is left as it is."""
+        held = _read(self._format, _Format, f"Restore it from a copy, {_AGAIN}.")
+        if self.exists and (held is None or held.format != FORMAT):
+            wrote = "orchestrator 0.1" if held is None else f"another version (format {held.format})"
+            raise StudyError(
+                f"study {self.name} was written by {wrote}, which this version (format {FORMAT}) does not read\n"
+                f"  Finish it with that version, or begin a new study with --fork NAME; {self.path} is left as it is."
+            )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -133,22 +164,24 @@ class StudyFolder:
         return {file.stem.removeprefix("pack-"): str(json.loads(file.read_bytes())["why"]) for file in files}
 
     def write_spec(self, text: str) -> None:
-        """Keep the resolved sweep file."""
-        write_aside(self._spec, text.encode())
+        """Keep the resolved sweep file, and first the format of the study."""
+        if not self._format.exists():
+            write_aside(self._format, _Format(format=FORMAT).model_dump_json().encode() + b"\n")
+        write_aside(self.spec, text.encode())
 
     def read_spec(self) -> str | None:
         """The sweep file this study was started or last continued with; None for a new study."""
         try:
-            return self._spec.read_text(encoding="utf-8") if self.exists else None
+            return self.spec.read_text(encoding="utf-8") if self.exists else None
         except UnicodeDecodeError as error:
-            raise _damaged(self._spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
+            raise _damaged(self.spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
 
     def write_sets(self, sets: Mapping[str, SetRecord]) -> None:
-        """Keep which lines of which manifests the evaluation sets are."""
+        """Keep which lines of which manifests the sets are, and what they hold."""
         write_aside(self._sets, _Sets(dict(sets)).model_dump_json().encode() + b"\n")
 
     def sets(self) -> dict[str, SetRecord]:
-        """The evaluation sets by the names of the report; empty before the first run."""
+        """The sets by the names of the report, train and replay too; empty before the first run."""
         found = _read(self._sets, _Sets, f"Delete it, {_AGAIN}: the sets are read anew.")
         return found.root if found else {}
 
@@ -156,7 +189,9 @@ class StudyFolder:
         """The other studies under the same root, by name."""
         for path in sorted(self.path.parent.glob("*/spec.yaml")):
             if path.parent.name != self.name and _NAME.fullmatch(path.parent.name):
-                yield StudyFolder(self.path.parent, path.parent.name)
+                study = StudyFolder(self.path.parent, path.parent.name)
+                if study._format.exists():  # what another version wrote is not read
+                    yield study
 
     @property
     def measured(self) -> bool:
@@ -169,6 +204,15 @@ class StudyFolder:
         write_aside(hypotheses, _lines(_heard(measurement, heard)))
         kept = self._baselines() | {measurement.fingerprint: measurement}
         write_aside(self._baseline, _lines([json.loads(_Baselines(kept).model_dump_json())]))
+
+    def write_evaluation(self, fingerprint: str, parts: Mapping[str, str]) -> None:
+        """Keep what a fingerprint is the digest of, so that a later refusal can name the part that differs."""
+        write_aside(self._evaluations, _bytes(json.dumps(self.evaluations() | {fingerprint: dict(parts)}, indent=1)))
+
+    def evaluations(self) -> dict[str, dict[str, str]]:
+        """Fingerprint -> its parts, of every evaluation that measured in this study."""
+        found = _read(self._evaluations, _Evaluations, f"Delete it, {_AGAIN}: it only explains.")
+        return found.root if found else {}
 
     def read_baseline(self, fingerprint: str) -> Measurement | None:
         """The baseline measured with exactly this evaluation, or None."""

@@ -90,7 +90,11 @@ def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
     yield Heading("Confirmation")
     yield Paragraph("Finalists retrained with fresh seeds, scored on sets the search never read; seeds are pooled.")
     if spec.data.split_text:
-        parts = [f"{name} is the {each.part}, {len(each.lines)} utterances" for name, each in folder.sets().items()]
+        parts = [
+            f"{name} is the {each.part}, {len(each.lines)} utterances"
+            for name, each in folder.sets().items()
+            if each.part
+        ]
         yield Paragraph(f"The {spec.data.split_text}. {'; '.join(parts)}.")
     for each in conclusion.confirmed:
         yield from _finalist(each)

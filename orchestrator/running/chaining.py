@@ -12,11 +12,12 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.contents import stored_spec
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.session import finished
-from orchestrator.spec.loading import load_spec
+from orchestrator.spec.loading import load_spec, project_root
 from orchestrator.spec.presets import PRESETS
 from orchestrator.spec.space import CUSTOM
 from orchestrator.spec.sweep import SweepSpec, TakeSpec
@@ -30,10 +31,10 @@ def load_chained(path: Path, overrides: Sequence[str], studies: Path) -> SweepSp
     spec = load_spec(path, overrides)
     if spec.take is None or spec.take.recipe is not None:
         return spec
-    return load_spec(path, [*overrides, *taken(spec.name, spec.take, studies)])
+    return load_spec(path, [*overrides, *taken(spec.name, spec.take, studies, project_root(path))])
 
 
-def taken(name: str, take: TakeSpec, studies: Path) -> list[str]:
+def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
     """The overrides that say what sweep `name` takes, and from where."""
     if take.study == name:
         raise StudyError(f"sweep {name} takes parameters from itself\n  Name another study under take.study.")
@@ -43,7 +44,7 @@ def taken(name: str, take: TakeSpec, studies: Path) -> list[str]:
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not in {studies}\n"
             f"  Run sweep {take.study} first, or write the values under parameters and remove take."
         )
-    source = load_spec(folder.path / "spec.yaml")
+    source = stored_spec(folder, project)
     if not finished(source, folder):
         raise StudyError(
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"

@@ -81,6 +81,7 @@ def _baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measur
         observer.say("measuring the baseline on the confirm sets")
         measured = worker.measure_baseline()
         found = _renamed(measured.measurements[0])
+        folder.write_evaluation(found.fingerprint, worker.evaluation)
         folder.write_baseline(found, _confirming(measured.hypotheses[0]))
     return found
 

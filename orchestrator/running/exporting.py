@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -38,9 +39,10 @@ def export(
         if merged:
             from orchestrator.tuning.merging import export_merged
 
-            export_merged(plan.model, kept.folder, aside)
+            export_merged(spec.model, kept.folder, aside)
         else:
             shutil.copytree(kept.folder, aside)
+            _name_base(aside, spec)
         done = finished(spec, folder)
         card = model_card(plan, kept, spec, folder, conclusion, root, done=done, merged=merged)
         write_aside(aside / "README.md", card.encode())
@@ -48,6 +50,13 @@ def export(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return kept
+
+
+def _name_base(adapter: Path, spec: SweepSpec) -> None:
+    """Write where the base model is: inside a study its path starts at the project's folder, outside it cannot."""
+    place = adapter / "adapter_config.json"
+    config = json.loads(place.read_bytes()) | {"base_model_name_or_path": spec.model.id}
+    write_aside(place, json.dumps(config, indent=2, sort_keys=True).encode())
 
 
 def _chosen(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:

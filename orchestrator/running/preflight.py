@@ -16,6 +16,7 @@ from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
 from orchestrator.running.settling import settle
+from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -75,7 +76,8 @@ def _used_before(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolde
         return
     for study in folder.neighbours():
         sets = study.sets() if study.measured else {}
-        heard = {sound for name, each in sets.items() if not name.startswith(CONFIRM) for sound in each.audio_sha256}
+        searched = [sets[name] for name in sets if name not in TRAINING_SETS and not name.startswith(CONFIRM)]
+        heard = {sound for record in searched for sound in record.audio_sha256}
         for name, (manifest, clips) in confirming.items():
             if count := sum(sound in heard for sound in clips.pcm_sha256):
                 yield finding(
@@ -87,42 +89,63 @@ def _used_before(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolde
 
 
 def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
-    """Say and note what is doubtful about the sets, and keep which utterances the evaluation sets are.
+    """Say and note what is doubtful about the sets, and keep which utterances the sets are.
 
     Raises DataError, all reasons at once, when they would make every number worthless; ManifestError, and StudyError
-    where the split of a study would become another.
+    where the trials of the study were trained or measured on other data.
     """
     ready = decode_sets(spec, load_sets(spec), folder.audio)
     findings = find_all(spec, ready, folder)
     settle("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
-    _keep_sets(ready, folder)
+    _keep_sets(spec, ready, folder)
 
 
-def _keep_sets(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> None:
-    """Write sets.json; once trials are measured, what the search reads stays as it was.
+def _keep_sets(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> None:
+    """Write sets.json; once a trial was planned, what it trains on and is measured with stays as it was.
 
-    Raises StudyError where a manifest has changed so that its split would be another: speakers whom the search has
-    measured might then confirm it. Other changes are refused by the evaluation's fingerprint.
+    Raises StudyError naming what changed: numbers of other data are not of the same study. Confirm sets may change,
+    for they enter the recipe of every confirmation run.
     """
-    now = {
-        name: SetRecord(
-            manifest=str(manifest.path),
-            sha256=manifest.sha256,
-            part=manifest.part,
-            lines=clips.lines,
-            audio_sha256=clips.pcm_sha256,
-        )
-        for name, (manifest, clips) in ready.items()
-        if name not in TRAINING_SETS
-    }
-    kept = folder.sets() if folder.results() else {}
-    searched = {name: each for name, each in kept.items() if not name.startswith(CONFIRM)}
-    for name, before in searched.items():
-        if before.part and name in now and set(before.audio_sha256) != set(now[name].audio_sha256):
+    root = spec.project
+    now = {name: _set_record(manifest, clips, root) for name, (manifest, clips) in ready.items()}
+    kept = {name: record for name, record in folder.sets().items() if not name.startswith(CONFIRM)}
+    if folder.began:
+        changed = [
+            f"{record.manifest} ({name}): {_difference(record, now.get(name))}"
+            for name, record in kept.items()
+            if name not in now or now[name].content != record.content
+        ]
+        if changed:
+            rows = "\n".join(f"  {row}" for row in changed)
             raise StudyError(
-                f"{before.manifest} has changed since the trials of study {folder.name} were measured on its search "
-                f"part (SHA-256 was {before.sha256}, is {now[name].sha256}), and its split by speaker with it\n"
-                "  Put the file back, or begin a new study with --fork NAME."
+                f"data of study {folder.name} have changed since its trials were trained and measured:\n{rows}\n"
+                "  Put the data back, or begin a new study with --fork NAME."
             )
-    folder.write_sets(now | searched)
+    folder.write_sets(now)
+
+
+def _set_record(manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
+    return SetRecord(
+        manifest=str(relative_to(manifest.path, root)),
+        sha256=manifest.sha256,
+        part=manifest.part,
+        lines=clips.lines,
+        audio_sha256=clips.pcm_sha256,
+        text_sha256=clips.text_sha256,
+    )
+
+
+def _difference(before: SetRecord, now: SetRecord | None) -> str:
+    """What became of a set, in words: of one as long as it was, which lines."""
+    if now is None:
+        return "is no longer part of the sweep"
+    if len(now.lines) != len(before.lines):
+        return f"{len(before.lines)} utterances then, {len(now.lines)} now"
+    texts, sounds = (
+        [line for line, old, new in zip(now.lines, was, is_, strict=True) if old != new]
+        for was, is_ in ((before.text_sha256, now.text_sha256), (before.audio_sha256, now.audio_sha256))
+    )
+    said = [f"the text or speaker of {len(texts)} utterances, first in line {texts[0]}"] if texts else []
+    said += [f"the audio of {len(sounds)} utterances, first in line {sounds[0]}"] if sounds else []
+    return " and ".join(said)

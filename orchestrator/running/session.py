@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StudyError
+from orchestrator.records.contents import stored_spec
 from orchestrator.records.provenance import provenance
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
@@ -16,7 +20,7 @@ from orchestrator.running.observer import Observer
 from orchestrator.running.preflight import check_data
 from orchestrator.running.settling import settle
 from orchestrator.running.signals import Drain
-from orchestrator.spec.loading import FieldChange, compare, load_spec, resolved_yaml
+from orchestrator.spec.loading import FieldChange, compare, resolved_yaml
 from orchestrator.spec.sweep import SweepSpec
 
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
@@ -49,8 +53,10 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     One that stopped before its first trial, at its data for example, is new. Raises StudyError with a table of the
     differences.
     """
+    folder.check_format()
     if folder.exists and folder.database.exists():
-        changes = compare(load_spec(folder.path / "spec.yaml"), spec)
+        stored = stored_spec(folder, spec.project)
+        changes = [_by_content(change, spec, folder) for change in compare(stored, spec)]
         refused = [change for change in changes if not change.allowed]
         if refused:
             raise StudyError(_disagreement(folder.name, refused))
@@ -59,6 +65,29 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
         if not changes:
             return
     folder.write_spec(resolved_yaml(spec))
+
+
+MANIFESTS = {
+    "data.train": "train",
+    "data.replay": "replay",
+    "data.domain": "domain",
+    "data.heldout": "heldout",
+    "data.confirm.domain": "confirm_domain",
+    "data.confirm.heldout": "confirm_heldout",
+}
+"""Field of the sweep file -> the set that its manifest holds."""
+
+
+def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> FieldChange:
+    """A manifest of another name that has the recorded bytes is the same manifest."""
+    record = folder.sets().get(MANIFESTS.get(change.path, ""))
+    if record is None or change.new is None:
+        return change
+    try:
+        data = (spec.project / change.new).read_bytes()
+    except OSError:
+        return change
+    return replace(change, allowed=hashlib.sha256(data).hexdigest() == record.sha256)
 
 
 def searched(spec: SweepSpec, folder: StudyFolder) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
 from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.contents import search_contents
 from orchestrator.records.judging import RESAMPLES, best, judged, scores
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
@@ -94,19 +95,34 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     found = folder.read_baseline(fingerprint)
     if found is None:
         if any(result.wer for result in folder.results()):
-            parts = "".join(f"\n  {name}: {value}" for name, value in worker.evaluation.items())
             raise FingerprintError(
                 f"The trials of study {folder.name} were evaluated differently from what this machine would do now, "
-                f"so their numbers cannot be compared. Now it is:{parts}\n"
-                "Put back what changed (manifests, model revision, device, library versions), or start a new study "
-                "with --fork NAME."
+                f"so their numbers cannot be compared. {_changed_parts(folder, worker)}\n"
+                "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME."
             )
         observer.say("measuring the baseline")
         measured = worker.measure_baseline()
         found = measured.measurements[0]
+        folder.write_evaluation(fingerprint, worker.evaluation)
         folder.write_baseline(found, measured.hypotheses[0])
     observer.baseline(found)
     return found
+
+
+def _changed_parts(folder: StudyFolder, worker: Worker) -> str:
+    """What of the evaluation differs from that of the study's trials; all of it where theirs is not on file."""
+    now = worker.evaluation
+    used = {row.fingerprint for result in folder.results() for row in folder.read_measurements(result.number)}
+    known = [parts for fingerprint, parts in folder.evaluations().items() if fingerprint in used]
+    if not known:
+        return "Now it is:" + "".join(f"\n  {name}: {value}" for name, value in now.items())
+    before = known[-1]
+    rows = (
+        f"\n  {name}: {before.get(name, '-')} in the study, {now.get(name, '-')} now"
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name)
+    )
+    return "What differs:" + "".join(rows)
 
 
 class _Sweep:
@@ -144,6 +160,7 @@ class _Sweep:
     def resume(self) -> None:
         """Measure or read the baseline, then take up the last checkpoint, or begin."""
         self.baseline = baseline_once(self.folder, self.worker, self.observer)
+        self.contents = search_contents(self.folder.sets(), self.worker.evaluation.get("weights"))
         check_headroom(self.spec, self.baseline, self.folder, self.observer)
         self.baseline_scores = scores(self.baseline)
         self.study.in_flight()  # completes an ask that was cut off
@@ -249,7 +266,7 @@ class _Sweep:
         return asked.params
 
     def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
-        return trial_plan(self.spec, number, params)
+        return trial_plan(self.spec, number, params, self.contents)
 
     def _flight(self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0) -> Flight:
         """A trial as it stood at `last_rung`, or with all that is on file."""

@@ -59,8 +59,11 @@ class Study:
         self._spec = spec
         self._rdb = storage
         self._sampler = StatelessSampler(spec)
+        # a study that was copied under another name keeps the one that stands in its database
+        held = optuna.get_all_study_names(storage)
+        name = held[0] if len(held) == 1 else spec.name
         self._study = optuna.create_study(
-            storage=storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=spec.name,
+            storage=storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
             direction="minimize", load_if_exists=True,
         )  # fmt: skip
 
@@ -80,7 +83,7 @@ class Study:
                     f"{path} holds a study {spec.name} that maximises; a sweep minimises\n"
                     "  Move the file away, or give the sweep another name."
                 )
-            study._study.set_user_attr("spec", digest(spec.model_dump(mode="json")))
+            study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
         return study
 
     def close(self) -> None:

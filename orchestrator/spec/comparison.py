@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
 from orchestrator.spec.writing import file_dimension
 
-FREE = ("budget", "execution", "description", "checks")
+FREE = ("name", "budget", "execution", "description", "checks")
 """Never part of the identity: may change between runs of one study."""
 
 
@@ -26,11 +26,14 @@ class FieldChange:
 def compare(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
     """Every field that differs, in file order. What FREE names may change, and a range may widen.
 
-    A grid's range may not widen: its points are numbered, and they would be numbered anew.
+    Paths are compared from the project's folder on, so a project may move. One model folder may stand for another:
+    whether the weights are the same is for the evaluation's fingerprint to say. A grid's range may not widen: its
+    points are numbered, and they would be numbered anew.
     """
     before, after = _leaves(_without_space(stored), ""), _leaves(_without_space(new), "")
+    free = {"model.id"} if stored.model.is_folder and new.model.is_folder else set()
     changes = [
-        FieldChange(path, before.get(path), after.get(path), path.split(".")[0] in FREE)
+        FieldChange(path, before.get(path), after.get(path), path.split(".")[0] in FREE or path in free)
         for path in dict.fromkeys((*before, *after))
         if before.get(path) != after.get(path)
     ]
@@ -38,7 +41,7 @@ def compare(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
 
 
 def _without_space(spec: SweepSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json", exclude={"parameters"})
+    return spec.portable.model_dump(mode="json", exclude={"parameters"})
 
 
 def _leaves(value: Any, path: str) -> dict[str, Any]:

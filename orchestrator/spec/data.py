@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
 from orchestrator.spec.frozen import Frozen, Seed
 
 Part = Literal["search", "confirm"]
+
+
+def relative_to(path: Path, root: Path) -> Path:
+    """`path` from `root` on where it lies below it, else `path` as it is: what is outside has no other name."""
+    return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 class SetSource(NamedTuple):
@@ -40,6 +45,10 @@ class ConfirmData(Frozen):
     seed: Seed | None = None
     """Of the split; 0 once it is part of DataSpec."""
 
+    def relative_to(self, root: Path) -> ConfirmData:
+        """The same with paths from `root` on."""
+        return self.model_copy(update=_relative(self, root, ("domain", "heldout")))
+
 
 class DataSpec(Frozen):
     """Manifests, as absolute paths once loaded."""
@@ -59,6 +68,13 @@ class DataSpec(Frozen):
     def _split_seed(cls, confirm: ConfirmData | None) -> ConfirmData | None:
         unseeded = confirm is not None and confirm.split is not None and confirm.seed is None
         return confirm.model_copy(update={"seed": 0}) if confirm is not None and unseeded else confirm
+
+    def relative_to(self, root: Path) -> DataSpec:
+        """The same with paths from `root` on, so that the project may lie anywhere."""
+        changes: dict[str, Any] = _relative(self, root, ("train", "replay", "domain", "heldout"))
+        if self.confirm is not None:
+            changes["confirm"] = self.confirm.relative_to(root)
+        return self.model_copy(update=changes)
 
     @property
     def evaluated(self) -> dict[str, SetSource]:
@@ -102,3 +118,8 @@ class ConfirmPartSpec(DataSpec):
     def evaluated(self) -> dict[str, SetSource]:
         """The parts that the search does not read."""
         return self._sources(self.part)
+
+
+def _relative(data: ConfirmData | DataSpec, root: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    paths = {name: getattr(data, name) for name in names}
+    return {name: relative_to(path, root) for name, path in paths.items() if path is not None}

@@ -6,6 +6,10 @@ import hashlib
 import json
 from typing import Any
 
+FORMAT = 2
+"""Of studies, recipes and evaluation fingerprints: raised when the same content would be written, trained or decoded
+otherwise than before. Format 1 is that of orchestrator 0.1, whose identities held sentences and absolute paths."""
+
 
 def digest(value: Any) -> str:
     """SHA-256, hexadecimal, of the canonical JSON of `value` (sorted keys, no spaces, NaN refused).

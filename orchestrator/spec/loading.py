@@ -39,8 +39,13 @@ MAX_GRID = 100_000
 
 
 def project_root(path: Path) -> Path:
-    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else the present one."""
+    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else the present one.
+
+    A study's own spec.yaml belongs to the project whose `studies` it is in.
+    """
     folders = Path(os.path.abspath(path)).parents
+    if path.name == "spec.yaml" and len(folders) > 2 and folders[1].name == "studies":
+        return folders[2]
     return next((folder.parent for folder in folders if folder.name == "sweeps"), Path.cwd())
 
 
@@ -49,15 +54,17 @@ def studies_root(path: Path) -> Path:
     return project_root(path) / "studies"
 
 
-def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
+def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = None) -> SweepSpec:
     """Read, merge and check one sweep file. Manifests need not exist yet: see `check_inputs`.
+
+    Its paths start at `root`, by default at `project_root(path)`.
 
     Raises:
         SpecError: all problems at once, a line each: place, offending text, nearest valid word, what is allowed.
     """
     problems = Problems()
     try:
-        spec = _load(Path(path), overrides, problems)
+        spec = _load(Path(path), overrides, root or project_root(Path(path)), problems)
     except Unreadable:
         spec = None
     except Exception as error:  # hostile text must not reach a person as a traceback, whatever we overlooked
@@ -70,7 +77,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> SweepSpec:
     return spec
 
 
-def _load(path: Path, overrides: Sequence[str], problems: Problems) -> SweepSpec | None:
+def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) -> SweepSpec | None:
     tree = read_layers(path, overrides, problems)
     tree = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)})
     reader = SpaceReader(problems)
@@ -83,7 +90,7 @@ def _load(path: Path, overrides: Sequence[str], problems: Problems) -> SweepSpec
     points = tree.entries.get("start_with")
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
     _check_together(space, tree, problems)
-    return build(tree, space, start_with, project_root(path), problems)
+    return build(tree, space, start_with, root, problems)
 
 
 def _taken(tree: Mapping, problems: Problems) -> set[str]:

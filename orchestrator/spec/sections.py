@@ -69,7 +69,7 @@ def build(
     if "parameters" not in tree.entries:
         problems.add(tree.mark, "the sweep file lacks `parameters`; add what to fix and what to search")
     try:
-        return SweepSpec.model_validate(raw)
+        return SweepSpec.model_validate(raw).located(root)
     except ValidationError as error:
         _explain(error, tree, problems)
         return None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
 from orchestrator.spec.data import DataSpec
@@ -22,6 +23,17 @@ class ModelSpec(Frozen):
 
     id: str = Field(min_length=1)
     revision: str = Field(default="main", min_length=1)
+
+    @property
+    def is_folder(self) -> bool:
+        """A local folder, absolute or from the project's folder on; else a hub id."""
+        return self.id.startswith(("/", "./"))
+
+    def relative_to(self, root: Path) -> ModelSpec:
+        """The same with a folder below `root` written from there on (./data/base-model)."""
+        if not self.is_folder or not Path(self.id).is_relative_to(root):
+            return self
+        return self.model_copy(update={"id": f"./{Path(self.id).relative_to(root).as_posix()}"})
 
 
 class EvaluationSpec(Frozen):
@@ -240,6 +252,8 @@ class ChecksSpec(Frozen):
 class SweepSpec(Frozen):
     """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
 
+    _project: Path | None = PrivateAttr(default=None)
+
     version: Literal[1]
     name: str = Field(pattern=NAME)
     """Also the folder's name under `studies/`."""
@@ -262,6 +276,27 @@ class SweepSpec(Frozen):
     budget: Budget
     execution: Execution = Execution()
     checks: ChecksSpec = ChecksSpec()
+
+    def __eq__(self, other: object) -> bool:
+        """Equal fields: where the project lies is no part of the sweep."""
+        return isinstance(other, SweepSpec) and self.__dict__ == other.__dict__
+
+    @property
+    def project(self) -> Path:
+        """The folder that the file's paths start from; the present one for a spec that was made without a file."""
+        return self._project or Path.cwd()
+
+    def located(self, project: Path) -> SweepSpec:
+        """The same sweep with its project in that folder."""
+        copy = self.model_copy()
+        copy._project = project
+        return copy
+
+    @property
+    def portable(self) -> SweepSpec:
+        """The same with paths from the project's folder on: equal wherever the project lies."""
+        data, model = self.data.relative_to(self.project), self.model.relative_to(self.project)
+        return self.model_copy(update={"data": data, "model": model})
 
     @property
     def replay_needs_text(self) -> bool:

@@ -14,13 +14,12 @@ _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 
 
 def resolved_yaml(spec: SweepSpec) -> str:
-    """The sweep file this spec stands for, complete: nothing extended, nothing left to a default, paths absolute.
+    """The sweep file this spec stands for, complete: nothing extended, nothing left to a default.
 
-    Loading it gives an equal spec.
+    Paths start at the project's folder where they lie below it. Loading it from there gives an equal spec.
     """
-    document = {
-        name: getattr(spec, name) for name in type(spec).model_fields if name not in ("parameters", "start_with")
-    }
+    spec, apart = spec.portable, ("parameters", "start_with")
+    document = {name: getattr(spec, name) for name in type(spec).model_fields if name not in apart}
     plain = {name: _plain(value) for name, value in document.items() if value is not None}
     plain["parameters"] = file_parameters(spec.parameters)
     if spec.start_with:

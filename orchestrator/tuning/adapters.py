@@ -132,7 +132,7 @@ def export(
         lora_dropout=0.0,
         inference_mode=True,
         base_model_name_or_path=base_model.id,
-        revision=None if Path(base_model.id).is_dir() else base_model.revision,
+        revision=None if base_model.is_folder else base_model.revision,
         task_type=None,
     )
     aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")

@@ -18,6 +18,7 @@ from orchestrator.records.results import SetMeasurement
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
 from orchestrator.scoring.wer import edit_counts
 from orchestrator.spec.data import SetSource
+from orchestrator.spec.identity import FORMAT, digest
 from orchestrator.spec.sweep import EvaluationSpec
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel
@@ -93,7 +94,11 @@ def load_evaluation_set(source: SetSource, spec: EvaluationSpec, base: BaseModel
 
 @dataclass
 class Evaluator:
-    """Decodes the sets of a sweep with one base model; `evaluation` says everything that a number depends on."""
+    """Decodes the sets of a sweep with one base model; `evaluation` says everything that a number depends on.
+
+    Contents and settings only: no path, no name and no sentence, so that a moved or reworded project stays the same.
+    What the code itself does (16 kHz mono, masks from true lengths) is the format's number.
+    """
 
     base: BaseModel
     store: FrameStore
@@ -104,17 +109,15 @@ class Evaluator:
     @cached_property
     def evaluation(self) -> dict[str, str]:
         """The parts of the evaluation fingerprint."""
-        spec, model = self.spec, self.base.spec
-        parts = {f"{name}.manifest": each.manifest.sha256 for name, each in self.sets.items()}
-        parts |= {f"{name}.part": each.manifest.part for name, each in self.sets.items() if each.manifest.part}
-        parts |= {f"{name}.audio": each.clips.content_sha256 for name, each in self.sets.items()}
+        spec = self.spec
+        parts = {f"{name}.audio": each.clips.content_sha256 for name, each in self.sets.items()}
+        parts |= {f"{name}.text": digest(each.clips.text_sha256) for name, each in self.sets.items()}
         return parts | {
-            "audio": f"mono 16 kHz, rms {spec.rms}",
+            "format": str(FORMAT),
+            "rms": str(spec.rms),
             "normalizer": normalizer_version(spec.normalizer),
-            "decode": f"greedy, at most floor({spec.max_tokens_per_second:g} * seconds) + 2 tokens",
-            "padding": "masks from true lengths; a number does not depend on its batch",
-            "model": model.id if "/" in model.id and not Path(model.id).is_absolute() else Path(model.id).name,
-            "revision": model.revision,
+            "decode": "greedy",
+            "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
             "weights": self.base.weights_sha256,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
             "precision": spec.precision,

@@ -84,6 +84,9 @@ def _base_of(folder: Path, base: str | None) -> ModelSpec:
         raise ModelError(f"{place} is damaged: {error}\n  Export the adapter again.") from error
     if not isinstance(written, str) or not written:
         raise ModelError(f"{place} names no base model\n  Name it with --base.")
+    if written.startswith("./"):  # inside a study: from the project's folder on, which holds studies/
+        above = (parent / written for parent in folder.resolve().parents)
+        written = str(next((model for model in above if model.is_dir()), Path(written).absolute()))
     if Path(written).is_absolute() and not Path(written).is_dir():
         raise ModelError(f"{place} names the base model {written}, which is not there\n  Name it with --base.")
     return ModelSpec(id=written, revision=revision if isinstance(revision, str) and revision else "main")
