@@ -195,10 +195,12 @@ def trial(
     """Run one trial again, alone, and set its numbers beside the recorded ones."""
     from orchestrator.reporting import compared
     from orchestrator.running.observer import Silent
+    from orchestrator.running.preflight import check_rerun
     from orchestrator.running.rerun import rerun, stored_plan
 
     sweep, folder = _open_existing(spec, overrides or [], studies)
     trial_plan = stored_plan(folder, number)
+    check_rerun(sweep, folder)
     with _observer(sweep, quiet, Silent()) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     _show(compared.build(trial_plan, again.recorded, again.again, again.failure))

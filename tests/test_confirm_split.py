@@ -110,14 +110,17 @@ def test_a_set_that_cannot_be_divided_is_refused_with_the_way_on(
 def test_the_study_keeps_which_lines_were_searched_and_which_confirm(finished: Path) -> None:
     folder = folder_of(finished)
     sets = folder.sets()
-    assert list(sets) == ["domain", "heldout", "confirm_domain", "confirm_heldout"]
+    assert list(sets) == ["train", "domain", "heldout", "confirm_domain", "confirm_heldout"]
     for name in ("domain", "heldout"):
         search, confirm = sets[name], sets[f"confirm_{name}"]
         path = finished.parents[1] / "data" / f"{name}.jsonl"
         by_line = {each.line: each.speaker for each in load_manifest(path).utterances}
         assert sorted((*search.lines, *confirm.lines)) == sorted(by_line) and len(confirm.lines) == 4
         assert not {by_line[line] for line in search.lines} & {by_line[line] for line in confirm.lines}
-        assert search.manifest == confirm.manifest == str(path) and search.sha256 == load_manifest(path).sha256
+        assert (
+            search.manifest == confirm.manifest == f"data/{name}.jsonl"
+        assert search.sha256 == load_manifest(path).sha256
+        )
         assert not set(search.audio_sha256) & set(confirm.audio_sha256)
         assert confirm.part == "confirm part of a split by speaker (0.4, seed 2): 2 of 5 speakers"
     assert "confirm: {split: 0.4, seed: 2}" in (folder.path / "spec.yaml").read_text()
@@ -183,12 +186,15 @@ def test_a_manifest_that_grew_cannot_move_searched_speakers_into_the_confirm_par
     spec = split_project(tmp_path)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
     kept = folder_of(spec).sets()
-    path = write_set(tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS + 2)], 50)
+    write_set(tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS + 2)], 50)
     capsys.readouterr()
     assert orchestrate(spec) == 3
     error = capsys.readouterr().err
-    assert error.startswith(f"{path} has changed since the trials of study demo were measured on its search part")
-    assert error.endswith("Put the file back, or begin a new study with --fork NAME.\n")
+    assert error == (
+        "data of study demo have changed since its trials were trained and measured:\n"
+        "  data/domain.jsonl (domain): 6 utterances then, 8 now\n"
+        "  Put the data back, or begin a new study with --fork NAME.\n"
+    )
     assert folder_of(spec).sets() == kept
     write_set(tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS)], 50)
     assert orchestrate(spec, "--quiet") in (0, 4, 5)

@@ -79,6 +79,7 @@ def test_the_layout_on_disk(folder: StudyFolder) -> None:
         "hypotheses-baseline-f1.jsonl",
         "notes.md",
         "spec.yaml",
+        "study.json",
         "study.lock",
         *(f"trials/0007/{name}" for name in per_run),
     ]

@@ -245,9 +245,8 @@ def test_another_evaluation_is_refused_once_trials_were_measured(tmp_path: Path)
         run(make_spec(budget=Budget(trials=2)), tmp_path, FakeWorker(version="2"))
     assert str(caught.value) == (
         "The trials of study s were evaluated differently from what this machine would do now, so their numbers cannot "
-        "be compared. Now it is:\n  worker: fake\n  version: 2\n  sets: search\n"
-        "Put back what changed (manifests, model revision, device, library versions), or start a new study with "
-        "--fork NAME."
+        "be compared. What differs:\n  version: 1 in the study, 2 now\n"
+        "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME."
     )
 
 

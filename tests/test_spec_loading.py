@@ -112,7 +112,8 @@ def test_round_trip_as_yaml_and_as_json(sweeps: Path, tmp_path: Path) -> None:
     spec = load_spec(sweeps / "small.yaml").model_copy(update={"description": text})
     stored = tmp_path / "spec.yaml"
     stored.write_text(resolved_yaml(spec), encoding="utf-8")
-    assert load_spec(stored) == spec
+    assert load_spec(stored, root=spec.project) == spec
+    assert load_spec(stored).portable == spec.portable != spec
     assert SweepSpec.model_validate_json(spec.model_dump_json()) == spec
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyErro
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured
 from orchestrator.scoring.text import normalizer
+from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning.adapters import initial_adapter
 from orchestrator.tuning.engine import PackWorker
@@ -173,10 +175,22 @@ def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cach
 
 def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, cache: Path) -> None:
     parts = PackWorker(spec, cache).evaluation
-    assert {"domain.manifest", "domain.audio", "heldout.manifest", "heldout.audio", "weights", "dtype"} < set(parts)
+    assert {"domain.text", "domain.audio", "heldout.text", "heldout.audio", "weights", "dtype"} < set(parts)
     changed = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})})
     differs = {key for key, value in PackWorker(changed, cache).evaluation.items() if parts[key] != value}
-    assert differs == {"audio"}
+    assert differs == {"rms"}
+
+
+def test_no_sentence_and_no_path_is_part_of_the_fingerprint(spec: SweepSpec, cache: Path) -> None:
+    worker = PackWorker(spec, cache)
+    for name, value in worker.evaluation.items():
+        assert " " not in value and str(spec.project) not in value, (name, value)
+    before = digest(worker.evaluation)
+    for name, each in worker.evaluator.sets.items():
+        reworded = replace(each.manifest, part="the other part", path=Path("/elsewhere/renamed.jsonl"))
+        worker.evaluator.sets[name] = replace(each, manifest=reworded)
+    del worker.evaluator.evaluation
+    assert digest(worker.evaluation) == before
 
 
 def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: Path) -> None:

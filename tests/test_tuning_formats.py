@@ -154,7 +154,7 @@ def test_a_format_changes_neither_the_sound_nor_the_words_nor_the_wer(
     assert shipped.wer > 0 and len(other.errors) == COUNT
     assert hashes(evaluator.sets[form]) == hashes(evaluator.sets["shipped"])
     assert evaluator.evaluation[f"{form}.audio"] == evaluator.evaluation["shipped.audio"]
-    assert evaluator.evaluation[f"{form}.manifest"] != evaluator.evaluation["shipped.manifest"]
+    assert evaluator.evaluation[f"{form}.text"] == evaluator.evaluation["shipped.text"]
     assert heard[form] == heard["shipped"]
     for name in ("substitutions", "deletions", "insertions", "reference_words", "speakers", "cap_hits", "loops"):
         assert getattr(other, name) == getattr(shipped, name), name

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from orchestrator.errors import OrchestrateError
 from orchestrator.planning.cost import Spent
 from orchestrator.records.contents import stored_spec

@@ -95,34 +95,41 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     where the trials of the study were trained or measured on other data.
     """
     ready = decode_sets(spec, load_sets(spec), folder.audio)
+    check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     settle("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
-    _keep_sets(spec, ready, folder)
+    folder.write_sets(_set_records(spec, ready))
 
 
-def _keep_sets(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> None:
-    """Write sets.json; once a trial was planned, what it trains on and is measured with stays as it was.
+def check_contents(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> None:
+    """Once a trial was planned, what it trains on and is measured with stays as it was.
 
     Raises StudyError naming what changed: numbers of other data are not of the same study. Confirm sets may change,
     for they enter the recipe of every confirmation run.
     """
-    root = spec.project
-    now = {name: _set_record(manifest, clips, root) for name, (manifest, clips) in ready.items()}
+    now = _set_records(spec, ready)
     kept = {name: record for name, record in folder.sets().items() if not name.startswith(CONFIRM)}
-    if folder.began:
-        changed = [
-            f"{record.manifest} ({name}): {_difference(record, now.get(name))}"
-            for name, record in kept.items()
-            if name not in now or now[name].content != record.content
-        ]
-        if changed:
-            rows = "\n".join(f"  {row}" for row in changed)
-            raise StudyError(
-                f"data of study {folder.name} have changed since its trials were trained and measured:\n{rows}\n"
-                "  Put the data back, or begin a new study with --fork NAME."
-            )
-    folder.write_sets(now)
+    changed = [
+        f"{record.manifest} ({name}): {_difference(record, now.get(name))}"
+        for name, record in kept.items()
+        if name not in now or now[name].content != record.content
+    ]
+    if changed and folder.began:
+        rows = "\n".join(f"  {row}" for row in changed)
+        raise StudyError(
+            f"data of study {folder.name} have changed since its trials were trained and measured:\n{rows}\n"
+            "  Put the data back, or begin a new study with --fork NAME."
+        )
+
+
+def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
+    """That a trial can be trained again as it was. Raises StudyError where the data have changed, ManifestError."""
+    check_contents(spec, decode_sets(spec, load_sets(spec), folder.audio), folder)
+
+
+def _set_records(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> dict[str, SetRecord]:
+    return {name: _set_record(manifest, clips, spec.project) for name, (manifest, clips) in ready.items()}
 
 
 def _set_record(manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
