@@ -117,10 +117,8 @@ def test_the_study_keeps_which_lines_were_searched_and_which_confirm(finished: P
         by_line = {each.line: each.speaker for each in load_manifest(path).utterances}
         assert sorted((*search.lines, *confirm.lines)) == sorted(by_line) and len(confirm.lines) == 4
         assert not {by_line[line] for line in search.lines} & {by_line[line] for line in confirm.lines}
-        assert (
-            search.manifest == confirm.manifest == f"data/{name}.jsonl"
+        assert search.manifest == confirm.manifest == f"data/{name}.jsonl"
         assert search.sha256 == load_manifest(path).sha256
-        )
         assert not set(search.audio_sha256) & set(confirm.audio_sha256)
         assert confirm.part == "confirm part of a split by speaker (0.4, seed 2): 2 of 5 speakers"
     assert "confirm: {split: 0.4, seed: 2}" in (folder.path / "spec.yaml").read_text()
