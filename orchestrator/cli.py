@@ -197,10 +197,12 @@ def trial(
     from orchestrator.running.observer import Silent
     from orchestrator.running.preflight import check_rerun
     from orchestrator.running.rerun import rerun, stored_plan
+    from orchestrator.running.session import with_recorded_pack
 
     sweep, folder = _open_existing(spec, overrides or [], studies)
     trial_plan = stored_plan(folder, number)
     check_rerun(sweep, folder)
+    sweep = with_recorded_pack(sweep, folder)
     with _observer(sweep, quiet, Silent()) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     _show(compared.build(trial_plan, again.recorded, again.again, again.failure))

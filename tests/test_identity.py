@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.cli import main
 from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Worker
 from orchestrator.spec.identity import digest
 from orchestrator.spec.loading import load_spec
+from orchestrator.spec.sweep import SweepSpec
 from tests.cli_project import folder_of, make_project, orchestrate
+from tests.run_fake import make_worker
 from tests.running_support import make_spec
 
 ENDED = (0, 4, 5)
@@ -180,3 +185,28 @@ def test_a_study_s_own_spec_is_a_sweep_file_of_its_project(tmp_path: Path) -> No
     assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
     stored = load_spec(folder_of(spec).path / "spec.yaml")
     assert stored.data == load_spec(spec).data
+
+
+def test_the_pack_of_a_study_is_decided_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = make_project(tmp_path)
+    study = folder_of(spec).path
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED  # the worker of these tests has 2 slots
+    assert json.loads((study / "pack.json").read_bytes()) == {"slots": 2, "why": "execution.pack: auto"}
+    shutil.rmtree(study / "cache")
+    capsys.readouterr()
+    assert orchestrate(spec, "execution.pack=4") == 3
+    assert capsys.readouterr().err == (
+        "study demo trains 2 adapters at once, the sweep file says execution.pack: 4\n"
+        "  Write 2 or auto there, or begin a new study with --fork NAME.\n"
+    )
+    assert orchestrate("plan", spec) == 0
+    assert "pack of 2 adapters at once, kept since the study began" in " ".join(capsys.readouterr().out.split())
+    seen: list[object] = []
+
+    def recording(sweep: SweepSpec, folder: StudyFolder) -> Worker:
+        seen.append(sweep.execution.pack)
+        return make_worker(sweep, folder)
+
+    with pytest.raises(SystemExit):
+        main([str(spec), "--quiet"], recording)
+    assert seen and set(seen) == {2}

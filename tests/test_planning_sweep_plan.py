@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.planning.points import is_active
 from orchestrator.planning.power import smallest_detectable, standard_error, utterances_needed
-from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, is_active, sweep_plan, trial_plan
+from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, sweep_plan, trial_plan
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.search.study import Study
 from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.spec.sweep import Budget, Condition, Dimension, SweepSpec
+from tests.running_support import make_spec
 
 TEXT = """version: 1
 name: small
@@ -197,3 +201,57 @@ def test_utterances_needed_for_two_tenths_of_a_point(churn: float, needed: int) 
 def test_power_refuses_what_has_no_meaning(words: int, churn: float) -> None:
     with pytest.raises(ValueError, match="words must be above 0"):
         standard_error(words, churn)
+
+
+@pytest.mark.parametrize("method", ["grid", "qmc", "tpe"])
+@pytest.mark.parametrize(
+    "starts",
+    [(), ({"rank": 16},), ({"rank": 16}, {"rank": 16}), ({"learning_rate": 3e-3, "rank": 8}, {"max_steps": 300})],
+)
+def test_the_plan_lists_the_points_that_the_search_asks(
+    method: str, starts: tuple[dict[str, Any], ...], tmp_path: Path
+) -> None:
+    searched = (
+        Dimension(name="learning_rate", choices=(1e-3, 3e-3)),
+        Dimension(name="rank", choices=(8, 16)),
+        Dimension(
+            name="max_steps",
+            choices=(200, 300),
+            when=(Condition(parameter="rank", operator="equals", value=16),),
+        ),
+        Dimension(name="weight_decay", low=0.0, high=0.3, step=0.1),
+    )
+    spec = make_spec(
+        method=method, searched=searched, fixed={"max_steps": 100}, start_with=starts, budget=Budget(trials=8)
+    )
+    planned = sweep_plan(spec, show=8).first
+    study = Study.open(tmp_path / "study.db", spec)
+    try:
+        asked = [study.ask() for _ in planned]
+    finally:
+        study.close()
+    assert len(planned) == (8 if method != "tpe" else len({str(start) for start in starts}))
+    for point, trial in zip(planned, asked, strict=True):
+        assert trial is not None
+        whole = point.origin != "start_with" or method == "grid"
+        # what a start leaves open the sampler completes, and what is inactive in it nobody asks
+        named = trial.params if whole else {name: trial.params.get(name, v) for name, v in point.searched.items()}
+        assert point.searched == named
+
+
+@pytest.mark.parametrize("method", ["random", "tpe", "qmc", "grid"])
+def test_a_stepped_range_gives_the_numbers_that_a_person_would_write(method: str, tmp_path: Path) -> None:
+    weight = Dimension(name="weight_decay", low=0.0, high=0.9, step=0.1)
+    when = (Condition(parameter="weight_decay", operator="in", value=(0.3, 0.6, 0.7)),)
+    rank = Dimension(name="rank", choices=(8, 16), when=when)
+    fixed = {"learning_rate": 1e-3, "max_steps": 100}
+    spec = make_spec(method=method, searched=(weight, rank), fixed=fixed, budget=Budget(trials=12))
+    study = Study.open(tmp_path / "study.db", spec)
+    try:
+        asked = [study.ask() for _ in range(12)]
+        assert [trial.params for trial in study.trials()] == [each.params for each in asked if each]
+    finally:
+        study.close()
+    for trial in asked:
+        assert trial is not None and trial.params["weight_decay"] in (weight.values or ())
+        assert ("rank" in trial.params) == (trial.params["weight_decay"] in (0.3, 0.6, 0.7))

@@ -7,8 +7,8 @@ from collections import Counter
 
 from scipy.stats import qmc
 
+from orchestrator.planning.points import sobol_point
 from orchestrator.search.samplers import distribution_of
-from orchestrator.search.space import sobol_point
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import Dimension
 from tests.search_helpers import MIXED, make_spec

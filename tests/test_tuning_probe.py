@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.records.store import StudyFolder
+from orchestrator.records.store import PackRecord, StudyFolder
 from orchestrator.reporting.planned import pack_text
+from orchestrator.running.session import with_recorded_pack
 from orchestrator.tuning import probe
 from orchestrator.tuning.engine import PackWorker
 from tests.embedded import small_sweep
@@ -30,22 +31,32 @@ def test_the_smallest_pack_that_no_larger_one_clearly_beats(rows: list[tuple[int
     assert why.startswith(f"pack of {slots}; one step of one trial took, by slots trained at once, 1: 1000 ms")
 
 
-def test_the_choice_is_measured_once_recorded_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
     spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
     first = PackWorker(spec, tmp_path / "cache")
     assert first.capacity in probe.SIZES["cpu"]
-    assert first.notes[-1].startswith(f"pack of {first.capacity}; one step of one trial took")
-    monkeypatch.setattr(probe, "choose", lambda rows: pytest.fail("measured again"))
-    again = PackWorker(spec, tmp_path / "cache")
-    assert (again.capacity, again.notes) == (first.capacity, first.notes)
+    assert first.notes[-1] == first.pack_reason
+    assert first.pack_reason.startswith(f"pack of {first.capacity}; one step of one trial took")
     fixed = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 3})})
-    assert PackWorker(fixed, tmp_path / "cache").capacity == 3
+    declared = PackWorker(fixed, tmp_path / "cache")
+    assert (declared.capacity, declared.pack_reason) == (3, "")
+
+
+def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
+    folder = StudyFolder(tmp_path, "s")
+    folder.write_pack(PackRecord(slots=2, why="pack of 2; one step took 9 ms"))
+    assert with_recorded_pack(spec, folder) == spec  # no trial yet: measured anew
+    (folder.trial_folder(0)).mkdir(parents=True)
+    (folder.trial_folder(0) / "plan.json").touch()
+    monkeypatch.setattr(probe, "choose", lambda rows: pytest.fail("measured again"))
+    assert PackWorker(with_recorded_pack(spec, folder), tmp_path / "cache").capacity == 2
 
 
 def test_the_plan_shows_the_choice(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
-    assert pack_text(3, {}) == "pack of 3 adapters at once"
-    assert pack_text("auto", folder.pack_choices()) == "pack: auto, measured when the sweep starts and then kept"
-    folder.cache.mkdir(parents=True)
-    (folder.cache / "pack-cpu.json").write_text('{"slots": 2, "why": "pack of 2; one step took 9 ms"}')
-    assert pack_text("auto", folder.pack_choices()) == "on cpu pack of 2; one step took 9 ms"
+    assert pack_text(3, None) == "pack of 3 adapters at once"
+    assert pack_text("auto", folder.read_pack()) == "pack: auto, measured when the sweep starts and then kept"
+    folder.write_pack(PackRecord(slots=2, why="one step took 9 ms"))
+    said = "pack of 2 adapters at once, kept since the study began (one step took 9 ms)"
+    assert pack_text("auto", folder.read_pack()) == said

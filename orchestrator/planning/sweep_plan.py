@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.cost import Work
+from orchestrator.planning.points import is_active, known_points
 from orchestrator.planning.power import CHURN, smallest_detectable, standard_error, utterances_needed
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
 from orchestrator.spec.conditions import space_of
@@ -46,7 +47,7 @@ class PlannedPoint(Plain):
     """A point that is known before the first trial; what it does not name, the sampler chooses."""
 
     origin: str
-    """start_with, or grid."""
+    """start_with, grid, or qmc."""
     searched: Point
 
 
@@ -98,11 +99,6 @@ class SweepPlan(Plain):
     """What another study decided, in words."""
     split: str = ""
     """How the confirm sets are split off, in words."""
-
-
-def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    """Whether a dimension takes part, given the parameters decided so far; a missing one makes its conditions false."""
-    return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
 
 
 def trial_plan(
@@ -243,25 +239,8 @@ def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
     return total
 
 
-def _grid(dimensions: tuple[Dimension, ...], decided: Point, point: Point) -> Iterator[Point]:
-    """Every point in file order, the last parameter running fastest."""
-    if not dimensions:
-        yield point
-        return
-    head, rest = dimensions[0], dimensions[1:]
-    if not is_active(head, decided):
-        yield from _grid(rest, decided, point)
-        return
-    for value in head.values or ():
-        yield from _grid(rest, decided | {head.name: value}, point | {head.name: value})
-
-
 def _first(spec: SweepSpec) -> Iterator[PlannedPoint]:
-    yield from (PlannedPoint(origin="start_with", searched=point) for point in spec.start_with)
-    if spec.method == "grid":
-        for point in _grid(spec.parameters.searched, dict(spec.parameters.fixed), {}):
-            if point not in spec.start_with:
-                yield PlannedPoint(origin="grid", searched=point)
+    yield from (PlannedPoint(origin=origin, searched=point) for origin, point in known_points(spec))
 
 
 def _most_steps(spec: SweepSpec) -> int:

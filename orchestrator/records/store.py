@@ -1,6 +1,6 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-study.json  spec.yaml  study.db  study.lock  sets.json  evaluations.json  baseline.json  clock.json
+study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.json  baseline.json  clock.json
 hypotheses-baseline-<fingerprint>.jsonl
 findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
@@ -48,6 +48,15 @@ class _Format(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: int
+
+
+class PackRecord(BaseModel):
+    """pack.json: how many adapters the study trains at once, and why so many."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int
+    why: str
 
 
 class _Evaluations(RootModel[dict[str, dict[str, str]]]):
@@ -104,6 +113,7 @@ class StudyFolder:
         self.spec = self.path / "spec.yaml"
         self._format = self.path / "study.json"
         self._evaluations = self.path / "evaluations.json"
+        self._pack = self.path / "pack.json"
         self._sets = self.path / "sets.json"
         self._baseline = self.path / "baseline.json"
         self._clock = self.path / "clock.json"
@@ -158,10 +168,13 @@ class StudyFolder:
         """The trial's last measurement is its best one: what stood for an earlier last one goes."""
         shutil.rmtree(self.final_folder(number), ignore_errors=True)
 
-    def pack_choices(self) -> dict[str, str]:
-        """Why `pack: auto` chose what it chose in this study, by device; written by the worker into its cache."""
-        files = sorted(self.cache.glob("pack-*.json"))
-        return {file.stem.removeprefix("pack-"): str(json.loads(file.read_bytes())["why"]) for file in files}
+    def write_pack(self, pack: PackRecord) -> None:
+        """Keep how many adapters train at once: it decides what the search asks, on whatever machine it goes on."""
+        write_aside(self._pack, pack.model_dump_json().encode() + b"\n")
+
+    def read_pack(self) -> PackRecord | None:
+        """How many adapters the study trains at once; None before its first trial."""
+        return _read(self._pack, PackRecord, f"Restore it from a copy, {_AGAIN}.")
 
     def write_spec(self, text: str) -> None:
         """Keep the resolved sweep file, and first the format of the study."""

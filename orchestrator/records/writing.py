@@ -46,6 +46,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_tree(folder: Path) -> None:
+    """fsync of every file and folder below `folder`, and of itself: what a rename then publishes is on the disk."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+    sync_folder(folder)
+
+
 def _write_and_sync(path: Path, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)

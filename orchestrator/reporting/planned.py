@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, about
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
+from orchestrator.records.store import PackRecord
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
 from orchestrator.scoring.text import normalizer
@@ -24,13 +25,13 @@ def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, S
     }
 
 
-def pack_text(pack: int | str, choices: Mapping[str, str]) -> str:
-    """How many adapters train at once; `choices` are what earlier runs of the study measured, by device."""
+def pack_text(pack: int | str, kept: PackRecord | None) -> str:
+    """How many adapters train at once: what the study has `kept` since it began, else what its file says."""
+    if kept is not None:
+        return f"pack of {kept.slots} adapters at once, kept since the study began ({kept.why})"
     if pack != "auto":
         return f"pack of {pack} adapters at once"
-    if not choices:
-        return "pack: auto, measured when the sweep starts and then kept"
-    return "; ".join(f"on {device} {why}" for device, why in sorted(choices.items()))
+    return "pack: auto, measured when the sweep starts and then kept"
 
 
 def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
@@ -43,10 +44,8 @@ def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
     return tuple(f"{about(each.low, each.high)} if no trial is pruned or repeated; from {each.basis}" for each in costs)
 
 
-def build(
-    plan: SweepPlan, missing: str, pack: int | str, choices: Mapping[str, str], costs: Sequence[Cost]
-) -> Document:
-    """`missing` says why the sets could not be read, or nothing; `pack` and `choices` as `pack_text` takes them."""
+def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | None, costs: Sequence[Cost]) -> Document:
+    """`missing` says why the sets could not be read, or nothing; `pack` and `kept` as `pack_text` takes them."""
     points = "no countable number of" if plan.points is None else str(plan.points)
     repeats = plan.trained < plan.trials
     blocks: list[Block] = [
@@ -61,7 +60,7 @@ def build(
                 + (f", {plan.confirmation_trials} confirmation runs" if plan.confirmation_trials else ""),
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
-                pack_text(pack, choices),
+                pack_text(pack, kept),
                 *cost_texts(costs),
                 *filter(None, (plan.taken, plan.split)),
             )

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.provenance import provenance
-from orchestrator.records.store import StudyFolder
+from orchestrator.records.store import PackRecord, StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.checkpoints import Checkpoints
@@ -108,11 +108,33 @@ def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, obser
     from orchestrator.running.sweep import run_sweep
     from orchestrator.search.study import Study
 
+    spec = with_recorded_pack(spec, folder)
     study = Study.open(folder.database, spec)
     try:
-        run_sweep(spec, folder, _worker(make_worker, spec, folder, observer), study, observer, drain=drain)
+        worker = _worker(make_worker, spec, folder, observer)
+        if not folder.began:
+            why = getattr(worker, "pack_reason", "") or f"execution.pack: {spec.execution.pack}"
+            folder.write_pack(PackRecord(slots=worker.capacity, why=why))
+        run_sweep(spec, folder, worker, study, observer, drain=drain)
     finally:
         study.close()
+
+
+def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
+    """The sweep with the pack that its study began with, whatever `auto` would measure on this machine today.
+
+    Raises StudyError where the sweep file asks for another one: how many trials are in flight decides what the search
+    asks next, so a study with another pack is another study.
+    """
+    kept, asked = folder.read_pack(), spec.execution.pack
+    if kept is None or not folder.began:
+        return spec
+    if asked not in ("auto", kept.slots):
+        raise StudyError(
+            f"study {folder.name} trains {kept.slots} adapters at once, the sweep file says execution.pack: {asked}\n"
+            f"  Write {kept.slots} or auto there, or begin a new study with --fork NAME."
+        )
+    return spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": kept.slots})})
 
 
 def _confirm(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain) -> None:
@@ -121,7 +143,7 @@ def _confirm(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, obse
     from orchestrator.records.confirming import confirmation_spec
     from orchestrator.running.confirmation import run_confirmation
 
-    other = confirmation_spec(spec)
+    other = confirmation_spec(with_recorded_pack(spec, folder))
     run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer, "confirm"), observer, drain)
 
 

@@ -13,8 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial
 
-from orchestrator.planning.sweep_plan import is_active
-from orchestrator.search.space import Point, grid_cells, sobol_point, start_points
+from orchestrator.planning.points import Point, grid_cells, is_active, sobol_point, start_points
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import Dimension, SweepSpec
 
@@ -29,7 +28,8 @@ def suggest(trial: Trial, spec: SweepSpec) -> None:
     values: Point = dict(spec.parameters.fixed)
     for dimension in spec.parameters.searched:
         if is_active(dimension, values):
-            values[dimension.name] = _suggest(trial, dimension.name, distribution_of(dimension))
+            drawn = _suggest(trial, dimension.name, distribution_of(dimension))
+            values[dimension.name] = dimension.snapped(drawn)
 
 
 def _suggest(trial: Trial, name: str, distribution: Distribution) -> Any:

@@ -99,7 +99,7 @@ class Study:
         """All trials that were started, by number."""
         with storage_errors(self._path, _CONTINUED):
             return tuple(
-                StudyTrial(t.number, TrialState(t.state.name), t.params, t.value, t.user_attrs)
+                StudyTrial(t.number, TrialState(t.state.name), self._snapped(t.params), t.value, t.user_attrs)
                 for t in self._study.get_trials(deepcopy=False)
                 if t.state != OptunaState.WAITING
             )
@@ -126,7 +126,13 @@ class Study:
     def _completed(self, trial: Trial) -> Asked:
         suggest(trial, self._spec)
         # Read back, so that a trial just asked and the same trial after a restart show the same values.
-        return Asked(trial.number, dict(self._frozen(trial.number).params))
+        return Asked(trial.number, self._snapped(self._frozen(trial.number).params))
+
+    def _snapped(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        dimensions = {dimension.name: dimension for dimension in self._spec.parameters.searched}
+        return {
+            name: dimensions[name].snapped(value) if name in dimensions else value for name, value in params.items()
+        }
 
     def report(self, number: int, step: int, value: float) -> None:
         """Put down the domain WER of a rung; the first value of a step stays when it is reported again.

@@ -144,6 +144,10 @@ class Dimension(Frozen):
         steps = (value - self._low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
+    def snapped(self, value: Any) -> Any:
+        """`value` as `values` writes it: a step of 0.1 gives 0.3 and not 0.30000000000000004."""
+        return float(f"{value:.12g}") if self.step is not None and isinstance(value, float) else value
+
     @property
     def _low(self) -> float | int:
         assert self.low is not None, "a dimension has choices or a range"

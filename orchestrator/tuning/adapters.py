@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.records.writing import sync_folder, sync_tree
 from orchestrator.spec.layer_ranges import layers_of
 from orchestrator.spec.presets import matches
 from orchestrator.spec.sweep import ModelSpec
@@ -140,6 +141,7 @@ def export(
     aside.mkdir(parents=True)
     config.save_pretrained(str(aside))
     save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside / "adapter_model.safetensors")
+    sync_tree(aside)
     if folder.exists():
         old = folder.with_name(f"{folder.name}.tmp-old-{os.getpid()}")
         folder.rename(old)
@@ -147,6 +149,7 @@ def export(
         shutil.rmtree(old)
     else:
         aside.rename(folder)
+    sync_folder(folder.parent)
 
 
 @torch.no_grad()

@@ -71,15 +71,17 @@ class PackWorker:
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
         self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
         stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
-        self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed(cache)
+        self.pack_reason = ""
+        """Why `auto` chose this capacity; empty where the sweep says it."""
+        self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed()
         self._slots: dict[int, Slot] = {}
         self._lanes: dict[int, Lane] = {}
         self._tick = 0
 
-    def _probed(self, cache: Path) -> int:
+    def _probed(self) -> int:
         """The pack for `auto`, with the sweep's first point as the measure of its trials."""
-        slots, why = pack_size(first_plan(self._spec), self.base, self.store, self.data, cache)
-        self.notes = (*self.notes, why)
+        slots, self.pack_reason = pack_size(first_plan(self._spec), self.base, self.store, self.data)
+        self.notes = (*self.notes, self.pack_reason)
         return slots
 
     def _training_set(self, cache: Path) -> tuple[TrainingSet, list[np.ndarray]]:

@@ -1,12 +1,11 @@
 """`execution.pack: auto`: how many adapters to train at once, measured on the machine and the data at hand.
 
-The answer is kept beside the audio cache, because the order in which a search asks depends on how many trials are in
-flight: a sweep that continues must continue with the pack it began with. It changes no trial's result.
+Measured once a study, which keeps the answer: the order in which a search asks depends on how many trials are in
+flight, so a sweep continues with the pack it began with. It changes no trial's result.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from pathlib import Path
 import torch
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.writing import write_aside
 from orchestrator.tuning.adapters import initial_adapter, resolve_targets
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot
@@ -33,15 +31,9 @@ MEMORY_SHARE = 0.5
 """A pack may take this share of the device's memory in training; decoding and the frames need the rest."""
 
 
-def pack_size(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet, cache: Path) -> tuple[int, str]:
-    """Slots for `auto` when trials are like `plan`, and one line of why; measured once, then read from `cache`."""
-    path = cache / f"pack-{base.device.type}.json"
-    if not path.exists():
-        slots, why = choose(measured(plan, base, store, data))
-        cache.mkdir(parents=True, exist_ok=True)
-        write_aside(path, json.dumps({"slots": slots, "why": why}).encode())
-    kept = json.loads(path.read_text())
-    return kept["slots"], kept["why"]
+def pack_size(plan: TrialPlan, base: BaseModel, store: FrameStore, data: TrainingSet) -> tuple[int, str]:
+    """Slots for `auto` when trials are like `plan`, and one line of why."""
+    return choose(measured(plan, base, store, data))
 
 
 def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:

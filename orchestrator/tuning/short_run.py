@@ -39,7 +39,9 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
     say(f"training {STEPS} steps")
     worker.admit(plan)
     start = initial_adapter(
-        worker.base.linears, resolve_targets(worker.base.modules, plan.params.target_patterns), plan.params
+        worker.base.linears,
+        resolve_targets(worker.base.modules, plan.params.target_patterns, plan.params.layers),
+        plan.params,
     )
     tuned, failure = _trained(worker)
     adapter = worker.adapter(plan.number)

@@ -1,18 +1,26 @@
-"""The search space as values: points to start with, the cells of a grid, the points of a Sobol sequence."""
+"""Points that are known before anything is measured: where to start, the cells of a grid, a Sobol sequence.
+
+The one enumerator: `plan` shows these and the search asks them, in this order. Neither optuna nor torch.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.planning.sweep_plan import is_active
 from orchestrator.spec.identity import derived_seed
 from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
 
 Point = dict[str, Any]
 """Searched parameter -> value; inactive parameters are absent."""
+
+
+def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
+    """Whether a dimension takes part, given the parameters decided so far; a missing one makes its conditions false."""
+    return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
 
 
 def start_points(spec: SweepSpec) -> tuple[Point, ...]:
@@ -102,3 +110,29 @@ def _at(dimension: Dimension, share: float) -> Any:
         value = low + share * (high - low)
     value = min(max(value, dimension.low), dimension.high)
     return round(value) if dimension.is_integer else value
+
+
+def known_points(spec: SweepSpec) -> Iterator[tuple[str, Point]]:
+    """The points that the search will ask, in its order, as far as they are known; each with where it comes from.
+
+    A partial point of `start_with` is completed by the method: by a cell of the grid here, by the sampler elsewhere.
+    """
+    starts = start_points(spec)
+    if spec.method == "grid":
+        for cell in grid_cells(spec.parameters, starts):
+            named = any(all(cell.get(name, value) == value for name, value in start.items()) for start in starts)
+            yield "start_with" if named else "grid", cell
+        return
+    yield from (("start_with", start) for start in starts)
+    if spec.method == "qmc":
+        for index in itertools.count():
+            yield "qmc", active_part(spec, sobol_point(spec, index))
+
+
+def active_part(spec: SweepSpec, point: Point) -> Point:
+    """Of a value for every searched parameter, those of the parameters that take part."""
+    kept: Point = {}
+    for dimension in spec.parameters.searched:
+        if is_active(dimension, {**spec.parameters.fixed, **kept}):
+            kept[dimension.name] = point[dimension.name]
+    return kept
