@@ -206,7 +206,16 @@ def test_power_refuses_what_has_no_meaning(words: int, churn: float) -> None:
 @pytest.mark.parametrize("method", ["grid", "qmc", "tpe"])
 @pytest.mark.parametrize(
     "starts",
-    [(), ({"rank": 16},), ({"rank": 16}, {"rank": 16}), ({"learning_rate": 3e-3, "rank": 8}, {"max_steps": 300})],
+    [
+        (),
+        ({"rank": 16},),
+        ({"rank": 16}, {"rank": 16}),
+        ({"learning_rate": 3e-3, "rank": 8}, {"rank": 16, "max_steps": 300}),
+        ({"learning_rate": 1e-3, "rank": 16, "max_steps": 200, "weight_decay": 0.1},),
+        # inactive beside rank 8: one point, whatever it says of max_steps
+        ({"rank": 8, "max_steps": 200}, {"rank": 8, "max_steps": 300}),
+        ({"rank": 8, "weight_decay": 0.1 + 0.2},),
+    ],
 )
 def test_the_plan_lists_the_points_that_the_search_asks(
     method: str, starts: tuple[dict[str, Any], ...], tmp_path: Path
@@ -230,12 +239,15 @@ def test_the_plan_lists_the_points_that_the_search_asks(
         asked = [study.ask() for _ in planned]
     finally:
         study.close()
-    assert len(planned) == (8 if method != "tpe" else len({str(start) for start in starts}))
+    active = {str({n: v for n, v in start.items() if start.get("rank") != 8 or n != "max_steps"}) for start in starts}
+    assert len(planned) == (8 if method != "tpe" else len(active))
+    if starts and "weight_decay" in starts[0]:
+        assert planned[0].searched["weight_decay"] in (0.1, 0.3)
     for point, trial in zip(planned, asked, strict=True):
         assert trial is not None
         whole = point.origin != "start_with" or method == "grid"
-        # what a start leaves open the sampler completes, and what is inactive in it nobody asks
-        named = trial.params if whole else {name: trial.params.get(name, v) for name, v in point.searched.items()}
+        # what a start leaves open the sampler completes
+        named = trial.params if whole else {name: trial.params[name] for name in point.searched}
         assert point.searched == named
 
 

@@ -38,9 +38,22 @@ def start_points(spec: SweepSpec) -> tuple[Point, ...]:
                     f"start_with: {name} = {value!r} is not in the search space\n"
                     f"  Allowed: {_allowed(searched[name])}. Change the point or the range."
                 )
+        point = _taking_part(spec, {name: searched[name].snapped(value) for name, value in point.items()})
         if point not in points:
             points.append(point)
     return tuple(points)
+
+
+def _taking_part(spec: SweepSpec, point: Point) -> Point:
+    """A partial point without what cannot take part in it; what hangs on a value still to be drawn stays."""
+    known, inactive = {**spec.parameters.fixed, **point}, set[str]()
+    for dimension in spec.parameters.searched:
+        if any(
+            c.parameter in inactive or (c.parameter in known and not c.holds(known[c.parameter]))
+            for c in dimension.when
+        ):
+            inactive.add(dimension.name)
+    return {name: value for name, value in point.items() if name not in inactive}
 
 
 def _allowed(dimension: Dimension) -> str:
