@@ -199,6 +199,9 @@ def test_the_pack_of_a_study_is_decided_once(tmp_path: Path, capsys: pytest.Capt
         "study demo trains 2 adapters at once, the sweep file says execution.pack: 4\n"
         "  Write 2 or auto there, or begin a new study with --fork NAME.\n"
     )
+    assert "pack: auto" in (study / "spec.yaml").read_text() and "execution" not in (study / "notes.md").read_text()
+    assert orchestrate("trial", spec, "0", "--quiet") == 0
+    capsys.readouterr()
     assert orchestrate("plan", spec) == 0
     assert "pack of 2 adapters at once, kept since the study began" in " ".join(capsys.readouterr().out.split())
     seen: list[object] = []
@@ -210,3 +213,16 @@ def test_the_pack_of_a_study_is_decided_once(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main([str(spec), "--quiet"], recording)
     assert seen and set(seen) == {2}
+
+
+def test_a_lost_pack_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    (folder_of(spec).path / "pack.json").unlink()
+    capsys.readouterr()
+    assert orchestrate(spec) == 3
+    assert capsys.readouterr().err == (
+        "pack.json of study demo is missing, though trials have begun: how many adapters it trains at once is not "
+        "known\n  Restore it from a copy, or begin a new study with --fork NAME.\n"
+    )
+    assert len(folder_of(spec).results()) == 2

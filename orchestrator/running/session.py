@@ -53,6 +53,7 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     differences.
     """
     folder.check_format()
+    with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
     if folder.exists and folder.database.exists():
         stored = stored_spec(folder, spec.project)
         changes = [_by_content(change, spec, folder) for change in compare(stored, spec)]
@@ -123,12 +124,17 @@ def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, obser
 def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     """The sweep with the pack that its study began with, whatever `auto` would measure on this machine today.
 
-    Raises StudyError where the sweep file asks for another one: how many trials are in flight decides what the search
-    asks next, so a study with another pack is another study.
+    Raises StudyError where the record is lost, or the sweep file asks for another pack: how many trials are in flight
+    decides what the search asks next, so a study with another pack is another study.
     """
-    kept, asked = folder.read_pack(), spec.execution.pack
-    if kept is None or not folder.began:
+    if not folder.began:
         return spec
+    kept, asked = folder.read_pack(), spec.execution.pack
+    if kept is None:
+        raise StudyError(
+            f"pack.json of study {folder.name} is missing, though trials have begun: how many adapters it trains at "
+            "once is not known\n  Restore it from a copy, or begin a new study with --fork NAME."
+        )
     if asked not in ("auto", kept.slots):
         raise StudyError(
             f"study {folder.name} trains {kept.slots} adapters at once, the sweep file says execution.pack: {asked}\n"
