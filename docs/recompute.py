@@ -23,7 +23,7 @@ def read(path):
 
 
 def counts(heard, name):
-    rows, lines = read(study.parent.parent / sets[name]["manifest"]), sets[name]["lines"]
+    rows, lines = read(study.parents[1] / sets[name]["manifest"]), sets[name]["lines"]
     references = [english(rows[line - 1]["text"].translate(folds)).split() for line in lines]
     hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
     pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
@@ -31,7 +31,7 @@ def counts(heard, name):
     return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(map(len, references))
 
 
-study, runs = Path(sys.argv[1]), {}
+study, runs = Path(sys.argv[1]).resolve(), {}
 sets = json.loads((study / "sets.json").read_bytes())
 for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/result.json")]):
     result = json.loads(path.read_bytes())

@@ -241,6 +241,7 @@ def test_the_plan_lists_the_points_that_the_search_asks(
         study.close()
     active = {str({n: v for n, v in start.items() if start.get("rank") != 8 or n != "max_steps"}) for start in starts}
     assert len(planned) == (8 if method != "tpe" else len(active))
+    assert sum(point.origin == "start_with" for point in planned) == len(active)
     if starts and "weight_decay" in starts[0]:
         assert planned[0].searched["weight_decay"] in (0.1, 0.3)
     for point, trial in zip(planned, asked, strict=True):

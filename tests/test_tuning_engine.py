@@ -175,7 +175,15 @@ def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cach
 
 def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, cache: Path) -> None:
     parts = PackWorker(spec, cache).evaluation
-    assert {"domain.text", "domain.audio", "heldout.text", "heldout.audio", "weights", "dtype"} < set(parts)
+    assert set(parts) == {
+        *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
+        *("format", "rms", "normalizer", "decode", "max_tokens_per_second"),
+        *("weights", "dtype", "precision", "device", "torch", "transformers"),
+    }
+    settings = {name: parts[name] for name in ("format", "rms", "decode", "max_tokens_per_second", "precision")}
+    assert settings == {
+        "format": "2", "rms": "0.075", "decode": "greedy", "max_tokens_per_second": "10", "precision": "fp32"
+    }  # fmt: skip
     changed = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})})
     differs = {key for key, value in PackWorker(changed, cache).evaluation.items() if parts[key] != value}
     assert differs == {"rms"}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.records.store import PackRecord, StudyFolder
+from orchestrator.records.files import PackRecord
+from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
 from orchestrator.running.session import with_recorded_pack
 from orchestrator.tuning import probe

@@ -67,12 +67,18 @@ def grid_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[Point, ..
 
     A parameter that is inactive in a cell does not multiply it. Raises StudyError for a range without steps.
     """
+    first, others = _started_and_other_cells(space, starts)
+    return (*first, *others)
+
+
+def _started_and_other_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[list[Point], list[Point]]:
+    """The first cell that agrees with each of `starts`, and all the others."""
     cells = list(_walk(space, 0, {}))
     first: list[Point] = []
     for start in starts:
         matching = [cell for cell in cells if all(cell.get(name, value) == value for name, value in start.items())]
         first += [cell for cell in matching[:1] if cell not in first]
-    return (*first, *(cell for cell in cells if cell not in first))
+    return first, [cell for cell in cells if cell not in first]
 
 
 def _walk(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
@@ -132,9 +138,9 @@ def known_points(spec: SweepSpec) -> Iterator[tuple[str, Point]]:
     """
     starts = start_points(spec)
     if spec.method == "grid":
-        for cell in grid_cells(spec.parameters, starts):
-            named = any(all(cell.get(name, value) == value for name, value in start.items()) for start in starts)
-            yield "start_with" if named else "grid", cell
+        first, others = _started_and_other_cells(spec.parameters, starts)
+        yield from (("start_with", cell) for cell in first)
+        yield from (("grid", cell) for cell in others)
         return
     yield from (("start_with", start) for start in starts)
     if spec.method == "qmc":

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.corpus.diagnosis import CONFIRM
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
-
-CONFIRM = "confirm_"
 
 
 def search_contents(sets: Mapping[str, SetRecord], weights: str | None) -> dict[str, str]:

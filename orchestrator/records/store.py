@@ -18,13 +18,24 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
-
-from orchestrator.checks import Finding, Level
+from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.files import (
+    BaselinesFile,
+    ClockFile,
+    EvaluationsFile,
+    FindingsFile,
+    FormatFile,
+    PackRecord,
+    SetsFile,
+    damaged,
+    json_lines,
+    parse_json,
+    read_json,
+    to_line,
+)
 from orchestrator.records.locking import exclusive
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.writing import make_folder, write_aside
@@ -34,57 +45,6 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[0-9]{4,}")
 _AGAIN = "then run the same command again"
 _FINDINGS_ADVICE = f"Delete it, {_AGAIN}: the checks are made anew."
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class _Baselines(RootModel[dict[str, Measurement]]):
-    """baseline.json: by evaluation fingerprint."""
-
-
-class _Format(BaseModel):
-    """study.json: the format of everything beside it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: int
-
-
-class PackRecord(BaseModel):
-    """pack.json: how many adapters the study trains at once, and why so many."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    slots: int
-    why: str
-
-
-class _Evaluations(RootModel[dict[str, dict[str, str]]]):
-    """evaluations.json: the parts of each fingerprint."""
-
-
-class _Sets(RootModel[dict[str, SetRecord]]):
-    """sets.json: by the names of the report."""
-
-
-class _Clock(BaseModel):
-    """clock.json: what all runs of the sweep have spent."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    seconds: float = 0.0
-
-
-class _Finding(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    level: Level
-    message: str
-
-
-class _Findings(RootModel[dict[str, tuple[_Finding, ...]]]):
-    """findings.json: what the last run's checks found, by stage."""
 
 
 class StudyFolder:
@@ -131,7 +91,7 @@ class StudyFolder:
 
     def check_format(self) -> None:
         """Raises StudyError for a study that another version of the product wrote; it is left as it is."""
-        held = _read(self._format, _Format, f"Restore it from a copy, {_AGAIN}.")
+        held = read_json(self._format, FormatFile, f"Restore it from a copy, {_AGAIN}.")
         if self.exists and (held is None or held.format != FORMAT):
             wrote = "orchestrator 0.1" if held is None else f"another version (format {held.format})"
             raise StudyError(
@@ -174,12 +134,12 @@ class StudyFolder:
 
     def read_pack(self) -> PackRecord | None:
         """How many adapters the study trains at once; None before its first trial."""
-        return _read(self._pack, PackRecord, f"Restore it from a copy, {_AGAIN}.")
+        return read_json(self._pack, PackRecord, f"Restore it from a copy, {_AGAIN}.")
 
     def write_spec(self, text: str) -> None:
         """Keep the resolved sweep file, and first the format of the study."""
         if not self._format.exists():
-            write_aside(self._format, _Format(format=FORMAT).model_dump_json().encode() + b"\n")
+            write_aside(self._format, FormatFile(format=FORMAT).model_dump_json().encode() + b"\n")
         write_aside(self.spec, text.encode())
 
     def read_spec(self) -> str | None:
@@ -187,15 +147,15 @@ class StudyFolder:
         try:
             return self.spec.read_text(encoding="utf-8") if self.exists else None
         except UnicodeDecodeError as error:
-            raise _damaged(self.spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
+            raise damaged(self.spec, str(error), f"Restore it from a copy, {_AGAIN}.") from error
 
     def write_sets(self, sets: Mapping[str, SetRecord]) -> None:
         """Keep which lines of which manifests the sets are, and what they hold."""
-        write_aside(self._sets, _Sets(dict(sets)).model_dump_json().encode() + b"\n")
+        write_aside(self._sets, SetsFile(dict(sets)).model_dump_json().encode() + b"\n")
 
     def sets(self) -> dict[str, SetRecord]:
         """The sets by the names of the report, train and replay too; empty before the first run."""
-        found = _read(self._sets, _Sets, f"Delete it, {_AGAIN}: the sets are read anew.")
+        found = read_json(self._sets, SetsFile, f"Delete it, {_AGAIN}: the sets are read anew.")
         return found.root if found else {}
 
     def neighbours(self) -> Iterator[StudyFolder]:
@@ -214,17 +174,17 @@ class StudyFolder:
     def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
         """Keep the untuned model's measurement under its fingerprint, and what it heard; those of others stay."""
         hypotheses = self.path / f"hypotheses-baseline-{measurement.fingerprint[:12]}.jsonl"
-        write_aside(hypotheses, _lines(_heard(measurement, heard)))
+        write_aside(hypotheses, json_lines(_heard(measurement, heard)))
         kept = self._baselines() | {measurement.fingerprint: measurement}
-        write_aside(self._baseline, _lines([json.loads(_Baselines(kept).model_dump_json())]))
+        write_aside(self._baseline, json_lines([json.loads(BaselinesFile(kept).model_dump_json())]))
 
     def write_evaluation(self, fingerprint: str, parts: Mapping[str, str]) -> None:
         """Keep what a fingerprint is the digest of, so that a later refusal can name the part that differs."""
-        write_aside(self._evaluations, _bytes(json.dumps(self.evaluations() | {fingerprint: dict(parts)}, indent=1)))
+        write_aside(self._evaluations, to_line(json.dumps(self.evaluations() | {fingerprint: dict(parts)}, indent=1)))
 
     def evaluations(self) -> dict[str, dict[str, str]]:
         """Fingerprint -> its parts, of every evaluation that measured in this study."""
-        found = _read(self._evaluations, _Evaluations, f"Delete it, {_AGAIN}: it only explains.")
+        found = read_json(self._evaluations, EvaluationsFile, f"Delete it, {_AGAIN}: it only explains.")
         return found.root if found else {}
 
     def read_baseline(self, fingerprint: str) -> Measurement | None:
@@ -232,7 +192,7 @@ class StudyFolder:
         return self._baselines().get(fingerprint)
 
     def _baselines(self) -> dict[str, Measurement]:
-        found = _read(self._baseline, _Baselines, f"Delete it, {_AGAIN}: the baseline is measured anew.")
+        found = read_json(self._baseline, BaselinesFile, f"Delete it, {_AGAIN}: the baseline is measured anew.")
         return found.root if found else {}
 
     def write_plan(self, plan: TrialPlan) -> None:
@@ -242,7 +202,7 @@ class StudyFolder:
     def read_plan(self, number: int) -> TrialPlan | None:
         """The plan of a trial or confirmation run."""
         advice = f"Delete it, {_AGAIN}: it is written anew from study.db."
-        return _read(self.trial_folder(number) / "plan.json", TrialPlan, advice)
+        return read_json(self.trial_folder(number) / "plan.json", TrialPlan, advice)
 
     def record_measurements(
         self, number: int, measurements: Sequence[Measurement], hypotheses: Sequence[Mapping[str, Sequence[str]]]
@@ -252,7 +212,7 @@ class StudyFolder:
         The same (step, adapter scale) again replaces the earlier one, so a rung repeated after a crash is one rung.
         """
         for measurement, heard in zip(measurements, hypotheses, strict=True):
-            write_aside(self._hypotheses(number, measurement), _lines(_heard(measurement, heard)))
+            write_aside(self._hypotheses(number, measurement), json_lines(_heard(measurement, heard)))
         rows = {(row.step, row.adapter_scale): row for row in (*self.read_measurements(number), *measurements)}
         data = b"".join(rows[key].model_dump_json().encode() + b"\n" for key in sorted(rows))
         write_aside(self.trial_folder(number) / "measurements.jsonl", data)
@@ -262,7 +222,7 @@ class StudyFolder:
         path = self.trial_folder(number) / "measurements.jsonl"
         advice = f"Delete it, {_AGAIN}: what the trial still needs is measured anew."
         lines = path.read_bytes().splitlines() if path.exists() else []
-        return tuple(_parse(f"{path}:{n}", line, Measurement, advice) for n, line in enumerate(lines, start=1))
+        return tuple(parse_json(f"{path}:{n}", line, Measurement, advice) for n, line in enumerate(lines, start=1))
 
     def read_hypotheses(self, number: int, measurement: Measurement) -> dict[str, tuple[str, ...]]:
         """What was heard in one measurement: set name -> hypotheses in manifest order; empty when not kept."""
@@ -274,7 +234,7 @@ class StudyFolder:
                     row = json.loads(line)
                     heard.setdefault(row["set"], []).append(row["hypothesis"])
         except (ValueError, KeyError, TypeError) as error:
-            raise _damaged(path, str(error), "Delete it: the report then goes without its examples.") from error
+            raise damaged(path, str(error), "Delete it: the report then goes without its examples.") from error
         return {name: tuple(texts) for name, texts in heard.items()}
 
     def _hypotheses(self, number: int, measurement: Measurement) -> Path:
@@ -287,15 +247,15 @@ class StudyFolder:
         Raises ValueError for a number that is not finite: such a result must never be ranked.
         """
         text = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-        write_aside(self.trial_folder(result.number) / "result.json", _bytes(text))
+        write_aside(self.trial_folder(result.number) / "result.json", to_line(text))
 
     def read_result(self, number: int) -> TrialResult | None:
         """How a trial or confirmation run ended; None while it has not."""
         path = self.trial_folder(number) / "result.json"
         advice = f"Restore it from a copy, {_AGAIN}; or give the sweep another name to start anew."
-        result = _read(path, TrialResult, advice)
+        result = read_json(path, TrialResult, advice)
         if result and result.number != number:
-            raise _damaged(path, f"it says trial {result.number}", advice)
+            raise damaged(path, f"it says trial {result.number}", advice)
         return result
 
     def results(self) -> tuple[TrialResult, ...]:
@@ -314,31 +274,31 @@ class StudyFolder:
     def note(self, text: str, at: datetime | None = None) -> None:
         """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
         day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        before = self.notes.read_bytes() if self.notes.exists() else _bytes(f"# Notes on {self.name}\n")
-        write_aside(self.notes, before + _bytes(f"- {day}: {' '.join(text.split())}"))
+        before = self.notes.read_bytes() if self.notes.exists() else to_line(f"# Notes on {self.name}\n")
+        write_aside(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
 
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
         """Keep what a stage's checks found in the place of what they found before."""
-        held = _read(self._findings, _Findings, _FINDINGS_ADVICE)
+        held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
         stages = {name: [each.model_dump() for each in rows] for name, rows in (held.root if held else {}).items()}
         stages[stage] = [asdict(each) for each in findings]
-        write_aside(self._findings, _bytes(json.dumps(stages, indent=1, ensure_ascii=False)))
+        write_aside(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
 
     def findings(self) -> tuple[Finding, ...]:
         """What the checks of the last run found, each once."""
-        held = _read(self._findings, _Findings, _FINDINGS_ADVICE)
+        held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
         rows = (each for stage in (held.root.values() if held else ()) for each in stage)
         return tuple(dict.fromkeys(Finding(each.name, each.level, each.message) for each in rows))
 
     def seconds_spent(self) -> float:
         """Wall-clock seconds of all runs so far."""
-        clock = _read(self._clock, _Clock, f"Delete it, {_AGAIN}: the time is then counted from zero.")
+        clock = read_json(self._clock, ClockFile, f"Delete it, {_AGAIN}: the time is then counted from zero.")
         return clock.seconds if clock else 0.0
 
     def add_seconds(self, seconds: float) -> float:
         """Add to the time spent; returns the sum."""
         total = self.seconds_spent() + seconds
-        write_aside(self._clock, _Clock(seconds=total).model_dump_json().encode() + b"\n")
+        write_aside(self._clock, ClockFile(seconds=total).model_dump_json().encode() + b"\n")
         return total
 
 
@@ -348,32 +308,6 @@ def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> list
         for name, texts in heard.items()
         for utterance, text in zip(measurement.sets[name].utterance_ids, texts, strict=True)
     ]
-
-
-def _lines(rows: Sequence[Any]) -> bytes:
-    return b"".join(_bytes(json.dumps(row, ensure_ascii=False)) for row in rows)
-
-
-def _bytes(text: str) -> bytes:
-    # A lone surrogate cannot be UTF-8; as a backslash escape it is still the same JSON string.
-    return text.encode("utf-8", errors="backslashreplace") + b"\n"
-
-
-def _read(path: Path, model: type[Model], advice: str) -> Model | None:
-    return _parse(str(path), path.read_bytes(), model, advice) if path.exists() else None
-
-
-def _parse(place: str, data: bytes, model: type[Model], advice: str) -> Model:
-    try:
-        return model.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"]))
-        raise _damaged(place, f"{field}: {first['msg']}" if field else first["msg"], advice) from error
-
-
-def _damaged(place: Path | str, fault: str, advice: str) -> StudyError:
-    return StudyError(f"{place} is damaged: {fault}\n  {advice}")
 
 
 def _remove(leftover: Path) -> None:

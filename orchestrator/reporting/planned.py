@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, about
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
-from orchestrator.records.store import PackRecord
+from orchestrator.records.files import PackRecord
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
 from orchestrator.scoring.text import normalizer

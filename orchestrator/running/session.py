@@ -10,8 +10,9 @@ from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
+from orchestrator.records.files import PackRecord
 from orchestrator.records.provenance import provenance
-from orchestrator.records.store import PackRecord, StudyFolder
+from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.checkpoints import Checkpoints

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
+from orchestrator.errors import Interrupted, ModelError, StudyError
 from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import search_contents
@@ -19,6 +19,7 @@ from orchestrator.records.judging import RESAMPLES, best, judged, scores
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
+from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.flight import (
     WALL_CLOCK,
@@ -34,7 +35,6 @@ from orchestrator.running.settling import check_headroom
 from orchestrator.running.signals import Drain
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
-from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
 
 AGAIN = "The same command continues the sweep."
@@ -84,45 +84,6 @@ def run_sweep(
             sweep.checkpoint()
     sweep.checkpoint()
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
-
-
-def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
-    """The untuned model's measurement of this very evaluation: read, or measured and kept.
-
-    Raises FingerprintError when trials of this study were measured with another evaluation.
-    """
-    fingerprint = digest(worker.evaluation)
-    found = folder.read_baseline(fingerprint)
-    if found is None:
-        if any(result.wer for result in folder.results()):
-            raise FingerprintError(
-                f"The trials of study {folder.name} were evaluated differently from what this machine would do now, "
-                f"so their numbers cannot be compared. {_changed_parts(folder, worker)}\n"
-                "Put back what changed (data, model, device, library versions), or start a new study with --fork NAME."
-            )
-        observer.say("measuring the baseline")
-        measured = worker.measure_baseline()
-        found = measured.measurements[0]
-        folder.write_evaluation(fingerprint, worker.evaluation)
-        folder.write_baseline(found, measured.hypotheses[0])
-    observer.baseline(found)
-    return found
-
-
-def _changed_parts(folder: StudyFolder, worker: Worker) -> str:
-    """What of the evaluation differs from that of the study's trials; all of it where theirs is not on file."""
-    now = worker.evaluation
-    used = {row.fingerprint for result in folder.results() for row in folder.read_measurements(result.number)}
-    known = [parts for fingerprint, parts in folder.evaluations().items() if fingerprint in used]
-    if not known:
-        return "Now it is:" + "".join(f"\n  {name}: {value}" for name, value in now.items())
-    before = known[-1]
-    rows = (
-        f"\n  {name}: {before.get(name, '-')} in the study, {now.get(name, '-')} now"
-        for name in dict.fromkeys((*before, *now))
-        if before.get(name) != now.get(name)
-    )
-    return "What differs:" + "".join(rows)
 
 
 class _Sweep:

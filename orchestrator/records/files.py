@@ -1,0 +1,98 @@
+"""The JSON files of a study: what each holds, and how one is read or refused as damaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+
+from orchestrator.checks import Level
+from orchestrator.errors import StudyError
+from orchestrator.records.results import Measurement, SetRecord
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class BaselinesFile(RootModel[dict[str, Measurement]]):
+    """baseline.json: by evaluation fingerprint."""
+
+
+class FormatFile(BaseModel):
+    """study.json: the format of everything beside it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+
+
+class PackRecord(BaseModel):
+    """pack.json: how many adapters the study trains at once, and why so many."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slots: int
+    why: str
+
+
+class EvaluationsFile(RootModel[dict[str, dict[str, str]]]):
+    """evaluations.json: the parts of each fingerprint."""
+
+
+class SetsFile(RootModel[dict[str, SetRecord]]):
+    """sets.json: by the names of the report."""
+
+
+class ClockFile(BaseModel):
+    """clock.json: what all runs of the sweep have spent."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    seconds: float = 0.0
+
+
+class FindingRow(BaseModel):
+    """One finding of a check."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    level: Level
+    message: str
+
+
+class FindingsFile(RootModel[dict[str, tuple[FindingRow, ...]]]):
+    """findings.json: what the last run's checks found, by stage."""
+
+
+def json_lines(rows: Sequence[Any]) -> bytes:
+    """Each row as a line of JSON."""
+    return b"".join(to_line(json.dumps(row, ensure_ascii=False)) for row in rows)
+
+
+def to_line(text: str) -> bytes:
+    """UTF-8 with an end of line."""
+    # A lone surrogate cannot be UTF-8; as a backslash escape it is still the same JSON string.
+    return text.encode("utf-8", errors="backslashreplace") + b"\n"
+
+
+def read_json(path: Path, model: type[Model], advice: str) -> Model | None:
+    """The file as a value, None where there is none. Raises StudyError with `advice` when it is damaged."""
+    return parse_json(str(path), path.read_bytes(), model, advice) if path.exists() else None
+
+
+def parse_json(place: str, data: bytes, model: type[Model], advice: str) -> Model:
+    """`data`, which stands at `place`, as a value. Raises StudyError with `advice` when it is damaged."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise damaged(place, f"{field}: {first['msg']}" if field else first["msg"], advice) from error
+
+
+def damaged(place: Path | str, fault: str, advice: str) -> StudyError:
+    """The error that says which file is damaged, how, and what to do."""
+    return StudyError(f"{place} is damaged: {fault}\n  {advice}")
