@@ -178,7 +178,7 @@ def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, c
     assert set(parts) == {
         *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
         *("format", "rms", "normalizer", "decode", "max_tokens_per_second"),
-        *("weights", "dtype", "precision", "device", "torch", "transformers"),
+        *("encoder_windows", "weights", "dtype", "precision", "device", "torch", "transformers"),
     }
     settings = {name: parts[name] for name in ("format", "rms", "decode", "max_tokens_per_second", "precision")}
     assert settings == {

@@ -118,6 +118,7 @@ class Evaluator:
             "normalizer": normalizer_version(spec.normalizer),
             "decode": "greedy",
             "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
+            "encoder_windows": ",".join(f"{w.before}+{w.ahead}" for w in self.base.family.windows) or "whole clip",
             "weights": self.base.weights_sha256,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
             "precision": spec.precision,
