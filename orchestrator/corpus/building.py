@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.atomic import new_file
 from orchestrator.corpus.formats import AUDIO_KEYS
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.errors import ManifestError
@@ -113,7 +114,8 @@ def write_manifest(
     Raises ManifestError with every line that cannot be used, and leaves no manifest then.
     """
     content = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode()
-    _replace(out, content)
+    with new_file(out) as aside:
+        aside.write_bytes(content)
     try:
         manifest = load_manifest(out)
     except ManifestError:
@@ -127,23 +129,11 @@ def write_manifest(
         "sha256": manifest.sha256,
     }
     text = json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n"
-    _replace(out.with_name(f"{out.name}.source.json"), text.encode())
+    with new_file(out.with_name(f"{out.name}.source.json")) as aside:
+        aside.write_text(text, encoding="utf-8")
     return manifest
 
 
 def source_of(manifest: Manifest) -> dict[str, Any]:
     """A manifest as another one's origin."""
     return {"path": str(manifest.path), "sha256": manifest.sha256, "utterances": len(manifest.utterances)}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        with aside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)

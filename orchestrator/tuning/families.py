@@ -38,7 +38,7 @@ class Family(Protocol):
     """The longest clip the model has positions for."""
     block: int
     """Layouts of its frames are a multiple of so many places long."""
-    windows: Sequence[EncoderWindow]
+    windows: list[EncoderWindow]
     """What each encoder layer's frames attend to; empty where that is the whole clip."""
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
