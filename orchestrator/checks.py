@@ -40,6 +40,8 @@ Ignorable = Literal[
     "gain",
     "no-headroom",
     "low-headroom",
+    "high-wer",
+    "no-spaces",
 ]
 """Names that `checks.ignore` takes."""
 
@@ -90,7 +92,7 @@ _ROWS = (
     Check("duplicates", "warn", "data", "A set holds the same sound more than once."),
     Check("upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
-    Check("left-out", "warn", "data", "Training utterances are longer than `data.max_seconds`."),
+    Check("left-out", "warn", "data", "Utterances are longer than `data.max_seconds` or `evaluation.max_seconds`."),
     Check("bad-lines", "warn", "data", "Lines of a training set are bad and skipped."),
     Check("targets", "refuse", "model", "A preset that a trial may use matches no module, or none but linear layers."),
     Check("label-ends", "refuse", "model", "Labels lack the end token, hold it inside, or begin with the start token."),
@@ -120,6 +122,11 @@ _ROWS = (
     Check("gain", "refuse", "model", "The clips of a set do not have the level that `evaluation.rms` asks for."),
     Check("no-headroom", "refuse", "baseline", "The baseline's domain WER leaves no room for the gain asked for."),
     Check("low-headroom", "warn", "baseline", "The baseline's domain WER is below 5 %."),
+    Check("high-wer", "warn", "baseline", "A model has a WER above 50 % on a set: it may hear nothing there."),
+    Check(
+        "no-spaces", "warn", "data", "References have hardly any spaces, so that WER counts whole sentences: use CER."
+    ),
+    Check("terms", "refuse", "data", "The listed terms do not occur in the domain set.", "there is nothing to measure"),
     Check(
         "fingerprint",
         "refuse",

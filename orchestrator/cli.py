@@ -307,9 +307,10 @@ def _status(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
 
 def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextManager[Show | Silent]:
     from orchestrator.reporting.live import Show
+    from orchestrator.reporting.wording import rates_of
 
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return nullcontext(silent) if quiet else Show(terminal.console(), varied)
+    return nullcontext(silent) if quiet else Show(terminal.console(), varied, rates=rates_of(sweep))
 
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:

@@ -39,7 +39,7 @@ def diagnose(
     known = conclude(sweep, folder) if folder.exists else None
     ready = decode_sets(sweep, folder.audio)
     sets = {name: manifest for name, (manifest, _) in ready.items()}
-    terminal.show(diagnosed.build(sweep, sets, find_all(sweep, ready, folder), known), screen)
+    terminal.show(diagnosed.build(sweep, sets, find_all(sweep, ready, folder), known, folder), screen)
     if train:
         from orchestrator.tuning.short_run import train_shortly
 

@@ -67,10 +67,11 @@ def check_sets(
 ) -> list[Finding]:
     """Compare the sets of a sweep with each other and with the model's limits.
 
-    `sets` by name: train, replay, domain, heldout, confirm_domain, confirm_heldout. `max_seconds` bounds training
-    utterances, `longest_seconds` is what the model can take at all (None: not known yet). `pcm` holds the decoded
-    hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in different files. Findings to
-    refuse come first.
+    `sets` by name: train, replay, domain, heldout, further ones, confirm_domain and so on. A further set may share
+    sound with the sets beside it (a part of them, or the noisy ones among them), not with training or confirmation.
+    `max_seconds` bounds training utterances, `longest_seconds` is what the model can take at all (None: not known yet).
+    `pcm` holds the decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in different
+    files. Findings to refuse come first.
     """
     training = {name: each for name, each in sets.items() if name in TRAINING_SETS}
     evaluation = {name: each for name, each in sets.items() if name not in TRAINING_SETS}
@@ -82,7 +83,9 @@ def check_sets(
         findings += _check_training_lengths(name, each, max_seconds, longest_seconds)
     for name, each in evaluation.items():
         findings += _check_evaluation_lengths(name, each, longest_seconds)
-    for first, second in (*product(training, evaluation), *combinations(evaluation, 2)):
+    core = [name for name in evaluation if name.removeprefix(CONFIRM) in ("domain", "heldout")]
+    crossed = (pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair))
+    for first, second in (*product(training, evaluation), *crossed):
         findings += _check_audio(first, named[first], second, named[second])
     # Segments of one recording in both training sets know nothing of an evaluation set; the same sound twice makes
     # general speech of the domain's, and its KL holds back what its cross-entropy teaches.
@@ -93,6 +96,11 @@ def check_sets(
     for first, second in (*product(training, evaluation), *product(seen, unseen)):
         findings += _check_words_and_speakers(first, sets[first], second, sets[second])
     return sorted(findings, key=lambda each: each.level)
+
+
+def _across(first: str, second: str) -> bool:
+    """Whether one of two evaluation sets is the search's and the other the confirmation's."""
+    return first.startswith(CONFIRM) != second.startswith(CONFIRM)
 
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
@@ -144,6 +152,11 @@ def skipped_lines(name: str, manifest: Manifest) -> str:
 
 
 def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Finding]:
+    if not manifest.utterances and manifest.left_out:
+        message = (
+            f"all {manifest.left_out} utterances of {name} ({manifest.path}) are longer than evaluation.max_seconds."
+        )
+        return [finding("empty", message)]
     if not manifest.utterances:
         return [finding("empty", f"{name} ({manifest.path}) holds no utterances.")]
     findings = []
@@ -190,11 +203,17 @@ def _check_training_lengths(
 
 
 def _check_evaluation_lengths(name: str, manifest: Manifest, longest_seconds: float | None) -> list[Finding]:
+    findings = []
+    if manifest.left_out and manifest.utterances:
+        total = manifest.left_out + len(manifest.utterances)
+        share = f"{manifest.left_out} of {total} utterances of {name}"
+        message = f"{share} are longer than evaluation.max_seconds and not measured."
+        findings.append(finding("left-out", message))
     if longest_seconds is None:
-        return []
+        return findings
     over = [each for each in manifest.utterances if _seconds(each) > longest_seconds]
     hint = "cut them into shorter ones, evaluation audio is never truncated"
-    return [_too_long(name, manifest, over, longest_seconds, hint)] if over else []
+    return [*findings, *([_too_long(name, manifest, over, longest_seconds, hint)] if over else [])]
 
 
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float, hint: str) -> Finding:

@@ -60,6 +60,8 @@ class Manifest:
     """A training set may hold silent clips; in an evaluation set they are faults."""
     bad: tuple[Fault, ...] = ()
     """Faults of the lines that were skipped, which only a training set may be allowed."""
+    left_out: int = 0
+    """Utterances of an evaluation set that are longer than the sweep measures; they are not in `utterances`."""
     part: str = ""
     """Which part of the file the utterances are, in words; empty where they are all of it."""
 

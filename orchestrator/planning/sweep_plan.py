@@ -14,7 +14,7 @@ from orchestrator.planning.power import CHURN, smallest_detectable, standard_err
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
 from orchestrator.spec.conditions import space_of
 from orchestrator.spec.parameters import TABLE, ParameterValue
-from orchestrator.spec.sweep import Condition, Dimension, Limit, SearchSpace, SweepSpec
+from orchestrator.spec.sweep import Condition, Dimension, SearchSpace, SweepSpec
 
 Point = dict[str, ParameterValue]
 
@@ -162,8 +162,8 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
     """The plan of a sweep.
 
     Args:
-        sets: sizes of the manifests that are there, under train, replay, domain, heldout, confirm_domain and
-            confirm_heldout.
+        sets: sizes of the manifests that are there, under train, replay, domain, heldout, the names of `data.also`,
+            and confirm_domain and so on.
         show: how many first points at most.
     """
     sets = dict(sets or {})
@@ -190,8 +190,9 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         work=Work(
             search_steps=trained * steps,
             confirm_steps=confirming * steps,
-            search_heard=searching * _utterances(sets, "domain", "heldout"),
-            confirm_heard=confirmations * _utterances(sets, "confirm_domain", "confirm_heldout"),
+            search_heard=searching * _utterances(sets, *spec.data.at_every_rung)
+            + (1 + trained * len(spec.parameters.adapter_scales)) * _utterances(sets, *_at_last_rung(spec)),
+            confirm_heard=confirmations * _utterances(sets, *(f"confirm_{name}" for name in spec.data.evaluated)),
             loads=2 if confirming else 1,
         ),
         sets=sets,
@@ -199,6 +200,10 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         taken=spec.taken,
         split=spec.data.split_text,
     )
+
+
+def _at_last_rung(spec: SweepSpec) -> list[str]:
+    return [name for name in spec.data.evaluated if name not in spec.data.at_every_rung]
 
 
 def _utterances(sets: Mapping[str, SetSize], *names: str) -> int:
@@ -273,11 +278,11 @@ def _condition(condition: Condition) -> str:
 
 
 def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolution]:
-    for name in ("domain", "heldout", "confirm_domain", "confirm_heldout"):
+    for name in (*spec.data.evaluated, *(f"confirm_{name}" for name in spec.data.evaluated)):
         if name not in sets or not sets[name].words:
             continue
         size, kind = sets[name], name.removeprefix("confirm_")
-        churn, limit = CHURN[kind], _strictest(spec, f"{kind}_wer")
+        churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest(spec, f"{kind}_wer")
         needed = utterances_needed(size.utterances, size.words, churn, limit) if limit is not None else None
         yield Resolution(
             set=name,
@@ -293,7 +298,7 @@ def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolu
 
 
 def _strictest(spec: SweepSpec, metric: str) -> float | None:
-    declared: list[Mapping[Any, Limit]] = [spec.guardrails, spec.acceptance]
-    limits = [section[metric] for section in declared if metric in section]
-    sizes = [size for limit in limits for size in (limit.max_regression, limit.min_gain) if size is not None]
-    return min(sizes, default=None)
+    """The smallest change in points that a limit on this metric asks about; a share of the baseline has none yet."""
+    limits = [section[metric] for section in (spec.guardrails, spec.acceptance) if metric in section]
+    changes = [change for limit in limits for change in (limit.max_regression, limit.min_gain)]
+    return min((change for change in changes if isinstance(change, float)), default=None)

@@ -26,15 +26,14 @@ class ConfirmationRun:
     plan: TrialPlan
 
 
-def ranked(results: Sequence[TrialResult]) -> list[TrialResult]:
+def ranked(results: Sequence[TrialResult], objective: str = "domain") -> list[TrialResult]:
     """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders them."""
-    feasible = [r for r in results if r.feasible and r.duplicate_of is None and "domain" in r.wer]
-    return sorted(feasible, key=_result_rank)
 
+    def key(result: TrialResult) -> Rank:
+        scale = 1.0 if result.adapter_scale is None else result.adapter_scale
+        return rank(result.wer[objective], result.delta.get("heldout"), result.step or 0, result.number, scale)
 
-def _result_rank(result: TrialResult) -> Rank:
-    scale = 1.0 if result.adapter_scale is None else result.adapter_scale
-    return rank(result.wer["domain"], result.delta.get("heldout"), result.step or 0, result.number, scale)
+    return sorted((r for r in results if r.feasible and r.duplicate_of is None and objective in r.wer), key=key)
 
 
 def confirmation_spec(spec: SweepSpec) -> SweepSpec:
@@ -75,7 +74,7 @@ def confirmation_runs(
     known, sets = _known(folder), folder.sets()
     free = itertools.count(min(known.values(), default=0) - 1, -1)
     runs = []
-    for result in ranked(results)[: spec.confirm.top]:
+    for result in ranked(results, spec.objective)[: spec.confirm.top]:
         plan = folder.read_plan(result.number)
         if plan is None:
             continue

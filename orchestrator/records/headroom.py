@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from orchestrator.checks import Finding, finding
+from orchestrator.records.results import Measurement
 from orchestrator.spec.sweep import SweepSpec
+
+HIGH = 50.0
+"""Percent of WER above which most of what a model writes is wrong: a gain there is no reason to believe in it."""
 
 HEADROOM = 5.0
 """Percent of domain WER below which a gain is hard to find and harder to prove."""
@@ -12,7 +16,8 @@ HEADROOM = 5.0
 def headroom(spec: SweepSpec, wer: float) -> list[Finding]:
     """Whether a baseline's domain WER, in percent, leaves room for the gain that the acceptance criteria ask for."""
     criterion = spec.acceptance.get("domain_wer")
-    gain = criterion.min_gain if criterion is not None else None
+    asked = criterion.min_gain if criterion is not None else None
+    gain = asked if isinstance(asked, float) else None  # a share of what is there can always be won
     if gain is not None and wer <= gain:
         message = (
             f"the baseline's domain WER is {wer:.2f} %, so a gain of {gain:g} points cannot be reached by any adapter; "
@@ -26,3 +31,16 @@ def headroom(spec: SweepSpec, wer: float) -> list[Finding]:
         )
         return [finding("low-headroom", message)]
     return []
+
+
+def high_wer(measurement: Measurement, who: str) -> list[Finding]:
+    """The sets on which a model gets more wrong than right."""
+    return [
+        finding(
+            "high-wer",
+            f"{who} has a WER of {each.wer:.1f} % on {name}: above {HIGH:g} % a model may hear nothing of what is "
+            "said. Read the transcripts before anything is believed.",
+        )
+        for name, each in measurement.sets.items()
+        if each.wer > HIGH
+    ]

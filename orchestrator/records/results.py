@@ -17,6 +17,17 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class TermCounts(Value):
+    """How often listed terms were said and heard, per utterance, in manifest order."""
+
+    said: tuple[int, ...]
+    """Occurrences in the reference."""
+    heard: tuple[int, ...]
+    """Occurrences in the hypothesis."""
+    found: tuple[int, ...]
+    """Occurrences in both: of each term the smaller number."""
+
+
 class SetMeasurement(Value):
     """One decoding of one manifest: integer edit counts per utterance, in manifest order."""
 
@@ -28,6 +39,12 @@ class SetMeasurement(Value):
     deletions: tuple[int, ...]
     insertions: tuple[int, ...]
     reference_words: tuple[int, ...]
+    character_errors: tuple[int, ...] = ()
+    """Edits between the normalised texts as strings, spaces included."""
+    characters: tuple[int, ...] = ()
+    """Of the normalised references; empty, like the errors, where they were not counted."""
+    terms: TermCounts | None = None
+    """Of the listed terms, where the sweep lists some and this is its domain set."""
     cap_hits: int = 0
     """Utterances whose decode reached its token cap without an end token."""
     loops: int = 0
@@ -35,7 +52,8 @@ class SetMeasurement(Value):
 
     @model_validator(mode="after")
     def _same_length(self) -> SetMeasurement:
-        lengths = {len(getattr(self, name)) for name in _PER_UTTERANCE}
+        optional = [name for name in ("character_errors", "characters") if getattr(self, name)]
+        lengths = {len(getattr(self, name)) for name in (*_PER_UTTERANCE, *optional)}
         if len(lengths) != 1 or not sum(self.reference_words):
             raise ValueError("edit counts must cover the same non-empty utterances")
         return self
@@ -84,6 +102,8 @@ class SetRecord(Value):
     """Of the decoded samples of each line: equal for equal sound, whatever file it is in."""
     text_sha256: tuple[str, ...]
     """Of the transcript and the speaker of each line, 16 digits."""
+    texts: tuple[str, ...] = ()
+    """The references of an evaluation set, so that a report can show them wherever the manifest is by then."""
 
     @property
     def content(self) -> str:

@@ -5,6 +5,7 @@ Preflight, diagnosis and the worker come through here, so what one of them saw i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.corpus.audio import prepare, prepare_training
@@ -46,14 +47,22 @@ def decode_set(
 ) -> tuple[Manifest, Clips]:
     """The decoded clips of a set, kept in `cache`, and what is left of its manifest.
 
-    A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as `read_sets` drops them;
-    in an evaluation set each is an error. Raises ManifestError with all faults of the set.
+    A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as `read_sets` drops them; in
+    an evaluation set each is an error, and what is longer than `evaluation.max_seconds` is left out. Raises
+    ManifestError with all faults of the set.
     """
     rms = spec.evaluation.rms
     if name in TRAINING_SETS:
         bad = spec.data.max_bad_fraction
         return prepare_training(manifest, rms=rms, cache=cache, multiple=shortest, max_bad_fraction=bad)
-    return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
+    clips = prepare(manifest, rms=rms, cache=cache, multiple=shortest)
+    longest = spec.evaluation.max_seconds
+    if longest is None:
+        return manifest, clips
+    kept = [row for row, seconds in enumerate(clips.seconds) if seconds <= longest]
+    utterances = tuple(manifest.utterances[row] for row in kept)
+    left_out = len(clips) - len(kept)
+    return replace(manifest, utterances=utterances, left_out=left_out), clips.take(kept)
 
 
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:

@@ -172,7 +172,7 @@ class StudyFolder:
 
     def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
         """Keep the untuned model's measurement under its fingerprint, and what it heard; those of others stay."""
-        hypotheses = self.path / f"hypotheses-baseline-{measurement.fingerprint[:12]}.jsonl"
+        hypotheses = self._baseline_hypotheses(measurement)
         write_aside(hypotheses, json_lines(_heard(measurement, heard)))
         kept = self._baselines() | {measurement.fingerprint: measurement}
         write_aside(self._baseline, json_lines([json.loads(BaselinesFile(kept).model_dump_json())]))
@@ -225,7 +225,16 @@ class StudyFolder:
 
     def read_hypotheses(self, number: int, measurement: Measurement) -> dict[str, tuple[str, ...]]:
         """What was heard in one measurement: set name -> hypotheses in manifest order; empty when not kept."""
-        path = self._hypotheses(number, measurement)
+        return self._read_hypotheses(self._hypotheses(number, measurement))
+
+    def read_baseline_hypotheses(self, measurement: Measurement) -> dict[str, tuple[str, ...]]:
+        """The same of the untuned model."""
+        return self._read_hypotheses(self._baseline_hypotheses(measurement))
+
+    def _baseline_hypotheses(self, measurement: Measurement) -> Path:
+        return self.path / f"hypotheses-baseline-{measurement.fingerprint[:12]}.jsonl"
+
+    def _read_hypotheses(self, path: Path) -> dict[str, tuple[str, ...]]:
         heard: dict[str, list[str]] = {}
         try:
             for line in path.read_bytes().split(b"\n") if path.exists() else ():

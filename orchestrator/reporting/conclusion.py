@@ -7,14 +7,15 @@ from the edit counts on file.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from orchestrator.records.confirming import ConfirmationRun, confirmation_runs, ranked
 from orchestrator.records.judging import RESAMPLES, judged, pooled, scores
+from orchestrator.records.losses import trial_losses
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism
+from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, set_name
 from orchestrator.spec.sweep import SweepSpec
 
 EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
@@ -38,6 +39,20 @@ class SeedRun:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """Whether fresh seeds move the objective the same way."""
+
+    better: int
+    """Seeds that lower it."""
+    measured: int
+
+    @property
+    def all(self) -> bool:
+        """Every seed that was measured is better than the baseline."""
+        return self.better == self.measured
+
+
+@dataclass(frozen=True)
 class Confirmed:
     """A finalist, judged on the confirm sets over all its seeds."""
 
@@ -46,7 +61,16 @@ class Confirmed:
     verdict: Verdict | None
     """Pooled over the seeds that were measured."""
     optimism: float | None
-    """WER points by which the search flattered the finalist: confirmed domain delta less the search's."""
+    """Points by which the search flattered the finalist: confirmed change of the objective less the search's."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """None where no seed was measured."""
+        verdicts = [seed.verdict for seed in self.seeds if seed.verdict]
+        if not verdicts:
+            return None
+        changes = [verdict.delta.get(set_name(verdict.metric, True), 0.0) for verdict in verdicts]
+        return Agreement(sum(change < 0 for change in changes), len(changes))
 
 
 @dataclass(frozen=True)
@@ -92,24 +116,27 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     results = folder.results()
     baseline = _baseline(folder, results)
     confirmed = _confirmed(spec, folder, results, resamples)
-    best = _best(results, confirmed)
+    best = _best(results, confirmed, spec.objective)
     measured = sum(bool(result.wer) and result.duplicate_of is None for result in results)
     verdict = _verdict(spec, folder, best, baseline, measured, resamples)
     confirm_baseline = _baseline(folder, [s.result for c in confirmed for s in c.seeds if s.result])
     conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
-    return Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, _decision(conclusion))
+    return replace(conclusion, decision=_decision(spec, conclusion))
 
 
-def _decision(conclusion: Conclusion) -> Decision | None:
+def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
     if conclusion.verdict is None or conclusion.verdict.decision is None or conclusion.unconfirmed:
         return None
     if conclusion.deciding is None:  # every seed of the finalist failed
         return Decision.INCONCLUSIVE
+    agreement = conclusion.confirmation.agreement if conclusion.confirmation else None
+    if spec.confirm is not None and spec.confirm.agree == "all" and agreement is not None and not agreement.all:
+        return Decision.REJECT
     return conclusion.deciding.decision
 
 
-def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed]) -> TrialResult | None:
-    by_rank = ranked(results)
+def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str) -> TrialResult | None:
+    by_rank = ranked(results, objective)
     if all(each.verdict for each in confirmed):
         favoured = best_feasible([each.verdict for each in confirmed if each.verdict])
         trial = next((each.trial for each in confirmed if favoured and each.verdict is favoured), None)
@@ -142,7 +169,8 @@ def _verdict(
     measurement = chosen_measurement(folder, best) if best else None
     if measurement is None or baseline is None:
         return None
-    return judged(spec, scores(measurement), scores(baseline), rivals=rivals, resamples=resamples)
+    losses = trial_losses(spec, folder, best.number, measurement.step) if best else ()
+    return judged(spec, scores(measurement, losses), scores(baseline), rivals=rivals, resamples=resamples)
 
 
 def _confirmed(
@@ -153,26 +181,34 @@ def _confirmed(
     all_runs = confirmation_runs(spec, folder, results)
     finalists = len({run.trial for run in all_runs})
     for trial, runs in groupby(all_runs, key=lambda run: run.trial):
-        seeds = [_seed_run(spec, folder, run, resamples) for run in runs]
+        losses = _finalist_losses(spec, folder, by_number[trial])
+        seeds = [_seed_run(spec, folder, run, losses, resamples) for run in runs]
         measured = [seed.result for seed in seeds if seed.result and seed.verdict]
         rows = [m for m in (chosen_measurement(folder, result) for result in measured) if m]
         verdict = None
         if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
-            tuned = pooled(rows)
+            # a confirmation run has one rung; how the loss falls was seen in the search
+            tuned = replace(pooled(rows), losses=losses)
             verdict = judged(spec, tuned, scores(baseline), rivals=finalists, confirmed=True, resamples=resamples)
         flattery = None
-        if verdict and "confirm_domain" in verdict.delta and "domain" in by_number[trial].delta:
-            flattery = optimism(by_number[trial].delta["domain"], verdict.delta["confirm_domain"])
+        rate = spec.objective
+        if verdict and f"confirm_{rate}" in verdict.delta and rate in by_number[trial].delta:
+            flattery = optimism(by_number[trial].delta[rate], verdict.delta[f"confirm_{rate}"])
         found.append(Confirmed(trial, tuple(seeds), verdict, flattery))
     return tuple(found)
 
 
-def _seed_run(spec: SweepSpec, folder: StudyFolder, run: ConfirmationRun, resamples: int) -> SeedRun:
+def _finalist_losses(spec: SweepSpec, folder: StudyFolder, finalist: TrialResult) -> tuple[float, ...]:
+    return () if finalist.step is None else trial_losses(spec, folder, finalist.number, finalist.step)
+
+
+def _seed_run(
+    spec: SweepSpec, folder: StudyFolder, run: ConfirmationRun, losses: tuple[float, ...], resamples: int
+) -> SeedRun:
     result = folder.read_result(run.number)
     measurement = chosen_measurement(folder, result) if result else None
     baseline = folder.read_baseline(measurement.fingerprint) if measurement else None
     if measurement is None or baseline is None:
         return SeedRun(run, result, None)
-    return SeedRun(
-        run, result, judged(spec, scores(measurement), scores(baseline), confirmed=True, resamples=resamples)
-    )
+    tuned = scores(measurement, losses)
+    return SeedRun(run, result, judged(spec, tuned, scores(baseline), confirmed=True, resamples=resamples))

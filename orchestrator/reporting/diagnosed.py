@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.checks import Finding, refused
 from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, duration_profile, speaker_sizes
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.records.headroom import headroom
+from orchestrator.records.headroom import headroom, high_wer
 from orchestrator.records.results import TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting import transcripts
 from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
@@ -16,11 +18,16 @@ from orchestrator.spec.sweep import SweepSpec
 
 
 def build(
-    spec: SweepSpec, sets: Mapping[str, Manifest], findings: Sequence[Finding], conclusion: Conclusion | None
+    spec: SweepSpec,
+    sets: Mapping[str, Manifest],
+    findings: Sequence[Finding],
+    conclusion: Conclusion | None,
+    folder: StudyFolder | None = None,
 ) -> Document:
-    """Facts and findings; `conclusion` where a study exists."""
+    """Facts and findings; `conclusion` and `folder` where a study exists."""
     if conclusion is not None and conclusion.baseline is not None:
-        findings = [*findings, *headroom(spec, conclusion.baseline.sets["domain"].wer)]
+        baseline = conclusion.baseline
+        findings = [*findings, *headroom(spec, baseline.sets["domain"].wer), *high_wer(baseline, "the untuned model")]
     stopping = len(refused(findings, spec.checks.ignore))
     headline = f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
     blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
@@ -29,6 +36,8 @@ def build(
     if findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, findings))]
     blocks += _study(conclusion)
+    if folder is not None and conclusion is not None:
+        blocks += transcripts.blocks(folder, conclusion)
     return Document(f"Data of sweep {spec.name}", headline, tuple(blocks))
 
 

@@ -16,10 +16,9 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.status import duration
 from orchestrator.reporting.terminal import table_of
-from orchestrator.reporting.wording import delta_text, params_text, percent, points
-from orchestrator.scoring.judge import Verdict, set_name
+from orchestrator.reporting.wording import delta_text, params_text, percent, rate_heading, shown_percent, shown_points
+from orchestrator.scoring.judge import Verdict
 
-COLUMNS = ("trial", "parameters", "step", "loss", "domain % (change)", "held-out % (change)", "state", "left")
 SHOWN = 30
 """Rows of the live table; earlier trials are in the report."""
 
@@ -35,8 +34,7 @@ class Row:
     started: float
     step: int = 0
     loss: str = "-"
-    domain: str = "-"
-    heldout: str = "-"
+    rates: tuple[str, ...] = ()
     state: str = "RUNNING"
 
     def left(self, now: float) -> str:
@@ -47,10 +45,10 @@ class Row:
         return duration((now - self.started) / done * (self.max_steps - self.step))
 
     def cells(self, now: float) -> tuple[str, ...]:
-        """Under `COLUMNS`."""
+        """Under `Show.columns`."""
         name = str(self.number) if self.number >= 0 else f"confirm {-self.number}"
         step = f"{self.step}/{self.max_steps}"
-        return name, self.params, step, self.loss, self.domain, self.heldout, self.state, self.left(now)
+        return name, self.params, step, self.loss, *self.rates, self.state, self.left(now)
 
 
 class Show:
@@ -59,9 +57,22 @@ class Show:
     On a terminal it keeps a table of the last trials in place; otherwise it prints one line for each thing worth one.
     """
 
-    def __init__(self, console: Console, varied: tuple[str, ...], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        varied: tuple[str, ...],
+        clock: Callable[[], float] = time.monotonic,
+        rates: tuple[str, ...] = ("domain", "heldout"),
+    ) -> None:
+        """`varied`: the parameters to show; `rates`: the rates, as measurements name them."""
         self._console = console
         self._varied = varied
+        self._rates = rates
+        self.columns = (
+            *("trial", "parameters", "step", "loss"),
+            *(f"{rate_heading(rate)} % (change)" for rate in rates),
+            *("state", "left"),
+        )
         self._clock = clock
         self._rows: dict[int, Row] = {}
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -84,7 +95,7 @@ class Show:
         """A new row."""
         values = plan.params.model_dump()
         params = params_text({name: values[name] for name in self._varied if name in values})
-        row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step)
+        row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step, rates=self._none)
         self._rows[plan.number] = row
         self._line(f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else ""))
 
@@ -97,24 +108,31 @@ class Show:
 
     def measured(self, verdict: Verdict) -> None:
         """WER and change at a rung."""
-        cells = []
-        for metric in ("domain_wer", "heldout_wer"):
-            name = set_name(metric, verdict.confirmed)
-            cells.append(f"{percent(verdict.wer.get(name))} ({points(verdict.delta.get(name))})")
+        prefix = "confirm_" if verdict.confirmed else ""
+        cells = tuple(
+            f"{shown_percent(rate, verdict.wer.get(prefix + rate))} "
+            f"({shown_points(rate, verdict.delta.get(prefix + rate))})"
+            for rate in self._rates
+        )
         if row := self._rows.get(verdict.number):
-            row.step, (row.domain, row.heldout) = verdict.step, cells
-        self._line(f"{_name(verdict.number)}: step {verdict.step}, domain {cells[0]}, held-out {cells[1]}")
+            row.step, row.rates = verdict.step, cells
+        said = [f"{rate_heading(rate)} {cell}" for rate, cell in zip(self._rates, cells, strict=True)]
+        self._line(f"{_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
 
     def ended(self, result: TrialResult) -> None:
         """Its state and reason."""
         row = self._rows.setdefault(result.number, Row(result.number, params_text(result.params), 0, 0, self._clock()))
         row.state = str(result.state)
-        row.domain, row.heldout = delta_text(result, "domain_wer"), delta_text(result, "heldout_wer")
+        row.rates = tuple(delta_text(result, rate) for rate in self._rates)
         self._line(f"{_name(result.number)}: {result.state}, {result.reason}")
 
     def say(self, text: str) -> None:
         """A line above the table, or in the pipe."""
         self._console.print(Text(plain(text)), soft_wrap=True)
+
+    @property
+    def _none(self) -> tuple[str, ...]:
+        return ("-",) * len(self._rates)
 
     def _line(self, text: str) -> None:
         if self._live:
@@ -126,7 +144,7 @@ class Show:
         if self._live:
             now = self._clock()
             rows = tuple(row.cells(now) for row in list(self._rows.values())[-SHOWN:])
-            self._live.update(table_of(COLUMNS, rows), refresh=True)
+            self._live.update(table_of(self.columns, rows), refresh=True)
 
 
 def _name(number: int) -> str:

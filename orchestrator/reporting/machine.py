@@ -59,6 +59,8 @@ def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
                 "metric": limit.criterion.metric,
                 "kind": limit.criterion.kind,
                 "limit": limit.criterion.limit,
+                "unit": limit.criterion.unit,
+                "value": limit.value,
                 "delta": limit.delta,
                 "holds": limit.holds,
                 "evidence": limit.evidence,

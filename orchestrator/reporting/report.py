@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.headroom import HIGH, high_wer
+from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales
+from orchestrator.reporting import scales, train_shares, transcripts
 from orchestrator.reporting.conclusion import Conclusion, Confirmed, chosen_measurement
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, curves, scatter
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
-    asked,
     delta_text,
     limit_row,
     limits_of,
     params_text,
     percent,
-    points,
+    plotted_limits,
     proof,
+    rate_heading,
+    rates_of,
+    shown_points,
     value_text,
 )
 from orchestrator.scoring.judge import Decision, Verdict, error_budget
-from orchestrator.scoring.limits import Evidence
+from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
+from orchestrator.scoring.saying import allowed_text, asked_text, metric_text, rate_text
+from orchestrator.scoring.saying import value_text as limit_value_text
+from orchestrator.spec.limits import set_of
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -36,9 +42,11 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command:
     blocks += _confirmation(spec, folder, conclusion)
     blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baselines(conclusion)
-    blocks += _trials(conclusion)
+    blocks += _trials(spec, conclusion)
     blocks += scales.blocks(spec, folder, conclusion)
+    blocks += train_shares.blocks(spec, conclusion)
     blocks += _plots(spec, folder, conclusion)
+    blocks += transcripts.blocks(folder, conclusion)
     blocks += _notes(folder)
     blocks += _commands(folder, conclusion, shlex.quote(command))
     return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
@@ -56,7 +64,22 @@ def headline(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
     where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    return f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}"
+    doubt = _doubt(conclusion)
+    return f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}{doubt}"
+
+
+def _doubt(conclusion: Conclusion) -> str:
+    """Why nobody should believe a verdict as it stands."""
+    verdict, baselines = conclusion.deciding, (conclusion.baseline, conclusion.confirm_baseline)
+    rates = {name: wer for name, wer in (verdict.wer if verdict else {}).items() if name in _sets(baselines)}
+    highest = max([*rates.values(), *(each.wer for each in _sets(baselines).values())], default=0.0)
+    if highest <= HIGH:
+        return ""
+    return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
+
+
+def _sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
+    return {name: each for measurement in measurements if measurement for name, each in measurement.sets.items()}
 
 
 def _open(conclusion: Conclusion) -> str:
@@ -65,7 +88,7 @@ def _open(conclusion: Conclusion) -> str:
     if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
         return ""
     unmet = [limit for limit in verdict.acceptance if not limit.met]
-    return "".join(f"; {asked(limit.criterion)}: {proof(limit)}" for limit in unmet)
+    return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
 
 
 def _best(conclusion: Conclusion) -> Iterator[Block]:
@@ -97,31 +120,35 @@ def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
         ]
         yield Paragraph(f"The {spec.data.split_text}. {'; '.join(parts)}.")
     for each in conclusion.confirmed:
-        yield from _finalist(each)
+        yield from _finalist(spec, each)
 
 
-def _finalist(each: Confirmed) -> Iterator[Block]:
+def _finalist(spec: SweepSpec, each: Confirmed) -> Iterator[Block]:
     measured = sum(seed.verdict is not None for seed in each.seeds)
     agreeing = sum(seed.reproduces for seed in each.seeds)
     text = f"Trial {each.trial}: {measured} of {len(each.seeds)} seeds measured."
     if measured:
         text += f" Reproduces across runs: {agreeing} of {measured} seeds keep every limit alone."
+    if each.agreement is not None and len(each.seeds) > 1:
+        better, all_ = each.agreement.better, each.agreement.measured
+        required = ", which the sweep file requires of all" if spec.confirm and spec.confirm.agree == "all" else ""
+        text += f" Seeds agree: {better} of {all_} lower the {rate_text(spec.objective)}{required}."
     if each.optimism is not None:
-        text += f" Optimism of the search: {each.optimism:+.2f} points of domain WER (positive flattered the trial)."
+        rate = rate_text(spec.objective)
+        text += f" Optimism of the search: {each.optimism:+.2f} points of {rate} (positive flattered the trial)."
     yield Paragraph(text)
     if each.verdict:
         yield _limits(each.verdict)
-    rows = []
+    rows, rates = [], rates_of(spec)
     for seed in each.seeds:
         result = seed.result
-        changes = [points(seed.verdict.delta.get(name) if seed.verdict else None) for name in CONFIRM_SETS]
+        changes = [
+            shown_points(rate, seed.verdict.delta.get(f"confirm_{rate}") if seed.verdict else None) for rate in rates
+        ]
         answer = "-" if seed.verdict is None else "yes" if seed.reproduces else "no"
         reason = "has not ended" if result is None else "" if seed.verdict else result.reason
         rows.append((str(seed.run.seed), *changes, answer, reason))
-    yield Table(("seed", "domain change", "held-out change", "reproduces", "note"), tuple(rows))
-
-
-CONFIRM_SETS = ("confirm_domain", "confirm_heldout")
+    yield Table(("seed", *(f"{rate_heading(rate)} change" for rate in rates), "reproduces", "note"), tuple(rows))
 
 
 def _cannot_say(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[Block]:
@@ -150,8 +177,9 @@ def caveats(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: 
     if conclusion.deciding:
         yield from _evidence(conclusion.deciding)
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
-    if best:
+    if best and conclusion.best:
         yield from _decoding(best)
+        yield from (found.message for found in high_wer(best, f"Trial {conclusion.best.number}"))
     for found in folder.findings():
         ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
         yield f"{ignored}{found.message}" if ignored else f"{found.message[0].upper()}{found.message[1:]}"
@@ -166,16 +194,33 @@ def _shared(rivals: int) -> str:
 
 def _evidence(verdict: Verdict) -> Iterator[str]:
     for limit in limits_of(verdict):
+        if (open_risk := risk(limit)) is not None:
+            yield _risk(limit, open_risk)
         if limit.evidence is Evidence.UNDECIDED and limit.estimate and limit.holds is not None:
-            name = limit.criterion.metric.removesuffix("_wer")
-            yield (
-                f"{limit.estimate.utterances} {name} utterances cannot tell a change of {points(limit.delta)} points "
-                f"from the limit of {limit.criterion.limit:g}."
-            )
+            yield _undecided(limit, limit.estimate.utterances)
     estimates = {limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate}
     for metric, estimate in estimates.items():
-        name = metric.removesuffix("_wer")
-        yield f"The bounds of {name} WER resample {estimate.unit}s ({estimate.why}), not training runs."
+        yield f"The bounds of {metric_text(metric)} resample {estimate.unit}s ({estimate.why}), not training runs."
+
+
+def _risk(limit: LimitVerdict, open_risk: Risk) -> str:
+    """With what chance a limit that holds as measured is broken in truth."""
+    name = metric_text(limit.criterion.metric)
+    said = f"By these data the true {name} is beyond its limit with a chance of {100 * open_risk.chance:.0f} %"
+    if open_risk.chance < 0.05 or open_risk.utterances is None:
+        return f"{said}."
+    return f"{said}; about {open_risk.utterances} utterances like these would bring that below 5 %."
+
+
+def _undecided(limit: LimitVerdict, utterances: int) -> str:
+    criterion = limit.criterion
+    if criterion.unit == "points" and criterion.kind != "max_rate":
+        change = (
+            f"a change of {shown_points(criterion.metric, limit.delta)} points from the limit of {criterion.limit:g}"
+        )
+    else:
+        change = f"{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
+    return f"{utterances} {set_of(criterion.metric)} utterances cannot tell {change}."
 
 
 def _decoding(measurement: Measurement) -> Iterator[str]:
@@ -199,22 +244,23 @@ def _baselines(conclusion: Conclusion) -> Iterator[Block]:
         yield Table(("set", "WER %", "utterances", "words", "speakers", "cap hits", "loops"), tuple(rows))
 
 
-def _trials(conclusion: Conclusion) -> Iterator[Block]:
+def _trials(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     if not conclusion.results:
         return
     yield Heading("All trials")
     states = Counter(str(result.state) for result in conclusion.results)
     yield Paragraph(", ".join(f"{count} {state}" for state, count in sorted(states.items())))
-    columns = ("trial", "state", "domain % (change)", "held-out % (change)", "step", "scale", "parameters", "reason")
-    yield Table(columns, tuple(map(_trial_row, conclusion.results)))
+    rates = rates_of(spec)
+    numbers = (f"{rate_heading(rate)} % (change)" for rate in rates)
+    columns = ("trial", "state", *numbers, "step", "scale", "parameters", "reason")
+    yield Table(columns, tuple(_trial_row(result, rates) for result in conclusion.results))
 
 
-def _trial_row(result: TrialResult) -> tuple[str, ...]:
+def _trial_row(result: TrialResult, rates: Sequence[str]) -> tuple[str, ...]:
     return (
         str(result.number),
         str(result.state),
-        delta_text(result, "domain_wer"),
-        delta_text(result, "heldout_wer"),
+        *(delta_text(result, rate) for rate in rates),
         "-" if result.step is None else str(result.step),
         "-" if result.adapter_scale is None else f"{result.adapter_scale:g}",
         params_text(result.params),
@@ -229,10 +275,8 @@ def _plots(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
         if {"domain", "heldout"} <= r.delta.keys()
     ]
     if dots:
-        limit, gain = spec.guardrails.get("heldout_wer"), spec.acceptance.get("domain_wer")
-        limits = gain.min_gain if gain else None, limit.max_regression if limit else None
-        yield Plot("Gain against regression", scatter(dots, *limits))
-    for name in ("domain", "heldout"):
+        yield Plot("Gain against regression", scatter(dots, *plotted_limits(spec)))
+    for name in spec.data.evaluated:
         lines = [Curve(f"trial {r.number}", _path(folder, r, name)) for r in conclusion.results if r.wer]
         base = conclusion.baseline.sets[name].wer if conclusion.baseline and name in conclusion.baseline.sets else None
         if svg := curves(lines, base, f"{name} WER, %"):

@@ -10,11 +10,10 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, scatter
-from orchestrator.reporting.wording import percent, points
+from orchestrator.reporting.wording import plotted_limits, rate_heading, rates_of, shown_percent, shown_points
 from orchestrator.scoring.judge import Verdict
 from orchestrator.spec.sweep import SweepSpec
 
-SETS = ("domain", "heldout")
 FEW = 10
 """Resamples: only measured numbers are shown here, and they need none."""
 
@@ -28,14 +27,20 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
     }
     if not by_trial:
         return
-    best = conclusion.best
+    best, rates = conclusion.best, rates_of(spec)
     if best is not None and best.number in by_trial:
         yield Heading(f"Adapter scales of trial {best.number}")
         yield Paragraph(f"At step {by_trial[best.number][0].step}, on the sets of the search.")
         yield Table(
-            ("scale", "domain %", "change", "held-out %", "change", "keeps the guardrails"),
-            tuple(map(_row, by_trial[best.number])),
+            (
+                "scale",
+                *(head for rate in rates for head in (f"{rate_heading(rate)} %", "change")),
+                "keeps the guardrails",
+            ),
+            tuple(_row(verdict, rates) for verdict in by_trial[best.number]),
         )
+    if "heldout" not in spec.data.evaluated:
+        return
     dots = [
         Point(v.delta["heldout"], -v.delta["domain"], f"trial {v.number}, scale {v.adapter_scale:g}", v.feasible)
         for verdicts in by_trial.values()
@@ -45,9 +50,7 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
         Curve(f"trial {number}", tuple((v.delta["heldout"], -v.delta["domain"]) for v in verdicts))
         for number, verdicts in by_trial.items()
     ]
-    limit, gain = spec.guardrails.get("heldout_wer"), spec.acceptance.get("domain_wer")
-    limits = gain.min_gain if gain else None, limit.max_regression if limit else None
-    yield Plot("Gain against regression, along the adapter scales", scatter(dots, *limits, paths))
+    yield Plot("Gain against regression, along the adapter scales", scatter(dots, *plotted_limits(spec), paths))
 
 
 def _scaled(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult) -> list[Verdict]:
@@ -56,7 +59,7 @@ def _scaled(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result
         return []
     rungs: dict[int, list[Measurement]] = {}
     for row in folder.read_measurements(result.number):
-        if row.fingerprint == conclusion.baseline.fingerprint and set(SETS) <= set(row.sets):
+        if row.fingerprint == conclusion.baseline.fingerprint and set(spec.data.evaluated) <= set(row.sets):
             rungs.setdefault(row.step, []).append(row)
     last = max((step for step, rows in rungs.items() if len(rows) > 1), default=None)
     if last is None:
@@ -65,8 +68,10 @@ def _scaled(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result
     return [judged(spec, scores(row), baseline, resamples=FEW) for row in rungs[last]]
 
 
-def _row(verdict: Verdict) -> tuple[str, ...]:
+def _row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
     cells = [
-        text(numbers.get(name)) for name in SETS for numbers, text in ((verdict.wer, percent), (verdict.delta, points))
+        cell
+        for rate in rates
+        for cell in (shown_percent(rate, verdict.wer.get(rate)), shown_points(rate, verdict.delta.get(rate)))
     ]
     return f"{verdict.adapter_scale:g}", *cells, "yes" if verdict.feasible else "no"

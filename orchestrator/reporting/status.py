@@ -9,7 +9,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.report import headline
-from orchestrator.reporting.wording import delta_text, params_text, percent
+from orchestrator.reporting.wording import delta_text, params_text, percent, rate_heading, rates_of
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -22,12 +22,13 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bo
         blocks.append(Paragraph(f"Pack: {pack.slots} adapters at once on {pack.device}"))
     if rows := [_running_row(spec, folder, plan) for plan in running(folder)]:
         blocks += [Heading("In training"), Table(("trial", "last evaluated", "domain %", "parameters"), tuple(rows))]
+    rates = rates_of(spec)
     ended = tuple(
-        (str(r.number), str(r.state), delta_text(r, "domain_wer"), delta_text(r, "heldout_wer"), params_text(r.params))
+        (str(r.number), str(r.state), *(delta_text(r, rate) for rate in rates), params_text(r.params))
         for r in conclusion.results
     )
     if ended:
-        columns = ("trial", "state", "domain % (change)", "held-out % (change)", "parameters")
+        columns = ("trial", "state", *(f"{rate_heading(rate)} % (change)" for rate in rates), "parameters")
         blocks += [Heading("Ended"), Table(columns, ended)]
     return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
 

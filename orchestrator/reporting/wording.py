@@ -7,17 +7,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.records.results import TrialResult
 from orchestrator.scoring.judge import Verdict, set_name
-from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict
-
-
-def asked(criterion: Criterion) -> str:
-    """A limit as a person would say it."""
-    name = criterion.metric.removesuffix("_wer")
-    if criterion.kind == "min_gain":
-        return f"{name} WER falls by at least {criterion.limit:g} points"
-    return f"{name} WER rises by less than {criterion.limit:g} points"
+from orchestrator.scoring.limits import Evidence, LimitVerdict
+from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
+from orchestrator.spec.limits import TRAIN_LOSS
+from orchestrator.spec.sweep import SweepSpec
 
 
 def literal(limit: LimitVerdict) -> str:
@@ -40,10 +36,48 @@ def proof(limit: LimitVerdict) -> str:
 
 
 def bounds(limit: LimitVerdict) -> str:
-    """The one-sided 95 % bounds of the delta."""
+    """The one-sided 95 % bounds of what the limit is compared with; of recall and precision, of their change."""
     if not (isfinite(limit.lower) and isfinite(limit.upper)):
         return "-"
-    return f"{limit.lower:+.2f} to {limit.upper:+.2f}"
+    lower, upper = limit.lower, limit.upper
+    if is_share_found(limit.criterion.metric):
+        lower, upper = -upper, -lower
+    if limit.criterion.kind == "max_rate":
+        return f"{lower:.2f} to {upper:.2f}" + (" %" if limit.criterion.unit == "points" else " times")
+    return f"{lower:+.2f} to {upper:+.2f}" + (" %" if limit.criterion.unit == "percent" else "")
+
+
+def change(limit: LimitVerdict) -> str:
+    """What became of the rate: in points, in percent of the baseline where the limit asks so."""
+    if limit.criterion.unit == "percent" and limit.value is not None:
+        return f"{limit.value:+.1f} %"
+    if limit.criterion.metric == "train_loss" and limit.baseline is not None and limit.tuned is not None:
+        return f"{limit.tuned - limit.baseline:+.3f} nats"
+    return shown_points(limit.criterion.metric, limit.delta)
+
+
+def shown_percent(rate: str, value: float | None) -> str:
+    """A rate in percent as people say it: what is missed of terms, as what is found of them."""
+    return percent(None if value is None else 100 - value if is_share_found(rate) else value)
+
+
+def shown_points(rate: str, value: float | None) -> str:
+    """A change of a rate in points, turned round with `shown_percent`."""
+    return points(None if value is None else -value if is_share_found(rate) else value)
+
+
+def rates_of(spec: SweepSpec) -> tuple[str, ...]:
+    """The rates that tables show, as measurements name them: WER of every set, then what else a limit names."""
+    names = [*spec.data.evaluated, spec.objective]
+    for criterion in (*guardrails_of(spec), *acceptance_of(spec)):
+        if criterion.metric != TRAIN_LOSS:
+            names += [set_name(metric, False) for metric in criterion.among or (criterion.metric,)]
+    return tuple(dict.fromkeys(names))
+
+
+def rate_heading(rate: str) -> str:
+    """A rate as the heading of a column: the WER of a set is named by the set."""
+    return rate_text(rate).removesuffix(" WER")
 
 
 def points(value: float | None) -> str:
@@ -74,14 +108,20 @@ def relative_to(path: str, root: Path) -> str:
 def limit_row(limit: LimitVerdict) -> tuple[str, ...]:
     """One row of a table of limits, under `LIMIT_COLUMNS`."""
     return (
-        asked(limit.criterion),
-        percent(limit.baseline),
-        percent(limit.tuned),
-        points(limit.delta),
+        asked_text(limit.criterion),
+        _rate_cell(limit, limit.baseline),
+        _rate_cell(limit, limit.tuned),
+        change(limit),
         literal(limit),
         bounds(limit),
         proof(limit),
     )
+
+
+def _rate_cell(limit: LimitVerdict, value: float | None) -> str:
+    if limit.criterion.metric == TRAIN_LOSS:
+        return "-" if value is None else f"{value:.3f} nats"
+    return shown_percent(limit.criterion.metric, value)
 
 
 LIMIT_COLUMNS = ("limit", "baseline %", "tuned %", "change", "holds", "95 % bounds of the change", "the data")
@@ -93,9 +133,17 @@ def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
     return (*verdict.acceptance, *(limit for limit in verdict.guardrails if limit.criterion.question not in asked))
 
 
-def delta_text(result: TrialResult, metric: str) -> str:
-    """WER and change of one metric of a result."""
-    name = set_name(metric, confirmed=result.number < 0)
+def delta_text(result: TrialResult, rate: str) -> str:
+    """A rate and its change, of a result."""
+    name = f"confirm_{rate}" if result.number < 0 else rate
     if name not in result.wer:
         return "-"
-    return f"{percent(result.wer[name])} ({points(result.delta.get(name))})"
+    return f"{shown_percent(rate, result.wer[name])} ({shown_points(rate, result.delta.get(name))})"
+
+
+def plotted_limits(spec: SweepSpec) -> tuple[float | None, float | None]:
+    """The gain asked of the domain and the rise allowed on held-out speech in points, where the file says both so."""
+    gain, rise = spec.acceptance.get("domain_wer"), spec.guardrails.get("heldout_wer")
+    asked = (gain.min_gain if gain else None), (rise.max_regression if rise else None)
+    first, second = (value if isinstance(value, float) else None for value in asked)
+    return first, second

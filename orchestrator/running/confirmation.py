@@ -7,6 +7,7 @@ from collections.abc import Callable
 from orchestrator.errors import Interrupted, ModelError
 from orchestrator.records.confirming import ConfirmationRun, confirmation_runs
 from orchestrator.records.judging import RESAMPLES, judged, scores
+from orchestrator.records.losses import trial_losses
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Hypotheses, Measured, Progress, Worker
@@ -96,7 +97,9 @@ def _measured(
 ) -> TrialResult:
     measurement = _renamed(event.measurements[0])
     folder.record_measurements(run.number, [measurement], [_confirming(event.hypotheses[0])])
-    verdict = judged(spec, scores(measurement), baseline, confirmed=True, resamples=resamples)
+    finalist = folder.read_result(run.trial)
+    losses = trial_losses(spec, folder, run.trial, finalist.step or 0) if finalist else ()
+    verdict = judged(spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples)
     return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", event.step, verdict)
 
 

@@ -9,7 +9,8 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.judging import best, guardrails_of
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.judge import Verdict
-from orchestrator.scoring.limits import UNMEASURED, Rule
+from orchestrator.scoring.limits import UNMEASURED, Rule, constraint
+from orchestrator.scoring.saying import allowed_text, rate_text, value_text
 from orchestrator.spec.sweep import SweepSpec
 
 WALL_CLOCK = "wall_clock"
@@ -50,7 +51,7 @@ class Stop:
     rule: str | None = None
 
 
-def why_stop(spec: SweepSpec, flight: Flight, rung: list[Verdict], baseline_wer: float, behind: bool) -> Stop | None:
+def why_stop(spec: SweepSpec, flight: Flight, rung: list[Verdict], baseline_rate: float, behind: bool) -> Stop | None:
     """The first rule that ends a trial at a rung before its last; `rung` holds one verdict per adapter scale.
 
     A guardrail ends it only when it is broken, under its rule, at every adapter scale: what a smaller scale cures is no
@@ -62,10 +63,11 @@ def why_stop(spec: SweepSpec, flight: Flight, rung: list[Verdict], baseline_wer:
         return Stop(TrialState.PRUNED, _broken(rung, broken[0], rule), f"guardrail:{broken[0]}:{rule}")
     step = rung[0].step
     if spec.early_stop.method == "ratio":
-        lowest = min(verdict.wer["domain"] for verdict in rung)
-        limit = spec.early_stop.ratio * baseline_wer
+        lowest = min(verdict.wer[spec.objective] for verdict in rung)
+        limit = spec.early_stop.ratio * baseline_rate
         if lowest > limit:
-            reason = f"domain WER {lowest:.2f} % at step {step} is above {spec.early_stop.ratio:g} times the baseline"
+            ratio = f"{spec.early_stop.ratio:g} times the baseline"
+            reason = f"{rate_text(spec.objective)} {lowest:.2f} % at step {step} is above {ratio}"
             return Stop(TrialState.PRUNED, f"{reason} ({limit:.2f} %)", "ratio")
     if behind:
         reason = f"behind the other trials at step {step} ({spec.early_stop.method} rule)"
@@ -115,12 +117,12 @@ def duplicate_result(original: TrialResult, number: int, params: dict[str, Any])
 def _broken(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
     chosen = best(verdicts)
     assert chosen is not None
-    limit = next(limit for limit in chosen.guardrails if limit.criterion.metric == metric)
-    if limit.delta is None:
+    limits = [limit for limit in chosen.guardrails if limit.criterion.metric == metric]
+    limit = max(limits, key=lambda each: constraint([each]))
+    if limit.value is None:
         return f"guardrail {metric}: not measured at step {chosen.step}"
-    allowed = f"allowed is less than +{limit.criterion.limit:g}"
-    if limit.criterion.kind == "min_gain":
-        allowed = f"asked for is {-limit.criterion.limit:+g} or lower"
     scales = "at every adapter scale, " if len({v.adapter_scale for v in verdicts}) > 1 else ""
     sure = " and the data prove it" if rule == "proven" else ""
-    return f"guardrail {metric}: {limit.delta:+.2f} points at step {chosen.step} ({scales}{allowed}{sure})"
+    return (
+        f"guardrail {metric}: {value_text(limit)} at step {chosen.step} ({scales}{allowed_text(limit.criterion)}{sure})"
+    )

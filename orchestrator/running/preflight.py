@@ -13,8 +13,10 @@ from orchestrator.errors import DataError, StudyError
 from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.terms import read_terms
 from orchestrator.running.observer import Observer
 from orchestrator.running.settling import settle
+from orchestrator.scoring.text import lacks_spaces, normalizer
 from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
 
@@ -27,7 +29,32 @@ def find_all(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folde
         longest_seconds=None,
         pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
     )
-    return [*findings, *_used_before(ready, folder)]
+    return [*findings, *_check_texts(spec, ready), *_used_before(ready, folder)]
+
+
+def _check_texts(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+    """References that a WER says little about, and terms that nobody says. Raises DataError for a bad list of terms."""
+    normalize = normalizer(spec.evaluation.normalizer)
+    for name, (_, clips) in ready.items():
+        if name not in TRAINING_SETS and lacks_spaces(clips.texts):
+            yield finding(
+                "no-spaces",
+                f"the references of {name} have hardly any spaces, so that one wrong character makes a whole sentence "
+                f"wrong: for such languages the CER counts. Set limits on {name}_cer, and metric: "
+                "{name: domain_cer}.",
+            )
+    if spec.evaluation.terms is None:
+        return
+    terms = read_terms(spec.evaluation.terms, normalize)
+    for name in ("domain", f"{CONFIRM}domain"):
+        if name in ready:
+            texts = [normalize(text) for text in ready[name][1].texts]
+            if not any(terms.count(text, "")[0] for text in texts):
+                yield finding(
+                    "terms",
+                    f"none of the {len(terms.phrases)} terms of {spec.evaluation.terms} occurs in {name}: recall "
+                    "cannot be measured. Check spelling and normaliser, or take a set in which they are said.",
+                )
 
 
 def _used_before(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> Iterator[Finding]:
@@ -90,10 +117,10 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
 
 
 def _set_records(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> dict[str, SetRecord]:
-    return {name: _set_record(manifest, clips, spec.project) for name, (manifest, clips) in ready.items()}
+    return {name: _set_record(name, manifest, clips, spec.project) for name, (manifest, clips) in ready.items()}
 
 
-def _set_record(manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
+def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
     return SetRecord(
         manifest=str(relative_to(manifest.path, root)),
         sha256=manifest.sha256,
@@ -101,6 +128,7 @@ def _set_record(manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
         lines=clips.lines,
         audio_sha256=clips.pcm_sha256,
         text_sha256=clips.text_sha256,
+        texts=() if name in TRAINING_SETS else clips.texts,
     )
 
 

@@ -69,20 +69,15 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     folder.write_spec(resolved_yaml(spec))
 
 
-MANIFESTS = {
-    "data.train": "train",
-    "data.replay": "replay",
-    "data.domain": "domain",
-    "data.heldout": "heldout",
-    "data.confirm.domain": "confirm_domain",
-    "data.confirm.heldout": "confirm_heldout",
-}
-"""Field of the sweep file -> the set that its manifest holds."""
+def _set_of_field(path: str) -> str:
+    """The set whose manifest a field of the sweep file names: data.confirm.also.noisy is confirm_noisy."""
+    parts = [part for part in path.split(".")[1:] if part not in ("also", "manifest")]
+    return "_".join(parts) if path.startswith("data.") else ""
 
 
 def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> FieldChange:
     """A manifest of another name that has the recorded bytes is the same manifest."""
-    record = folder.sets().get(MANIFESTS.get(change.path, ""))
+    record = folder.sets().get(_set_of_field(change.path))
     if record is None or change.new is None:
         return change
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import DataError
-from orchestrator.records.headroom import headroom
+from orchestrator.records.headroom import headroom, high_wer
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
@@ -30,6 +30,6 @@ def settle(stage: str, findings: Sequence[Finding], spec: SweepSpec, folder: Stu
 
 def check_headroom(spec: SweepSpec, baseline: Measurement, folder: StudyFolder, observer: Observer) -> None:
     """Say and note little headroom; raises DataError where there is none."""
-    findings = headroom(spec, baseline.sets["domain"].wer)
+    findings = [*headroom(spec, baseline.sets["domain"].wer), *high_wer(baseline, "the untuned model")]
     settle("baseline", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The baseline leaves no room for the gain that is asked for", DataError)

@@ -16,6 +16,7 @@ from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.judging import RESAMPLES, best, judged, scores
+from orchestrator.records.losses import trial_losses
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
@@ -242,7 +243,8 @@ class _Sweep:
         return [self._judge(plan, row) for row in rows if last_rung is None or row.step <= last_rung]
 
     def _judge(self, plan: TrialPlan, measurement: Measurement) -> Verdict:
-        tuned, looks = scores(measurement), len(plan.rungs)
+        losses = trial_losses(self.spec, self.folder, plan.number, measurement.step)
+        tuned, looks = scores(measurement, losses), len(plan.rungs)
         return judged(self.spec, tuned, self.baseline_scores, looks=looks, resamples=self.resamples)
 
     def _original(self, plan: TrialPlan) -> int | None:
@@ -275,11 +277,18 @@ class _Sweep:
         assert here is not None
         self._keep_adapter(flight, here)
         self.observer.measured(here)
-        behind = self.study.early_stop(flight.number, event.step, here.wer["domain"])
+        behind = self.study.early_stop(flight.number, event.step, here.wer[self.spec.objective])
         if event.final:
             self._end(flight, at_last_step(flight))
-        elif stop := why_stop(self.spec, flight, rung, self.baseline.sets["domain"].wer, behind):
+        elif stop := why_stop(self.spec, flight, rung, self._baseline_rate, behind):
             self._end(flight, stop)
+
+    @property
+    def _baseline_rate(self) -> float:
+        """What the search minimises, of the untuned model."""
+        rate = self.baseline_scores.sets[self.spec.objective].wer
+        assert rate is not None, "a set without words is refused before anything is measured"
+        return rate
 
     def _keep_adapter(self, flight: Flight, here: Verdict) -> None:
         """The best adapter, and beside it the one of the last rung where that is another."""
@@ -306,8 +315,8 @@ class _Sweep:
         result = self.folder.read_result(original)
         assert result is not None, f"trial {original} ended without a result"
         copy = duplicate_result(result, number, params)
-        if copy.step is not None and "domain" in copy.wer:
-            self.study.report(number, copy.step, copy.wer["domain"])
+        if copy.step is not None and self.spec.objective in copy.wer:
+            self.study.report(number, copy.step, copy.wer[self.spec.objective])
         self._tell(copy)
 
     def _retell(self, number: int) -> None:

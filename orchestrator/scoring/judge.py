@@ -19,9 +19,11 @@ from orchestrator.scoring.limits import (
     SetScore,
     constraint,
     delta,
-    estimate,
+    estimate_of,
     judge_limit,
+    one_of,
 )
+from orchestrator.scoring.trend import judge_trend
 
 
 class Decision(StrEnum):
@@ -38,10 +40,12 @@ class Scores:
 
     fingerprint: str
     sets: Mapping[str, SetScore]
-    """Keys: domain, heldout; confirm_domain, confirm_heldout in confirmation."""
+    """By the name of the rate, see `set_name`; in confirmation confirm_domain and so on."""
     number: int = -1
     step: int = 0
     adapter_scale: float = 1.0
+    losses: tuple[float, ...] = ()
+    """Mean training loss a token at each rung of the trial up to this one."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +64,18 @@ class Verdict:
     constraints: dict[str, float]
     """Per guardrail metric, Optuna's convention: <= 0 is feasible. Always finite."""
     wer: dict[str, float]
-    """Percent, per measured set."""
+    """Percent, by the name of the rate (domain, heldout_cer, domain_terms_recall)."""
     delta: dict[str, float]
-    """WER points, per set measured on both sides."""
+    """Points, of the rates measured on both sides."""
     decision: Decision | None
     """None when the sweep declares no acceptance criteria."""
+    metric: str = "domain_wer"
+    """What the search minimises."""
 
     @property
-    def domain_wer(self) -> float | None:
-        """What the search minimises, in percent."""
-        return self.wer.get(set_name("domain_wer", self.confirmed))
+    def objective(self) -> float | None:
+        """The rate that the search minimises, in percent."""
+        return self.wer.get(set_name(self.metric, self.confirmed))
 
     @property
     def violated(self) -> tuple[str, ...]:
@@ -78,8 +84,10 @@ class Verdict:
 
 
 def set_name(metric: str, confirmed: bool) -> str:
-    """The set a metric is read from: heldout_wer is the WER of `heldout`, in confirmation of `confirm_heldout`."""
-    return ("confirm_" if confirmed else "") + metric.removesuffix("_wer")
+    """The rate that a metric means: heldout_wer is `heldout`, in confirmation `confirm_heldout`; heldout_cer and
+    domain_terms_recall keep their names, and terms_recall is that of the domain."""
+    rate = f"domain_{metric}" if metric.startswith("terms_") else metric.removesuffix("_wer")
+    return ("confirm_" if confirmed else "") + rate
 
 
 def judge(
@@ -94,6 +102,7 @@ def judge(
     rivals: int = 1,
     resamples: int = 10_000,
     seed: int = 0,
+    metric: str = "domain_wer",
 ) -> Verdict:
     """Judge one measurement against the baseline's.
 
@@ -105,19 +114,29 @@ def judge(
     Raises FingerprintError when the two were not evaluated alike, or the sets hold different utterances.
     """
     _same_evaluation(tuned, baseline)
-    estimates: dict[str, DeltaEstimate | None] = {}
+    estimates: dict[tuple[str, bool, bool], DeltaEstimate | None] = {}
 
     def answer(criterion: Criterion, shared: int) -> LimitVerdict:
-        name = set_name(criterion.metric, confirmed)
+        if criterion.metric == "train_loss":
+            return judge_trend(criterion, tuned.losses, error_budget(confidence, rivals))
+        if criterion.among:
+            # proven on one of several: each may claim it with its share of the error
+            answers = [on_one(criterion, metric, rivals * len(criterion.among), shared) for metric in criterion.among]
+            return one_of(criterion, answers)
+        return on_one(criterion, criterion.metric, rivals, shared)
+
+    def on_one(criterion: Criterion, metric: str, sharing: int, shared: int) -> LimitVerdict:
+        name = set_name(metric, confirmed)
         before, after = baseline.sets.get(name), tuned.sets.get(name)
-        if name not in estimates:
-            estimates[name] = estimate(before, after, resamples=resamples, seed=seed)
+        form = name, criterion.unit != "points", criterion.kind == "max_rate"
+        if form not in estimates:
+            estimates[form] = estimate_of(criterion, before, after, resamples=resamples, seed=seed)
         return judge_limit(
             criterion,
             before,
             after,
-            estimates[name],
-            confidence=error_budget(confidence, rivals),
+            estimates[form],
+            confidence=error_budget(confidence, sharing),
             violation_confidence=error_budget(confidence, shared),
         )
 
@@ -137,6 +156,7 @@ def judge(
         wer={name: wer for name, score in tuned.sets.items() if (wer := score.wer) is not None},
         delta={name: value for name, value in deltas.items() if value is not None},
         decision=decide(accepted, guarded) if accepted else None,
+        metric=metric,
     )
 
 
@@ -176,28 +196,28 @@ def optimism(search_delta: float, confirm_delta: float) -> float:
 
 
 def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The feasible verdict of lowest domain WER; None when there is none.
+    """The feasible verdict of the lowest objective; None when there is none.
 
     Ties go to the smaller held-out delta, then to fewer steps, the smaller trial number, the smaller adapter scale.
     Optuna's `value` is no guide: a pruned trial keeps its last one.
     """
-    ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.domain_wer is not None]
+    ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.objective is not None]
     return min(ranked, key=verdict_rank, default=None)
 
 
 Rank = tuple[float, float, int, int, float]
 
 
-def rank(domain_wer: float | None, heldout_delta: float | None, step: int, number: int, scale: float) -> Rank:
+def rank(objective: float | None, heldout_delta: float | None, step: int, number: int, scale: float) -> Rank:
     """Sort key of two feasible adapters, the better one first; what was not measured comes last."""
-    wer, heldout = (math.inf if value is None else value for value in (domain_wer, heldout_delta))
+    wer, heldout = (math.inf if value is None else value for value in (objective, heldout_delta))
     return wer, heldout, step, number, scale
 
 
 def verdict_rank(verdict: Verdict) -> Rank:
     """`rank` of a verdict."""
     heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed))
-    return rank(verdict.domain_wer, heldout, verdict.step, verdict.number, verdict.adapter_scale)
+    return rank(verdict.objective, heldout, verdict.step, verdict.number, verdict.adapter_scale)
 
 
 def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
@@ -213,7 +233,9 @@ def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
         if before.wer is None or after.wer is None:
             continue
         ratio, rest = divmod(after.decodings, before.decodings)
-        if rest or after.reference_words != tuple(ratio * words for words in before.reference_words):
+        if rest or (
+            not after.of_hypotheses and after.reference_words != tuple(ratio * w for w in before.reference_words)
+        ):
             raise FingerprintError(
                 f"Trial {tuned.number} at step {tuned.step} and the baseline have different utterances in the "
                 f"{name} set, though both were evaluated as {tuned.fingerprint[:12]}. One of the two records is "

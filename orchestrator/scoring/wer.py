@@ -90,3 +90,9 @@ def edit_counts(references: Sequence[str], hypotheses: Sequence[str]) -> EditCou
 def _edits(reference: list[str], hypothesis: list[str]) -> tuple[int, int, int]:
     tags = [operation.tag for operation in Levenshtein.editops(reference, hypothesis)]
     return tags.count("replace"), tags.count("delete"), tags.count("insert")
+
+
+def character_counts(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Character errors and characters of each reference, spaces included (jiwer's CER is their totals' quotient)."""
+    errors = tuple(Levenshtein.distance(*pair) for pair in zip(references, hypotheses, strict=True))
+    return errors, tuple(map(len, references))

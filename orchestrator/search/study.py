@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.errors import StudyError
+from orchestrator.records.judging import guardrail_metrics
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
@@ -205,19 +206,20 @@ class Study:
         """The state and value Optuna is told."""
         _refuse_non_finite(result.number, {f"{name} WER": value for name, value in result.wer.items()})
         _refuse_non_finite(result.number, {f"constraint {name}": v for name, v in result.constraints.items()})
-        constrained = set(self._spec.guardrails) <= set(result.constraints)
-        measured = "domain" in result.wer
+        constrained = set(guardrail_metrics(self._spec)) <= set(result.constraints)
+        measured = self._spec.objective in result.wer
         if result.state == TrialState.COMPLETE and result.feasible:
             if not (constrained and measured):
+                needed = ", ".join(guardrail_metrics(self._spec))
                 raise StudyError(
-                    f"trial {result.number} cannot be COMPLETE and feasible: {', '.join(self._spec.guardrails)} and "
-                    "domain WER must all be measured\n  It counts as infeasible until they are."
+                    f"trial {result.number} cannot be COMPLETE and feasible: {needed} and {self._spec.metric.name} "
+                    "must all be measured\n  It counts as infeasible until they are."
                 )
-            return TrialState.COMPLETE, result.wer["domain"]
+            return TrialState.COMPLETE, result.wer[self._spec.objective]
         if result.state == TrialState.FAIL:
             return TrialState.FAIL, None
         if self._spec.method == "gp" and not result.feasible and constrained and measured:
-            return TrialState.COMPLETE, result.wer["domain"]
+            return TrialState.COMPLETE, result.wer[self._spec.objective]
         return TrialState.PRUNED, None
 
     def _same_end(self, frozen: FrozenTrial, state: TrialState, value: float | None) -> None:
@@ -254,7 +256,7 @@ class Study:
 
 def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
     # GP builds its matrix by position: two trials with another order would swap their guardrails.
-    declared = [name for name in spec.guardrails if name in constraints]
+    declared = [name for name in guardrail_metrics(spec) if name in constraints]
     return [*declared, *sorted(set(constraints) - set(declared))]
 
 

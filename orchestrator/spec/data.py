@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from orchestrator.spec.frozen import Frozen, Seed
+
+RESERVED = ("train", "replay", "domain", "heldout", "any_also", "every_also")
+ALSO_NAME = r"^[a-z][a-z0-9_]{0,31}$"
+
+AlsoName = Annotated[str, Field(pattern=ALSO_NAME)]
+"""Of a set in `data.also`; none of RESERVED, and not beginning with `confirm_` (`sections.py` refuses those)."""
 
 Part = Literal["search", "confirm"]
 
@@ -40,6 +46,8 @@ class ConfirmData(Frozen):
 
     domain: Path | None = None
     heldout: Path | None = None
+    also: dict[AlsoName, Path] = Field(default_factory=dict)
+    """Confirm manifests of the sets of `data.also` that limits need."""
     split: float | None = Field(default=None, gt=0, lt=1)
     """Share of the utterances of domain and of heldout, about: whole speakers go."""
     seed: Seed | None = None
@@ -47,7 +55,24 @@ class ConfirmData(Frozen):
 
     def relative_to(self, root: Path) -> ConfirmData:
         """The same with paths from `root` on."""
-        return self.model_copy(update=_relative(self, root, ("domain", "heldout")))
+        also = {name: relative_to(path, root) for name, path in self.also.items()}
+        return self.model_copy(update=_relative(self, root, ("domain", "heldout")) | {"also": also})
+
+
+class AlsoSet(Frozen):
+    """One more evaluation set."""
+
+    manifest: Path
+    rungs: Literal["all", "last"] = "all"
+    """Whether trials are measured on it at every rung, or at their last step alone."""
+
+
+def _also_short(value: Any) -> Any:
+    """A manifest alone stands for a set with the defaults; JSON holds paths as text."""
+    if not isinstance(value, (dict, str, Path)):
+        return value
+    named = value if isinstance(value, dict) else {"manifest": value}
+    return {key: Path(each) if key == "manifest" and isinstance(each, str) else each for key, each in named.items()}
 
 
 class DataSpec(Frozen):
@@ -56,7 +81,10 @@ class DataSpec(Frozen):
     train: Path
     replay: Path | None = None
     domain: Path
-    heldout: Path
+    heldout: Path | None = None
+    """General speech; may be absent where no limit names it."""
+    also: dict[AlsoName, Annotated[AlsoSet, BeforeValidator(_also_short)]] = Field(default_factory=dict)
+    """More evaluation sets by name, measured with the baseline and every trial."""
     confirm: ConfirmData | None = None
     max_seconds: float = Field(default=20.0, gt=0)
     """Longer training utterances are left out and counted; evaluation sets are never cut."""
@@ -74,11 +102,15 @@ class DataSpec(Frozen):
         changes: dict[str, Any] = _relative(self, root, ("train", "replay", "domain", "heldout"))
         if self.confirm is not None:
             changes["confirm"] = self.confirm.relative_to(root)
+        changes["also"] = {
+            name: each.model_copy(update={"manifest": relative_to(each.manifest, root)})
+            for name, each in self.also.items()
+        }
         return self.model_copy(update=changes)
 
     @property
     def evaluated(self) -> dict[str, SetSource]:
-        """What is measured on, under domain and heldout."""
+        """What is measured on, by name: domain, heldout where there is one, then `also` in file order."""
         return self._sources("search")
 
     @property
@@ -87,9 +119,17 @@ class DataSpec(Frozen):
         if self.confirm is None:
             return None
         if self.confirm.split is not None:
-            return ConfirmPartSpec(**dict(self), part="confirm")
-        paths = {"domain": self.confirm.domain, "heldout": self.confirm.heldout, "confirm": None}
-        return DataSpec(**(dict(self) | paths))
+            # a confirmation is measured once, on everything
+            always = {name: each.model_copy(update={"rungs": "all"}) for name, each in self.also.items()}
+            return ConfirmPartSpec(**(dict(self) | {"also": always}), part="confirm")
+        also = {name: AlsoSet(manifest=path) for name, path in self.confirm.also.items()}
+        sets = {"domain": self.confirm.domain, "heldout": self.confirm.heldout, "also": also, "confirm": None}
+        return DataSpec(**(dict(self) | sets))
+
+    @property
+    def at_every_rung(self) -> tuple[str, ...]:
+        """The sets that a trial is measured on before its last step too."""
+        return tuple(name for name in self.evaluated if name not in self.also or self.also[name].rungs == "all")
 
     @property
     def split_text(self) -> str:
@@ -97,12 +137,18 @@ class DataSpec(Frozen):
         if self.confirm is None or self.confirm.split is None:
             return ""
         return (
-            f"confirm sets are split off domain and heldout by speaker: about {100 * self.confirm.split:.3g} % of the "
-            f"utterances of each, seed {self.confirm.seed}"
+            f"confirm sets are split off {' and '.join(self._paths)} by speaker: about "
+            f"{100 * self.confirm.split:.3g} % of the utterances of each, seed {self.confirm.seed}"
         )
 
-    def _sources(self, part: Part) -> dict[str, SetSource]:
+    @property
+    def _paths(self) -> dict[str, Path]:
         paths = {"domain": self.domain, "heldout": self.heldout}
+        also = {name: each.manifest for name, each in self.also.items()}
+        return {name: path for name, path in paths.items() if path is not None} | also
+
+    def _sources(self, part: Part) -> dict[str, SetSource]:
+        paths = self._paths
         if self.confirm is None or self.confirm.split is None:
             return {name: SetSource(path) for name, path in paths.items()}
         split, seed = self.confirm.split, self.confirm.seed or 0

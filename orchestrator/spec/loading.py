@@ -14,12 +14,13 @@ from orchestrator.errors import SpecError
 from orchestrator.spec.comparison import FieldChange, compare
 from orchestrator.spec.conditions import read_points
 from orchestrator.spec.layers import read_layers
+from orchestrator.spec.limits import TRAIN_LOSS
 from orchestrator.spec.parameters import TABLE
 from orchestrator.spec.reading import Mapping, Mark, Node, Problems, Unreadable, plain, show
 from orchestrator.spec.schema import json_schema
 from orchestrator.spec.sections import build
 from orchestrator.spec.space import SpaceReader
-from orchestrator.spec.sweep import SearchSpace, SweepSpec
+from orchestrator.spec.sweep import EvaluationSpec, SearchSpace, SweepSpec
 from orchestrator.spec.writing import resolved_yaml
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "studies_root",
 ]
 
+
+EVERY_STEPS: int = EvaluationSpec.model_fields["every"].default
 
 MAX_GRID = 100_000
 """Points of a grid, conditions disregarded."""
@@ -143,12 +146,30 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
                 f"method: grid has {' * '.join(map(str, sizes))} points, at most {MAX_GRID}; use fewer values or "
                 "method: random, qmc or tpe",
             )
+    _check_trend(space, tree, problems)
     if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,
             "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}, or "
             "data.confirm: {split: 0.3} to split them off by speaker",
         )
+
+
+def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
+    """A limit on the course of the training loss needs two rungs of every trial."""
+    every = plain(tree.entries["evaluation"].node).get("every") if _says(tree, "evaluation", "every") else EVERY_STEPS
+    shortest = min(map(float, space.possible("max_steps")), default=math.inf)
+    if not isinstance(every, int) or shortest > every:
+        return
+    for section in ("guardrails", "acceptance"):
+        if _says(tree, section, TRAIN_LOSS):
+            node = tree.entries[section].node
+            assert isinstance(node, Mapping)
+            problems.add(
+                node.entries[TRAIN_LOSS].mark,
+                f"{section}.train_loss needs two rungs, and a trial of {shortest:g} steps evaluated every {every} has "
+                "one; lower evaluation.every",
+            )
 
 
 def _says(tree: Mapping, *keys: str) -> bool:
@@ -172,15 +193,20 @@ def check_inputs(spec: SweepSpec) -> None:
         SpecError: one line for each that is missing.
     """
     data = spec.data
-    manifests = {"data.train": data.train, "data.replay": data.replay, "data.domain": data.domain}
-    manifests |= {"data.heldout": data.heldout}
+    manifests = {f"data.{name}": getattr(data, name) for name in ("train", "replay", "domain", "heldout")}
+    manifests |= {f"data.also.{name}": each.manifest for name, each in data.also.items()}
     if data.confirm is not None:
         manifests |= {"data.confirm.domain": data.confirm.domain, "data.confirm.heldout": data.confirm.heldout}
+        manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
     missing = [
         f"{name}: there is no file {show(path)}; create the manifest or correct the path"
         for name, path in manifests.items()
         if path is not None and not os.path.isfile(path)
     ]
+    if spec.evaluation.terms is not None and not os.path.isfile(spec.evaluation.terms):
+        missing.append(
+            f"evaluation.terms: there is no file {show(spec.evaluation.terms)}; write a word or phrase a line there"
+        )
     if os.path.isabs(spec.model.id) and not os.path.isdir(spec.model.id):
         missing.append(
             f"model.id: there is no folder {show(Path(spec.model.id))}; put the model there or give a hub id"

@@ -135,6 +135,13 @@ class Hyperparameters(BaseModel):
         le=1000,
         description="The adapter at the last step is the mean of those at so many last evaluations.",
     )
+    train_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of data.train that is trained on, whole speakers where they are named; the smaller is part "
+        "of the larger.",
+    )
     replay_ratio: float = Field(default=0.0, ge=0, le=1, description="Share of each batch drawn from data.replay.")
     replay_labels: Literal["manifest", "model"] = Field(
         default="manifest",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.spec.layer_ranges import PATTERN
+from orchestrator.spec.limits import limit_keys, questions_of
 from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.sections import DURATION, LIMITS
+from orchestrator.spec.sections import DURATION, SECTIONS
 from orchestrator.spec.sweep import SweepSpec
 
 _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
@@ -24,12 +25,13 @@ def json_schema() -> dict[str, Any]:
         "type": ["array", "null"],
         "items": {"type": "object", "propertyNames": {"enum": [*TABLE]}},
     }
-    for section, metrics in LIMITS.items():
+    for section in SECTIONS:
         properties[section] = {
             "type": ["object", "null"],
             "additionalProperties": False,
-            "properties": {metric: _limit(key) for metric, key in metrics.items()},
+            "patternProperties": {pattern: _limit(example) for pattern, example in _METRICS.items()},
         }
+    definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
     duration = {"type": "string", "pattern": DURATION}
     definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
     required = schema.pop("required")
@@ -44,10 +46,40 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _limit(key: str) -> dict[str, Any]:
-    number = {"type": "number", "minimum": 0, "description": "WER points, absolute."}
+_METRICS = {
+    "^[a-z][a-z0-9_]*_wer$": "domain_wer",
+    "^[a-z][a-z0-9_]*_cer$": "domain_cer",
+    "^terms_(recall|precision)$": "terms_recall",
+    "^train_loss$": "train_loss",
+}
+"""Pattern -> a metric of those that it means."""
+
+_ALSO = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"manifest": {"type": "string"}, "rungs": {"enum": ["all", "last"]}},
+            "required": ["manifest"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def _limit(metric: str) -> dict[str, Any]:
+    asks = {"enum": list(questions_of(metric))}
+    change = {"description": "Points, or percent of the baseline.", **_amount("%")}
+    rate = {"description": "Percent, or times the baseline.", **_amount("x")}
+    forms = {"max_regression": change, "min_gain": change, "max_wer": rate, "max_cer": rate, "asks": asks}
     rule = {"enum": ["point", "proven", None], "description": "Decide by the measured number, or by what is proven."}
-    return _object({key: number, "rule": rule}, [key])
+    keys = {key: forms[key] for key in limit_keys(metric)}
+    return {"anyOf": [asks, _object({**keys, "rule": rule}, []), {"type": "null"}]}
+
+
+def _amount(unit: str) -> dict[str, Any]:
+    text = {"type": "string", "pattern": f"^[0-9]+(\\.[0-9]+)?{unit}$"}
+    return {"anyOf": [{"type": "number", "minimum": 0}, text]}
 
 
 def _parameters() -> dict[str, Any]:

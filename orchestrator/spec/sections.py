@@ -9,14 +9,13 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from orchestrator.spec.data import ALSO_NAME, RESERVED, AlsoSet
+from orchestrator.spec.limits import ANY, EVERY, TERMS, Limit, limit_keys, metrics, questions_of, set_of
 from orchestrator.spec.reading import Entry, Mapping, Mark, Node, Problems, Scalar, describe, nearest, plain, show
 from orchestrator.spec.sweep import SearchSpace, SweepSpec
 
-LIMITS = {
-    "guardrails": {"heldout_wer": "max_regression"},
-    "acceptance": {"domain_wer": "min_gain", "heldout_wer": "max_regression"},
-}
-"""Section -> metric -> the one key its limit has, beside `rule`."""
+SECTIONS = ("guardrails", "acceptance")
+"""Of limits."""
 
 _PATHS = (
     ("data", "train"),
@@ -25,6 +24,7 @@ _PATHS = (
     ("data", "heldout"),
     ("data", "confirm", "domain"),
     ("data", "confirm", "heldout"),
+    ("evaluation", "terms"),
 )
 DURATION = r"^([0-9]+(\.[0-9]+)?[dhms])+$"
 """Such as 2h, 90m, 30s, 1h30m."""
@@ -64,6 +64,7 @@ def build(
     raw = {key: plain(entry.node) for key, entry in tree.entries.items()}
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
+    _also_names(tree, problems)
     _limits(tree, problems)
     _confirm_data(tree, problems)
     raw |= {"parameters": space, "start_with": points}
@@ -78,14 +79,27 @@ def build(
 
 def _resolve_paths(raw: dict[str, Any], root: Path) -> None:
     for *sections, key in _PATHS:
-        section: Any = raw
-        for name in sections:
-            section = section.get(name) if isinstance(section, dict) else None
-        if isinstance(section, dict) and isinstance(section.get(key), str) and section[key].strip():
-            section[key] = Path(os.path.abspath(root / os.path.expanduser(section[key])))
-    model = raw.get("model")
-    if isinstance(model, dict) and isinstance(model.get("id"), str) and model["id"].strip():
+        _resolve(_section(raw, *sections), key, root)
+    for also in (_section(raw, "data", "also"), _section(raw, "data", "confirm", "also")):
+        for name, value in also.items():
+            _resolve(value if isinstance(value, dict) else also, "manifest" if isinstance(value, dict) else name, root)
+    model = _section(raw, "model")
+    if isinstance(model.get("id"), str) and model["id"].strip():
         model["id"] = _model_id(model["id"], root)
+
+
+def _section(raw: dict[str, Any], *names: str) -> dict[str, Any]:
+    """The mapping under these keys; an empty one where there is none."""
+    section: Any = raw
+    for name in names:
+        section = section.get(name) if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _resolve(section: dict[str, Any], key: str, root: Path) -> None:
+    """The path under `key`, where there is one, becomes absolute."""
+    if isinstance(section.get(key), str) and section[key].strip():
+        section[key] = Path(os.path.abspath(root / os.path.expanduser(section[key])))
 
 
 def _model_id(text: str, root: Path) -> str:
@@ -114,22 +128,107 @@ def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
 
 
 def _limits(tree: Mapping, problems: Problems) -> None:
-    for section, metrics in LIMITS.items():
-        entry = tree.entries.get(section)
-        if entry is None or not isinstance(entry.node, Mapping):
-            continue
-        for metric, key in metrics.items():
-            limit = entry.node.entries.get(metric)
-            if limit is None or not isinstance(limit.node, Mapping):
+    """Every limit is set on a rate that the sweep measures, and asks something of it that makes sense."""
+    allowed = _metrics(tree)
+    confirmed = _confirmed_sets(tree)
+    for section in SECTIONS:
+        node = _mapping(tree, section)
+        for metric, entry in (node.entries if node else {}).items():
+            if plain(entry.node) is None:
                 continue
-            given = {name: entry for name, entry in limit.node.entries.items() if name != "rule"}
-            if set(given) <= {"max_regression", "min_gain"} and set(given) != {key}:
-                said = " and ".join(given) or "nothing"
+            if metric not in allowed:
+                problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
+                continue
+            _questions(section, metric, entry, problems)
+            name = set_of(metric)
+            if confirmed is not None and name and name not in (*confirmed, ANY, EVERY):
                 problems.add(
-                    limit.node.mark, f"{section}.{metric} needs exactly {key} (WER points, absolute), not {said}"
+                    entry.mark,
+                    f"{section}.{metric} is judged on the confirm sets, and data.confirm.also lacks {name}; add its "
+                    "manifest there, one that the search does not read",
                 )
-            elif key in given and plain(given[key].node) is None:
-                problems.add(given[key].mark, f"{section}.{metric}.{key} has no value; write a number of WER points")
+
+
+def _also_names(tree: Mapping, problems: Problems) -> None:
+    """Names of sets that nothing else means."""
+    data = _mapping(tree, "data")
+    for owner in (data, _mapping(data, "confirm")):
+        also = _mapping(owner, "also")
+        for name, entry in (also.entries if also else {}).items():
+            if name in RESERVED or name.startswith("confirm_") or not re.fullmatch(ALSO_NAME, name):
+                problems.add(
+                    entry.mark,
+                    f"a set cannot be named {show(name)}; allowed: lower-case letters, digits and underscores, but not "
+                    f"{', '.join(RESERVED)} or confirm_...",
+                )
+    declared = _mapping(data, "also")
+    confirmed = _mapping(_mapping(data, "confirm"), "also")
+    for name, entry in (confirmed.entries if confirmed else {}).items():
+        if declared is None or name not in declared.entries:
+            problems.add(entry.mark, f"data.confirm.also has {show(name)}, which data.also lacks; add it there too")
+
+
+def _metrics(tree: Mapping) -> tuple[str, ...]:
+    """The metrics of a sweep file as far as it says its sets."""
+    data, evaluation = _mapping(tree, "data"), _mapping(tree, "evaluation")
+    sets = [name for name in ("domain", "heldout") if name == "domain" or _has(data, name)]
+    also = _mapping(data, "also")
+    return metrics(sets, also.entries if also else (), _has(evaluation, "terms"))
+
+
+def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
+    """The sets that are measured again in confirmation, where manifests say which; None where all are, or none."""
+    confirm = _mapping(_mapping(tree, "data"), "confirm")
+    if confirm is None or _has(confirm, "split") or not _has(tree, "confirm"):
+        return None
+    also = _mapping(confirm, "also")
+    return ("domain", "heldout", *(also.entries if also else ()))
+
+
+def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str, ...]) -> str:
+    if metric in ("heldout_wer", "heldout_cer"):
+        return (
+            f"{section}.{metric} needs data.heldout, which the sweep file lacks; add the manifest or remove the limit"
+        )
+    if metric in TERMS:
+        return f"{section}.{metric} needs evaluation.terms, a file with a word or phrase a line; add it"
+    if metric.startswith((f"{ANY}_", f"{EVERY}_")):
+        return f"{section}.{metric} needs data.also, which the sweep file lacks; add sets there or remove the limit"
+    where = f"unknown key {show(metric)} in {section}"
+    return f"{where}{nearest(metric, allowed) or ';'} allowed: {', '.join(allowed)}"
+
+
+def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> None:
+    """The keys of one limit: at least one that asks something, none that does not fit the metric."""
+    keys, node = limit_keys(metric), entry.node
+    name = f"{section}.{metric}"
+    asked: Node | None = node
+    if isinstance(node, Mapping):
+        for key, given in node.entries.items():
+            if key not in (*keys, "rule") and key in Limit.model_fields:
+                problems.add(given.mark, f"{name} cannot have {key}; allowed: {', '.join(keys)}")
+            elif key in keys and plain(given.node) is None:
+                problems.add(given.mark, f"{name}.{key} has no value; write one, or remove the key")
+            elif metric in TERMS and isinstance(given.node, Scalar) and str(given.node.value).endswith("%"):
+                problems.add(given.mark, f"{name}.{key} cannot be {describe(given.node)}; allowed: a number of points")
+        if not set(node.entries) & set(Limit.model_fields) - {"rule"}:
+            problems.add(node.mark, f"{name} asks nothing; give {' or '.join(keys)}")
+        asked = node.entries["asks"].node if "asks" in node.entries else None
+    words = questions_of(metric)
+    if isinstance(asked, Scalar) and asked.value is not None and asked.value not in words:
+        guess = nearest(asked.text, words)
+        problems.add(asked.mark, f"{name} cannot be {describe(asked)}{guess or ';'} allowed: {', '.join(words)}")
+
+
+def _mapping(node: Node | None, key: str) -> Mapping | None:
+    """The mapping under a key; None where there is none."""
+    inner = node.entries[key].node if isinstance(node, Mapping) and key in node.entries else None
+    return inner if isinstance(inner, Mapping) else None
+
+
+def _has(node: Node | None, key: str) -> bool:
+    """Whether there is a value under a key."""
+    return isinstance(node, Mapping) and key in node.entries and plain(node.entries[key].node) is not None
 
 
 def _confirm_data(tree: Mapping, problems: Problems) -> None:
@@ -139,20 +238,22 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
     if entry is None or not isinstance(entry.node, Mapping):
         return
     given = {key: each for key, each in entry.node.entries.items() if plain(each.node) is not None}
-    manifests = [key for key in ("domain", "heldout") if key in given]
+    wanted = [key for key in ("domain", "heldout") if key == "domain" or _has(data.node if data else None, key)]
+    manifests = [key for key in ("domain", "heldout", "also") if key in given]
     if "split" in given:
         for key in manifests:
             problems.add(
                 given[key].mark,
-                f"data.confirm has {key} and split; give split alone, or the two manifests domain and heldout, and "
+                f"data.confirm has {key} and split; give split alone, or the manifests {' and '.join(wanted)}, and "
                 f"write `{key}:` without a value where another file is extended",
             )
         return
-    missing = " and ".join(show(key) for key in ("domain", "heldout") if key not in given)
+    missing = " and ".join(show(key) for key in wanted if key not in given)
     if missing:
+        both = "both manifests" if len(wanted) > 1 else "its manifest"
         problems.add(
             entry.node.mark,
-            f"data.confirm lacks {missing}; give both manifests, or split: 0.3 to split them off by speaker",
+            f"data.confirm lacks {missing}; give {both}, or split: 0.3 to split them off by speaker",
         )
     elif "seed" in given:
         problems.add(given["seed"].mark, "data.confirm.seed belongs to a split; remove it, the manifests are fixed")
@@ -200,15 +301,16 @@ def _follow(tree: Mapping, loc: tuple[Any, ...]) -> tuple[tuple[str, ...], Entry
 
 def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
     """The keys allowed under a path of the sweep file."""
-    if len(path) == 1 and path[0] in LIMITS:
-        return tuple(LIMITS[path[0]])
-    if len(path) == 2 and path[0] in LIMITS:
-        return LIMITS[path[0]].get(path[1], "max_regression"), "rule"
+    if len(path) == 2 and path[0] in SECTIONS:
+        return (*limit_keys(path[1]), "rule")
     model: type[BaseModel] = SweepSpec
     for part in path:
+        if part not in model.model_fields:  # the name of a set
+            model = AlsoSet
+            continue
         annotation = model.model_fields[part].annotation
         options = (annotation, *get_args(annotation))
-        model = next(option for option in options if isinstance(option, type) and issubclass(option, BaseModel))
+        model = next((each for each in options if isinstance(each, type) and issubclass(each, BaseModel)), model)
     return (*(("extends",) if not path else ()), *model.model_fields)
 
 

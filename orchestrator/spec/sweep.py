@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
-from orchestrator.spec.data import DataSpec
+from orchestrator.spec.data import DataSpec, relative_to
 from orchestrator.spec.frozen import Frozen, Seed
+from orchestrator.spec.limits import Limit, metrics, short_form
 from orchestrator.spec.parameters import NAMES, TABLE
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -43,35 +44,27 @@ class EvaluationSpec(Frozen):
     """Each clip is scaled to this root mean square before padding; null leaves it."""
     normalizer: Literal["whisper-en", "basic", "none"] = "whisper-en"
     max_tokens_per_second: float = Field(default=6.5, gt=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Longer evaluation utterances are left out, counted and said; null measures all of them."""
+    terms: Path | None = None
+    """A list of words or phrases that matter, one a line: their recall and precision are measured on the domain set."""
     every: int = Field(default=100, ge=1)
     """Optimizer steps between evaluations."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters and optimizer stay
     in fp32. For CUDA; a number of one precision is never compared with one of the other."""
 
+    def relative_to(self, root: Path) -> EvaluationSpec:
+        """The same with paths from `root` on."""
+        terms = None if self.terms is None else relative_to(self.terms, root)
+        return self.model_copy(update={"terms": terms})
+
 
 class Metric(Frozen):
     """What the search minimises."""
 
-    name: Literal["domain_wer"] = "domain_wer"
+    name: Literal["domain_wer", "domain_cer"] = "domain_wer"
     goal: Literal["minimize"] = "minimize"
-
-
-class Limit(Frozen):
-    """A limit against the baseline in WER points (absolute)."""
-
-    max_regression: float | None = Field(default=None, ge=0)
-    """Strictly less than this."""
-    min_gain: float | None = Field(default=None, ge=0)
-    """At least this."""
-    rule: Literal["point", "proven"] | None = None
-    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving so (proven).
-    Acceptance: whether the measured number suffices (point) or its bound must lie inside the limit (proven). None until
-    it is part of a sweep, which fills it in: guardrails proven, gains proven, regressions point."""
-
-    def ruled(self, default: Literal["point", "proven"]) -> Limit:
-        """This limit with its rule, or with the default where it has none."""
-        return self.model_copy(update={"rule": self.rule or default})
 
 
 class Condition(Frozen):
@@ -185,6 +178,8 @@ class ConfirmSpec(Frozen):
 
     top: int = Field(default=2, ge=1)
     seeds: tuple[Seed, ...] = Field(default=(101, 102, 103), min_length=1)
+    agree: Literal["any", "all"] = "any"
+    """all: the sweep is rejected unless every seed alone lowers the rate that the search minimises."""
 
     @field_validator("seeds")
     @classmethod
@@ -271,8 +266,9 @@ class SweepSpec(Frozen):
     """Parameters that another study decided."""
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
-    guardrails: dict[Literal["heldout_wer"], Limit] = Field(default_factory=dict)
-    acceptance: dict[Literal["domain_wer", "heldout_wer"], Limit] = Field(default_factory=dict)
+    guardrails: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(default_factory=dict)
+    """By metric, see `limits.metrics`."""
+    acceptance: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(default_factory=dict)
     confirm: ConfirmSpec | None = None
     seed: Seed = 0
     """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""
@@ -299,8 +295,23 @@ class SweepSpec(Frozen):
     @property
     def portable(self) -> SweepSpec:
         """The same with paths from the project's folder on: equal wherever the project lies."""
-        data, model = self.data.relative_to(self.project), self.model.relative_to(self.project)
-        return self.model_copy(update={"data": data, "model": model})
+        changes = {
+            "data": self.data.relative_to(self.project),
+            "model": self.model.relative_to(self.project),
+            "evaluation": self.evaluation.relative_to(self.project),
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def objective(self) -> str:
+        """The rate that the search minimises, under the name that measurements use: domain, or domain_cer."""
+        return self.metric.name.removesuffix("_wer")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What limits may be set on."""
+        sets = ("domain",) if self.data.heldout is None else ("domain", "heldout")
+        return metrics(sets, self.data.also, self.evaluation.terms is not None)
 
     @property
     def replay_needs_text(self) -> bool:

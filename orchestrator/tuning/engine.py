@@ -47,6 +47,7 @@ class PackWorker:
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
         self.evaluator, self.findings, self.autocast = prepared.evaluator, prepared.findings, prepared.autocast
+        self._at_every_rung = prepared.spec.data.at_every_rung
         self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
         self._slots: dict[int, Slot] = {}
         self._lanes: dict[int, Lane] = {}
@@ -129,13 +130,15 @@ class PackWorker:
         for depth in sorted({self.base.entry_depth(slot.targets) for slot in due}):
             moved = []
             for slot in (slot for slot in due if self.base.entry_depth(slot.targets) == depth):
-                if slot.summed and slot.step == slot.plan.params.max_steps:
+                if slot.summed and slot.is_final:
                     slot.adapter = slot.averaged()
                 if has_moved(slot.adapter, self._initial(slot)):
                     moved.append(slot)
                 else:
                     events.append(self._fail(slot, "the adapter did not move: no gradient reaches its target modules"))
-            events += self._measure_together(moved)
+            # a set of `rungs: last` waits for the last step, so trials that are there are decoded apart
+            for final in (False, True):
+                events += self._measure_together([slot for slot in moved if slot.is_final is final])
         return events
 
     def _initial(self, slot: Slot) -> Adapter:
@@ -145,11 +148,14 @@ class PackWorker:
 
     def _measure_together(self, slots: list[Slot]) -> list[Event]:
         voices = [(slot, scale) for slot in slots for scale in _scales(slot)]
-        results = iter(self.evaluator.measure([(slot.adapter, scale) for slot, scale in voices]) if voices else [])
+        if not voices:
+            return []
+        names = None if slots[0].is_final else self._at_every_rung
+        results = iter(self.evaluator.measure([(slot.adapter, scale) for slot, scale in voices], names))
         fingerprint = digest(self.evaluation)
         events: list[Event] = []
         for slot in slots:
-            number, final = slot.plan.number, slot.step == slot.plan.params.max_steps
+            number, final = slot.plan.number, slot.is_final
             measurements, hypotheses = [], []
             for scale in _scales(slot):
                 sets, heard = next(results)
@@ -202,4 +208,4 @@ class PackWorker:
 def _scales(slot: Slot) -> tuple[float, ...]:
     """The whole grid at the last step; before it only the smallest scale, which is the last hope of the guardrail."""
     scales = slot.plan.params.adapter_scales
-    return scales if slot.step == slot.plan.params.max_steps else (min(scales),)
+    return scales if slot.is_final else (min(scales),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,12 @@ from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import DataError
-from orchestrator.records.results import SetMeasurement
+from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set
+from orchestrator.records.terms import read_terms
+from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
-from orchestrator.scoring.wer import check_with_jiwer, edit_counts
+from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.spec.data import SetSource
 from orchestrator.spec.identity import FORMAT, digest
 from orchestrator.spec.sweep import EvaluationSpec, SweepSpec
@@ -33,6 +35,8 @@ class EvaluationSet:
     manifest: Manifest
     clips: Clips
     spec: EvaluationSpec
+    terms: Terms | None = None
+    """Words and phrases to be counted."""
 
     @cached_property
     def references(self) -> list[str]:
@@ -53,11 +57,19 @@ class EvaluationSet:
         total = len(self.clips)
         return self.take([row * total // count for row in range(count)]) if count < total else self
 
+    def _term_counts(self, heard: Sequence[str]) -> TermCounts | None:
+        if self.terms is None:
+            return None
+        rows = [self.terms.count(*pair) for pair in zip(self.references, heard, strict=True)]
+        said, found_of, found = (tuple(column) for column in zip(*rows, strict=True))
+        return TermCounts(said=said, heard=found_of, found=found)
+
     def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
         """Edit counts of raw hypotheses `texts`."""
         heard = [normalizer(self.spec.normalizer)(text) for text in texts]
         counts = edit_counts(self.references, heard)
         check_with_jiwer(self.references, heard, counts)
+        character_errors, characters = character_counts(self.references, heard)
         return SetMeasurement(
             manifest_sha256=self.manifest.sha256,
             utterance_ids=self.clips.ids,
@@ -66,6 +78,9 @@ class EvaluationSet:
             deletions=counts.deletions,
             insertions=counts.insertions,
             reference_words=counts.reference_words,
+            character_errors=character_errors,
+            characters=characters,
+            terms=self._term_counts(heard),
             cap_hits=sum(decoded.capped),
             loops=sum(has_loop(text.split()) for text in heard),
         )
@@ -76,7 +91,8 @@ def load_evaluation_set(sweep: SweepSpec, name: str, source: SetSource, base: Ba
     or most references need more tokens than the cap allows."""
     spec = sweep.evaluation
     manifest, clips = decode_set(sweep, name, load_evaluation_manifest(*source), cache, base.family.shortest)
-    ready = EvaluationSet(manifest, clips, spec)
+    terms = read_terms(spec.terms, normalizer(spec.normalizer)) if spec.terms and name == "domain" else None
+    ready = EvaluationSet(manifest, clips, spec, terms)
     longest = max(clips.seconds)
     if longest > base.family.longest_seconds:
         raise DataError(
@@ -119,6 +135,8 @@ class Evaluator:
             "rms": str(spec.rms),
             "normalizer": normalizer_version(spec.normalizer),
             "decode": "greedy",
+            "max_seconds": "none" if spec.max_seconds is None else f"{spec.max_seconds:g}",
+            "terms": digest([each.terms.phrases for each in self.sets.values() if each.terms is not None]),
             "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
             "encoder_windows": ",".join(f"{w.before}+{w.ahead}" for w in self.base.family.windows) or "whole clip",
             "weights": self.base.weights_sha256,
@@ -134,10 +152,17 @@ class Evaluator:
         """What the untuned model hears; also the draft that every trial's decode starts from."""
         return {name: transcribe(self.base, self.store, name, each.caps, ())[0] for name, each in self.sets.items()}
 
-    def measure(self, voices: Sequence[Voice]) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
-        """Per voice, edit counts and raw hypotheses by set; voices that enter at one encoder layer belong together."""
+    def measure(
+        self, voices: Sequence[Voice], names: Collection[str] | None = None
+    ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
+        """Per voice, edit counts and raw hypotheses by set; voices that enter at one encoder layer belong together.
+
+        Of the sets in `names`, or of all.
+        """
         results: list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]] = [({}, {}) for _ in voices]
         for name, each in self.sets.items():
+            if names is not None and name not in names:
+                continue
             drafts = self.baseline[name].tokens
             for decoded, result in zip(
                 transcribe(self.base, self.store, name, each.caps, voices, drafts), results, strict=True

@@ -39,6 +39,11 @@ class Slot:
     """The adapter before the first step; None in a slot that was restored, until it is made again."""
 
     @property
+    def is_final(self) -> bool:
+        """Whether it stands at its last step."""
+        return self.step == self.plan.params.max_steps
+
+    @property
     def loss(self) -> float:
         """Mean loss per token since the last measurement, in nats."""
         return self.loss_sum / max(1, self.loss_steps)

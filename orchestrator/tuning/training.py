@@ -36,10 +36,22 @@ class TrainingSet:
     """How many of them are domain utterances."""
     heard: tuple[int, ...] = ()
     """The clips of the last rows of `labels`, which hold what the untuned model hears there."""
+    speakers: tuple[str, ...] = ()
+    """Of the domain utterances; empty, or the empty text, where unknown."""
     rms: float | None = None
     """The level of every clip, which an augmented one is brought back to; None leaves it."""
     untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)
     """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the same at every step."""
+    _shares: dict[float, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def domain_rows(self, params: TrialParams) -> Sequence[int]:
+        """The rows that a trial's domain utterances are drawn from."""
+        if params.train_share == 1.0:
+            return range(self.domain)
+        if params.train_share not in self._shares:
+            speakers = self.speakers or ("",) * self.domain
+            self._shares[params.train_share] = rows_of_share(speakers, params.train_share)
+        return self._shares[params.train_share]
 
     def replay(self, params: TrialParams) -> range:
         """The rows that a trial's replay is drawn from."""
@@ -51,6 +63,26 @@ class TrainingSet:
         """The clip of set "train" that a row is spoken in."""
         transcribed = len(self.labels) - len(self.heard)
         return row if row < transcribed else self.heard[row - transcribed]
+
+
+def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
+    """Rows of about `share` of the utterances, in order: whole speakers, one after the other in an order of their own.
+
+    The order does not depend on the share, so a smaller share is part of a larger one; nor on the trial's seed, so
+    trials that differ in it train on the same speech. Utterances without a speaker, and those of a lone one, stand
+    for themselves.
+    """
+    named = {speaker for speaker in speakers if speaker}
+    groups: dict[str, list[int]] = {}
+    for row, speaker in enumerate(speakers):
+        groups.setdefault(f"speaker {speaker}" if speaker and len(named) > 1 else f"row {row}", []).append(row)
+    wanted = max(1, round(share * len(speakers)))
+    rows: list[int] = []
+    for name in sorted(groups, key=lambda each: derived_seed("train_share", each)):
+        if len(rows) >= wanted:
+            break
+        rows += groups[name]
+    return tuple(sorted(rows))
 
 
 @lru_cache(maxsize=64)
@@ -71,10 +103,9 @@ def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
     domain, replay = _drawn(params, step)
     general = data.replay(params)
     again = _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
-    return [
-        *_stream(params.seed, "domain", data.domain, domain.start, len(domain)),
-        *(general[row] for row in again),
-    ]
+    own = data.domain_rows(params)
+    taken = _stream(params.seed, "domain", len(own), domain.start, len(domain))
+    return [*(own[row] for row in taken), *(general[row] for row in again)]
 
 
 def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
@@ -90,8 +121,9 @@ def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw |
     if not augments(params):
         return [None] * (params.batch_size * params.gradient_accumulation_steps)
     domain, replay = _drawn(params, step)
-    clips = _stream(params.seed, "domain", data.domain, domain.start, len(domain))
-    epochs = (position // data.domain for position in domain)
+    own = data.domain_rows(params)
+    clips = [own[row] for row in _stream(params.seed, "domain", len(own), domain.start, len(domain))]
+    epochs = (position // len(own) for position in domain)
     return [*(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)), *[None] * len(replay)]
 
 

@@ -42,6 +42,7 @@ def load_training_data(
     clips: list[np.ndarray] = []
     notes: list[str] = []
     domain = 0
+    speakers: tuple[str, ...] = ()
     for name, read in read_training_sets(spec).items():
         manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
         # what decoding found was said before the model was loaded
@@ -55,8 +56,9 @@ def load_training_data(
         # an adapter must not learn the typography of upper-case references, which the scorer then removes
         texts += [text.lower() for text in own] if is_upper_case(own) else own
         clips += [ready[row] for row in kept]
-        domain = domain or len(kept)
-    labels = TrainingSet(base.labels(texts), domain, rms=spec.evaluation.rms)
+        if name == "train":
+            domain, speakers = len(kept), tuple(ready.speakers[row] for row in kept)
+    labels = TrainingSet(base.labels(texts), domain, speakers=speakers, rms=spec.evaluation.rms)
     if "model" in spec.parameters.possible("replay_labels"):
         with autocast:
             labels, note = _labelled_by_the_model(spec, base, labels, clips, cache)

@@ -1,0 +1,62 @@
+"""Would more recordings help? What trials on parts of the training set gained, by the share they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.records.results import TrialResult
+from orchestrator.reporting.conclusion import Conclusion
+from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
+from orchestrator.reporting.svg import Curve, curves
+from orchestrator.reporting.wording import percent, points
+from orchestrator.scoring.saying import rate_text
+from orchestrator.spec.sweep import SweepSpec
+
+FLAT = 0.1
+"""Points: a smaller difference between the two largest shares is called none."""
+
+
+def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
+    """The best trial of each share, as a table and a curve; nothing where the share was not searched."""
+    best = _best_by_share(spec, conclusion)
+    if len(best) < 2:
+        return
+    rate = spec.objective
+    yield Heading("How much data?")
+    yield Paragraph(_answer(spec, best))
+    rows = (
+        (f"{100 * share:.3g} %", str(each.number), percent(each.wer[rate]), points(each.delta.get(rate)))
+        for share, each in best.items()
+    )
+    yield Table(("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows))
+    curve = Curve("best trial", tuple((100 * share, each.wer[rate]) for share, each in best.items()))
+    base = conclusion.baseline.sets["domain"].wer if conclusion.baseline and rate == "domain" else None
+    if svg := curves([curve], base, f"{rate_text(rate)}, %"):
+        yield Plot(f"{rate_text(rate).capitalize()} over the share of data.train, %", svg)
+
+
+def _best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
+    best: dict[float, TrialResult] = {}
+    rate = spec.objective
+    for result in conclusion.results:
+        share = result.params.get("train_share")
+        if isinstance(share, float) and rate in result.wer and result.duplicate_of is None:
+            held = best.get(share)
+            if held is None or (not result.feasible, result.wer[rate]) < (not held.feasible, held.wer[rate]):
+                best[share] = result
+    return dict(sorted(best.items()))
+
+
+def _answer(spec: SweepSpec, best: dict[float, TrialResult]) -> str:
+    """What the step from the second largest share to the largest one brought."""
+    (_, before), (share, after) = list(best.items())[-2:]
+    gained = before.wer[spec.objective] - after.wer[spec.objective]
+    smaller = list(best)[-2]
+    name = rate_text(spec.objective)
+    text = (
+        f"From {100 * smaller:.3g} % to {100 * share:.3g} % of the training utterances the best {name} changed by "
+        f"{-gained:+.2f} points."
+    )
+    if gained > FLAT:
+        return f"{text} It still falls: more recordings are likely to help."
+    return f"{text} It no longer falls: more of the same recordings are unlikely to help."

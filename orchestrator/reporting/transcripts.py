@@ -1,0 +1,40 @@
+"""Ten utterances as they were said and heard, so that a person sees what no rate shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from orchestrator.records.results import SetMeasurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.conclusion import Conclusion, chosen_measurement
+from orchestrator.reporting.document import Block, Heading, Paragraph, Table
+
+SHOWN = 10
+NOTHING = "(nothing)"
+
+
+def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
+    """Ten utterances of the domain set, spread over it: reference, baseline, and the best trial where there is one."""
+    if conclusion.baseline is None or "domain" not in conclusion.baseline.sets:
+        return
+    record, columns = folder.sets().get("domain"), {}
+    if record is not None and record.texts:
+        columns["reference"] = record.texts
+    columns["untuned model"] = folder.read_baseline_hypotheses(conclusion.baseline).get("domain", ())
+    best = conclusion.best
+    measurement = chosen_measurement(folder, best) if best else None
+    if best is not None and measurement is not None:
+        columns[f"trial {best.number}"] = folder.read_hypotheses(best.number, measurement).get("domain", ())
+    yield Heading("Ten utterances of the domain")
+    yield Paragraph("As they were written down, before the normaliser; spread over the set, not chosen.")
+    yield transcripts(conclusion.baseline.sets["domain"], columns)
+
+
+def transcripts(measured: SetMeasurement, columns: Mapping[str, Sequence[str]]) -> Table:
+    """A row an utterance; a column whose texts are not those of the set is left out."""
+    total = len(measured.utterance_ids)
+    shown = min(SHOWN, total)
+    rows = [row * total // shown for row in range(shown)]
+    kept = {name: texts for name, texts in columns.items() if len(texts) == total}
+    cells = ((measured.utterance_ids[row], *(texts[row].strip() or NOTHING for texts in kept.values())) for row in rows)
+    return Table(("utterance", *kept), tuple(cells))

@@ -1,0 +1,75 @@
+"""Limits and the numbers they are compared with, in words."""
+
+from __future__ import annotations
+
+from orchestrator.scoring.limits import Criterion, LimitVerdict
+
+_RATES = {"wer": "WER", "cer": "CER", "recall": "recall", "precision": "precision"}
+_SETS = {"heldout": "held-out", "any_also": "some further set", "terms": "domain terms"}
+
+
+def metric_text(metric: str) -> str:
+    """A metric as a person would say it: heldout_cer is held-out CER, noisy_wer is noisy WER."""
+    if metric == "train_loss":
+        return "training loss"
+    name, _, rate = metric.rpartition("_")
+    return f"{_SETS.get(name, name.replace('_', ' '))} {_RATES[rate]}"
+
+
+def rate_text(rate: str) -> str:
+    """The same of a rate under the name that measurements use: domain is domain WER."""
+    rate = rate.removeprefix("confirm_")
+    if "_terms_" in rate:
+        return metric_text(f"terms_{rate.rpartition('_')[2]}")
+    return metric_text(rate if rate.endswith("_cer") else f"{rate}_wer")
+
+
+def is_share_found(name: str) -> bool:
+    """Whether a metric or rate is one of terms: counted as what is missed, said as what is found."""
+    return name.endswith(("terms_recall", "terms_precision"))
+
+
+def asked_text(criterion: Criterion) -> str:
+    """A limit as a person would say it."""
+    name, amount = metric_text(criterion.metric), _amount(criterion)
+    up, down = ("falls", "rises") if is_share_found(criterion.metric) else ("rises", "falls")
+    return {
+        "max_regression": f"{name} {up} by less than {amount}",
+        "min_gain": f"{name} {down} by at least {amount}",
+        "not_worse": f"{name} does not {up.removesuffix('s')}" if up == "rises" else f"{name} does not fall",
+        "max_rate": f"{name} is at most {amount}",
+        "falls": f"{name} falls from rung to rung, by and large",
+        "falls_monotonically": f"{name} falls at every rung",
+    }[criterion.kind]
+
+
+def allowed_text(criterion: Criterion) -> str:
+    """What a limit allows the number beside it to be."""
+    sign = "" if criterion.kind == "max_rate" else "+"
+    unit = {"points": "", "percent": " %", "times": " times"}[criterion.unit]
+    return {
+        "max_regression": f"allowed is less than {sign}{criterion.limit:g}{unit}",
+        "min_gain": f"asked for is {-criterion.limit:+g}{unit} or lower",
+        "not_worse": "allowed is +0 or lower",
+        "max_rate": f"allowed is at most {criterion.limit:g}{' %' if criterion.unit == 'points' else unit}",
+        "falls": "it must fall",
+        "falls_monotonically": "it must fall each time",
+    }[criterion.kind]
+
+
+def value_text(limit: LimitVerdict) -> str:
+    """The number that a limit is compared with, with its unit."""
+    criterion, value = limit.criterion, limit.value
+    if value is None:
+        return "-"
+    if criterion.metric == "train_loss":
+        return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats"
+    if criterion.kind == "max_rate":
+        return f"{value:.2f} %" if criterion.unit == "points" else f"{value:.2f} times the baseline"
+    return f"{value:+.2f} points" if criterion.unit == "points" else f"{value:+.1f} % of the baseline"
+
+
+def _amount(criterion: Criterion) -> str:
+    if criterion.kind == "max_rate":
+        return f"{criterion.limit:g} %" if criterion.unit == "points" else f"{criterion.limit:g} times the baseline's"
+    return f"{criterion.limit:g} points" if criterion.unit == "points" else f"{criterion.limit:g} % of the baseline's"
