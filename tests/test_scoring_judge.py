@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import FingerprintError
-from orchestrator.records.judging import acceptance_of, guardrails_of
+from orchestrator.records.judging import acceptance_of, criteria, guardrails_of
 from orchestrator.scoring.judge import (
     Decision,
     Scores,
@@ -28,7 +28,6 @@ from orchestrator.scoring.limits import (
     Rule,
     SetScore,
     constraint,
-    criteria,
     delta,
     pool,
 )
@@ -315,8 +314,8 @@ def test_confirmation_reads_the_confirm_sets() -> None:
         )
         for confirmed in (False, True)
     )
-    assert (search.decision, search.confirmed, search.domain_wer) == (Decision.ACCEPT, False, 10.0)
-    assert (confirmed.decision, confirmed.confirmed, confirmed.domain_wer) == (Decision.REJECT, True, 11.9)
+    assert (search.decision, search.confirmed, search.objective) == (Decision.ACCEPT, False, 10.0)
+    assert (confirmed.decision, confirmed.confirmed, confirmed.objective) == (Decision.REJECT, True, 11.9)
     assert optimism(search.delta["domain"], confirmed.delta["confirm_domain"]) == pytest.approx(1.9)
     assert set_name("heldout_wer", True) == "confirm_heldout"
 
@@ -397,12 +396,12 @@ def test_ties_go_to_less_regression_then_fewer_steps_then_the_earlier_trial() ->
 
 def test_criteria_come_from_the_limits_of_the_sweep_file_in_order() -> None:
     limits = {"heldout_wer": Limit(max_regression=0.2), "domain_wer": Limit(max_regression=0.5, min_gain=0.0)}
-    assert criteria(limits) == (
+    assert criteria(make_spec(), limits) == (
         REGRESSION,
         Criterion("domain_wer", "max_regression", 0.5),
         Criterion("domain_wer", "min_gain", 0.0),
     )
-    assert criteria({"heldout_wer": Limit(max_regression=0.2, rule="proven")}) == (PRUNING,)
+    assert criteria(make_spec(), {"heldout_wer": Limit(max_regression=0.2, rule="proven")}) == (PRUNING,)
 
 
 def test_two_limits_on_one_metric_are_one_constraint() -> None:
