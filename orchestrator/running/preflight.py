@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from orchestrator.running.observer import Observer
 from orchestrator.running.settling import settle
 from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
+
+log = logging.getLogger(__name__)
 
 
 def load_sets(spec: SweepSpec) -> dict[str, Manifest]:
@@ -55,6 +58,7 @@ def decode_sets(spec: SweepSpec, sets: Mapping[str, Manifest], cache: Path) -> d
             )
         else:
             ready[name] = read, prepare(read, rms=spec.evaluation.rms, cache=cache, multiple=1)
+        log.debug("set %s: %d clips of %s decoded", name, len(ready[name][1]), read.path)
     return ready
 
 
