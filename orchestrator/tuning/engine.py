@@ -7,7 +7,6 @@ on the plans and their order of admission only, so a run restored from a checkpo
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from orchestrator.checks import stop
@@ -66,7 +66,7 @@ class PackWorker:
             sets = {name: each.spread(sample) for name, each in sets.items()}
         clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
         self.data, clips["train"] = self._training_set(cache / "audio")
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+        memory = psutil.virtual_memory().total // 4
         self.store = FrameStore(self.base.family, clips, memory, device, _entry_depths(spec, self.base))
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
         self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
