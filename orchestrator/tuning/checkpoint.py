@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -79,7 +80,7 @@ def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) 
     return slots
 
 
-def _slot(plan: TrialPlan, row: dict, tensors: dict[str, Tensor]) -> Slot:
+def _slot(plan: TrialPlan, row: dict[str, Any], tensors: dict[str, Tensor]) -> Slot:
     groups: dict[str, dict[tuple[str, str], Tensor]] = {
         "adapter": {},
         "exp_avg": {},
