@@ -185,7 +185,9 @@ def false_accepts(gain: float, regression: float, studies: int, seed: int = 0) -
     total: Counter[str] = Counter()
     for searched, confirmed in filter(None, (study(gain, regression, generator) for _ in range(studies))):
         for data, outcome in (("search", searched), ("confirm", confirmed)):
-            for rule in RULES if outcome else ():
+            if outcome is None:
+                continue
+            for rule in RULES:
                 accepted = accepts(rule, outcome.verdict)
                 total[f"{rule}, {data}"] += accepted
                 false[f"{rule}, {data}"] += accepted and not outcome.sound
