@@ -16,7 +16,6 @@ import pytest
 
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
-from orchestrator.records import writing
 from orchestrator.records.results import Measurement, SetMeasurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
@@ -233,7 +232,7 @@ def test_a_full_disk_is_one_message_and_keeps_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StudyError) as caught:
         folder.add_seconds(1)
     assert str(caught.value) == (
@@ -280,8 +279,8 @@ def test_every_write_is_synced_file_and_folder(tmp_path: Path, monkeypatch: pyte
         events.append(f"rename {target.name}")
         replace(source, target)
 
-    monkeypatch.setattr(writing.os, "fsync", synced)
-    monkeypatch.setattr(writing.os, "replace", renamed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
     write_aside(tmp_path / "new" / "a.json", b"{}")
     assert events == [f"sync {tmp_path.name}", "sync a.json", "rename a.json", "sync new"]
 

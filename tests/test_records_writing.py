@@ -16,6 +16,11 @@ def test_every_file_and_folder_is_synced(tmp_path: Path, monkeypatch: pytest.Mon
         (tmp_path / name).write_text(name)
     synced: set[int] = set()
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.add(os.fstat(descriptor).st_ino), fsync(descriptor)))
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
     sync_tree(tmp_path)
     assert synced == {path.stat().st_ino for path in (tmp_path, *tmp_path.rglob("*"))}

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from huggingface_hub import ModelCard
+from ruamel.yaml import YAML
 
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 
@@ -15,7 +15,8 @@ SEARCH = "WER (%), on a set that also chose the trial"
 FRESH = "WER (%), trained again with fresh seeds, pooled"
 
 
-def exported(spec: Path, to: Path, *options: str) -> ModelCard:
+def exported(spec: Path, to: Path, *options: str) -> Any:
+    """The card of an export, as huggingface_hub loads it."""
     assert orchestrate("export", spec, *options, "--to", to) == 0
     return ModelCard.load(to / "README.md")
 
@@ -61,5 +62,5 @@ def test_whatever_the_base_model_is_called_the_head_is_yaml(tmp_path: Path, mode
     spec = make_project(tmp_path, SWEEP.replace("id: fake/model", f"id: {written}"))
     assert orchestrate(spec, "-q", "budget.trials=1", "confirm=", "data.confirm=") in (0, 4, 5)
     card = exported(spec, tmp_path / "out", "0")
-    head: dict[str, Any] = yaml.safe_load(card.content.split("\n---\n")[0].removeprefix("---\n"))
+    head: dict[str, Any] = YAML(typ="safe", pure=True).load(card.content.split("\n---\n")[0].removeprefix("---\n"))
     assert head["base_model"] == card.data.base_model == model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     spec = EvaluationSpec(max_tokens_per_second=13)
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))
     sets = {name: load_evaluation_set(SetSource(path), spec, base, folder / "cache") for name, path in paths.items()}
-    clips = {name: list(each.clips) for name, each in sets.items()}
+    clips: dict[str, Sequence[np.ndarray]] = {name: list(each.clips) for name, each in sets.items()}
     return Evaluator(base, FrameStore(base.family, clips, 1 << 28, base.device), sets, spec)
 
 
