@@ -1,17 +1,18 @@
 # make sweep   install and run the shipped sweep
 # make test    install, check and test
+# make coverage               the tests again, with the share of the lines and branches that they run
 # make experiments             run sweeps/embedded/*.yaml, one after the other; NAME=h3 runs one
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install sweep test test-all check format experiments benchmark clean
+.PHONY: install sweep test test-all coverage check format experiments benchmark clean
 
 install: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev]'
 	touch $@
 
 sweep: $(INSTALLED)
@@ -25,6 +26,10 @@ test: check
 
 test-all: check
 	$(PYTEST) -m "not gpu"
+
+# Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).
+coverage: $(INSTALLED)
+	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term-missing
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -29,7 +29,8 @@ from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.judge import Decision, Scores, Verdict, best_feasible, decide, judge
 from orchestrator.scoring.limits import LimitVerdict, SetScore, pool
 from orchestrator.spec.data import DataSpec
-from orchestrator.spec.sweep import Budget, Limit, ModelSpec, SearchSpace, SweepSpec
+from orchestrator.spec.limits import Limit
+from orchestrator.spec.sweep import Budget, ModelSpec, SearchSpace, SweepSpec
 
 Ints = NDArray[np.int64]
 
@@ -185,7 +186,9 @@ def false_accepts(gain: float, regression: float, studies: int, seed: int = 0) -
     total: Counter[str] = Counter()
     for searched, confirmed in filter(None, (study(gain, regression, generator) for _ in range(studies))):
         for data, outcome in (("search", searched), ("confirm", confirmed)):
-            for rule in RULES if outcome else ():
+            if outcome is None:
+                continue
+            for rule in RULES:
                 accepted = accepts(rule, outcome.verdict)
                 total[f"{rule}, {data}"] += accepted
                 false[f"{rule}, {data}"] += accepted and not outcome.sound

@@ -151,7 +151,7 @@ class Script:
         study.set_user_attr("baseline", self.evaluate(model))
 
 
-class Evaluate(TrainerCallback):
+class Evaluate(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here
     """Evaluates at every rung, and at the last step."""
 
     def __init__(self, script: Script, trial: optuna.Trial, model: Any) -> None:
@@ -180,7 +180,8 @@ def read_audio(path: Path) -> np.ndarray:
     samples, rate = soundfile.read(path, dtype="float32")
     if rate != RATE:
         raise ValueError(f"{path}: {rate} Hz, expected {RATE}")
-    return np.clip(samples * np.float32(RMS / np.sqrt((samples**2).mean())), -1, 1)
+    scaled: np.ndarray = np.clip(samples * np.float32(RMS / np.sqrt((samples**2).mean())), -1, 1)
+    return scaled
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Does an ACCEPT of the quickstart keep its promise? Several sweep seeds, and a large set that no sweep has seen.
 
-    python -m benchmarks.quickstart_seeds [--seeds 5] [--folder studies/quickstart-seeds] [KEY=VALUE]...
+    python benchmarks/quickstart_seeds.py [--seeds 5] [--folder studies/quickstart-seeds] [KEY=VALUE]...
 
 Runs sweeps/quickstart.yaml once with every sweep seed, by the product's command, and prints what its own report says.
 The best trial of each is exported and heard, by the product's code, on fresh synthetic speech (2,000 domain and 4,000
@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from _shared import ROOT
+from _shared.fresh_set import fresh_sets
+
 from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.limits import LimitVerdict, SetScore, estimate, judge_limit
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
-
-from ._shared import ROOT
-from ._shared.fresh_set import fresh_sets
 
 SWEEP = ROOT / "sweeps" / "quickstart.yaml"
 FRESH_SEED = 9001

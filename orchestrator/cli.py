@@ -12,6 +12,7 @@ import json
 import shlex
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -28,6 +29,7 @@ from orchestrator.commands.transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
 from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
+from orchestrator.reporting.logs import logged
 from orchestrator.spec.loading import check_inputs, load_spec, project_root, studies_root
 
 if TYPE_CHECKING:
@@ -49,6 +51,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+VERBOSE, TRACEBACK = "--verbose", "--traceback"
+
+
+@app.callback()
+def _everywhere(
+    verbose: Annotated[bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")] = False,
+    full: Annotated[bool, typer.Option(TRACEBACK, help="Show where an error was raised; at any place.")] = False,
+) -> None:
+    """`main` has read both by now: they hold for what goes wrong before and after the command, too."""
+
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
 Overrides = Annotated[
@@ -260,19 +273,30 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
 
     A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    options, words = _split(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, "-h", "--help"):
         words.insert(0, "run")
-    try:
-        app(args=words, obj=make_worker)
-    except OrchestrateError as error:
-        _fail(str(error), error.exit_code)
-    except OSError as error:
-        _fail(f"{error.filename or 'a file'}: {error.strerror or error}", OrchestrateError.exit_code)
+    with logged(VERBOSE in options):
+        try:
+            app(args=[*options, *words], obj=make_worker)
+        except OrchestrateError as error:
+            _fail(str(error), error.exit_code, TRACEBACK in options)
+        except OSError as error:
+            message = f"{error.filename or 'a file'}: {error.strerror or error}"
+            _fail(message, OrchestrateError.exit_code, TRACEBACK in options)
 
 
-def _fail(message: str, code: int) -> None:
-    lines = "\n".join(plain(line) for line in message.split("\n"))
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options of every command, wherever they stand before a `--`, and the other words."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = [word for word in arguments[:end] if word in (VERBOSE, TRACEBACK)]
+    return options, [word for word in arguments[:end] if word not in options] + list(arguments[end:])
+
+
+def _fail(message: str, code: int, full: bool) -> None:
+    """Print the message, below the traceback of the error in hand where that is asked for, and exit."""
+    shown = f"{traceback.format_exc()}{message}" if full else message
+    lines = "\n".join(plain(line) for line in shown.split("\n"))
     Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)
     sys.exit(code)
 

@@ -69,7 +69,7 @@ def folder_of(spec: Path, name: str = "demo") -> StudyFolder:
     return StudyFolder(spec.parents[1] / "studies", name)
 
 
-def orchestrate(*arguments: str | Path) -> int:
+def orchestrate(*arguments: object) -> int:
     """Run the command here, with the fake worker; returns its exit code."""
     with pytest.raises(SystemExit) as ended:
         main([str(argument) for argument in arguments], make_worker)

@@ -65,7 +65,7 @@ def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
     )
 
 
-def stock_words(spec: SweepSpec, path: Path, model: torch.nn.Module) -> list[str]:
+def stock_words(spec: SweepSpec, path: Path, model: Any) -> list[str]:
     """Greedy transcripts of stock `generate`, clip by clip, in the type of the model."""
     tokenizer = AutoProcessor.from_pretrained(spec.model.id).tokenizer
     heard = []
@@ -84,13 +84,14 @@ def scaled(spec: SweepSpec, utterance: Utterance) -> np.ndarray:
     return scale_to_rms(load_audio(utterance).samples, spec.evaluation.rms or 1.0)[0]
 
 
-def stock_audio(samples: np.ndarray, model: torch.nn.Module) -> torch.Tensor:
+def stock_audio(samples: np.ndarray, model: Any) -> torch.Tensor:
     """Samples as stock models take them, (1, samples)."""
-    return torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None].to(model.dtype)
+    audio = torch.from_numpy(np.ascontiguousarray(samples[: len(samples) // 80 * 80]))[None]
+    return audio.to(model.dtype)
 
 
 @torch.no_grad()
-def is_greedy(spec: SweepSpec, utterance: Utterance, model: torch.nn.Module, words: str) -> bool:
+def is_greedy(spec: SweepSpec, utterance: Utterance, model: Any, words: str) -> bool:
     """Whether each token of `words`, and the end, is the stock model's most likely one after those before it."""
     tokens = AutoProcessor.from_pretrained(spec.model.id).tokenizer(words, add_special_tokens=False).input_ids
     audio, config = stock_audio(scaled(spec, utterance), model), model.config
@@ -99,4 +100,5 @@ def is_greedy(spec: SweepSpec, utterance: Utterance, model: torch.nn.Module, wor
         attention_mask=torch.ones_like(audio, dtype=torch.long),
         decoder_input_ids=torch.tensor([[config.decoder_start_token_id, *tokens]]),
     ).logits
-    return logits[0].argmax(-1).tolist() == [*tokens, config.eos_token_id]
+    likely: list[int] = logits[0].argmax(-1).tolist()
+    return likely == [*tokens, config.eos_token_id]

@@ -13,12 +13,12 @@ from orchestrator.running.signals import Drain
 from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.search.study import Study
 from orchestrator.spec.data import DataSpec
+from orchestrator.spec.limits import Limit
 from orchestrator.spec.sweep import (
     Budget,
     Dimension,
     EarlyStop,
     EvaluationSpec,
-    Limit,
     ModelSpec,
     SearchSpace,
     SweepSpec,

@@ -11,12 +11,12 @@ from typing import Any
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.spec.data import DataSpec
+from orchestrator.spec.limits import Limit
 from orchestrator.spec.sweep import (
     Budget,
     Condition,
     Dimension,
     EvaluationSpec,
-    Limit,
     ModelSpec,
     SearchSpace,
     SweepSpec,

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,21 +18,21 @@ from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning import adapters
 from orchestrator.tuning.adapters import initial_adapter
 from orchestrator.tuning.model import wrap
-from orchestrator.tuning.pack import Adapter
+from orchestrator.tuning.pack import Adapter, PackedLinear
 from tests.tuning_models import params, small_model, tokenizer
 
 
 @pytest.fixture(scope="module")
-def linears() -> dict[str, object]:
-    return dict(wrap(ModelSpec(id="base"), small_model("v1"), tokenizer(), torch.device("cpu")).linears)
+def linears() -> Mapping[str, PackedLinear]:
+    return wrap(ModelSpec(id="base"), small_model("v1"), tokenizer(), torch.device("cpu")).linears
 
 
-def adapter_of(linears: dict, seed: int) -> Adapter:
+def adapter_of(linears: Mapping[str, PackedLinear], seed: int) -> Adapter:
     targets = tuple(name for name in linears if name.startswith("decoder.") and name.endswith("q_proj"))
     return initial_adapter(linears, targets, params(seed=seed))
 
 
-def write(linears: dict, folder: Path, seed: int) -> None:
+def write(linears: Mapping[str, PackedLinear], folder: Path, seed: int) -> None:
     adapters.export(linears, adapter_of(linears, seed), 1.0, ModelSpec(id="base"), folder)
 
 
@@ -40,11 +41,16 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_file_and_folder_of_an_adapter_is_synced(
-    linears: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    linears: Mapping[str, PackedLinear], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: set[int] = set()
     fsync = os.fsync
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.add(os.fstat(descriptor).st_ino), fsync(descriptor)))
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
     for seed in (0, 1):  # first written, then replaced
         synced.clear()
         write(linears, tmp_path / "adapter", seed)
@@ -52,7 +58,7 @@ def test_every_file_and_folder_of_an_adapter_is_synced(
 
 
 def test_a_failure_midway_keeps_the_old_adapter_and_leaves_nothing(
-    linears: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    linears: Mapping[str, PackedLinear], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "adapter"
     write(linears, folder, 0)
@@ -98,7 +104,7 @@ def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(tmp_path: Pa
     assert (folder / "weights").read_text() == ("new" if dies_at == 3 else "old")
 
 
-def test_the_replaced_adapter_is_the_new_one(linears: dict, tmp_path: Path) -> None:
+def test_the_replaced_adapter_is_the_new_one(linears: Mapping[str, PackedLinear], tmp_path: Path) -> None:
     write(linears, tmp_path / "adapter", 0)
     write(linears, tmp_path / "adapter", 1)
     stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")

@@ -114,7 +114,7 @@ def test_export_writes_adapter_and_card_once(
     assert orchestrate("export", finished, "--to", to) == 0
     assert (to / "adapter_config.json").exists()
     card = (to / "README.md").read_text()
-    assert 'base_model: "fake/model"' in card and "ACCEPT" in card
+    assert "base_model: fake/model" in card and "ACCEPT" in card
     capsys.readouterr()
     assert orchestrate("export", finished, "--to", to) == 3
     assert capsys.readouterr().err == f"{to} exists\n  Name a folder that does not; nothing is overwritten.\n"

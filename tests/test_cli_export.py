@@ -10,6 +10,7 @@ from typing import Any
 
 import peft
 import pytest
+from huggingface_hub import ModelCard
 from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.cli import main
@@ -127,6 +128,21 @@ def card_of(folder: Path) -> str:
     return (folder / "README.md").read_text()
 
 
+def kept_wers(study: Finished, number: int, step: int, scale: float) -> dict[str, float]:
+    """Percent, as the study has them."""
+    rows = study.folder.read_measurements(number)
+    (row,) = (row for row in rows if (row.step, row.adapter_scale) == (step, scale))
+    return {name: round(each.wer, 2) for name, each in row.sets.items()}
+
+
+def assert_measured(folder: Path, wers: dict[str, float]) -> None:
+    """The hub's own reading of the card finds these numbers."""
+    found = ModelCard.load(folder / "README.md").data.eval_results
+    assert found and {each.dataset_split: each.metric_value for each in found} == wers
+    assert {each.metric_type for each in found} == {"wer"} and all(len(each.dataset_revision) == 64 for each in found)
+    assert [each.dataset_type for each in found] == [f"sweeps/{name}.jsonl" for name in wers]
+
+
 def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> None:
     conclusion = conclude(load_spec(study.folder.path / "spec.yaml"), study.folder)
     assert conclusion.best and conclusion.decision and conclusion.baseline
@@ -136,7 +152,8 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
         f"The adapter of the measurement that gave the trial its result: step {step}, adapter scale {scale:g}" in card
     )
     assert f"Trial {best} of sweep small: {conclusion.decision}. The trial is COMPLETE" in card
-    assert 'library_name: "peft"' in card
+    assert "library_name: peft" in card
+    assert_measured(tmp_path / "best", kept_wers(study, best, step, scale))
     for name, each in conclusion.baseline.sets.items():
         assert f"| {name} | sweeps/{name}.jsonl | {len(each.errors)} | {sum(each.reference_words)} |" in card
         assert each.manifest_sha256 in card
@@ -149,7 +166,8 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
     card = card_of(export(study, tmp_path / "final", "1", "--final", "--merged"))
     assert f"The adapter of the trial's last measurement: step {last}, adapter scale {at:g}. The trial's result" in card
     assert "Trial 1 of sweep small, its last measurement: no verdict on this adapter alone." in card
-    assert 'library_name: "transformers"' in card and "It is merged into the weights of" in card
+    assert_measured(tmp_path / "final", kept_wers(study, 1, last, at))
+    assert "library_name: transformers" in card and "It is merged into the weights of" in card
     measured = {row.step: row for row in study.folder.read_measurements(1) if row.adapter_scale == at}[last]
     assert f"| domain | {measured.sets['domain'].wer:.2f} |" in card
 

@@ -69,7 +69,7 @@ def test_the_parts_are_those_of_manifest_split_and_share_no_speaker(tmp_path: Pa
         assert {each.text for each in mine.utterances} == {each.text for each in load_manifest(written).utterances}
         assert [each.line for each in mine.utterances] == sorted(each.line for each in mine.utterances)
         assert mine.sha256 == load_manifest(path).sha256
-    confirm, search = (load_evaluation_manifest(path, 0.3, 7, part) for part in ("confirm", "search"))  # type: ignore[arg-type]
+    confirm, search = (load_evaluation_manifest(path, 0.3, 7, part) for part in ("confirm", "search"))
     assert len(confirm.utterances) == 6 and len(search.utterances) == 14
     assert not {each.speaker for each in confirm.utterances} & {each.speaker for each in search.utterances}
     assert confirm.part == "confirm part of a split by speaker (0.3, seed 7): 3 of 10 speakers"
@@ -80,7 +80,7 @@ def test_the_parts_are_those_of_manifest_split_and_share_no_speaker(tmp_path: Pa
 def test_however_small_the_share_nobody_is_left_out_and_no_part_is_empty(tmp_path: Path) -> None:
     path = write_set(tmp_path, "set", ["a", "b"], 1)
     for share in (1e-6, 0.5, 1 - 1e-6):
-        parts = [load_evaluation_manifest(path, share, 0, part).utterances for part in ("search", "confirm")]  # type: ignore[arg-type]
+        parts = [load_evaluation_manifest(path, share, 0, part).utterances for part in ("search", "confirm")]
         assert sorted(map(len, parts)) == [2, 2]
 
 

@@ -14,7 +14,8 @@ import soundfile
 
 from orchestrator.corpus import audio
 from orchestrator.corpus.audio import AudioNotes, load_audio, prepare, scale_to_rms
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.errors import ManifestError
 
 RATE = 16_000
 
@@ -80,7 +81,7 @@ def test_a_segment_is_what_lies_between_its_ends(folder: Path) -> None:
 def test_a_file_that_shrank_after_it_was_checked(folder: Path) -> None:
     manifest = manifest_of(folder, "mono.wav")
     soundfile.write(folder / "mono.wav", tone(RATE, 0.25), RATE)
-    with pytest.raises(audio.ManifestError, match="is cut off: 4000 of 8000 frames could be decoded"):
+    with pytest.raises(ManifestError, match="is cut off: 4000 of 8000 frames could be decoded"):
         load_audio(manifest.utterances[0])
 
 
@@ -88,7 +89,7 @@ def test_a_file_that_shrank_after_it_was_checked(folder: Path) -> None:
 def test_scaling_reaches_the_root_mean_square(target: float) -> None:
     scaled, clipped = scale_to_rms(tone(RATE), target)
     assert rms(scaled) == pytest.approx(target, rel=1e-6)
-    assert (scaled.dtype, clipped) == (np.float32, False)
+    assert scaled.dtype == np.float32 and not clipped
 
 
 def test_scaling_clips_and_leaves_silence() -> None:
@@ -141,7 +142,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = audio.load_audio
 
-    def counted(utterance: audio.Utterance) -> audio.Audio:
+    def counted(utterance: Utterance) -> audio.Audio:
         calls.append(utterance.id)
         return real(utterance)
 
@@ -191,7 +192,7 @@ def test_a_damaged_cache_is_built_again(folder: Path, decoded: list[str], damage
 def test_an_interrupted_build_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = manifest_of(folder, "mono.wav", "wide.flac")
 
-    def killed(utterance: audio.Utterance) -> audio.Audio:
+    def killed(utterance: Utterance) -> audio.Audio:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(audio, "load_audio", killed)

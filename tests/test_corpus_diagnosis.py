@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from orchestrator.checks import Finding
 from orchestrator.corpus.audio import prepare
 from orchestrator.corpus.diagnosis import (
-    Finding,
     Size,
     check_sets,
     duration_profile,

@@ -25,12 +25,13 @@ from orchestrator.records import judging, store
 from orchestrator.reporting.conclusion import EXIT_CODES
 from orchestrator.scoring import bootstrap, limits
 from orchestrator.search.samplers import STARTUP_TRIALS
+from orchestrator.spec.limits import Limit
 from orchestrator.spec.loading import MAX_GRID, load_spec
 from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.sections import LIMITS
+from orchestrator.spec.sections import SECTIONS
 from orchestrator.spec.space import MAX_VALUES
-from orchestrator.spec.sweep import Dimension, Limit, SearchSpace, SweepSpec
+from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
 from tests.running_support import make_spec
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +88,7 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
     for name, field in model.model_fields.items():
         options = (field.annotation, *get_args(field.annotation))
         inner = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
-        if name in LIMITS:
+        if name in SECTIONS:
             continue
         if inner and inner[0] is not SearchSpace:
             yield from fields(inner[0], f"{prefix}{name}.")
@@ -115,19 +116,18 @@ def test_every_field_is_documented_with_its_default_and_its_limits(path: str, fi
     assert {*literals(field.annotation), *(f"{bound:.10g}" for bound in bounds(field))} <= set(words)
 
 
-FULL = {"domain_wer": Limit(min_gain=1.0), "heldout_wer": Limit(max_regression=0.2)}
-
-
 def test_every_limit_is_documented_and_no_field_that_does_not_exist() -> None:
-    limited = {f"{section}.{metric}.{key}" for section, metrics in LIMITS.items() for metric, key in metrics.items()}
-    assert all(cells(FIELDS, path)[2] == "none" for path in limited)
-    assert set(Limit.model_fields) == {path.rsplit(".", 1)[1] for path in limited} | {"rule"}
-    ruled = {path.rsplit(".", 1)[0] for path in limited}
-    for path in ruled:
-        section, metric = path.split(".")
-        limit = getattr(make_spec(acceptance=FULL, guardrails={"heldout_wer": FULL["heldout_wer"]}), section)[metric]
-        assert cells(FIELDS, f"{path}.rule")[2] == limit.rule
-    limited |= {f"{path}.rule" for path in ruled}
+    """A limit's keys stand once, under METRIC; its rule's defaults under the two sections."""
+    keys = {f"METRIC.{key}" for key in Limit.model_fields if key != "rule"}
+    assert all(cells(FIELDS, path)[2] == "none" for path in keys)
+    spec = make_spec(
+        guardrails={"heldout_wer": Limit(max_regression=0.2)},
+        acceptance={"domain_wer": Limit(min_gain=1.0), "heldout_wer": Limit(max_regression=0.2)},
+    )
+    assert cells(FIELDS, "guardrails.METRIC.rule")[2] == spec.guardrails["heldout_wer"].rule
+    gain, other = spec.acceptance["domain_wer"].rule, spec.acceptance["heldout_wer"].rule
+    assert cells(FIELDS, "acceptance.METRIC.rule")[2] == f"{gain} for min_gain, else {other}"
+    limited = keys | {f"{section}.METRIC.rule" for section in SECTIONS}
     documented = set(re.findall(r"^\| `([\w.]+)` \|", FIELDS, re.M))
     assert documented == {path for path, _ in fields(SweepSpec)} | limited | {"extends"}
 

@@ -177,7 +177,7 @@ def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
 
 def test_plan_with_a_probe_prints_its_basis(tmp_path: Path) -> None:
     small_sweep(tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": 2})
-    command = [sys.executable, "-m", "orchestrator", "plan", tmp_path / "sweep.yaml", "--probe"]
+    command = [sys.executable, "-m", "orchestrator", "plan", str(tmp_path / "sweep.yaml"), "--probe"]
     done = subprocess.run([*command, "--studies", tmp_path / "studies"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     out = " ".join(done.stdout.split())

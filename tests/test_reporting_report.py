@@ -58,8 +58,8 @@ def rows_of(root: Path, number: int) -> list[dict[str, Any]]:
 
 
 def wer(counts: dict[str, Any]) -> float:
-    errors = sum(np.array(counts[kind]) for kind in ("substitutions", "deletions", "insertions"))
-    return float(100 * errors.sum() / np.sum(counts["reference_words"]))
+    errors = np.sum([counts[kind] for kind in ("substitutions", "deletions", "insertions")])
+    return float(100 * errors / np.sum(counts["reference_words"]))
 
 
 def baselines(root: Path) -> dict[str, float]:

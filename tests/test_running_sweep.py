@@ -19,7 +19,8 @@ from orchestrator.records.worker import Event, Measured
 from orchestrator.running.observer import Silent
 from orchestrator.running.signals import Drain
 from orchestrator.search.study import Study
-from orchestrator.spec.sweep import Budget, Dimension, EarlyStop, Limit
+from orchestrator.spec.limits import Limit
+from orchestrator.spec.sweep import Budget, Dimension, EarlyStop
 from tests.fake_worker import FakeWorker
 from tests.running_support import SPACE, history, make_spec, run
 

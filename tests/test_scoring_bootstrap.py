@@ -20,7 +20,8 @@ def _difference(n: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _ratio(difference: NDArray[np.float64], words: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
-    return 100 * difference.sum(axis=axis) / words.sum(axis=axis)
+    ratio: NDArray[np.float64] = 100 * difference.sum(axis=axis) / words.sum(axis=axis)
+    return ratio
 
 
 def test_resamples_agree_with_scipy() -> None:

@@ -31,7 +31,7 @@ from orchestrator.scoring.limits import (
     delta,
     pool,
 )
-from orchestrator.spec.sweep import Limit
+from orchestrator.spec.limits import Limit
 from tests.running_support import make_spec
 
 GAIN = Criterion("domain_wer", "min_gain", 1.0, "proven")

@@ -19,7 +19,7 @@ EXPERIMENTS = "authors exp_2_3 exp_2_4 exp_2_5 h1 h2 h3 h4 phase1 phase2 phase3"
 EMBEDDED = sorted((ROOT / "sweeps" / "embedded").glob("*.yaml"))
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
-MEANT = {
+MEANT: dict[str, dict[str, tuple[str, ...]]] = {
     "exp_2_3": {"encoder.self_attn": ATTENTION, "decoder.self_attn": ATTENTION, "decoder.encoder_attn": ATTENTION}
     | {"encoder.mlp": ("fc1", "fc2"), "decoder.mlp": ("fc1", "fc2")},
     "exp_2_4": {"decoder.self_attn": ATTENTION, "decoder.encoder_attn": ATTENTION, "decoder.mlp": ("fc1", "fc2")},

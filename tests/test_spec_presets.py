@@ -16,9 +16,10 @@ from tests.tuning_models import small_model, tokenizer
 
 FAMILIES = ("streaming", "v1")
 QKVO = ("q_proj", "k_proj", "v_proj", "o_proj")
-ENCODER = {"encoder": ("self_attn",)}
-DECODER = {"decoder": ("self_attn", "encoder_attn")}
-MEANT: dict[str, tuple[tuple[dict[str, tuple[str, ...]], tuple[str, ...]], ...]] = {
+Blocks = dict[str, tuple[str, ...]]
+ENCODER: Blocks = {"encoder": ("self_attn",)}
+DECODER: Blocks = {"decoder": ("self_attn", "encoder_attn")}
+MEANT: dict[str, tuple[tuple[Blocks, tuple[str, ...]], ...]] = {
     "attention": ((ENCODER | DECODER, QKVO),),
     "encoder-attention": ((ENCODER, QKVO),),
     "decoder-attention": ((DECODER, QKVO),),

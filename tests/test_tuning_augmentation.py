@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -34,10 +36,9 @@ def tone(seconds: float = 1.0) -> np.ndarray:
     return (0.1 * np.sin(2 * np.pi * HZ * time)).astype(np.float32)
 
 
-def draws(count: int = 40, **changes: float) -> list[Draw]:
-    return [
-        Draw(**{"clip": 0, "seed": seed, "speed": 0.0, "snr": 60.0, "chunks": 0} | changes) for seed in range(count)
-    ]
+def draws(count: int = 40, **changes: Any) -> list[Draw]:
+    plain: dict[str, Any] = {"clip": 0, "speed": 0.0, "snr": 60.0, "chunks": 0} | changes
+    return [Draw(**({"seed": seed} | plain)) for seed in range(count)]
 
 
 def test_speed_is_a_factor_of_hundredths_that_shortens_the_clip_and_raises_its_pitch(family: Family) -> None:
@@ -195,7 +196,12 @@ def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(monkeypatch: p
     store.keep("train", 0)
     counted: list[int] = []
     compute = store.compute
-    monkeypatch.setattr(store, "compute", lambda own, depth: (counted.append(len(own)), compute(own, depth))[1])
+
+    def noted(own: Any, depth: int) -> Any:
+        counted.append(len(own))
+        return compute(own, depth)
+
+    monkeypatch.setattr(store, "compute", noted)
     made: Scene = (base, store, TrainingSet(base.labels(texts), 7), clips, texts)
     packed(made, [params(noise_snr=5.0), params(noise_snr=5.0, learning_rate=1e-4), params(noise_snr=9.0)], steps=1)
     assert sum(counted) == 2 * params().batch_size  # of the two noise levels, for three trials

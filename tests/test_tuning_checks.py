@@ -23,7 +23,7 @@ from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.limits import SetScore
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning import check_trial, families, lane, model, training, transcription
+from orchestrator.tuning import check_trial, families, lane, model, pack, training, transcription
 from orchestrator.tuning.checks import check_model
 from orchestrator.tuning.evaluation import EvaluationSet, Evaluator
 from orchestrator.tuning.features import FrameStore
@@ -112,7 +112,8 @@ def test_labels_shifted_twice_by_the_library(bench: Bench, monkeypatch: pytest.M
 
     def shifted_again(logits: Tensor, shift_labels: Tensor, **kwargs: Any) -> Tensor:
         moved = torch.cat((shift_labels[:, 1:], torch.full_like(shift_labels[:, :1], -100)), 1)
-        return right(logits=logits, shift_labels=moved, **kwargs)
+        loss: Tensor = right(logits=logits, shift_labels=moved, **kwargs)
+        return loss
 
     monkeypatch.setattr(type(bench.base.model), "loss_function", property(lambda self: shifted_again))
     assert "Labels that are shifted once too often do that" in bench.only("label-alignment")
@@ -215,7 +216,7 @@ def test_positions_added_in_place_to_an_output_that_is_used_again(
 
 
 def test_a_training_step_that_spoils_the_frames_of_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = lane.pack_step
+    right = training.pack_step
 
     def spoils(base: Any, store: Any, *rest: Any) -> Any:
         result = right(base, store, *rest)
@@ -233,7 +234,7 @@ def test_an_evaluation_that_bypasses_the_adapter(bench: Bench, monkeypatch: pyte
 
 
 def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = transcription.stack_merged
+    right = pack.stack_merged
     monkeypatch.setattr(
         transcription,
         "stack_merged",
@@ -243,7 +244,7 @@ def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.Monk
 
 
 def test_a_trial_of_another_type_than_the_baseline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = check_trial.transcribe
+    right = transcription.transcribe
 
     def trials_in_bf16(base: Any, store: Any, name: str, caps: Any, voices: Any, drafts: Any = None) -> Any:
         context: AbstractContextManager[object] = torch.autocast("cpu", torch.bfloat16) if voices else nullcontext()
@@ -261,7 +262,7 @@ def test_weights_of_several_types(bench: Bench) -> None:
 
 
 def test_merged_weights_of_another_type(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = transcription.stack_merged
+    right = pack.stack_merged
     monkeypatch.setattr(
         transcription, "stack_merged", lambda *each: {name: weight.double() for name, weight in right(*each).items()}
     )
@@ -340,7 +341,8 @@ def test_numbers_of_different_evaluations_are_never_compared(streaming: Bench, w
     elif what in ("text", "speakers"):
         column = {"text": "texts", "speakers": "speakers"}[what]
         clips = other.sets["domain"].clips
-        changed = replace(clips, **{column: ("another", *getattr(clips, column)[1:])})
+        new: dict[str, Any] = {column: ("another", *getattr(clips, column)[1:])}
+        changed = replace(clips, **new)
         other.sets = {"domain": replace(other.sets["domain"], clips=changed)}
     elif what == "audio":
         other.sets = {"domain": other.sets["domain"].take(range(7))}
@@ -362,6 +364,6 @@ def compared(trial: Bench, baseline: Bench) -> Verdict:
 
 
 def test_a_manifest_of_another_name_with_the_same_content_is_the_same_evaluation(streaming: Bench) -> None:
-    other = Bench(streaming.base, streaming.spec, load_manifest(streaming.spec.data.heldout))
+    other = Bench(streaming.base, streaming.spec, load_manifest(streaming.spec.data.evaluated["heldout"].path))
     assert other.sets["domain"].manifest.sha256 != streaming.sets["domain"].manifest.sha256
     assert compared(streaming, other) is not None

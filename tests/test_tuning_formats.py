@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     sets = {
         name: load_evaluation_set(sweep, name, SetSource(path), base, folder / "cache") for name, path in paths.items()
     }
-    clips = {name: list(each.clips) for name, each in sets.items()}
+    clips: dict[str, Sequence[np.ndarray]] = {name: list(each.clips) for name, each in sets.items()}
     return Evaluator(base, FrameStore(base.family, clips, 1 << 28, base.device), sets, spec)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
@@ -36,7 +37,7 @@ MIXED = {
     "pissa-dora": params(adapter="pissa-dora", rank=3, alpha=3.0, learning_rate=1e-3),
     "lora+": params(loraplus_lr_ratio=4.0, warmup_steps=1),
 }
-Scene = tuple[BaseModel, FrameStore, TrainingSet, list, list]
+Scene = tuple[BaseModel, FrameStore, TrainingSet, list[Any], list[str]]
 
 
 def scene(family: str) -> Scene:
@@ -144,7 +145,12 @@ def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
     trials = [*MIXED.values(), params(batch_size=3, lora_dropout=0.3), params(replay_ratio=0.5, kl_weight=0.5)]
     trained, parts = {}, []
     deal = training.dealt
-    monkeypatch.setattr(training, "dealt", lambda *given: parts.append(len(deal(*given))) or deal(*given))
+
+    def noted(*given: Any) -> Any:
+        parts.append(len(deal(*given)))
+        return deal(*given)
+
+    monkeypatch.setattr(training, "dealt", noted)
     for count in (1, 2, 3):
         monkeypatch.setattr(cores(CPU), "count", count)
         trained[count], _ = packed(scene(family), trials)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
+import torch
 
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
@@ -13,6 +15,21 @@ from orchestrator.running.session import with_recorded_pack
 from orchestrator.tuning import probe
 from orchestrator.tuning.engine import start_worker
 from tests.embedded import small_sweep
+
+
+def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
+    cpu = torch.device("cpu")
+    before = probe._memory_share(cpu)
+    held = torch.ones(64 * 2**20)
+    after = probe._memory_share(cpu)
+    assert 0 < before < after < 1
+    assert after - before == pytest.approx(held.nbytes / psutil.virtual_memory().total, rel=0.2)
+
+
+def test_a_pack_that_takes_too_much_memory_ends_the_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
+    monkeypatch.setattr(probe, "_memory_share", lambda device: 0.3)
+    assert start_worker(spec, tmp_path / "cache").capacity == 1
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_stock_peft_hears_what_was_scored(
             worker.export(event.number, event.measurements[-1].adapter_scale, folder)
             base = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id, dtype=dtype)
             model = peft.PeftModel.from_pretrained(base, folder).eval()
-            for name, path in (("domain", spec.data.domain), ("heldout", spec.data.heldout)):
+            for name, path in ((name, source.path) for name, source in spec.data.evaluated.items()):
                 rows = zip(
                     load_manifest(path).utterances,
                     event.hypotheses[-1][name],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -150,7 +152,12 @@ def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> Non
         assert torch.equal(alone("set", wanted, depth)[0], above("set", wanted, depth)[0])
     heard: list[int] = []
     front_end = base.family.front_end
-    base.family.front_end = lambda clips: heard.append(len(clips)) or front_end(clips)  # type: ignore[method-assign]
+
+    def noted(clips: Any) -> Any:
+        heard.append(len(clips))
+        return front_end(clips)
+
+    base.family.front_end = noted  # type: ignore[method-assign]
     again = FrameStore(base.family, {"set": clips}, 1 << 30, CPU, depths=(0, base.encoder_depth))
     again.keep("set", base.encoder_depth)
     again.keep("set", 0)

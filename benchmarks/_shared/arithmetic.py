@@ -37,10 +37,13 @@ class Shape:
 
     def __init__(self, config: dict[str, Any]) -> None:
         encoder = config["encoder_config"]
-        self.width_e, self.inner_e = encoder["hidden_size"], encoder["intermediate_size"]
-        self.windows = encoder["sliding_windows"]
-        self.width, self.inner = config["hidden_size"], config["intermediate_size"]
-        self.layers, self.vocabulary = config["num_hidden_layers"], config["vocab_size"]
+        self.width_e: int = encoder["hidden_size"]
+        self.inner_e: int = encoder["intermediate_size"]
+        self.windows: list[tuple[int, int]] = encoder["sliding_windows"]
+        self.width: int = config["hidden_size"]
+        self.inner: int = config["intermediate_size"]
+        self.layers: int = config["num_hidden_layers"]
+        self.vocabulary: int = config["vocab_size"]
 
     @property
     def front_end(self) -> float:

@@ -109,8 +109,10 @@ def loss_of(recipe: Recipe, model: Any, inputs: dict[str, Tensor], ids: Tensor) 
     """
     output = model(**inputs, labels=ids)
     if not recipe.shifted_twice:
-        return output.loss
-    return ForCausalLMLoss(output.logits, ids, vocab_size=output.logits.shape[-1])
+        loss: Tensor = output.loss
+    else:
+        loss = ForCausalLMLoss(output.logits, ids, vocab_size=output.logits.shape[-1])
+    return loss
 
 
 def fresh_model(folder: str, seed: int) -> Any:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
+
+import psutil
 
 POLL_SECONDS = 0.1
 
@@ -20,7 +21,7 @@ class Usage:
 
     seconds: float
     peak_bytes: int
-    """Most resident memory of all processes together, sampled; 0 where /proc does not tell."""
+    """Most resident memory of all processes together, sampled."""
     each: tuple[float, ...]
     """Seconds from the common start to the end of each command, in the order given."""
 
@@ -74,11 +75,16 @@ def _wait(process: subprocess.Popen[bytes]) -> None:
 
 def _tree_bytes(pid: int) -> int:
     """Resident bytes of a process and its descendants."""
-    folder = Path(f"/proc/{pid}")
     try:
-        fields = (folder / "status").read_text().split("\n")
-        own = next((int(line.split()[1]) * 1024 for line in fields if line.startswith("VmRSS:")), 0)
-        children = (folder / "task" / str(pid) / "children").read_text().split()
-    except OSError:
+        top = psutil.Process(pid)
+        return sum(map(_bytes, [top, *top.children(recursive=True)]))
+    except psutil.Error:
         return 0
-    return own + sum(_tree_bytes(int(child)) for child in children)
+
+
+def _bytes(process: psutil.Process) -> int:
+    """Resident bytes of one process; 0 once it has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0

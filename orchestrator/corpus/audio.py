@@ -202,7 +202,8 @@ def _resampled(mono: Samples, rate: int, name: str) -> Samples:
 
     with torch.inference_mode():
         wave = torch.from_numpy(np.ascontiguousarray(mono))
-        return torchaudio.functional.resample(wave, rate, SAMPLE_RATE).numpy()
+        resampled: Samples = torchaudio.functional.resample(wave, rate, SAMPLE_RATE).numpy()
+        return resampled
 
 
 def _key(manifest: Manifest, rms: float | None) -> str:

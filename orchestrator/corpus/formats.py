@@ -251,7 +251,7 @@ def _flat_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _cut_source(recording: Mapping[str, Any]) -> str:
+def _cut_source(recording: Mapping[str, Any]) -> object:
     sources = recording.get("sources")
     if not isinstance(sources, list) or len(sources) != 1 or not isinstance(sources[0], dict):
         raise UnusableError("a recording needs exactly one source, an audio file")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.keeping import Kept
@@ -27,6 +29,8 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.spec.data import SetSource
 from orchestrator.spec.sweep import SweepSpec
 
+TASK = "automatic-speech-recognition"
+
 
 def model_card(
     plan: TrialPlan,
@@ -44,27 +48,56 @@ def model_card(
     `done`: nothing is left to train; `merged`: the folder holds the whole model.
     """
     model = relative_to(plan.model.id, root)
-    library = "transformers" if merged else "peft"
-    front = {"base_model": model, "library_name": library, "pipeline_tag": "automatic-speech-recognition"}
-    # JSON strings are YAML strings, whatever they hold.
-    header = "\n".join(f"{name}: {json.dumps(value)}" for name, value in front.items())
     # the verdict is on the adapter that gave the trial its result, never on another one of that trial
     judged = conclusion.best is not None and conclusion.best.number == kept.result.number and kept.gave_the_result
+    verdict = conclusion.deciding if judged else None
     decision = f"{conclusion.decision}" if judged and conclusion.decision else "no verdict on this adapter alone"
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [
         Paragraph(_identity(kept, model, plan.model.revision, merged)),
         *_use(plan, merged),
-        *_measured(kept, conclusion.deciding if judged else None),
+        *_measured(kept, verdict),
         *_limits(list(caveats(spec, folder, conclusion, done)) if judged else []),
         *_data(plan, conclusion, root),
         *_trained(plan, kept),
         *_sweep_file(folder, root),
     ]
     title = f"{plan.sweep}, trial {kept.result.number}"
+    results = list(_results(plan, kept, verdict, conclusion, root))
+    header = ModelCardData(
+        base_model=model,
+        library_name="transformers" if merged else "peft",
+        pipeline_tag=TASK,
+        tags=["lora"],
+        model_name=title if results else None,
+        eval_results=results or None,
+    )
     headline = f"Trial {kept.result.number} of sweep {plan.sweep}{which}: {decision}. {ended}"
-    return f"---\n{header}\ntags: [lora]\n---\n\n" + render(Document(title, headline, tuple(blocks)))
+    return f"---\n{header.to_yaml()}\n---\n\n" + render(Document(title, headline, tuple(blocks)))
+
+
+def _results(
+    plan: TrialPlan, kept: Kept, verdict: Verdict | None, conclusion: Conclusion, root: Path
+) -> Iterator[EvalResult]:
+    """The WERs for the hub's `model-index`: of this adapter where it was chosen, of its retrainings where confirmed."""
+    rows = [(name, wer, "WER (%), on a set that also chose the trial") for name, wer in kept.wer.items()]
+    if verdict and verdict.confirmed:
+        said = "WER (%), trained again with fresh seeds, pooled"
+        rows += [(name, wer, said) for name, wer in verdict.wer.items()]
+    manifests = _manifests(plan, conclusion)
+    for name, wer, said in rows:
+        if math.isfinite(wer):
+            yield EvalResult(
+                task_type=TASK,
+                dataset_type=_manifest(manifests[name], root),
+                dataset_name=f"{plan.sweep} {name}",
+                dataset_split=name,
+                dataset_revision=_counts(name, _baselines(conclusion))[2],
+                metric_type="wer",
+                metric_value=round(wer, 2),
+                metric_name=said,
+            )
 
 
 def _identity(kept: Kept, model: str, revision: str, merged: bool) -> str:
@@ -115,17 +148,26 @@ def _limits(sentences: list[str]) -> Iterator[Block]:
 
 
 def _data(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterator[Block]:
+    yield Heading("Data")
+    columns = ("set", "manifest", "utterances", "words", "SHA-256 of the manifest")
+    baselines, manifests = _baselines(conclusion), _manifests(plan, conclusion)
+    rows = ((name, _manifest(source, root), *_counts(name, baselines)) for name, source in manifests.items())
+    yield Table(columns, tuple(rows))
+
+
+def _manifests(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
+    """What the sweep trained and measured on, by set."""
     data, confirming = plan.data, plan.data.confirming
     manifests = {"train": SetSource(data.train), **data.evaluated}
     if data.replay:
         manifests |= {"replay": SetSource(data.replay)}
     if confirming and conclusion.confirm_baseline:
         manifests |= {f"confirm_{name}": source for name, source in confirming.evaluated.items()}
-    baselines = [each for each in (conclusion.baseline, conclusion.confirm_baseline) if each]
-    yield Heading("Data")
-    columns = ("set", "manifest", "utterances", "words", "SHA-256 of the manifest")
-    rows = ((name, _manifest(source, root), *_counts(name, baselines)) for name, source in manifests.items())
-    yield Table(columns, tuple(rows))
+    return manifests
+
+
+def _baselines(conclusion: Conclusion) -> list[Measurement]:
+    return [each for each in (conclusion.baseline, conclusion.confirm_baseline) if each]
 
 
 def _manifest(source: SetSource, root: Path) -> str:

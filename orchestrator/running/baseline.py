@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+
 from orchestrator.errors import FingerprintError
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.running.observer import Observer
 from orchestrator.spec.identity import digest
+
+log = logging.getLogger(__name__)
 
 
 def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
@@ -17,6 +21,7 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     """
     fingerprint = digest(worker.evaluation)
     found = folder.read_baseline(fingerprint)
+    log.debug("evaluation %s: baseline %s", fingerprint[:16], "on file" if found else "to be measured")
     if found is None:
         if any(result.wer for result in folder.results()):
             raise FingerprintError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from orchestrator.errors import Interrupted, ModelError
@@ -16,6 +17,8 @@ from orchestrator.running.signals import Drain
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
+
+log = logging.getLogger(__name__)
 
 
 def run_confirmation(
@@ -36,6 +39,7 @@ def run_confirmation(
     pending = [run for run in confirmation_runs(spec, folder, folder.results()) if not folder.read_result(run.number)]
     if not pending:
         return
+    log.debug("%d confirmation runs left, of seeds %s", len(pending), [run.seed for run in pending])
     worker = make_worker()
     baseline = scores(_baseline(folder, worker, observer))
     active: dict[int, ConfirmationRun] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from orchestrator.running.settling import settle
 from orchestrator.scoring.text import lacks_spaces, normalizer
 from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
+
+log = logging.getLogger(__name__)
 
 
 def find_all(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from orchestrator.running.signals import Drain
 from orchestrator.spec.loading import FieldChange, compare, resolved_yaml
 from orchestrator.spec.sweep import SweepSpec
 
+log = logging.getLogger(__name__)
+
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
 """A worker for the sets of a spec. Loads the model, so it is called only when something is left to train."""
 
@@ -38,6 +41,7 @@ def run_study(
     """
     with folder.lock():
         agree(spec, folder)
+        log.debug("study %s is held by this process", folder.path)
         if not finished(spec, folder):
             check_data(spec, folder, observer)
             made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
@@ -160,6 +164,7 @@ def _worker(
 ) -> Worker:
     observer.say("loading the base model")
     worker = make_worker(spec, folder)
+    log.debug("worker for the %s stage: %s, %d slots", stage, type(worker).__name__, worker.capacity)
     for note in getattr(worker, "notes", ()):
         observer.say(note)
         folder.note(note)

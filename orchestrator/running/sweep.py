@@ -6,6 +6,7 @@ Every effect below is idempotent and their order is fixed by the checkpoint and 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from orchestrator.running.signals import Drain
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.spec.sweep import SweepSpec
+
+log = logging.getLogger(__name__)
 
 AGAIN = "The same command continues the sweep."
 
@@ -140,6 +143,7 @@ class _Sweep:
                 "  Restore study.db from a copy that goes with the trials' folders, or use --fork NAME."
             )
         self.tick, self.asked = checkpoint.tick, checkpoint.asked
+        log.debug("checkpoint %d: %d trials asked for, in slots %s", self.tick, self.asked, sorted(checkpoint.slots))
         for number, slot in checkpoint.slots.items():
             self.flights[number] = self._flight(number, self.known[number], slot.last_rung, slot.seconds)
         if self.flights:
@@ -164,6 +168,7 @@ class _Sweep:
             plan = self._plan(number, params)
             self.folder.write_plan(plan)
             self.asked += 1
+            log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
             original = self._original(plan)
             if number in self.skip:
                 self._retell(number)
@@ -202,6 +207,7 @@ class _Sweep:
         self.tick += 1
         state = Checkpoint(tick=self.tick, asked=self.asked, slots=slots, exhausted=self.exhausted)
         self.checkpoints.write(state, self.worker)
+        log.debug("checkpoint %d written after %.1f s of all runs", self.tick, self.spent)
 
     def end_all(self, stop: Stop) -> None:
         """End every trial that was asked for and has not ended, at its best measurement on file."""

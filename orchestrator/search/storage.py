@@ -41,6 +41,9 @@ def _begin_immediate(connection: sqlalchemy.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+_DATABASE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+
+
 @contextmanager
 def storage_errors(path: Path, consequence: str) -> Iterator[None]:
     """Turn what the database raises, whatever Optuna made of it, into one StudyError.
@@ -49,16 +52,19 @@ def storage_errors(path: Path, consequence: str) -> Iterator[None]:
     """
     try:
         yield
-    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError, AssertionError) as error:
+    except (*_DATABASE, AssertionError) as error:
+        chain = _chain(error)
+        if not any(isinstance(each, _DATABASE) for each in chain):
+            raise  # an assertion of ours: no database is behind it
         raise StudyError(
-            f"could not use {path}: {_cause(error)}\n"
+            f"could not use {path}: {chain[-1]}\n"
             f"  {consequence} Make room or free the file, then run the same command again."
         ) from error
 
 
-def _cause(error: BaseException) -> str:
-    """The message of the database itself, at the end of the chain."""
-    deepest: BaseException = error
-    while (below := deepest.__cause__ or deepest.__context__) is not None:
-        deepest = below
-    return str(deepest)
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and what led to it; the message of the database itself is that of the last."""
+    chain = [error]
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(below)
+    return chain

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from orchestrator.spec.frozen import Frozen
 
@@ -23,23 +24,27 @@ _PERCENT = r"[0-9]+(\.[0-9]+)?%"
 _TIMES = r"[0-9]+(\.[0-9]+)?x"
 
 
+def _amount(value: object, pattern: str, allowed: str) -> object:
+    """A number at least 0, or text of a form; ValueError says what is allowed."""
+    if isinstance(value, str) and re.fullmatch(pattern, value):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError(allowed)
+
+
 def _change(value: object) -> object:
     """Points as a number, or percent of the baseline as text such as 5%."""
-    if isinstance(value, str) and not re.fullmatch(_PERCENT, value):
-        raise ValueError("points such as 0.2, or percent of the baseline such as 5%")
-    return value
+    return _amount(value, _PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%")
 
 
 def _rate(value: object) -> object:
     """A rate in percent as a number, or a multiple of the baseline's as text such as 2x."""
-    if isinstance(value, str) and not re.fullmatch(_TIMES, value):
-        raise ValueError("percent as a number such as 40, or times the baseline such as 2x")
-    return value
+    return _amount(value, _TIMES, "percent, at least 0, such as 40, or times the baseline such as 2x")
 
 
-Points = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Change = Annotated[Points | str, BeforeValidator(_change)]
-Rate = Annotated[Points | str, BeforeValidator(_rate)]
+Change = Annotated[float | str, BeforeValidator(_change)]
+Rate = Annotated[float | str, BeforeValidator(_rate)]
 
 
 class Limit(Frozen):

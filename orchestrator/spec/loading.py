@@ -16,7 +16,7 @@ from orchestrator.spec.conditions import read_points
 from orchestrator.spec.layers import read_layers
 from orchestrator.spec.limits import TRAIN_LOSS
 from orchestrator.spec.parameters import TABLE
-from orchestrator.spec.reading import Mapping, Mark, Node, Problems, Unreadable, plain, show
+from orchestrator.spec.reading import Mapping, Node, Problems, Unreadable, plain, show
 from orchestrator.spec.schema import json_schema
 from orchestrator.spec.sections import build
 from orchestrator.spec.space import SpaceReader
@@ -69,11 +69,6 @@ def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = Non
     try:
         spec = _load(Path(path), overrides, root or project_root(Path(path)), problems)
     except Unreadable:
-        spec = None
-    except Exception as error:  # hostile text must not reach a person as a traceback, whatever we overlooked
-        problems.add(
-            Mark(str(path), 1, 1), f"cannot be understood ({type(error).__name__}: {error}); simplify the file"
-        )
         spec = None
     problems.raise_any(path)
     assert spec is not None, "no spec without a problem"

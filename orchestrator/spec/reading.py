@@ -15,7 +15,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 from ruamel.yaml.reader import ReaderError
 
@@ -197,7 +197,15 @@ def read_text(text: str, source: Mark, problems: Problems) -> Node:
         place = _at(source, mark.line + 1, mark.column + 1) if mark else source
         reason = " ".join(str(part) for part in (error.context, error.problem) if part)
         problems.abort(place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here")
-    except Exception as error:  # a parser's own bug on hostile text must not reach a person as a traceback
+
+
+def _events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
+    """The parser's events. Raises YAMLError, and Unreadable after recording what the parser trips over otherwise."""
+    try:
+        yield from YAML(typ="safe", pure=True).parse(text)
+    except YAMLError:
+        raise
+    except Exception as error:  # only the parser runs in here: its bug on hostile text, and none of ours
         problems.abort(_at(source, 1, 1), f"not valid YAML ({type(error).__name__}: {error}); rewrite the file")
 
 
@@ -211,7 +219,7 @@ class _Reader:
     def __init__(self, text: str, source: Mark, problems: Problems) -> None:
         self.source = source
         self.problems = problems
-        self.events: Iterator[Any] = YAML(typ="safe", pure=True).parse(text)
+        self.events = _events(text, source, problems)
 
     def document(self) -> Node:
         next(self.events)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from orchestrator.spec.data import ALSO_NAME, RESERVED, AlsoSet
 from orchestrator.spec.limits import ANY, EVERY, TERMS, Limit, limit_keys, metrics, questions_of, set_of
@@ -33,8 +34,7 @@ _WANTED = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text; quote it if it looks like a number",
-    "bool_type": "true or false",
-    "path_type": "a path",
+    "is_instance_of": "a path",
     "tuple_type": "a list, such as [101, 102]",
     "model_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
@@ -260,7 +260,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
 
 
 def _explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:
-    wanted: dict[tuple[str, ...], list[str]] = {}
+    wanted: dict[tuple[str, ...], list[ErrorDetails]] = {}
     found: dict[tuple[str, ...], tuple[Mark, Node]] = {}
     for item in error.errors(include_url=False):
         path, entry, rest = _follow(tree, item["loc"])
@@ -272,15 +272,27 @@ def _explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:
         elif item["type"] == "extra_forbidden" or rest == ("[key]",):
             _unknown(path, entry, problems)
         else:
-            text = _WANTED.get(item["type"], item["msg"].removeprefix("Value error, "))
-            wanted.setdefault(path, []).append(text.format(**item.get("ctx", {})))
+            wanted.setdefault(path, []).append(item)
             found[path] = (entry.node.mark, entry.node)
-    for path, texts in wanted.items():
+    for path, items in wanted.items():
         mark, node = found[path]
-        words = re.findall(r"'([^']+)'", " ".join(texts))
+        words = [word for item in items for word in _words(item)]
         guess = nearest(node.text, words) if isinstance(node, Scalar) else ""
-        allowed = " or ".join(dict.fromkeys(texts))
+        allowed = " or ".join(dict.fromkeys(map(_allowed, items)))
         problems.add(mark, f"{'.'.join(path)} cannot be {describe(node)}{guess or ';'} allowed: {allowed}")
+
+
+def _allowed(item: ErrorDetails) -> str:
+    """What is allowed, from the type of an error and its context: pydantic's sentences change with its version."""
+    context = item.get("ctx", {})
+    if item["type"] == "value_error":  # one of our own validators says what is allowed
+        return str(context["error"])
+    return _WANTED[item["type"]].format(**context) if item["type"] in _WANTED else item["msg"]
+
+
+def _words(item: ErrorDetails) -> list[str]:
+    """The words of a literal; none where something else is wanted."""
+    return re.findall(r"'([^']+)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else []
 
 
 def _follow(tree: Mapping, loc: tuple[Any, ...]) -> tuple[tuple[str, ...], Entry, tuple[Any, ...]]:

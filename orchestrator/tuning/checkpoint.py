@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -72,7 +73,7 @@ def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) 
     return slots
 
 
-def _slot(plan: TrialPlan, row: dict, tensors: dict[str, Tensor]) -> Slot:
+def _slot(plan: TrialPlan, row: dict[str, Any], tensors: dict[str, Tensor]) -> Slot:
     groups: dict[str, dict[tuple[str, str], Tensor]] = {
         "adapter": {},
         "exp_avg": {},

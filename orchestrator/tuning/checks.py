@@ -78,7 +78,7 @@ def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
 
 def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
     start, eos = base.decoder.start, base.decoder.eos
-    faults = {
+    faults: dict[str, Callable[[list[int]], bool]] = {
         "do not end with the end token, so an adapter learns never to stop": lambda row: row[-1:] != [eos],
         "hold the end token before their end": lambda row: eos in row[:-1],
         "begin with the start token, which the decoder puts there itself": lambda row: row[:1] == [start] != [eos],

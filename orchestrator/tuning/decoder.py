@@ -87,7 +87,8 @@ class Decoder:
             heard = F.scaled_dot_product_attention(query, *memory, attn_mask=cross_mask, scale=self.scaling)
             x = x + layer.encoder_attn.o_proj(self._join(heard))
             x = x + layer.mlp(layer.final_layernorm(x))
-        return self.stack.norm(x)
+        normed: Tensor = self.stack.norm(x)
+        return normed
 
     def _self_attention(
         self,
@@ -109,7 +110,8 @@ class Decoder:
         y = F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
         )
-        return attention.o_proj(self._join(y))
+        projected: Tensor = attention.o_proj(self._join(y))
+        return projected
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)

@@ -77,7 +77,8 @@ def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, 
     heads = (*x.shape[:2], -1, attention.head_dim)
     query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
     frames = frames + attention.o_proj(attend(query, key, value, attention.scaling).flatten(2))
-    return frames + layer.mlp(layer.post_attention_layernorm(frames))
+    widened: Tensor = layer.mlp(layer.post_attention_layernorm(frames))
+    return frames + widened
 
 
 class Streaming:
@@ -118,7 +119,8 @@ class Streaming:
 
     def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
         # out of place: the stock decoder adds positions to its input, which would spoil a cached encoder output
-        return self.decoder.proj(encoded + self.decoder.pos_emb.weight[layout.position])
+        projected: Tensor = self.decoder.proj(encoded + self.decoder.pos_emb.weight[layout.position])
+        return projected
 
 
 class Version1:
@@ -151,7 +153,8 @@ class Version1:
             heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)
             rows = [layout.pad(each.flatten(2)).unflatten(2, heads).transpose(1, 2) for each in turned]
             heard = F.scaled_dot_product_attention(rows[0], rows[1], rows[2], attn_mask=layout.mask, scale=scaling)
-            return layout.flatten(heard.transpose(1, 2).flatten(2)).unflatten(2, heads)
+            joined: Tensor = layout.flatten(heard.transpose(1, 2).flatten(2)).unflatten(2, heads)
+            return joined
 
         for layer in self.encoder.layers[first:last]:
             frames = encoder_layer(layer, frames, attend)

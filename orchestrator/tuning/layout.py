@@ -56,12 +56,14 @@ class Layout:
 
     def pad(self, values: Tensor) -> Tensor:
         """(slots, F, width) -> (rows, T, width); what lies beyond a clip's end is finite but meaningless."""
-        moved = _Move.apply(values.flatten(0, 1), self._padded, self._flat, self.valid.flatten()[:, None])
+        valid = self.valid.flatten()[:, None]
+        moved: Tensor = _Move.apply(values.flatten(0, 1), self._padded, self._flat, valid)  # type: ignore[no-untyped-call]
         return moved.view(len(self.lengths), self.longest, -1)
 
     def flatten(self, padded: Tensor) -> Tensor:
         """(rows, T, width) -> (slots, F, width), the inverse of `pad`; what stands in no clip is meaningless."""
-        moved = _Move.apply(padded.flatten(0, 1), self._flat, self._padded, self.mask.flatten()[:, None])
+        mask = self.mask.flatten()[:, None]
+        moved: Tensor = _Move.apply(padded.flatten(0, 1), self._flat, self._padded, mask)  # type: ignore[no-untyped-call]
         return moved.view(self.slots, self.places, -1)
 
     @cached_property

@@ -42,7 +42,8 @@ class BaseModel:
 
     @property
     def device(self) -> torch.device:
-        return self.model.device
+        device: torch.device = self.model.device
+        return device
 
     @property
     def cores(self) -> Cores:

@@ -87,7 +87,8 @@ def _copy(utterance: Utterance, channel: Channel, seed: int) -> tuple[Samples, d
 
 def at_speed(wave: Tensor, factor: float) -> Tensor:
     """(1, n) float32 -> (1, n / factor): played faster or slower, pitch along with it; hundredths only."""
-    return torchaudio.functional.resample(wave, round(100 * factor), 100)
+    resampled: Tensor = torchaudio.functional.resample(wave, round(100 * factor), 100)
+    return resampled
 
 
 def within_band(wave: Tensor, band: Range) -> Tensor:

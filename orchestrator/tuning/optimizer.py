@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -43,7 +43,10 @@ class PackedAdamW:
         """One optimizer step of every row, in place; returns the gradient norms (K,) before clipping."""
         norm = grad.norm(dim=1, keepdim=True)
         grad = grad * (self.max_norm / (norm + 1e-6)).clamp_max(1)
-        column = lambda values: flat.new_tensor(list(values))[:, None]  # noqa: E731
+
+        def column(values: Iterable[float]) -> Tensor:
+            return flat.new_tensor(list(values))[:, None]
+
         rate = column(learning_rate(p, s) for p, s in zip(self.params, self.steps, strict=True))
         self.steps = [step + 1 for step in self.steps]
         rates = rate if self.ratio is None else rate * self.ratio
@@ -54,4 +57,5 @@ class PackedAdamW:
         correction2 = column(math.sqrt(1 - BETA2**step) for step in self.steps)
         denominator = (self.exp_avg_sq.sqrt() / correction2).add_(EPSILON)
         flat.sub_(rates / correction1 * self.exp_avg / denominator)
-        return norm[:, 0]
+        norms: Tensor = norm[:, 0]
+        return norms

@@ -105,7 +105,8 @@ class PackedLinear(nn.Module):
         A, B = slots.with_frozen()
         gain = None if slots.magnitude is None else slots.gain(self.weight, A, B)
         if not torch.is_autocast_enabled(x.device.type):
-            return _LowRank.apply(x, self.weight, A, B, gain)
+            out: Tensor = _LowRank.apply(x, self.weight, A, B, gain)  # type: ignore[no-untyped-call]
+            return out
         # a change of bfloat16 weights below their resolution would be lost if it were added to them
         y = torch.baddbmm(F.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
         return y if gain is None else gain[:, None] * y

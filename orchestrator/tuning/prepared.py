@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from orchestrator.checks import Finding, stop
@@ -57,7 +57,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
     training = load_training_data(spec, base, audio, _autocast(spec, device))
     clips["train"] = training.clips
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    memory = psutil.virtual_memory().total // 4
     store = FrameStore(base.family, clips, memory, device, _entry_depths(spec, base))
     findings = check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device))
     stop(findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)

@@ -6,11 +6,10 @@ flight, so a sweep continues with the pack it began with. It changes no trial's 
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
+import psutil
 import torch
 
 from orchestrator.planning.trial_plan import TrialPlan
@@ -79,7 +78,7 @@ def _seconds(lane: Lane, base: BaseModel, store: FrameStore, data: TrainingSet) 
 
 
 def _memory_share(device: torch.device) -> float:
+    """On cuda the most that torch had of the GPU's; else what this process has of the machine's, which mps shares."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(device).total_memory
-    pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc/self/statm").exists() else 0
-    return pages / os.sysconf("SC_PHYS_PAGES")
+    return psutil.Process().memory_info().rss / psutil.virtual_memory().total

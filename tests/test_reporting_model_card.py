@@ -1,0 +1,66 @@
+"""The head of a model card, read as the hub reads it, of a sweep with confirm sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+from ruamel.yaml import YAML
+
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+
+SEARCH = "WER (%), on a set that also chose the trial"
+FRESH = "WER (%), trained again with fresh seeds, pooled"
+
+
+def exported(spec: Path, to: Path, *options: str) -> Any:
+    """The card of an export, as huggingface_hub loads it."""
+    assert orchestrate("export", spec, *options, "--to", to) == 0
+    return ModelCard.load(to / "README.md")
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = make_project(tmp_path_factory.mktemp("project"))
+    assert orchestrate(spec, "--quiet") == 0
+    return spec
+
+
+def test_the_head_names_base_library_and_task(spec: Path, tmp_path: Path) -> None:
+    data = exported(spec, tmp_path / "out").data.to_dict()
+    assert (data["base_model"], data["library_name"]) == ("fake/model", "peft")
+    assert (data["pipeline_tag"], data["tags"]) == ("automatic-speech-recognition", ["lora"])
+
+
+def test_the_model_index_has_the_measured_and_the_confirmed_wers(spec: Path, tmp_path: Path) -> None:
+    card = exported(spec, tmp_path / "out")
+    folder = folder_of(spec)
+    found = {each.dataset_split: each for each in card.data.eval_results or ()}
+    assert list(found) == ["domain", "heldout", "confirm_domain", "confirm_heldout"]
+    result = next(each for each in folder.results() if f"trial {each.number}" in str(card.data.model_name))
+    for name, wer in result.wer.items():
+        assert (found[name].metric_value, found[name].metric_name) == (round(wer, 2), SEARCH)
+    runs = [each.wer["confirm_domain"] for each in folder.confirmations()]
+    assert min(runs) <= found["confirm_domain"].metric_value <= max(runs) and len(runs) == 2
+    assert found["confirm_domain"].metric_name == FRESH
+    assert found["confirm_domain"].dataset_type == "data/confirm_domain.jsonl"
+    assert all(each.metric_type == "wer" for each in found.values())
+
+
+def test_another_trial_has_its_own_numbers_alone(spec: Path, tmp_path: Path) -> None:
+    best = exported(spec, tmp_path / "best").data.model_name
+    number = next(each.number for each in folder_of(spec).results() if f"trial {each.number}" not in str(best))
+    found = exported(spec, tmp_path / "other", str(number)).data.eval_results or []
+    assert [each.metric_name for each in found] == [SEARCH, SEARCH]
+
+
+@pytest.mark.parametrize("model", ["fake/model: x", "'", '"#', "- a", "yes", "e\u2028f", "[tags]", "---"])
+def test_whatever_the_base_model_is_called_the_head_is_yaml(tmp_path: Path, model: str) -> None:
+    written = '"' + model.replace('"', '\\"') + '"'
+    spec = make_project(tmp_path, SWEEP.replace("id: fake/model", f"id: {written}"))
+    assert orchestrate(spec, "-q", "budget.trials=1", "confirm=", "data.confirm=") in (0, 4, 5)
+    card = exported(spec, tmp_path / "out", "0")
+    head: dict[str, Any] = YAML(typ="safe", pure=True).load(card.content.split("\n---\n")[0].removeprefix("---\n"))
+    assert head["base_model"] == card.data.base_model == model

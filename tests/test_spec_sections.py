@@ -1,0 +1,70 @@
+"""pydantic's refusals become sentences of ours, whatever it says itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.spec import sections
+from orchestrator.spec.sweep import ConfirmSpec, SearchSpace, SweepSpec, TakeSpec
+from tests.running_support import make_spec
+from tests.test_spec_loading import SMALL, refusal
+
+HANDLED = {"missing", "extra_forbidden", "value_error", *sections._WANTED}
+"""Types of errors that `sections` has words for."""
+TEXTS = [None, "", "x" * 99, "../x", "a {b}"]
+NUMBERS = [True, 0, -1, 2, 1.5, 2**53, float("nan"), float("inf")]
+LISTS = [(), ("a", "a"), (1, 1), ("no-such-check",), ("overlap",)]
+TREES = [{}, {"x": 1}, {"domain": 1}, {"max_regression": -1}, {"heldout_wer": {"rule": 3}}]
+HOSTILE: list[Any] = [*TEXTS, *NUMBERS, *LISTS, *TREES]
+
+
+def trees(model: type[BaseModel], whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Valid trees with one value replaced by a hostile one, at every place."""
+    for name in model.model_fields:
+        yield from (whole | {name: value} for value in HOSTILE)
+        yield {key: value for key, value in whole.items() if key != name}
+        inner = whole.get(name)
+        if isinstance(inner, BaseModel) and not isinstance(inner, SearchSpace):
+            yield from (whole | {name: tree} for tree in trees(type(inner), dict(inner)))
+
+
+def refusals() -> list[ErrorDetails]:
+    found: list[ErrorDetails] = []
+    whole = make_spec(confirm=ConfirmSpec(), take=TakeSpec(study="x", parameters=("rank",)))
+    for tree in trees(SweepSpec, dict(whole)):
+        try:
+            SweepSpec.model_validate(tree)
+        except ValidationError as error:
+            found += [item for item in error.errors(include_url=False) if item["loc"][0] != "parameters"]
+    return found
+
+
+def test_every_type_of_error_that_a_sweep_file_can_cause_has_words_of_ours() -> None:
+    assert {item["type"] for item in refusals()} == HANDLED
+
+
+def test_what_pydantic_says_reaches_nobody() -> None:
+    for item in refusals():
+        if item["type"] not in ("missing", "extra_forbidden"):
+            said = sections._allowed(item)
+            assert sections._allowed({**item, "msg": "in other words"}) == said
+            assert said and "{" not in said and item["msg"] != said
+
+
+def test_words_are_those_of_literals_alone() -> None:
+    def error(kind: str, **context: Any) -> ErrorDetails:
+        return {"type": kind, "loc": (), "msg": "", "input": 0, "ctx": context}
+
+    assert sections._words(error("literal_error", expected="'a' or 'b'")) == ["a", "b"]
+    assert sections._words(error("value_error", error=ValueError("not 'a'"))) == []
+
+
+def test_a_number_is_no_path(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL.replace("train: train.jsonl", "train: 5"))
+    assert refusal(path) == f"{path}:4:15: data.train cannot be `5`; allowed: a path"
