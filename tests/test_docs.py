@@ -111,7 +111,7 @@ def literals(annotation: Any) -> list[str]:
 @pytest.mark.parametrize(("path", "field"), [pytest.param(*each, id=each[0]) for each in fields(SweepSpec)])
 def test_every_field_is_documented_with_its_default_and_its_limits(path: str, field: FieldInfo) -> None:
     _, allowed, default, _ = cells(FIELDS, path)
-    assert default == ("required" if field.is_required() else shown(field.default))
+    assert default == ("required" if field.is_required() else shown(field.get_default(call_default_factory=True)))
     words = re.findall(r"[\w.-]*\w", allowed)
     assert {*literals(field.annotation), *(f"{bound:.10g}" for bound in bounds(field))} <= set(words)
 

@@ -191,7 +191,11 @@ def test_the_pack_of_a_study_is_decided_once(tmp_path: Path, capsys: pytest.Capt
     spec = make_project(tmp_path)
     study = folder_of(spec).path
     assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED  # the worker of these tests has 2 slots
-    assert json.loads((study / "pack.json").read_bytes()) == {"slots": 2, "why": "execution.pack: auto"}
+    assert json.loads((study / "pack.json").read_bytes()) == {
+        "slots": 2,
+        "why": "execution.pack: auto",
+        "device": "unknown",
+    }
     shutil.rmtree(study / "cache")
     capsys.readouterr()
     assert orchestrate(spec, "execution.pack=4") == 3

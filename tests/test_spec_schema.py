@@ -82,7 +82,7 @@ def test_the_schema_refuses_a_file_of_another_structure(name: str) -> None:
     [
         {"bugdet": 1},
         {"method": "bayes"},
-        {"guardrails": {"heldout_wer": {"min_gain": 1}}},
+        {"guardrails": {"heldout_wer": {"min_gain": "1 point"}}},
         {"parameters": {"rank": {"value": 4, "values": [4]}}},
         {"parameters": {"layers": {"values": ["all", "top-2"]}}},
         {"budget": {"trials": "4"}},

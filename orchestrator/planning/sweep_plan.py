@@ -134,7 +134,7 @@ def trial_plan(
         number=number,
         model=portable.model,
         data=portable.data,
-        evaluation=spec.evaluation,
+        evaluation=spec.portable.evaluation,
         params=_params(spec, values),
         contents=dict(contents or {}),
     )

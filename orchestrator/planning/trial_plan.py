@@ -66,7 +66,8 @@ class TrialPlan(BaseModel):
                 "contents": names | self.contents,
                 "part": getattr(data, "part", "search"),
                 "max_seconds": data.max_seconds,
-                "evaluation": self.evaluation.model_dump(mode="json"),
+                # what the terms are is in the evaluation's fingerprint, and where their list lies in no identity
+                "evaluation": self.evaluation.model_dump(mode="json", exclude={"terms"}),
                 "params": self.params.model_dump(mode="json"),
             }
         )

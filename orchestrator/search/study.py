@@ -23,6 +23,7 @@ from optuna.trial import TrialState as OptunaState
 from orchestrator.errors import StudyError
 from orchestrator.records.judging import guardrail_metrics
 from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.scoring.saying import rate_text
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.storage import open_storage, storage_errors
@@ -210,9 +211,9 @@ class Study:
         measured = self._spec.objective in result.wer
         if result.state == TrialState.COMPLETE and result.feasible:
             if not (constrained and measured):
-                needed = ", ".join(guardrail_metrics(self._spec))
+                needed = f"{', '.join(guardrail_metrics(self._spec))} and {rate_text(self._spec.objective)}"
                 raise StudyError(
-                    f"trial {result.number} cannot be COMPLETE and feasible: {needed} and {self._spec.metric.name} "
+                    f"trial {result.number} cannot be COMPLETE and feasible: {needed} "
                     "must all be measured\n  It counts as infeasible until they are."
                 )
             return TrialState.COMPLETE, result.wer[self._spec.objective]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 """Of studies, recipes and evaluation fingerprints: raised when the same content would be written, trained or decoded
 otherwise than before. Format 1 is that of orchestrator 0.1, whose identities held sentences and absolute paths."""
 

@@ -239,7 +239,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
         return
     given = {key: each for key, each in entry.node.entries.items() if plain(each.node) is not None}
     wanted = [key for key in ("domain", "heldout") if key == "domain" or _has(data.node if data else None, key)]
-    manifests = [key for key in ("domain", "heldout", "also") if key in given]
+    manifests = [key for key in ("domain", "heldout", "also") if key in given and plain(given[key].node) != {}]
     if "split" in given:
         for key in manifests:
             problems.add(

@@ -73,12 +73,12 @@ def _file_when(conditions: tuple[Condition, ...]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Models as mappings, without the keys that are null by default."""
+    """Models as mappings, without the keys that are null by default, and without empty mappings."""
     if hasattr(value, "model_dump"):
         kept = {}
         for name, field in type(value).model_fields.items():
             inner = getattr(value, name)
-            if inner is not None or field.default is not None:
+            if inner != {} and (inner is not None or field.default is not None):
                 kept[name] = _plain(inner)
         return kept
     if isinstance(value, dict):
