@@ -19,6 +19,12 @@ TOLERANCE = 0.1
 MAX_HOURS = 24
 """A header that claims more is damaged or a decompression bomb."""
 
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph")
+"""Of the files that are read as audio."""
+
+_CLIP_FOLDERS = ("", "clips", "wavs")
+"""Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
+
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 MAX_CLIP_SECONDS = 3600.0
 """Bounds what decoding one utterance takes: 89 kB of FLAC can hold half an hour of silence."""
@@ -43,14 +49,11 @@ class Header:
 def locate(written: str, folder: Path) -> Path:
     """The path a manifest in `folder` means by `written`, absolute.
 
-    NeMo's rule: beside the manifest if it is there, otherwise as written, which for a relative path means the current
-    folder. Raises UnusableError unless a regular file is there: opening a FIFO would block for ever.
+    NeMo's rule: beside the manifest if it is there, or in its clips/ or wavs/, otherwise as written, which for a
+    relative path means the current folder. An ending may be missing, as in LJSpeech and old releases of Common Voice.
+    Raises UnusableError unless a regular file is there: opening a FIFO would block for ever.
     """
-    try:
-        as_written = Path(written).expanduser()
-    except RuntimeError:
-        as_written = Path(written)
-    for path in dict.fromkeys((folder / as_written, as_written)):
+    for path in _meant(written, folder):
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -58,10 +61,24 @@ def locate(written: str, folder: Path) -> Path:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
+        if stat.S_ISDIR(mode) and not path.suffix:
+            continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
             raise UnusableError(f"audio file {show(written)} is {_kind(mode)}; only regular files are read")
         return Path(os.path.abspath(path))
     raise UnusableError(f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder")
+
+
+def _meant(written: str, folder: Path) -> dict[Path, None]:
+    """What `written` may mean, most likely first."""
+    try:
+        as_written = Path(written).expanduser()
+    except RuntimeError:
+        as_written = Path(written)
+    endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
+    names = [as_written.with_name(f"{as_written.name}{ending}") for ending in endings if as_written.name]
+    places = [*(folder / each for each in _CLIP_FOLDERS), Path()]
+    return dict.fromkeys(place / name for name in names for place in places)
 
 
 def _kind(mode: int) -> str:
@@ -110,3 +127,11 @@ def _utterance_long(seconds: float) -> float:
     if seconds > MAX_CLIP_SECONDS:
         raise UnusableError(f"the utterance lasts {seconds / 60:.0f} minutes; cut the recording into utterances")
     return seconds
+
+
+def is_there(written: str, folder: Path) -> bool:
+    """Whether a manifest in `folder` can mean a file by `written`."""
+    try:
+        return bool(written) and locate(written, folder).is_file()
+    except UnusableError:
+        return False
