@@ -1,13 +1,12 @@
-"""JSON, strictly: values with their places, and the records of a JSON manifest however it is wrapped.
+"""The records of a JSON manifest, however they are wrapped.
 
 One object a line is read as it comes. All else is read whole: an array, objects printed over several lines, and an
-object that holds the records: as a list (`{"data": [...]}`), by id (`{"utt1": {...}}`), or as texts (`{"a.wav": "hello"}`).
+object that holds the records: as a list (`{"data": [...]}`), by id (`{"utt1": {...}}`), or as texts
+(`{"a.wav": "hello"}`).
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -18,19 +17,10 @@ from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.formats import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.lines import Lines, Record, decoded
+from orchestrator.corpus.strict_json import NotJsonError, strict_decode
 
-_MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 _OF_A_RECORD = {*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"}
-
-
-class NotJsonError(UnusableError):
-    """The text stops being JSON at a position (0-based)."""
-
-    def __init__(self, position: int, reason: str) -> None:
-        super().__init__(f"not valid JSON at character {position + 1}: {reason}")
-        self.position, self.reason = position, reason
 
 
 def json_records(lines: Lines) -> Iterator[Record]:
@@ -213,51 +203,3 @@ def _object(number: int, value: Any, where: str = "") -> dict[str, Any] | Fault:
     if isinstance(value, dict):
         return value
     return Fault(number, f"{where}expected a JSON object, found {show(value)}")
-
-
-def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
-    """Decode one JSON value of `text` from `start`; `raw` is the same text, or more, as bytes.
-
-    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here. The slow number hook
-    is used only where a number might overflow: inline samples are hundreds of thousands of floats a line.
-    """
-    decoder = _CAREFUL if _MAY_OVERFLOW.search(raw) else _FAST
-    try:
-        value, end = decoder.raw_decode(text, start)
-        if _SURROGATE.search(raw):
-            json.dumps(value, ensure_ascii=False).encode()
-    except UnusableError:
-        raise
-    except json.JSONDecodeError as error:
-        raise NotJsonError(error.pos, error.msg) from error
-    except UnicodeEncodeError as error:
-        raise UnusableError("a \\u escape is half of a surrogate pair") from error
-    except RecursionError as error:
-        raise UnusableError("the JSON is nested too deeply") from error
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise UnusableError("a number has too many digits") from error
-    return value, end
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record = dict(pairs)
-    if len(record) != len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in keys if keys.count(key) > 1)
-        raise UnusableError(f"the key {show(repeated)} appears twice in one object")
-    return record
-
-
-def _constant(name: str) -> float:
-    raise UnusableError(f"{name} is not a JSON number")
-
-
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if math.isinf(value):
-        raise UnusableError(f"the number {digits[:20]} is too large")
-    return value
-
-
-_FAST = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
-_CAREFUL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)

@@ -17,8 +17,12 @@ from orchestrator.corpus.tables import table_records
 __all__ = ["Record", "read_records"]
 
 
-def read_records(path: Path, content_hash: Hash, needs_text: bool = True) -> Iterator[Record]:
+def read_records(
+    path: Path, content_hash: Hash, needs_text: bool = True, folder: Path | None = None
+) -> Iterator[Record]:
     """Yield a (line, object or Fault) pair for each record; every byte of the file goes through `content_hash`.
+
+    The recordings that a list names lie in `folder`, by default beside the file.
 
     Of JSON lines one record is held at a time, so a manifest of inline samples may be larger than memory. Raises
     UnusableError, in one sentence and with the command that helps, where the file as a whole is no manifest.
@@ -30,4 +34,5 @@ def read_records(path: Path, content_hash: Hash, needs_text: bool = True) -> Ite
     refuse_binary(path, first[1])
     lines = chain([first], lines)
     is_json = first[1].lstrip().startswith((b"{", b"["))
-    yield from json_records(lines) if is_json else table_records(path, lines, needs_text)
+    folder = folder or path.parent
+    yield from json_records(lines) if is_json else table_records(path, lines, needs_text, folder)

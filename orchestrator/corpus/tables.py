@@ -56,8 +56,8 @@ class Table:
         )
 
 
-def table_records(path: Path, lines: Lines, needs_text: bool) -> Iterator[Record]:
-    """The records of a table or list; `lines` begins with the first that is not blank.
+def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> Iterator[Record]:
+    """The records of a table or list of recordings in `folder`; `lines` begins with the first that is not blank.
 
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio or text.
     """
@@ -67,10 +67,10 @@ def table_records(path: Path, lines: Lines, needs_text: bool) -> Iterator[Record
         raise UnusableError(f"cannot be read: in line {number}, {first.message}; save it as UTF-8")
     lines = chain([(number, raw)], lines)
     table = _with_header(first, needs_text)
-    if table is None and (pattern := _list_pattern(first, path)):
+    if table is None and (pattern := _list_pattern(first, path, folder)):
         yield from _listed(lines, pattern)
         return
-    if (table := table or _headless(first, path)).separator == "|" and not table.has_header:
+    if (table := table or _headless(first, path, folder)).separator == "|" and not table.has_header:
         lines = iter([each for each in lines if each[1].strip()])
         kept = list(lines)
         table, lines = _with_speakers(table, kept), iter(kept)
@@ -166,11 +166,11 @@ def _checked(table: Table, needs_text: bool) -> Table:
     return table
 
 
-def _headless(line: str, path: Path) -> Table:
+def _headless(line: str, path: Path, folder: Path) -> Table:
     """The table of a first row that is a clip already. Raises UnusableError where it is none."""
     for separator in SEPARATORS:
         cells = _cells(line, separator)
-        if separator in ",;" and not (len(cells) == 2 and is_audio_name(cells[0], path.parent)):
+        if separator in ",;" and not (len(cells) == 2 and _is_audio_name(cells[0], folder)):
             continue
         if len(cells) == 2 or (separator == "|" and len(cells) == 3):
             return Table(separator, ("audio_filepath", "text", "normalized_text")[: len(cells)])
@@ -195,15 +195,15 @@ def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
     return replace(table, columns=("audio_filepath", "text", "speaker")) if one_word == [False, True] else table
 
 
-def _list_pattern(line: str, path: Path) -> re.Pattern[str] | None:
+def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None:
     """`name: text` or `name text`, where the name is that of a recording. Raises UnusableError for Kaldi's files."""
     text = line.strip()
     spaced, named = _SPACED.fullmatch(text), _NAMED.fullmatch(text)
     if spaced and not spaced["name"].lower().endswith(AUDIO_SUFFIXES) and _is_kaldi(spaced, path):
         raise kaldi(path)
-    if named and is_audio_name(named["name"], path.parent):
+    if named and _is_audio_name(named["name"], folder):
         return _NAMED
-    if spaced and "\t" not in text and "|" not in text and is_audio_name(spaced["name"], path.parent):
+    if spaced and "\t" not in text and "|" not in text and _is_audio_name(spaced["name"], folder):
         return _SPACED
     return None
 
@@ -215,7 +215,7 @@ def _is_kaldi(row: re.Match[str], path: Path) -> bool:
     return sole and (path.name == "wav.scp" or source.endswith((*AUDIO_SUFFIXES, " |")))
 
 
-def is_audio_name(name: str, folder: Path) -> bool:
+def _is_audio_name(name: str, folder: Path) -> bool:
     """Whether a cell names a recording: by its ending, or because one of that name lies there."""
     return name.strip().lower().endswith(AUDIO_SUFFIXES) or is_there(name.strip(), folder)
 
