@@ -6,7 +6,9 @@ Audio is copied as the bytes it is stored in, never decoded and encoded again.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.building import audio_folder, relative, shuffled
-from orchestrator.corpus.faults import SHOWN, UnusableError, show
+from orchestrator.corpus.building import audio_folder, relative, shuffled, some_faults
+from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.formats import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.errors import ManifestError
 
@@ -47,6 +49,7 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
     audio, text, speaker, name = _columns(wanted, data)
     order = shuffled(range(len(data)), wanted.seed, wanted.samples)
     folder = audio_folder(out)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[str] = []
     lines: list[dict[str, Any]] = []
@@ -65,9 +68,9 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
         line |= {"duration": round(seconds, 4), "text": record[text]}
         lines.append(line | ({"speaker": str(record[speaker])} if speaker and record[speaker] is not None else {}))
     if faults:
-        rest = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        shown = [f"  {fault}" for fault in faults[:SHOWN]]
-        raise ManifestError("\n".join([f"{wanted.name} has {len(faults)} faults:", *shown, *rest]))
+        if is_new:
+            shutil.rmtree(folder)
+        raise ManifestError(some_faults(wanted.name, faults))
     return lines, {"fingerprint": data._fingerprint, "rows": len(data), "columns": list(data.column_names)}
 
 
@@ -101,7 +104,8 @@ def _first_lines(error: BaseException) -> str:
 def _read(datasets: Any, wanted: Wanted) -> Any:
     folder = Path(wanted.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
+        with _stored_audio(datasets.Audio):
+            return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
     if wanted.config is not None:
         raise ValueError(f"save_to_disk wrote it, so it has no config {wanted.config!r}; leave out --config")
     saved = datasets.load_from_disk(str(folder))
@@ -112,6 +116,30 @@ def _read(datasets: Any, wanted: Wanted) -> Any:
     if wanted.split not in splits:
         raise ValueError(f"Unknown split {wanted.split!r}. Should be one of {list(splits)}.")
     return splits[wanted.split]
+
+
+@contextmanager
+def _stored_audio(audio: Any) -> Iterator[None]:
+    """Lets `datasets` note where audio is stored without torchcodec, which it asks for even where nothing is encoded."""
+    original = audio.encode_example
+    audio.encode_example = lambda self, value: _as_stored(value)
+    try:
+        yield
+    finally:
+        audio.encode_example = original
+
+
+def _as_stored(value: Any) -> dict[str, Any]:
+    """An audio value as the bytes or the path of a file."""
+    if isinstance(value, Mapping) and value.get("array") is not None:
+        stream = io.BytesIO()
+        soundfile.write(stream, np.asarray(value["array"]), int(value["sampling_rate"]), format="WAV", subtype="FLOAT")
+        return {"bytes": stream.getvalue(), "path": None}
+    if isinstance(value, Mapping):
+        return {"bytes": value.get("bytes"), "path": value.get("path")}
+    return (
+        {"bytes": value, "path": None} if isinstance(value, bytes | bytearray) else {"bytes": None, "path": str(value)}
+    )
 
 
 def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
