@@ -33,9 +33,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("filter")(choose)
-app.command()(split)
-
 
 @app.command("from-folder")
 def from_folder(
@@ -148,6 +145,10 @@ def _write(
     arguments |= {"left_out": dict(reasons)}
     made = write_manifest(out, chosen, f"orchestrate manifest {command}", arguments)
     said(made, left_out(reasons, len(lines)))
+
+
+app.command("filter")(choose)
+app.command()(split)
 
 
 def _range(option: str, text: str | None, low: float, high: float) -> tuple[float, float] | None:

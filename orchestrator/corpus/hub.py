@@ -6,6 +6,7 @@ Audio is copied as the bytes it is stored in, never decoded and encoded again.
 from __future__ import annotations
 
 import io
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ import soundfile
 from orchestrator.corpus.building import audio_folder, relative, shuffled, some_faults
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.formats import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.transcripts import LISTS
 from orchestrator.errors import ManifestError
 
 _ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MPEG": ".mp3", "MP3": ".mp3", "AIFF": ".aiff"}
@@ -93,7 +96,23 @@ def _load(wanted: Wanted) -> Any:
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Audio):
             found = found.cast_column(column, datasets.Audio(decode=False))
+            if not set(TEXT_KEYS) & set(found.column_names):
+                found = _with_list(found, column, Path(wanted.name))
     return found
+
+
+def _with_list(data: Any, audio: str, folder: Path) -> Any:
+    """An AudioFolder with the texts of the list at its top; `datasets` looks for one among the clips of a split."""
+    listed = next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    if listed is None:
+        return data
+    try:
+        texts = {os.path.realpath(each.audio or ""): each.text for each in load_manifest(listed).utterances}
+    except ManifestError as error:
+        raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
+    paths = [os.path.realpath(value["path"] or "") for value in data[audio]]
+    kept = [row for row, path in enumerate(paths) if path in texts]
+    return data.select(kept).add_column("text", [texts[paths[row]] for row in kept])
 
 
 def _first_lines(error: BaseException) -> str:
@@ -120,7 +139,7 @@ def _read(datasets: Any, wanted: Wanted) -> Any:
 
 @contextmanager
 def _stored_audio(audio: Any) -> Iterator[None]:
-    """Lets `datasets` note where audio is stored without torchcodec, which it asks for even where nothing is encoded."""
+    """Lets `datasets` note where audio is stored without torchcodec, which it wants even where nothing is encoded."""
     original = audio.encode_example
     audio.encode_example = lambda self, value: _as_stored(value)
     try:
@@ -159,9 +178,11 @@ def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | Non
     audio, text = audio or first(("audio",)), wanted.text_column or first(TEXT_KEYS)
     if audio is None or text is None:
         lacks = "audio" if audio is None else "text"
+        bare = set(there) <= {audio, "label"} and Path(wanted.name).is_dir()
+        hint = "\n  A folder of recordings and .txt files is for orchestrate manifest from-folder." if bare else ""
         raise ManifestError(
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
-            f"  It has {', '.join(there)}."
+            f"  It has {', '.join(there)}.{hint}"
         )
     return audio, text, wanted.speaker_column or first(SPEAKER_KEYS), first(ID_KEYS)
 
