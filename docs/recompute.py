@@ -3,8 +3,8 @@
     python docs/recompute.py studies/quickstart
 
 A line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds together; the change in
-WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are: read_manifest.py beside this file
-reads every format that a sweep reads. The bounds are the business of docs/recompute_bounds.py.
+WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are: read_manifest.py beside this
+file reads every format that a sweep reads. The bounds are the business of docs/recompute_bounds.py.
 """
 
 import json
