@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from orchestrator.spec.sweep import SweepSpec
 
 COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe manifest dashboard".split())
+_PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest".split())
+"""Commands that hold no study open: a reader that has seen enough may end them."""
 
 app = typer.Typer(
     name="orchestrate",
@@ -259,6 +262,10 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, "-h", "--help"):
         words.insert(0, "run")
+    if arguments is None and hasattr(signal, "SIGPIPE") and words and words[0] in _PRINTING:
+        signal.signal(
+            signal.SIGPIPE, signal.SIG_DFL
+        )  # end as head's and less's other writers do: quietly, 141 in a shell
     try:
         app(args=words, obj=make_worker)
     except OrchestrateError as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from orchestrator.corpus.manifest import load_manifest
-from tests.cli_project import orchestrate
+from tests.cli_project import ROOT, orchestrate
 from tests.test_cli_manifest import tone
 
 APPLE = bytes.fromhex("00051607000200004d6163204f5320582020202020202020") + bytes(4072)
@@ -180,6 +183,27 @@ def test_a_list_that_is_none_and_recordings_that_are_not_read(
     (folder / "one.wav").rename(folder / "one.m4a")
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     assert f"{folder}/one.m4a is not read; convert it and its like: ffmpeg -i IN OUT.wav" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_names_beyond_ascii_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
+    say(tmp_path / "rec" / "grün.wav", "grün")
+    environment = {**os.environ, "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)} | locale
+    for words in (
+        ("from-folder", "rec", "grün.jsonl", "--speaker", "prefix"),
+        ("filter", "grün.jsonl", "größer.jsonl"),
+    ):
+        command = [sys.executable, "-m", "orchestrator", "manifest", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert texts(tmp_path / "größer.jsonl") == {"grün": "grün"}
+    assert b'"gr\xc3\xbcn.jsonl"' in (tmp_path / "größer.jsonl.source.json").read_bytes()
+
+
+def test_a_name_that_is_not_utf8_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say(tmp_path / "rec" / os.fsdecode(b"gr\xfcn.wav"), "green")
+    assert orchestrate("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl") == 2
+    assert "gr\\udcfcn.wav' is not UTF-8; rename the file" in capsys.readouterr().err
 
 
 # from-kaldi

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.corpus.faults import SHOWN, FaultsError
+from orchestrator.corpus.faults import SHOWN, FaultsError, UnusableError, show
 from orchestrator.corpus.formats import AUDIO_KEYS
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.errors import ManifestError
@@ -53,7 +53,15 @@ def own_seed(seed: int, name: str) -> int:
 
 def relative(path: Path, folder: Path) -> str:
     """`path` as a manifest in `folder` writes it: both may then move together."""
-    return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
+    return in_utf8(Path(os.path.relpath(path, os.path.abspath(folder))))
+
+
+def in_utf8(path: Path) -> str:
+    """A path with / as text for a manifest, whatever the locale. Raises UnusableError for a name that is not UTF-8."""
+    try:
+        return os.fsencode(path.as_posix()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnusableError(f"the name of {show(str(path))} is not UTF-8; rename the file") from error
 
 
 def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
@@ -153,7 +161,7 @@ def _source(manifest: Manifest, made_by: str, arguments: Mapping[str, Any]) -> b
         "utterances": len(manifest.utterances),
         "sha256": manifest.sha256,
     }
-    return (json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n").encode()
+    return (json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n").encode("utf-8", "surrogateescape")
 
 
 def _source_path(out: Path) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.corpus.building import Made, relative, some_faults
+from orchestrator.corpus.building import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
 from orchestrator.corpus.selecting import Selection, select
@@ -116,18 +116,18 @@ def _line(
 ) -> Made | None:
     try:
         seconds = read_header(path, f"audio file {show(str(path))}").seconds
+        name, audio = in_utf8(inside.with_suffix("")), relative(path, out.parent)
     except UnusableError as error:
         faults.append(str(error))
         return None
-    name = inside.with_suffix("").as_posix()
-    line = {"id": name, "audio_filepath": relative(path, out.parent), "duration": round(seconds, 3), "text": said.text}
+    line = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3), "text": said.text}
     return Made(line | _speaker(inside, speaker), said.origin, (inside.as_posix(), path.name))
 
 
 def _speaker(path: Path, rule: SpeakerRule) -> dict[str, Any]:
     if rule == "folder" and len(path.parts) > 1:
-        return {"speaker": path.parts[0]}
-    return {"speaker": re.split(r"[-_]", path.stem)[0]} if rule == "prefix" else {}
+        return {"speaker": in_utf8(Path(path.parts[0]))}
+    return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
 
 
 def _twice(lines: list[Made]) -> list[str]:

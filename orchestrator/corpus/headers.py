@@ -6,6 +6,7 @@ import io
 import os
 import re
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,10 +72,9 @@ def locate(written: str, folder: Path) -> Path:
 
 def _meant(written: str, folder: Path) -> dict[Path, None]:
     """What `written` may mean, most likely first."""
-    try:
-        as_written = Path(written).expanduser()
-    except RuntimeError:
-        as_written = Path(written)
+    as_written = Path(os.fsdecode(written.encode("utf-8", "surrogateescape")))  # whatever the locale: names are UTF-8
+    with suppress(RuntimeError):
+        as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
     names = [as_written.with_name(f"{as_written.name}{ending}") for ending in endings if as_written.name]
     places = [*(folder / each for each in _CLIP_FOLDERS), Path()]
@@ -86,10 +86,15 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def sound_file(path: Path) -> bytes | str:
+    """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
 def read_header(source: Path | bytes, name: str) -> Header:
     """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound to read."""
     try:
-        found = soundfile.info(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        found = soundfile.info(sound_file(source) if isinstance(source, Path) else io.BytesIO(source))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise UnusableError(f"{name} cannot be read as audio: {reason}") from error
