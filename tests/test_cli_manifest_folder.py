@@ -201,7 +201,9 @@ def test_names_beyond_ascii_in_any_locale(tmp_path: Path, locale: dict[str, str]
 
 
 def test_a_name_that_is_not_utf8_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    say(tmp_path / "rec" / os.fsdecode(b"gr\xfcn.wav"), "green")
+    (tmp_path / "rec").mkdir()
+    for path in (say(tmp_path / "a.wav", "green"), tmp_path / "a.txt"):
+        path.rename(tmp_path / "rec" / os.fsdecode(b"gr\xfcn" + path.suffix.encode()))
     assert orchestrate("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl") == 2
     assert "gr\\udcfcn.wav' is not UTF-8; rename the file" in capsys.readouterr().err
 

@@ -116,7 +116,7 @@ def _line(
 ) -> Made | None:
     try:
         seconds = read_header(path, f"audio file {show(str(path))}").seconds
-        name, audio = in_utf8(inside.with_suffix("")), relative(path, out.parent)
+        audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
     except UnusableError as error:
         faults.append(str(error))
         return None

@@ -9,9 +9,14 @@ from orchestrator.corpus.faults import UnusableError, show
 
 READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
 
+_LISTS = (".jsonl", ".csv", ".tsv", ".json", ".gz")
+
 _BEGINNINGS: dict[bytes, str] = {
     b"\xff\xfe": "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {file} > {stem}-utf8{suffix}",
     b"\xfe\xff": "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {file} > {stem}-utf8{suffix}",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch the file: git lfs pull",
+    b"<!DOCTYPE": "is a web page, not the file; download the file itself",
+    b"<html": "is a web page, not the file; download the file itself",
     b"BZh": "is compressed (bzip2); decompress it: bunzip2 -k {file}",
     b"\xfd7zXZ": "is compressed (xz); decompress it: unxz -k {file}",
     b"\x28\xb5\x2f\xfd": "is compressed (zstd); decompress it: unzstd {file}",
@@ -57,6 +62,10 @@ def folder(path: Path) -> str:
         return _filled("is a Kaldi data directory: orchestrate manifest from-kaldi {folder} {out}", path, path)
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _filled("is a saved data set: orchestrate manifest from-dataset {folder} {out} --split test", path, path)
+    shown = [each for each in sorted(path.iterdir()) if not each.name.startswith(".")]
+    lists = [each for each in shown if each.suffix in _LISTS and not each.name.endswith(".source.json")]
+    if lists:
+        return f"is a folder; name a list in it, such as {lists[0]}"
     return _filled("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)
 
 

@@ -20,6 +20,7 @@ from orchestrator.corpus.lines import Lines, Record, decoded
 from orchestrator.corpus.strict_json import NotJsonError, strict_decode
 
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
+_MOVE = "write that list into a file of its own"
 _OF_A_RECORD = {*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"}
 
 
@@ -32,6 +33,11 @@ def json_records(lines: Lines) -> Iterator[Record]:
         yield from _object_lines(number, first, lines)
     else:
         yield from _Document(number, first + b"".join(line for _, line in lines)).records()
+
+
+def _is_elsewhere(value: dict[str, Any]) -> bool:
+    """Whether an object is no record and holds something that might be the records."""
+    return not set(value) & _OF_A_RECORD and any(isinstance(each, list | dict) for each in value.values())
 
 
 def _object_lines(number: int, first: bytes, lines: Lines) -> Iterator[Record]:
@@ -68,7 +74,7 @@ def _is_line(first: bytes, second: bytes) -> bool:
     except (UnicodeDecodeError, UnusableError):
         begins = first.rstrip().endswith((b"[", b":")) or first.strip() == b"{"
         return not begins and not second.lstrip().startswith((b'"', b"}", b"]"))
-    return not isinstance(value, dict) or wrapping(value) is None
+    return not isinstance(value, dict) or (wrapping(value) is None and not _is_elsewhere(value))
 
 
 def wrapping(value: dict[str, Any]) -> Literal["list", "objects", "texts"] | None:
@@ -130,6 +136,12 @@ class _Document:
             except UnusableError as error:
                 yield self._torn(start, str(error))
                 return
+            alone = not text[:start].strip() and not text[position:].strip()
+            if alone and isinstance(value, dict) and wrapping(value) is None and _is_elsewhere(value):
+                keys = ", ".join(map(show, list(value)[:6]))
+                raise UnusableError(
+                    f"is one JSON object of {keys}, none of which is the one list of utterances; {_MOVE}"
+                )
             yield from self._held(start, value)
             position = _after_space(text, position)
             if text[position : position + 1] == ",":

@@ -81,6 +81,10 @@ def _rows(table: Table, lines: Lines) -> Iterator[Record]:
     rows = _quoted(lines, table.separator) if table.quoted else _plain(lines, table.separator)
     if table.has_header:
         next(rows)
+        first = next(rows, None)
+        if first is None:
+            raise UnusableError("is a table of a first line alone; add a row for each utterance")
+        rows = chain([first], rows)
     for number, cells in rows:
         yield number, cells if isinstance(cells, Fault) else table.record(number, cells)
 
@@ -212,7 +216,8 @@ def _is_kaldi(row: re.Match[str], path: Path) -> bool:
     if path.name in ("text", "segments", "utt2spk") and (path.parent / "wav.scp").is_file():
         return True
     source, sole = row["text"].strip().lower(), "|" not in row["name"] and "," not in row["name"]
-    return sole and (path.name == "wav.scp" or source.endswith((*AUDIO_SUFFIXES, " |")))
+    is_sound = source.endswith(" |") or (source.endswith(AUDIO_SUFFIXES) and len(source.split()) == 1)
+    return sole and (path.name == "wav.scp" or is_sound)
 
 
 def _is_audio_name(name: str, folder: Path) -> bool:
