@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from orchestrator.corpus.manifest import load_manifest
@@ -16,16 +20,16 @@ from tests.test_corpus_formats import FORMATS, ROWS, folder
 from tests.test_corpus_manifest import FORMATS as SHAPES
 from tests.test_corpus_manifest import waves
 
+Read = Callable[[Path], dict[int, str]]
+Shape = Callable[[int, np.ndarray, Path], dict[str, Any]]
 __all__ = ["folder", "waves"]
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def read(monkeypatch: pytest.MonkeyPatch) -> Read:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     monkeypatch.delitem(sys.modules, "read_manifest", raising=False)
-    import read_manifest  # type: ignore[import-not-found]
-
-    return read_manifest.texts
+    return importlib.import_module("read_manifest").texts
 
 
 def expected(path: Path) -> dict[int, str]:
@@ -34,7 +38,7 @@ def expected(path: Path) -> dict[int, str]:
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("compressed", [False, True])
-def test_every_format(folder: Path, name: str, compressed: bool, read) -> None:  # type: ignore[no-untyped-def]
+def test_every_format(folder: Path, name: str, compressed: bool, read: Read) -> None:
     content = b"\xef\xbb\xbf\r\n" + FORMATS[name]().encode().replace(b"\n", b"\r\n")
     path = folder / "set.csv"
     path.write_bytes(gzip.compress(content) if compressed else content)
@@ -42,13 +46,13 @@ def test_every_format(folder: Path, name: str, compressed: bool, read) -> None: 
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
-def test_every_shape_of_a_record(tmp_path: Path, waves: list, shape, read) -> None:  # type: ignore[no-untyped-def]
+def test_every_shape_of_a_record(tmp_path: Path, waves: list[np.ndarray], shape: Shape, read: Read) -> None:
     path = tmp_path / "set.jsonl"
     path.write_text("".join(json.dumps(shape(index, wave, tmp_path)) + "\n" for index, wave in enumerate(waves)))
     assert read(path) == expected(path)
 
 
-def test_quotes_and_rows_over_several_lines(folder: Path, read) -> None:  # type: ignore[no-untyped-def]
+def test_quotes_and_rows_over_several_lines(folder: Path, read: Read) -> None:
     path = folder / "a.csv"
     path.write_text('path,sentence\none.wav,"alpha, ""bravo"""\n\ntwo.wav,"char\nlie"\nthree.wav,echo\n')
     assert {line: " ".join(text.split()) for line, text in read(path).items()} == expected(path)
@@ -59,7 +63,7 @@ def test_quotes_and_rows_over_several_lines(folder: Path, read) -> None:  # type
 @pytest.mark.parametrize(
     "form", ["{0}.wav {1}, please", "{0}.wav: {1}, please: now", "{0}.wav,{1} | please", "{0} {1}; go"]
 )
-def test_separators_inside_of_texts(folder: Path, form: str, read) -> None:  # type: ignore[no-untyped-def]
+def test_separators_inside_of_texts(folder: Path, form: str, read: Read) -> None:
     path = folder / "list.txt"
     path.write_text("".join(form.format(*row) + "\n" for row in ROWS))
     assert read(path) == expected(path)

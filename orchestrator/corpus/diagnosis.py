@@ -24,6 +24,7 @@ from orchestrator.corpus.overlap import (
     shared_audio,
     shared_recordings,
 )
+from orchestrator.corpus.scripts import without_spaces
 
 TRAINING_SETS = ("train", "replay")
 """All others are evaluation sets."""
@@ -82,6 +83,7 @@ def check_sets(
         findings += _check_training_lengths(name, each, max_seconds, longest_seconds)
     for name, each in evaluation.items():
         findings += _check_evaluation_lengths(name, each, longest_seconds)
+        findings += _check_spaces(name, each)
     for first, second in (*product(training, evaluation), *combinations(evaluation, 2)):
         findings += _check_audio(first, named[first], second, named[second])
     # Segments of one recording in both training sets know nothing of an evaluation set; the same sound twice makes
@@ -195,6 +197,16 @@ def _check_evaluation_lengths(name: str, manifest: Manifest, longest_seconds: fl
     over = [each for each in manifest.utterances if _seconds(each) > longest_seconds]
     hint = "cut them into shorter ones, evaluation audio is never truncated"
     return [_too_long(name, manifest, over, longest_seconds, hint)] if over else []
+
+
+def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
+    if not without_spaces(each.text for each in manifest.utterances):
+        return []
+    message = (
+        f"the references of {name} are written without spaces between words; a WER takes what is between two spaces "
+        "as one word, so one wrong character counts as much as all: read it as a sentence error rate."
+    )
+    return [finding("no-spaces", message)]
 
 
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float, hint: str) -> Finding:
