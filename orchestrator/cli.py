@@ -132,7 +132,10 @@ app.command()(diagnose)
 @app.command()
 def status(spec: Spec, overrides: Overrides = None, studies: Studies = None) -> None:
     """Where a sweep stands."""
-    _show(_status(*_open_existing(spec, overrides or [], studies)))
+    from orchestrator.running.session import finished
+
+    sweep, folder = _open_existing(spec, overrides or [], studies)
+    _show(_status(sweep, folder, finished(sweep, folder)))
 
 
 @app.command()
@@ -148,7 +151,8 @@ def watch(
     sweep, folder = _open_existing(spec, overrides or [], studies)
     console, before = terminal.console(), None
     while True:
-        done, document = finished(sweep, folder), _status(sweep, folder)
+        done = finished(sweep, folder)
+        document = _status(sweep, folder, done)
         if document != before:
             if console.is_terminal:
                 console.clear()
@@ -301,12 +305,11 @@ def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tu
     return stored_spec(folder, project_root(spec)), folder
 
 
-def _status(sweep: SweepSpec, folder: StudyFolder) -> Document:
+def _status(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
     from orchestrator.reporting import status as standing
     from orchestrator.reporting.conclusion import conclude
-    from orchestrator.running.session import finished
 
-    return standing.build(sweep, folder, conclude(sweep, folder), finished(sweep, folder))
+    return standing.build(sweep, folder, conclude(sweep, folder), done)
 
 
 def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextManager[Show | Silent]:
@@ -321,11 +324,11 @@ def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     # what torch and transformers bring stays: to search it for garbage, again and again, only slows their import
     gc.disable()
     try:
-        from orchestrator.tuning.engine import PackWorker
+        from orchestrator.tuning.engine import start_worker
     finally:
         gc.enable()
     gc.freeze()
-    return PackWorker(sweep, folder.cache)
+    return start_worker(sweep, folder.cache)
 
 
 def _show(document: Document) -> None:

@@ -16,7 +16,7 @@ from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.conclusion import conclude
 from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, small_sweep
 from tests.test_cli_transcribe import CAP, stock_words
@@ -68,7 +68,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def run(sweep: Path, *options: str) -> int:
     """The command with the real worker; its exit code."""
     with pytest.raises(SystemExit) as ended:
-        main([str(sweep), "--quiet", *options], lambda spec, folder: PackWorker(spec, folder.cache))
+        main([str(sweep), "--quiet", *options], lambda spec, folder: start_worker(spec, folder.cache))
     return int(ended.value.code or 0)
 
 

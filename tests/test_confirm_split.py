@@ -23,7 +23,7 @@ from orchestrator.running.observer import Silent
 from orchestrator.running.session import run_study
 from orchestrator.running.signals import Drain
 from orchestrator.spec.loading import load_spec, resolved_yaml
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.embedded import ROOT, small_sweep
 
@@ -261,7 +261,7 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
     spec = load_spec(tmp_path / "sweep.yaml", changes)
     folder = StudyFolder(tmp_path / "studies", spec.name)
     with Drain(lambda text: None) as drain:
-        run_study(spec, folder, lambda each, place: PackWorker(each, place.cache), Silent(), drain)
+        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), Silent(), drain)
     [trial], [run] = (m for m in (folder.read_measurements(0)[-1:], folder.read_measurements(-1)))
     assert trial.fingerprint != run.fingerprint
     for name in ("domain", "heldout"):

@@ -16,7 +16,7 @@ from orchestrator.running.observer import Silent
 from orchestrator.running.session import run_study
 from orchestrator.running.signals import Drain
 from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from tests.embedded import DATA, ROOT, small_sweep
 
 BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
@@ -43,7 +43,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     spec = load_spec(sweep, [confirm, "confirm={top: 2, seeds: [101, 102]}"])
     folder = StudyFolder(root / "studies", spec.name)
     with Drain(lambda text: None) as drain:
-        run_study(spec, folder, lambda each, place: PackWorker(each, place.cache), Silent(), drain)
+        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), Silent(), drain)
     text = markdown.render(report.build(spec, folder, conclude(spec, folder), "s.yaml", done=True))
     return folder, text.replace("\\_", "_")
 

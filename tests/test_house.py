@@ -12,15 +12,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "orchestrator"
 BELOW = {
     "errors": set(),
+    "atomic": set(),
     "checks": {"errors"},
     "spec": {"errors", "checks"},
-    "corpus": {"errors", "checks"},
+    "corpus": {"errors", "checks", "atomic"},
     "planning": {"spec", "errors", "checks"},
     "scoring": {"spec", "errors", "checks"},
-    "records": {"scoring", "planning", "spec", "corpus", "errors", "checks"},
+    "records": {"scoring", "planning", "spec", "corpus", "errors", "checks", "atomic"},
     "search": {"records", "scoring", "planning", "spec", "errors", "checks"},
     "reporting": {"records", "scoring", "planning", "spec", "corpus", "errors", "checks"},
-    "tuning": {"records", "scoring", "planning", "spec", "corpus", "errors", "checks"},
+    "tuning": {"records", "scoring", "planning", "spec", "corpus", "errors", "checks", "atomic"},
     "running": {
         "search",
         "tuning",
@@ -32,6 +33,7 @@ BELOW = {
         "corpus",
         "errors",
         "checks",
+        "atomic",
     },
     "commands": {
         "running",

@@ -16,7 +16,6 @@ import pytest
 
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
-from orchestrator.records import writing
 from orchestrator.records.results import Measurement, SetMeasurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
@@ -233,7 +232,7 @@ def test_a_full_disk_is_one_message_and_keeps_the_old_file(
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StudyError) as caught:
         folder.add_seconds(1)
     assert str(caught.value) == (
@@ -250,15 +249,16 @@ def test_a_write_killed_at_any_point_leaves_the_old_or_the_new(tmp_path: Path, d
     code = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
+        "from orchestrator import atomic\n"
         "from orchestrator.records import writing\n"
         "die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
         "where = sys.argv[2]\n"
         "if where == 'open':\n"
-        "    writing._write_and_sync = lambda p, d: (p.write_bytes(d[:500]), die())\n"
+        "    Path.write_bytes = lambda p, d: (p.write_text('half'), die())\n"
         "elif where != 'after':\n"
-        "    setattr(writing.os, where, die)\n"
+        "    setattr(os, where, die)\n"
         "else:\n"
-        "    writing.sync_folder = die\n"
+        "    atomic.sync_folder = die\n"
         "writing.write_aside(Path(sys.argv[1]), b'new' * 1000)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(path), dies_at], check=False)
@@ -280,8 +280,8 @@ def test_every_write_is_synced_file_and_folder(tmp_path: Path, monkeypatch: pyte
         events.append(f"rename {target.name}")
         replace(source, target)
 
-    monkeypatch.setattr(writing.os, "fsync", synced)
-    monkeypatch.setattr(writing.os, "replace", renamed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
     write_aside(tmp_path / "new" / "a.json", b"{}")
     assert events == [f"sync {tmp_path.name}", "sync a.json", "rename a.json", "sync new"]
 

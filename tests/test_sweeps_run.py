@@ -21,7 +21,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.conclusion import EXIT_CODES, Conclusion, conclude
 from orchestrator.running.session import finished
 from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, ROOT
 from tests.tuning_models import small_model
@@ -126,7 +126,7 @@ def run(path: Path, family: str, place: Place, *more: str) -> tuple[int, StudyFo
     studies = place.root / "studies" / family
     words = [str(path), *overrides(path, family, place), *more, "--quiet", "--studies", str(studies)]
     with pytest.raises(SystemExit) as ended:
-        main(words, lambda spec, folder: PackWorker(spec, folder.cache))
+        main(words, lambda spec, folder: start_worker(spec, folder.cache))
     assert ended.value.code in (None, 0, 4, 5)
     folder = StudyFolder(studies, load_spec(path).name)
     return int(ended.value.code or 0), folder, conclude(load_spec(folder.path / "spec.yaml"), folder)

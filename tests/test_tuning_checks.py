@@ -31,6 +31,7 @@ from orchestrator.tuning.layout import Layout
 from orchestrator.tuning.model import BaseModel, wrap
 from orchestrator.tuning.pack import Pack
 from orchestrator.tuning.training import TrainingSet
+from orchestrator.tuning.windows import EncoderWindow, SlidingWindowAttention
 from tests.embedded import small_sweep
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
 
@@ -140,13 +141,13 @@ def test_labels_without_an_end_or_with_a_start(bench: Bench) -> None:
 
 
 def test_clips_that_hear_each_other(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Leaky(families.Window):
-        def __init__(self, layout: Layout, left: int, right: int) -> None:
+    class Leaky(SlidingWindowAttention):
+        def __init__(self, layout: Layout, window: EncoderWindow) -> None:
             one = copy.copy(layout)
             one.clip = torch.zeros_like(layout.clip)
-            super().__init__(one, left, right)
+            super().__init__(one, window)
 
-    monkeypatch.setattr(families, "Window", Leaky)
+    monkeypatch.setattr(families, "SlidingWindowAttention", Leaky)
     assert "clips are not masked from each other" in streaming.first("attention-mask")
 
 
@@ -157,11 +158,11 @@ def test_a_mask_that_lets_everything_through(spec: SweepSpec, monkeypatch: pytes
 
 
 def test_a_window_that_is_not_applied(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Open(families.Window):
-        def __init__(self, layout: Layout, left: int, right: int) -> None:
-            super().__init__(layout, 32, 32)
+    class Open(SlidingWindowAttention):
+        def __init__(self, layout: Layout, window: EncoderWindow) -> None:
+            super().__init__(layout, EncoderWindow(32, 32))
 
-    monkeypatch.setattr(families, "Window", Open)
+    monkeypatch.setattr(families, "SlidingWindowAttention", Open)
     assert "the window that hangs on it, is not applied" in streaming.first("attention-mask")
 
 

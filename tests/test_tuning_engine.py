@@ -20,7 +20,7 @@ from orchestrator.scoring.text import normalizer
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning.adapters import initial_adapter
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import PackWorker, start_worker
 from orchestrator.tuning.model import BaseModel
 from orchestrator.tuning.pack import Adapter
 from tests.embedded import small_sweep, stock_words, trial
@@ -67,7 +67,7 @@ def measured(events: list[Event]) -> dict[tuple[int, int, float], object]:
 
 
 def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwer(spec: SweepSpec, cache: Path) -> None:
-    first, second = PackWorker(spec, cache).measure_baseline(), PackWorker(spec, cache).measure_baseline()
+    first, second = start_worker(spec, cache).measure_baseline(), start_worker(spec, cache).measure_baseline()
     assert first == second
     model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
     heard = stock_words(spec, spec.data.domain, model)
@@ -79,13 +79,13 @@ def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwe
 
 
 def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone(spec: SweepSpec, cache: Path) -> None:
-    together = PackWorker(spec, cache)
+    together = start_worker(spec, cache)
     for plan in plans(spec):
         together.admit(plan)
     packed = measured(run(together))
     assert len(packed) == (1 + 2) + 2 + 3
     for plan in plans(spec):
-        alone = PackWorker(spec, cache)
+        alone = start_worker(spec, cache)
         alone.admit(plan)
         own = measured(run(alone))
         assert own == {key: value for key, value in packed.items() if key[0] == plan.number}
@@ -94,13 +94,13 @@ def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone(spec: SweepSpec,
 def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopped(
     spec: SweepSpec, cache: Path, tmp_path: Path
 ) -> None:
-    straight = PackWorker(spec, cache)
+    straight = start_worker(spec, cache)
     for plan in plans(spec):
         straight.admit(plan)
     first = straight.advance()
     straight.save(tmp_path / "checkpoint")
     expected = run(straight, {plan.number: tmp_path / f"a{plan.number}" for plan in plans(spec)})
-    again = PackWorker(spec, cache)
+    again = start_worker(spec, cache)
     again.restore(tmp_path / "checkpoint", {plan.number: plan for plan in plans(spec)})
     assert again.active == (0, 1, 2)
     continued = run(again, {plan.number: tmp_path / f"b{plan.number}" for plan in plans(spec)})
@@ -112,20 +112,20 @@ def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopp
 
 
 def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(spec: SweepSpec, cache: Path, tmp_path: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     worker.admit(plans(spec)[0])
     worker.save(tmp_path)
     path = tmp_path / "slots.safetensors"
     path.write_bytes(path.read_bytes()[: os.path.getsize(path) // 2])
     with pytest.raises(StudyError, match=r"slots\.safetensors is damaged .* delete the folder"):
-        PackWorker(spec, cache).restore(tmp_path, {0: plans(spec)[0]})
+        start_worker(spec, cache).restore(tmp_path, {0: plans(spec)[0]})
 
 
 def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(spec: SweepSpec, cache: Path) -> None:
     calm = plans(spec)[0]
-    alone = PackWorker(spec, cache)
+    alone = start_worker(spec, cache)
     alone.admit(calm)
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     worker.admit(calm)
     worker.admit(trial(spec, 9, learning_rate=1e30, scheduler="constant"))
     events = run(worker)
@@ -136,7 +136,7 @@ def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(spec: SweepS
 
 
 def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, cache: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     worker.admit(trial(spec, 0, learning_rate=1e-300))
     (failure,) = (event for event in run(worker) if isinstance(event, Failed))
     assert failure.reason == "the adapter did not move: no gradient reaches its target modules"
@@ -151,7 +151,7 @@ def test_an_adapter_is_initialised_once_for_all_its_rungs(
         made.append(params.seed)
         return initial_adapter(linears, targets, params)
 
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     monkeypatch.setattr("orchestrator.tuning.engine.initial_adapter", counted)
     worker.admit(plans(spec)[2])
     assert len(measured(run(worker))) == 3
@@ -159,7 +159,7 @@ def test_an_adapter_is_initialised_once_for_all_its_rungs(
 
 
 def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cache: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     refusals = {
         "proj": "matches decoder.proj, a Identity",
         "conv1": "matches encoder.embedder.conv1, a MoonshineStreamingCausalConv1d",
@@ -174,23 +174,23 @@ def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cach
 
 
 def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, cache: Path) -> None:
-    parts = PackWorker(spec, cache).evaluation
+    parts = start_worker(spec, cache).evaluation
     assert set(parts) == {
         *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
         *("format", "rms", "normalizer", "decode", "max_tokens_per_second"),
-        *("weights", "dtype", "precision", "device", "torch", "transformers"),
+        *("encoder_windows", "weights", "dtype", "precision", "device", "torch", "transformers"),
     }
     settings = {name: parts[name] for name in ("format", "rms", "decode", "max_tokens_per_second", "precision")}
     assert settings == {
         "format": "2", "rms": "0.075", "decode": "greedy", "max_tokens_per_second": "13", "precision": "fp32"
     }  # fmt: skip
     changed = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})})
-    differs = {key for key, value in PackWorker(changed, cache).evaluation.items() if parts[key] != value}
+    differs = {key for key, value in start_worker(changed, cache).evaluation.items() if parts[key] != value}
     assert differs == {"rms"}
 
 
 def test_no_sentence_and_no_path_is_part_of_the_fingerprint(spec: SweepSpec, cache: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     for name, value in worker.evaluation.items():
         assert " " not in value and str(spec.project) not in value, (name, value)
     before = digest(worker.evaluation)
@@ -204,28 +204,28 @@ def test_no_sentence_and_no_path_is_part_of_the_fingerprint(spec: SweepSpec, cac
 def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: Path) -> None:
     tight = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"max_tokens_per_second": 1.0})})
     with pytest.raises(DataError, match=r"references are longer than evaluation.max_tokens_per_second = 1"):
-        PackWorker(tight, cache)
+        start_worker(tight, cache)
 
 
 def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
     spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert PackWorker(spec, cache).findings == ()
+    assert start_worker(spec, cache).findings == ()
     right = BaseModel.labels
     monkeypatch.setattr(BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)])
     with pytest.raises(ObjectiveError) as caught:
-        PackWorker(spec, cache)
+        start_worker(spec, cache)
     first, fault, way_on = str(caught.value).split("\n")
     assert first == "The model cannot be trained and measured as it is:"
     assert fault.startswith("  - 64 of 64 label rows do not end with the end token")
     assert fault.endswith(" (label-ends)")
     assert way_on == "Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[label-ends]'"
     ignoring = spec.model_copy(update={"checks": ChecksSpec(ignore=("label-ends",))})
-    assert [each.name for each in PackWorker(ignoring, cache).findings] == ["label-ends"]
+    assert [each.name for each in start_worker(ignoring, cache).findings] == ["label-ends"]
 
 
 def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSpec, cache: Path) -> None:
-    base = PackWorker(spec, cache).base
+    base = start_worker(spec, cache).base
     (row,) = base.labels(["climb and maintain"])
     assert row[-1] == base.decoder.eos
     assert row[0] != base.decoder.start
@@ -234,7 +234,7 @@ def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSp
 
 def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cache: Path) -> None:
     coarse = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"precision": "bf16"})})
-    exact, worker = PackWorker(spec, cache), PackWorker(coarse, cache)
+    exact, worker = start_worker(spec, cache), start_worker(coarse, cache)
     assert {k for k, v in worker.evaluation.items() if exact.evaluation[k] != v} == {"precision"}
     baseline = worker.measure_baseline().measurements[0].sets["domain"].wer
     assert abs(baseline - exact.measure_baseline().measurements[0].sets["domain"].wer) < 10

@@ -15,12 +15,12 @@ from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Failed, Measured
-from orchestrator.running.preflight import load_sets
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning import self_labels as module
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from orchestrator.tuning.lane import Slot
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.self_labels import self_labels
@@ -65,7 +65,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_self_labels_are_what_stock_greedy_generate_hears(spec: SweepSpec, cache: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     data = worker.data
     assert spec.data.replay is not None
     model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
@@ -86,21 +86,21 @@ def test_self_labels_are_what_stock_greedy_generate_hears(spec: SweepSpec, cache
 def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     spec: SweepSpec, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = PackWorker(spec, cache)
+    first = start_worker(spec, cache)
 
     def heard_again(*_: object) -> None:
         raise AssertionError("the base model was asked again")
 
     monkeypatch.setattr(module, "decode", heard_again)
-    assert PackWorker(spec, cache).data == first.data
+    assert start_worker(spec, cache).data == first.data
     without = small_sweep(tmp_path, SIZES, parameters=LABELLED)
-    assert PackWorker(without, cache).data.heard == ()
+    assert start_worker(without, cache).data.heard == ()
     with pytest.raises(AssertionError, match="asked again"):
         self_labels(first.base, [np.zeros(16000, np.float32)], 13, "fp32", cache)
 
 
 def test_silence_and_what_the_cap_cuts_off_get_no_label(spec: SweepSpec, cache: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     clips = [np.array(clip) for clip in worker.store.clips["train"][-4:]]
     free = self_labels(worker.base, clips, 13, "fp32", cache)
     assert all(free)
@@ -114,20 +114,20 @@ def test_a_replay_set_in_which_nothing_is_heard_is_refused(
 ) -> None:
     monkeypatch.setattr("orchestrator.tuning.engine.self_labels", lambda base, clips, *_: [None] * len(clips))
     with pytest.raises(DataError, match=r"replay\.jsonl: the model hears nothing there; use replay_labels: manifest"):
-        PackWorker(spec, cache)
+        start_worker(spec, cache)
 
 
 def test_packed_equals_alone_and_killed_and_resumed_equals_straight(
     spec: SweepSpec, cache: Path, tmp_path: Path
 ) -> None:
     own = plans(spec)
-    straight = PackWorker(spec, cache)
+    straight = start_worker(spec, cache)
     for plan in own:
         straight.admit(plan)
     first = straight.advance()
     straight.save(tmp_path / "checkpoint")
     events = run(straight, ends(tmp_path / "straight", len(own)))
-    again = PackWorker(spec, cache)
+    again = start_worker(spec, cache)
     again.restore(tmp_path / "checkpoint", {plan.number: plan for plan in own})
     run(again, ends(tmp_path / "resumed", len(own)))
     packed_numbers = measured([*first, *events])
@@ -136,7 +136,7 @@ def test_packed_equals_alone_and_killed_and_resumed_equals_straight(
         files = [tmp_path / how / str(plan.number) / "adapter_model.safetensors" for how in ("straight", "resumed")]
         assert files[0].read_bytes() == files[1].read_bytes()
     for plan in (own[0], own[3]):
-        alone = PackWorker(spec, cache)
+        alone = start_worker(spec, cache)
         alone.admit(plan)
         numbers = measured(run(alone))
         assert numbers == {key: value for key, value in packed_numbers.items() if key[0] == plan.number}
@@ -145,7 +145,7 @@ def test_packed_equals_alone_and_killed_and_resumed_equals_straight(
 
 
 def test_the_last_adapter_is_the_mean_of_those_at_the_last_rungs(spec: SweepSpec, cache: Path, tmp_path: Path) -> None:
-    worker = PackWorker(spec, cache)
+    worker = start_worker(spec, cache)
     quick = {"adapter": "dora", "max_steps": 6, "target_patterns": DECODER, "layers": "last-1"}
     single = trial(spec, 0, **quick)
     averaged = trial(spec, 1, **quick, average_rungs=2, averaged_steps=(4, 6))
@@ -165,7 +165,7 @@ def test_the_last_adapter_is_the_mean_of_those_at_the_last_rungs(spec: SweepSpec
         assert torch.allclose(last, (rung["0-4"][name] + rung["0-6"][name]) / 2, rtol=0, atol=1e-6)
         assert not torch.equal(last, rung["0-6"][name])
     assert scores[0, 4] == scores[1, 4]
-    again = PackWorker(spec, cache)  # a confirmation: one rung at the end, and the same adapter
+    again = start_worker(spec, cache)  # a confirmation: one rung at the end, and the same adapter
     again.admit(averaged.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"every": 6})}))
     (event,) = (event for event in run(again, {1: tmp_path / "confirmed"}) if isinstance(event, Measured))
     confirmed = weights(tmp_path / "confirmed")
@@ -202,9 +202,9 @@ def test_general_speech_that_nobody_transcribed_serves_where_the_model_labels_it
         + json.dumps(rows[-1] | {"text": " "})
         + "\n"
     )
-    assert {each.text for each in load_sets(silent)["replay"].utterances} == {""}
-    check_sets(load_sets(silent), max_seconds=20, longest_seconds=None)
-    worker, labelled = PackWorker(silent, cache), PackWorker(spec, cache)
+    assert {each.text for each in read_sets(silent)["replay"].utterances} == {""}
+    check_sets(read_sets(silent), max_seconds=20, longest_seconds=None)
+    worker, labelled = start_worker(silent, cache), start_worker(spec, cache)
     assert [worker.data.labels[row] for row in worker.data.replay(params(replay_labels="model"))] == [
         labelled.data.labels[row] for row in labelled.data.replay(params(replay_labels="model"))
     ]
@@ -215,4 +215,4 @@ def test_general_speech_that_nobody_transcribed_serves_where_the_model_labels_it
             json.dumps(json.loads(path.read_text()) | {"parameters": LABELLED | ratio | {"replay_labels": labels}})
         )
         with pytest.raises(ManifestError, match=r"replay\.jsonl.*no text; one of text, transcript"):
-            load_sets(load_spec(path))
+            read_sets(load_spec(path))

@@ -22,7 +22,7 @@ from orchestrator.spec.sweep import EvaluationSpec, ModelSpec
 from orchestrator.tuning.evaluation import EvaluationSet, Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import load_base_model
-from tests.embedded import DATA, cut_manifest
+from tests.embedded import DATA, cut_manifest, small_sweep
 
 RATE = 16_000
 COUNT = 12
@@ -134,8 +134,12 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
         paths[name] = folder / f"{name}.json"
         paths[name].write_text("".join(json.dumps(form(part, index)) + "\n" for index in range(COUNT)))
     spec = EvaluationSpec(max_tokens_per_second=13)
+    sweep = small_sweep(tmp_path_factory.mktemp("sweep"), {"train": 4, "replay": 4, "domain": 4, "heldout": 4})
+    sweep = sweep.model_copy(update={"evaluation": spec})
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))
-    sets = {name: load_evaluation_set(SetSource(path), spec, base, folder / "cache") for name, path in paths.items()}
+    sets = {
+        name: load_evaluation_set(sweep, name, SetSource(path), base, folder / "cache") for name, path in paths.items()
+    }
     clips = {name: list(each.clips) for name, each in sets.items()}
     return Evaluator(base, FrameStore(base.family, clips, 1 << 28, base.device), sets, spec)
 

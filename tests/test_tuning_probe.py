@@ -11,7 +11,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
 from orchestrator.running.session import with_recorded_pack
 from orchestrator.tuning import probe
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from tests.embedded import small_sweep
 
 
@@ -34,12 +34,12 @@ def test_the_smallest_pack_that_no_larger_one_clearly_beats(rows: list[tuple[int
 
 def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
     spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
-    first = PackWorker(spec, tmp_path / "cache")
+    first = start_worker(spec, tmp_path / "cache")
     assert first.capacity in probe.SIZES["cpu"]
     assert first.notes[-1] == first.pack_reason
     assert first.pack_reason.startswith(f"pack of {first.capacity}; one step of one trial took")
     fixed = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 3})})
-    declared = PackWorker(fixed, tmp_path / "cache")
+    declared = start_worker(fixed, tmp_path / "cache")
     assert (declared.capacity, declared.pack_reason) == (3, "")
 
 
@@ -51,7 +51,7 @@ def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.Monk
     (folder.trial_folder(0)).mkdir(parents=True)
     (folder.trial_folder(0) / "plan.json").touch()
     monkeypatch.setattr(probe, "choose", lambda rows: pytest.fail("measured again"))
-    assert PackWorker(with_recorded_pack(spec, folder), tmp_path / "cache").capacity == 2
+    assert start_worker(with_recorded_pack(spec, folder), tmp_path / "cache").capacity == 2
 
 
 def test_the_plan_shows_the_choice(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from orchestrator.reporting.short_run import build
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning import short_run
 from orchestrator.tuning.adapters import initial_adapter
-from orchestrator.tuning.engine import PackWorker
 from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.short_run import short_plan, train_shortly
 from tests.embedded import small_sweep
 
@@ -60,7 +60,7 @@ def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache
 
 def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: Path) -> None:
     spec = sweep(tmp_path)
-    base = PackWorker(spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 1})}), cache).base
+    base = prepare(spec, cache).base
     plan = short_plan(spec)
     assert (plan.params.max_steps, plan.params.warmup_steps, plan.rungs) == (8, 5, (8,))
     name = next(iter(base.linears))

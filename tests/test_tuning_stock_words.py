@@ -18,7 +18,7 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.worker import Measured
 from orchestrator.tuning import engine
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.engine import start_worker
 from orchestrator.tuning.model import load_base_model
 from tests.embedded import is_greedy, small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER
@@ -38,7 +38,7 @@ def test_stock_peft_hears_what_was_scored(
 ) -> None:
     monkeypatch.setattr(engine, "load_base_model", partial(load_base_model, dtype=dtype))
     spec = small_sweep(tmp_path, {"train": 40, "replay": 24, "domain": size, "heldout": size})
-    worker = PackWorker(spec, tmp_path / "cache")
+    worker = start_worker(spec, tmp_path / "cache")
     assert worker.base.model.dtype == dtype
     untuned = worker.measure_baseline().hypotheses[0]
     for number, changes in TUNED.items():

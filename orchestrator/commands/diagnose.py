@@ -25,18 +25,19 @@ def diagnose(
     ] = 100,
 ) -> None:
     """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps change."""
+    from orchestrator.records.sets import decode_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import diagnosed, short_run, terminal
     from orchestrator.reporting.conclusion import conclude
     from orchestrator.running.chaining import load_chained
-    from orchestrator.running.preflight import decode_sets, find_all, load_sets
+    from orchestrator.running.preflight import find_all
 
     sweep = load_chained(spec, overrides or [], studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)
     check_inputs(sweep)
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
-    ready = decode_sets(sweep, load_sets(sweep), folder.audio)
+    ready = decode_sets(sweep, folder.audio)
     sets = {name: manifest for name, (manifest, _) in ready.items()}
     terminal.show(diagnosed.build(sweep, sets, find_all(sweep, ready, folder), known), screen)
     if train:

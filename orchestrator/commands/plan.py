@@ -26,11 +26,11 @@ def plan(
     from orchestrator.errors import SpecError
     from orchestrator.planning.cost import probed_cost, recorded_cost
     from orchestrator.planning.sweep_plan import sweep_plan
+    from orchestrator.records.sets import read_sets
     from orchestrator.records.spent import spent_before
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import planned, terminal
     from orchestrator.running.chaining import load_chained
-    from orchestrator.running.preflight import load_sets
     from orchestrator.spec.loading import check_inputs, studies_root
 
     studies = studies or studies_root(spec)
@@ -43,7 +43,7 @@ def plan(
         if probe:
             raise
         missing = str(error)
-    sizes = {} if missing else planned.set_sizes(load_sets(sweep), sweep.evaluation.normalizer)
+    sizes = {} if missing else planned.set_sizes(read_sets(sweep), sweep.evaluation.normalizer)
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
     costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
     if probe:

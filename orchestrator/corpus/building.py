@@ -12,12 +12,14 @@ import json
 import os
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
+from orchestrator.atomic import new_file
 from orchestrator.corpus.faults import SHOWN, FaultsError, UnusableError, show
 from orchestrator.corpus.formats import AUDIO_KEYS
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
@@ -113,26 +115,36 @@ def write_manifests(
     parts: Mapping[Path, Sequence[Made | Mapping[str, Any]]], made_by: str, arguments: Mapping[str, Any]
 ) -> list[Manifest]:
     """As `write_manifest`, for parts of one whole: all of them appear, or none."""
-    asides: dict[Path, Path] = {}
-    try:
-        manifests = [_staged(out, [_made(each) for each in lines], asides) for out, lines in parts.items()]
-        for manifest in manifests:
-            _stage(_source_path(manifest.path), _source(manifest, made_by, arguments), asides)
-        _publish(asides)
-    finally:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)
+    manifests = []
+    with _all_or_none([path for out in parts for path in (out, _source_path(out))]), ExitStack() as published:
+        for out, lines in parts.items():
+            manifest = _staged(out, published.enter_context(new_file(out)), [_made(each) for each in lines])
+            aside = published.enter_context(new_file(_source_path(out)))
+            aside.write_bytes(_source(manifest, made_by, arguments))
+            manifests.append(manifest)
     return manifests
+
+
+@contextmanager
+def _all_or_none(paths: Sequence[Path]) -> Iterator[None]:
+    """Takes back what was published of `paths` where the body raises."""
+    new = [path for path in paths if not path.exists()]
+    try:
+        yield
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
 
 
 def _made(line: Made | Mapping[str, Any]) -> Made:
     return line if isinstance(line, Made) else Made(line, f"utterance {line['id']!r}")
 
 
-def _staged(out: Path, lines: Sequence[Made], asides: dict[Path, Path]) -> Manifest:
+def _staged(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
     """The manifest written aside and read again. Raises ManifestError with where the bad lines come from."""
     text = "".join(json.dumps(each.line, ensure_ascii=False, allow_nan=False) + "\n" for each in lines)
-    aside = _stage(out, text.encode(), asides)
+    aside.write_bytes(text.encode())
     try:
         return replace(load_manifest(aside), path=out)
     except FaultsError as error:
@@ -171,28 +183,3 @@ def _source_path(out: Path) -> Path:
 def source_of(manifest: Manifest) -> dict[str, Any]:
     """A manifest as another one's origin."""
     return {"path": str(manifest.path), "sha256": manifest.sha256, "utterances": len(manifest.utterances)}
-
-
-def _stage(path: Path, content: bytes, asides: dict[Path, Path]) -> Path:
-    """Write what will stand at `path` beside it, synced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    asides[path] = aside
-    with aside.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    return aside
-
-
-def _publish(asides: Mapping[Path, Path]) -> None:
-    """Give every file its name, or none of them."""
-    done: list[Path] = []
-    try:
-        for path, aside in asides.items():
-            os.replace(aside, path)
-            done.append(path)
-    except OSError:
-        for path in done:
-            path.unlink(missing_ok=True)
-        raise

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -21,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from orchestrator.atomic import new_file
 from orchestrator.corpus.faults import Fault
 from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.manifest import Manifest
@@ -153,7 +151,7 @@ def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:
     notes = AudioNotes()
     crc = 0
 
-    def samples(stream: IO[bytes]) -> None:
+    def write_samples(stream: IO[bytes]) -> None:
         nonlocal crc, notes
         for clip in clips:
             if isinstance(clip, Fault):
@@ -166,11 +164,13 @@ def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:
             hashes.append(clip.pcm_sha256)
             notes = AudioNotes(*(a + b for a, b in zip(_counts(notes), _counts(clip.notes), strict=True)))
 
-    _replace(folder / f"{key}.f32", samples)
+    with new_file(folder / f"{key}.f32") as aside, aside.open("wb") as stream:
+        write_samples(stream)
     index: dict[str, Any] = {"lengths": lengths, "pcm_sha256": hashes, "faults": faults}
     index |= {"notes": asdict(notes), "crc32": crc}
     content = json.dumps(index).encode()
-    _replace(folder / f"{key}.index", lambda stream: stream.write(_seal(content) + b"\n" + content))
+    with new_file(folder / f"{key}.index") as aside:
+        aside.write_bytes(_seal(content) + b"\n" + content)
 
 
 def _seal(content: bytes) -> bytes:
@@ -179,28 +179,3 @@ def _seal(content: bytes) -> bytes:
 
 def _counts(notes: AudioNotes) -> tuple[int, ...]:
     return (notes.resampled, notes.mixed_down, notes.silent, notes.clipped)
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write aside, reach the disk, rename, and make the rename reach the disk."""
-    with _aside(path) as (stream, aside):
-        write(stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-        os.replace(aside, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-@contextmanager
-def _aside(path: Path) -> Iterator[tuple[IO[bytes], str]]:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream, name
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from orchestrator.atomic import new_file
 from orchestrator.corpus.building import audio_folder, relative, shuffled, some_faults
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.formats import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
@@ -202,5 +203,6 @@ def _save(value: Any, stem: Path) -> tuple[Path, float]:
     except (soundfile.SoundFileError, OSError, TypeError, ValueError, KeyError) as error:
         raise UnusableError(f"its audio cannot be read: {error}") from error
     path = stem.with_suffix(_ENDINGS.get(found.format, ".audio"))
-    path.write_bytes(encoded)
+    with new_file(path) as aside:
+        aside.write_bytes(encoded)
     return path, found.frames / found.samplerate

@@ -10,6 +10,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import confirm_contents
 from orchestrator.records.results import SetRecord, TrialResult
 from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.judge import Rank, rank
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -26,12 +27,14 @@ class ConfirmationRun:
 
 
 def ranked(results: Sequence[TrialResult]) -> list[TrialResult]:
-    """Feasible trials that were trained themselves, best first.
-
-    By domain WER, then held-out delta, then fewer steps, then number: the order of `scoring.judge.best_feasible`.
-    """
+    """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders them."""
     feasible = [r for r in results if r.feasible and r.duplicate_of is None and "domain" in r.wer]
-    return sorted(feasible, key=lambda r: (r.wer["domain"], r.delta.get("heldout", 0.0), r.step or 0, r.number))
+    return sorted(feasible, key=_result_rank)
+
+
+def _result_rank(result: TrialResult) -> Rank:
+    scale = 1.0 if result.adapter_scale is None else result.adapter_scale
+    return rank(result.wer["domain"], result.delta.get("heldout"), result.step or 0, result.number, scale)
 
 
 def confirmation_spec(spec: SweepSpec) -> SweepSpec:

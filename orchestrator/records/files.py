@@ -35,6 +35,8 @@ class PackRecord(BaseModel):
 
     slots: int
     why: str
+    device: str = "unknown"
+    """Kind of device on which the choice was made."""
 
 
 class EvaluationsFile(RootModel[dict[str, dict[str, str]]]):

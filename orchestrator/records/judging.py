@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.records.results import Measurement
-from orchestrator.scoring.judge import Scores, Verdict, best_feasible, judge
+from orchestrator.scoring.judge import Rank, Scores, Verdict, best_feasible, judge, verdict_rank
 from orchestrator.scoring.limits import Criterion, SetScore, criteria, pool
 from orchestrator.spec.sweep import SweepSpec
 
@@ -71,12 +71,10 @@ def judged(
 def best(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The best feasible verdict; where none is feasible, the one that breaks its guardrails least.
 
-    Ties of violation go to the lower domain WER, then to fewer steps. None when there are no verdicts.
+    Ties of violation are ranked as feasible ones are. None when there are no verdicts.
     """
     return best_feasible(verdicts) or min(verdicts, key=_violation, default=None)
 
 
-def _violation(verdict: Verdict) -> tuple[float, float, int, float]:
-    worst = max(verdict.constraints.values(), default=0.0)
-    wer = verdict.domain_wer
-    return worst, float("inf") if wer is None else wer, verdict.step, verdict.adapter_scale
+def _violation(verdict: Verdict) -> tuple[float, Rank]:
+    return max(verdict.constraints.values(), default=0.0), verdict_rank(verdict)

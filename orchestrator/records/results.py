@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from orchestrator.scoring.wer import error_rate
 from orchestrator.spec.identity import digest
 
 
@@ -47,7 +48,7 @@ class SetMeasurement(Value):
     @property
     def wer(self) -> float:
         """Corpus word error rate in percent: all errors over all reference words."""
-        return 100 * sum(self.errors) / sum(self.reference_words)
+        return error_rate(self.errors, self.reference_words)
 
 
 _PER_UTTERANCE = ("utterance_ids", "speakers", "substitutions", "deletions", "insertions", "reference_words")

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.atomic import clear_leftovers, make_folder
 from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
@@ -38,7 +39,7 @@ from orchestrator.records.files import (
 )
 from orchestrator.records.locking import exclusive
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
-from orchestrator.records.writing import make_folder, write_aside
+from orchestrator.records.writing import write_aside
 from orchestrator.spec.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -107,9 +108,7 @@ class StudyFolder:
         """
         make_folder(self.path)
         with exclusive(self.path / "study.lock", self.name):
-            # Only the holder may clean: to anyone else these are files that a live run is just writing.
-            for leftover in sorted(self.path.rglob("*.tmp-*")):
-                _remove(leftover)
+            clear_leftovers(self.path)
             yield
 
     def trial_folder(self, number: int) -> Path:
@@ -308,10 +307,3 @@ def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> list
         for name, texts in heard.items()
         for utterance, text in zip(measurement.sets[name].utterance_ids, texts, strict=True)
     ]
-
-
-def _remove(leftover: Path) -> None:
-    if leftover.is_dir() and not leftover.is_symlink():
-        shutil.rmtree(leftover)
-    else:
-        leftover.unlink(missing_ok=True)

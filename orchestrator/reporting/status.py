@@ -18,6 +18,8 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bo
     limit = spec.budget.wall_clock
     spent = f"Time spent: {duration(folder.seconds_spent())}"
     blocks: list[Block] = [Paragraph(spent + (f" of {duration(limit)}" if limit is not None else ""))]
+    if (pack := folder.read_pack()) is not None:
+        blocks.append(Paragraph(f"Pack: {pack.slots} adapters at once on {pack.device}"))
     if rows := [_running_row(spec, folder, plan) for plan in running(folder)]:
         blocks += [Heading("In training"), Table(("trial", "last evaluated", "domain %", "parameters"), tuple(rows))]
     ended = tuple(

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
 from orchestrator.records.worker import Worker
-from orchestrator.records.writing import make_folder, write_aside
+from orchestrator.records.writing import write_aside
 
 
 class InSlot(BaseModel):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
+from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
 from orchestrator.records.keeping import Kept, best_kept, final_kept
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.writing import write_aside
 from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.reporting.model_card import model_card
 from orchestrator.running.rerun import stored_plan
@@ -34,21 +33,17 @@ def export(
     if to.exists():
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
     plan = stored_plan(folder, kept.number)
-    aside = to.with_name(f"{to.name}.tmp-{os.getpid()}")
-    try:
+    done = finished(spec, folder)
+    with new_folder(to) as aside:
         if merged:
             from orchestrator.tuning.merging import export_merged
 
             export_merged(spec.model, kept.folder, aside)
         else:
-            shutil.copytree(kept.folder, aside)
+            shutil.copytree(kept.folder, aside, dirs_exist_ok=True)
             _name_base(aside, spec)
-        done = finished(spec, folder)
         card = model_card(plan, kept, spec, folder, conclusion, root, done=done, merged=merged)
-        write_aside(aside / "README.md", card.encode())
-        os.replace(aside, to)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        (aside / "README.md").write_text(card, encoding="utf-8")
     return kept
 
 
@@ -56,7 +51,7 @@ def _name_base(adapter: Path, spec: SweepSpec) -> None:
     """Write where the base model is: inside a study its path starts at the project's folder, outside it cannot."""
     place = adapter / "adapter_config.json"
     config = json.loads(place.read_bytes()) | {"base_model_name_or_path": spec.model.id}
-    write_aside(place, json.dumps(config, indent=2, sort_keys=True).encode())
+    place.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def _chosen(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:

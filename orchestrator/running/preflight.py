@@ -6,56 +6,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
-from orchestrator.corpus.audio import prepare, prepare_training
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS, check_sets
-from orchestrator.corpus.manifest import Manifest, load_manifest
-from orchestrator.corpus.splitting import load_evaluation_manifest
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.errors import DataError, StudyError
 from orchestrator.records.results import SetRecord
+from orchestrator.records.sets import decode_sets
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
 from orchestrator.running.settling import settle
 from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
-
-
-def load_sets(spec: SweepSpec) -> dict[str, Manifest]:
-    """All manifests of a sweep by the names of the report.
-
-    Raises ManifestError with all faults of the first damaged manifest.
-    """
-    data, confirming = spec.data, spec.data.confirming
-    sets = {
-        name: load_manifest(
-            path,
-            for_training=True,
-            max_bad_fraction=data.max_bad_fraction,
-            needs_text=name != "replay" or spec.replay_needs_text,
-        )
-        for name, path in (("train", data.train), ("replay", data.replay))
-        if path is not None
-    }
-    sources = dict(data.evaluated)
-    sources |= {f"{CONFIRM}{name}": each for name, each in confirming.evaluated.items()} if confirming else {}
-    return sets | {name: load_evaluation_manifest(*source) for name, source in sources.items()}
-
-
-def decode_sets(spec: SweepSpec, sets: Mapping[str, Manifest], cache: Path) -> dict[str, tuple[Manifest, Clips]]:
-    """The sets decoded into `cache`, where training and evaluation find them again, and what is left of each.
-
-    Decoding drops bad lines of training sets as `load_sets` does. A clip too short for the model is found once the
-    model is loaded. Raises ManifestError with all faults of the first set whose audio cannot be decoded.
-    """
-    ready = {}
-    for name, read in sets.items():
-        if name in TRAINING_SETS:
-            ready[name] = prepare_training(
-                read, rms=spec.evaluation.rms, cache=cache, multiple=1, max_bad_fraction=spec.data.max_bad_fraction
-            )
-        else:
-            ready[name] = read, prepare(read, rms=spec.evaluation.rms, cache=cache, multiple=1)
-    return ready
 
 
 def find_all(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> list[Finding]:
@@ -94,7 +55,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     Raises DataError, all reasons at once, when they would make every number worthless; ManifestError, and StudyError
     where the trials of the study were trained or measured on other data.
     """
-    ready = decode_sets(spec, load_sets(spec), folder.audio)
+    ready = decode_sets(spec, folder.audio)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     settle("data", findings, spec, folder, observer)
@@ -125,7 +86,7 @@ def check_contents(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]],
 
 def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     """That a trial can be trained again as it was. Raises StudyError where the data have changed, ManifestError."""
-    check_contents(spec, decode_sets(spec, load_sets(spec), folder.audio), folder)
+    check_contents(spec, decode_sets(spec, folder.audio), folder)
 
 
 def _set_records(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> dict[str, SetRecord]:

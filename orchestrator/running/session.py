@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.errors import StudyError
+from orchestrator.records.confirming import confirmation_runs
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.files import PackRecord
 from orchestrator.records.provenance import provenance
@@ -103,7 +104,10 @@ def searched(spec: SweepSpec, folder: StudyFolder) -> bool:
 
 def finished(spec: SweepSpec, folder: StudyFolder) -> bool:
     """Nothing is left to train."""
-    return searched(spec, folder) and not conclude(spec, folder, resamples=100).unconfirmed
+    if not searched(spec, folder):
+        return False
+    runs = confirmation_runs(spec, folder, folder.results())
+    return all(folder.read_result(run.number) for run in runs)
 
 
 def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain) -> None:
@@ -116,7 +120,9 @@ def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, obser
         worker = _worker(make_worker, spec, folder, observer)
         if not folder.began:
             why = getattr(worker, "pack_reason", "") or f"execution.pack: {spec.execution.pack}"
-            folder.write_pack(PackRecord(slots=worker.capacity, why=why))
+            folder.write_pack(
+                PackRecord(slots=worker.capacity, why=why, device=worker.evaluation.get("device", "unknown"))
+            )
         run_sweep(spec, folder, worker, study, observer, drain=drain)
     finally:
         study.close()

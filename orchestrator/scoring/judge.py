@@ -182,12 +182,22 @@ def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
     Optuna's `value` is no guide: a pruned trial keeps its last one.
     """
     ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.domain_wer is not None]
-    return min(ranked, key=_rank, default=None)
+    return min(ranked, key=verdict_rank, default=None)
 
 
-def _rank(verdict: Verdict) -> tuple[float, float, int, int, float]:
-    heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed), math.inf)
-    return verdict.domain_wer or 0.0, heldout, verdict.step, verdict.number, verdict.adapter_scale
+Rank = tuple[float, float, int, int, float]
+
+
+def rank(domain_wer: float | None, heldout_delta: float | None, step: int, number: int, scale: float) -> Rank:
+    """Sort key of two feasible adapters, the better one first; what was not measured comes last."""
+    wer, heldout = (math.inf if value is None else value for value in (domain_wer, heldout_delta))
+    return wer, heldout, step, number, scale
+
+
+def verdict_rank(verdict: Verdict) -> Rank:
+    """`rank` of a verdict."""
+    heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed))
+    return rank(verdict.domain_wer, heldout, verdict.step, verdict.number, verdict.adapter_scale)
 
 
 def _same_evaluation(tuned: Scores, baseline: Scores) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta
+from orchestrator.scoring.wer import error_rate
 
 if TYPE_CHECKING:
     from orchestrator.spec.sweep import Limit
@@ -79,7 +80,7 @@ class SetScore:
         words = sum(self.reference_words)
         if not all(math.isfinite(count) and count >= 0 for count in (*self.errors, *self.reference_words)):
             return None
-        return 100 * sum(self.errors) / words if words else None
+        return error_rate(self.errors, self.reference_words) if words else None
 
 
 @dataclass(frozen=True)

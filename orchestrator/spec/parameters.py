@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from orchestrator.spec.layer_ranges import FORMS, is_layer_range
 from orchestrator.spec.reading import Node, Scalar, describe, nearest
@@ -77,50 +81,125 @@ class Parameter:
 
 _SEEDS = 2**32 - 1
 
-TABLE: dict[str, Parameter] = {
-    row.name: row
-    for row in (
-        Parameter("learning_rate", "float", "Peak learning rate of AdamW; LoRA wants about ten times that of full "
-                  "fine-tuning.", low=0, high=1, open="low", required=True),
-        Parameter("max_steps", "int", "Optimizer steps, never micro-batches.", low=1, high=10_000_000, required=True),
-        Parameter("scheduler", "word", "Course of the learning rate after the warm-up.", "linear",
-                  words=("linear", "cosine", "constant")),
-        Parameter("warmup_steps", "int", "Optimizer steps of linear warm-up.", 0, low=0, high=10_000_000),
-        Parameter("batch_size", "int", "Utterances in one micro-batch.", 8, low=1, high=4096),
-        Parameter("gradient_accumulation_steps", "int", "Micro-batches summed into one optimizer step.", 1,
-                  low=1, high=4096),
-        Parameter("max_grad_norm", "float", "The gradient's norm is clipped to this.", 1.0, low=0, open="low"),
-        Parameter("weight_decay", "float", "Decoupled weight decay of AdamW.", 0.0, low=0, high=1),
-        Parameter("adapter", "word", "Variant of the adapter.", "lora", words=("lora", "dora", "pissa", "pissa-dora")),
-        Parameter("rank", "int", "Rank of the low-rank update.", 8, low=1, high=1024),
-        Parameter("alpha", "float", "Scale of the update is alpha / rank; give this or alpha_ratio.",
-                  low=0, open="low"),
-        Parameter("alpha_ratio", "float", "alpha / rank, so that the scale stays while rank varies.", 1.0,
-                  low=0, open="low"),
-        Parameter("use_rslora", "bool", "Scale by alpha / sqrt(rank) instead.", False),
-        Parameter("lora_dropout", "float", "Dropout before the adapter.", 0.0, low=0, high=1, open="high"),
-        Parameter("loraplus_lr_ratio", "float", "Learning rate of B over that of A (LoRA+).", 1.0, low=0, open="low"),
-        Parameter("target_modules", "preset", "Which linear layers get an adapter.", "attention"),
-        Parameter("layers", "layers", "Which layers of each stack, among those that target_modules means.", "all",
-                  words=FORMS),
-        Parameter("average_rungs", "int", "The adapter at the last step is the mean of those at so many last "
-                  "evaluations.", 1, low=1, high=1000),
-        Parameter("replay_ratio", "float", "Share of each batch drawn from data.replay.", 0.0, low=0, high=1),
-        Parameter("replay_labels", "word", "What replay rows are trained on: the manifest's text, or what the untuned "
-                  "model hears.", "manifest", words=("manifest", "model")),
-        Parameter("kl_weight", "float", "Weight of KL(base || tuned) on the replay rows.", 0.0, low=0),
-        Parameter("speed_perturb", "float", "Largest relative change of a domain utterance's speed; 0 is none.", 0.0,
-                  low=0, high=0.5),
-        Parameter("noise_snr", "float", "White noise on domain utterances, at this many decibels to 15 more; 60 is "
-                  "none.", 60.0, low=-10, high=60),
-        Parameter("drop_chunks", "int", "Most chunks of 1000 to 2000 samples silenced in a domain utterance; 0 is "
-                  "none.", 0, low=0, high=100),
-        Parameter("augment_prob", "float", "Share of the domain utterances that speed, noise and chunks change.",
-                  1.0, low=0, high=1),
-        Parameter("seed", "int", "Seed of initialisation, dropout and data order.", 42, low=0, high=_SEEDS),
+
+@dataclass(frozen=True)
+class _Kind:
+    """Marks a field whose text is more than any text."""
+
+    kind: Literal["preset", "layers"]
+
+
+class Hyperparameters(BaseModel):
+    """What one training is done with, under the names of PEFT and transformers where they exist.
+
+    The one declaration of bounds, defaults and descriptions: TABLE, the JSON schema and `TrialParams` follow from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    learning_rate: float = Field(
+        gt=0, le=1, description="Peak learning rate of AdamW; LoRA wants about ten times that of full fine-tuning."
     )
-}  # fmt: skip
-"""Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of TrialParams."""
+    max_steps: int = Field(ge=1, le=10_000_000, description="Optimizer steps, never micro-batches.")
+    scheduler: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="Course of the learning rate after the warm-up."
+    )
+    warmup_steps: int = Field(default=0, ge=0, le=10_000_000, description="Optimizer steps of linear warm-up.")
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Utterances in one micro-batch.")
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, le=4096, description="Micro-batches summed into one optimizer step."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="The gradient's norm is clipped to this.")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="Decoupled weight decay of AdamW.")
+    adapter: Literal["lora", "dora", "pissa", "pissa-dora"] = Field(
+        default="lora", description="Variant of the adapter."
+    )
+    rank: int = Field(default=8, ge=1, le=1024, description="Rank of the low-rank update.")
+    alpha: float = Field(
+        default=8.0,
+        gt=0,
+        description="Scale of the update is alpha / rank; give this or alpha_ratio.",
+    )
+    use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) instead.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the adapter.")
+    loraplus_lr_ratio: float = Field(default=1.0, gt=0, description="Learning rate of B over that of A (LoRA+).")
+    target_modules: Annotated[str, _Kind("preset")] = Field(
+        default="attention", description="Which linear layers get an adapter."
+    )
+    layers: Annotated[str, _Kind("layers")] = Field(
+        default="all", description="Which layers of each stack, among those that target_modules means."
+    )
+    average_rungs: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="The adapter at the last step is the mean of those at so many last evaluations.",
+    )
+    replay_ratio: float = Field(default=0.0, ge=0, le=1, description="Share of each batch drawn from data.replay.")
+    replay_labels: Literal["manifest", "model"] = Field(
+        default="manifest",
+        description="What replay rows are trained on: the manifest's text, or what the untuned model hears.",
+    )
+    kl_weight: float = Field(default=0.0, ge=0, description="Weight of KL(base || tuned) on the replay rows.")
+    speed_perturb: float = Field(
+        default=0.0, ge=0, le=0.5, description="Largest relative change of a domain utterance's speed; 0 is none."
+    )
+    noise_snr: float = Field(
+        default=60.0,
+        ge=-10,
+        le=60,
+        description="White noise on domain utterances, at this many decibels to 15 more; 60 is none.",
+    )
+    drop_chunks: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Most chunks of 1000 to 2000 samples silenced in a domain utterance; 0 is none.",
+    )
+    augment_prob: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the domain utterances that speed, noise and chunks change."
+    )
+    seed: int = Field(default=42, ge=0, le=_SEEDS, description="Seed of initialisation, dropout and data order.")
+
+
+def _row(name: str, field: FieldInfo) -> Parameter:
+    """The table's row of a field."""
+    limits = {type(each): each for each in field.metadata}
+    low, high = limits.get(Ge) or limits.get(Gt), limits.get(Le) or limits.get(Lt)
+    words = get_args(field.annotation)
+    kinds: dict[object, Any] = {float: "float", int: "int", bool: "bool"}
+    marked = limits.get(_Kind)
+    kind = marked.kind if marked else kinds.get(field.annotation, "word")
+    return Parameter(
+        name,
+        kind,
+        field.description or "",
+        None if field.is_required() else field.default,
+        low=getattr(low, "ge", getattr(low, "gt", None)),
+        high=getattr(high, "le", getattr(high, "lt", None)),
+        open="low" if Gt in limits else "high" if Lt in limits else "",
+        words=FORMS if kind == "layers" else words,
+        required=field.is_required(),
+    )
+
+
+_ALPHA_RATIO = Parameter(
+    "alpha_ratio", "float", "alpha / rank, so that the scale stays while rank varies.", 1.0, low=0, open="low"
+)
+
+
+def _table() -> dict[str, Parameter]:
+    rows: dict[str, Parameter] = {}
+    for name, field in Hyperparameters.model_fields.items():
+        rows[name] = _row(name, field)
+        if name == "alpha":  # where neither is written, alpha_ratio's default decides
+            rows[name] = replace(rows[name], default=None)
+            rows[_ALPHA_RATIO.name] = _ALPHA_RATIO
+    return rows
+
+
+TABLE = _table()
+"""Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of Hyperparameters."""
 
 ADAPTER_SCALE = Parameter(
     "adapter_scale", "float", "Evaluated as W + scale * delta W after training; costs no training.", 1.0, low=0, high=10

@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.spec.layer_ranges import PATTERN
 from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.sections import LIMITS
+from orchestrator.spec.sections import DURATION, LIMITS
 from orchestrator.spec.sweep import SweepSpec
 
 _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
@@ -30,7 +30,7 @@ def json_schema() -> dict[str, Any]:
             "additionalProperties": False,
             "properties": {metric: _limit(key) for metric, key in metrics.items()},
         }
-    duration = {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?[dhms])+$"}
+    duration = {"type": "string", "pattern": DURATION}
     definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
     required = schema.pop("required")
     return {

@@ -26,7 +26,8 @@ _PATHS = (
     ("data", "confirm", "domain"),
     ("data", "confirm", "heldout"),
 )
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?[dhms])+")
+DURATION = r"^([0-9]+(\.[0-9]+)?[dhms])+$"
+"""Such as 2h, 90m, 30s, 1h30m."""
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _WANTED = {
     "int_type": "a whole number",
@@ -51,7 +52,7 @@ _WANTED = {
 
 def seconds(text: str) -> float:
     """A duration such as 2h, 90m, 30s, 1h30m in seconds; ValueError for anything else."""
-    if not _DURATION.fullmatch(text):
+    if not re.fullmatch(DURATION, text):
         raise ValueError(text)
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([dhms])", text))
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from orchestrator.atomic import new_folder
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.records.writing import sync_folder, sync_tree
 from orchestrator.spec.layer_ranges import layers_of
 from orchestrator.spec.presets import matches
 from orchestrator.spec.sweep import ModelSpec
@@ -136,20 +134,10 @@ def export(
         revision=None if base_model.is_folder else base_model.revision,
         task_type=None,
     )
-    aside = folder.with_name(f"{folder.name}.tmp-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    config.save_pretrained(str(aside))
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, aside / "adapter_model.safetensors")
-    sync_tree(aside)
-    if folder.exists():
-        old = folder.with_name(f"{folder.name}.tmp-old-{os.getpid()}")
-        folder.rename(old)
-        aside.rename(folder)
-        shutil.rmtree(old)
-    else:
-        aside.rename(folder)
-    sync_folder(folder.parent)
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with new_folder(folder) as aside:
+        config.save_pretrained(str(aside))
+        save_file(stored, aside / "adapter_model.safetensors")
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from orchestrator.errors import ModelError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.adapters import initial_adapter, resolve_targets
+from orchestrator.tuning.adapters import initial_adapter
 from orchestrator.tuning.evaluation import EvaluationSet, Evaluator
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel
@@ -68,17 +68,24 @@ def make_probe(
     clips: dict[str, Sequence[np.ndarray]],
 ) -> Probe | None:
     """None when no target preset of the sweep fits the model: then there is nothing to check."""
-    resolved = [(patterns, targets) for patterns in presets(spec).values() if (targets := _resolved(base, patterns))]
-    if not resolved:
+    resolved = _first_resolved(base, spec)
+    if resolved is None:
         return None
-    patterns, targets = resolved[0]
+    patterns, layers, targets = resolved
     rows = _two([len(clip) for clip in clips["train"]])
     small = sets["domain"].take(_two([len(clip) for clip in sets["domain"].clips]))
     heard = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
     padded = _padded(heard["domain"][-1], base.family.multiple, base.family.shortest)
     heard |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}
     params = TrialParams(
-        learning_rate=1e-3, max_steps=1, scheduler="constant", batch_size=2, rank=2, alpha=2.0, target_patterns=patterns
+        learning_rate=1e-3,
+        max_steps=1,
+        scheduler="constant",
+        batch_size=2,
+        rank=2,
+        alpha=2.0,
+        target_patterns=patterns,
+        layers=layers,
     )
     plan = first_plan(spec).model_copy(update={"params": params})
     start = initial_adapter(base.linears, targets, params)
@@ -88,12 +95,12 @@ def make_probe(
     return Probe(base, plan, targets, store, training, evaluator, start, _random(base, start), padded)
 
 
-def presets(spec: SweepSpec) -> dict[str, tuple[str, ...]]:
-    """The target presets that a trial of the sweep may have, the first plan's own first."""
-    first = first_plan(spec).params.target_modules
-    searched = [d.choices or () for d in spec.parameters.searched if d.name == "target_modules"]
-    names = dict.fromkeys([first, *map(str, chain(*searched))])
-    return {name: spec.parameters.presets[name] for name in names}
+def possible_targets(spec: SweepSpec) -> list[tuple[str, tuple[str, ...], str]]:
+    """Preset, its patterns and layers of every choice of targets that a trial may have, the first plan's own first."""
+    first = first_plan(spec).params
+    presets = dict.fromkeys([first.target_modules, *map(str, spec.parameters.possible("target_modules"))])
+    layers = dict.fromkeys([first.layers, *map(str, spec.parameters.possible("layers"))])
+    return [(preset, spec.parameters.presets[preset], part) for preset in presets for part in layers]
 
 
 @torch.no_grad()
@@ -106,11 +113,12 @@ def _random(base: BaseModel, start: Adapter) -> Adapter:
     return replace(start, modules=modules)
 
 
-def _resolved(base: BaseModel, patterns: tuple[str, ...]) -> tuple[str, ...] | None:
-    try:
-        return resolve_targets(base.modules, patterns)
-    except ModelError:
-        return None
+def _first_resolved(base: BaseModel, spec: SweepSpec) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
+    """Patterns, layers and modules of the first targets that the model has."""
+    for _, patterns, layers in possible_targets(spec):
+        with suppress(ModelError):
+            return patterns, layers, base.targets(patterns, layers)
+    return None
 
 
 def _two(lengths: Sequence[int]) -> list[int]:

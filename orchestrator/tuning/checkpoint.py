@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from orchestrator.atomic import new_file
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.tuning.lane import Slot
@@ -43,16 +43,9 @@ def save_slots(slots: Sequence[Slot], folder: Path) -> None:
                 "ended": slot.ended,
             }
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f"{FILE}.tmp-{os.getpid()}"
     kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()} or {"empty": torch.zeros(1)}
-    save_file(kept, aside, metadata={"slots": json.dumps(described)})
-    for path in (aside, folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-        if path is aside:
-            aside.rename(folder / FILE)
+    with new_file(folder / FILE) as aside:
+        save_file(kept, aside, metadata={"slots": json.dumps(described)})
 
 
 def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) -> list[Slot]:

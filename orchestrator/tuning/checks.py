@@ -17,9 +17,8 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.errors import ModelError
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.adapters import resolve_targets
 from orchestrator.tuning.check_encoder import attention_mask, encoder_reuse, padding
-from orchestrator.tuning.check_probe import make_probe, presets
+from orchestrator.tuning.check_probe import make_probe, possible_targets
 from orchestrator.tuning.check_trial import dtype, evaluation, training
 from orchestrator.tuning.evaluation import EvaluationSet
 from orchestrator.tuning.model import BaseModel
@@ -57,11 +56,24 @@ def check_model(
 
 
 def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
-    for name, patterns in presets(spec).items():
+    """A preset that fits in none of the layers that a trial may have, and layers that fit no preset.
+
+    What fits only together with some others is no fault of the sweep file: `when` may keep the rest apart.
+    """
+    faults: dict[tuple[str, str], str] = {}
+    choices = possible_targets(spec)
+    for preset, patterns, layers in choices:
         try:
-            resolve_targets(base.modules, patterns)
+            base.targets(patterns, layers)
         except ModelError as error:
-            yield finding("targets", f"preset {name}: {error}")
+            faults[preset, layers] = f"preset {preset}: {error}"
+    said: dict[str, None] = {}
+    for place in range(2):
+        for value in dict.fromkeys((preset, layers)[place] for preset, _, layers in choices):
+            own = [(preset, layers) for preset, _, layers in choices if (preset, layers)[place] == value]
+            if all(each in faults for each in own):
+                said.setdefault(faults[own[0]])
+    yield from (finding("targets", fault) for fault in said)
 
 
 def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:

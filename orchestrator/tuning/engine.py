@@ -7,129 +7,50 @@ on the plans and their order of admission only, so a run restored from a checkpo
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from orchestrator.checks import stop
-from orchestrator.corpus.audio import prepare_training
-from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
-from orchestrator.corpus.faults import bad_lines
-from orchestrator.corpus.manifest import load_manifest
-from orchestrator.errors import DataError, ModelError, ObjectiveError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker import Event, Failed, Measured, Progress
 from orchestrator.spec.identity import digest
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.adapters import export, initial_adapter, resolve_targets
-from orchestrator.tuning.check_probe import presets
+from orchestrator.tuning.adapters import export, initial_adapter
 from orchestrator.tuning.checkpoint import load_slots, save_slots
-from orchestrator.tuning.checks import check_model
-from orchestrator.tuning.device import choose_device
-from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
-from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
-from orchestrator.tuning.model import BaseModel, load_base_model
 from orchestrator.tuning.pack import Adapter
+from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.probe import pack_size
-from orchestrator.tuning.self_labels import self_labels
-from orchestrator.tuning.training import TrainingSet
 
 PROGRESS_TICKS = 10
 """Ticks between progress events."""
 
 
-class PackWorker:
-    """Implements `records.worker.Worker` on one device.
+def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
+    """Prepare a sweep and decide how many adapters train at once.
 
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
     """
+    prepared = prepare(spec, cache)
+    if spec.execution.pack != "auto":
+        return PackWorker(prepared, spec.execution.pack)
+    with prepared.autocast():
+        slots, why = pack_size(first_plan(spec), prepared.base, prepared.store, prepared.data)
+    return PackWorker(prepared, slots, why)
 
-    def __init__(self, spec: SweepSpec, cache: Path, sample: int | None = None) -> None:
-        """`sample`: hear only so many utterances of each evaluation set, spread over it."""
-        device, self.notes = choose_device(spec.execution.device)
-        self.base = load_base_model(spec.model, device)
-        self._spec = spec
-        sets = {
-            name: load_evaluation_set(source, spec.evaluation, self.base, cache / "audio")
-            for name, source in spec.data.evaluated.items()
-        }
-        if sample is not None:
-            sets = {name: each.spread(sample) for name, each in sets.items()}
-        clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
-        self.data, clips["train"] = self._training_set(cache / "audio")
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
-        self.store = FrameStore(self.base.family, clips, memory, device, _entry_depths(spec, self.base))
-        self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
-        self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
-        stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
-        self.pack_reason = ""
-        """Why `auto` chose this capacity; empty where the sweep says it."""
-        self.capacity = spec.execution.pack if spec.execution.pack != "auto" else self._probed()
+
+class PackWorker:
+    """Implements `records.worker.Worker` on one device, with `capacity` slots on a prepared sweep."""
+
+    def __init__(self, prepared: PreparedSweep, capacity: int, pack_reason: str = "") -> None:
+        """`pack_reason`: why `auto` chose this capacity; empty where the sweep says it."""
+        self.capacity, self.pack_reason = capacity, pack_reason
+        self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
+        self.evaluator, self.findings, self.autocast = prepared.evaluator, prepared.findings, prepared.autocast
+        self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
         self._slots: dict[int, Slot] = {}
         self._lanes: dict[int, Lane] = {}
         self._tick = 0
-
-    def _probed(self) -> int:
-        """The pack for `auto`, with the sweep's first point as the measure of its trials."""
-        slots, self.pack_reason = pack_size(first_plan(self._spec), self.base, self.store, self.data)
-        self.notes = (*self.notes, self.pack_reason)
-        return slots
-
-    def _training_set(self, cache: Path) -> tuple[TrainingSet, list[np.ndarray]]:
-        """Labels and clips of the training set, its domain utterances first, then replay."""
-        texts: list[str] = []
-        clips: list[np.ndarray] = []
-        domain = 0
-        for path in filter(None, (self._spec.data.train, self._spec.data.replay)):
-            bad = self._spec.data.max_bad_fraction
-            needs_text = path != self._spec.data.replay or self._spec.replay_needs_text
-            read = load_manifest(path, for_training=True, max_bad_fraction=bad, needs_text=needs_text)
-            manifest, ready = prepare_training(
-                read,
-                rms=self._spec.evaluation.rms,
-                cache=cache,
-                multiple=self.base.family.shortest,
-                max_bad_fraction=bad,
-            )
-            # what decoding found was said before the model was loaded
-            if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
-                self.notes += (f"data: {skipped_lines(path.name, manifest)}",)
-            limit = min(self._spec.data.max_seconds, self.base.family.longest_seconds)
-            kept = kept_for_training(manifest, limit)
-            if not kept:
-                raise DataError(f"{path}: no utterance is within data.max_seconds = {limit:g}; raise it")
-            own = [ready.texts[row] for row in kept]
-            # an adapter must not learn the typography of upper-case references, which the scorer then removes
-            texts += [text.lower() for text in own] if is_upper_case(own) else own
-            clips += [ready[row] for row in kept]
-            domain = domain or len(kept)
-        return self._with_self_labels(
-            TrainingSet(self.base.labels(texts), domain, rms=self._spec.evaluation.rms), clips, cache
-        ), clips
-
-    def _with_self_labels(self, data: TrainingSet, clips: Sequence[np.ndarray], cache: Path) -> TrainingSet:
-        """The training set with the replay rows as the untuned model hears them, where a trial may want them."""
-        if "model" not in self._spec.parameters.possible("replay_labels"):
-            return data
-        evaluation = self._spec.evaluation
-        with self.autocast():
-            labels = self_labels(
-                self.base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache
-            )
-        heard = {data.domain + row: label for row, label in enumerate(labels) if label is not None}
-        if not heard:
-            raise DataError(f"{self._spec.data.replay}: the model hears nothing there; use replay_labels: manifest")
-        self.notes += (f"data: {len(heard)} of {len(labels)} replay utterances labelled by the model itself",)
-        return replace(data, labels=[*data.labels, *heard.values()], heard=tuple(heard))
 
     @property
     def evaluation(self) -> dict[str, str]:
@@ -141,11 +62,6 @@ class PackWorker:
         """Numbers of the trials that hold a slot, in order of admission."""
         return tuple(self._slots)
 
-    def autocast(self) -> torch.autocast:
-        """The context in which everything is computed: bfloat16 products where the sweep asks for them."""
-        bf16 = self._spec.evaluation.precision == "bf16"
-        return torch.autocast(self.base.device.type, torch.bfloat16, enabled=bf16)
-
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
         with self.autocast():
@@ -155,7 +71,7 @@ class PackWorker:
 
     def admit(self, plan: TrialPlan) -> None:
         """Give the plan a slot; raises ModelError when its targets or rank do not fit the model."""
-        targets = resolve_targets(self.base.modules, plan.params.target_patterns, plan.params.layers)
+        targets = self.base.targets(plan.params.target_patterns, plan.params.layers)
         initial = initial_adapter(self.base.linears, targets, plan.params)
         self._place(Slot(plan, targets, initial, initial=initial))
 
@@ -281,15 +197,6 @@ class PackWorker:
         """Continue from a checkpoint; raises StudyError when it is damaged or belongs to other plans."""
         for slot in load_slots(folder, plans, self.base.device):
             self._place(slot)
-
-
-def _entry_depths(spec: SweepSpec, base: BaseModel) -> set[int]:
-    """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is a finding later."""
-    depths = set()
-    for patterns, layers in product(presets(spec).values(), spec.parameters.possible("layers")):
-        with suppress(ModelError):
-            depths.add(base.entry_depth(resolve_targets(base.modules, patterns, str(layers))))
-    return depths
 
 
 def _scales(slot: Slot) -> tuple[float, ...]:

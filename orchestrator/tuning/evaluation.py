@@ -10,16 +10,17 @@ from pathlib import Path
 import torch
 import transformers
 
-from orchestrator.corpus.audio import Clips, prepare
+from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import DataError
 from orchestrator.records.results import SetMeasurement
+from orchestrator.records.sets import decode_set
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
-from orchestrator.scoring.wer import edit_counts
+from orchestrator.scoring.wer import check_with_jiwer, edit_counts
 from orchestrator.spec.data import SetSource
 from orchestrator.spec.identity import FORMAT, digest
-from orchestrator.spec.sweep import EvaluationSpec
+from orchestrator.spec.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.model import BaseModel
 from orchestrator.tuning.transcription import Decoded, Voice, token_caps, transcribe
@@ -56,6 +57,7 @@ class EvaluationSet:
         """Edit counts of raw hypotheses `texts`."""
         heard = [normalizer(self.spec.normalizer)(text) for text in texts]
         counts = edit_counts(self.references, heard)
+        check_with_jiwer(self.references, heard, counts)
         return SetMeasurement(
             manifest_sha256=self.manifest.sha256,
             utterance_ids=self.clips.ids,
@@ -69,11 +71,11 @@ class EvaluationSet:
         )
 
 
-def load_evaluation_set(source: SetSource, spec: EvaluationSpec, base: BaseModel, cache: Path) -> EvaluationSet:
+def load_evaluation_set(sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path) -> EvaluationSet:
     """Read and decode an evaluation manifest; raises ManifestError, or DataError when a clip is too long for the model
     or most references need more tokens than the cap allows."""
-    manifest = load_evaluation_manifest(*source)
-    clips = prepare(manifest, rms=spec.rms, cache=cache, multiple=base.family.shortest)
+    spec = sweep.evaluation
+    manifest, clips = decode_set(sweep, name, load_evaluation_manifest(*source), cache, base.family.shortest)
     ready = EvaluationSet(manifest, clips, spec)
     longest = max(clips.seconds)
     if longest > base.family.longest_seconds:
@@ -118,6 +120,7 @@ class Evaluator:
             "normalizer": normalizer_version(spec.normalizer),
             "decode": "greedy",
             "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
+            "encoder_windows": ",".join(f"{w.before}+{w.ahead}" for w in self.base.family.windows) or "whole clip",
             "weights": self.base.weights_sha256,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
             "precision": spec.precision,

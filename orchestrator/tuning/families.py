@@ -22,6 +22,7 @@ from transformers import MoonshineForConditionalGeneration, MoonshineStreamingFo
 from orchestrator.errors import ModelError
 from orchestrator.tuning.layout import Layout
 from orchestrator.tuning.rotary import rotary_table, rotate
+from orchestrator.tuning.windows import EncoderWindow, SlidingWindowAttention, stock_windows
 
 
 class Family(Protocol):
@@ -37,6 +38,8 @@ class Family(Protocol):
     """The longest clip the model has positions for."""
     block: int
     """Layouts of its frames are a multiple of so many places long."""
+    windows: list[EncoderWindow]
+    """What each encoder layer's frames attend to; empty where that is the whole clip."""
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         """float32 clips at 16 kHz -> frames end to end (frames, width), and each clip's number of them (n,) int64."""
@@ -85,8 +88,8 @@ class Streaming:
         config = model.config.encoder_config
         self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
         self.stride = 4 * self.multiple
-        self.windows = [tuple(window) for window in config.sliding_windows]
-        self.block = max(32, *(max(left - 1, right - 1) for left, right in self.windows))
+        self.windows = stock_windows(self.encoder, config.sliding_windows, self.stride)
+        self.block = max(32, *(max(window) for window in self.windows))
         self.longest_seconds = model.config.max_position_embeddings * self.stride / config.sample_rate
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -108,50 +111,14 @@ class Streaming:
         return x.transpose(1, 2)[valid_frames(count, x.shape[-1])], count
 
     def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
-        windows = {window: Window(layout, *window) for window in set(self.windows[first:last])}
+        attention = {window: SlidingWindowAttention(layout, window) for window in set(self.windows[first:last])}
         for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
-            frames = encoder_layer(layer, frames, windows[window])
+            frames = encoder_layer(layer, frames, attention[window])
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor, layout: Layout) -> Tensor:
         # out of place: the stock decoder adds positions to its input, which would spoil a cached encoder output
         return self.decoder.proj(encoded + self.decoder.pos_emb.weight[layout.position])
-
-
-class Window:
-    """Attention within `left` frames back (the frame itself counted) and fewer than `right` ahead, of one's own clip.
-
-    Computed in blocks of queries against the span of keys that any of them may see, so its cost grows with the window
-    and not with the square of the clip: the same sums as a masked attention over all frames.
-    """
-
-    def __init__(self, layout: Layout, left: int, right: int) -> None:
-        self.block, self.before, self.ahead = layout.block, left - 1, max(right - 1, 0)
-        device = layout.lengths.device
-        offset = torch.arange(self.block + self.before + self.ahead, device=device) - self.before
-        distance = offset - torch.arange(self.block, device=device)[:, None]
-        inside = (distance > -left) & (distance <= self.ahead)
-        clips = layout.clip.where(layout.valid, -1).view(layout.slots, -1, self.block, 1, 1)
-        near = self._near(clips + 1)[..., 0, 0] - 1  # beyond either end stand zeros, that is clip -1
-        same = clips[..., 0] == near[:, :, None]
-        # what stands in no clip sees everything: a row without any key gives NaN in some attention kernels
-        self.mask = (same & inside | (clips[..., 0] < 0)).flatten(0, 1)[:, None]
-
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-        """query, key, value (slots, F, heads, head_dim) -> (slots, F, heads, head_dim)."""
-        blocks = [x.view(len(x), -1, self.block, *x.shape[2:]) for x in (query, key, value)]
-        query, key, value = (
-            x.flatten(0, 1).transpose(1, 2) for x in (blocks[0], self._near(blocks[1]), self._near(blocks[2]))
-        )
-        heard = F.scaled_dot_product_attention(query, key, value, attn_mask=self.mask, scale=scaling)
-        return heard.transpose(1, 2).reshape(len(blocks[0]), -1, *blocks[0].shape[3:])
-
-    def _near(self, blocks: Tensor) -> Tensor:
-        """(slots, n, block, heads, head_dim) -> (slots, n, before + block + ahead, heads, head_dim)."""
-        one_more = (0, 0, 0, 0, 0, 0)
-        earlier = F.pad(blocks[:, :-1, self.block - self.before :], (*one_more, 1, 0))
-        later = F.pad(blocks[:, 1:, : self.ahead], (*one_more, 0, 1))
-        return torch.cat((earlier, blocks, later), 2)
 
 
 class Version1:
@@ -164,6 +131,7 @@ class Version1:
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder
+        self.windows: list[EncoderWindow] = []
         self.longest_seconds = model.config.max_position_embeddings * self.stride / 16000
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedMod
 
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.adapters import ROOT
+from orchestrator.tuning.adapters import ROOT, resolve_targets
 from orchestrator.tuning.cores import Cores, cores
 from orchestrator.tuning.decoder import Decoder
 from orchestrator.tuning.families import Family, family_of
@@ -72,6 +73,10 @@ class BaseModel:
             total.update(name.encode())
             total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
         return total.hexdigest()
+
+    def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
+        """The modules that these patterns adapt in these layers; raises ModelError where the model lacks them."""
+        return resolve_targets(self.modules, patterns, layers)
 
     def labels(self, texts: list[str]) -> list[list[int]]:
         """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the decoder's start.

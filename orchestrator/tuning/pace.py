@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.planning.cost import Pace
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.engine import PackWorker
+from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.probe import choose, lane_of, measured
 
 STEPS = 4
@@ -26,12 +26,11 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     """
     say("loading and checking the base model")
     started = time.perf_counter()
-    alone = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 1})})
-    worker, plan = PackWorker(alone, cache, SAMPLE), first_plan(spec)
+    prepared, plan = prepare(spec, cache, SAMPLE), first_plan(spec)
     load = time.perf_counter() - started
     say("measuring a few steps and a small evaluation")
-    base, store, data = worker.base, worker.store, worker.data
-    with worker.autocast():
+    base, store, data = prepared.base, prepared.store, prepared.data
+    with prepared.autocast():
         slots = spec.execution.pack
         if slots == "auto":
             slots, _ = choose(measured(plan, base, store, data))
@@ -40,12 +39,12 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
         steps = [_timed(partial(lane.step, base, store, data)) / slots for _ in range(STEPS)]
         lane.unpack()
         adapters = [slot.adapter for slot in lane.slots]
-        worker.evaluator.measure_baseline()  # the drafts that every trial's decode starts from
+        prepared.evaluator.measure_baseline()  # the drafts that every trial's decode starts from
         # before its last step a trial is heard at one scale, at the last at all of them
         scales = plan.params.adapter_scales
         rounds = [[(adapter, scale) for adapter in adapters for scale in chosen] for chosen in ((min(scales),), scales)]
-        heard = [_timed(partial(worker.evaluator.measure, voices)) / len(voices) for voices in rounds]
-    utterances = sum(len(each.clips) for each in worker.evaluator.sets.values())
+        heard = [_timed(partial(prepared.evaluator.measure, voices)) / len(voices) for voices in rounds]
+    utterances = sum(len(each.clips) for each in prepared.evaluator.sets.values())
     return Pace(
         device=base.device.type,
         slots=slots,

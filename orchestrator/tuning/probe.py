@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.tuning.adapters import initial_adapter, resolve_targets
+from orchestrator.tuning.adapters import initial_adapter
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot
 from orchestrator.tuning.model import BaseModel
@@ -48,7 +48,7 @@ def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
 
 def lane_of(plan: TrialPlan, base: BaseModel, slots: int) -> Lane:
     """So many trials of one plan, ready for their first step together."""
-    targets = resolve_targets(base.modules, plan.params.target_patterns, plan.params.layers)
+    targets = base.targets(plan.params.target_patterns, plan.params.layers)
     adapter = initial_adapter(base.linears, targets, plan.params)
     lane = Lane(base.entry_depth(targets))
     for _ in range(slots):

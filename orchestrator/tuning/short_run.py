@@ -17,10 +17,11 @@ from orchestrator.records.worker import Failed, Hypotheses, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
 from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.adapters import initial_adapter, resolve_targets
+from orchestrator.tuning.adapters import initial_adapter
 from orchestrator.tuning.engine import PackWorker
 from orchestrator.tuning.lane import Lane, Slot
 from orchestrator.tuning.pack import Adapter, PackedLinear, merged_weight
+from orchestrator.tuning.prepared import prepare
 
 WARM_UP = 5
 """Steps at most: a longer warm-up would fill a short run."""
@@ -32,17 +33,13 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
     Raises ObjectiveError, ModelError, DataError or ManifestError where a sweep would stop at its start.
     """
     say("loading and checking the base model")
-    alone = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 1})})
-    worker, plan = PackWorker(alone, cache, sample), short_plan(spec)
+    worker, plan = PackWorker(prepare(spec, cache, sample), 1), short_plan(spec)
     say("measuring the baseline")
     baseline = worker.measure_baseline()
     say(f"training {STEPS} steps")
     worker.admit(plan)
-    start = initial_adapter(
-        worker.base.linears,
-        resolve_targets(worker.base.modules, plan.params.target_patterns, plan.params.layers),
-        plan.params,
-    )
+    targets = worker.base.targets(plan.params.target_patterns, plan.params.layers)
+    start = initial_adapter(worker.base.linears, targets, plan.params)
     tuned, failure = _trained(worker)
     adapter = worker.adapter(plan.number)
     moved = {name: _moved(worker.base.linears[name], adapter, name) for name in adapter.modules}

@@ -1,0 +1,78 @@
+"""What every trial of a sweep shares: the frozen base model, decoded sets and labels, checked before the first step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from orchestrator.checks import Finding, stop
+from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.spec.sweep import SweepSpec
+from orchestrator.tuning.check_probe import possible_targets
+from orchestrator.tuning.checks import check_model
+from orchestrator.tuning.device import choose_device
+from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
+from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.model import BaseModel, load_base_model
+from orchestrator.tuning.training import TrainingSet
+from orchestrator.tuning.training_data import load_training_data
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """A sweep with its model and data at hand; trials come later."""
+
+    spec: SweepSpec
+    base: BaseModel
+    data: TrainingSet
+    store: FrameStore
+    evaluator: Evaluator
+    findings: tuple[Finding, ...]
+    """Of the start-up checks; none of them stops the sweep."""
+    notes: tuple[str, ...]
+
+    def autocast(self) -> torch.autocast:
+        """The context in which everything is computed: bfloat16 products where the sweep asks for them."""
+        return _autocast(self.spec, self.base.device)
+
+
+def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:
+    """Load the model, decode and label the sets, run the start-up checks.
+
+    `sample`: hear only so many utterances of each evaluation set, spread over it. Raises ModelError, ManifestError,
+    DataError or ObjectiveError when the model or the data cannot be used.
+    """
+    device, notes = choose_device(spec.execution.device)
+    base = load_base_model(spec.model, device)
+    audio = cache / "audio"
+    sets = {name: load_evaluation_set(spec, name, source, base, audio) for name, source in spec.data.evaluated.items()}
+    if sample is not None:
+        sets = {name: each.spread(sample) for name, each in sets.items()}
+    clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
+    training = load_training_data(spec, base, audio, _autocast(spec, device))
+    clips["train"] = training.clips
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    store = FrameStore(base.family, clips, memory, device, _entry_depths(spec, base))
+    findings = check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device))
+    stop(findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
+    evaluator = Evaluator(base, store, sets, spec.evaluation)
+    return PreparedSweep(spec, base, training.labels, store, evaluator, tuple(findings), (*notes, *training.notes))
+
+
+def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=spec.evaluation.precision == "bf16")
+
+
+def _entry_depths(spec: SweepSpec, base: BaseModel) -> set[int]:
+    """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is a finding later."""
+    depths = set()
+    for _, patterns, layers in possible_targets(spec):
+        with suppress(ModelError):
+            depths.add(base.entry_depth(base.targets(patterns, layers)))
+    return depths

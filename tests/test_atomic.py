@@ -1,0 +1,106 @@
+"""Whatever is published is whole and on the disk before its name says so."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from orchestrator.atomic import clear_leftovers, new_folder
+from orchestrator.spec.sweep import ModelSpec
+from orchestrator.tuning import adapters
+from orchestrator.tuning.adapters import initial_adapter
+from orchestrator.tuning.model import wrap
+from orchestrator.tuning.pack import Adapter
+from tests.tuning_models import params, small_model, tokenizer
+
+
+@pytest.fixture(scope="module")
+def linears() -> dict[str, object]:
+    return dict(wrap(ModelSpec(id="base"), small_model("v1"), tokenizer(), torch.device("cpu")).linears)
+
+
+def adapter_of(linears: dict, seed: int) -> Adapter:
+    targets = tuple(name for name in linears if name.startswith("decoder.") and name.endswith("q_proj"))
+    return initial_adapter(linears, targets, params(seed=seed))
+
+
+def write(linears: dict, folder: Path, seed: int) -> None:
+    adapters.export(linears, adapter_of(linears, seed), 1.0, ModelSpec(id="base"), folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_file_and_folder_of_an_adapter_is_synced(
+    linears: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[int] = set()
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.add(os.fstat(descriptor).st_ino), fsync(descriptor)))
+    for seed in (0, 1):  # first written, then replaced
+        synced.clear()
+        write(linears, tmp_path / "adapter", seed)
+        assert synced >= {path.stat().st_ino for path in (tmp_path, *tmp_path.rglob("*"))}
+
+
+def test_a_failure_midway_keeps_the_old_adapter_and_leaves_nothing(
+    linears: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "adapter"
+    write(linears, folder, 0)
+    before = contents(folder)
+
+    def full(tensors: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(adapters, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(linears, folder, 1)
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 3])
+def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(tmp_path: Path, dies_at: int) -> None:
+    folder = tmp_path / "adapter"
+    with new_folder(folder) as aside:
+        (aside / "weights").write_text("old")
+    code = (
+        "import os, signal, shutil, sys\n"
+        "from pathlib import Path\n"
+        "from orchestrator.atomic import new_folder\n"
+        "left, replace, rmtree = int(sys.argv[2]), os.replace, shutil.rmtree\n"
+        "def step(action):\n"
+        "    def stepped(*a, **k):\n"
+        "        global left\n"
+        "        left -= 1\n"
+        "        if not left: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return action(*a, **k)\n"
+        "    return stepped\n"
+        "with new_folder(Path(sys.argv[1])) as aside:\n"
+        "    (aside / 'weights').write_text('new')\n"
+        "    os.replace = step(os.replace)\n"
+        "    shutil.rmtree = lambda p, **k: step(rmtree)(p, **k) if not k else rmtree(p, **k)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder), str(dies_at)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["adapter", "weights"]
+    assert (folder / "weights").read_text() == ("new" if dies_at == 3 else "old")
+
+
+def test_the_replaced_adapter_is_the_new_one(linears: dict, tmp_path: Path) -> None:
+    write(linears, tmp_path / "adapter", 0)
+    write(linears, tmp_path / "adapter", 1)
+    stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    fresh = adapter_of(linears, 1).modules["decoder.layers.0.self_attn.q_proj"]["A"]
+    assert stored["base_model.model.model.decoder.layers.0.self_attn.q_proj.lora_A.weight"].equal(fresh)
