@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ __all__ = ["folder", "waves"]
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     monkeypatch.delitem(sys.modules, "read_manifest", raising=False)
-    return importlib.import_module("read_manifest").texts
+    return cast(Read, importlib.import_module("read_manifest").texts)
 
 
 def expected(path: Path) -> dict[int, str]:

@@ -142,7 +142,7 @@ def _write(
 
     require_any(place, len(lines), reasons)
     chosen = shuffled(lines, arguments["seed"], arguments["samples"])
-    arguments |= {"left_out": dict(reasons)}
+    arguments = arguments | {"left_out": dict(reasons)}
     made = write_manifest(out, chosen, f"orchestrate manifest {command}", arguments)
     said(made, left_out(reasons, len(lines)))
 

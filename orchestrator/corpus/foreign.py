@@ -37,6 +37,9 @@ def refuse_binary(path: Path, first: bytes) -> None:
             raise UnusableError(_filled(what, path, path.parent))
     if first[257:262] == b"ustar":
         raise UnusableError("is a tar archive; unpack it and name the manifest or the folder that was in it")
+    if first.rstrip(b"\r\n").count(b"\r") > 1:
+        what = "has the line ends of old Macs (CR); write new ones: tr '\\r' '\\n' < {file} > {stem}-lines{suffix}"
+        raise UnusableError(_filled(what, path, path.parent))
     if b"\0" in first[:4096]:
         raise UnusableError(f"is a binary file; read are {READ}, as UTF-8 text")
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,15 +71,16 @@ def locate(written: str, folder: Path) -> Path:
     raise UnusableError(f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder")
 
 
-def _meant(written: str, folder: Path) -> dict[Path, None]:
+def _meant(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
     as_written = Path(os.fsdecode(written.encode("utf-8", "surrogateescape")))  # whatever the locale: names are UTF-8
     with suppress(RuntimeError):
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
-    names = [as_written.with_name(f"{as_written.name}{ending}") for ending in endings if as_written.name]
+    forms = [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]  # of Windows
+    names = [each.with_name(f"{each.name}{ending}") for each in forms for ending in endings if each.name]
     places = [*(folder / each for each in _CLIP_FOLDERS), Path()]
-    return dict.fromkeys(place / name for name in names for place in places)
+    return (place / name for name in names for place in places)
 
 
 def _kind(mode: int) -> str:

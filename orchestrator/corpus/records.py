@@ -14,8 +14,6 @@ from orchestrator.corpus.json_text import json_records
 from orchestrator.corpus.lines import Hash, Record, read_lines
 from orchestrator.corpus.tables import table_records
 
-__all__ = ["Record", "read_records"]
-
 
 def read_records(
     path: Path, content_hash: Hash, needs_text: bool = True, folder: Path | None = None

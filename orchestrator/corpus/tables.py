@@ -46,7 +46,9 @@ class Table:
     def record(self, number: int, cells: list[str]) -> dict[str, Any] | Fault:
         """A row as a record; empty cells say nothing."""
         if len(cells) == len(self.columns):
-            return {key: _value(key, cell) for key, cell in zip(self.columns, cells, strict=True) if cell.strip()}
+            return {
+                key: _value(key, cell.strip()) for key, cell in zip(self.columns, cells, strict=True) if cell.strip()
+            }
         name = SEPARATORS[self.separator]
         wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)
         hint = f'; a text with a {name} in it stands in "quotes"' if self.quoted else ""

@@ -14,7 +14,7 @@ from orchestrator.corpus.headers import locate
 from orchestrator.corpus.records import read_records
 
 ENDINGS = (".txt", ".TXT", ".lab")
-LISTS = tuple(f"{name}.{ending}" for name in ("metadata", "transcripts") for ending in ("jsonl", "csv", "tsv"))
+LISTS = tuple(f"{name}.{ending}" for name in ("metadata", "transcripts") for ending in ("jsonl", "csv", "tsv", "txt"))
 """A list of this name at the top of a folder is its `--transcripts`."""
 
 
