@@ -3,8 +3,8 @@
     python docs/recompute.py studies/quickstart
 
 A line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds together; the change in
-WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are. The bounds are the business of
-docs/recompute_bounds.py.
+WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are: read_manifest.py beside this
+file reads every format that a sweep reads. The bounds are the business of docs/recompute_bounds.py.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jiwer
 import numpy as np
+from read_manifest import texts
 from whisper_normalizer.english import EnglishTextNormalizer
 
 english, folds = EnglishTextNormalizer(), str.maketrans("\u2018\u2019\u02bc\uff07", "''''")
@@ -23,8 +24,8 @@ def read(path):
 
 
 def counts(heard, name):
-    rows, lines = read(study.parents[1] / sets[name]["manifest"]), sets[name]["lines"]
-    references = [english(rows[line - 1]["text"].translate(folds)).split() for line in lines]
+    said, lines = texts(study.parents[1] / sets[name]["manifest"]), sets[name]["lines"]
+    references = [english(said[line].translate(folds)).split() for line in lines]
     hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
     pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
     found = [jiwer.process_words(*pair) for pair in pairs]

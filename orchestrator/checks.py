@@ -24,6 +24,7 @@ Ignorable = Literal[
     "confirm-used",
     "duplicates",
     "upper-case",
+    "no-spaces",
     "too-few",
     "left-out",
     "bad-lines",
@@ -41,7 +42,6 @@ Ignorable = Literal[
     "no-headroom",
     "low-headroom",
     "high-wer",
-    "no-spaces",
 ]
 """Names that `checks.ignore` takes."""
 
@@ -91,6 +91,7 @@ _ROWS = (
     ),
     Check("duplicates", "warn", "data", "A set holds the same sound more than once."),
     Check("upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."),
+    Check("no-spaces", "warn", "data", "The references of a set are written without spaces: its WER is of sentences."),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
     Check("left-out", "warn", "data", "Utterances are longer than `data.max_seconds` or `evaluation.max_seconds`."),
     Check("bad-lines", "warn", "data", "Lines of a training set are bad and skipped."),
@@ -123,9 +124,6 @@ _ROWS = (
     Check("no-headroom", "refuse", "baseline", "The baseline's domain WER leaves no room for the gain asked for."),
     Check("low-headroom", "warn", "baseline", "The baseline's domain WER is below 5 %."),
     Check("high-wer", "warn", "baseline", "A model has a WER above 50 % on a set: it may hear nothing there."),
-    Check(
-        "no-spaces", "warn", "data", "References have hardly any spaces, so that WER counts whole sentences: use CER."
-    ),
     Check("terms", "refuse", "data", "The listed terms do not occur in the domain set.", "there is nothing to measure"),
     Check(
         "fingerprint",

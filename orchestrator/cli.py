@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import shlex
+import signal
 import sys
 import time
 import traceback
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from orchestrator.spec.sweep import SweepSpec
 
 COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe manifest dashboard".split())
+_PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest".split())
+"""Commands that hold no study open: a reader that has seen enough may end them."""
 
 app = typer.Typer(
     name="orchestrate",
@@ -276,6 +279,9 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     options, words = _split(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, "-h", "--help"):
         words.insert(0, "run")
+    if arguments is None and hasattr(signal, "SIGPIPE") and words and words[0] in _PRINTING:
+        # end as the writers of other pipes do: quietly, 141 in a shell
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with logged(VERBOSE in options):
         try:
             app(args=[*options, *words], obj=make_worker)

@@ -27,8 +27,11 @@ def recording(**source: Any) -> dict[str, Any]:
     return {"sources": [{"type": "file", "channels": [0], "source": "b.flac"} | source]}
 
 
-AUDIO_KEYS = "audio_filepath, audio_filename, audio, path, wav, file, audio_path"
-TEXT_KEYS = "text, transcript, transcription, sentence, normalized_text"
+AUDIO_KEYS = (
+    "audio_filepath, audio_filename, audio, path, wav, file, audio_path, file_name, filename, audio_file, file_path, "
+    "filepath, wav_filename, wav_path"
+)
+TEXT_KEYS = "text, transcript, transcription, sentence, normalized_text, raw_transcription, raw_text"
 NOT_NUMBERS = "must be a flat list of numbers"
 
 DAMAGE: dict[str, tuple[bytes, str]] = {

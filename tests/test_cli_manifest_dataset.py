@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,60 @@ def test_a_saved_data_set_has_its_splits_and_no_configs(tmp_path: Path, capsys: 
     more = ("--split", "train", "--samples", 25)
     assert orchestrate("manifest", "from-dataset", tmp_path / "one", tmp_path / "n.jsonl", *more) == 2
     assert not (tmp_path / "n-audio").exists(), "a refused command leaves nothing"
+
+
+def audio_folder(folder: Path, clips: str) -> dict[str, str]:
+    """Clips below a folder; their names and what is said in them."""
+    (folder / clips).mkdir(parents=True)
+    said = {}
+    for row in shipped("clean", "test")[:4]:
+        name = f"{row['id']}{Path(row['audio']['path']).suffix}"
+        (folder / clips / name).write_bytes(row["audio"]["bytes"])
+        said[name] = row["text"]
+    return said
+
+
+@pytest.mark.parametrize(
+    ("clips", "split", "metadata", "form"),
+    [
+        ("", "train", "metadata.csv", "file_name,transcription\n{rows}"),
+        ("train", "train", "train/metadata.csv", "file_name,transcription\n{rows}"),
+        ("data/test", "test", "metadata.jsonl", "{lines}"),
+    ],
+)
+def test_an_audio_folder_is_read_without_torchcodec(
+    clips: str, split: str, metadata: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    said, place = audio_folder(tmp_path / "set", clips), "" if "/" in metadata or not clips else f"{clips}/"
+    lines = "".join(json.dumps({"file_name": place + name, "transcript": text}) + "\n" for name, text in said.items())
+    rows = "".join(f'{place}{name},"{text}"\n' for name, text in said.items())
+    (tmp_path / "set" / metadata).write_text(form.format(rows=rows, lines=lines))
+    out = tmp_path / "m.jsonl"
+    assert orchestrate("manifest", "from-dataset", tmp_path / "set", out, "--split", split) == 0
+    stored = {(tmp_path / "set" / clips / name).read_bytes(): text for name, text in said.items()}
+    assert {each.audio.read_bytes(): each.text for each in load_manifest(out).utterances if each.audio} == stored
+    assert datasets.Audio.encode_example.__name__ == "encode_example"
+
+
+def test_an_audio_folder_without_texts_is_for_from_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    audio_folder(tmp_path / "set", "")
+    assert orchestrate("manifest", "from-dataset", tmp_path / "set", tmp_path / "m.jsonl", "--split", "train") == 2
+    error = capsys.readouterr().err
+    assert "has no column that is known to hold text" in error and "orchestrate manifest from-folder." in error
+
+
+def test_a_row_without_sound_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"audio": {"bytes": b"none", "path": "a.wav"}, "text": "x"}]
+    data = datasets.Dataset.from_list(rows).cast_column("audio", datasets.Audio(decode=False))
+    data.save_to_disk(str(tmp_path / "set"))
+    assert orchestrate("manifest", "from-dataset", tmp_path / "set", tmp_path / "m.jsonl") == 2
+    assert f"{tmp_path / 'set'} has 1 fault:\n  row 0: its audio cannot be read" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 @pytest.mark.parametrize("command", ["split", "noisy"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus import records
+from orchestrator.corpus import lines
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import ManifestError
 from tests.corpus_damage import AUDIO_KEYS, DAMAGE, RATE, TEXT_KEYS, cut, line
@@ -112,7 +112,7 @@ def test_duplicates_name_both_lines(folder: Path) -> None:
 
 
 def test_a_line_too_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "MAX_LINE_BYTES", 2**20)
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 2**20)
     path = write(folder, line(), line(text="x" * 3 * 2**20), line(audio_filepath="gone.wav"))
     assert faults(path) == [
         "2: the line is longer than 1 MB; keep the audio in a file and name it here",
@@ -130,8 +130,15 @@ def test_a_line_too_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "{path} holds no utterances: every line is marked _skipme. A set "
             "needs at least one line with audio and text.",
         ),
-        (b"\x1f\x8b\x08\x00", "{path} is compressed (gzip); decompress it first."),
-        ("{}".encode("utf-16"), "{path} is UTF-16; write it as UTF-8."),
+        (
+            b"\x1f\x8b\x08\x00",
+            "{path} is compressed (gzip) and damaged: "
+            "Compressed file ended before the end-of-stream marker was reached; compress it again",
+        ),
+        (
+            "{}".encode("utf-16"),
+            "{path} is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {path} > {folder}/set-utf8.jsonl",
+        ),
     ],
 )
 def test_a_file_without_utterances(tmp_path: Path, content: bytes, message: str) -> None:
@@ -139,13 +146,12 @@ def test_a_file_without_utterances(tmp_path: Path, content: bytes, message: str)
     path.write_bytes(content)
     with pytest.raises(ManifestError) as caught:
         load_manifest(path)
-    assert str(caught.value) == message.format(path=path)
+    assert str(caught.value) == message.format(path=path, folder=tmp_path)
 
 
 def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
     for name, reason in [
         ("gone.jsonl", "cannot be opened: No such file or directory."),
-        ("folder.wav", "is not a regular file."),
         ("pipe.wav", "is not a regular file."),
     ]:
         with pytest.raises(ManifestError) as caught:

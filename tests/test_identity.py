@@ -50,8 +50,8 @@ def test_golden_identities() -> None:
     plan = trial_plan(
         make_spec(), 3, {"learning_rate": 1e-3, "rank": 8, "max_steps": 200}, {"train": "a", "model": "b"}
     )
-    assert plan.recipe == "1156bee647fc95a56cd025fe088f4c0975c4a43a5a0e3df9e05b329224720fbb"
-    assert digest({"format": "2", "rms": "0.075"}) == "e3c2a2dcc36cb2fa3b2be00ac8d9a7b9d453f44a88e7b9c735af72d7f19c0d6f"
+    assert plan.recipe == "1bf36a0a0bf3e84e7226c4b8716e7e59ee2f71cf08f4db44a3eb48b2e844dc46"
+    assert digest({"format": "3", "rms": "0.075"}) == "fd3b93879e9539cee31b1a4d82b08c822805eef20a52cf79089dad0ca95a328d"
 
 
 def test_a_recipe_counts_contents_and_not_names() -> None:
@@ -176,7 +176,7 @@ def test_a_study_of_another_format_is_refused_in_one_sentence(
             capsys.readouterr()
             assert orchestrate(*command) == 3
             assert capsys.readouterr().err.startswith(
-                f"study demo was written by {version}, which this version (format 2) does not read\n"
+                f"study demo was written by {version}, which this version (format 3) does not read\n"
             )
 
 

@@ -1,25 +1,37 @@
-"""`orchestrate manifest`: make, copy and split manifests. Every one is shuffled and says how it was made."""
+"""`orchestrate manifest`: make, copy, choose from and split manifests. Every one says how it was made."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.commands.manifest_options import (
+    Bracketed,
+    MaxSeconds,
+    MinSeconds,
+    Name,
+    Out,
+    Samples,
+    Seed,
+    Source,
+    require,
+    require_brackets,
+    said,
+)
+from orchestrator.commands.manifest_parts import choose, split
 from orchestrator.errors import SpecError
-from orchestrator.reporting.escape import plain
+
+if TYPE_CHECKING:
+    from orchestrator.corpus.building import Made
 
 app = typer.Typer(
-    help="Make, copy and split manifests; each is shuffled and says in FILE.source.json how it was made.",
+    help="Make, copy, choose from and split manifests; FILE.source.json says how each was made.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="The manifest to write; must not exist.", show_default=False)]
-Source = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Any manifest a sweep takes.", show_default=False)]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of order, choice and noise.")]
-Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Take so many, drawn evenly; by default all.")]
 
 
 @app.command("from-folder")
@@ -27,24 +39,46 @@ def from_folder(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Recordings, in folders below too.")],
     out: Out,
     transcripts: Annotated[
-        Path | None, typer.Option("--transcripts", metavar="TSV", help="Lines of name<TAB>text for all recordings.")
+        Path | None, typer.Option("--transcripts", metavar="FILE", help="One list of name and text for all recordings.")
     ] = None,
     speaker: Annotated[
         str, typer.Option("--speaker", help="none, folder (first below DIR) or prefix (file name up to - or _).")
     ] = "none",
+    min_seconds: MinSeconds = None,
+    max_seconds: MaxSeconds = None,
+    name: Name = None,
+    brackets: Bracketed = "keep",
     samples: Samples = None,
     seed: Seed = 0,
 ) -> None:
-    """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one TSV."""
-    from orchestrator.corpus.building import refuse_existing, shuffled, write_manifest
+    """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list of transcripts."""
+    from orchestrator.corpus.building import refuse_existing
     from orchestrator.corpus.folder import lines_of_folder
+    from orchestrator.corpus.selecting import Selection
 
-    if speaker not in ("none", "folder", "prefix"):
-        raise SpecError(f"--speaker {speaker} is not known\n  Allowed: none, folder, prefix.")
+    require("--speaker", speaker, ("none", "folder", "prefix"))
+    require_brackets(brackets)
     refuse_existing(out)
-    lines = shuffled(lines_of_folder(folder, out, transcripts, speaker), seed, samples)  # type: ignore[arg-type]
-    arguments = {"folder": folder, "transcripts": transcripts, "speaker": speaker, "samples": samples, "seed": seed}
-    _said(write_manifest(out, lines, "orchestrate manifest from-folder", arguments))
+    wanted = Selection(min_seconds, max_seconds, name, brackets=brackets)  # type: ignore[arg-type]
+    lines, reasons = lines_of_folder(folder, out, transcripts, speaker, wanted)  # type: ignore[arg-type]
+    arguments = {"folder": folder, "transcripts": transcripts, "speaker": speaker} | vars(wanted)
+    _write(out, lines, reasons, folder, "from-folder", arguments | {"samples": samples, "seed": seed})
+
+
+@app.command("from-kaldi")
+def from_kaldi(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data directory: wav.scp and text.")],
+    out: Out,
+    samples: Samples = None,
+    seed: Seed = 0,
+) -> None:
+    """From a Kaldi data directory: wav.scp, text, and segments and utt2spk where they are."""
+    from orchestrator.corpus.building import refuse_existing
+    from orchestrator.corpus.kaldi import lines_of_kaldi
+
+    refuse_existing(out)
+    lines, reasons = lines_of_kaldi(folder, out)
+    _write(out, lines, reasons, folder, "from-kaldi", {"folder": folder, "samples": samples, "seed": seed})
 
 
 @app.command("from-dataset")
@@ -59,14 +93,14 @@ def from_dataset(
     speaker_column: Annotated[str | None, typer.Option("--speaker-column")] = None,
     audio_column: Annotated[str | None, typer.Option("--audio-column")] = None,
 ) -> None:
-    """From a Hugging Face data set; needs `pip install 'orchestrator[hub]'`."""
+    """From a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
     from orchestrator.corpus.building import refuse_existing, write_manifest
     from orchestrator.corpus.hub import Wanted, lines_of_dataset
 
     refuse_existing(out)
     wanted = Wanted(name, config, split, samples, seed, text_column, speaker_column, audio_column)
     lines, origin = lines_of_dataset(wanted, out)
-    _said(write_manifest(out, lines, "orchestrate manifest from-dataset", vars(wanted) | {"dataset": origin}))
+    said(write_manifest(out, lines, "orchestrate manifest from-dataset", vars(wanted) | {"dataset": origin}))
 
 
 @app.command()
@@ -96,33 +130,25 @@ def noisy(
     from orchestrator.tuning.noise import Channel, noisy_lines
 
     lines = noisy_lines(source, out, Channel(**drawn), seed)
-    _said(write_manifest(out, lines, "orchestrate manifest noisy", drawn | {"seed": seed, "source": source_of(source)}))
+    said(write_manifest(out, lines, "orchestrate manifest noisy", drawn | {"seed": seed, "source": source_of(source)}))
 
 
-@app.command()
-def split(
-    manifest: Source,
-    out: Annotated[tuple[Path, Path], typer.Option("--out", metavar="A B", help="The two parts.", show_default=False)],
-    by: Annotated[str, typer.Option("--by", help="speaker: nobody speaks in both parts.")] = "speaker",
-    share: Annotated[float, typer.Option("--share", help="Of the utterances that go to A, about.")] = 0.5,
-    seed: Seed = 0,
+def _write(
+    out: Path, lines: Sequence[Made], reasons: Mapping[str, int], place: Path, command: str, arguments: dict[str, Any]
 ) -> None:
-    """Two parts without a common speaker, such as a domain and a confirm set."""
-    from orchestrator.corpus.building import line_of, refuse_existing, source_of, split_by_speaker, write_manifest
-    from orchestrator.corpus.manifest import load_manifest
+    """A new manifest, shuffled, with what was left out of it."""
+    from orchestrator.corpus.building import shuffled, write_manifest
+    from orchestrator.corpus.selecting import left_out, require_any
 
-    if by != "speaker":
-        raise SpecError(f"--by {by} is not known\n  Allowed: speaker.")
-    if not 0 < share < 1:
-        raise SpecError(f"--share {share:g} leaves a part empty\n  Allowed: above 0 and below 1.")
-    if out[0].absolute() == out[1].absolute():
-        raise SpecError(f"--out names {out[0]} twice\n  The two parts are two files.")
-    refuse_existing(*out)
-    source = load_manifest(manifest)
-    arguments = {"by": by, "share": share, "seed": seed, "source": source_of(source)}
-    for path, part in zip(out, split_by_speaker(source, share, seed), strict=True):
-        lines = [line_of(each, path.parent) for each in part]
-        _said(write_manifest(path, lines, "orchestrate manifest split", arguments))
+    require_any(place, len(lines), reasons)
+    chosen = shuffled(lines, arguments["seed"], arguments["samples"])
+    arguments = arguments | {"left_out": dict(reasons)}
+    made = write_manifest(out, chosen, f"orchestrate manifest {command}", arguments)
+    said(made, left_out(reasons, len(lines)))
+
+
+app.command("filter")(choose)
+app.command()(split)
 
 
 def _range(option: str, text: str | None, low: float, high: float) -> tuple[float, float] | None:
@@ -135,10 +161,3 @@ def _range(option: str, text: str | None, low: float, high: float) -> tuple[floa
     if not low <= first <= second <= high:
         raise SpecError(f"{option} {text} is no range\n  Write LO:HI, two numbers from {low:g} to {high:g}, LO first.")
     return first, second
-
-
-def _said(manifest: Any) -> None:
-    hours = sum(each.duration or 0.0 for each in manifest.utterances) / 3600
-    speakers = len({each.speaker for each in manifest.utterances} - {""})
-    people = f", {speakers} speakers" if speakers else ""
-    typer.echo(plain(f"{manifest.path}: {len(manifest.utterances)} utterances, {hours:.2f} h{people}"))

@@ -23,6 +23,7 @@ import soundfile
 from orchestrator.corpus.clips import SAMPLE_RATE, AudioNotes, Clip, Clips, open_clips, write_clips
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import FLOAT_PEAK, Samples
+from orchestrator.corpus.headers import sound_file
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.errors import ManifestError
 
@@ -170,7 +171,8 @@ def _read(utterance: Utterance) -> tuple[Samples, int, bool, str]:
     """Frames of shape (n, channels), their rate, whether the codec is lossy, and the name for messages."""
     name = "the inline audio" if utterance.audio is None else f"audio file {show(str(utterance.audio))}"
     try:
-        with soundfile.SoundFile(utterance.audio or io.BytesIO(utterance.encoded or b"")) as stream:
+        source = sound_file(utterance.audio) if utterance.audio else io.BytesIO(utterance.encoded or b"")
+        with soundfile.SoundFile(source) as stream:
             start, count = _span(utterance, stream.samplerate, stream.frames)
             stream.seek(start)
             frames = stream.read(count, dtype="float32", always_2d=True)

@@ -11,17 +11,32 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.atomic import new_file
+from orchestrator.corpus.faults import SHOWN, FaultsError, UnusableError, show
 from orchestrator.corpus.formats import AUDIO_KEYS
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.errors import ManifestError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A line of a manifest that is being made."""
+
+    line: Mapping[str, Any]
+    origin: str
+    """Where a person finds what it is made of: file and line."""
+    names: tuple[str, ...] = ()
+    """By which it may be chosen: path, file name, id."""
 
 
 def shuffled(items: Sequence[T], seed: int, samples: int | None = None) -> list[T]:
@@ -40,7 +55,15 @@ def own_seed(seed: int, name: str) -> int:
 
 def relative(path: Path, folder: Path) -> str:
     """`path` as a manifest in `folder` writes it: both may then move together."""
-    return Path(os.path.relpath(path, os.path.abspath(folder))).as_posix()
+    return in_utf8(Path(os.path.relpath(path, os.path.abspath(folder))))
+
+
+def in_utf8(path: Path) -> str:
+    """A path with / as text for a manifest, whatever the locale. Raises UnusableError for a name that is not UTF-8."""
+    try:
+        return os.fsencode(path.as_posix()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UnusableError(f"the name of {show(str(path))} is not UTF-8; rename the file") from error
 
 
 def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
@@ -52,46 +75,18 @@ def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
     return line | {key: value for key, value in utterance.extra.items() if key not in (*line, *AUDIO_KEYS)}
 
 
+def made_of(utterance: Utterance, manifest: Path, folder: Path) -> Made:
+    """An utterance of a manifest as a line of another one in `folder`."""
+    names = () if utterance.audio is None else (relative(utterance.audio, manifest.parent), utterance.audio.name)
+    return Made(line_of(utterance, folder), f"{manifest}:{utterance.line}", (*names, utterance.id))
+
+
 def _audio(utterance: Utterance, folder: Path) -> dict[str, Any]:
     if utterance.audio is not None:
         return {"audio_filepath": relative(utterance.audio, folder)}
     if utterance.samples is not None:
         return {"audio": utterance.samples.tolist(), "sampling_rate": utterance.sample_rate}
     return {"audio": {"bytes": base64.b64encode(utterance.encoded or b"").decode()}}
-
-
-def split_by_speaker(manifest: Manifest, share: float, seed: int) -> tuple[list[Utterance], list[Utterance]]:
-    """Two shuffled parts without a speaker in common, the first with about `share` of the utterances.
-
-    Raises ManifestError when a line names no speaker, or there are fewer than two.
-    """
-    nameless = [each.line for each in manifest.utterances if not each.speaker]
-    if nameless:
-        raise ManifestError(
-            f"{len(nameless)} of {len(manifest.utterances)} lines of {manifest.path} name no speaker, "
-            f"the first is {manifest.path}:{nameless[0]}\n"
-            "  Give every line a speaker: nobody may speak in both parts."
-        )
-    counts: dict[str, int] = {}
-    for each in manifest.utterances:
-        counts[each.speaker] = counts.get(each.speaker, 0) + 1
-    if len(counts) < 2:
-        raise ManifestError(f"{manifest.path} has one speaker, {next(iter(counts))!r}; two parts need at least two")
-    first = _chosen(counts, share * len(manifest.utterances), seed)
-    order = shuffled(manifest.utterances, seed)
-    return [each for each in order if each.speaker in first], [each for each in order if each.speaker not in first]
-
-
-def _chosen(counts: Mapping[str, int], wanted: float, seed: int) -> set[str]:
-    """Speakers in a seeded order, each taken while that brings the number of utterances closer to what is wanted."""
-    order = shuffled(sorted(counts), seed)
-    chosen: set[str] = set()
-    taken = 0
-    for speaker in order:
-        if abs(taken + counts[speaker] - wanted) < abs(taken - wanted) and len(chosen) < len(order) - 1:
-            chosen.add(speaker)
-            taken += counts[speaker]
-    return chosen or {min(order, key=lambda speaker: counts[speaker])}
 
 
 def refuse_existing(*paths: Path) -> None:
@@ -107,31 +102,82 @@ def audio_folder(out: Path) -> Path:
 
 
 def write_manifest(
-    out: Path, lines: Sequence[Mapping[str, Any]], made_by: str, arguments: Mapping[str, Any]
+    out: Path, lines: Sequence[Made | Mapping[str, Any]], made_by: str, arguments: Mapping[str, Any]
 ) -> Manifest:
-    """Write the manifest and its `.source.json`, then read it back as a sweep would; returns it.
+    """Write lines and, beside them, how they were made; the manifest as a sweep would read it.
 
-    Raises ManifestError with every line that cannot be used, and leaves no manifest then.
+    Raises ManifestError, and leaves nothing behind, where a sweep could not read it.
     """
-    content = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines).encode()
-    with new_file(out) as aside:
-        aside.write_bytes(content)
+    return write_manifests({out: lines}, made_by, arguments)[0]
+
+
+def write_manifests(
+    parts: Mapping[Path, Sequence[Made | Mapping[str, Any]]], made_by: str, arguments: Mapping[str, Any]
+) -> list[Manifest]:
+    """As `write_manifest`, for parts of one whole: all of them appear, or none."""
+    manifests = []
+    with _all_or_none([path for out in parts for path in (out, _source_path(out))]), ExitStack() as published:
+        for out, lines in parts.items():
+            manifest = _staged(out, published.enter_context(new_file(out)), [_made(each) for each in lines])
+            aside = published.enter_context(new_file(_source_path(out)))
+            aside.write_bytes(_source(manifest, made_by, arguments))
+            manifests.append(manifest)
+    return manifests
+
+
+@contextmanager
+def _all_or_none(paths: Sequence[Path]) -> Iterator[None]:
+    """Takes back what was published of `paths` where the body raises."""
+    new = [path for path in paths if not path.exists()]
     try:
-        manifest = load_manifest(out)
-    except ManifestError:
-        out.unlink()
+        yield
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
         raise
+
+
+def _made(line: Made | Mapping[str, Any]) -> Made:
+    return line if isinstance(line, Made) else Made(line, f"utterance {line['id']!r}")
+
+
+def _staged(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
+    """The manifest written aside and read again. Raises ManifestError with where the bad lines come from."""
+    text = "".join(json.dumps(each.line, ensure_ascii=False, allow_nan=False) + "\n" for each in lines)
+    aside.write_bytes(text.encode())
+    try:
+        return replace(load_manifest(aside), path=out)
+    except FaultsError as error:
+        origin = dict(enumerate((each.origin for each in lines), start=1))
+        faults = [f"{origin[fault.line]}: {_of_origins(fault.message, origin)}" for fault in error.faults]
+        raise ManifestError(some_faults(f"{out} is not written; what it is made of", faults)) from error
+
+
+def _of_origins(message: str, origin: Mapping[int, str]) -> str:
+    """A message that names a line of the manifest, with what stands there instead."""
+    return re.sub(r"\bline (\d+)\b", lambda found: origin.get(int(found[1]), found[0]), message)
+
+
+def some_faults(place: object, faults: Sequence[str]) -> str:
+    """One message of all faults, the first 20 in full."""
+    rest = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+    count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+    return "\n".join([f"{place} has {count}:", *(f"  {fault}" for fault in faults[:SHOWN]), *rest])
+
+
+def _source(manifest: Manifest, made_by: str, arguments: Mapping[str, Any]) -> bytes:
     source = {
         "made_by": made_by,
         "orchestrator": version("orchestrator"),
         "arguments": dict(arguments),
-        "utterances": len(lines),
+        "utterances": len(manifest.utterances),
         "sha256": manifest.sha256,
     }
-    text = json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n"
-    with new_file(out.with_name(f"{out.name}.source.json")) as aside:
-        aside.write_text(text, encoding="utf-8")
-    return manifest
+    return (json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n").encode("utf-8", "surrogateescape")
+
+
+def _source_path(out: Path) -> Path:
+    return out.with_name(f"{out.name}.source.json")
 
 
 def source_of(manifest: Manifest) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from orchestrator.corpus.overlap import (
     shared_audio,
     shared_recordings,
 )
+from orchestrator.corpus.scripts import without_spaces
 
 TRAINING_SETS = ("train", "replay")
 """All others are evaluation sets."""
@@ -83,6 +84,7 @@ def check_sets(
         findings += _check_training_lengths(name, each, max_seconds, longest_seconds)
     for name, each in evaluation.items():
         findings += _check_evaluation_lengths(name, each, longest_seconds)
+        findings += _check_spaces(name, each)
     core = [name for name in evaluation if name.removeprefix(CONFIRM) in ("domain", "heldout")]
     crossed = (pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair))
     for first, second in (*product(training, evaluation), *crossed):
@@ -214,6 +216,17 @@ def _check_evaluation_lengths(name: str, manifest: Manifest, longest_seconds: fl
     over = [each for each in manifest.utterances if _seconds(each) > longest_seconds]
     hint = "cut them into shorter ones, evaluation audio is never truncated"
     return [*findings, *([_too_long(name, manifest, over, longest_seconds, hint)] if over else [])]
+
+
+def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
+    if not without_spaces(each.text for each in manifest.utterances):
+        return []
+    message = (
+        f"the references of {name} are written without spaces between words; a WER takes what is between two spaces "
+        "as one word, so one wrong character counts as much as all. For such languages the CER counts: set limits on "
+        f"{name.removeprefix(CONFIRM)}_cer, and metric: {{name: domain_cer}}."
+    )
+    return [finding("no-spaces", message)]
 
 
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float, hint: str) -> Finding:

@@ -2,116 +2,140 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.corpus.building import relative
-from orchestrator.corpus.faults import SHOWN, UnusableError, show
-from orchestrator.corpus.headers import read_header
+from orchestrator.corpus.building import Made, in_utf8, relative, some_faults
+from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
+from orchestrator.corpus.selecting import Selection, select
+from orchestrator.corpus.transcripts import LISTS, Transcript, beside, listed
 from orchestrator.errors import ManifestError
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif")
+__all__ = ["AUDIO_SUFFIXES", "SpeakerRule", "lines_of_folder"]
+
+_OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
 """none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or _."""
 
 
-def lines_of_folder(folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule) -> list[dict[str, Any]]:
-    """One line for each recording below `folder`, sorted by path, for a manifest at `out`.
+def lines_of_folder(
+    folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule, wanted: Selection
+) -> tuple[list[Made], Counter[str]]:
+    """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the reasons against others.
 
-    A transcript is the file of the same name ending in .txt, a row of a LibriSpeech `*.trans.txt` in the same folder,
-    or, where `transcripts` is given, a row `name<TAB>text` of that file alone. Raises ManifestError with everything
-    that is missing, unreadable or left over.
+    A transcript stands beside its recording or in the list `transcripts`. A recording that has none is left out. Raises
+    ManifestError with everything that is unreadable or left over, named by the file and line where it stands.
     """
     if not folder.is_dir():
         raise ManifestError(f"there is no folder {folder}\n  Name the folder that holds the recordings.")
-    recordings = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
-    if not recordings:
-        endings = ", ".join(AUDIO_SUFFIXES)
-        raise ManifestError(f"{folder} holds no recordings\n  Looked for {endings}, in all folders below.")
+    recordings = _recordings(folder)
     faults: list[str] = []
-    texts = _beside(recordings, faults) if transcripts is None else _table(recordings, folder, transcripts, faults)
-    lines = []
-    for path in recordings:
-        try:
-            seconds = read_header(path, f"audio file {show(str(path))}").seconds
-        except UnusableError as error:
-            faults.append(str(error))
-            continue
-        if path not in texts:
-            faults.append(f"{path} has no transcript")
-            continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        line = {"id": name, "audio_filepath": relative(path, out.parent), "duration": round(seconds, 3)}
-        line["text"] = texts[path]
-        lines.append(line | _speaker(path.relative_to(folder), speaker))
-    if faults:
-        rest = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        shown = [f"  {fault}" for fault in faults[:SHOWN]]
-        raise ManifestError("\n".join([f"{folder} has {len(faults)} faults:", *shown, *rest]))
-    return lines
-
-
-def _speaker(path: Path, rule: SpeakerRule) -> dict[str, str]:
-    if rule == "folder" and len(path.parts) > 1:
-        return {"speaker": path.parts[0]}
-    return {"speaker": re.split(r"[-_]", path.stem)[0]} if rule == "prefix" else {}
-
-
-def _beside(recordings: list[Path], faults: list[str]) -> dict[Path, str]:
-    texts: dict[Path, str] = {}
-    chapters: dict[Path, dict[str, str]] = {}
-    for path in recordings:
-        own = path.with_suffix(".txt")
-        if own.is_file():
-            texts[path] = " ".join((_text(own, faults) or "").split())
-            continue
-        if path.parent not in chapters:
-            chapters[path.parent] = dict(_chapter(path.parent, faults))
-        if path.stem in chapters[path.parent]:
-            texts[path] = chapters[path.parent][path.stem]
-    return texts
-
-
-def _chapter(folder: Path, faults: list[str]) -> Iterator[tuple[str, str]]:
-    """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
-    for path in sorted(folder.glob("*.trans.txt")):
-        for line in (_text(path, faults) or "").split("\n"):
-            name, _, text = line.strip().partition(" ")
-            if text.strip():
-                yield name, text.strip()
-
-
-def _table(recordings: list[Path], folder: Path, table: Path, faults: list[str]) -> dict[Path, str]:
-    """Rows `name<TAB>text`; a name is a path below the folder, with or without its ending, or a bare file name."""
-    names: dict[str, list[Path]] = {}
+    texts = _texts(recordings, folder, transcripts, faults)
+    if not texts and not faults:
+        raise ManifestError(
+            f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
+            f"  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: --transcripts FILE."
+        )
+    lines, left = [], Counter[str]()
     for path in recordings:
         inside = path.relative_to(folder)
-        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), path.name, path.stem}:
-            names.setdefault(name, []).append(path)
-    texts: dict[Path, str] = {}
-    for number, line in enumerate((_text(table, faults) or "").split("\n"), start=1):
-        if not line.strip():
-            continue
-        name, tab, text = line.rstrip("\r").partition("\t")
-        found = names.get(name.strip(), [])
-        if not tab or "\t" in text:
-            faults.append(f"{table}:{number}: expected name<TAB>text")
-        elif len(found) != 1:
-            what = "names no recording" if not found else f"may be any of {len(found)} recordings"
-            faults.append(f"{table}:{number}: {show(name)} {what}")
-        elif found[0] in texts:
-            faults.append(f"{table}:{number}: {show(name)} has a transcript already")
-        else:
-            texts[found[0]] = text.strip()
-    return texts
+        why = "without a transcript" if path not in texts else wanted.why_not_name((inside.as_posix(), path.name))
+        if why:
+            left[why] += 1
+        elif made := _line(path, inside, out, texts[path], speaker, faults):
+            lines.append(made)
+    faults += _twice(lines)
+    if faults:
+        raise ManifestError(some_faults(folder, faults))
+    kept, more = select(lines, wanted)
+    return kept, left + more
 
 
-def _text(path: Path, faults: list[str]) -> str | None:
+def _recordings(folder: Path) -> list[Path]:
+    """Sorted by path. Raises ManifestError where there is none."""
+    files = sorted(_files(folder))
+    recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
+    if recordings:
+        return recordings
+    others = [path for path in files if path.suffix.lower() in _OTHER_SOUND]
+    hint = f"\n  {others[0]} is not read; convert it and its like: ffmpeg -i IN OUT.wav" if others else ""
+    raise ManifestError(
+        f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Regular files below, through links too; each real folder once, so that a link to a folder above is no loop.
+
+    What begins with a dot is hidden: `._x` is what macOS keeps beside x.
+    """
+    seen = {os.path.realpath(folder)}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        shown = sorted((each for each in folders if not _hidden(each)), key=lambda each: _is_link(place, each))
+        folders[:] = [each for each in shown if _new(os.path.realpath(os.path.join(place, each)), seen)]
+        yield from (path for name in files if not _hidden(name) and (path := Path(place, name)).is_file())
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _is_link(place: str, name: str) -> tuple[bool, str]:
+    return os.path.islink(os.path.join(place, name)), name
+
+
+def _new(path: str, seen: set[str]) -> bool:
+    if path in seen:
+        return False
+    seen.add(path)
+    return True
+
+
+def _texts(recordings: list[Path], folder: Path, table: Path | None, faults: list[str]) -> dict[Path, Transcript]:
+    texts = beside(recordings, faults) if table is None else {}
+    if table is None and not texts and not faults:
+        table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    if table is None:
+        return texts
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        faults.append(f"{path} cannot be read as UTF-8 text: {error}")
+        return listed(recordings, folder, table, faults)
+    except UnusableError as error:
+        raise ManifestError(f"{table} {error}") from error
+    except OSError as error:
+        raise ManifestError(f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts.") from error
+
+
+def _line(
+    path: Path, inside: Path, out: Path, said: Transcript, speaker: SpeakerRule, faults: list[str]
+) -> Made | None:
+    try:
+        seconds = read_header(path, f"audio file {show(str(path))}").seconds
+        audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
+    except UnusableError as error:
+        faults.append(str(error))
         return None
+    line = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3), "text": said.text}
+    return Made(line | _speaker(inside, speaker), said.origin, (inside.as_posix(), path.name))
+
+
+def _speaker(path: Path, rule: SpeakerRule) -> dict[str, Any]:
+    if rule == "folder" and len(path.parts) > 1:
+        return {"speaker": in_utf8(Path(path.parts[0]))}
+    return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
+
+
+def _twice(lines: list[Made]) -> list[str]:
+    """Recordings whose names differ in their ending alone."""
+    first: dict[str, str] = {}
+    faults = []
+    for made in lines:
+        other = first.setdefault(made.line["id"], made.names[0])
+        if other != made.names[0]:
+            faults.append(f"{made.origin}: {other} and {made.names[0]} are one recording by name; keep one of them")
+    return faults

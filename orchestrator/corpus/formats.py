@@ -2,12 +2,12 @@
 
 | meaning | NeMo, and our own | also |
 |---|---|---|
-| audio | audio_filepath | audio_filename, audio, path, wav, file, audio_path; a Hugging Face mapping; inline floats |
-| text | text | transcript, transcription, sentence, normalized_text |
+| audio | audio_filepath | any of AUDIO_KEYS; a Hugging Face mapping; inline floats |
+| text | text | any of TEXT_KEYS |
 | seconds | duration | seconds |
 | start | offset | lhotse's start |
-| speaker | speaker | speaker_id, spk, group, client_id |
-| id | id | utterance_id, utt_id |
+| speaker | speaker | any of SPEAKER_KEYS |
+| id | id | any of ID_KEYS |
 
 lhotse cuts are flattened to these keys first. Commands and archives are refused, never run or opened.
 """
@@ -26,10 +26,13 @@ import numpy.typing as npt
 
 from orchestrator.corpus.faults import UnusableError, show
 
-AUDIO_KEYS = ("audio_filepath", "audio_filename", "audio", "path", "wav", "file", "audio_path")
-TEXT_KEYS = ("text", "transcript", "transcription", "sentence", "normalized_text")
+AUDIO_KEYS = (
+    *("audio_filepath", "audio_filename", "audio", "path", "wav", "file", "audio_path", "file_name", "filename"),
+    *("audio_file", "file_path", "filepath", "wav_filename", "wav_path"),
+)
+TEXT_KEYS = ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_transcription", "raw_text")
 DURATION_KEYS = ("duration", "seconds")
-SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id")
+SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name")
 ID_KEYS = ("id", "utterance_id", "utt_id")
 RATE_KEYS = ("sampling_rate", "sample_rate")
 

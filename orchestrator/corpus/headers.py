@@ -6,6 +6,8 @@ import io
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +20,12 @@ TOLERANCE = 0.1
 
 MAX_HOURS = 24
 """A header that claims more is damaged or a decompression bomb."""
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph")
+"""Of the files that are read as audio."""
+
+_CLIP_FOLDERS = ("", "clips", "wavs")
+"""Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
 
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 MAX_CLIP_SECONDS = 3600.0
@@ -43,14 +51,11 @@ class Header:
 def locate(written: str, folder: Path) -> Path:
     """The path a manifest in `folder` means by `written`, absolute.
 
-    NeMo's rule: beside the manifest if it is there, otherwise as written, which for a relative path means the current
-    folder. Raises UnusableError unless a regular file is there: opening a FIFO would block for ever.
+    NeMo's rule: beside the manifest if it is there, or in its clips/ or wavs/, otherwise as written, which for a
+    relative path means the current folder. An ending may be missing, as in LJSpeech and old releases of Common Voice.
+    Raises UnusableError unless a regular file is there: opening a FIFO would block for ever.
     """
-    try:
-        as_written = Path(written).expanduser()
-    except RuntimeError:
-        as_written = Path(written)
-    for path in dict.fromkeys((folder / as_written, as_written)):
+    for path in _meant(written, folder):
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -58,10 +63,24 @@ def locate(written: str, folder: Path) -> Path:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
+        if stat.S_ISDIR(mode) and not path.suffix:
+            continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
             raise UnusableError(f"audio file {show(written)} is {_kind(mode)}; only regular files are read")
         return Path(os.path.abspath(path))
     raise UnusableError(f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder")
+
+
+def _meant(written: str, folder: Path) -> Iterator[Path]:
+    """What `written` may mean, most likely first."""
+    as_written = Path(os.fsdecode(written.encode("utf-8", "surrogateescape")))  # whatever the locale: names are UTF-8
+    with suppress(RuntimeError):
+        as_written = as_written.expanduser()
+    endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
+    forms = [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]  # of Windows
+    names = [each.with_name(f"{each.name}{ending}") for each in forms for ending in endings if each.name]
+    places = [*(folder / each for each in _CLIP_FOLDERS), Path()]
+    return (place / name for name in names for place in places)
 
 
 def _kind(mode: int) -> str:
@@ -69,10 +88,15 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def sound_file(path: Path) -> bytes | str:
+    """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
 def read_header(source: Path | bytes, name: str) -> Header:
     """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound to read."""
     try:
-        found = soundfile.info(str(source) if isinstance(source, Path) else io.BytesIO(source))
+        found = soundfile.info(sound_file(source) if isinstance(source, Path) else io.BytesIO(source))
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise UnusableError(f"{name} cannot be read as audio: {reason}") from error
@@ -110,3 +134,11 @@ def _utterance_long(seconds: float) -> float:
     if seconds > MAX_CLIP_SECONDS:
         raise UnusableError(f"the utterance lasts {seconds / 60:.0f} minutes; cut the recording into utterances")
     return seconds
+
+
+def is_there(written: str, folder: Path) -> bool:
+    """Whether a manifest in `folder` can mean a file by `written`."""
+    try:
+        return bool(written) and locate(written, folder).is_file()
+    except UnusableError:
+        return False

@@ -6,7 +6,10 @@ Audio is copied as the bytes it is stored in, never decoded and encoded again.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,11 @@ import numpy as np
 import soundfile
 
 from orchestrator.atomic import new_file
-from orchestrator.corpus.building import audio_folder, relative, shuffled
-from orchestrator.corpus.faults import SHOWN, UnusableError, show
+from orchestrator.corpus.building import audio_folder, relative, shuffled, some_faults
+from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.formats import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.transcripts import LISTS
 from orchestrator.errors import ManifestError
 
 _ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MPEG": ".mp3", "MP3": ".mp3", "AIFF": ".aiff"}
@@ -48,6 +53,7 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
     audio, text, speaker, name = _columns(wanted, data)
     order = shuffled(range(len(data)), wanted.seed, wanted.samples)
     folder = audio_folder(out)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[str] = []
     lines: list[dict[str, Any]] = []
@@ -66,9 +72,9 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
         line |= {"duration": round(seconds, 4), "text": record[text]}
         lines.append(line | ({"speaker": str(record[speaker])} if speaker and record[speaker] is not None else {}))
     if faults:
-        rest = [f"  and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
-        shown = [f"  {fault}" for fault in faults[:SHOWN]]
-        raise ManifestError("\n".join([f"{wanted.name} has {len(faults)} faults:", *shown, *rest]))
+        if is_new:
+            shutil.rmtree(folder)
+        raise ManifestError(some_faults(wanted.name, faults))
     return lines, {"fingerprint": data._fingerprint, "rows": len(data), "columns": list(data.column_names)}
 
 
@@ -91,7 +97,23 @@ def _load(wanted: Wanted) -> Any:
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Audio):
             found = found.cast_column(column, datasets.Audio(decode=False))
+            if not set(TEXT_KEYS) & set(found.column_names):
+                found = _with_list(found, column, Path(wanted.name))
     return found
+
+
+def _with_list(data: Any, audio: str, folder: Path) -> Any:
+    """An AudioFolder with the texts of the list at its top; `datasets` looks for one among the clips of a split."""
+    listed = next((folder / name for name in LISTS if (folder / name).is_file()), None)
+    if listed is None:
+        return data
+    try:
+        texts = {os.path.realpath(each.audio or ""): each.text for each in load_manifest(listed).utterances}
+    except ManifestError as error:
+        raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
+    paths = [os.path.realpath(value["path"] or "") for value in data[audio]]
+    kept = [row for row, path in enumerate(paths) if path in texts]
+    return data.select(kept).add_column("text", [texts[paths[row]] for row in kept])
 
 
 def _first_lines(error: BaseException) -> str:
@@ -102,7 +124,8 @@ def _first_lines(error: BaseException) -> str:
 def _read(datasets: Any, wanted: Wanted) -> Any:
     folder = Path(wanted.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
+        with _stored_audio(datasets.Audio):
+            return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
     if wanted.config is not None:
         raise ValueError(f"save_to_disk wrote it, so it has no config {wanted.config!r}; leave out --config")
     saved = datasets.load_from_disk(str(folder))
@@ -113,6 +136,30 @@ def _read(datasets: Any, wanted: Wanted) -> Any:
     if wanted.split not in splits:
         raise ValueError(f"Unknown split {wanted.split!r}. Should be one of {list(splits)}.")
     return splits[wanted.split]
+
+
+@contextmanager
+def _stored_audio(audio: Any) -> Iterator[None]:
+    """Lets `datasets` note where audio is stored without torchcodec, which it wants even where nothing is encoded."""
+    original = audio.encode_example
+    audio.encode_example = lambda self, value: _as_stored(value)
+    try:
+        yield
+    finally:
+        audio.encode_example = original
+
+
+def _as_stored(value: Any) -> dict[str, Any]:
+    """An audio value as the bytes or the path of a file."""
+    if isinstance(value, Mapping) and value.get("array") is not None:
+        stream = io.BytesIO()
+        soundfile.write(stream, np.asarray(value["array"]), int(value["sampling_rate"]), format="WAV", subtype="FLOAT")
+        return {"bytes": stream.getvalue(), "path": None}
+    if isinstance(value, Mapping):
+        return {"bytes": value.get("bytes"), "path": value.get("path")}
+    return (
+        {"bytes": value, "path": None} if isinstance(value, bytes | bytearray) else {"bytes": None, "path": str(value)}
+    )
 
 
 def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
@@ -132,9 +179,11 @@ def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | Non
     audio, text = audio or first(("audio",)), wanted.text_column or first(TEXT_KEYS)
     if audio is None or text is None:
         lacks = "audio" if audio is None else "text"
+        bare = set(there) <= {audio, "label"} and Path(wanted.name).is_dir()
+        hint = "\n  A folder of recordings and .txt files is for orchestrate manifest from-folder." if bare else ""
         raise ManifestError(
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
-            f"  It has {', '.join(there)}."
+            f"  It has {', '.join(there)}.{hint}"
         )
     return audio, text, wanted.speaker_column or first(SPEAKER_KEYS), first(ID_KEYS)
 

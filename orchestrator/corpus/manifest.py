@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from orchestrator.corpus import foreign
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import Draft, Samples, read_draft
 from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
@@ -81,19 +82,18 @@ def load_manifest(
 ) -> Manifest:
     """Read and check a manifest and the headers of its audio.
 
-    Accepts NeMo and other JSON lines, Hugging Face audio values, inline float samples, lhotse cuts, one JSON array, and
-    tab-separated values, told apart by content. Bad lines of a training set are skipped up to `max_bad_fraction` of all
-    its lines. Where text is not needed, an utterance without any has "". Raises ManifestError with all faults of the
-    file, each with its line.
+    Accepts every format of docs/manifests.md, told apart by content. Bad lines of a training set are skipped up to
+    `max_bad_fraction` of all its lines. Where text is not needed, an utterance without any has "". Raises ManifestError
+    with all faults of the file, each with its line.
     """
     _require_regular(path)
     builder = _Builder(Path(os.path.abspath(path)).parent, needs_text)
     content_hash = hashlib.sha256()
     try:
-        for line, record in read_records(path, content_hash):
+        for line, record in read_records(path, content_hash, needs_text):
             builder.add(line, record)
     except UnusableError as error:
-        raise ManifestError(f"{path} {error}.") from error
+        raise ManifestError(f"{path} {error}") from error
     whole = Manifest(path, content_hash.hexdigest(), tuple(builder.utterances), for_training)
     if builder.faults:
         rest = whole.without(builder.faults, max_bad_fraction)
@@ -112,6 +112,8 @@ def _require_regular(path: Path) -> None:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise ManifestError(f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file.") from error
+    if stat.S_ISDIR(mode):
+        raise ManifestError(f"The manifest {path} {foreign.folder(path)}")
     if not stat.S_ISREG(mode):
         raise ManifestError(f"The manifest {path} is not a regular file. Check data: in the sweep file.")
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.corpus.building import split_by_speaker
+from orchestrator.corpus.dividing import divide
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import ManifestError
 
@@ -24,7 +24,7 @@ def load_evaluation_manifest(
     if split is None:
         return whole
     try:
-        parts = split_by_speaker(whole, split, seed)
+        parts = divide(whole, "speaker", (split,), seed)
     except ManifestError as error:
         raise ManifestError(
             f"data.confirm.split cannot divide a set: {error}\n"

@@ -17,7 +17,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.observer import Observer
 from orchestrator.running.settling import settle
-from orchestrator.scoring.text import lacks_spaces, normalizer
+from orchestrator.scoring.text import normalizer
 from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
 
@@ -32,22 +32,14 @@ def find_all(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folde
         longest_seconds=None,
         pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
     )
-    return [*findings, *_check_texts(spec, ready), *_used_before(ready, folder)]
+    return [*findings, *_check_terms(spec, ready), *_used_before(ready, folder)]
 
 
-def _check_texts(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
-    """References that a WER says little about, and terms that nobody says. Raises DataError for a bad list of terms."""
-    normalize = normalizer(spec.evaluation.normalizer)
-    for name, (_, clips) in ready.items():
-        if name not in TRAINING_SETS and lacks_spaces(clips.texts):
-            yield finding(
-                "no-spaces",
-                f"the references of {name} have hardly any spaces, so that one wrong character makes a whole sentence "
-                f"wrong: for such languages the CER counts. Set limits on {name}_cer, and metric: "
-                "{name: domain_cer}.",
-            )
+def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+    """Terms that nobody says. Raises DataError for a bad list of terms."""
     if spec.evaluation.terms is None:
         return
+    normalize = normalizer(spec.evaluation.normalizer)
     terms = read_terms(spec.evaluation.terms, normalize)
     for name in ("domain", f"{CONFIRM}domain"):
         if name in ready:

@@ -113,36 +113,3 @@ def _short_digest(*parts: bytes) -> str:
     for part in parts:
         content.update(hashlib.sha256(part).digest())
     return content.hexdigest()[:12]
-
-
-SPACELESS = 25
-"""Characters a word beyond which a text is taken to be written without spaces: German has words that long, no text of
-them."""
-
-
-def lacks_spaces(texts: Sequence[str]) -> bool:
-    """Whether a set is written without spaces between words, as Chinese, Japanese and Thai are.
-
-    Either most letters are of such a script, or the mean word of long texts is longer than any language's.
-    """
-    joined = "".join(texts)
-    letters = [character for character in joined if character.isalpha()]
-    if not letters:
-        return False
-    spaceless = sum(_is_spaceless(character) for character in letters)
-    words = sum(len(text.split()) for text in texts)
-    return spaceless > len(letters) / 2 or len(letters) > SPACELESS * max(words, 1)
-
-
-def _is_spaceless(character: str) -> bool:
-    """Han, kana, Thai, Lao, Khmer, Burmese and Tibetan letters; Korean writes spaces."""
-    code = ord(character)
-    ranges = (
-        (0x0E00, 0x0EFF),
-        (0x0F00, 0x109F),
-        (0x1780, 0x17FF),
-        (0x3040, 0x30FF),
-        (0x3400, 0x9FFF),
-        (0x20000, 0x323AF),
-    )
-    return any(first <= code <= last for first, last in ranges)

@@ -1,0 +1,72 @@
+"""What is said in a manifest, by line, in every format of docs/manifests.md, read without this project."""
+
+import csv
+import gzip
+import json
+import re
+
+AUDIO = "audio_filepath audio_filename audio path wav file audio_path file_name filename audio_file file_path".split()
+AUDIO += "filepath wav_filename wav_path".split()
+TEXT = "text transcript transcription sentence normalized_text raw_transcription raw_text".split()
+
+
+def texts(path):
+    """Line number, from 1 -> text; a record is where its first line is."""
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
+    found = of_json(text) if text.lstrip()[:1] in ("{", "[") else of_table(text)
+    return {line: said.strip() for line, said in found if said.strip()}
+
+
+def of_json(text):
+    """Every object with a text, wherever it stands: one a line, in a list, or in an object that holds them."""
+    position = line = seen = 0
+    while (position := text.find("{", position)) >= 0:
+        line, seen = line + text.count("\n", seen, position), position
+        value, end = json.JSONDecoder().raw_decode(text, position)
+        record = (value.get("supervisions") or [value])[0]
+        said = [record[key] for key in TEXT if record.get(key)]
+        held = any(isinstance(each, dict | list) for each in value.values()) and not set(value) & {*AUDIO, *TEXT}
+        if said:
+            yield line + 1, said[0]
+        elif not held:
+            yield from named_texts(text, position, line, value)
+        position = position + 1 if held and not said else end
+
+
+def named_texts(text, position, line, value):
+    """`{"a.wav": "hello"}`"""
+    for name, said in value.items():
+        place = text.index(json.dumps(name, ensure_ascii="\\u" in text), position)
+        yield line + 1 + text.count("\n", position, place), said
+
+
+def of_table(text):
+    """Columns of the names above, or in their known order; else the text follows a name."""
+    lines = text.split("\n")
+    first = next(line for line in lines if line.strip())
+    for separator in "\t,;|":
+        cells = rows([first], separator)[0][1]
+        names = [re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower()) for cell in cells]
+        if len(cells) > 1 and set(names) & set(AUDIO):
+            columns = [names.index(key) for key in TEXT if key in names]
+            return [(n, next((row[c] for c in columns if row[c].strip()), "")) for n, row in rows(lines, separator)[1:]]
+    separator = next((each for each in "\t|,;" if re.match(rf"[^{each}]*\.\w{{2,4}}{re.escape(each)}", first)), None)
+    separator = separator or next((each for each in "\t|" if each in first), None)
+    if separator is None:
+        name = next(each for each in (r".*?\.\w{2,4}\s*:\s+", r"[^\s:]+\s*:\s+", r"\S+\s+") if re.match(each, first))
+        return [(number, re.sub(rf"^\s*{name}", "", line)) for number, line in enumerate(lines, start=1)]
+    found = rows(lines, separator)
+    seconds, thirds = ([len(row[c].split()) == 1 for _, row in found if len(row) == 3] for c in (1, 2))
+    column = 2 if seconds and all(seconds) and not all(thirds) else 1  # path|speaker|text
+    return [(number, row[column] or row[-1]) for number, row in found]
+
+
+def rows(lines, separator):
+    """Line number and cells; quotes are those of CSV between commas and semicolons alone."""
+    quoting = csv.QUOTE_MINIMAL if separator in ",;" else csv.QUOTE_NONE
+    reader, found, before = csv.reader((f"{line}\n" for line in lines), delimiter=separator, quoting=quoting), [], 0
+    for row in reader:
+        found += [(before + 1, row)] if any(cell.strip() for cell in row) else []
+        before = reader.line_num
+    return found

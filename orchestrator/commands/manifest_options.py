@@ -1,0 +1,56 @@
+"""What the commands of `orchestrate manifest` have in common: options, their checks, and what is said of a manifest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.errors import SpecError
+from orchestrator.reporting.escape import plain
+
+if TYPE_CHECKING:
+    from orchestrator.corpus.manifest import Manifest
+
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="The manifest to write; must not exist.", show_default=False)]
+Source = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Any manifest a sweep takes.", show_default=False)]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of order, choice and noise.")]
+Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Take so many, drawn evenly; by default all.")]
+MinSeconds = Annotated[float | None, typer.Option("--min-seconds", min=0, help="Leave out what is shorter.")]
+MaxSeconds = Annotated[float | None, typer.Option("--max-seconds", min=0, help="Leave out what is longer.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="GLOB", help="Only these, such as '*/close/*.wav'.")]
+Bracketed = Annotated[
+    str, typer.Option("--brackets", help="Of texts with parts such as (noise): keep, drop the line, or strip the part.")
+]
+
+
+def require(option: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")
+
+
+def require_brackets(value: str) -> None:
+    from orchestrator.corpus.selecting import BRACKETS
+
+    require("--brackets", value, BRACKETS)
+
+
+def require_regex(**patterns: str | None) -> None:
+    for name, pattern in patterns.items():
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            option = f"--{name.replace('_', '-')}"
+            raise SpecError(f"{option} {pattern} is no regular expression: {error}\n  Such as '\\bword\\b'.") from None
+
+
+def said(manifest: Manifest, left: str = "") -> None:
+    hours = sum(each.duration or 0.0 for each in manifest.utterances) / 3600
+    speakers = len({each.speaker for each in manifest.utterances} - {""})
+    people = f", {speakers} speakers" if speakers else ""
+    typer.echo(plain(f"{manifest.path}: {len(manifest.utterances)} utterances, {hours:.2f} h{people}"))
+    if left:
+        typer.echo(plain(left))

@@ -1,0 +1,122 @@
+"""`orchestrate manifest filter` and `split`: a part of a manifest, and parts that have nothing in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.manifest_options import (
+    Bracketed,
+    MaxSeconds,
+    MinSeconds,
+    Name,
+    Out,
+    Seed,
+    Source,
+    require,
+    require_brackets,
+    require_regex,
+    said,
+)
+from orchestrator.errors import SpecError
+from orchestrator.reporting.escape import plain
+
+
+def choose(
+    manifest: Source,
+    out: Out,
+    min_seconds: MinSeconds = None,
+    max_seconds: MaxSeconds = None,
+    name: Name = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="REGEX", help="Only texts that have this.")] = None,
+    without_text: Annotated[
+        str | None, typer.Option("--without-text", metavar="REGEX", help="Leave out texts that have this.")
+    ] = None,
+    brackets: Bracketed = "keep",
+) -> None:
+    """A part of a manifest by length, name and text, in its order; it says how many are left out and why."""
+    from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifest
+    from orchestrator.corpus.manifest import load_manifest
+    from orchestrator.corpus.selecting import Selection, left_out, require_any, select
+
+    require_brackets(brackets)
+    require_regex(text=text, without_text=without_text)
+    refuse_existing(out)
+    wanted = Selection(min_seconds, max_seconds, name, text, without_text, brackets)  # type: ignore[arg-type]
+    source = load_manifest(manifest)
+    lines, reasons = select((made_of(each, manifest, out.parent) for each in source.utterances), wanted)
+    require_any(manifest, len(lines), reasons)
+    arguments = vars(wanted) | {"left_out": dict(reasons), "source": source_of(source)}
+    said(write_manifest(out, lines, "orchestrate manifest filter", arguments), left_out(reasons, len(lines)))
+
+
+def split(
+    manifest: Source,
+    out: Annotated[
+        tuple[Path, Path], typer.Option("--out", metavar="A B", help="The parts; C after them.", show_default=False)
+    ],
+    third: Annotated[Path | None, typer.Argument(metavar="C", help="A third part.", show_default=False)] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            help="What no two parts share: speaker, sentence, recording or utterance. By default speaker, or sentence "
+            "where that cannot be.",
+        ),
+    ] = None,
+    share: Annotated[
+        str, typer.Option("--share", help="Of the utterances that go to A, about; for three parts A:B.")
+    ] = "0.5",
+    seed: Seed = 0,
+) -> None:
+    """Two or three parts without a common speaker, sentence or recording, such as train, domain and confirm."""
+    from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifests
+    from orchestrator.corpus.dividing import UNITS, divide, sentences_in_common, usual_unit
+    from orchestrator.corpus.manifest import load_manifest
+
+    if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST
+        manifest, third = third, manifest
+    paths = [*out, third] if third else [*out]
+    require("--by", by or "speaker", UNITS)
+    shares = _shares(share, len(paths))
+    for path in paths:
+        if [each.absolute() for each in paths].count(path.absolute()) > 1:
+            raise SpecError(f"--out names {path} twice\n  Each part is a file of its own.")
+    refuse_existing(*paths)
+    source = load_manifest(manifest)
+    unit, meaning = (by, "") if by else usual_unit(source)
+    parts = divide(source, unit, shares, seed)  # type: ignore[arg-type]
+    lines = {
+        path: [made_of(each, manifest, path.parent) for each in part] for path, part in zip(paths, parts, strict=True)
+    }
+    arguments = {
+        "by": unit,
+        "share": shares[0] if len(shares) == 1 else shares,
+        "seed": seed,
+        "source": source_of(source),
+    }
+    for made in write_manifests(lines, "orchestrate manifest split", arguments):
+        said(made)
+    if common := sentences_in_common(parts):
+        meaning = f"{common} sentences stand in more than one part; --by sentence keeps them apart."
+    if meaning:
+        typer.echo(plain(meaning))
+
+
+def _shares(text: str, parts: int) -> list[float]:
+    """The shares of all parts but the last; of three, by default, B and C are equal."""
+    try:
+        shares = [float(each) for each in text.split(":")]
+    except ValueError:
+        raise SpecError(f"--share {text} is no share\n  Write 0.5, or 0.6:0.2 for three parts.") from None
+    if parts == 3 and len(shares) == 1:
+        shares.append((1 - shares[0]) / 2)
+    if len(shares) != parts - 1:
+        raise SpecError(f"--share {text} has {len(shares)} shares for {parts} parts\n  The last part gets the rest.")
+    if not (all(each > 0 for each in shares) and sum(shares) < 1):
+        raise SpecError(
+            f"--share {text} leaves a part empty\n  Allowed: above 0 and below 1{', together too' * (parts > 2)}."
+        )
+    return shares

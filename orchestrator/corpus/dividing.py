@@ -1,0 +1,103 @@
+"""Parts of a manifest that have nothing in common: no speaker, no sentence, no recording, or no utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+from orchestrator.corpus.building import shuffled
+from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.overlap import sentence
+from orchestrator.errors import ManifestError
+
+Unit = Literal["speaker", "sentence", "recording", "utterance"]
+"""What stays whole: what one speaker says, what is said in the same words, what is cut from one file; or each alone."""
+
+UNITS: tuple[Unit, ...] = get_args(Unit)
+_MANY = {"speaker": "speakers", "sentence": "sentences", "recording": "recordings", "utterance": "utterances"}
+
+
+def unit_of(utterance: Utterance, by: Unit) -> str:
+    """What the utterance is of: equal for two that must stand in the same part."""
+    if by == "speaker":
+        return utterance.speaker
+    if by == "sentence":
+        return sentence(utterance.text) or utterance.text
+    return audio_source(utterance) if by == "recording" else f"{utterance.line}"
+
+
+def divide(manifest: Manifest, by: Unit, shares: Sequence[float], seed: int) -> list[list[Utterance]]:
+    """Shuffled parts without a unit in common, one more than `shares`: each but the last has about its share.
+
+    Raises ManifestError when a line names no speaker to divide by, or there are fewer units than parts.
+    """
+    if by == "speaker":
+        _require_speakers(manifest)
+    counts: dict[str, int] = {}
+    for each in manifest.utterances:
+        counts[unit_of(each, by)] = counts.get(unit_of(each, by), 0) + 1
+    parts = len(shares) + 1
+    if len(counts) < parts:
+        raise ManifestError(_too_few(manifest, by, list(counts), parts))
+    part_of: dict[str, int] = {}
+    for number, share in enumerate(shares):
+        left = {unit: count for unit, count in counts.items() if unit not in part_of}
+        chosen = _chosen(left, share * len(manifest.utterances), seed, keep=parts - number - 1)
+        part_of |= dict.fromkeys(chosen, number)
+    order = shuffled(manifest.utterances, seed)
+    return [[u for u in order if part_of.get(unit_of(u, by), parts - 1) == number] for number in range(parts)]
+
+
+def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
+    """By speaker; or, where that divides nothing, by sentence, and what that means, in words."""
+    speakers = {each.speaker for each in manifest.utterances}
+    if len(speakers) > 1:
+        return "speaker", ""
+    (only,) = speakers
+    said = f"{manifest.path} has one speaker, {only!r}" if only else f"no line of {manifest.path} names a speaker"
+    voices = "The parts share that voice" if only else "The parts may share voices"
+    return "sentence", (
+        f"{said}: it is split by sentence, so that no text stands in two parts. "
+        f"{voices}, and a WER measured on one says nothing about other speakers."
+    )
+
+
+def sentences_in_common(parts: Sequence[Sequence[Utterance]]) -> int:
+    """Number of sentences that stand in more than one part."""
+    said = [{sentence(each.text) for each in part} for part in parts]
+    return sum(sum(text in each for each in said) > 1 for text in set().union(*said))
+
+
+def _require_speakers(manifest: Manifest) -> None:
+    nameless = [each.line for each in manifest.utterances if not each.speaker]
+    if nameless:
+        raise ManifestError(
+            f"{len(nameless)} of {len(manifest.utterances)} lines of {manifest.path} name no speaker, "
+            f"the first is {manifest.path}:{nameless[0]}\n"
+            "  Give every line a speaker: nobody may speak in both parts."
+        )
+
+
+def _too_few(manifest: Manifest, by: Unit, units: list[str], parts: int) -> str:
+    number = {2: "two", 3: "three"}[parts]
+    has = f"one {by}, {units[0]!r}" if len(units) == 1 else f"{len(units)} {_MANY[by]}"
+    others = ", ".join(f"--by {unit}" for unit in UNITS if unit != by)
+    return (
+        f"{manifest.path} has {has}; {number} parts need at least {number}\n"
+        f"  Divide it by something else: orchestrate manifest split takes {others}."
+    )
+
+
+def _chosen(counts: Mapping[str, int], wanted: float, seed: int, keep: int) -> set[str]:
+    """Units in a seeded order, each taken while that brings the number of utterances closer to what is wanted.
+
+    At least `keep` units are left for the parts that follow.
+    """
+    order = shuffled(sorted(counts), seed)
+    chosen: set[str] = set()
+    taken = 0
+    for unit in order:
+        if abs(taken + counts[unit] - wanted) < abs(taken - wanted) and len(chosen) < len(order) - keep:
+            chosen.add(unit)
+            taken += counts[unit]
+    return chosen or {min(order, key=lambda unit: counts[unit])}

@@ -1,0 +1,85 @@
+"""What a file is that is no manifest, in one sentence that ends with the command that makes one of it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from orchestrator.corpus.faults import UnusableError, show
+
+READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
+
+_LISTS = (".jsonl", ".csv", ".tsv", ".json", ".gz")
+
+_BEGINNINGS: dict[bytes, str] = {
+    b"\xff\xfe": "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {file} > {stem}-utf8{suffix}",
+    b"\xfe\xff": "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {file} > {stem}-utf8{suffix}",
+    b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch the file: git lfs pull",
+    b"<!DOCTYPE": "is a web page, not the file; download the file itself",
+    b"<html": "is a web page, not the file; download the file itself",
+    b"BZh": "is compressed (bzip2); decompress it: bunzip2 -k {file}",
+    b"\xfd7zXZ": "is compressed (xz); decompress it: unxz -k {file}",
+    b"\x28\xb5\x2f\xfd": "is compressed (zstd); decompress it: unzstd {file}",
+    b"PK\x03\x04": "is a ZIP archive or a workbook (.xlsx); unpack it, or save the sheet as CSV",
+    b"PAR1": "is a Parquet file, a part of a data set: orchestrate manifest from-dataset {folder} {out} --split train",
+    b"RIFF": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
+    b"fLaC": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
+    b"OggS": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
+    b"ID3": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
+    b"\x00\x05\x16\x07": "is what macOS keeps beside a file (._), not the file; name the one without ._",
+}
+
+
+def refuse_binary(path: Path, first: bytes) -> None:
+    """Raises UnusableError where the first line says that the file is no text."""
+    for beginning, what in _BEGINNINGS.items():
+        if first.startswith(beginning):
+            raise UnusableError(_filled(what, path, path.parent))
+    if first[257:262] == b"ustar":
+        raise UnusableError("is a tar archive; unpack it and name the manifest or the folder that was in it")
+    if first.rstrip(b"\r\n").count(b"\r") > 1:
+        what = "has the line ends of old Macs (CR); write new ones: tr '\\r' '\\n' < {file} > {stem}-lines{suffix}"
+        raise UnusableError(_filled(what, path, path.parent))
+    if b"\0" in first[:4096]:
+        raise UnusableError(f"is a binary file; read are {READ}, as UTF-8 text")
+
+
+def kaldi(path: Path) -> UnusableError:
+    """For one of the files of a Kaldi data directory."""
+    needs = [name for name in ("wav.scp", "text") if not (path.parent / name).is_file()]
+    what = "is a file of a Kaldi data directory"
+    if path.name not in ("text", "wav.scp", "segments", "utt2spk"):
+        what, needs = "is a Kaldi wav.scp under another name; rename it to wav.scp", needs[1:]
+    first = f", which has no file {' and no file '.join(needs)}: add it, then" if needs else ":"
+    return UnusableError(
+        _filled(f"{what}{first} orchestrate manifest from-kaldi {{folder}} {{out}}", path, path.parent)
+    )
+
+
+def folder(path: Path) -> str:
+    """For a folder that is named as a manifest: the file in it that is one, or the command that makes one."""
+    for name in ("metadata.jsonl", "metadata.csv", "metadata.tsv"):
+        if (path / name).is_file():
+            return f"is a folder; name the list in it, {path / name}"
+    if (path / "wav.scp").is_file():
+        return _filled("is a Kaldi data directory: orchestrate manifest from-kaldi {folder} {out}", path, path)
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return _filled("is a saved data set: orchestrate manifest from-dataset {folder} {out} --split test", path, path)
+    shown = [each for each in sorted(path.iterdir()) if not each.name.startswith(".")]
+    lists = [each for each in shown if each.suffix in _LISTS and not each.name.endswith(".source.json")]
+    if lists:
+        return f"is a folder; name a list in it, such as {lists[0]}"
+    return _filled("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)
+
+
+def unknown(path: Path, line: str) -> UnusableError:
+    """For a text file of no known format."""
+    what = f"is no manifest: its first line is {show(line.strip()[:60])}; read are {READ}"
+    hint = "recordings with .txt files become one with: orchestrate manifest from-folder {folder} {out}"
+    return UnusableError(f"{what}; {_filled(hint, path, path.parent)}")
+
+
+def _filled(what: str, path: Path, place: Path) -> str:
+    out = place.parent / f"{place.name}.jsonl" if place == path else place / "manifest.jsonl"
+    quoted = {"file": path, "stem": path.with_suffix(""), "folder": place, "out": out}
+    return what.format(**{key: shlex.quote(str(value)) for key, value in quoted.items()}, suffix=path.suffix)

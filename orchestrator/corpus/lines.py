@@ -1,0 +1,83 @@
+"""The lines of a text file, gzip or not, with their numbers; every byte of the file goes through a hash.
+
+Lines end at b"\\n" alone: `str.splitlines` would also cut at U+2028, which JSON allows inside a string.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from orchestrator.corpus.faults import Fault, UnusableError
+
+MAX_LINE_BYTES = 64 * 2**20
+"""Far above ten minutes of inline samples, far below what exhausts memory."""
+
+Lines = Iterator[tuple[int, bytes]]
+"""Line numbers, from 1, and the lines with their ends."""
+
+Record = tuple[int, dict[str, Any] | Fault]
+"""Line number and what stands there."""
+
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+
+
+class Hash(Protocol):
+    """A hashlib object."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in the next bytes."""
+
+
+class _Hashed(io.RawIOBase):
+    """A file whose bytes are hashed as they are read, as they stand on disk."""
+
+    def __init__(self, raw: IO[bytes], content_hash: Hash) -> None:
+        self._raw, self._hash = raw, content_hash
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._raw.read(len(buffer))
+        self._hash.update(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def read_lines(path: Path, content_hash: Hash) -> Lines:
+    """All lines of a file; of one that is too long, only the beginning. Raises UnusableError for damaged gzip data."""
+    with path.open("rb") as raw:
+        stream = io.BufferedReader(_Hashed(raw, content_hash), 2**16)
+        compressed = stream.peek(2).startswith(_GZIP)
+        try:
+            yield from _cut(gzip.GzipFile(fileobj=stream) if compressed else stream)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UnusableError(f"is compressed (gzip) and damaged: {error}; compress it again") from error
+
+
+def _cut(stream: Any) -> Lines:
+    number = 0
+    while line := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            rest = line
+            while not rest.endswith(b"\n") and (rest := stream.readline(2**20)):
+                pass
+        yield number, line.removeprefix(_BOM) if number == 1 else line
+
+
+def decoded(number: int, line: bytes) -> str | Fault:
+    """The line as text, or why it is none."""
+    if len(line) > MAX_LINE_BYTES:
+        limit = MAX_LINE_BYTES // 2**20
+        return Fault(number, f"the line is longer than {limit} MB; keep the audio in a file and name it here")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Fault(number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8")

@@ -1,0 +1,69 @@
+"""JSON as the standard has it: what Python's decoder takes beyond that is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from orchestrator.corpus.faults import UnusableError, show
+
+_MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class NotJsonError(UnusableError):
+    """The text stops being JSON at a position (0-based)."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(f"not valid JSON at character {position + 1}: {reason}")
+        self.position, self.reason = position, reason
+
+
+def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
+    """Decode one JSON value of `text` from `start`; `raw` is the same text, or more, as bytes.
+
+    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here. The slow number hook
+    is used only where a number might overflow: inline samples are hundreds of thousands of floats a line.
+    """
+    decoder = _CAREFUL if _MAY_OVERFLOW.search(raw) else _FAST
+    try:
+        value, end = decoder.raw_decode(text, start)
+        if _SURROGATE.search(raw):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnusableError:
+        raise
+    except json.JSONDecodeError as error:
+        raise NotJsonError(error.pos, error.msg) from error
+    except UnicodeEncodeError as error:
+        raise UnusableError("a \\u escape is half of a surrogate pair") from error
+    except RecursionError as error:
+        raise UnusableError("the JSON is nested too deeply") from error
+    except ValueError as error:  # an integer of more digits than Python converts
+        raise UnusableError("a number has too many digits") from error
+    return value, end
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise UnusableError(f"the key {show(repeated)} appears twice in one object")
+    return record
+
+
+def _constant(name: str) -> float:
+    raise UnusableError(f"{name} is not a JSON number")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise UnusableError(f"the number {digits[:20]} is too large")
+    return value
+
+
+_FAST = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)

@@ -1,0 +1,252 @@
+"""Tables and lists as records: columns named by a first row, or one of the forms that have none.
+
+    a first row      such as `client_id<TAB>path<TAB>sentence` of Common Voice, `file_name,transcription` of AudioFolder
+    path<TAB>text    path,text    path|text    id|text|normalized text (LJSpeech)    path|speaker|text
+    name: text       name text
+
+Between tabs and | a quote is a quote, as in Common Voice; between commas and semicolons it is that of CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.faults import Fault, UnusableError, show
+from orchestrator.corpus.foreign import kaldi, unknown
+from orchestrator.corpus.formats import AUDIO_KEYS, DURATION_KEYS, ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
+from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
+from orchestrator.corpus.lines import Lines, Record, decoded
+
+SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
+_KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
+_NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
+
+
+@dataclass(frozen=True)
+class Table:
+    """How the rows of a file are cut into cells, and what the cells are."""
+
+    separator: str
+    columns: tuple[str, ...]
+    has_header: bool = False
+
+    @property
+    def quoted(self) -> bool:
+        """CSV quotes; elsewhere a quote is a character like any other."""
+        return self.separator in ",;"
+
+    def record(self, number: int, cells: list[str]) -> dict[str, Any] | Fault:
+        """A row as a record; empty cells say nothing."""
+        if len(cells) == len(self.columns):
+            return {
+                key: _value(key, cell.strip()) for key, cell in zip(self.columns, cells, strict=True) if cell.strip()
+            }
+        name = SEPARATORS[self.separator]
+        wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)
+        hint = f'; a text with a {name} in it stands in "quotes"' if self.quoted else ""
+        count = len(cells)
+        return Fault(
+            number, f"{count} {name}-separated columns where {len(self.columns)} are expected ({wanted}){hint}"
+        )
+
+
+def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> Iterator[Record]:
+    """The records of a table or list of recordings in `folder`; `lines` begins with the first that is not blank.
+
+    Raises UnusableError where the first line is none of a table or list, or its columns lack audio or text.
+    """
+    number, raw = next(lines)
+    first = decoded(number, raw)
+    if isinstance(first, Fault):
+        raise UnusableError(f"cannot be read: in line {number}, {first.message}; save it as UTF-8")
+    lines = chain([(number, raw)], lines)
+    table = _with_header(first, needs_text)
+    if table is None and (pattern := _list_pattern(first, path, folder)):
+        yield from _listed(lines, pattern)
+        return
+    if (table := table or _headless(first, path, folder)).separator == "|" and not table.has_header:
+        lines = iter([each for each in lines if each[1].strip()])
+        kept = list(lines)
+        table, lines = _with_speakers(table, kept), iter(kept)
+    yield from _rows(table, lines)
+
+
+def _rows(table: Table, lines: Lines) -> Iterator[Record]:
+    rows = _quoted(lines, table.separator) if table.quoted else _plain(lines, table.separator)
+    if table.has_header:
+        next(rows)
+        first = next(rows, None)
+        if first is None:
+            raise UnusableError("is a table of a first line alone; add a row for each utterance")
+        rows = chain([first], rows)
+    for number, cells in rows:
+        yield number, cells if isinstance(cells, Fault) else table.record(number, cells)
+
+
+def _plain(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
+    for number, line in lines:
+        if line.strip():
+            text = decoded(number, line)
+            yield number, text if isinstance(text, Fault) else text.rstrip("\r\n").split(separator)
+
+
+class _Feed:
+    """Lines for the csv module, and where the row begins that it is reading."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self.start: int | None = None
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        number, line = next(self._lines)
+        self.start = self.start or number
+        text = decoded(number, line)
+        if isinstance(text, Fault):
+            raise UnusableError(text.message)
+        return text
+
+
+def _quoted(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
+    feed = _Feed(lines)
+    reader = csv.reader(feed, delimiter=separator, strict=True)
+    while True:
+        feed.start = None
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except (csv.Error, UnusableError) as error:
+            number, unclosed = feed.start or 1, "unexpected end" in str(error)
+            why = "a quote that opens here is never closed" if unclosed else str(error)
+            yield number, Fault(number, why, ends_file=unclosed)
+            continue
+        if any(cell.strip() for cell in cells):
+            yield feed.start or 1, cells
+
+
+def _listed(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
+    for number, line in lines:
+        if not line.strip():
+            continue
+        text = decoded(number, line)
+        if isinstance(text, Fault):
+            yield number, text
+        elif found := pattern.fullmatch(text.strip()):
+            yield number, {"audio_filepath": found["name"], "text": found["text"]}
+        else:
+            form = "name: text" if pattern is _NAMED else "name text"
+            yield number, Fault(number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are")
+
+
+def _with_header(line: str, needs_text: bool) -> Table | None:
+    """The table of a first row that names its columns. Raises UnusableError where audio or text is not among them."""
+    for separator in SEPARATORS:
+        columns = tuple(_column(cell) for cell in _cells(line, separator))
+        known = _KNOWN & set(columns)
+        if len(columns) > 1 and (known & set(AUDIO_KEYS) or len(known) > 1):
+            return _checked(Table(separator, columns, has_header=True), needs_text)
+    return None
+
+
+def _checked(table: Table, needs_text: bool) -> Table:
+    repeated = next((each for each in table.columns if table.columns.count(each) > 1), None)
+    if repeated:
+        raise UnusableError(f"is a table with two columns {show(repeated)}; name each column once in its first line")
+    for what, keys in (("audio", AUDIO_KEYS), ("text", TEXT_KEYS)):
+        if not set(keys) & set(table.columns) and (needs_text or what == "audio"):
+            has = ", ".join(filter(None, table.columns))
+            raise UnusableError(
+                f"is a table without a column of {what}; it has {has}: name one of them {', '.join(keys[:4])} in line 1"
+            )
+    return table
+
+
+def _headless(line: str, path: Path, folder: Path) -> Table:
+    """The table of a first row that is a clip already. Raises UnusableError where it is none."""
+    for separator in SEPARATORS:
+        cells = _cells(line, separator)
+        if separator in ",;" and not (len(cells) == 2 and _is_audio_name(cells[0], folder)):
+            continue
+        if len(cells) == 2 or (separator == "|" and len(cells) == 3):
+            return Table(separator, ("audio_filepath", "text", "normalized_text")[: len(cells)])
+    cut = [each for each in SEPARATORS if len(_cells(line, each)) > 1]
+    if not cut or (cut[0] in ",;" and path.suffix.lower() not in (".csv", ".tsv")):
+        raise unknown(path, line)
+    separator = cut[0]
+    raise UnusableError(
+        f"is a {SEPARATORS[separator]}-separated table whose columns nothing names: {show(line.strip()[:60])}; "
+        f"write a first line such as {show(separator.join(('path', 'sentence')))} with a name for every column"
+    )
+
+
+def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
+    """`path|speaker|text` or `path|text|speaker` where in every row that column is one word and the other is not."""
+    rows = [cells for _, cells in _plain(iter(lines), "|") if not isinstance(cells, Fault) and len(cells) == 3]
+    if len(table.columns) != 3 or not rows:
+        return table
+    one_word = [all(len(cells[column].split()) == 1 for cells in rows) for column in (1, 2)]
+    if one_word == [True, False]:
+        return replace(table, columns=("audio_filepath", "speaker", "text"))
+    return replace(table, columns=("audio_filepath", "text", "speaker")) if one_word == [False, True] else table
+
+
+def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None:
+    """`name: text` or `name text`, where the name is that of a recording. Raises UnusableError for Kaldi's files."""
+    text = line.strip()
+    spaced, named = _SPACED.fullmatch(text), _NAMED.fullmatch(text)
+    if spaced and not spaced["name"].lower().endswith(AUDIO_SUFFIXES) and _is_kaldi(spaced, path):
+        raise kaldi(path)
+    if named and _is_audio_name(named["name"], folder):
+        return _NAMED
+    if spaced and "\t" not in text and "|" not in text and _is_audio_name(spaced["name"], folder):
+        return _SPACED
+    return None
+
+
+def _is_kaldi(row: re.Match[str], path: Path) -> bool:
+    if path.name in ("text", "segments", "utt2spk") and (path.parent / "wav.scp").is_file():
+        return True
+    source, sole = row["text"].strip().lower(), "|" not in row["name"] and "," not in row["name"]
+    is_sound = source.endswith(" |") or (source.endswith(AUDIO_SUFFIXES) and len(source.split()) == 1)
+    return sole and (path.name == "wav.scp" or is_sound)
+
+
+def _is_audio_name(name: str, folder: Path) -> bool:
+    """Whether a cell names a recording: by its ending, or because one of that name lies there."""
+    return name.strip().lower().endswith(AUDIO_SUFFIXES) or is_there(name.strip(), folder)
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    text = line.rstrip("\r\n")
+    if separator not in ",;":
+        return text.split(separator)
+    try:
+        return next(csv.reader([text], delimiter=separator, strict=True))
+    except csv.Error:
+        return [text]
+
+
+def _column(cell: str) -> str:
+    """A column's name as the keys are written: `File Name` is file_name."""
+    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
+    return plain if plain in _KNOWN else cell.strip()
+
+
+def _value(column: str, cell: str) -> Any:
+    if column not in (*DURATION_KEYS, "offset"):
+        return " ".join(cell.split("\n")) if "\n" in cell else cell
+    try:
+        return json.loads(cell, parse_constant=str)
+    except ValueError:
+        return cell

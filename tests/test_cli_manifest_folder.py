@@ -1,0 +1,264 @@
+"""`manifest from-folder` and `from-kaldi` on folders as they come: strays, links, lists, texts that need choosing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.manifest import load_manifest
+from tests.cli_project import ROOT, orchestrate
+from tests.test_cli_manifest import tone
+
+APPLE = bytes.fromhex("00051607000200004d6163204f5320582020202020202020") + bytes(4072)
+
+
+def say(path: Path, text: str, seconds: float = 0.5, pitch: float = 1000.0) -> Path:
+    """A recording and, beside it, its transcript."""
+    tone(path, seconds, pitch).with_suffix(".txt").write_text(text)
+    return path
+
+
+def texts(path: Path) -> dict[str, str]:
+    return {each.id: each.text for each in load_manifest(path).utterances}
+
+
+def made(folder: Path, out: Path, *options: object) -> dict[str, str]:
+    assert orchestrate("manifest", "from-folder", folder, out, *map(str, options)) == 0
+    return texts(out)
+
+
+def test_what_a_mac_leaves_behind_is_no_recording(tmp_path: Path) -> None:
+    folder = tmp_path / "rec"
+    for name in ("one", "two"):
+        say(folder / f"{name}.wav", name)
+        for stray in (folder / f"._{name}.wav", folder / f"._{name}.txt", folder / "__MACOSX" / f"{name}.wav"):
+            stray.parent.mkdir(exist_ok=True)
+            stray.write_bytes(APPLE)
+    say(folder / ".trash" / "old.wav", "old")
+    (folder / ".DS_Store").write_bytes(APPLE)
+    assert made(folder, tmp_path / "m.jsonl") == {"one": "one", "two": "two"}
+
+
+def test_recordings_without_a_transcript_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
+    say(folder / "one.wav", "one")
+    for name in ("two", "three"):
+        tone(folder / f"{name}.wav")
+    assert made(folder, out) == {"one": "one"}
+    assert capsys.readouterr().out == f"{out}: 1 utterances, 0.00 h\nleft out 2 of 3: 2 without a transcript\n"
+    source = json.loads((tmp_path / "m.jsonl.source.json").read_text())
+    assert source["arguments"]["left_out"] == {"without a transcript": 2}
+    (folder / "one.txt").unlink()
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "n.jsonl") == 2
+    assert capsys.readouterr().err == (
+        f"none of the 3 recordings in {folder} has a transcript\n"
+        "  Write NAME.txt beside NAME.wav, or name a list of them: --transcripts FILE.\n"
+    )
+
+
+def test_one_file_name_in_two_folders_is_two_recordings(tmp_path: Path) -> None:
+    for number, place in enumerate(("ann", "bob")):
+        say(tmp_path / "rec" / place / "001.wav", f"said by {place}", pitch=500 + 100 * number)
+    assert made(tmp_path / "rec", tmp_path / "m.jsonl") == {"ann/001": "said by ann", "bob/001": "said by bob"}
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
+    say(tmp_path / "elsewhere" / "one.wav", "one")
+    say(tmp_path / "rec" / "own" / "two.wav", "two")
+    (tmp_path / "rec" / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "rec" / "again").symlink_to(tmp_path / "rec" / "own", target_is_directory=True)
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "rec", target_is_directory=True)
+    assert made(tmp_path / "rec", tmp_path / "m.jsonl") == {"linked/one": "one", "own/two": "two"}
+
+
+@pytest.mark.parametrize(
+    ("options", "kept", "said"),
+    [
+        (("--min-seconds", 1), {"b/long", "b/noted"}, "2 shorter than 1 s"),
+        (("--max-seconds", 1), {"a/short", "a/tone"}, "2 longer than 1 s"),
+        (("--name", "a/*"), {"a/short", "a/tone"}, "2 whose name is not a/*"),
+        (("--name", "*e*.wav"), {"a/tone", "b/noted"}, "2 whose name is not *e*.wav"),
+        (("--brackets", "drop"), {"a/short", "b/long"}, "2 whose text has a part in brackets"),
+        (("--brackets", "strip"), {"a/short", "b/long", "b/noted"}, "1 whose text is all in brackets"),
+        (
+            ("--brackets", "strip", "--min-seconds", 1, "--name", "b/*"),
+            {"b/long", "b/noted"},
+            "2 whose name is not b/*",
+        ),
+    ],
+)
+def test_recordings_are_chosen_by_length_name_and_brackets(
+    tmp_path: Path, options: tuple[object, ...], kept: set[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "rec"
+    say(folder / "a" / "short.wav", "short", 0.5, 400)
+    say(folder / "a" / "tone.wav", "[tone]", 0.6, 500)
+    say(folder / "b" / "long.wav", "long", 1.5, 600)
+    say(folder / "b" / "noted.wav", "well (coughs [twice]) then <unk> go", 1.6, 700)
+    found = made(folder, tmp_path / "m.jsonl", *options)
+    assert set(found) == kept
+    left = 4 - len(kept)
+    assert capsys.readouterr().out.splitlines()[1:] == [f"left out {left} of 4: {said}"]
+    if "strip" in options:
+        assert found["b/noted"] == "well then go"
+
+
+def test_nothing_left_and_options_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    say(tmp_path / "rec" / "one.wav", "one")
+    command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl")
+    assert orchestrate(*command, "--min-seconds", "9") == 2
+    assert capsys.readouterr().err.startswith(f"nothing of {tmp_path / 'rec'} is left: left out 1 of 1: 1 shorter than")
+    assert orchestrate(*command, "--brackets", "remove") == 2
+    assert capsys.readouterr().err == "--brackets remove is not known\n  Allowed: keep, drop, strip.\n"
+    assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_errors_name_the_transcript_and_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "rec"
+    say(folder / "a.wav", "fine")
+    say(folder / "b.wav", " \n\n")
+    say(folder / "c.wav", "").with_suffix(".txt").write_bytes(b"one\ncaf\xe9\n")
+    say(folder / "d.wav", "twice")
+    tone(folder / "d.flac")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder} has 3 faults:",
+        f"  {folder}/b.txt:1: the transcript is empty; write what is said, or take the file away to go without",
+        f"  {folder}/c.txt:2: byte 0xe9 is not UTF-8; save the file as UTF-8",
+        f"  {folder}/d.txt:1: d.flac and d.wav are one recording by name; keep one of them",
+    ]
+    for name in ("b", "c", "d"):
+        (folder / f"{name}.txt").unlink()
+    (folder / "e.wav").symlink_to(folder / "a.wav")
+    (folder / "e.txt").write_text("\nthe same sound")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    error = capsys.readouterr().err
+    assert "m.jsonl is not written; what it is made of has 1 fault:\n" in error
+    assert f"{folder}/e.txt:2: the same audio as {folder}/a.txt:1; keep one of the two" in error or (
+        f"{folder}/a.txt:1: the same audio as {folder}/e.txt:2; keep one of the two" in error
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["rec"]
+
+
+LISTS = {
+    "ljspeech": "one|eins|eins\ntwo|zwei|zwei\n",
+    "audiofolder": "file_name,transcription\none.wav,eins\ntwo.wav,zwei\n",
+    "paths from elsewhere": "path\tsentence\nrec/one.wav\teins\nrec/two.wav\tzwei\n",
+    "json": '{"file_name": "one.wav", "text": "eins"}\n{"file_name": "two.wav", "text": "zwei"}\n',
+    "names": "one.wav: eins\ntwo.wav: zwei\n",
+    "stems": "one: eins\ntwo: zwei\n",
+    "words": "one eins\ntwo zwei\n",
+}
+
+
+@pytest.mark.parametrize("form", LISTS)
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_list_of_transcripts_has_any_format_that_is_read(tmp_path: Path, form: str, inside: bool) -> None:
+    folder = tmp_path / "rec"
+    for number, name in enumerate(("one", "two")):
+        tone(folder / f"{name}.wav", pitch=500 + 100 * number)
+    path = (folder if inside else tmp_path) / "list.csv"
+    path.write_text(LISTS[form])
+    assert made(folder, tmp_path / "m.jsonl", "--transcripts", path) == {"one": "eins", "two": "zwei"}
+    path.rename(folder / "metadata.csv")
+    assert made(folder, tmp_path / "n.jsonl") == {"one": "eins", "two": "zwei"}
+
+
+def test_a_list_that_is_none_and_recordings_that_are_not_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "rec"
+    tone(folder / "one.wav")
+    path = tmp_path / "list.txt"
+    path.write_text("Dear all,\n")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl", "--transcripts", path) == 2
+    assert capsys.readouterr().err.startswith(f"{path} is no manifest: its first line is 'Dear all,'; read are JSON")
+    (folder / "one.wav").rename(folder / "one.m4a")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert f"{folder}/one.m4a is not read; convert it and its like: ffmpeg -i IN OUT.wav" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+def test_names_beyond_ascii_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
+    say(tmp_path / "rec" / "grün.wav", "grün")
+    environment = {**os.environ, "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)} | locale
+    for words in (
+        ("from-folder", "rec", "grün.jsonl", "--speaker", "prefix"),
+        ("filter", "grün.jsonl", "größer.jsonl"),
+    ):
+        command = [sys.executable, "-m", "orchestrator", "manifest", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert texts(tmp_path / "größer.jsonl") == {"grün": "grün"}
+    assert b'"gr\xc3\xbcn.jsonl"' in (tmp_path / "größer.jsonl.source.json").read_bytes()
+
+
+def test_a_name_that_is_not_utf8_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rec").mkdir()
+    for path in (say(tmp_path / "a.wav", "green"), tmp_path / "a.txt"):
+        path.rename(tmp_path / "rec" / os.fsdecode(b"gr\xfcn" + path.suffix.encode()))
+    assert orchestrate("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl") == 2
+    assert "gr\\udcfcn.wav' is not UTF-8; rename the file" in capsys.readouterr().err
+
+
+# from-kaldi
+
+
+def kaldi(folder: Path) -> Path:
+    for number, name in enumerate(("rec1", "rec2")):
+        tone(folder / "audio" / f"{name}.wav", 2.0, 500 + 100 * number)
+    (folder / "wav.scp").write_text(f"rec1 audio/rec1.wav\nrec2 {folder}/audio/rec2.wav\n")
+    (folder / "text").write_text("rec1 HELLO THERE\nrec2 GOOD BYE\n")
+    return folder
+
+
+def test_a_kaldi_directory_becomes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = kaldi(tmp_path / "train")
+    (folder / "utt2spk").write_text("rec1 ann\nrec2 bob\n")
+    (folder / "wav.scp").write_text((folder / "wav.scp").read_text() + "rec3 audio/rec3.wav\n")
+    for number, name in enumerate(("wav.scp", "text", "")):
+        for source in (folder / name, folder):
+            assert orchestrate("manifest", "filter", source, tmp_path / "x.jsonl") == 2
+            said = capsys.readouterr().err
+            assert "is a" in said and "orchestrate manifest from-kaldi" in said
+        words = said[said.index("manifest") :].split("orchestrate ")[-1].split()
+        out = tmp_path / f"{number}.jsonl"
+        assert orchestrate(*words[:-1], out) == 0
+        assert capsys.readouterr().out.splitlines()[1] == "left out 1 of 3: 1 without a transcript"
+        found = {each.id: (each.text, each.speaker, each.duration) for each in load_manifest(out).utterances}
+        assert found == {"rec1": ("HELLO THERE", "ann", 2.0), "rec2": ("GOOD BYE", "bob", 2.0)}
+
+
+def test_segments_of_a_kaldi_directory(tmp_path: Path) -> None:
+    folder = kaldi(tmp_path / "train")
+    (folder / "segments").write_text("u1 rec1 0.0 0.75\nu2 rec1 0.75 2.0\n")
+    (folder / "text").write_text("u1 HELLO\nu2 THERE\n")
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 0
+    found = {each.id: (each.offset, each.duration) for each in load_manifest(tmp_path / "m.jsonl").utterances}
+    assert found == {"u1": (0.0, 0.75), "u2": (0.75, 1.25)}
+
+
+def test_faults_of_a_kaldi_directory_name_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = kaldi(tmp_path / "train")
+    (folder / "wav.scp").write_text("rec1 sox a.sph -t wav - |\nrec2 gone.wav\nrec2 again.wav\n")
+    (folder / "text").write_text("rec1 HELLO\nrec2 GOOD BYE\nrec9 WHO\nrec4\n")
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder} has 5 faults:",
+        f"  {folder}/wav.scp:3: the id 'rec2' is already in {folder}/wav.scp:2; ids are unique",
+        f"  {folder}/text:4: 'rec4' stands alone; write what belongs to it, or delete the line",
+        f"  {folder}/wav.scp:1: 'sox a.sph -t wav - |' is a command, and commands are never run: "
+        "keep its output in a file",
+        f"  {folder}/wav.scp:2: audio file 'gone.wav' does not exist, neither in {folder} nor in the current folder",
+        f"  {folder}/text:3: wav.scp has no recording 'rec9'",
+    ]
+    (folder / "text").unlink()
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err == f"{folder} has no file text\n  Name a Kaldi data directory.\n"
