@@ -57,6 +57,7 @@ class PackWorker:
         """`sample`: hear only so many utterances of each evaluation set, spread over it."""
         device, self.notes = choose_device(spec.execution.device)
         self.base = load_base_model(spec.model, device)
+        self.notes += self.base.notes
         self._spec = spec
         sets = {
             name: load_evaluation_set(source, spec.evaluation, self.base, cache / "audio")
