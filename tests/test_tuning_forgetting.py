@@ -15,8 +15,8 @@ from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.manifests import load_sets
 from orchestrator.records.worker import Failed, Measured
-from orchestrator.running.preflight import load_sets
 from orchestrator.spec.loading import load_spec
 from orchestrator.spec.sweep import SweepSpec
 from orchestrator.tuning import self_labels as module

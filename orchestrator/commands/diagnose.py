@@ -25,11 +25,12 @@ def diagnose(
     ] = 100,
 ) -> None:
     """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps change."""
+    from orchestrator.records.manifests import load_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import diagnosed, short_run, terminal
     from orchestrator.reporting.conclusion import conclude
     from orchestrator.running.chaining import load_chained
-    from orchestrator.running.preflight import decode_sets, find_all, load_sets
+    from orchestrator.running.preflight import decode_sets, find_all
 
     sweep = load_chained(spec, overrides or [], studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)

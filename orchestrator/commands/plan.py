@@ -26,11 +26,11 @@ def plan(
     from orchestrator.errors import SpecError
     from orchestrator.planning.cost import probed_cost, recorded_cost
     from orchestrator.planning.sweep_plan import sweep_plan
+    from orchestrator.records.manifests import load_sets
     from orchestrator.records.spent import spent_before
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import planned, terminal
     from orchestrator.running.chaining import load_chained
-    from orchestrator.running.preflight import load_sets
     from orchestrator.spec.loading import check_inputs, studies_root
 
     studies = studies or studies_root(spec)

@@ -9,36 +9,15 @@ from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.audio import prepare, prepare_training
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS, check_sets
-from orchestrator.corpus.manifest import Manifest, load_manifest
-from orchestrator.corpus.splitting import load_evaluation_manifest
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.errors import DataError, StudyError
+from orchestrator.records.manifests import load_sets
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
 from orchestrator.running.settling import settle
 from orchestrator.spec.data import relative_to
 from orchestrator.spec.sweep import SweepSpec
-
-
-def load_sets(spec: SweepSpec) -> dict[str, Manifest]:
-    """All manifests of a sweep by the names of the report.
-
-    Raises ManifestError with all faults of the first damaged manifest.
-    """
-    data, confirming = spec.data, spec.data.confirming
-    sets = {
-        name: load_manifest(
-            path,
-            for_training=True,
-            max_bad_fraction=data.max_bad_fraction,
-            needs_text=name != "replay" or spec.replay_needs_text,
-        )
-        for name, path in (("train", data.train), ("replay", data.replay))
-        if path is not None
-    }
-    sources = dict(data.evaluated)
-    sources |= {f"{CONFIRM}{name}": each for name, each in confirming.evaluated.items()} if confirming else {}
-    return sets | {name: load_evaluation_manifest(*source) for name, source in sources.items()}
 
 
 def decode_sets(spec: SweepSpec, sets: Mapping[str, Manifest], cache: Path) -> dict[str, tuple[Manifest, Clips]]:

@@ -37,6 +37,7 @@ from orchestrator.tuning.device import choose_device
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
+from orchestrator.tuning.lengths import check_lengths
 from orchestrator.tuning.model import BaseModel, load_base_model
 from orchestrator.tuning.pack import Adapter
 from orchestrator.tuning.probe import pack_size
@@ -59,6 +60,7 @@ class PackWorker:
         self.base = load_base_model(spec.model, device)
         self.notes += self.base.notes
         self._spec = spec
+        lengths = check_lengths(spec, self.base)
         sets = {
             name: load_evaluation_set(source, spec.evaluation, self.base, cache / "audio")
             for name, source in spec.data.evaluated.items()
@@ -70,7 +72,7 @@ class PackWorker:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
         self.store = FrameStore(self.base.family, clips, memory, device, _entry_depths(spec, self.base))
         self.evaluator = Evaluator(self.base, self.store, sets, spec.evaluation)
-        self.findings = tuple(check_model(self.base, spec, sets, self.data, clips, self.autocast))
+        self.findings = (*lengths, *check_model(self.base, spec, sets, self.data, clips, self.autocast))
         stop(self.findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
         self.pack_reason = ""
         """Why `auto` chose this capacity; empty where the sweep says it."""
