@@ -31,7 +31,7 @@ texts = st.lists(st.sampled_from(["left", "right", "climb", "nine"]), min_size=0
 utterances = st.lists(st.tuples(frames, texts), min_size=1, max_size=5)
 trials = st.builds(
     params,
-    target_patterns=st.sampled_from([ATTENTION, DECODER, ALL_LINEAR, ("encoder.layers.1.fc1",)]),
+    target_patterns=st.sampled_from([ATTENTION, DECODER, ALL_LINEAR, ("encoder.layers.1.mlp.fc1",)]),
     adapter=st.sampled_from(["lora", "dora"]),
     batch_size=st.integers(1, 4),
     gradient_accumulation_steps=st.integers(1, 2),
