@@ -114,7 +114,7 @@ def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: 
     clips, texts = noise(lengths), ["left", "right climb nine", "one two three four five six"]
     store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
     data = TrainingSet(base.labels(texts)[:2], 2)
-    trial = params(batch_size=2, learning_rate=1e-2)
+    trial = params(batch_size=2, learning_rate=0.1)
     made = (base, store, data, clips, texts)
     pack, _ = packed(made, [trial, params(batch_size=1, rank=2)], steps=1)
     got, expected = pack.read(pack.flat, 0), alone(copy.deepcopy(stock), made, trial, steps=1)
