@@ -28,6 +28,8 @@ Ignorable = Literal[
     "too-few",
     "left-out",
     "bad-lines",
+    "dense-text",
+    "label-length",
     "targets",
     "label-ends",
     "label-alignment",
@@ -79,7 +81,6 @@ class Finding:
 
 _ROWS = (
     Check("empty", "refuse", "data", "A set holds no utterance that can be used.", "there is nothing to measure"),
-    Check("too-long", "refuse", "data", "Clips are longer than the model can take.", "the model cannot hear them"),
     Check(
         "audio-overlap", "refuse", "data", "The same sound is in training and evaluation, or in two evaluation sets."
     ),
@@ -93,8 +94,21 @@ _ROWS = (
     Check("upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."),
     Check("no-spaces", "warn", "data", "The references of a set are written without spaces: its WER is of sentences."),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
-    Check("left-out", "warn", "data", "Utterances are longer than `data.max_seconds` or `evaluation.max_seconds`."),
+    Check(
+        "left-out",
+        "warn",
+        "data",
+        "Utterances are longer than `data.max_seconds`, `evaluation.max_seconds`, or the model can take.",
+    ),
     Check("bad-lines", "warn", "data", "Lines of a training set are bad and skipped."),
+    Check("dense-text", "refuse", "data", "Texts have more characters than can be said in the time of their clip."),
+    Check("too-long", "refuse", "model", "Clips are longer than the model can take.", "the model cannot hear them"),
+    Check(
+        "label-length",
+        "refuse",
+        "model",
+        "Texts have more tokens than the decoder has positions, or than their clip has encoder frames.",
+    ),
     Check("targets", "refuse", "model", "A preset that a trial may use matches no module, or none but linear layers."),
     Check("label-ends", "refuse", "model", "Labels lack the end token, hold it inside, or begin with the start token."),
     Check(

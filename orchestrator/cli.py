@@ -28,6 +28,7 @@ from orchestrator.commands.diagnose import diagnose
 from orchestrator.commands.plan import plan
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError
+from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
@@ -137,6 +138,8 @@ def validate(
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
     _say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}")
+    if doubt := warm_up_text(sweep):
+        _say(doubt)
 
 
 app.command()(diagnose)

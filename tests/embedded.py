@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoProcessor
+from transformers import AutoTokenizer
 
 from orchestrator.corpus.audio import load_audio, scale_to_rms
 from orchestrator.corpus.manifest import Utterance, load_manifest
@@ -67,7 +67,7 @@ def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
 
 def stock_words(spec: SweepSpec, path: Path, model: Any) -> list[str]:
     """Greedy transcripts of stock `generate`, clip by clip, in the type of the model."""
-    tokenizer = AutoProcessor.from_pretrained(spec.model.id).tokenizer
+    tokenizer = AutoTokenizer.from_pretrained(spec.model.id)
     heard = []
     for utterance in load_manifest(path).utterances:
         samples = scaled(spec, utterance)
@@ -93,7 +93,7 @@ def stock_audio(samples: np.ndarray, model: Any) -> torch.Tensor:
 @torch.no_grad()
 def is_greedy(spec: SweepSpec, utterance: Utterance, model: Any, words: str) -> bool:
     """Whether each token of `words`, and the end, is the stock model's most likely one after those before it."""
-    tokens = AutoProcessor.from_pretrained(spec.model.id).tokenizer(words, add_special_tokens=False).input_ids
+    tokens = AutoTokenizer.from_pretrained(spec.model.id)(words, add_special_tokens=False).input_ids
     audio, config = stock_audio(scaled(spec, utterance), model), model.config
     logits = model(
         input_values=audio,

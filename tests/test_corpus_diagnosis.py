@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -206,13 +208,31 @@ def test_what_the_model_cannot_take_is_refused() -> None:
     domain = spoken(90.0, 3.0, 99.0, path="domain.jsonl")
     message = (
         "2 of 3 utterances of domain (66.7 %) are longer than the 81.9 s the "
-        "model can take, e.g. domain.jsonl:3 (99.0 s); "
+        "model can take: domain.jsonl:1 (90.0 s), domain.jsonl:3 (99.0 s); "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
     assert check({"domain": domain}, longest_seconds=81.9) == [Finding("too-long", "refuse", message)]
     assert check({"domain": domain}, longest_seconds=None) == []
     (finding,) = check({"train": domain}, max_seconds=100.0, longest_seconds=81.9)
-    assert finding.message.endswith("e.g. domain.jsonl:3 (99.0 s); lower data.max_seconds to that.")
+    message = "2 of 3 utterances of train (66.7 %) are longer than the 81.9 s the model can take and left out."
+    assert finding == Finding("left-out", "warn", message)
+    assert check({"domain": domain}, longest_seconds=math.inf) == []
+
+
+def test_a_chapter_beside_a_sentence_is_refused_with_every_line() -> None:
+    sets = {name: spoken(5.0, 5.0, 0.2, path=f"{name}.jsonl") for name in ("train", "domain")}
+    for name, each in sets.items():
+        texts = ("so it was " * 34, "so it was " * 35, "a beep that lasts a moment of the tone")
+        utterances = tuple(replace(u, text=text) for u, text in zip(each.utterances, texts, strict=True))
+        sets[name] = replace(each, utterances=utterances)
+    found = [each for each in check_sets(sets, max_seconds=20, longest_seconds=None) if each.name == "dense-text"]
+    assert [each.level for each in found] == ["refuse", "refuse"]
+    assert found[0].message == (
+        "1 of 3 utterances of train (33.3 %) have more text than can be said in their clip, above 60 characters a "
+        "second: train.jsonl:2 (350 characters beside 5.0 s). Give each line the words of its own clip, or delete it."
+    )
+    assert "domain.jsonl:2 (350 characters beside 5.0 s)" in found[1].message
+    assert not any(each.name == "dense-text" for each in check({"train": sets["train"]}, max_seconds=4.0))
 
 
 def test_few_training_utterances_warn() -> None:

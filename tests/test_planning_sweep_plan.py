@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.planning.points import is_active
 from orchestrator.planning.power import smallest_detectable, standard_error, utterances_needed
-from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, sweep_plan, trial_plan
+from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, sweep_plan, trial_plan, warm_up_text
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.search.study import Study
 from orchestrator.spec.loading import load_spec
@@ -268,3 +268,21 @@ def test_a_stepped_range_gives_the_numbers_that_a_person_would_write(method: str
     for trial in asked:
         assert trial is not None and trial.params["weight_decay"] in (weight.values or ())
         assert ("rank" in trial.params) == (trial.params["weight_decay"] in (0.3, 0.6, 0.7))
+
+
+@pytest.mark.parametrize(
+    ("warmup", "steps", "said"),
+    [
+        ("100", "{values: [4, 400]}", "warmup_steps may be 100 where max_steps is 4: such trials never train"),
+        ("{min: 0, max: 120}", "120", "warmup_steps may be 120 where max_steps is 120: such trials never train"),
+        ("{min: 0, max: 119}", "120", ""),
+        ("0", "{min: 1, max: 9}", ""),
+    ],
+)
+def test_a_warm_up_that_outlasts_a_trial_is_said(tmp_path: Path, warmup: str, steps: str, said: str) -> None:
+    text = TEXT.replace("max_steps: {values: [100, 120]}", f"max_steps: {steps}\n  warmup_steps: {warmup}")
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text)
+    spec = load_spec(path)
+    assert warm_up_text(spec).startswith(said) and bool(warm_up_text(spec)) == bool(said)
+    assert sweep_plan(spec).warm_up == warm_up_text(spec)

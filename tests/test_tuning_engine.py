@@ -244,7 +244,7 @@ def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cach
             each.admit(plan)
         finals = [e.measurements[-1] for e in run(each) if isinstance(e, Measured) and e.final]
         rows.append([m.train_loss for m in finals])
-        assert {p.dtype for p in (each.base.model.proj_out.weight, each.base.decoder.cos)} == {torch.float32}
+        assert {p.dtype for p in (each.base.model.proj_out.weight, each.base.decoder.rotary(1)[0])} == {torch.float32}
     for fine, rough in zip(*rows, strict=True):
         assert fine != rough
         assert abs(fine - rough) < 0.05

@@ -10,7 +10,7 @@ import peft
 import pytest
 import torch
 import torch.nn.functional as F
-from transformers import get_scheduler
+from transformers import PreTrainedModel, get_scheduler
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.spec.sweep import ModelSpec
@@ -64,10 +64,11 @@ def packed(scene: Scene, trials: list[TrialParams], steps: int = STEPS) -> tuple
     return pack, losses
 
 
-def alone(family: str, scene: Scene, trial: TrialParams) -> dict[tuple[str, str], torch.Tensor]:
+def alone(
+    model: PreTrainedModel, scene: Scene, trial: TrialParams, steps: int = STEPS
+) -> dict[tuple[str, str], torch.Tensor]:
     """The same trial by stock PEFT and torch.optim.AdamW, every clip forwarded by itself through the stock model."""
     base, _, data, clips, _ = scene
-    model = small_model(family)
     targets = resolve_targets(base.modules, trial.target_patterns, trial.layers)
     config = peft.LoraConfig(
         r=trial.rank,
@@ -90,7 +91,7 @@ def alone(family: str, scene: Scene, trial: TrialParams) -> dict[tuple[str, str]
     optimizer = torch.optim.AdamW(groups, weight_decay=trial.weight_decay)
     schedule = "constant_with_warmup" if trial.scheduler == "constant" else trial.scheduler
     scheduler = get_scheduler(schedule, optimizer, trial.warmup_steps, trial.max_steps)
-    for step in range(STEPS):
+    for step in range(steps):
         rows = step_rows(trial, step, data)
         total = sum(len(data.labels[row]) for row in rows)
         for row, draw in zip(rows, step_draws(trial, step, data), strict=True):
@@ -117,7 +118,7 @@ def test_a_mixed_pack_gives_each_trial_the_adapter_it_would_have_had_alone(famil
     made = scene(family)
     pack, _ = packed(made, list(MIXED.values()))
     for slot, (label, trial) in enumerate(MIXED.items()):
-        got, expected = pack.read(pack.flat, slot), alone(family, made, trial)
+        got, expected = pack.read(pack.flat, slot), alone(small_model(family), made, trial)
         assert got.keys() == expected.keys(), label
         tolerance = 1e-5 if trial.adapter.startswith("pissa") else 1e-10
         moved = max((got[key] - start(made[0], trial).modules[key[0]][key[1]]).abs().max().item() for key in got)

@@ -42,6 +42,8 @@ def transcribe(
     from orchestrator.tuning.listening import hear, open_model
 
     loaded = open_model(model, choose_device(device)[0], base)
+    for note in loaded.notes:
+        typer.echo(plain(note), err=True)
     for heard in hear(loaded, files, rms=rms or None, max_tokens_per_second=max_tokens_per_second):
         typer.echo(f"{plain(heard.path)}\t{plain(heard.text)}")
         if heard.capped:

@@ -13,7 +13,7 @@ from itertools import combinations, product
 import numpy as np
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.faults import bad_lines, show
+from orchestrator.corpus.faults import SHOWN, bad_lines, show
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.overlap import (
     Recordings,
@@ -34,6 +34,10 @@ CONFIRM = "confirm_"
 
 FEW_TRAINING_UTTERANCES = 200
 UPPER_CASE_SHARE = 0.9
+CHARACTERS_A_SECOND = 60
+"""An auctioneer reaches 40; texts in syllables or words' signs need fewer."""
+CHARACTERS_MORE = 40
+"""For a sound of a moment whose text describes it."""
 SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
 """Seconds; the usual choices for max_seconds."""
 
@@ -81,10 +85,13 @@ def check_sets(
     for name, each in sets.items():
         findings += _check_content(name, each, named[name])
     for name, each in training.items():
-        findings += _check_training_lengths(name, each, max_seconds, longest_seconds)
+        findings += _check_training_lengths(name, each, max_seconds)
     for name, each in evaluation.items():
-        findings += _check_evaluation_lengths(name, each, longest_seconds)
-        findings += _check_spaces(name, each)
+        findings += [*_check_left_out(name, each), *_check_spaces(name, each)]
+    for name, each in sets.items():
+        findings += _check_density(name, each, max_seconds)
+    if longest_seconds is not None:
+        findings += check_limits(sets, max_seconds, longest_seconds)
     core = [name for name in evaluation if name.removeprefix(CONFIRM) in ("domain", "heldout")]
     crossed = (pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair))
     for first, second in (*product(training, evaluation), *crossed):
@@ -103,6 +110,29 @@ def check_sets(
 def _across(first: str, second: str) -> bool:
     """Whether one of two evaluation sets is the search's and the other the confirmation's."""
     return first.startswith(CONFIRM) != second.startswith(CONFIRM)
+
+
+def check_limits(sets: Mapping[str, Manifest], max_seconds: float, longest_seconds: float) -> list[Finding]:
+    """Clips longer than the model can take: refused where they are measured on, counted where they are left out."""
+    findings = []
+    for name, each in sets.items():
+        heard = used(name, each, max_seconds)
+        if over := [utterance for utterance in heard if _seconds(utterance) > longest_seconds]:
+            findings.append((_left_out if name in TRAINING_SETS else _too_long)(name, each, over, longest_seconds))
+    return findings
+
+
+def used(name: str, manifest: Manifest, max_seconds: float) -> list[Utterance]:
+    """The utterances of a set that are used: of a training set, those of at most `max_seconds`."""
+    if name not in TRAINING_SETS:
+        return list(manifest.utterances)
+    return [manifest.utterances[row] for row in kept_for_training(manifest, max_seconds)]
+
+
+def listed(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
+    """Every line with what is wrong there, the first 20."""
+    said = [f"{manifest.path}:{each.line} ({why})" for each, why in faults[:SHOWN]]
+    return ", ".join(said) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
 
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
@@ -177,9 +207,7 @@ def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Fin
     return findings
 
 
-def _check_training_lengths(
-    name: str, manifest: Manifest, max_seconds: float, longest_seconds: float | None
-) -> list[Finding]:
+def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -> list[Finding]:
     total = len(manifest.utterances)
     kept = kept_for_training(manifest, max_seconds)
     findings = []
@@ -191,10 +219,6 @@ def _check_training_lengths(
             f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out."
         )
         findings.append(finding("left-out", message))
-    if longest_seconds is not None:
-        over = [each for each in (manifest.utterances[index] for index in kept) if _seconds(each) > longest_seconds]
-        if over:
-            findings.append(_too_long(name, manifest, over, longest_seconds, "lower data.max_seconds to that"))
     if name == "train" and len(kept) < FEW_TRAINING_UTTERANCES:
         message = (
             f"{len(kept)} training utterances are few; below {FEW_TRAINING_UTTERANCES} most trials memorise them and "
@@ -204,18 +228,11 @@ def _check_training_lengths(
     return findings
 
 
-def _check_evaluation_lengths(name: str, manifest: Manifest, longest_seconds: float | None) -> list[Finding]:
-    findings = []
-    if manifest.left_out and manifest.utterances:
-        total = manifest.left_out + len(manifest.utterances)
-        share = f"{manifest.left_out} of {total} utterances of {name}"
-        message = f"{share} are longer than evaluation.max_seconds and not measured."
-        findings.append(finding("left-out", message))
-    if longest_seconds is None:
-        return findings
-    over = [each for each in manifest.utterances if _seconds(each) > longest_seconds]
-    hint = "cut them into shorter ones, evaluation audio is never truncated"
-    return [*findings, *([_too_long(name, manifest, over, longest_seconds, hint)] if over else [])]
+def _check_left_out(name: str, manifest: Manifest) -> list[Finding]:
+    if not (manifest.left_out and manifest.utterances):
+        return []
+    share = f"{manifest.left_out} of {manifest.left_out + len(manifest.utterances)} utterances of {name}"
+    return [finding("left-out", f"{share} are longer than evaluation.max_seconds and not measured.")]
 
 
 def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
@@ -229,11 +246,33 @@ def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
     return [finding("no-spaces", message)]
 
 
-def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float, hint: str) -> Finding:
-    worst = max(over, key=_seconds)
+def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Finding]:
+    """Texts that nobody could say in the time of their clip: of a whole chapter beside one sentence of it."""
+    faults = [
+        (each, f"{len(each.text)} characters beside {_seconds(each):.1f} s")
+        for each in used(name, manifest, max_seconds)
+        if len(each.text) > CHARACTERS_A_SECOND * _seconds(each) + CHARACTERS_MORE
+    ]
+    if not faults:
+        return []
     message = (
-        f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take, "
-        f"e.g. {manifest.path}:{worst.line} ({_seconds(worst):.1f} s); {hint}."
+        f"{_share(len(faults), manifest, name)} have more text than can be said in their clip, above "
+        f"{CHARACTERS_A_SECOND} characters a second: {listed(manifest, faults)}. "
+        "Give each line the words of its own clip, or delete it."
+    )
+    return [finding("dense-text", message)]
+
+
+def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
+    message = f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take and left out."
+    return finding("left-out", message)
+
+
+def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
+    message = (
+        f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
+        f"{listed(manifest, [(each, f'{_seconds(each):.1f} s') for each in over])}; "
+        "cut them into shorter ones, evaluation audio is never truncated."
     )
     return finding("too-long", message)
 

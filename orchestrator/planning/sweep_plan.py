@@ -99,6 +99,8 @@ class SweepPlan(Plain):
     """What another study decided, in words."""
     split: str = ""
     """How the confirm sets are split off, in words."""
+    warm_up: str = ""
+    """What `warm_up_text` says."""
 
 
 def trial_plan(
@@ -199,6 +201,7 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         resolution=tuple(_resolution(spec, sets)),
         taken=spec.taken,
         split=spec.data.split_text,
+        warm_up=warm_up_text(spec),
     )
 
 
@@ -251,6 +254,18 @@ def _first(spec: SweepSpec) -> Iterator[PlannedPoint]:
 def _most_steps(spec: SweepSpec) -> int:
     """max_steps of the longest trial the space allows."""
     return int(max(map(float, spec.parameters.possible("max_steps"))))
+
+
+def warm_up_text(spec: SweepSpec) -> str:
+    """That trials may end before their warm-up does, in words; empty where none can."""
+    longest = int(max(map(float, spec.parameters.possible("warmup_steps")), default=0))
+    fewest = int(min(map(float, spec.parameters.possible("max_steps"))))
+    if longest < fewest:
+        return ""
+    return (
+        f"warmup_steps may be {longest} where max_steps is {fewest}: such trials never train at their learning_rate; "
+        "keep warmup_steps below max_steps"
+    )
 
 
 def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:

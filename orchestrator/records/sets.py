@@ -13,6 +13,7 @@ from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
+from orchestrator.spec.data import SetSource
 from orchestrator.spec.sweep import SweepSpec
 
 
@@ -39,7 +40,16 @@ def read_sets(spec: SweepSpec) -> dict[str, Manifest]:
     sources = dict(spec.data.evaluated)
     if spec.data.confirming is not None:
         sources |= {f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()}
-    return read_training_sets(spec) | {name: load_evaluation_manifest(*source) for name, source in sources.items()}
+    return read_training_sets(spec) | {name: read_evaluation_set(spec, source) for name, source in sources.items()}
+
+
+def read_evaluation_set(spec: SweepSpec, source: SetSource) -> Manifest:
+    """The utterances of an evaluation set, less those longer than `evaluation.max_seconds`. Raises ManifestError."""
+    manifest, longest = load_evaluation_manifest(*source), spec.evaluation.max_seconds
+    if longest is None:
+        return manifest
+    kept = tuple(each for each in manifest.utterances if (each.duration or 0.0) <= longest)
+    return replace(manifest, utterances=kept, left_out=len(manifest.utterances) - len(kept))
 
 
 def decode_set(
@@ -48,21 +58,14 @@ def decode_set(
     """The decoded clips of a set, kept in `cache`, and what is left of its manifest.
 
     A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as `read_sets` drops them; in
-    an evaluation set each is an error, and what is longer than `evaluation.max_seconds` is left out. Raises
+    an evaluation set each is an error. Raises
     ManifestError with all faults of the set.
     """
     rms = spec.evaluation.rms
     if name in TRAINING_SETS:
         bad = spec.data.max_bad_fraction
         return prepare_training(manifest, rms=rms, cache=cache, multiple=shortest, max_bad_fraction=bad)
-    clips = prepare(manifest, rms=rms, cache=cache, multiple=shortest)
-    longest = spec.evaluation.max_seconds
-    if longest is None:
-        return manifest, clips
-    kept = [row for row, seconds in enumerate(clips.seconds) if seconds <= longest]
-    utterances = tuple(manifest.utterances[row] for row in kept)
-    left_out = len(clips) - len(kept)
-    return replace(manifest, utterances=utterances, left_out=left_out), clips.take(kept)
+    return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
 
 
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:

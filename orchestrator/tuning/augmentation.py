@@ -69,7 +69,7 @@ def augmented(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -
     random = np.random.default_rng(draw.seed)
     wave = torch.from_numpy(np.array(clip))[None]
     if (reach := round(100 * draw.speed)) > 0:
-        slowest = math.ceil(100 * len(clip) / (family.longest_seconds * SAMPLE_RATE))
+        slowest = max(1, math.ceil(100 * len(clip) / (family.longest_seconds * SAMPLE_RATE)))
         fastest = 100 * len(clip) // family.shortest
         percent = 100 + int(random.integers(-reach, reach + 1))
         wave = at_speed(wave, max(slowest, min(fastest, percent)) / 100)

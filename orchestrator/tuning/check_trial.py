@@ -13,7 +13,7 @@ from orchestrator.checks import Finding, finding
 from orchestrator.tuning.check_probe import ALIKE, DIFFERENT, MEMORY, Probe, apart, audio, share
 from orchestrator.tuning.features import FrameStore
 from orchestrator.tuning.lane import Lane, Slot, has_moved
-from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.model import BaseModel, padded_labels
 from orchestrator.tuning.transcription import transcribe
 
 HIGH_LOSS = 5.0
@@ -121,7 +121,10 @@ def _stock_loss(probe: Probe) -> float:
     for clip, row in zip(probe.store.clips["train"], probe.data.labels, strict=True):
         samples, labels = audio(base, clip), torch.tensor([row], device=base.device)
         mask = torch.ones_like(samples, dtype=torch.long)
-        loss = base.model(input_values=samples, attention_mask=mask, labels=labels, use_cache=False).loss.item()
+        # without them the stock model shifts by itself, for which some configurations lack a token
+        shifted, _ = padded_labels([row], base.decoder.start)
+        inputs = dict(input_values=samples, attention_mask=mask, decoder_input_ids=shifted.to(base.device))
+        loss = base.model(**inputs, labels=labels, use_cache=False).loss.item()
         total, tokens = total + loss * len(row), tokens + len(row)
     return total / tokens
 

@@ -77,11 +77,13 @@ def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
 
 
 def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
-    start, eos = base.decoder.start, base.decoder.eos
+    start, ends = base.decoder.start, base.decoder.ends
     faults: dict[str, Callable[[list[int]], bool]] = {
-        "do not end with the end token, so an adapter learns never to stop": lambda row: row[-1:] != [eos],
-        "hold the end token before their end": lambda row: eos in row[:-1],
-        "begin with the start token, which the decoder puts there itself": lambda row: row[:1] == [start] != [eos],
+        "do not end with the end token, so an adapter learns never to stop": lambda row: not (row and row[-1] in ends),
+        "hold the end token before their end": lambda row: not ends.isdisjoint(row[:-1]),
+        "begin with the start token, which the decoder puts there itself": lambda row: (
+            row[:1] == [start] and start not in ends
+        ),
     }
     for fault, holds in faults.items():
         bad = [row for row in data.labels if holds(row)]

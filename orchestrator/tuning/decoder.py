@@ -12,8 +12,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.tuning.configuration import special_tokens
 from orchestrator.tuning.layout import Layout
 from orchestrator.tuning.rotary import rotary_table, rotate
 
@@ -27,6 +28,11 @@ class SelfCache:
 
     layers: list[KeyValue]
 
+    @property
+    def length(self) -> int:
+        """Tokens that a row has room for."""
+        return self.layers[0][0].shape[2]
+
     def rows(self, index: Tensor) -> SelfCache:
         """The cache of the rows in `index`, copied: used when finished rows are dropped."""
         return SelfCache([(keys[index], values[index]) for keys, values in self.layers])
@@ -35,15 +41,30 @@ class SelfCache:
 class Decoder:
     """The decoder of a Moonshine model, without the stock class's caches and its in-place addition of positions."""
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    positions: int
+    """The longest text, end included, that the model was made for."""
+    start: int
+    eos: int
+    """Ends every label."""
+    ends: frozenset[int]
+    """Any of them ends a decoded text."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.stack, self.head = model.model.decoder, model.proj_out
-        config = model.config
-        self.heads = getattr(config, "decoder_num_attention_heads", None) or config.num_attention_heads
         attention = self.stack.layers[0].self_attn
         self.head_dim, self.scaling = attention.head_dim, attention.scaling
-        self.start, self.eos = config.decoder_start_token_id, config.eos_token_id
-        count = config.max_position_embeddings
-        self.cos, self.sin = rotary_table(self.stack.rotary_emb, count, self.head.weight)
+        self.heads = len(attention.k_proj.weight) // self.head_dim
+        tokens = special_tokens(model, tokenizer)
+        self.start, self.eos, self.ends = tokens.start, tokens.eos, tokens.ends
+        self.positions = model.config.max_position_embeddings
+        self._rotary = rotary_table(self.stack.rotary_emb, self.positions, self.head.weight)
+
+    def rotary(self, count: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of at least `count` positions: the stock decoder goes on beyond those it was trained on."""
+        table = self._rotary
+        if count > len(table[0]):  # threads that get here at once make the same
+            table = self._rotary = rotary_table(self.stack.rotary_emb, 2 * count, self.head.weight)
+        return table
 
     def cross_keys(self, memory: Tensor, layout: Layout) -> list[KeyValue]:
         """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to rows."""
@@ -75,10 +96,11 @@ class Decoder:
         """
         span = torch.arange(tokens.shape[1], device=tokens.device)
         positions = span[None] if start is None else start[:, None] + span
-        cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]
+        reach = tokens.shape[1] if cache is None else cache.length
+        cos, sin = (each[positions][:, None] for each in self.rotary(reach))
         mask = None
         if cache is not None:
-            mask = torch.arange(cache.layers[0][0].shape[2], device=tokens.device) <= positions[:, None, :, None]
+            mask = torch.arange(cache.length, device=tokens.device) <= positions[:, None, :, None]
         x = self.stack.embed_tokens(tokens)
         for index, (layer, memory) in enumerate(zip(self.stack.layers, cross, strict=True)):
             stored = None if cache is None else cache.layers[index]

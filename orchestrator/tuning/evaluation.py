@@ -12,10 +12,9 @@ import transformers
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import DataError
 from orchestrator.records.results import SetMeasurement, TermCounts
-from orchestrator.records.sets import decode_set
+from orchestrator.records.sets import decode_set, read_evaluation_set
 from orchestrator.records.terms import read_terms
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
@@ -87,18 +86,12 @@ class EvaluationSet:
 
 
 def load_evaluation_set(sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path) -> EvaluationSet:
-    """Read and decode an evaluation manifest; raises ManifestError, or DataError when a clip is too long for the model
-    or most references need more tokens than the cap allows."""
+    """Read and decode an evaluation manifest; raises ManifestError, or DataError when more than 1 % of the references
+    need more tokens than the cap allows."""
     spec = sweep.evaluation
-    manifest, clips = decode_set(sweep, name, load_evaluation_manifest(*source), cache, base.family.shortest)
+    manifest, clips = decode_set(sweep, name, read_evaluation_set(sweep, source), cache, base.family.shortest)
     terms = read_terms(spec.terms, normalizer(spec.normalizer)) if spec.terms and name == "domain" else None
     ready = EvaluationSet(manifest, clips, spec, terms)
-    longest = max(clips.seconds)
-    if longest > base.family.longest_seconds:
-        raise DataError(
-            f"{source.path}: a clip of {longest:.1f} s is longer than the model's positions "
-            f"({base.family.longest_seconds:.1f} s); cut it or leave it out"
-        )
     needed = [len(row) for row in base.labels(list(clips.texts))]
     over = sum(need > cap for need, cap in zip(needed, ready.caps, strict=True))
     if over > 0.01 * len(clips):

@@ -10,6 +10,7 @@ and v1, whose GroupNorm runs over all time, is run clip by clip.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -35,7 +36,7 @@ class Family(Protocol):
     shortest: int
     """The fewest samples that give a frame."""
     longest_seconds: float
-    """The longest clip the model has positions for."""
+    """The longest clip the model has positions for; infinite where they are computed for any length."""
     block: int
     """Layouts of its frames are a multiple of so many places long."""
     windows: list[EncoderWindow]
@@ -76,6 +77,8 @@ def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, 
     attention, x = layer.self_attn, layer.input_layernorm(frames)
     heads = (*x.shape[:2], -1, attention.head_dim)
     query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
+    if (shared := query.shape[2] // key.shape[2]) > 1:  # grouped-query attention
+        key, value = (each.repeat_interleave(shared, 2) for each in (key, value))
     frames = frames + attention.o_proj(attend(query, key, value, attention.scaling).flatten(2))
     widened: Tensor = layer.mlp(layer.post_attention_layernorm(frames))
     return frames + widened
@@ -130,11 +133,11 @@ class Version1:
     stride = 384
     shortest = 895  # the three convolutions' receptive field
     block = 1
+    longest_seconds = math.inf  # `max_position_embeddings` bounds the text; the encoder's positions are rotary
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder
         self.windows: list[EncoderWindow] = []
-        self.longest_seconds = model.config.max_position_embeddings * self.stride / 16000
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         encoder, weight = self.encoder, self.encoder.conv1.weight
@@ -147,7 +150,7 @@ class Version1:
 
     def encoder_layers(self, frames: Tensor, layout: Layout, first: int, last: int) -> Tensor:
         table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
-        cos, sin = (each[layout.position.clamp_max(layout.longest - 1)][:, :, None] for each in table)
+        cos, sin = (each[layout.position][:, :, None] for each in table)
 
         def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
             heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)

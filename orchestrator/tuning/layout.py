@@ -36,8 +36,9 @@ class Layout:
         """(slots, F): true where a frame stands."""
         self.clip = own.clamp_max(each.shape[1] - 1)
         """(slots, F): which clip of its slot a frame belongs to."""
-        self.position = place - self._first.gather(1, self.clip)
-        """(slots, F): which frame of its clip."""
+        # behind the last clip of a slot it would count on, as far as the longest slot goes, past every table
+        self.position = (place - self._first.gather(1, self.clip)).where(self.valid, 0)
+        """(slots, F): which frame of its clip; 0 where none stands."""
 
     @property
     def row(self) -> Tensor:
@@ -77,7 +78,7 @@ class Layout:
     @cached_property
     def _flat(self) -> Tensor:
         """For each place of (slots, F), the place of (rows, T) it is read from."""
-        return (self.row * self.longest + self.position.clamp_max(self.longest - 1)).flatten()
+        return (self.row * self.longest + self.position).flatten()
 
     def _per_slot(self, size: int) -> Tensor:
         return torch.arange(self.slots, device=self.lengths.device)[:, None] * size

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import peft
-from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 
 from orchestrator.errors import ModelError
 from orchestrator.spec.sweep import ModelSpec
@@ -20,7 +21,7 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
     where = {} if Path(model.id).is_dir() else {"revision": model.revision}
     try:
         base = AutoModelForSpeechSeq2Seq.from_pretrained(model.id, trust_remote_code=False, dtype="auto", **where)
-        processor = AutoProcessor.from_pretrained(model.id, trust_remote_code=False, **where)
+        processor = _processor(model.id, where)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"model {model.id!r} cannot be loaded: {str(error).strip().splitlines()[0]}. "
@@ -29,3 +30,11 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
     merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     merged.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def _processor(name: str, where: dict[str, str]) -> Any:
+    """The model's processor, or its tokenizer where no file says what its sound is made of."""
+    try:
+        return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
+    except (OSError, ValueError):
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)

@@ -7,15 +7,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.spec.sweep import ModelSpec
 from orchestrator.tuning.adapters import ROOT, resolve_targets
+from orchestrator.tuning.configuration import check_runnable, ignored_settings
 from orchestrator.tuning.cores import Cores, cores
 from orchestrator.tuning.decoder import Decoder
 from orchestrator.tuning.families import Family, family_of
@@ -39,6 +41,8 @@ class BaseModel:
     """Every module below `model.` by path, for target patterns."""
     linears: dict[str, PackedLinear]
     """Those of them that can be adapted."""
+    notes: tuple[str, ...]
+    """What its configuration asks for and is not done."""
 
     @property
     def device(self) -> torch.device:
@@ -82,13 +86,19 @@ class BaseModel:
     def labels(self, texts: list[str]) -> list[list[int]]:
         """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the decoder's start.
 
-        Raises ObjectiveError when a tokenizer puts a start token in spite of `add_special_tokens=False`.
+        Raises ObjectiveError when a tokenizer puts a start token in spite of `add_special_tokens=False`, ModelError
+        when it has tokens that the model lacks.
         """
-        start, eos = self.decoder.start, self.decoder.eos
+        start, eos, ends = self.decoder.start, self.decoder.eos, self.decoder.ends
         rows = [[*self.tokenizer(text, add_special_tokens=False).input_ids, eos] for text in texts]
         for text, row in zip(texts, rows, strict=True):
-            if row[0] == start or eos in row[:-1]:
+            if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):
                 raise ObjectiveError(f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned")
+            if (largest := max(row)) >= self.model.config.vocab_size:
+                raise ModelError(
+                    f"model {self.spec.id!r}: tokenizer.json gives {text!r} the token {largest}, and config.json has a "
+                    f"vocab_size of {self.model.config.vocab_size}. Put the tokenizer there that belongs to the model."
+                )
         return rows
 
     def text(self, tokens: list[int]) -> str:
@@ -107,19 +117,42 @@ def load_stock(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> tuple[Pre
     local = Path(spec.id).is_dir()
     where = {} if local else {"revision": spec.revision}
     try:
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(
-            spec.id, dtype=dtype, trust_remote_code=False, use_safetensors=True, **where
+        model, found = AutoModelForSpeechSeq2Seq.from_pretrained(
+            spec.id,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # said below, by name
+            output_loading_info=True,
+            **where,
         )
-        tokenizer = AutoProcessor.from_pretrained(spec.id, trust_remote_code=False, **where).tokenizer
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().splitlines()[0]
+        tokenizer = AutoTokenizer.from_pretrained(spec.id, trust_remote_code=False, **where)
+    except Exception as error:  # of as many kinds as these files can be damaged in
+        said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
         hint = (
-            "the folder needs config.json, model.safetensors, tokenizer.json and processor_config.json"
+            "the folder needs config.json, model.safetensors and tokenizer.json, all of one model"
             if local
             else "check the name and the network, or download it and give `model.id` the folder"
         )
-        raise ModelError(f"model {spec.id!r} cannot be loaded: {first}. Next: {hint}.") from error
+        raise ModelError(
+            f"model {spec.id!r} cannot be loaded: {said or type(error).__name__}. Next: {hint}."
+        ) from error
+    _check_weights(spec, found)
     return model, tokenizer
+
+
+def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
+    """Raise ModelError where weights are not those of the configuration: transformers would make up the others."""
+    other = {
+        name: f"{name} of shape {list(held)} and config.json asks for {list(asked)}"
+        for name, held, asked in found["mismatched_keys"]
+    }
+    faults = [*other.values(), *(f"no {name}" for name in sorted(found["missing_keys"]) if name not in other)]
+    if faults:
+        raise ModelError(
+            f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights). "
+            "Next: take config.json and model.safetensors of one model."
+        )
 
 
 def wrap(
@@ -127,6 +160,7 @@ def wrap(
 ) -> BaseModel:
     """Freeze a loaded model and make its blocks' linear layers ready for packs."""
     family = family_of(model)
+    check_runnable(model)
     model.requires_grad_(False).eval().to(device)
     inner = model.model
     for name, module in list(inner.named_modules()):
@@ -136,7 +170,7 @@ def wrap(
     modules = {name: module for name, module in model.named_modules() if name}
     below = {name.removeprefix(ROOT): module for name, module in modules.items()}
     linears = {name: module for name, module in below.items() if isinstance(module, PackedLinear)}
-    return BaseModel(spec, model, tokenizer, family, Decoder(model), below, linears)
+    return BaseModel(spec, model, tokenizer, family, Decoder(model, tokenizer), below, linears, ignored_settings(model))
 
 
 def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from orchestrator.tuning.checks import check_model
 from orchestrator.tuning.device import choose_device
 from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.features import FrameStore
+from orchestrator.tuning.lengths import check_lengths
 from orchestrator.tuning.model import BaseModel, load_base_model
 from orchestrator.tuning.training import TrainingSet
 from orchestrator.tuning.training_data import load_training_data
@@ -50,6 +51,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     """
     device, notes = choose_device(spec.execution.device)
     base = load_base_model(spec.model, device)
+    lengths = check_lengths(spec, base)
     audio = cache / "audio"
     sets = {name: load_evaluation_set(spec, name, source, base, audio) for name, source in spec.data.evaluated.items()}
     if sample is not None:
@@ -59,10 +61,12 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     clips["train"] = training.clips
     memory = psutil.virtual_memory().total // 4
     store = FrameStore(base.family, clips, memory, device, _entry_depths(spec, base))
-    findings = check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device))
+    findings = (*lengths, *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)))
     stop(findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
     evaluator = Evaluator(base, store, sets, spec.evaluation)
-    return PreparedSweep(spec, base, training.labels, store, evaluator, tuple(findings), (*notes, *training.notes))
+    return PreparedSweep(
+        spec, base, training.labels, store, evaluator, findings, (*notes, *base.notes, *training.notes)
+    )
 
 
 def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:

@@ -12,7 +12,8 @@ def rotary_table(embedding: nn.Module, count: int, like: Tensor) -> tuple[Tensor
     inverse = embedding.get_buffer("inv_freq").to(like.device).float()
     positions = torch.arange(count, device=like.device).float()
     angles = (positions[:, None] * inverse).repeat_interleave(2, dim=-1)
-    return angles.cos().to(like), angles.sin().to(like)
+    scaling = float(getattr(embedding, "attention_scaling", 1.0))  # of YaRN; 1 in published models
+    return (angles.cos() * scaling).to(like), (angles.sin() * scaling).to(like)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ Voice = tuple[Adapter, float]
 
 @dataclass(frozen=True)
 class Decoded:
-    """Tokens without EOS of every clip, and whether the clip's cap cut it off."""
+    """Tokens without the end token of every clip, and whether the clip's cap cut it off."""
 
     tokens: list[list[int]]
     capped: list[bool]
@@ -90,8 +90,6 @@ def _greedy(
 ) -> list[tuple[list[int], bool]]:
     """Greedy tokens and cap flags of all rows, voice-major; `cross` and `mask` hold the same rows."""
     decoder, device = base.decoder, base.device
-    positions = len(decoder.cos) - LOOKAHEAD - 2
-    caps = [min(cap, positions) for cap in caps]
     drafts = [draft[: cap - 1] for draft, cap in zip(drafts, caps, strict=True)] if drafts else [[] for _ in caps]
     out: list[list[int]] = [[] for _ in caps]
     done = [False] * len(caps)
@@ -114,17 +112,17 @@ def _greedy(
         best = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
         for row, guess, chosen in zip(here, proposed, best, strict=True):
             if not done[row]:
-                done[row] = _accept(out[row], guess, chosen, caps[row], decoder.eos)
-    return [(_without_eos(tokens, decoder.eos), tokens[-1] != decoder.eos) for tokens in out]
+                done[row] = _accept(out[row], guess, chosen, caps[row], decoder.ends)
+    return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
 
 
-def _accept(out: list[int], guess: list[int], chosen: list[int], cap: int, eos: int) -> bool:
+def _accept(out: list[int], guess: list[int], chosen: list[int], cap: int, ends: frozenset[int]) -> bool:
     """Append to `out` the argmax tokens that hold: the first, and each next one while the guess before it was right."""
     for index, token in enumerate(chosen[: len(guess) + 1]):
         if index and guess[index - 1] != chosen[index - 1]:
             break
         out.append(token)
-        if token == eos or len(out) == cap:
+        if token in ends or len(out) == cap:
             return True
     return False
 
@@ -150,5 +148,5 @@ def _compact(here: list[int], done: list[bool], voices: int, device: torch.devic
     return [here[at] for at in kept], torch.tensor(kept, device=device)
 
 
-def _without_eos(tokens: list[int], eos: int) -> list[int]:
-    return tokens[:-1] if tokens[-1] == eos else tokens
+def _without_end(tokens: list[int], ends: frozenset[int]) -> list[int]:
+    return tokens[:-1] if tokens[-1] in ends else tokens

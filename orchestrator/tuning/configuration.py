@@ -1,0 +1,136 @@
+"""What a checkpoint's configuration files say beside the shapes of its weights, as stock transformers reads them.
+
+Files in the wild lack a start or a padding token, name several end tokens, or ask for beams. Whatever stock greedy
+`generate` makes of them is done here too; what cannot be run is refused before any data are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.errors import ModelError
+
+NEUTRAL = {
+    "num_beams": (1,),
+    "num_beam_groups": (1,),
+    "do_sample": (False,),
+    "max_length": (20,),  # of every model that says nothing
+    "max_new_tokens": (),
+    "min_length": (0,),
+    "min_new_tokens": (0,),
+    "repetition_penalty": (1.0,),
+    "encoder_repetition_penalty": (1.0,),
+    "no_repeat_ngram_size": (0,),
+    "encoder_no_repeat_ngram_size": (0,),
+    "bad_words_ids": ([],),
+    "sequence_bias": ({}, []),
+    "suppress_tokens": ([],),
+    "begin_suppress_tokens": ([],),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "forced_decoder_ids": ([],),
+    "exponential_decay_length_penalty": (),
+    "guidance_scale": (1.0,),
+    "stop_strings": ([],),
+}
+"""Settings of `generate` that change which tokens a greedy decode gives or how many, and the values, beside none, at
+which they change nothing."""
+
+GROWING_ROPE = ("dynamic", "longrope")
+"""Rotary frequencies that depend on the length of the sequence: a pack's rows have many."""
+
+
+class SpecialTokens(NamedTuple):
+    """Where a text begins and ends."""
+
+    start: int
+    eos: int
+    """Ends every label."""
+    ends: frozenset[int]
+    """Any of them ends a decoded text."""
+
+
+def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """Those that stock `generate` takes: of the generation configuration, whose start is its `bos_token_id` where it
+    names none; only then of the model's, and of the tokenizer. Raises ModelError where none says it."""
+    sources = (model.generation_config, model.config, tokenizer)
+    starts = (getattr(source, name, None) for source in sources for name in ("decoder_start_token_id", "bos_token_id"))
+    start = next((token for token in starts if token is not None), None)
+    ends = next((found for source in sources if (found := _ids(getattr(source, "eos_token_id", None)))), ())
+    if start is None or not ends:
+        field = "decoder_start_token_id" if start is None else "eos_token_id"
+        raise ModelError(
+            f"{_name(model)}: neither generation_config.json nor config.json nor the tokenizer says {field}. "
+            f"Write it in generation_config.json."
+        )
+    for field, token in (("decoder_start_token_id", start), *(("eos_token_id", end) for end in ends)):
+        if not 0 <= token < model.config.vocab_size:
+            raise ModelError(
+                f"{_name(model)}: {field} is {token}, and config.json gives the model a vocabulary of "
+                f"{model.config.vocab_size}. Correct it in generation_config.json and config.json."
+            )
+    preferred = (tokenizer.eos_token_id, *_ids(model.config.eos_token_id))
+    return SpecialTokens(start, next((token for token in preferred if token in ends), ends[0]), frozenset(ends))
+
+
+def _ids(tokens: int | list[int] | None) -> tuple[int, ...]:
+    if tokens is None:
+        return ()
+    return (tokens,) if isinstance(tokens, int) else tuple(tokens)
+
+
+def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
+    """One line of what the generation configuration asks for and no decode here does; none where it asks nothing."""
+    config = model.generation_config
+    asked = {name: value for name in NEUTRAL if (value := getattr(config, name, None)) is not None}
+    said = ", ".join(f"{name} {value}" for name, value in asked.items() if value not in NEUTRAL[name])
+    if not said:
+        return ()
+    return (
+        f"generation_config.json asks for {said}; it is ignored: decoding is greedy, and as long as "
+        "evaluation.max_tokens_per_second lets it be",
+    )
+
+
+def check_runnable(model: PreTrainedModel) -> None:
+    """Raise ModelError, in one sentence, for a configuration that loads and is not computed here as stock does."""
+    for fault in _faults(model):
+        raise ModelError(f"{_name(model)}: {fault}")
+
+
+def _faults(model: PreTrainedModel) -> Iterator[str]:
+    config, encoder = model.config, model.model.encoder
+    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if any(kind in rope for kind in GROWING_ROPE):
+        yield (
+            f"config.json has rope_parameters.rope_type {rope!r}, whose frequencies change with the length of a text; "
+            "use a checkpoint with 'default', 'linear', 'llama3' or 'yarn'."
+        )
+    stacks = {"decoder": model.model.decoder} | ({"encoder": encoder} if hasattr(encoder, "rotary_emb") else {})
+    for name, stack in stacks.items():  # the streaming encoder has an attention of its own, and shares them
+        attention = stack.layers[0].self_attn
+        heads, shared = (len(each.weight) // attention.head_dim for each in (attention.q_proj, attention.k_proj))
+        if heads != shared:
+            yield (
+                f"config.json gives the {name} {heads} attention heads and {shared} key_value_heads, which the stock "
+                "model cannot run either; use a checkpoint in which they are equal."
+            )
+    own = getattr(config, "encoder_config", None)
+    if own is not None and own.sample_rate != SAMPLE_RATE:
+        yield (
+            f"config.json has encoder_config.sample_rate {own.sample_rate}, and all sound here is at {SAMPLE_RATE} Hz; "
+            "use a checkpoint for that rate."
+        )
+    if own is not None and len(own.sliding_windows) < len(encoder.layers):
+        yield (
+            f"config.json has {len(own.sliding_windows)} encoder_config.sliding_windows for {len(encoder.layers)} "
+            "layers; write one for every layer."
+        )
+
+
+def _name(model: PreTrainedModel) -> str:
+    return f"model {model.config.name_or_path!r}" if model.config.name_or_path else "the model"

@@ -1,0 +1,121 @@
+"""Clips and texts that do not fit the model: all of them, of every set, before anything is decoded or trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import peft
+import pytest
+import soundfile
+import torch
+from transformers import AutoModelForSpeechSeq2Seq
+
+from orchestrator.checks import Finding
+from orchestrator.errors import DataError
+from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.records.worker import Measured
+from orchestrator.spec.loading import load_spec
+from orchestrator.spec.sweep import ChecksSpec, SweepSpec
+from orchestrator.tuning.engine import start_worker
+from tests.embedded import stock_words
+from tests.tuning_models import small_model, tokenizer
+
+SETS = ("train", "replay", "domain", "heldout", "confirm_domain", "confirm_heldout")
+RATE = 16_000
+Rows = dict[str, list[tuple[float, int]]]
+"""Per set, the seconds of each clip and the words, each a token, of its text."""
+
+
+def written(folder: Path, family: str, rows: Rows, positions: int = 300) -> SweepSpec:
+    """A sweep over clips of noise, with a small model of the family that has so many positions."""
+    small_model(family, torch.float32, positions=positions).save_pretrained(folder / "model")
+    tokenizer().save_pretrained(folder / "model")
+    for number, name in enumerate(SETS):
+        lines = []
+        for row, (seconds, words) in enumerate(rows.get(name, [(1.0, 3)] * 3)):
+            noise = np.random.default_rng([number, row]).normal(0, 0.1, int(seconds * RATE))
+            soundfile.write(folder / f"{name}-{row}.wav", noise, RATE)
+            text = " ".join(["left", "right", "climb"][at % 3] for at in range(words))
+            lines.append({"audio_filepath": f"{name}-{row}.wav", "text": text, "speaker": f"{name}{row}"})
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sets = {name: f"{name}.jsonl" for name in SETS if not name.startswith("confirm")}
+    confirm = {name: f"confirm_{name}.jsonl" for name in ("domain", "heldout")}
+    sweep = {
+        "version": 1,
+        "name": "lengths",
+        "model": {"id": "model"},
+        "data": sets | {"confirm": confirm, "max_seconds": 25},
+        "evaluation": {"every": 2, "max_tokens_per_second": 13},
+        "parameters": {"learning_rate": 1e-3, "max_steps": 2, "batch_size": 2, "replay_ratio": 0.5},
+        "guardrails": {"heldout_wer": {"max_regression": 50}},
+        "budget": {"trials": 1},
+        "execution": {"pack": 1},
+        "checks": {"ignore": ["base-loss"]},
+    }
+    (folder / "sweeps").mkdir()
+    (folder / "sweeps" / "lengths.yaml").write_text(json.dumps(sweep))
+    return load_spec(folder / "sweeps" / "lengths.yaml")
+
+
+def refusal(spec: SweepSpec, cache: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        start_worker(spec, cache)
+    assert not (cache / "audio").exists(), "nothing is decoded before that"
+    return str(caught.value)
+
+
+def test_every_text_and_clip_that_does_not_fit_is_named_at_once(tmp_path: Path) -> None:
+    fits = [(1.0, 3), (1.0, 3)]
+    rows: Rows = {name: [*fits, (5.0, 300)] for name in SETS}
+    rows["replay"] = [*fits, (0.4, 26)]
+    rows["confirm_domain"] = [*fits, (6.5, 3)]
+    message = refusal(written(tmp_path, "streaming", rows), tmp_path / "cache")
+    for name in ("train", "domain", "heldout", "confirm_heldout"):
+        assert f"{name}.jsonl:3 (301 tokens beside 5.0 s; the decoder has 300 positions)" in message
+    assert f"{tmp_path}/replay.jsonl:3 (27 tokens beside 0.4 s, which are 20 encoder frames)" in message
+    assert "1 of 3 utterances of confirm_domain (33.3 %) are longer than the 6 s the model can take" in message
+    assert message.count("(label-length)") == 5 and message.count("(too-long)") == 1
+    assert message.endswith("checks.ignore='[label-length]'")
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_texts_as_long_as_the_model_allows_are_trained_on_and_longer_ones_where_that_is_asked(
+    family: str, tmp_path: Path
+) -> None:
+    rows: Rows = {"train": [(2.0, 59), (2.0, 70), (2.0, 8)], "replay": [(2.0, 75)] * 3}
+    spec = written(tmp_path, family, rows, positions=300 if family == "streaming" else 60)
+    if family == "v1":
+        message = refusal(spec, tmp_path / "cache")
+        assert "train.jsonl:2 (71 tokens" in message and "train.jsonl:1" not in message
+        spec = spec.model_copy(update={"checks": ChecksSpec(ignore=("base-loss", "label-length"))})
+    worker = start_worker(spec, tmp_path / "cache")
+    assert [each.name for each in worker.findings] == ["label-length", "label-length"] * (family == "v1")
+    worker.admit(first_plan(spec))
+    events = [event for _ in range(2) for event in worker.advance()]
+    assert any(isinstance(event, Measured) for event in events)
+
+
+def test_training_clips_beyond_the_model_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows: Rows = {"train": [(1.0, 3), (1.1, 2), (7.0, 4)]}
+    worker = start_worker(written(tmp_path, "streaming", rows), tmp_path / "cache")
+    message = "1 of 3 utterances of train (33.3 %) are longer than the 6 s the model can take and left out."
+    assert worker.findings == (Finding("left-out", "warn", message),)
+    assert worker.data.domain == 2
+
+
+def test_clips_of_8_to_25_s_train_and_are_measured_and_exported_with_version_1_as_published(tmp_path: Path) -> None:
+    long: Rows = {name: [(8.0, 20), (14.5, 40), (25.0, 60)] for name in SETS}
+    spec = written(tmp_path, "v1", long, positions=194)
+    worker = start_worker(spec, tmp_path / "cache")
+    assert worker.findings == () and (worker.data.domain, len(worker.data.labels)) == (3, 6)
+    heard = worker.measure_baseline()
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
+    assert stock_words(spec, spec.data.domain, model) == list(heard.hypotheses[0]["domain"])
+    worker.admit(first_plan(spec))
+    ended = [event for event in worker.advance() if isinstance(event, Measured)]
+    assert ended[0].final and ended[0].measurements[0].sets["heldout"].reference_words == (20, 40, 60)
+    worker.export(0, 1.0, tmp_path / "adapter")
+    tuned = peft.PeftModel.from_pretrained(model, str(tmp_path / "adapter")).merge_and_unload()
+    assert stock_words(spec, spec.data.evaluated["heldout"].path, tuned) == list(ended[0].hypotheses[0]["heldout"])
