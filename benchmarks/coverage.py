@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.scoring.bootstrap import paired_delta, resample
+from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates, resample
 
 Ints = NDArray[np.int64]
 
@@ -38,6 +39,12 @@ class Scenario:
     """Share of right words that tuning spoils."""
     named: bool = True
     """Whether the manifest says who speaks."""
+    form: Literal["points", "share", "precision"] = "points"
+    """points: of the rate. share: of the baseline's errors. precision: of rates over what each model heard."""
+    units: float = 20.0
+    """Mean of words, characters or terms an utterance."""
+    clump: int = 1
+    """Errors that come together: a wrong word is several wrong characters."""
 
 
 SCENARIOS = (
@@ -51,6 +58,15 @@ SCENARIOS = (
     Scenario("heldout, 500 utterances", 500, 1, 0.045, 0.1, 0.006, named=False),
     Scenario("hardly anything changes", 120, 1, 0.045, 0.03, 0.0015, named=False),
     Scenario("8 speakers x 25, resampled as utterances", 8, 25, 0.12, 0.25, 0.02),
+    Scenario("share of domain errors, 40 speakers x 12", 40, 12, 0.12, 0.25, 0.02, form="share"),
+    Scenario("share of heldout errors, 100 speakers x 5", 100, 5, 0.045, 0.1, 0.006, form="share"),
+    Scenario("share of heldout errors, 500 utterances", 500, 1, 0.045, 0.1, 0.006, named=False, form="share"),
+    Scenario("CER, domain, 40 speakers x 12", 40, 12, 0.12, 0.25, 0.02, units=20, clump=3),
+    Scenario("CER, heldout, 500 utterances", 500, 1, 0.045, 0.1, 0.006, named=False, units=20, clump=3),
+    Scenario("terms missed, 40 speakers x 25", 40, 25, 0.2, 0.3, 0.02, units=1.5),
+    Scenario("terms missed, 500 utterances", 500, 1, 0.2, 0.3, 0.02, named=False, units=1.5),
+    Scenario("precision of terms, 40 speakers x 25", 40, 25, 0.2, 0.3, 0.02, form="precision", units=1.5),
+    Scenario("precision of terms, 500 utterances", 500, 1, 0.2, 0.3, 0.02, named=False, form="precision", units=1.5),
 )
 
 
@@ -61,7 +77,10 @@ class Sample:
     baseline: Ints
     tuned: Ints
     words: Ints
+    """Units of the tuned model, and of the baseline too unless it has its own."""
     speakers: list[str]
+    own: Ints | None = None
+    """Units of the baseline where they are its own."""
 
 
 def draw(scenario: Scenario, generator: np.random.Generator) -> Sample:
@@ -69,20 +88,43 @@ def draw(scenario: Scenario, generator: np.random.Generator) -> Sample:
     count = scenario.speakers
     of_speaker = np.repeat(np.arange(count), generator.geometric(1 / scenario.utterances_each, count))
     n = len(of_speaker)
-    words = np.maximum(1, generator.gamma(2, 10, n).round().astype(int))
+    least = 1 if scenario.units >= 5 else 0  # an utterance may well hold no term
+    words = np.maximum(least, generator.gamma(2, scenario.units / 2, n).round().astype(int))
     hardness = _effect(generator, 0.4, count)[of_speaker] * _effect(generator, 0.8, n)
     baseline = generator.binomial(words, np.minimum(0.95, scenario.wer * hardness))
     mended = generator.binomial(baseline, np.minimum(0.95, scenario.fixed * _effect(generator, 0.5, count)[of_speaker]))
     spoiled = generator.binomial(
         words - baseline, np.minimum(0.95, scenario.broken * _effect(generator, 0.5, count)[of_speaker])
     )
-    return Sample(baseline, baseline - mended + spoiled, words, [f"s{s}" for s in of_speaker] if scenario.named else [])
+    names = [f"s{s}" for s in of_speaker] if scenario.named else []
+    tuned = baseline - mended + spoiled
+    if scenario.form == "precision":
+        # what a model heard is what it got right and what nobody said
+        own, heard = (words - errors + generator.poisson(0.15, n) for errors in (baseline, tuned))
+        wrong = [np.minimum(units, generator.poisson(0.1, n) + units // 4) for units in (own, heard)]
+        return Sample(wrong[0], wrong[1], heard, names, own)
+    # five characters to a word, of which `clump` are wrong where the word is
+    each = 5 if scenario.clump > 1 else 1
+    return Sample(scenario.clump * baseline, scenario.clump * tuned, each * words, names)
 
 
 def truth(scenario: Scenario) -> float:
-    """The population's delta in points, from a sample so large that its own error does not matter."""
+    """The population's delta in its form, from a sample so large that its own error does not matter."""
     sample = draw(replace(scenario, speakers=POPULATION // scenario.utterances_each), np.random.default_rng(1))
-    return float(100 * (sample.tuned - sample.baseline).sum() / sample.words.sum())
+    if sample.own is not None:
+        return float(100 * (sample.tuned.sum() / sample.words.sum() - sample.baseline.sum() / sample.own.sum()))
+    units = sample.baseline if scenario.form == "share" else sample.words
+    return float(100 * (sample.tuned - sample.baseline).sum() / units.sum())
+
+
+def estimated(scenario: Scenario, sample: Sample, seed: int) -> DeltaEstimate:
+    """The shipped estimate in the scenario's form."""
+    before, after, speakers = sample.baseline.tolist(), sample.tuned.tolist(), sample.speakers or None
+    if sample.own is not None:
+        units = sample.own.tolist(), sample.words.tolist()
+        return paired_rates((before, units[0]), (after, units[1]), speakers, RESAMPLES, seed)
+    words = before if scenario.form == "share" else sample.words.tolist()
+    return paired_delta(before, after, words, speakers, resamples=RESAMPLES, seed=seed)
 
 
 def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, float]:
@@ -91,16 +133,9 @@ def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, floa
     hits = np.zeros((datasets, 5))
     for row in range(datasets):
         sample = draw(scenario, generator)
-        estimate = paired_delta(
-            sample.baseline.tolist(),
-            sample.tuned.tolist(),
-            sample.words.tolist(),
-            sample.speakers or None,
-            resamples=RESAMPLES,
-            seed=row,
-        )
+        estimate = estimated(scenario, sample, row)
         low, high = estimate.interval(0.95)
-        percentile_low, percentile_high = _percentile(sample, estimate.unit == "speaker", row)
+        percentile_low, percentile_high = _percentile(scenario, sample, estimate.unit == "speaker", row)
         hits[row] = (
             low <= target <= high,
             estimate.lower() <= target,
@@ -111,8 +146,11 @@ def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, floa
     return dict(zip(("shipped", "lower", "upper", "percentile", "width"), hits.mean(axis=0).tolist(), strict=True))
 
 
-def _percentile(sample: Sample, by_speaker: bool, seed: int) -> tuple[float, float]:
-    difference, words = (sample.tuned - sample.baseline).astype(float), sample.words.astype(float)
+def _percentile(scenario: Scenario, sample: Sample, by_speaker: bool, seed: int) -> tuple[float, float]:
+    if sample.own is not None:
+        return float("nan"), float("nan")
+    units = sample.baseline if scenario.form == "share" else sample.words
+    difference, words = (sample.tuned - sample.baseline).astype(float), units.astype(float)
     if by_speaker:
         _, block = np.unique(sample.speakers, return_inverse=True)
         difference, words = np.bincount(block, difference), np.bincount(block, words)

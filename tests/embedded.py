@@ -24,6 +24,8 @@ SETS = {
     "replay": "replay_manifest.jsonl",
     "domain": "domain_manifest.jsonl",
     "heldout": "heldout_manifest.jsonl",
+    "confirm_domain": "domain_confirm.jsonl",
+    "confirm_heldout": "heldout_confirm.jsonl",
 }
 
 

@@ -1,0 +1,151 @@
+"""A file with five sets and limits of each kind: validated, run, resumed, judged and reported, on the shipped model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jiwer
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.text import normalizer
+from orchestrator.spec.loading import load_spec
+from tests.embedded import DATA, cut_manifest
+
+SETS = {"train": 16, "replay": 8, "domain": 8, "heldout": 6, "confirm_domain": 6, "confirm_heldout": 6}
+Printed = pytest.CaptureFixture[str]
+TERMS = "# what matters\nclimb\nheading\nrunway\nturn left\nflight level\n"
+
+
+def orchestrate(*arguments: object) -> int:
+    """The command as it is, with the real worker; returns its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose further sets are cut from those that nothing else here uses."""
+    root = tmp_path_factory.mktemp("project")
+    cut = {name: str(cut_manifest(name, count, root)) for name, count in SETS.items()}
+    noisy, far = cut.pop("confirm_domain"), cut.pop("confirm_heldout")
+    (root / "terms.txt").write_text(TERMS)
+    sweep = {
+        "version": 1,
+        "name": "five",
+        "model": {"id": str(DATA / "base-model")},
+        "data": cut | {"also": {"noisy": noisy, "far": {"manifest": far, "rungs": "last"}, "again": cut["heldout"]}},
+        "evaluation": {"every": 2, "max_tokens_per_second": 13, "terms": "terms.txt", "max_seconds": 9.0},
+        "parameters": {
+            "learning_rate": {"values": [3e-4, 1e-3]},
+            "max_steps": 4,
+            "batch_size": 4,
+            "train_share": {"values": [0.5, 1.0]},
+        },
+        "method": "grid",
+        "guardrails": {
+            "heldout_wer": {"max_regression": 60, "rule": "point"},
+            "noisy_wer": {"max_regression": "200%"},
+            "domain_wer": {"max_wer": "9x"},
+            "far_cer": {"max_cer": 95},
+        },
+        "acceptance": {
+            "domain_wer": {"min_gain": "1%", "rule": "point"},
+            "heldout_cer": {"max_regression": 50},
+            "any_also_wer": "not_worse",
+            "terms_recall": {"max_regression": 90},
+            "train_loss": "falls",
+        },
+        "budget": {"trials": 4},
+        "execution": {"pack": 2},
+    }
+    (root / "sweeps").mkdir()
+    (root / "sweeps" / "five.yaml").write_text(json.dumps(sweep))
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(project: Path) -> StudyFolder:
+    """The study, begun with two trials and continued to four."""
+    spec = project / "sweeps" / "five.yaml"
+    assert orchestrate("validate", spec) == 0
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
+    assert orchestrate(spec, "--quiet") in (0, 4, 5)
+    return StudyFolder(project / "studies", "five")
+
+
+def test_every_set_is_measured_with_baseline_and_trials(finished: StudyFolder) -> None:
+    rows = finished.read_measurements(0)
+    early = {row.step: set(row.sets) for row in rows}
+    assert early[2] == {"domain", "heldout", "noisy", "again"}, "far waits for the last step"
+    assert early[4] == early[2] | {"far"}
+    baseline = finished.read_baseline(rows[0].fingerprint)
+    assert baseline is not None and set(baseline.sets) == early[4]
+    assert len(finished.results()) == 4
+
+
+def test_character_errors_and_terms_are_those_of_the_texts(project: Path, finished: StudyFolder) -> None:
+    spec, record = load_spec(project / "sweeps" / "five.yaml"), finished.sets()["domain"]
+    row = finished.read_measurements(0)[-1]
+    clean = normalizer(spec.evaluation.normalizer)
+    references = [clean(text) for text in record.texts]
+    heard = [clean(text) for text in finished.read_hypotheses(0, row)["domain"]]
+    measured = row.sets["domain"]
+    assert sum(measured.character_errors) / sum(measured.characters) == pytest.approx(jiwer.cer(references, heard))
+    assert measured.terms is not None
+    terms = [line for line in TERMS.splitlines() if not line.startswith("#")]
+    padded = [f" {text} " for text in references]
+    assert sum(measured.terms.said) == sum(text.count(f" {term} ") for text in padded for term in terms)
+    assert row.sets["heldout"].terms is None
+
+
+def test_the_report_has_every_limit_in_its_own_unit(project: Path, finished: StudyFolder, capsys: Printed) -> None:
+    spec = project / "sweeps" / "five.yaml"
+    assert orchestrate("report", spec, "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    limits = {(each["metric"], each["kind"]): each for each in found["search"]["limits"]}
+    assert limits["domain_wer", "min_gain"]["unit"] == "percent"
+    assert limits["domain_wer", "max_rate"]["unit"] == "times"
+    assert {metric for metric, _ in limits} == {
+        *("domain_wer", "heldout_cer", "any_also_wer", "terms_recall", "train_loss"),
+        *("heldout_wer", "noisy_wer", "far_cer"),
+    }
+    assert all(each["holds"] is not None for each in limits.values())
+    assert orchestrate("report", spec, "--format", "md") == 0
+    page = capsys.readouterr().out
+    assert "How much data?" in page and "Ten utterances of the domain" in page
+    assert "some further set WER does not rise" in page and "far CER is at most 95 %" in page
+
+
+def test_a_set_that_changed_is_refused_by_name(project: Path, finished: StudyFolder, capsys: Printed) -> None:
+    spec = project / "sweeps" / "five.yaml"
+    manifest = load_spec(spec).data.also["noisy"].manifest
+    before = manifest.read_text()
+    manifest.write_text("\n".join(before.splitlines()[:-1]) + "\n")
+    try:
+        assert orchestrate(spec, "budget.trials=5", "parameters.train_share={values: [0.5, 1.0]}") == 3
+        assert "(noisy): 6 utterances then, 5 now" in capsys.readouterr().err
+    finally:
+        manifest.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [
+        ("", "lists no terms"),
+        ("[noise]\n", "terms.txt:1: the normaliser leaves nothing of '[noise]'"),
+        ("zyzzyva\n", "none of the 1 terms of"),
+    ],
+)
+def test_a_list_of_terms_that_measures_nothing_is_refused(
+    project: Path, terms: str, said: str, capsys: Printed
+) -> None:
+    (project / "terms.txt").write_text(terms)
+    try:
+        assert orchestrate(project / "sweeps" / "five.yaml", "--fork", "terms", "--quiet") == 2
+        assert said in capsys.readouterr().err
+    finally:
+        (project / "terms.txt").write_text(TERMS)

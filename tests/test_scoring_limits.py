@@ -1,0 +1,294 @@
+"""Limits of every kind: what holds literally, what the data prove, and what stays open."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import NormalDist
+
+import jiwer
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.records.judging import acceptance_of, guardrails_of
+from orchestrator.scoring.bootstrap import paired_delta, paired_rates
+from orchestrator.scoring.judge import Scores, Verdict, judge
+from orchestrator.scoring.limits import (
+    Criterion,
+    Evidence,
+    LimitVerdict,
+    SetScore,
+    delta,
+    estimate,
+    estimate_of,
+    one_of,
+    relative_delta,
+    risk,
+    value_of,
+)
+from orchestrator.scoring.saying import allowed_text, asked_text, value_text
+from orchestrator.scoring.terms import Terms
+from orchestrator.scoring.trend import judge_trend
+from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
+from orchestrator.spec.data import AlsoSet
+from orchestrator.spec.limits import Limit
+from tests.running_support import make_spec
+
+N = 500
+"""Utterances of 20 words: 10,000 words, so 100 errors are one point."""
+
+
+def score(errors: int, n: int = N, words: int = 20) -> SetScore:
+    """`errors` errors spread evenly over n utterances."""
+    return SetScore(tuple(errors // n + (i < errors % n) for i in range(n)), (words,) * n)
+
+
+def answer(criterion: Criterion, before: SetScore, after: SetScore) -> LimitVerdict:
+    baseline, tuned = Scores("f", {"domain": before}), Scores("f", {"domain": after})
+    return judge(tuned, baseline, guardrails=[criterion], resamples=500).guardrails[0]
+
+
+@pytest.mark.parametrize(("errors", "holds"), [(449, True), (472, True), (473, False), (500, False)])
+def test_a_share_of_the_baseline_is_compared_exactly_and_strictly(errors: int, holds: bool) -> None:
+    """5 % of 450 errors are 22.5: 22 more are less, 23 are not; and of 400 errors 20 more are exactly 5 %."""
+    limit = Criterion("domain_wer", "max_regression", 5.0, unit="percent")
+    assert answer(limit, score(450), score(errors)).holds is holds
+    at_limit = answer(limit, score(400), score(420))
+    assert (at_limit.value, at_limit.holds) == (5.0, False)
+
+
+def test_a_relative_gain_may_be_reached_exactly() -> None:
+    limit = Criterion("domain_wer", "min_gain", 10.0, unit="percent")
+    reached, missed = answer(limit, score(1000), score(900)), answer(limit, score(1000), score(901))
+    assert (reached.value, reached.holds, missed.holds) == (-10.0, True, False)
+    assert reached.delta == -1.0, "the change in points stands beside it"
+
+
+def test_a_share_has_the_bounds_of_a_ratio() -> None:
+    """Bounds of the share are those of the change over the baseline's errors as units."""
+    before, after = score(450), score(470)
+    limit = Criterion("domain_wer", "max_regression", 5.0, unit="percent")
+    found = estimate_of(limit, before, after, resamples=500, seed=1)
+    expected = paired_delta(before.errors, after.errors, before.errors, None, resamples=500, seed=1)
+    assert found == expected and found is not None
+    assert found.point == pytest.approx(100 * 20 / 450)
+    pooled = replace(after, errors=tuple(3 * e for e in after.errors), reference_words=(60,) * N, decodings=3)
+    assert relative_delta(before, pooled) == relative_delta(before, after)
+
+
+def test_a_baseline_without_errors_has_no_shares() -> None:
+    limit = Criterion("domain_wer", "max_regression", 5.0, unit="percent")
+    verdict = answer(limit, score(0), score(10))
+    assert (verdict.value, verdict.holds, verdict.evidence) == (None, None, Evidence.UNDECIDED)
+
+
+@pytest.mark.parametrize(
+    ("errors", "holds", "evidence"),
+    [(4000, True, "undecided"), (4001, False, "undecided"), (3000, True, "proven"), (5000, False, "violated")],
+)
+def test_an_absolute_rate_is_at_most_the_limit(errors: int, holds: bool, evidence: str) -> None:
+    limit = Criterion("domain_wer", "max_rate", 40.0)
+    verdict = answer(limit, score(9000), score(errors))
+    assert (verdict.value, verdict.holds, verdict.evidence) == (errors / 100, holds, evidence)
+
+
+def test_a_multiple_of_the_baseline() -> None:
+    limit = Criterion("domain_wer", "max_rate", 2.0, unit="times")
+    at, beyond = answer(limit, score(400), score(800)), answer(limit, score(400), score(801))
+    assert (at.value, at.holds, beyond.holds) == (2.0, True, False)
+    far = answer(limit, score(400), score(2000))
+    assert far.evidence is Evidence.VIOLATED and 2.0 < far.lower < 5.0 < far.upper
+
+
+def test_not_worse_allows_no_change() -> None:
+    limit = Criterion("domain_wer", "not_worse")
+    assert [answer(limit, score(400), score(errors)).holds for errors in (399, 400, 401)] == [True, True, False]
+
+
+def test_a_gain_asked_for_ends_no_trial_before_its_end() -> None:
+    gain = Criterion("domain_wer", "min_gain", 1.0)
+    assert not answer(gain, score(400), score(400)).broken
+    assert answer(Criterion("domain_wer", "max_rate", 3.0), score(400), score(400)).broken
+
+
+def test_one_of_several_sets() -> None:
+    kept, lost = (answer(Criterion("domain_wer", "not_worse"), score(400), score(errors)) for errors in (300, 500))
+    missing = replace(lost, holds=None, evidence=Evidence.UNDECIDED, value=None)
+    asked = Criterion("any_also_wer", "not_worse", among=("noisy_wer", "quiet_wer"))
+    assert one_of(asked, [lost, kept]).holds is True and one_of(asked, [lost, kept]).evidence is Evidence.PROVEN
+    assert one_of(asked, [lost, lost]).holds is False and one_of(asked, [lost, lost]).evidence is Evidence.VIOLATED
+    assert one_of(asked, [lost, missing]).holds is None, "what was not measured might have kept it"
+    assert one_of(asked, [missing, kept]).holds is True
+
+
+def test_one_of_two_shares_out_the_error() -> None:
+    """A set proves the limit alone; as one of two it must do so at twice the confidence."""
+    before = {"noisy": score(400), "quiet": score(400)}
+    after = {"noisy": score(386), "quiet": score(440)}
+    found: dict[str, LimitVerdict] = {}
+    for metric, among in (("noisy_wer", ()), ("any_also_wer", ("noisy_wer", "quiet_wer"))):
+        limit = Criterion(metric, "not_worse", among=among)
+        [found[metric]] = judge(Scores("f", after), Scores("f", before), guardrails=[limit]).guardrails
+    alone, shared = found["noisy_wer"], found["any_also_wer"]
+    assert shared.estimate is not None and shared.estimate == alone.estimate
+    assert alone.upper == shared.estimate.upper(0.95) < shared.upper == shared.estimate.upper(0.975)
+
+
+def test_limits_of_a_sweep_file_become_criteria() -> None:
+    also = {name: AlsoSet(manifest=Path(f"/{name}")) for name in ("noisy", "far")}
+    data = make_spec().data.model_copy(update={"also": also})
+    spec = make_spec(
+        data=data,
+        guardrails={"heldout_wer": Limit(max_regression="5%", max_wer="2x"), "every_also_wer": Limit(asks="not_worse")},
+        acceptance={"domain_cer": Limit(max_cer=40.0), "any_also_wer": Limit(asks="not_worse")},
+    )
+    assert guardrails_of(spec) == (
+        Criterion("heldout_wer", "max_regression", 5.0, "proven", "percent"),
+        Criterion("heldout_wer", "max_rate", 2.0, "proven", "times"),
+        Criterion("noisy_wer", "not_worse", 0.0, "proven"),
+        Criterion("far_wer", "not_worse", 0.0, "proven"),
+    )
+    assert acceptance_of(spec) == (
+        Criterion("domain_cer", "max_rate", 40.0, "point"),
+        Criterion("any_also_wer", "not_worse", 0.0, "point", among=("noisy_wer", "far_wer")),
+    )
+
+
+def test_the_risk_of_a_limit_that_holds_undecided() -> None:
+    """With many utterances the bounds are nearly normal: the chance is that of the normal distribution."""
+    generator = np.random.default_rng(3)
+    before = SetScore(tuple(generator.binomial(20, 0.05, 2000).tolist()), (20,) * 2000)
+    changed = tuple(
+        int(e) for e in np.asarray(before.errors) + generator.choice([-1, 0, 1], 2000, p=[0.08, 0.83, 0.09])
+    )
+    after = SetScore(tuple(max(0, e) for e in changed), (20,) * 2000)
+    change = delta(before, after)
+    assert change is not None
+    limit = Criterion("domain_wer", "max_regression", change + 0.05)
+    verdict = answer(limit, before, after)
+    found = risk(verdict)
+    assert verdict.estimate is not None and found is not None
+    expected = 1 - NormalDist().cdf(0.05 / verdict.estimate.standard_error)
+    assert found.chance == pytest.approx(expected, abs=0.03)
+    wanted = 2000 * (1.645 * verdict.estimate.standard_error / 0.05) ** 2
+    assert found.utterances == math.ceil(wanted)
+    assert risk(answer(Criterion("domain_wer", "max_regression", change + 9), before, after)) is None, "proven"
+    assert risk(answer(Criterion("domain_wer", "max_regression", change), before, after)) is None, "does not hold"
+
+
+def test_the_chance_is_that_of_the_bounds() -> None:
+    estimated = estimate(score(450), score(460), resamples=2000, seed=0)
+    assert estimated is not None
+    for confidence in (0.8, 0.9, 0.95, 0.99):
+        assert estimated.chance_above(estimated.upper(confidence)) == pytest.approx(1 - confidence, abs=0.02)
+
+
+# rates beside the WER
+
+texts = st.lists(st.text(alphabet="ab c", min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts, st.integers(0, 3))
+def test_the_cer_is_jiwers(references: list[str], cut: int) -> None:
+    hypotheses = [text[::-1][cut:] for text in references]
+    clean = [[" ".join(text.split()) for text in side] for side in (references, hypotheses)]
+    errors, characters = character_counts(*clean)
+    assert sum(errors) / sum(characters) == pytest.approx(jiwer.cer(*clean))
+
+
+def test_counts_that_jiwer_does_not_share_are_said() -> None:
+    references, hypotheses = ["one two", "", "three"], ["one", "noise", "tree three"]
+    counts = edit_counts(references, hypotheses)
+    check_with_jiwer(references, hypotheses, counts)
+    wrong = replace(counts, insertions=(0, 1, 0))
+    with pytest.raises(RuntimeError, match="jiwer counts"):
+        check_with_jiwer(references, hypotheses, wrong)
+
+
+words = st.lists(st.sampled_from(["alfa", "bravo", "to", "the"]), max_size=8).map(" ".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(words, words)
+def test_terms_found_are_never_more_than_said_or_heard(reference: str, hypothesis: str) -> None:
+    terms = Terms((("alfa",), ("alfa", "bravo"), ("to",)))
+    said, heard, found = terms.count(reference, hypothesis)
+    assert found <= min(said, heard)
+    own = [word for word in reference.split() if word in ("alfa", "to")]
+    pairs = sum(pair == ("alfa", "bravo") for pair in pairwise(reference.split()))
+    assert said == len(own) + pairs
+    assert terms.count(reference, reference) == (said, said, said)
+
+
+def test_precision_counts_in_what_each_model_heard() -> None:
+    before = SetScore((5, 0, 3, 2), (10, 0, 10, 10), of_hypotheses=True)
+    after = SetScore((1, 1, 0, 1), (9, 2, 8, 11), of_hypotheses=True)
+    assert delta(before, after) == pytest.approx(100 * (3 / 30 - 10 / 30))
+    limit = Criterion("terms_precision", "min_gain", 5.0)
+    key = "domain_terms_precision"
+    [verdict] = judge(Scores("f", {key: after}), Scores("f", {key: before}), guardrails=[limit]).guardrails
+    assert verdict.holds is True and asked_text(limit) == "domain terms precision rises by at least 5 points"
+
+
+def test_two_rates_of_equal_units_are_one_difference() -> None:
+    generator = np.random.default_rng(1)
+    units = generator.integers(5, 20, 80)
+    before, after = (generator.binomial(units, p) for p in (0.2, 0.15))
+    one = paired_delta(before.tolist(), after.tolist(), units.tolist(), None, resamples=4000, seed=0)
+    two = paired_rates((before.tolist(), units.tolist()), (after.tolist(), units.tolist()), None, 4000, 0)
+    assert two.point == pytest.approx(one.point)
+    assert two.standard_error == pytest.approx(one.standard_error, rel=0.05)
+    assert two.upper() == pytest.approx(one.upper(), abs=0.2)
+
+
+# the training loss
+
+
+@pytest.mark.parametrize(
+    ("losses", "holds", "evidence"),
+    [
+        ((2.0,), None, "undecided"),
+        ((2.0, 1.0), True, "undecided"),
+        ((4.0, 3.0, 2.0, 1.0), True, "proven"),
+        ((4.0, 3.0, 3.5, 2.0, 1.0, 0.5), True, "proven"),
+        ((1.0, 2.0, 3.0, 4.0), False, "violated"),
+        ((2.0, 2.0, 2.0), False, "undecided"),
+        ((2.0, math.nan), None, "undecided"),
+    ],
+)
+def test_a_loss_that_falls_by_and_large(losses: tuple[float, ...], holds: bool | None, evidence: str) -> None:
+    verdict = judge_trend(Criterion("train_loss", "falls"), losses, 0.95)
+    assert (verdict.holds, verdict.evidence) == (holds, evidence)
+
+
+def test_a_loss_that_falls_at_every_rung() -> None:
+    limit = Criterion("train_loss", "falls_monotonically")
+    assert judge_trend(limit, (4.0, 3.0, 2.0), 0.95).holds is True
+    one_rise = judge_trend(limit, (4.0, 3.0, 3.25, 1.0), 0.95)
+    assert (one_rise.holds, one_rise.value, one_rise.evidence) == (False, 0.25, Evidence.VIOLATED)
+
+
+def test_limits_are_said_with_their_units() -> None:
+    share = Criterion("heldout_cer", "max_regression", 5.0, unit="percent")
+    assert asked_text(share) == "held-out CER rises by less than 5 % of the baseline's"
+    verdict = answer(replace(share, metric="domain_wer"), score(400), score(440))
+    assert value_text(verdict) == "+10.0 % of the baseline" and allowed_text(share) == "allowed is less than +5 %"
+    assert (
+        asked_text(Criterion("noisy_wer", "max_rate", 2.0, unit="times"))
+        == "noisy WER is at most 2 times the baseline's"
+    )
+    assert value_of(share, None, score(1)) is None
+
+
+def verdict_of(**rates: tuple[SetScore, SetScore]) -> Verdict:
+    before, after = ({name: pair[at] for name, pair in rates.items()} for at in (0, 1))
+    return judge(Scores("f", after), Scores("f", before), guardrails=[], metric="domain_cer", resamples=50)
+
+
+def test_the_objective_may_be_a_cer() -> None:
+    assert verdict_of(domain=(score(1), score(2)), domain_cer=(score(100), score(50))).objective == 0.5
