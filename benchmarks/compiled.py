@@ -48,10 +48,10 @@ def compare(work: workload.Workload, chosen: argparse.Namespace) -> str:
     import torch
     from _shared.packs import filled
 
-    from orchestrator.tuning import families
-    from orchestrator.tuning.decoder import Decoder
+    from orchestrator.tuning.model import families
+    from orchestrator.tuning.model.decoder import Decoder
 
-    worker, lanes = filled(work, chosen.k, chosen.targets, chosen.device)
+    worker, groups = filled(work, chosen.k, chosen.targets, chosen.device)
     eager = families.encoder_layer, Decoder.__call__
     compiled = tuple(torch.compile(each, dynamic=True, mode=chosen.mode) for each in eager)
 
@@ -60,8 +60,8 @@ def compare(work: workload.Workload, chosen: argparse.Namespace) -> str:
         families.encoder_layer, Decoder.__call__ = sides  # type: ignore[assignment, method-assign]
         began = time.perf_counter()
         for _ in range(chosen.steps):
-            for lane in lanes:
-                lane.step(worker.base, worker.store, worker.data)
+            for group in groups:
+                group.step(worker.base, worker.store, worker.data)
         return time.perf_counter() - began
 
     first = seconds(eager), seconds(compiled)

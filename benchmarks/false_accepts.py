@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.judge import Decision, Scores, Verdict, best_feasible, decide, judge
 from orchestrator.scoring.limits import LimitVerdict, SetScore, pool
-from orchestrator.spec.data import DataSpec
-from orchestrator.spec.limits import Limit
-from orchestrator.spec.sweep import Budget, ModelSpec, SearchSpace, SweepSpec
+from orchestrator.sweepfile.data import DataSpec
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.sweep import Budget, ModelSpec, SearchSpace, SweepSpec
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 
 Ints = NDArray[np.int64]
 
@@ -194,7 +194,11 @@ def train(
 
 
 def verdict(
-    sets: tuple[EvaluationSet, EvaluationSet], runs: list[tuple[Ints, Ints]], number: int, rivals: int, form: Form
+    sets: tuple[EvaluationSet, EvaluationSet],
+    runs: list[tuple[Ints, Ints]],
+    number: int,
+    n_comparisons: int,
+    form: Form,
 ) -> Verdict:
     """The shipped judgement of one or several trainings of a recipe, pooled."""
     named = tuple(zip(form.rates, sets, strict=True))
@@ -206,7 +210,7 @@ def verdict(
         Scores("simulated", baseline),
         guardrails=guardrails_of(spec),
         acceptance=acceptance_of(spec),
-        rivals=rivals,
+        n_comparisons=n_comparisons,
         resamples=RESAMPLES,
         metric=f"{form.rates[0]}_wer" if form.rates[0] == "domain" else form.rates[0],
     )

@@ -39,11 +39,11 @@ def main() -> None:
     def make_worker(spec: Any, folder: Any) -> Any:
         nonlocal capacity
         worker = cli.pack_worker(spec, folder)
-        from orchestrator.tuning.evaluation import Evaluator
-        from orchestrator.tuning.lane import Lane
+        from orchestrator.tuning.decoding.evaluation import Evaluator
+        from orchestrator.tuning.training.pack_group import PackGroup
 
         # from here on: the steps that `pack: auto` takes to measure the machine are start-up
-        clocked(Lane, "step", seconds, "train")
+        clocked(PackGroup, "step", seconds, "train")
         clocked(Evaluator, "measure", seconds, "decode")
         clocked(Evaluator, "measure_baseline", seconds, "decode")
         capacity = worker.capacity

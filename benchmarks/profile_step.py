@@ -22,17 +22,17 @@ from _shared import ROOT, workload
 from _shared.tables import markdown
 
 PARTS = (
-    ("orchestrator.tuning.training", "chunks", "choosing and padding rows"),
-    ("orchestrator.tuning.features", "FrameStore.compute", "frozen frames"),
-    ("orchestrator.tuning.model", "BaseModel.encode", "encoder, forward"),
-    ("orchestrator.tuning.decoder", "Decoder.cross_keys", "cross-attention keys, forward"),
-    ("orchestrator.tuning.decoder", "Decoder.__call__", "decoder, forward"),
-    ("orchestrator.tuning.pack", "Pack.gradients", "backward"),
-    ("orchestrator.tuning.optimizer", "PackedAdamW.step", "optimizer"),
-    ("orchestrator.tuning.transcription", "stack_merged", "merging adapters"),
-    ("orchestrator.tuning.transcription", "_propose", "proposing drafts"),
-    ("orchestrator.tuning.transcription", "_accept", "accepting tokens"),
-    ("orchestrator.tuning.evaluation", "EvaluationSet.score", "normalising and counting words"),
+    ("orchestrator.tuning.training.step", "chunks", "choosing and padding rows"),
+    ("orchestrator.tuning.model.encoder_cache", "EncoderCache.compute", "frozen frames"),
+    ("orchestrator.tuning.model.base_model", "BaseModel.encode", "encoder, forward"),
+    ("orchestrator.tuning.model.decoder", "Decoder.cross_keys", "cross-attention keys, forward"),
+    ("orchestrator.tuning.model.decoder", "Decoder.__call__", "decoder, forward"),
+    ("orchestrator.tuning.adapters.pack", "Pack.gradients", "backward"),
+    ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
+    ("orchestrator.tuning.decoding.transcription", "stack_merged", "merging adapters"),
+    ("orchestrator.tuning.decoding.transcription", "_propose", "proposing drafts"),
+    ("orchestrator.tuning.decoding.transcription", "_accept", "accepting tokens"),
+    ("orchestrator.tuning.decoding.evaluation", "EvaluationSet.score", "normalising and counting words"),
 )
 """Module, function, what it is called in the table. None of them runs inside another."""
 

@@ -26,12 +26,12 @@ from typing import Any
 from _shared import ROOT
 from _shared.fresh_set import fresh_sets
 
-from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.limits import LimitVerdict, SetScore, estimate, judge_limit
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 
 SWEEP = ROOT / "sweeps" / "quickstart.yaml"
 FRESH_SEED = 9001
@@ -104,8 +104,8 @@ class Bench:
         """What a model folder or adapter hears in the fresh sets, by the product's decoding; kept in `place`."""
         kept = place / "heard-fresh.json"
         if not kept.is_file():
-            from orchestrator.tuning.device import choose_device
-            from orchestrator.tuning.listening import hear, open_model
+            from orchestrator.tuning.decoding.audio_files import open_model, transcribe_files
+            from orchestrator.tuning.model.device import choose_device
 
             device = choose_device(spec.execution.device)[0]
             is_adapter = (Path(model) / "adapter_config.json").is_file()
@@ -117,7 +117,7 @@ class Bench:
                 texts[name] = [
                     each.text
                     for start in range(0, len(files), TOGETHER)
-                    for each in hear(
+                    for each in transcribe_files(
                         loaded,
                         files[start : start + TOGETHER],
                         rms=evaluation.rms,

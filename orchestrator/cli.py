@@ -32,16 +32,16 @@ from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
-from orchestrator.spec.loading import check_inputs, load_spec, project_root, studies_root
+from orchestrator.sweepfile.loading import check_inputs, load_spec, project_root, studies_root
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
     from orchestrator.records.worker import Worker
     from orchestrator.reporting.document import Document
-    from orchestrator.reporting.live import Show
-    from orchestrator.running.observer import Silent
+    from orchestrator.reporting.live import LiveReporter
+    from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import MakeWorker
-    from orchestrator.spec.sweep import SweepSpec
+    from orchestrator.sweepfile.sweep import SweepSpec
 
 COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe manifest dashboard".split())
 _PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest".split())
@@ -94,15 +94,15 @@ def run(
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import files, report
     from orchestrator.reporting.record import keep
-    from orchestrator.running.observer import Silent
+    from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import finished, run_study
-    from orchestrator.running.signals import Drain
+    from orchestrator.running.signals import GracefulShutdown
 
     options = {"name": fork, "data.max_bad_fraction": bad}
     overrides = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
     sweep, folder = _open(spec, overrides, studies)
     check_inputs(sweep)
-    with _observer(sweep, quiet, Silent()) as observer, Drain(observer.say) as drain:
+    with _observer(sweep, quiet, NullObserver()) as observer, GracefulShutdown(observer.say) as drain:
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
     document = report.build(sweep, folder, conclusion, str(spec), done)
@@ -125,7 +125,7 @@ def validate(
 ) -> None:
     """Check a sweep file and that what it names is there."""
     if schema:
-        from orchestrator.spec.loading import json_schema
+        from orchestrator.sweepfile.loading import json_schema
 
         typer.echo(json.dumps(json_schema(), indent=2))
         return
@@ -189,8 +189,8 @@ def report(
     """Verdict, tables and plots of a study, judged anew from its files."""
     from orchestrator.reporting import html, machine, markdown
     from orchestrator.reporting import report as reporting
-    from orchestrator.reporting.conclusion import conclude
     from orchestrator.running.session import finished
+    from orchestrator.verdicts.conclusion import conclude
 
     if form not in ("terminal", "md", "html", "json"):
         raise SpecError(f"--format {form} is not known\n  Allowed: terminal, md, html, json.")
@@ -217,7 +217,7 @@ def trial(
 ) -> None:
     """Run one trial again, alone, and set its numbers beside the recorded ones."""
     from orchestrator.reporting import compared
-    from orchestrator.running.observer import Silent
+    from orchestrator.running.observer import NullObserver
     from orchestrator.running.preflight import check_rerun
     from orchestrator.running.rerun import rerun, stored_plan
     from orchestrator.running.session import with_recorded_pack
@@ -226,7 +226,7 @@ def trial(
     trial_plan = stored_plan(folder, number)
     check_rerun(sweep, folder)
     sweep = with_recorded_pack(sweep, folder)
-    with _observer(sweep, quiet, Silent()) as observer:
+    with _observer(sweep, quiet, NullObserver()) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     _show(compared.build(trial_plan, again.recorded, again.again, again.failure))
 
@@ -333,17 +333,19 @@ def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tu
 
 def _status(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
     from orchestrator.reporting import status as standing
-    from orchestrator.reporting.conclusion import conclude
+    from orchestrator.verdicts.conclusion import conclude
 
     return standing.build(sweep, folder, conclude(sweep, folder), done)
 
 
-def _observer(sweep: SweepSpec, quiet: bool, silent: Silent) -> AbstractContextManager[Show | Silent]:
-    from orchestrator.reporting.live import Show
+def _observer(
+    sweep: SweepSpec, quiet: bool, silent: NullObserver
+) -> AbstractContextManager[LiveReporter | NullObserver]:
+    from orchestrator.reporting.live import LiveReporter
     from orchestrator.reporting.wording import rates_of
 
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return nullcontext(silent) if quiet else Show(terminal.console(), varied, rates=rates_of(sweep))
+    return nullcontext(silent) if quiet else LiveReporter(terminal.console(), varied, rates=rates_of(sweep))
 
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
@@ -351,7 +353,7 @@ def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     # what torch and transformers bring stays: to search it for garbage, again and again, only slows their import
     gc.disable()
     try:
-        from orchestrator.tuning.engine import start_worker
+        from orchestrator.tuning.worker import start_worker
     finally:
         gc.enable()
     gc.freeze()

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 from orchestrator.corpus.audio import load_audio, scale_to_rms
 from orchestrator.corpus.manifest import Utterance, load_manifest
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.tuning_models import params
 
 ROOT = Path(__file__).parent.parent

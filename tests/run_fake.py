@@ -8,7 +8,7 @@ import time
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.fake_worker import FakeWorker
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
-from orchestrator.running.signals import Drain
+from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.search.study import Study
-from orchestrator.spec.data import DataSpec
-from orchestrator.spec.limits import Limit
-from orchestrator.spec.sweep import (
+from orchestrator.sweepfile.data import DataSpec
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.sweep import (
     Budget,
     Dimension,
     EarlyStop,
@@ -63,7 +63,7 @@ def run(
     worker: FakeWorker | None = None,
     observer: Observer | None = None,
     clock: Callable[[], float] | None = None,
-    drain: Drain | None = None,
+    drain: GracefulShutdown | None = None,
 ) -> SweepOutcome:
     """Run or continue a sweep as the command does: under the lock, with a study opened and closed."""
     folder = StudyFolder(root, spec.name)

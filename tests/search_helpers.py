@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.records.results import TrialResult, TrialState
-from orchestrator.spec.data import DataSpec
-from orchestrator.spec.limits import Limit
-from orchestrator.spec.sweep import (
+from orchestrator.sweepfile.data import DataSpec
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.sweep import (
     Budget,
     Condition,
     Dimension,

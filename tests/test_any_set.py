@@ -11,7 +11,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.text import normalizer
-from orchestrator.spec.loading import load_spec
+from orchestrator.sweepfile.loading import load_spec
 from tests.embedded import DATA, cut_manifest
 
 SETS = {"train": 16, "replay": 8, "domain": 8, "heldout": 6, "confirm_domain": 6, "confirm_heldout": 6}

@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from orchestrator.atomic import clear_leftovers, new_folder
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning import adapters
-from orchestrator.tuning.adapters import initial_adapter
-from orchestrator.tuning.model import wrap
-from orchestrator.tuning.pack import Adapter, PackedLinear
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters import peft_adapter as adapters
+from orchestrator.tuning.adapters.pack import Adapter, PackedLinear
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.model.base_model import wrap
 from tests.tuning_models import params, small_model, tokenizer
 
 

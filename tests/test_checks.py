@@ -9,10 +9,10 @@ import pytest
 
 from orchestrator.checks import CHECKS, Finding, Ignorable, finding, may_be_ignored, refused, stop
 from orchestrator.errors import DataError, SpecError
-from orchestrator.records.headroom import headroom
 from orchestrator.records.store import StudyFolder
-from orchestrator.spec.loading import compare, load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.loading import compare, load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.headroom import headroom
 from tests.cli_project import SWEEP, make_project, orchestrate
 
 

@@ -28,13 +28,13 @@ def broken(*_: Any, **__: Any) -> Any:
 
 @pytest.mark.parametrize("place", ["loading.SpaceReader", "loading.build", "reading._Reader.document"])
 def test_a_bug_of_ours_is_no_fault_of_the_sweep_file(spec: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"orchestrator.spec.{place}", broken)
+    monkeypatch.setattr(f"orchestrator.sweepfile.{place}", broken)
     with pytest.raises(KeyError, match="a name that we forgot"):
         main(["validate", str(spec)])
 
 
 def test_a_bug_in_the_middle_of_a_sweep_keeps_its_traceback(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.running.flight.Flight.best", property(broken))
+    monkeypatch.setattr("orchestrator.running.running_trial.RunningTrial.best", property(broken))
     with pytest.raises(KeyError, match="a name that we forgot"):
         main([str(spec), "--quiet"], make_worker)
 

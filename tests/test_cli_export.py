@@ -15,9 +15,9 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import conclude
-from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.engine import start_worker
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tuning.worker import start_worker
+from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, small_sweep
 from tests.test_cli_transcribe import CAP, stock_words

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
 from orchestrator.errors import ModelError
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.merging import export_merged
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.merging import export_merged
 
 BASE = Path(__file__).resolve().parents[1] / "data" / "base-model"
 

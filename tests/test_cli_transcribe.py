@@ -14,8 +14,8 @@ import soundfile
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.merging import export_merged
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.merging import export_merged
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, SETS
 

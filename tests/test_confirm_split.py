@@ -15,15 +15,15 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.confirming import confirmation_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import markdown, report
-from orchestrator.reporting.conclusion import conclude
-from orchestrator.running.observer import Silent
+from orchestrator.running.observer import NullObserver
 from orchestrator.running.session import run_study
-from orchestrator.running.signals import Drain
-from orchestrator.spec.loading import load_spec, resolved_yaml
-from orchestrator.tuning.engine import start_worker
+from orchestrator.running.signals import GracefulShutdown
+from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.tuning.worker import start_worker
+from orchestrator.verdicts.conclusion import conclude
+from orchestrator.verdicts.confirming import confirmation_spec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.embedded import ROOT, small_sweep
 
@@ -260,8 +260,8 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
     changes = ["data.confirm={split: 0.4, seed: 1}", "confirm={top: 1, seeds: [101]}"]
     spec = load_spec(tmp_path / "sweep.yaml", changes)
     folder = StudyFolder(tmp_path / "studies", spec.name)
-    with Drain(lambda text: None) as drain:
-        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), Silent(), drain)
+    with GracefulShutdown(lambda text: None) as drain:
+        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain)
     [trial], [run] = (m for m in (folder.read_measurements(0)[-1:], folder.read_measurements(-1)))
     assert trial.fingerprint != run.fingerprint
     for name in ("domain", "heldout"):

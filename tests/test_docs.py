@@ -21,17 +21,18 @@ from orchestrator import errors
 from orchestrator.checks import CHECKS, STAGES
 from orchestrator.cli import COMMANDS, app
 from orchestrator.planning import power
-from orchestrator.records import judging, store
-from orchestrator.reporting.conclusion import EXIT_CODES
+from orchestrator.records import store
 from orchestrator.scoring import bootstrap, limits
 from orchestrator.search.samplers import STARTUP_TRIALS
-from orchestrator.spec.limits import Limit
-from orchestrator.spec.loading import MAX_GRID, load_spec
-from orchestrator.spec.parameters import ADAPTER_SCALE, TABLE, Parameter
-from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.sections import SECTIONS
-from orchestrator.spec.space import MAX_VALUES
-from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.loading import MAX_GRID, load_spec
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.sections import SECTIONS
+from orchestrator.sweepfile.space import MAX_VALUES
+from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.verdicts import judging
+from orchestrator.verdicts.conclusion import EXIT_CODES
 from tests.running_support import make_spec
 
 ROOT = Path(__file__).parent.parent

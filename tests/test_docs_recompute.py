@@ -11,12 +11,12 @@ import pytest
 
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import markdown, report
-from orchestrator.reporting.conclusion import conclude
-from orchestrator.running.observer import Silent
+from orchestrator.running.observer import NullObserver
 from orchestrator.running.session import run_study
-from orchestrator.running.signals import Drain
-from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.engine import start_worker
+from orchestrator.running.signals import GracefulShutdown
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tuning.worker import start_worker
+from orchestrator.verdicts.conclusion import conclude
 from tests.embedded import DATA, ROOT, small_sweep
 
 BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
@@ -42,8 +42,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     confirm = f"data.confirm={{domain: {sets['domain']}, heldout: {sets['heldout']}}}"
     spec = load_spec(sweep, [confirm, "confirm={top: 2, seeds: [101, 102]}"])
     folder = StudyFolder(root / "studies", spec.name)
-    with Drain(lambda text: None) as drain:
-        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), Silent(), drain)
+    with GracefulShutdown(lambda text: None) as drain:
+        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain)
     text = markdown.render(report.build(spec, folder, conclude(spec, folder), "s.yaml", done=True))
     return folder, text.replace("\\_", "_")
 

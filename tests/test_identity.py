@@ -14,9 +14,9 @@ from orchestrator.cli import main
 from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
-from orchestrator.spec.identity import digest
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import folder_of, make_project, orchestrate
 from tests.run_fake import make_worker
 from tests.running_support import make_spec

@@ -13,13 +13,13 @@ from orchestrator.planning.cost import Cost, Pace, Spent, Work, about, between, 
 from orchestrator.planning.sweep_plan import SetSize, sweep_plan
 from orchestrator.records.spent import spent, spent_before
 from orchestrator.records.store import StudyFolder
-from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.pace import measure_pace
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tuning.throughput import measure_pace
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.embedded import small_sweep
 
-WORK = Work(search_steps=1000, confirm_steps=200, search_heard=4000, confirm_heard=500, loads=2)
-PACE = Pace(device="cpu", slots=2, load=10.0, step=(0.1, 0.2), heard=(0.01, 0.03))
+WORK = Work(search_steps=1000, confirm_steps=200, search_utterances=4000, confirm_utterances=500, loads=2)
+PACE = Pace(device="cpu", slots=2, load=10.0, step=(0.1, 0.2), decode_seconds=(0.01, 0.03))
 FIRST = Spent(study="first", seconds=600.0, steps=1200, steps_to_end=2000)
 SECOND = Spent(study="second", seconds=300.0, steps=300, steps_to_end=300)
 
@@ -97,12 +97,18 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
     sizes = {name: SetSize(utterances=n, words=9) for name, n in
              {"train": 7, "domain": 30, "heldout": 20, "confirm_domain": 3, "confirm_heldout": 2}.items()}  # fmt: skip
     assert sweep_plan(spec, sizes).work == Work(
-        search_steps=5 * 200, confirm_steps=2 * 200, search_heard=(1 + 5 * 3) * 50, confirm_heard=(1 + 2) * 5, loads=2
+        search_steps=5 * 200,
+        confirm_steps=2 * 200,
+        search_utterances=(1 + 5 * 3) * 50,
+        confirm_utterances=(1 + 2) * 5,
+        loads=2,
     )
     alone = load_spec(tmp_path / "sweeps" / "demo.yaml", ["confirm=", "parameters.rank=8", "start_with="])
     plan = sweep_plan(alone, sizes)
     assert (plan.points, plan.trials, plan.trained) == (3, 5, 3), "a point that comes again is not trained again"
-    assert plan.work == Work(search_steps=600, confirm_steps=0, search_heard=(1 + 3 * 3) * 50, confirm_heard=0, loads=1)
+    assert plan.work == Work(
+        search_steps=600, confirm_steps=0, search_utterances=(1 + 3 * 3) * 50, confirm_utterances=0, loads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +177,7 @@ def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
     pace = measure_pace(spec, tmp_path / "cache", said.append)
     assert said == ["loading and checking the base model", "measuring a few steps and a small evaluation"]
     assert pace.device and pace.slots >= 1 and pace.load > 0
-    assert 0 < pace.step[0] <= pace.step[1] < 60 and 0 < pace.heard[0] <= pace.heard[1] < 60
+    assert 0 < pace.step[0] <= pace.step[1] < 60 and 0 < pace.decode_seconds[0] <= pace.decode_seconds[1] < 60
     assert not list((tmp_path / "cache").glob("pack-*.json")), "a probe leaves the choice of the pack to the sweep"
 
 

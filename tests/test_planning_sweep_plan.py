@@ -13,8 +13,8 @@ from orchestrator.planning.power import smallest_detectable, standard_error, utt
 from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, sweep_plan, trial_plan, warm_up_text
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.search.study import Study
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import Budget, Condition, Dimension, SweepSpec
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import Budget, Condition, Dimension, SweepSpec
 from tests.running_support import make_spec
 
 TEXT = """version: 1

@@ -17,15 +17,15 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Progress
 from orchestrator.reporting import html, machine, markdown, report, status, terminal
-from orchestrator.reporting.conclusion import conclude
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.escape import markdown as escape_markdown
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.live import Show
+from orchestrator.reporting.live import LiveReporter
 from orchestrator.reporting.svg import Axis, Point, scatter
 from orchestrator.running.confirmation import run_confirmation
-from orchestrator.spec.data import ConfirmData, DataSpec
-from orchestrator.spec.sweep import Budget, ConfirmSpec, SweepSpec
+from orchestrator.sweepfile.data import ConfirmData, DataSpec
+from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
+from orchestrator.verdicts.conclusion import conclude
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec, run
 
@@ -239,7 +239,7 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
 
 def test_piped_progress_is_plain_lines(root: Path, tmp_path: Path) -> None:
     out = io.StringIO()
-    with Show(Console(file=out, width=200), ("learning_rate", "rank")) as show:
+    with LiveReporter(Console(file=out, width=200), ("learning_rate", "rank")) as show:
         run(make_spec(budget=Budget(trials=2)), tmp_path, observer=show)
     lines = out.getvalue().splitlines()
     assert "\x1b" not in out.getvalue()
@@ -252,7 +252,7 @@ def test_a_terminal_gets_a_table_with_the_time_left(root: Path) -> None:
     out, now = io.StringIO(), iter([0.0, *[60.0] * 9])
     plan = StudyFolder(root, "s").read_plan(0)
     assert plan is not None
-    with Show(Console(file=out, width=160, force_terminal=True), ("rank",), lambda: next(now)) as show:
+    with LiveReporter(Console(file=out, width=160, force_terminal=True), ("rank",), lambda: next(now)) as show:
         show.admitted(plan, 0)
         show.progress(Progress(0, 50, 1.25))
     left = round(60 / 50 * (plan.params.max_steps - 50))

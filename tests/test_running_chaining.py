@@ -9,10 +9,10 @@ import pytest
 
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import conclude
 from orchestrator.running.chaining import load_chained
 from orchestrator.running.session import agree
-from orchestrator.spec.loading import load_spec, resolved_yaml
+from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import SWEEP, make_project, orchestrate
 
 PHASE2 = (

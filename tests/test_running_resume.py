@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec.sweep import Budget, EarlyStop, SweepSpec
+from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
 from tests.fake_worker import FakeWorker
 from tests.running_support import SPACE, history, make_spec, run

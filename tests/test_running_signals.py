@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.records.store import StudyFolder
-from orchestrator.spec.loading import load_spec
+from orchestrator.sweepfile.loading import load_spec
 from tests.cli_project import make_project, orchestrate, process
 from tests.running_support import history
 

@@ -12,15 +12,15 @@ import pytest
 
 from orchestrator.errors import FingerprintError, Interrupted, ModelError, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.keeping import final_kept
 from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Measured
-from orchestrator.running.observer import Silent
-from orchestrator.running.signals import Drain
+from orchestrator.running.observer import NullObserver
+from orchestrator.running.signals import GracefulShutdown
 from orchestrator.search.study import Study
-from orchestrator.spec.limits import Limit
-from orchestrator.spec.sweep import Budget, Dimension, EarlyStop
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.sweep import Budget, Dimension, EarlyStop
+from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.fake_worker import FakeWorker
 from tests.running_support import SPACE, history, make_spec, run
 
@@ -178,7 +178,7 @@ def test_the_adapter_of_the_last_rung_is_kept_where_it_is_not_the_best(tmp_path:
     for result in results:
         folder = folder_of(tmp_path)
         rows = folder.read_measurements(result.number)
-        last = final_kept(spec, folder, result)
+        last = final_adapter(spec, folder, result)
         assert last.step == rows[-1].step == result.steps_trained
         measured = next(row for row in rows if (row.step, row.adapter_scale) == (last.step, last.adapter_scale))
         assert last.wer == {name: each.wer for name, each in measured.sets.items()}
@@ -209,10 +209,10 @@ def test_when_the_wall_clock_is_spent_trials_end_at_their_best(tmp_path: Path) -
     assert len(run(more, tmp_path, clock=clock_of(0.0)).results) == len(outcome.results) + 2
 
 
-class Stopping(Silent):
+class Stopping(NullObserver):
     """Asks for an orderly stop at the n-th measurement."""
 
-    def __init__(self, drain: Drain, after: int) -> None:
+    def __init__(self, drain: GracefulShutdown, after: int) -> None:
         self.drain, self.left = drain, after
 
     def measured(self, verdict: object) -> None:
@@ -226,7 +226,7 @@ def test_an_orderly_stop_continues_without_a_trace(tmp_path: Path) -> None:
     run(spec, tmp_path / "straight")
     for after in (1, 4):
         root = tmp_path / f"stopped-{after}"
-        drain = Drain()
+        drain = GracefulShutdown()
         with pytest.raises(Interrupted, match=r"Stopped by SIGTERM after \d trials\. The same command continues"):
             run(spec, root, observer=Stopping(drain, after), drain=drain)
         run(spec, root)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import FingerprintError
-from orchestrator.records.judging import acceptance_of, criteria, guardrails_of
 from orchestrator.scoring.judge import (
     Decision,
     Scores,
@@ -31,7 +30,8 @@ from orchestrator.scoring.limits import (
     delta,
     pool,
 )
-from orchestrator.spec.limits import Limit
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.verdicts.judging import acceptance_of, criteria, guardrails_of
 from tests.running_support import make_spec
 
 GAIN = Criterion("domain_wer", "min_gain", 1.0, "proven")
@@ -265,7 +265,7 @@ def test_the_rules_a_sweep_file_has_by_default() -> None:
 
 
 def test_rivals_on_the_same_data_make_a_proof_harder_and_change_no_number() -> None:
-    alone, one_of_many = (verdict(1075, 452, rivals=rivals) for rivals in (1, 30))
+    alone, one_of_many = (verdict(1075, 452, n_comparisons=n_comparisons) for n_comparisons in (1, 30))
     assert alone.decision is Decision.ACCEPT
     assert one_of_many.decision is Decision.INCONCLUSIVE
     gain, shared = alone.acceptance[0], one_of_many.acceptance[0]

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge
 from orchestrator.scoring.limits import (
@@ -34,8 +33,9 @@ from orchestrator.scoring.saying import allowed_text, asked_text, value_text
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
-from orchestrator.spec.data import AlsoSet
-from orchestrator.spec.limits import Limit
+from orchestrator.sweepfile.data import AlsoSet
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 from tests.running_support import make_spec
 
 N = 500
@@ -111,8 +111,8 @@ def test_not_worse_allows_no_change() -> None:
 
 def test_a_gain_asked_for_ends_no_trial_before_its_end() -> None:
     gain = Criterion("domain_wer", "min_gain", 1.0)
-    assert not answer(gain, score(400), score(400)).broken
-    assert answer(Criterion("domain_wer", "max_rate", 3.0), score(400), score(400)).broken
+    assert not answer(gain, score(400), score(400)).violated
+    assert answer(Criterion("domain_wer", "max_rate", 3.0), score(400), score(400)).violated
 
 
 def test_one_of_several_sets() -> None:

@@ -17,7 +17,7 @@ import pytest
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.study import Study, StudyTrial
-from orchestrator.spec.identity import derived_seed
+from orchestrator.sweepfile.identity import derived_seed
 from tests.search_helpers import fast_folder, make_spec
 
 TRIALS = 20

@@ -13,8 +13,8 @@ from optuna.storages import RDBStorage
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.search.samplers import StatelessSampler
 from orchestrator.search.study import Study
-from orchestrator.spec.identity import derived_seed
-from orchestrator.spec.sweep import EarlyStop, SweepSpec
+from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.sweep import EarlyStop, SweepSpec
 from tests.search_helpers import FINITE, MIXED, fast_folder, make_result, make_spec
 
 WRITES = (

@@ -9,8 +9,8 @@ from scipy.stats import qmc
 
 from orchestrator.planning.points import sobol_point
 from orchestrator.search.samplers import distribution_of
-from orchestrator.spec.identity import derived_seed
-from orchestrator.spec.sweep import Dimension
+from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.sweep import Dimension
 from tests.search_helpers import MIXED, make_spec
 
 

@@ -19,7 +19,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialState
 from orchestrator.search import storage
 from orchestrator.search.study import Study, StudyTrial
-from orchestrator.spec.sweep import Dimension, EarlyStop, EvaluationSpec
+from orchestrator.sweepfile.sweep import Dimension, EarlyStop, EvaluationSpec
 from tests.search_helpers import FINITE, WHEN_REPLAY, fast_folder, make_result, make_spec
 
 RANK = (Dimension(name="rank", choices=(4, 8, 16, 32)),)

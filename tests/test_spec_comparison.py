@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.spec.loading import FieldChange, compare, load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.loading import FieldChange, compare, load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 
 TEXT = """version: 1
 name: small

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.spec.loading import load_spec, project_root, resolved_yaml
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.adapters import resolve_targets
-from orchestrator.tuning.model import BaseModel, wrap
+from orchestrator.sweepfile.loading import load_spec, project_root, resolved_yaml
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.peft_adapter import resolve_targets
+from orchestrator.tuning.model.base_model import BaseModel, wrap
 from tests.embedded import ROOT
 from tests.tuning_models import small_model, tokenizer
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.spec.loading import (
+from orchestrator.sweepfile.loading import (
     check_inputs,
     load_spec,
     project_root,
     resolved_yaml,
     studies_root,
 )
-from orchestrator.spec.presets import PRESETS, matches
-from orchestrator.spec.reading import MAX_BYTES, resolve
-from orchestrator.spec.sweep import Condition, Dimension, SweepSpec
+from orchestrator.sweepfile.presets import PRESETS, matches
+from orchestrator.sweepfile.reading import MAX_BYTES, resolve
+from orchestrator.sweepfile.sweep import Condition, Dimension, SweepSpec
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "sweeps").rglob("*.yaml"))
@@ -455,7 +455,7 @@ def test_only_spec_errors_escape_mutated_files(sweeps: Path) -> None:
     assert 150 < refused < 300
 
 
-@pytest.mark.parametrize("module", ["orchestrator.spec.loading", "orchestrator.planning.sweep_plan"])
+@pytest.mark.parametrize("module", ["orchestrator.sweepfile.loading", "orchestrator.planning.sweep_plan"])
 def test_imports_stay_light(module: str) -> None:
     heavy = "('torch', 'optuna', 'transformers', 'peft', 'numpy')"
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"

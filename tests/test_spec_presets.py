@@ -8,10 +8,10 @@ import peft
 import pytest
 import torch
 
-from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.adapters import ROOT, resolve_targets
-from orchestrator.tuning.model import BaseModel, wrap
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
+from orchestrator.tuning.model.base_model import BaseModel, wrap
 from tests.tuning_models import small_model, tokenizer
 
 FAMILIES = ("streaming", "v1")

@@ -10,9 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from orchestrator.spec.loading import json_schema
-from orchestrator.spec.parameters import NAMES
-from orchestrator.spec.sections import fields_at
+from orchestrator.sweepfile.loading import json_schema
+from orchestrator.sweepfile.parameters import NAMES
+from orchestrator.sweepfile.sections import fields_at
 from tests.test_spec_loading import ROOT, SHIPPED, SMALL
 
 BROKEN = """

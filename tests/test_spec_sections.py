@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.spec import sections
-from orchestrator.spec.sweep import ConfirmSpec, SearchSpace, SweepSpec, TakeSpec
+from orchestrator.sweepfile import sections
+from orchestrator.sweepfile.sweep import ConfirmSpec, SearchSpace, SweepSpec, TakeSpec
 from tests.running_support import make_spec
 from tests.test_spec_loading import SMALL, refusal
 

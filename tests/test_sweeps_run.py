@@ -18,10 +18,10 @@ import torch
 from orchestrator.cli import main
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import EXIT_CODES, Conclusion, conclude
 from orchestrator.running.session import finished
-from orchestrator.spec.loading import load_spec
-from orchestrator.tuning.engine import start_worker
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tuning.worker import start_worker
+from orchestrator.verdicts.conclusion import EXIT_CODES, Conclusion, conclude
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, ROOT
 from tests.tuning_models import small_model

@@ -11,13 +11,21 @@ import torch
 
 from orchestrator.corpus.audio import SAMPLE_RATE
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.spec.parameters import TABLE
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.augmentation import CHUNK, CLEAN_SNR, SNR_SPAN, Draw, augmented, augmented_frames, drawn
-from orchestrator.tuning.families import Family, family_of
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.model import wrap
-from orchestrator.tuning.training import TrainingSet, step_draws, step_rows
+from orchestrator.sweepfile.parameters import TABLE
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.model.base_model import wrap
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.families import Family, family_of
+from orchestrator.tuning.training.augmentation import (
+    CHUNK,
+    CLEAN_SNR,
+    SNR_SPAN,
+    Draw,
+    augmented,
+    augmented_frames,
+    drawn,
+)
+from orchestrator.tuning.training.step import TrainingSet, step_draws, step_rows
 from tests.embedded import ROOT
 from tests.test_tuning_pack import CPU, Scene, alone, packed, scene
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
@@ -170,7 +178,7 @@ def test_trials_that_run_no_encoder_layer_hear_the_changed_sound_too() -> None:
 def test_frames_that_do_not_fit_the_memory_change_nothing() -> None:
     made = scene("streaming")
     base, _, data, clips, texts = made
-    poor = FrameStore(base.family, {"train": clips}, 0, CPU)
+    poor = EncoderCache(base.family, {"train": clips}, 0, CPU)
     trials = [MIXED["off"], MIXED["some rows"]]
     rich_pack, _ = packed(made, trials)
     poor_pack, _ = packed((base, poor, data, clips, texts), trials)
@@ -180,7 +188,7 @@ def test_frames_that_do_not_fit_the_memory_change_nothing() -> None:
 def test_what_is_off_changes_no_number_to_the_bit() -> None:
     base, _, data, clips, texts = made = scene("streaming")
     plain = TrainingSet(data.labels[: len(clips)], data.domain)
-    kept = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
+    kept = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     trial = params(replay_ratio=0.5, kl_weight=0.3)
     expected, _ = packed((base, kept, plain, clips, texts), [trial])
     for off in (
@@ -196,7 +204,7 @@ def test_what_is_off_changes_no_number_to_the_bit() -> None:
 def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
-    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
+    store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     store.keep("train", 0)
     counted: list[int] = []
     compute = store.compute
@@ -215,7 +223,7 @@ def test_kept_frames_and_changed_ones_may_come_of_different_precision() -> None:
     model = small_model("streaming", torch.float32)
     base = wrap(ModelSpec(id="small"), model, tokenizer(), CPU)
     clips, _ = clips_and_texts(3)
-    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
+    store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     rows, noisy = torch.tensor([0, 1]), drawn(params(noise_snr=5.0), 1, 0)
     exact, layout = augmented_frames(store, rows, [None, noisy], 0.075, base.encoder_depth, 2)
     with torch.autocast("cpu", torch.bfloat16):

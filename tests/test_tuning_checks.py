@@ -18,20 +18,26 @@ from orchestrator.checks import CHECKS, Finding
 from orchestrator.corpus.clips import AudioNotes, Clips
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import FingerprintError
-from orchestrator.records.judging import judged
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.limits import SetScore
-from orchestrator.spec.identity import digest
-from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning import check_trial, families, lane, model, pack, training, transcription
-from orchestrator.tuning.checks import check_model
-from orchestrator.tuning.evaluation import EvaluationSet, Evaluator
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.layout import Layout
-from orchestrator.tuning.model import BaseModel, wrap
-from orchestrator.tuning.pack import Pack
-from orchestrator.tuning.training import TrainingSet
-from orchestrator.tuning.windows import EncoderWindow, SlidingWindowAttention
+from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.adapters import pack
+from orchestrator.tuning.adapters.pack import Pack
+from orchestrator.tuning.decoding import transcription
+from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
+from orchestrator.tuning.model import base_model as model
+from orchestrator.tuning.model import families
+from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
+from orchestrator.tuning.selfcheck import trial as check_trial
+from orchestrator.tuning.selfcheck.checks import check_model
+from orchestrator.tuning.training import pack_group as group
+from orchestrator.tuning.training import step as training
+from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.verdicts.judging import judged
 from tests.embedded import small_sweep
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
 
@@ -143,7 +149,7 @@ def test_labels_without_an_end_or_with_a_start(bench: Bench) -> None:
 
 def test_clips_that_hear_each_other(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Leaky(SlidingWindowAttention):
-        def __init__(self, layout: Layout, window: EncoderWindow) -> None:
+        def __init__(self, layout: RaggedLayout, window: EncoderWindow) -> None:
             one = copy.copy(layout)
             one.clip = torch.zeros_like(layout.clip)
             super().__init__(one, window)
@@ -154,13 +160,13 @@ def test_clips_that_hear_each_other(streaming: Bench, monkeypatch: pytest.Monkey
 
 def test_a_mask_that_lets_everything_through(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     open_ = property(lambda self: torch.ones(len(self.lengths), 1, 1, self.longest, dtype=torch.bool))
-    monkeypatch.setattr(Layout, "mask", open_)
+    monkeypatch.setattr(RaggedLayout, "mask", open_)
     assert "in a padded batch differs from its own alone by" in made("v1", spec).first("padding")
 
 
 def test_a_window_that_is_not_applied(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Open(SlidingWindowAttention):
-        def __init__(self, layout: Layout, window: EncoderWindow) -> None:
+        def __init__(self, layout: RaggedLayout, window: EncoderWindow) -> None:
             super().__init__(layout, EncoderWindow(32, 32))
 
     monkeypatch.setattr(families, "SlidingWindowAttention", Open)
@@ -185,9 +191,9 @@ def test_the_stock_embedder_gives_a_padded_clip_more_frames(streaming: Bench, mo
 
 
 def test_the_group_norm_of_v1_runs_over_padding(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = families.Version1.front_end
+    right = families.MoonshineV1.front_end
 
-    def batched(self: families.Version1, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    def batched(self: families.MoonshineV1, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         _, lengths = right(self, clips)
         audio, _ = in_one_batch(clips)
         x = torch.tanh(self.encoder.conv1(audio[:, None]))
@@ -195,7 +201,7 @@ def test_the_group_norm_of_v1_runs_over_padding(spec: SweepSpec, monkeypatch: py
         frames = torch.nn.functional.gelu(self.encoder.conv3(x)).mT
         return torch.cat([each[:count] for each, count in zip(frames, lengths.tolist(), strict=True)]), lengths
 
-    monkeypatch.setattr(families.Version1, "front_end", batched)
+    monkeypatch.setattr(families.MoonshineV1, "front_end", batched)
     bench = made("v1", spec)
     assert "in a padded batch differs from its own alone by" in bench.first("padding")
 
@@ -205,7 +211,7 @@ def test_positions_added_in_place_to_an_output_that_is_used_again(
 ) -> None:
     right = type(bench.base.family).memory
 
-    def in_place(self: Any, encoded: Tensor, layout: Layout) -> Tensor:
+    def in_place(self: Any, encoded: Tensor, layout: RaggedLayout) -> Tensor:
         memory = right(self, encoded, layout)
         with torch.no_grad():
             encoded += 0.1
@@ -224,7 +230,7 @@ def test_a_training_step_that_spoils_the_frames_of_the_next(bench: Bench, monkey
             frames.flat.mul_(1.1)
         return result
 
-    monkeypatch.setattr(lane, "pack_step", spoils)
+    monkeypatch.setattr(group, "pack_step", spoils)
     assert bench.only("encoder-reuse") == "a training step changes the frames that later steps use again."
 
 
@@ -246,10 +252,14 @@ def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.Monk
 def test_a_trial_of_another_type_than_the_baseline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = transcription.transcribe
 
-    def trials_in_bf16(base: Any, store: Any, name: str, caps: Any, voices: Any, drafts: Any = None) -> Any:
-        context: AbstractContextManager[object] = torch.autocast("cpu", torch.bfloat16) if voices else nullcontext()
+    def trials_in_bf16(
+        base: Any, store: Any, name: str, max_new_tokens: Any, scaled_adapters: Any, drafts: Any = None
+    ) -> Any:
+        context: AbstractContextManager[object] = (
+            torch.autocast("cpu", torch.bfloat16) if scaled_adapters else nullcontext()
+        )
         with context:
-            return right(base, store, name, caps, voices, drafts)
+            return right(base, store, name, max_new_tokens, scaled_adapters, drafts)
 
     monkeypatch.setattr(check_trial, "transcribe", trials_in_bf16)
     assert bench.only("dtype") == "the baseline is computed in float32 and a trial in bfloat16; use one for both."
@@ -277,13 +287,13 @@ def test_bf16_by_autocast_for_both_is_one_type(bench: Bench) -> None:
 def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = Evaluator.measure
 
-    def shorter(self: Evaluator, voices: Any) -> Any:
-        capped = {name: each.__class__(each.manifest, each.clips, each.spec) for name, each in self.sets.items()}
-        for each in capped.values():
-            each.__dict__["caps"] = [1] * len(each.clips)
-        own = Evaluator(self.base, self.store, capped, self.spec)
+    def shorter(self: Evaluator, scaled_adapters: Any) -> Any:
+        truncated = {name: each.__class__(each.manifest, each.clips, each.spec) for name, each in self.sets.items()}
+        for each in truncated.values():
+            each.__dict__["max_new_tokens"] = [1] * len(each.clips)
+        own = Evaluator(self.base, self.store, truncated, self.spec)
         own.__dict__["baseline"] = self.baseline
-        return right(own, voices)
+        return right(own, scaled_adapters)
 
     monkeypatch.setattr(Evaluator, "measure", shorter)
     assert bench.only("decode").endswith("they are decoded with different settings.")
@@ -357,7 +367,7 @@ def compared(trial: Bench, baseline: Bench) -> Verdict:
     """The verdict on equal counts under the two benches' own fingerprints."""
     prints = []
     for each in (trial, baseline):
-        store = FrameStore(each.base.family, {}, 0, each.base.device)
+        store = EncoderCache(each.base.family, {}, 0, each.base.device)
         prints.append(digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation))
     counts = {name: SetScore((1, 1), (4, 4), ("a", "b")) for name in ("domain", "heldout")}
     return judged(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)

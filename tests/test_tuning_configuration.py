@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from orchestrator.errors import ModelError
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.configuration import NEUTRAL
-from orchestrator.tuning.layout import laid_out
-from orchestrator.tuning.listening import decode
-from orchestrator.tuning.model import BaseModel, load_base_model, load_stock
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.decoding.audio_files import decode
+from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock
+from orchestrator.tuning.model.configuration import NEUTRAL
+from orchestrator.tuning.model.layout import laid_out
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
 
 CPU = torch.device("cpu")
@@ -107,15 +107,15 @@ def test_what_stock_loads_is_heard_as_stock_hears_it(label: str, family: str, tm
     base, (stock, _) = loaded(folder), load_stock(ModelSpec(id=str(folder)))
     heard = decode(base, CLIPS, max_tokens_per_second=30)
     ends = base.decoder.ends
-    for clip, tokens, capped in zip(CLIPS, heard.tokens, heard.capped, strict=True):
+    for clip, tokens, truncated in zip(CLIPS, heard.tokens, heard.truncated, strict=True):
         audio = torch.from_numpy(clip)[None]
         mask = torch.ones_like(audio, dtype=torch.long)
         most = int(30 * len(clip) / 16000) + 2
         said = stock.generate(
             input_values=audio, attention_mask=mask, max_new_tokens=most, num_beams=1, do_sample=False
         )[0].tolist()
-        assert said == [base.decoder.start, *tokens, *([] if capped else said[-1:])]
-        assert capped == (said[-1] not in ends)
+        assert said == [base.decoder.start, *tokens, *([] if truncated else said[-1:])]
+        assert truncated == (said[-1] not in ends)
     (row,) = base.labels(["left right"])
     assert row[-1] == 2 and len(row) == 3
     assert base.text(row) == "left right"

@@ -17,12 +17,12 @@ from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyErro
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured
 from orchestrator.scoring.text import normalizer
-from orchestrator.spec.identity import digest
-from orchestrator.spec.sweep import ChecksSpec, SweepSpec
-from orchestrator.tuning.adapters import initial_adapter
-from orchestrator.tuning.engine import PackWorker, start_worker
-from orchestrator.tuning.model import BaseModel
-from orchestrator.tuning.pack import Adapter
+from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
+from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, DECODER
 
@@ -152,7 +152,7 @@ def test_an_adapter_is_initialised_once_for_all_its_rungs(
         return initial_adapter(linears, targets, params)
 
     worker = start_worker(spec, cache)
-    monkeypatch.setattr("orchestrator.tuning.engine.initial_adapter", counted)
+    monkeypatch.setattr("orchestrator.tuning.worker.initial_adapter", counted)
     worker.admit(plans(spec)[2])
     assert len(measured(run(worker))) == 3
     assert len(made) == 1

@@ -17,13 +17,13 @@ from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Failed, Measured
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning import self_labels as module
-from orchestrator.tuning.engine import start_worker
-from orchestrator.tuning.lane import Slot
-from orchestrator.tuning.pack import Adapter
-from orchestrator.tuning.self_labels import self_labels
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.decoding import pseudo_labels as module
+from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
+from orchestrator.tuning.training.pack_group import Slot
+from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep, stock_words, trial
 from tests.test_tuning_engine import measured, run
 from tests.tuning_models import ALL_LINEAR, DECODER, params
@@ -71,7 +71,10 @@ def test_self_labels_are_what_stock_greedy_generate_hears(spec: SweepSpec, cache
     model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
     references = [each.text for each in load_manifest(spec.data.replay).utterances]
     heard = stock_words(spec, spec.data.replay, model)
-    own = {clip - data.domain: label for clip, label in zip(data.heard, data.labels[-len(data.heard) :], strict=True)}
+    own = {
+        clip - data.domain: label
+        for clip, label in zip(data.pseudo_labelled, data.labels[-len(data.pseudo_labelled) :], strict=True)
+    }
     assert len(own) > 8 and all(label[-1] == worker.base.decoder.eos for label in own.values())
     assert {row: worker.base.text(label[:-1]) for row, label in own.items()} == {row: heard[row] for row in own}
     assert any(heard[row] != references[row] for row in own)
@@ -79,7 +82,7 @@ def test_self_labels_are_what_stock_greedy_generate_hears(spec: SweepSpec, cache
     transcribed = data.labels[data.domain : data.domain + 16]
     assert transcribed == worker.base.labels(references)
     by_model = set(map(data.clip, data.replay(params(replay_labels="model"))))
-    assert by_model == set(data.heard)
+    assert by_model == set(data.pseudo_labelled)
     assert data.replay(params()) == range(data.domain, data.domain + 16)
 
 
@@ -94,17 +97,17 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     monkeypatch.setattr(module, "decode", heard_again)
     assert start_worker(spec, cache).data == first.data
     without = small_sweep(tmp_path, SIZES, parameters=LABELLED)
-    assert start_worker(without, cache).data.heard == ()
+    assert start_worker(without, cache).data.pseudo_labelled == ()
     with pytest.raises(AssertionError, match="asked again"):
-        self_labels(first.base, [np.zeros(16000, np.float32)], 13, "fp32", cache)
+        pseudo_labels(first.base, [np.zeros(16000, np.float32)], 13, "fp32", cache)
 
 
 def test_silence_and_what_the_cap_cuts_off_get_no_label(spec: SweepSpec, cache: Path) -> None:
     worker = start_worker(spec, cache)
     clips = [np.array(clip) for clip in worker.store.clips["train"][-4:]]
-    free = self_labels(worker.base, clips, 13, "fp32", cache)
+    free = pseudo_labels(worker.base, clips, 13, "fp32", cache)
     assert all(free)
-    assert self_labels(worker.base, clips, 0.01, "fp32", cache) == [None] * 4  # two tokens a clip
+    assert pseudo_labels(worker.base, clips, 0.01, "fp32", cache) == [None] * 4  # two tokens a clip
     longest = max(len(label or []) for label in free)
     assert longest > 3
 
@@ -112,7 +115,7 @@ def test_silence_and_what_the_cap_cuts_off_get_no_label(spec: SweepSpec, cache: 
 def test_a_replay_set_in_which_nothing_is_heard_is_refused(
     spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.tuning.engine.self_labels", lambda base, clips, *_: [None] * len(clips))
+    monkeypatch.setattr("orchestrator.tuning.worker.pseudo_labels", lambda base, clips, *_: [None] * len(clips))
     with pytest.raises(DataError, match=r"replay\.jsonl: the model hears nothing there; use replay_labels: manifest"):
         start_worker(spec, cache)
 

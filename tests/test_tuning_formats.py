@@ -17,11 +17,11 @@ import torch
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.results import SetMeasurement
-from orchestrator.spec.data import SetSource
-from orchestrator.spec.sweep import EvaluationSpec, ModelSpec
-from orchestrator.tuning.evaluation import EvaluationSet, Evaluator, load_evaluation_set
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.model import load_base_model
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator, load_evaluation_set
+from orchestrator.tuning.model.base_model import load_base_model
+from orchestrator.tuning.model.encoder_cache import EncoderCache
 from tests.embedded import DATA, cut_manifest, small_sweep
 
 RATE = 16_000
@@ -141,7 +141,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
         name: load_evaluation_set(sweep, name, SetSource(path), base, folder / "cache") for name, path in paths.items()
     }
     clips: dict[str, Sequence[np.ndarray]] = {name: list(each.clips) for name, each in sets.items()}
-    return Evaluator(base, FrameStore(base.family, clips, 1 << 28, base.device), sets, spec)
+    return Evaluator(base, EncoderCache(base.family, clips, 1 << 28, base.device), sets, spec)
 
 
 @pytest.fixture(scope="module")

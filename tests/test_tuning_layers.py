@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from orchestrator.errors import ModelError
-from orchestrator.spec.layer_ranges import is_layer_range, layers_of
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.adapters import resolve_targets
-from orchestrator.tuning.model import BaseModel, wrap
+from orchestrator.sweepfile.layer_ranges import is_layer_range, layers_of
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.peft_adapter import resolve_targets
+from orchestrator.tuning.model.base_model import BaseModel, wrap
 from tests.test_tuning_pack import packed, scene
 from tests.tuning_models import ALL_LINEAR, DECODER, params, small_model, tokenizer
 
@@ -54,7 +54,7 @@ def test_each_stack_is_counted_on_its_own(base: BaseModel) -> None:
     whole = resolve_targets(base.modules, ALL_LINEAR)
     assert upper == tuple(name for name in whole if ".layers.1." in name)
     assert resolve_targets(base.modules, ALL_LINEAR, "0-1") == whole
-    assert base.entry_depth(upper) == 1  # what lies below is computed once a sweep
+    assert base.first_adapted_layer(upper) == 1  # what lies below is computed once a sweep
 
 
 def test_layers_that_leave_nothing_are_refused(base: BaseModel) -> None:

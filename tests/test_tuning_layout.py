@@ -1,4 +1,4 @@
-"""Clips laid end to end, and parts of a step dealt to cores: neither may change what is computed."""
+"""Clips laid end to end, and parts of a step balance_by_length to cores: neither may change what is computed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.cores import Cores
-from orchestrator.tuning.layout import Layout, laid_out
+from orchestrator.tuning.model.cores import Cores
+from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 
 CPU = torch.device("cpu")
 
@@ -30,7 +30,7 @@ def padded_rows(lengths: list[int], width: int = 3) -> tuple[list[Tensor], Tenso
 def test_clips_stand_end_to_end_and_come_back(lengths: list[int], slots: int, block: int) -> None:
     torch.manual_seed(0)
     rows, padded = padded_rows(lengths)
-    layout = Layout(torch.tensor(lengths), slots, block)
+    layout = RaggedLayout(torch.tensor(lengths), slots, block)
     flat = layout.flatten(padded)
 
     each = len(lengths) // slots
@@ -49,14 +49,14 @@ def test_clips_stand_end_to_end_and_come_back(lengths: list[int], slots: int, bl
 
 
 def test_each_frame_knows_its_clip_and_its_place() -> None:
-    layout = Layout(torch.tensor([2, 1, 1, 3]), slots=2)
+    layout = RaggedLayout(torch.tensor([2, 1, 1, 3]), slots=2)
     assert layout.row[layout.valid].tolist() == [0, 0, 1, 2, 3, 3, 3]
     assert layout.position[layout.valid].tolist() == [0, 1, 0, 0, 0, 1, 2]
 
 
 def test_gradients_pass_through_both_ways_and_only_through_real_frames() -> None:
     torch.manual_seed(0)
-    layout = Layout(torch.tensor([3, 1, 4, 2]), slots=2, block=4)
+    layout = RaggedLayout(torch.tensor([3, 1, 4, 2]), slots=2, block=4)
     flat = torch.randn(2, layout.places, 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(4, layout.longest, 2, dtype=torch.float64)
     real = layout.mask[:, 0, 0, :, None]

@@ -16,9 +16,9 @@ from orchestrator.checks import Finding
 from orchestrator.errors import DataError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.records.worker import Measured
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import ChecksSpec, SweepSpec
-from orchestrator.tuning.engine import start_worker
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
+from orchestrator.tuning.worker import start_worker
 from tests.embedded import stock_words
 from tests.tuning_models import small_model, tokenizer
 

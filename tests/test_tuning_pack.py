@@ -13,16 +13,16 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, get_scheduler
 
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning import training
-from orchestrator.tuning.adapters import ROOT, export, initial_adapter, resolve_targets
-from orchestrator.tuning.augmentation import augmented
-from orchestrator.tuning.cores import cores
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.model import BaseModel, wrap
-from orchestrator.tuning.optimizer import PackedAdamW
-from orchestrator.tuning.pack import Adapter, Pack, merged_weight
-from orchestrator.tuning.training import TrainingSet, pack_step, step_draws, step_rows
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.pack import Adapter, Pack, merged_weight
+from orchestrator.tuning.adapters.peft_adapter import ROOT, export, initial_adapter, resolve_targets
+from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.cores import cores
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training import step as training
+from orchestrator.tuning.training.augmentation import augmented
+from orchestrator.tuning.training.optimizer import PackedAdamW
+from orchestrator.tuning.training.step import TrainingSet, pack_step, step_draws, step_rows
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
 CPU = torch.device("cpu")
@@ -37,7 +37,7 @@ MIXED = {
     "pissa-dora": params(adapter="pissa-dora", rank=3, alpha=3.0, learning_rate=1e-3),
     "lora+": params(loraplus_lr_ratio=4.0, warmup_steps=1),
 }
-Scene = tuple[BaseModel, FrameStore, TrainingSet, list[Any], list[str]]
+Scene = tuple[BaseModel, EncoderCache, TrainingSet, list[Any], list[str]]
 
 
 def scene(family: str) -> Scene:
@@ -45,9 +45,9 @@ def scene(family: str) -> Scene:
     labels of the model's own beside those of the manifest."""
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
-    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
+    store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     labels = base.labels([*texts, "left", "nine one one", "climb"])
-    return base, store, TrainingSet(labels, 7, heard=(11, 7, 8), rms=0.075), clips, texts
+    return base, store, TrainingSet(labels, 7, pseudo_labelled=(11, 7, 8), rms=0.075), clips, texts
 
 
 def start(base: BaseModel, trial: TrialParams) -> Adapter:
@@ -59,7 +59,7 @@ def packed(scene: Scene, trials: list[TrialParams], steps: int = STEPS) -> tuple
     base, store, data, *_ = scene
     pack = Pack(tuple(start(base, trial) for trial in trials))
     optimizer = PackedAdamW(pack.flat, pack.is_B, trials, [0] * len(trials))
-    depth = base.entry_depth(tuple(pack.layers))
+    depth = base.first_adapted_layer(tuple(pack.layers))
     losses = [pack_step(base, store, data, pack, optimizer, depth)[0] for _ in range(steps)]
     return pack, losses
 
@@ -145,13 +145,13 @@ def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
 ) -> None:
     trials = [*MIXED.values(), params(batch_size=3, lora_dropout=0.3), params(replay_ratio=0.5, kl_weight=0.5)]
     trained, parts = {}, []
-    deal = training.dealt
+    deal = training.balance_by_length
 
     def noted(*given: Any) -> Any:
         parts.append(len(deal(*given)))
         return deal(*given)
 
-    monkeypatch.setattr(training, "dealt", noted)
+    monkeypatch.setattr(training, "balance_by_length", noted)
     for count in (1, 2, 3):
         monkeypatch.setattr(cores(CPU), "count", count)
         trained[count], _ = packed(scene(family), trials)

@@ -12,8 +12,8 @@ from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
 from orchestrator.running.session import with_recorded_pack
-from orchestrator.tuning import probe
-from orchestrator.tuning.engine import start_worker
+from orchestrator.tuning import autotune as probe
+from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
 
 

@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.model import BaseModel, wrap
-from orchestrator.tuning.pack import Adapter
-from orchestrator.tuning.training import TrainingSet
-from orchestrator.tuning.transcription import transcribe
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training.step import TrainingSet
 from tests.test_tuning_pack import CPU, packed
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER, params, small_model, tokenizer
 
@@ -46,7 +46,7 @@ def model(family: str) -> BaseModel:
     return wrap(ModelSpec(id="small"), small_model(family, positions=POSITIONS), tokenizer(), CPU)
 
 
-Scene = tuple[BaseModel, FrameStore, TrainingSet, list[np.ndarray], list[str]]
+Scene = tuple[BaseModel, EncoderCache, TrainingSet, list[np.ndarray], list[str]]
 
 
 def scene(base: BaseModel, domain: list[tuple[int, str]], replay: list[tuple[int, str]]) -> Scene:
@@ -56,7 +56,7 @@ def scene(base: BaseModel, domain: list[tuple[int, str]], replay: list[tuple[int
     lengths = [max(count * base.family.stride, base.family.shortest) for count, _ in rows]
     clips = [(0.075 * random.standard_normal(length)).astype(np.float32) for length in lengths]
     data = TrainingSet(base.labels([text for _, text in rows]), len(domain), rms=0.075)
-    return base, FrameStore(base.family, {"train": clips}, 1 << 28, CPU), data, clips, []
+    return base, EncoderCache(base.family, {"train": clips}, 1 << 28, CPU), data, clips, []
 
 
 def apart(a: dict[tuple[str, str], torch.Tensor], b: dict[tuple[str, str], torch.Tensor]) -> float:
@@ -85,14 +85,14 @@ def test_heard_together_is_heard_alone(
     family: str, clips: list[tuple[int, str]], scales: list[float], cap: int
 ) -> None:
     base, store, *_ = scene(model(family), clips, [])
-    voices = [(shaken(base, seed), scale) for seed, scale in enumerate(scales)]
-    caps = [1 + cap * row % (2 * POSITIONS) for row in range(len(clips))]
-    together = transcribe(base, store, "train", caps, voices)
+    scaled_adapters = [(shaken(base, seed), scale) for seed, scale in enumerate(scales)]
+    max_new_tokens = [1 + cap * row % (2 * POSITIONS) for row in range(len(clips))]
+    together = transcribe(base, store, "train", max_new_tokens, scaled_adapters)
     for row in range(len(clips)):
-        one = FrameStore(base.family, {"train": [store.clips["train"][row]]}, 1 << 28, CPU)
-        for voice, heard in zip(voices, together, strict=True):
-            (alone,) = transcribe(base, one, "train", [caps[row]], [voice])
-            assert (alone.tokens[0], alone.capped[0]) == (heard.tokens[row], heard.capped[row])
+        one = EncoderCache(base.family, {"train": [store.clips["train"][row]]}, 1 << 28, CPU)
+        for voice, heard in zip(scaled_adapters, together, strict=True):
+            (alone,) = transcribe(base, one, "train", [max_new_tokens[row]], [voice])
+            assert (alone.tokens[0], alone.truncated[0]) == (heard.tokens[row], heard.truncated[row])
 
 
 def shaken(base: BaseModel, seed: int) -> Adapter:

@@ -20,12 +20,12 @@ from transformers import (
     PreTrainedModel,
 )
 
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.adapters import export
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.model import BaseModel, wrap
-from orchestrator.tuning.training import TrainingSet
-from orchestrator.tuning.transcription import Decoded, token_caps, transcribe
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.peft_adapter import export
+from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
+from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training.step import TrainingSet
 from tests.test_tuning_pack import CPU, alone, packed
 from tests.tuning_models import params, tokenizer
 
@@ -95,15 +95,17 @@ def noise(lengths: tuple[float, ...]) -> list[np.ndarray]:
     return [(0.075 * random.standard_normal(int(seconds * 16000))).astype(np.float32) for seconds in lengths]
 
 
-def said_by_stock(model: PreTrainedModel, clips: list[np.ndarray], caps: list[int], base: BaseModel) -> Decoded:
+def said_by_stock(
+    model: PreTrainedModel, clips: list[np.ndarray], max_new_tokens: list[int], base: BaseModel
+) -> Decoded:
     rows = []
-    for clip, cap in zip(clips, caps, strict=True):
+    for clip, cap in zip(clips, max_new_tokens, strict=True):
         audio = torch.from_numpy(clip).double()[None]
         mask = torch.ones_like(audio, dtype=torch.long)
         tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
         rows.append(tokens[0, 1:].tolist())
-    capped = [row[-1] not in base.decoder.ends for row in rows]
-    return Decoded([row if cut else row[:-1] for row, cut in zip(rows, capped, strict=True)], capped)
+    truncated = [row[-1] not in base.decoder.ends for row in rows]
+    return Decoded([row if cut else row[:-1] for row, cut in zip(rows, truncated, strict=True)], truncated)
 
 
 def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: int) -> None:
@@ -112,7 +114,7 @@ def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: 
     base = wrap(ModelSpec(id="published"), copy.deepcopy(stock), tokenizer(), CPU)
     lengths = SECONDS if layers is None or "tiny" in name else SECONDS[:2]
     clips, texts = noise(lengths), ["left", "right climb nine", "one two three four five six"]
-    store = FrameStore(base.family, {"train": clips}, 1 << 30, CPU)
+    store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     data = TrainingSet(base.labels(texts)[:2], 2)
     trial = params(batch_size=2, learning_rate=0.1)
     made = (base, store, data, clips, texts)
@@ -121,14 +123,14 @@ def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: 
     assert got.keys() == expected.keys()
     assert max(float((got[key] - expected[key]).abs().max()) for key in got) < 1e-8
 
-    caps = token_caps(lengths, rate)
+    max_new_tokens = token_caps(lengths, rate)
     adapter = pack.adapter(0)
-    (heard,) = transcribe(base, store, "train", caps, ())
-    (tuned,) = transcribe(base, store, "train", caps, [(adapter, 1.0)])
-    assert heard == said_by_stock(stock, clips, caps, base)
+    (heard,) = transcribe(base, store, "train", max_new_tokens, ())
+    (tuned,) = transcribe(base, store, "train", max_new_tokens, [(adapter, 1.0)])
+    assert heard == said_by_stock(stock, clips, max_new_tokens, base)
     export(base.linears, adapter, 1.0, base.spec, folder / name)
     merged = peft.PeftModel.from_pretrained(stock, str(folder / name)).merge_and_unload()
-    assert tuned == said_by_stock(merged, clips, caps, base) != heard
+    assert tuned == said_by_stock(merged, clips, max_new_tokens, base) != heard
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -13,10 +13,10 @@ from orchestrator.records import short_run as values
 from orchestrator.records.short_run import ShortRun
 from orchestrator.reporting import markdown
 from orchestrator.reporting.short_run import build
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import short_run
-from orchestrator.tuning.adapters import initial_adapter
-from orchestrator.tuning.model import BaseModel
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.short_run import short_plan, train_shortly
 from tests.embedded import small_sweep

@@ -17,9 +17,9 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.worker import Measured
-from orchestrator.tuning import engine
-from orchestrator.tuning.engine import start_worker
-from orchestrator.tuning.model import load_base_model
+from orchestrator.tuning import worker as engine
+from orchestrator.tuning.model.base_model import load_base_model
+from orchestrator.tuning.worker import start_worker
 from tests.embedded import is_greedy, small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER
 

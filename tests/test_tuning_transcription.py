@@ -9,13 +9,13 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from orchestrator.spec.sweep import ModelSpec
-from orchestrator.tuning.adapters import ROOT
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.layout import laid_out
-from orchestrator.tuning.model import BaseModel, wrap
-from orchestrator.tuning.pack import Adapter, merged_weight
-from orchestrator.tuning.transcription import Decoded, token_caps, transcribe
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.pack import Adapter, merged_weight
+from orchestrator.tuning.adapters.peft_adapter import ROOT
+from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
+from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.layout import laid_out
 from tests.test_tuning_pack import start
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
@@ -53,24 +53,24 @@ def stock_with(family: str, adapter: Adapter, scale: float) -> PreTrainedModel:
 
 
 def as_pairs(decoded: Decoded) -> list[tuple[list[int], bool]]:
-    return list(zip(decoded.tokens, decoded.capped, strict=True))
+    return list(zip(decoded.tokens, decoded.truncated, strict=True))
 
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
 def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(family: str) -> None:
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(9, seed=4)
-    store = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
-    caps = [CAP] * len(clips)
-    untuned = transcribe(base, store, "set", caps, ())[0]
+    store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
+    max_new_tokens = [CAP] * len(clips)
+    untuned = transcribe(base, store, "set", max_new_tokens, ())[0]
     assert as_pairs(untuned) == [generated(small_model(family), clip) for clip in clips]
-    voices = [
+    scaled_adapters = [
         (shaken(base, 1, target_patterns=ALL_LINEAR), 1.0),
         (shaken(base, 2, target_patterns=DECODER, adapter="dora"), 0.5),
         (shaken(base, 3, adapter="pissa"), 0.8),
     ]
-    decoded = transcribe(base, store, "set", caps, voices, untuned.tokens)
-    for (adapter, scale), heard in zip(voices, decoded, strict=True):
+    decoded = transcribe(base, store, "set", max_new_tokens, scaled_adapters, untuned.tokens)
+    for (adapter, scale), heard in zip(scaled_adapters, decoded, strict=True):
         model = stock_with(family, adapter, scale)
         assert as_pairs(heard) == [generated(model, clip) for clip in clips]
     assert len({tuple(map(tuple, heard.tokens)) for heard in (untuned, *decoded)}) == 4
@@ -80,13 +80,16 @@ def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(famil
 def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(10, seed=8)
-    voices = [(shaken(base, 1, target_patterns=ALL_LINEAR), 1.0), (shaken(base, 2), 0.5)]
+    scaled_adapters = [(shaken(base, 1, target_patterns=ALL_LINEAR), 1.0), (shaken(base, 2), 0.5)]
 
     def heard(rows: list[int]) -> dict[int, tuple[tuple[list[int], bool], ...]]:
         """Per clip what each voice and the untuned model hear in it, when these clips stand together in this order."""
-        store = FrameStore(base.family, {"set": [clips[row] for row in rows]}, 1 << 30, CPU)
-        caps = [CAP] * len(rows)
-        decoded = [*transcribe(base, store, "set", caps, voices), *transcribe(base, store, "set", caps, ())]
+        store = EncoderCache(base.family, {"set": [clips[row] for row in rows]}, 1 << 30, CPU)
+        max_new_tokens = [CAP] * len(rows)
+        decoded = [
+            *transcribe(base, store, "set", max_new_tokens, scaled_adapters),
+            *transcribe(base, store, "set", max_new_tokens, ()),
+        ]
         return dict(zip(rows, zip(*map(as_pairs, decoded), strict=True), strict=True))
 
     together = heard(list(range(10)))
@@ -102,13 +105,13 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
 def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=2)
-    store = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
-    caps = [CAP - clip for clip in range(6)]
-    plain = transcribe(base, store, "set", caps, ())[0]
-    drafted = transcribe(base, store, "set", caps, (), [draft] * 6)[0]
+    store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
+    max_new_tokens = [CAP - clip for clip in range(6)]
+    plain = transcribe(base, store, "set", max_new_tokens, ())[0]
+    drafted = transcribe(base, store, "set", max_new_tokens, (), [draft] * 6)[0]
     corrupted = [[*tokens[:2], 5, *tokens[3:]] for tokens in plain.tokens]
     assert as_pairs(drafted) == as_pairs(plain)
-    assert as_pairs(transcribe(base, store, "set", caps, (), corrupted)[0]) == as_pairs(plain)
+    assert as_pairs(transcribe(base, store, "set", max_new_tokens, (), corrupted)[0]) == as_pairs(plain)
 
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
@@ -131,8 +134,8 @@ def test_a_clip_gives_the_same_frames_in_any_batch(family: str) -> None:
 def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)
-    kept = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
-    poor = FrameStore(base.family, {"set": clips}, 0, CPU)
+    kept = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
+    poor = EncoderCache(base.family, {"set": clips}, 0, CPU)
     wanted = torch.tensor([4, 0, 4, 2])
     for depth in range(base.encoder_depth + 1):
         rich, layout = kept("set", wanted, depth, slots=2)
@@ -145,8 +148,8 @@ def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() 
 def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)
-    alone = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
-    above = FrameStore(base.family, {"set": clips}, 1 << 30, CPU, depths=range(base.encoder_depth + 1))
+    alone = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
+    above = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU, depths=range(base.encoder_depth + 1))
     wanted = torch.tensor([4, 0, 4, 2])
     for depth in range(base.encoder_depth, -1, -1):
         assert torch.equal(alone("set", wanted, depth)[0], above("set", wanted, depth)[0])
@@ -158,7 +161,7 @@ def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> Non
         return front_end(clips)
 
     base.family.front_end = noted  # type: ignore[method-assign]
-    again = FrameStore(base.family, {"set": clips}, 1 << 30, CPU, depths=(0, base.encoder_depth))
+    again = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU, depths=(0, base.encoder_depth))
     again.keep("set", base.encoder_depth)
     again.keep("set", 0)
     assert sum(heard) == len(clips)
@@ -167,7 +170,7 @@ def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> Non
 def test_reading_frames_and_decoding_leave_the_cache_untouched() -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(4, seed=6)
-    store = FrameStore(base.family, {"set": clips}, 1 << 30, CPU)
+    store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     before = store("set", torch.arange(4), base.encoder_depth)[0].clone()
     transcribe(base, store, "set", [CAP] * 4, ())
     taken, _ = store("set", torch.arange(4), base.encoder_depth)

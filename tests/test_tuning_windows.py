@@ -9,9 +9,9 @@ import torch
 from transformers.models.moonshine_streaming import modeling_moonshine_streaming as stock
 
 from orchestrator.errors import ModelError
-from orchestrator.tuning.families import Streaming
-from orchestrator.tuning.layout import laid_out
-from orchestrator.tuning.windows import EncoderWindow
+from orchestrator.tuning.model.families import Streaming
+from orchestrator.tuning.model.layout import laid_out
+from orchestrator.tuning.model.windows import EncoderWindow
 from tests.tuning_models import clips_and_texts, small_model
 
 

@@ -1,5 +1,5 @@
 """Synthetic speech that nothing has seen: the corpus' own recipe with new sentences, new noise and, in the domain, new
-voices. Needs espeak-ng and flite."""
+scaled_adapters. Needs espeak-ng and flite."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from . import ROOT
 
 VARIANTS = ("adam", "benjamin", "david", "ed", "Gene", "Lee", "Michael", "robert", "shelby", "victor")
-"""espeak-ng's voices that no set of the corpus has, and the base model has not heard."""
+"""espeak-ng's scaled_adapters that no set of the corpus has, and the base model has not heard."""
 ENGINES = ("espeak-ng", "flite")
 
 

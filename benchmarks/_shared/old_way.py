@@ -189,18 +189,18 @@ def transcribe(
 ) -> tuple[list[str], float]:
     """Transcripts in the order of `clips`, and the share that its cap cut off.
 
-    Greedy: a clip of s seconds has floor(rate * s) + 2 tokens. With penalties: beams, capped by the batch's longest.
+    Greedy: a clip of s seconds has floor(rate * s) + 2 tokens. With penalties: beams, truncated by the batch's longest.
     """
     order = sorted(range(len(clips)), key=lambda row: len(clips[row]))
     heard, cut = [""] * len(clips), 0
     tokenizer = processor.tokenizer
     for start in range(0, len(order), EVAL_BATCH):
         rows = order[start : start + EVAL_BATCH]
-        caps = [int(tokens_per_second * len(clips[row]) / RATE) + 2 for row in rows]
+        max_new_tokens = [int(tokens_per_second * len(clips[row]) / RATE) + 2 for row in rows]
         options = PENALTIES if penalties else {"num_beams": 1}
         inputs = heard_by(processor, [clips[row] for row in rows])
-        ids = model.generate(**inputs, max_new_tokens=max(caps), do_sample=False, **options)
-        for row, cap, tokens in zip(rows, caps, ids[:, 1:].tolist(), strict=True):
+        ids = model.generate(**inputs, max_new_tokens=max(max_new_tokens), do_sample=False, **options)
+        for row, cap, tokens in zip(rows, max_new_tokens, ids[:, 1:].tolist(), strict=True):
             kept = tokens if penalties else tokens[:cap]
             cut += tokenizer.eos_token_id not in kept
             heard[row] = tokenizer.decode(kept, skip_special_tokens=True)

@@ -164,7 +164,7 @@ def _cut(data: Path, name: str, size: int, folder: Path) -> int:
 def _order(steps: int, domain: int, replay: int) -> tuple[int, ...]:
     """The product's own order, so that both sides train on the same batches and end with the same adapters."""
     from orchestrator.planning.trial_plan import TrialParams
-    from orchestrator.tuning.training import TrainingSet, step_rows
+    from orchestrator.tuning.training.step import TrainingSet, step_rows
 
     params = TrialParams(
         learning_rate=1e-3, max_steps=steps, batch_size=BATCH, target_patterns=(), replay_ratio=REPLAY, seed=SEED

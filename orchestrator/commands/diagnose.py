@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.spec.loading import check_inputs, studies_root
+from orchestrator.sweepfile.loading import check_inputs, studies_root
 
 
 def diagnose(
@@ -28,9 +28,9 @@ def diagnose(
     from orchestrator.records.sets import decode_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import diagnosed, short_run, terminal
-    from orchestrator.reporting.conclusion import conclude
     from orchestrator.running.chaining import load_chained
     from orchestrator.running.preflight import find_all
+    from orchestrator.verdicts.conclusion import conclude
 
     sweep = load_chained(spec, overrides or [], studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)

@@ -127,7 +127,7 @@ def noisy(
         raise SpecError(f"--band {band} is empty\n  Write two frequencies, such as --band 300:3400.")
     refuse_existing(out)
     source = load_manifest(manifest)
-    from orchestrator.tuning.noise import Channel, noisy_lines
+    from orchestrator.tuning.training.noise import Channel, noisy_lines
 
     lines = noisy_lines(source, out, Channel(**drawn), seed)
     said(write_manifest(out, lines, "orchestrate manifest noisy", drawn | {"seed": seed, "source": source_of(source)}))

@@ -31,7 +31,7 @@ def plan(
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import planned, terminal
     from orchestrator.running.chaining import load_chained
-    from orchestrator.spec.loading import check_inputs, studies_root
+    from orchestrator.sweepfile.loading import check_inputs, studies_root
 
     studies = studies or studies_root(spec)
     sweep = load_chained(spec, overrides or [], studies)
@@ -47,7 +47,7 @@ def plan(
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
     costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
     if probe:
-        from orchestrator.tuning.pace import measure_pace
+        from orchestrator.tuning.throughput import measure_pace
 
         costs.insert(0, probed_cost(planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock))
     known = [cost for cost in costs if cost is not None]

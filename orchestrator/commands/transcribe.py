@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.reporting.escape import plain
-from orchestrator.spec.sweep import EvaluationSpec
+from orchestrator.sweepfile.sweep import EvaluationSpec
 
 _DEFAULTS = EvaluationSpec()
 
@@ -38,15 +38,15 @@ def transcribe(
 
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise SpecError(f"--device {device} is not known\n  Allowed: auto, cpu, cuda, mps.")
-    from orchestrator.tuning.device import choose_device
-    from orchestrator.tuning.listening import hear, open_model
+    from orchestrator.tuning.decoding.audio_files import open_model, transcribe_files
+    from orchestrator.tuning.model.device import choose_device
 
     loaded = open_model(model, choose_device(device)[0], base)
     for note in loaded.notes:
         typer.echo(plain(note), err=True)
-    for heard in hear(loaded, files, rms=rms or None, max_tokens_per_second=max_tokens_per_second):
+    for heard in transcribe_files(loaded, files, rms=rms or None, max_tokens_per_second=max_tokens_per_second):
         typer.echo(f"{plain(heard.path)}\t{plain(heard.text)}")
-        if heard.capped:
+        if heard.truncated:
             typer.echo(
                 f"{plain(heard.path)}: cut off at {max_tokens_per_second:g} tokens a second; "
                 "speech this dense needs a larger --max-tokens-per-second",

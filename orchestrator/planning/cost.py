@@ -21,9 +21,9 @@ class Work(BaseModel):
     """Optimizer steps of all trials together."""
     confirm_steps: int
     """Of all confirmation runs together."""
-    search_heard: int
+    search_utterances: int
     """Utterances decoded in the search: of every evaluation, once per adapter scale, and of the baseline."""
-    confirm_heard: int
+    confirm_utterances: int
     """The same of the confirmation."""
     loads: int
     """How often the model is loaded and checked."""
@@ -40,7 +40,7 @@ class Pace(BaseModel):
     load: float
     step: tuple[float, float]
     """Of one optimizer step of one trial."""
-    heard: tuple[float, float]
+    decode_seconds: tuple[float, float]
     """Of one utterance decoded with one adapter."""
 
 
@@ -75,15 +75,15 @@ class Cost(BaseModel):
 def probed_cost(work: Work, pace: Pace, wall_clock: float | None) -> Cost:
     """From a probe; `wall_clock` is the most that the search may take, in seconds."""
     low, high = (
-        _capped(work.search_steps * step + work.search_heard * heard, wall_clock)
+        _capped(work.search_steps * step + work.search_utterances * heard, wall_clock)
         + work.confirm_steps * step
-        + work.confirm_heard * heard
+        + work.confirm_utterances * heard
         + work.loads * pace.load
-        for step, heard in zip(pace.step, pace.heard, strict=True)
+        for step, heard in zip(pace.step, pace.decode_seconds, strict=True)
     )
     basis = (
         f"a probe of the sweep's first point on {pace.device}, {pace.slots} at once: {between(*pace.step)} per "
-        f"optimizer step of one trial, {between(*pace.heard)} per utterance heard with one adapter, "
+        f"optimizer step of one trial, {between(*pace.decode_seconds)} per utterance heard with one adapter, "
         f"{short(pace.load)} to load"
     )
     return Cost(low=low, high=high, basis=basis)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.spec.identity import derived_seed
-from orchestrator.spec.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
 
 Point = dict[str, Any]
 """Searched parameter -> value; inactive parameters are absent."""

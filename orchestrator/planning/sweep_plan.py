@@ -12,9 +12,9 @@ from orchestrator.planning.cost import Work
 from orchestrator.planning.points import is_active, known_points
 from orchestrator.planning.power import CHURN, smallest_detectable, standard_error, utterances_needed
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
-from orchestrator.spec.conditions import space_of
-from orchestrator.spec.parameters import TABLE, ParameterValue
-from orchestrator.spec.sweep import Condition, Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.conditions import space_of
+from orchestrator.sweepfile.parameters import TABLE, ParameterValue
+from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace, SweepSpec
 
 Point = dict[str, ParameterValue]
 
@@ -192,9 +192,9 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         work=Work(
             search_steps=trained * steps,
             confirm_steps=confirming * steps,
-            search_heard=searching * _utterances(sets, *spec.data.at_every_rung)
+            search_utterances=searching * _utterances(sets, *spec.data.at_every_rung)
             + (1 + trained * len(spec.parameters.adapter_scales)) * _utterances(sets, *_at_last_rung(spec)),
-            confirm_heard=confirmations * _utterances(sets, *(f"confirm_{name}" for name in spec.data.evaluated)),
+            confirm_utterances=confirmations * _utterances(sets, *(f"confirm_{name}" for name in spec.data.evaluated)),
             loads=2 if confirming else 1,
         ),
         sets=sets,

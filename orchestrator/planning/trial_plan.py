@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from orchestrator.spec.data import ConfirmPartSpec, DataSpec
-from orchestrator.spec.identity import FORMAT, digest
-from orchestrator.spec.parameters import Hyperparameters
-from orchestrator.spec.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.data import ConfirmPartSpec, DataSpec
+from orchestrator.sweepfile.identity import FORMAT, digest
+from orchestrator.sweepfile.parameters import Hyperparameters
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
 
 
 def rungs_of(steps: int, every: int) -> tuple[int, ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from orchestrator.corpus.diagnosis import CONFIRM
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.spec.loading import load_spec
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def search_contents(sets: Mapping[str, SetRecord], weights: str | None) -> dict[str, str]:

@@ -13,8 +13,8 @@ from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
-from orchestrator.spec.data import SetSource
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def read_training_sets(spec: SweepSpec) -> dict[str, Manifest]:

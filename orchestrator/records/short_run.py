@@ -12,7 +12,7 @@ STEPS = 50
 
 
 @dataclass(frozen=True)
-class Heard:
+class SetComparison:
     """One evaluation set, heard untuned and tuned."""
 
     utterances: int
@@ -40,6 +40,6 @@ class ShortRun:
     loss_before: float
     """Nats a token on the batch of the first step, with the untrained adapter."""
     loss_after: float
-    sets: dict[str, Heard]
+    sets: dict[str, SetComparison]
     findings: tuple[Finding, ...]
     """Of the model, the baseline and this run."""

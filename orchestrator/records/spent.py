@@ -6,7 +6,7 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.planning.cost import Spent
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.store import StudyFolder
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:

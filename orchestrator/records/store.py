@@ -40,7 +40,7 @@ from orchestrator.records.files import (
 from orchestrator.records.locking import exclusive
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.writing import write_aside
-from orchestrator.spec.identity import FORMAT
+from orchestrator.sweepfile.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"[0-9]{4,}")

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.checks import Finding, refused
 from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, duration_profile, speaker_sizes
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.records.headroom import headroom, high_wer
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import transcripts
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.headroom import headroom, high_wer
 
 
 def build(

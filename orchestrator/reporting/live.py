@@ -51,7 +51,7 @@ class Row:
         return name, self.params, step, self.loss, *self.rates, self.state, self.left(now)
 
 
-class Show:
+class LiveReporter:
     """An observer for people. Enter it around the sweep.
 
     On a terminal it keeps a table of the last trials in place; otherwise it prints one line for each thing worth one.
@@ -77,7 +77,7 @@ class Show:
         self._rows: dict[int, Row] = {}
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
-    def __enter__(self) -> Show:
+    def __enter__(self) -> LiveReporter:
         if self._live:
             self._live.start()
         return self

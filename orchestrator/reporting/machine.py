@@ -6,10 +6,10 @@ import json
 from math import isfinite
 from typing import Any
 
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.wording import limits_of
 from orchestrator.scoring.judge import Verdict
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
 
 
 def render(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:

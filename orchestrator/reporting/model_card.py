@@ -9,10 +9,8 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.keeping import Kept
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.markdown import render
 from orchestrator.reporting.report import caveats
@@ -26,15 +24,17 @@ from orchestrator.reporting.wording import (
     value_text,
 )
 from orchestrator.scoring.judge import Verdict
-from orchestrator.spec.data import SetSource
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.saved_adapters import SavedAdapter
 
 TASK = "automatic-speech-recognition"
 
 
 def model_card(
     plan: TrialPlan,
-    kept: Kept,
+    kept: SavedAdapter,
     spec: SweepSpec,
     folder: StudyFolder,
     conclusion: Conclusion,
@@ -78,7 +78,7 @@ def model_card(
 
 
 def _results(
-    plan: TrialPlan, kept: Kept, verdict: Verdict | None, conclusion: Conclusion, root: Path
+    plan: TrialPlan, kept: SavedAdapter, verdict: Verdict | None, conclusion: Conclusion, root: Path
 ) -> Iterator[EvalResult]:
     """The WERs for the hub's `model-index`: of this adapter where it was chosen, of its retrainings where confirmed."""
     rows = [(name, wer, "WER (%), on a set that also chose the trial") for name, wer in kept.wer.items()]
@@ -100,7 +100,7 @@ def _results(
             )
 
 
-def _identity(kept: Kept, model: str, revision: str, merged: bool) -> str:
+def _identity(kept: SavedAdapter, model: str, revision: str, merged: bool) -> str:
     place = f"step {kept.step}, adapter scale {value_text(kept.adapter_scale)}"
     if kept.gave_the_result:
         which = f"The adapter of the measurement that gave the trial its result: {place}."
@@ -127,7 +127,7 @@ def _use(plan: TrialPlan, merged: bool) -> Iterator[Block]:
     )
 
 
-def _measured(kept: Kept, verdict: Verdict | None) -> Iterator[Block]:
+def _measured(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Block]:
     yield Heading("Measured")
     if verdict:
         where = (
@@ -181,7 +181,7 @@ def _counts(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:
     return str(len(found.errors)), str(sum(found.reference_words)), found.manifest_sha256
 
 
-def _trained(plan: TrialPlan, kept: Kept) -> Iterator[Block]:
+def _trained(plan: TrialPlan, kept: SavedAdapter) -> Iterator[Block]:
     values = plan.params.model_dump(exclude={"adapter_scales"}) | {
         "trained to step": kept.step,
         "adapter scale (in the weights)": kept.adapter_scale,

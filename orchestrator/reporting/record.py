@@ -20,11 +20,11 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.escape import markdown, plain
 from orchestrator.reporting.wording import percent, relative_to, value_text
-from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
 
 PLACE = Path("docs/experiment_plan.md")
 """Below the project; kept only where the file is there already, or asked for by --record."""

@@ -6,11 +6,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from orchestrator.records.headroom import HIGH, high_wer
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, train_shares, transcripts
-from orchestrator.reporting.conclusion import Conclusion, Confirmed, chosen_measurement
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, curves, scatter
 from orchestrator.reporting.wording import (
@@ -31,8 +29,10 @@ from orchestrator.scoring.judge import Decision, Verdict, error_budget
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
 from orchestrator.scoring.saying import allowed_text, asked_text, metric_text, rate_text
 from orchestrator.scoring.saying import value_text as limit_value_text
-from orchestrator.spec.limits import set_of
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.limits import set_of
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measurement
+from orchestrator.verdicts.headroom import HIGH, high_wer
 
 
 def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: str, done: bool) -> Document:
@@ -87,7 +87,7 @@ def _open(conclusion: Conclusion) -> str:
     verdict = conclusion.deciding
     if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
         return ""
-    unmet = [limit for limit in verdict.acceptance if not limit.met]
+    unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
     return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
 
 
@@ -187,9 +187,13 @@ def caveats(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: 
         yield "The wall clock cut trials short: they might have ended better."
 
 
-def _shared(rivals: int) -> str:
-    each = 100 * error_budget(0.95, rivals)
-    return f", so its bounds are wide enough to hold for all {rivals} at once (each {each:.4g} %)" if rivals > 1 else ""
+def _shared(n_comparisons: int) -> str:
+    each = 100 * error_budget(0.95, n_comparisons)
+    return (
+        f", so its bounds are wide enough to hold for all {n_comparisons} at once (each {each:.4g} %)"
+        if n_comparisons > 1
+        else ""
+    )
 
 
 def _evidence(verdict: Verdict) -> Iterator[str]:

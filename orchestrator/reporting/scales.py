@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.records.judging import judged, scores
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, scatter
 from orchestrator.reporting.wording import plotted_limits, rate_heading, rates_of, shown_percent, shown_points
 from orchestrator.scoring.judge import Verdict
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+from orchestrator.verdicts.judging import judged, scores
 
 FEW = 10
 """Resamples: only measured numbers are shown here, and they need none."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.checks import CHECKS
-from orchestrator.records.short_run import STEPS, Heard, ShortRun
+from orchestrator.records.short_run import STEPS, SetComparison, ShortRun
 from orchestrator.reporting.diagnosed import findings_text
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def build(spec: SweepSpec, run: ShortRun) -> Document:
@@ -58,7 +58,7 @@ def _few(names: tuple[str, ...]) -> str:
     return f"{len(names)} (the first is {names[0]})" if names else "0"
 
 
-def _row(each: Heard) -> tuple[str, ...]:
+def _row(each: SetComparison) -> tuple[str, ...]:
     after = "-" if each.wer is None else percent(each.wer)
     changed = "-" if each.changed_words is None else str(each.changed_words)
     return str(each.utterances), str(each.words), percent(each.baseline_wer), after, changed

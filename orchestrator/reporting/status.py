@@ -6,11 +6,11 @@ from itertools import count, takewhile
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.report import headline
 from orchestrator.reporting.wording import delta_text, params_text, percent, rate_heading, rates_of
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
 
 
 def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Document:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.conclusion import Conclusion
 from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, curves
 from orchestrator.reporting.wording import percent, points
 from orchestrator.scoring.saying import rate_text
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
 
 FLAT = 0.1
 """Points: a smaller difference between the two largest shares is called none."""

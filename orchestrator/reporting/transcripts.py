@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.records.results import SetMeasurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import Conclusion, chosen_measurement
 from orchestrator.reporting.document import Block, Heading, Paragraph, Table
+from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 
 SHOWN = 10
 NOTHING = "(nothing)"

@@ -7,13 +7,13 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from orchestrator.records.judging import acceptance_of, guardrails_of
 from orchestrator.records.results import TrialResult
 from orchestrator.scoring.judge import Verdict, set_name
 from orchestrator.scoring.limits import Evidence, LimitVerdict
 from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
-from orchestrator.spec.limits import TRAIN_LOSS
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 
 
 def literal(limit: LimitVerdict) -> str:
@@ -31,7 +31,7 @@ def proof(limit: LimitVerdict) -> str:
         return "the opposite is proven at 95 %"
     if limit.utterances_needed is None:
         return "undecided, at the limit"
-    gain = ", though a gain is shown" if limit.criterion.kind == "min_gain" and limit.shown else ""
+    gain = ", though a gain is shown" if limit.criterion.kind == "min_gain" and limit.gain_significant else ""
     return f"undecided{gain}; about {limit.utterances_needed} utterances would decide"
 
 

@@ -9,7 +9,7 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.running.observer import Observer
-from orchestrator.spec.identity import digest
+from orchestrator.sweepfile.identity import digest
 
 log = logging.getLogger(__name__)
 

@@ -15,12 +15,12 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.session import finished
-from orchestrator.spec.loading import load_spec, project_root
-from orchestrator.spec.presets import PRESETS
-from orchestrator.spec.space import CUSTOM
-from orchestrator.spec.sweep import SweepSpec, TakeSpec
+from orchestrator.sweepfile.loading import load_spec, project_root
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.space import CUSTOM
+from orchestrator.sweepfile.sweep import SweepSpec, TakeSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
 
 
 def load_chained(path: Path, overrides: Sequence[str], studies: Path) -> SweepSpec:

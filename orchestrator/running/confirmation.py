@@ -6,17 +6,17 @@ import logging
 from collections.abc import Callable
 
 from orchestrator.errors import Interrupted, ModelError
-from orchestrator.records.confirming import ConfirmationRun, confirmation_runs
-from orchestrator.records.judging import RESAMPLES, judged, scores
-from orchestrator.records.losses import trial_losses
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Hypotheses, Measured, Progress, Worker
-from orchestrator.running.observer import Observer, Silent
-from orchestrator.running.signals import Drain
+from orchestrator.running.observer import NullObserver, Observer
+from orchestrator.running.signals import GracefulShutdown
 from orchestrator.scoring.judge import Scores, Verdict
-from orchestrator.spec.identity import digest
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs
+from orchestrator.verdicts.judging import RESAMPLES, judged, scores
+from orchestrator.verdicts.losses import trial_losses
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def run_confirmation(
     folder: StudyFolder,
     make_worker: Callable[[], Worker],
     observer: Observer | None = None,
-    drain: Drain | None = None,
+    drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
 ) -> None:
     """Run what the finalists still need; the caller holds the folder's lock.
@@ -35,7 +35,7 @@ def run_confirmation(
     that was cut off starts anew: trials of a pack do not depend on each other, so the result is the same.
     Raises Interrupted after an orderly stop.
     """
-    observer, drain = observer or Silent(), drain or Drain()
+    observer, drain = observer or NullObserver(), drain or GracefulShutdown()
     pending = [run for run in confirmation_runs(spec, folder, folder.results()) if not folder.read_result(run.number)]
     if not pending:
         return

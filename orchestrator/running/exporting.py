@@ -8,19 +8,19 @@ from pathlib import Path
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
-from orchestrator.records.keeping import Kept, best_kept, final_kept
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.reporting.model_card import model_card
 from orchestrator.running.rerun import stored_plan
 from orchestrator.running.session import finished
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
 
 
 def export(
     spec: SweepSpec, folder: StudyFolder, number: int | None, to: Path, root: Path, *, final: bool, merged: bool
-) -> Kept:
+) -> SavedAdapter:
     """Write `to`, which must not exist yet, whole or not at all; returns what was written.
 
     `number` is a trial, or None for the best feasible one; `final` takes the adapter of its last measurement instead
@@ -29,14 +29,14 @@ def export(
     """
     conclusion = conclude(spec, folder)
     result = _chosen(conclusion, number, folder.name)
-    kept = final_kept(spec, folder, result) if final else best_kept(folder, result)
+    kept = final_adapter(spec, folder, result) if final else best_adapter(folder, result)
     if to.exists():
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
     plan = stored_plan(folder, kept.number)
     done = finished(spec, folder)
     with new_folder(to) as aside:
         if merged:
-            from orchestrator.tuning.merging import export_merged
+            from orchestrator.tuning.adapters.merging import export_merged
 
             export_merged(spec.model, kept.folder, aside)
         else:

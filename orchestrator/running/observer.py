@@ -32,7 +32,7 @@ class Observer(Protocol):
         """A sentence for the person at the terminal."""
 
 
-class Silent:
+class NullObserver:
     """Shows nothing."""
 
     def baseline(self, measurement: Measurement) -> None:

@@ -15,11 +15,11 @@ from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
+from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
-from orchestrator.running.settling import settle
 from orchestrator.scoring.text import normalizer
-from orchestrator.spec.data import relative_to
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.data import relative_to
+from orchestrator.sweepfile.sweep import SweepSpec
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ready = decode_sets(spec, folder.audio)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
-    settle("data", findings, spec, folder, observer)
+    record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
     folder.write_sets(_set_records(spec, ready))
 

@@ -9,8 +9,8 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Measured, Progress, Worker
-from orchestrator.reporting.conclusion import chosen_measurement
 from orchestrator.running.observer import Observer
+from orchestrator.verdicts.conclusion import chosen_measurement
 
 
 @dataclass(frozen=True)

@@ -10,20 +10,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.records.confirming import confirmation_runs
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.files import PackRecord
 from orchestrator.records.provenance import provenance
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
-from orchestrator.reporting.conclusion import Conclusion, conclude
 from orchestrator.running.checkpoints import Checkpoints
+from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.preflight import check_data
-from orchestrator.running.settling import settle
-from orchestrator.running.signals import Drain
-from orchestrator.spec.loading import FieldChange, compare, resolved_yaml
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.running.signals import GracefulShutdown
+from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.confirming import confirmation_runs
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
 
 
 def run_study(
-    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain
+    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: GracefulShutdown
 ) -> Conclusion:
     """Create or continue the study until its budget is spent and its finalists are confirmed.
 
@@ -109,7 +109,9 @@ def finished(spec: SweepSpec, folder: StudyFolder) -> bool:
     return all(folder.read_result(run.number) for run in runs)
 
 
-def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain) -> None:
+def _search(
+    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: GracefulShutdown
+) -> None:
     from orchestrator.running.sweep import run_sweep
     from orchestrator.search.study import Study
 
@@ -130,7 +132,7 @@ def _search(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, obser
 def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     """The sweep with the pack that its study began with, whatever `auto` would measure on this machine today.
 
-    Raises StudyError where the record is lost, or the sweep file asks for another pack: how many trials are in flight
+    Raises StudyError where the record is lost, or the sweep file asks for another pack: how many trials are in trial
     decides what the search asks next, so a study with another pack is another study.
     """
     if not folder.began:
@@ -149,11 +151,13 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     return spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": kept.slots})})
 
 
-def _confirm(spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: Drain) -> None:
+def _confirm(
+    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: GracefulShutdown
+) -> None:
     if spec.confirm is None or spec.data.confirm is None:
         return
-    from orchestrator.records.confirming import confirmation_spec
     from orchestrator.running.confirmation import run_confirmation
+    from orchestrator.verdicts.confirming import confirmation_spec
 
     other = confirmation_spec(with_recorded_pack(spec, folder))
     run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer, "confirm"), observer, drain)
@@ -168,7 +172,7 @@ def _worker(
     for note in getattr(worker, "notes", ()):
         observer.say(note)
         folder.note(note)
-    settle(stage, getattr(worker, "findings", ()), spec, folder, observer)
+    record_findings(stage, getattr(worker, "findings", ()), spec, folder, observer)
     return worker
 
 

@@ -13,7 +13,7 @@ from orchestrator.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Drain:
+class GracefulShutdown:
     """While entered, signals set `requested` instead of ending the process.
 
     Outside the main thread, where Python allows no handlers, it only carries `requested`.
@@ -24,7 +24,7 @@ class Drain:
         self._say = say
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> Drain:
+    def __enter__(self) -> GracefulShutdown:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._received) for number in SIGNALS}
         return self

@@ -16,28 +16,28 @@ from orchestrator.errors import Interrupted, ModelError, StudyError
 from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import search_contents
-from orchestrator.records.judging import RESAMPLES, best, judged, scores
-from orchestrator.records.losses import trial_losses
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
-from orchestrator.running.flight import (
+from orchestrator.running.findings import check_headroom
+from orchestrator.running.observer import NullObserver, Observer
+from orchestrator.running.running_trial import (
     WALL_CLOCK,
-    Flight,
+    RunningTrial,
     Stop,
     at_last_step,
     duplicate_result,
     result_of,
     why_stop,
 )
-from orchestrator.running.observer import Observer, Silent
-from orchestrator.running.settling import check_headroom
-from orchestrator.running.signals import Drain
+from orchestrator.running.signals import GracefulShutdown
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import RESAMPLES, best, judged, scores
+from orchestrator.verdicts.losses import trial_losses
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +62,15 @@ def run_sweep(
     study: Study,
     observer: Observer | None = None,
     clock: Callable[[], float] = time.monotonic,
-    drain: Drain | None = None,
+    drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
     Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of another evaluation.
     """
-    drain = drain or Drain()
-    sweep = _Sweep(spec, folder, worker, study, observer or Silent(), clock, resamples)
+    drain = drain or GracefulShutdown()
+    sweep = _Sweep(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
     sweep.resume()
     while True:
         if drain.requested:
@@ -109,7 +109,7 @@ class _Sweep:
         self.clock_at = clock()
         self.spent = folder.seconds_spent()
         self.tick, self.asked, self.exhausted = 0, 0, False
-        self.flights: dict[int, Flight] = {}
+        self.in_slots: dict[int, RunningTrial] = {}
         self.waiting: dict[int, list[Asked]] = {}
         """Duplicates of a trial in a slot, told when it ends."""
         self.recipes: dict[str, int] = {}
@@ -145,14 +145,14 @@ class _Sweep:
         self.tick, self.asked = checkpoint.tick, checkpoint.asked
         log.debug("checkpoint %d: %d trials asked for, in slots %s", self.tick, self.asked, sorted(checkpoint.slots))
         for number, slot in checkpoint.slots.items():
-            self.flights[number] = self._flight(number, self.known[number], slot.last_rung, slot.seconds)
-        if self.flights:
-            self.worker.restore(self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.flights.items()})
-        for flight in self.flights.values():
-            self.observer.admitted(flight.plan, flight.last_rung)
+            self.in_slots[number] = self._flight(number, self.known[number], slot.last_rung, slot.seconds)
+        if self.in_slots:
+            self.worker.restore(self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.in_slots.items()})
+        for trial in self.in_slots.values():
+            self.observer.admitted(trial.plan, trial.last_rung)
         for number in range(self.asked):
             original = self._original(self._plan(number, self.known[number]))
-            if original in self.flights:
+            if original in self.in_slots:
                 self.waiting.setdefault(original, []).append(Asked(number, self.known[number]))
 
     def fill_slots(self) -> None:
@@ -174,7 +174,7 @@ class _Sweep:
                 self._retell(number)
             elif original is None:
                 self._admit(plan, params)
-            elif original in self.flights:
+            elif original in self.in_slots:
                 self.waiting.setdefault(original, []).append(Asked(number, params))
             else:
                 self._tell_duplicate(original, number, params)
@@ -182,18 +182,18 @@ class _Sweep:
     def take(self, events: Sequence[Event]) -> None:
         """Act on what the worker says, in its order."""
         for event in events:
-            flight = self.flights[event.number]
-            flight.step = event.step
+            trial = self.in_slots[event.number]
+            trial.step = event.step
             match event:
                 case Progress():
                     self.observer.progress(event)
-                case _ if flight.on_file is not None:
-                    if isinstance(event, Failed) or event.step >= flight.on_file.steps_trained:
-                        self._close(flight, flight.on_file)
+                case _ if trial.on_file is not None:
+                    if isinstance(event, Failed) or event.step >= trial.on_file.steps_trained:
+                        self._close(trial, trial.on_file)
                 case Measured():
-                    self._measured(flight, event)
+                    self._measured(trial, event)
                 case Failed():
-                    self._end(flight, Stop(TrialState.FAIL, event.reason))
+                    self._end(trial, Stop(TrialState.FAIL, event.reason))
 
     def checkpoint(self) -> None:
         """Save the slots and the state beside them, and the time spent."""
@@ -201,8 +201,8 @@ class _Sweep:
         self.spent = self.folder.add_seconds(now - self.clock_at)
         self.clock_at = now
         slots = {
-            number: InSlot(last_rung=flight.last_rung, seconds=now - flight.started)
-            for number, flight in self.flights.items()
+            number: InSlot(last_rung=trial.last_rung, seconds=now - trial.started)
+            for number, trial in self.in_slots.items()
         }
         self.tick += 1
         state = Checkpoint(tick=self.tick, asked=self.asked, slots=slots, exhausted=self.exhausted)
@@ -211,13 +211,13 @@ class _Sweep:
 
     def end_all(self, stop: Stop) -> None:
         """End every trial that was asked for and has not ended, at its best measurement on file."""
-        for flight in tuple(self.flights.values()):
-            flight.verdicts = self._verdicts(flight.plan)
-            self._end(flight, stop)
+        for trial in tuple(self.in_slots.values()):
+            trial.verdicts = self._verdicts(trial.plan)
+            self._end(trial, stop)
         for number in range(self.asked, len(self.known)):
-            flight = self._flight(number, self.known[number])
-            flight.step = max((verdict.step for verdict in flight.verdicts), default=0)
-            self._tell(flight.on_file or result_of(self.spec, flight, stop, 0.0))
+            trial = self._flight(number, self.known[number])
+            trial.step = max((verdict.step for verdict in trial.verdicts), default=0)
+            self._tell(trial.on_file or result_of(self.spec, trial, stop, 0.0))
         self.asked = max(self.asked, len(self.known))
 
     def _next_params(self) -> dict[str, Any] | None:
@@ -236,13 +236,15 @@ class _Sweep:
     def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
         return trial_plan(self.spec, number, params, self.contents)
 
-    def _flight(self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0) -> Flight:
+    def _flight(
+        self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
+    ) -> RunningTrial:
         """A trial as it stood at `last_rung`, or with all that is on file."""
         plan = self._plan(number, params)
-        flight = Flight(plan, params, self.clock() - seconds, self.folder.read_result(number))
-        flight.verdicts = self._verdicts(plan, last_rung)
-        flight.step = flight.last_rung = last_rung or 0
-        return flight
+        trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
+        trial.verdicts = self._verdicts(plan, last_rung)
+        trial.step = trial.last_rung = last_rung or 0
+        return trial
 
     def _verdicts(self, plan: TrialPlan, last_rung: int | None = None) -> list[Verdict]:
         rows = self.folder.read_measurements(plan.number)
@@ -258,36 +260,36 @@ class _Sweep:
         first = self.recipes.setdefault(plan.recipe, plan.number)
         if first == plan.number:
             return None
-        result = None if first in self.flights else self.folder.read_result(first)
+        result = None if first in self.in_slots else self.folder.read_result(first)
         if result is not None and result.pruned_by == WALL_CLOCK:
             self.recipes[plan.recipe] = plan.number
             return None
         return first
 
     def _admit(self, plan: TrialPlan, params: dict[str, Any]) -> None:
-        flight = Flight(plan, params, self.clock(), self.folder.read_result(plan.number))
+        trial = RunningTrial(plan, params, self.clock(), self.folder.read_result(plan.number))
         try:
             self.worker.admit(plan)
         except ModelError as error:
-            self._tell(result_of(self.spec, flight, Stop(TrialState.FAIL, str(error)), 0.0))
+            self._tell(result_of(self.spec, trial, Stop(TrialState.FAIL, str(error)), 0.0))
             return
-        self.flights[plan.number] = flight
+        self.in_slots[plan.number] = trial
         self.observer.admitted(plan, 0)
 
-    def _measured(self, flight: Flight, event: Measured) -> None:
-        self.folder.record_measurements(flight.number, event.measurements, event.hypotheses)
-        rung = [self._judge(flight.plan, measurement) for measurement in event.measurements]
-        flight.verdicts += rung
-        flight.last_rung = event.step
+    def _measured(self, trial: RunningTrial, event: Measured) -> None:
+        self.folder.record_measurements(trial.number, event.measurements, event.hypotheses)
+        rung = [self._judge(trial.plan, measurement) for measurement in event.measurements]
+        trial.verdicts += rung
+        trial.last_rung = event.step
         here = best(rung)
         assert here is not None
-        self._keep_adapter(flight, here)
+        self._keep_adapter(trial, here)
         self.observer.measured(here)
-        behind = self.study.early_stop(flight.number, event.step, here.wer[self.spec.objective])
+        behind = self.study.early_stop(trial.number, event.step, here.wer[self.spec.objective])
         if event.final:
-            self._end(flight, at_last_step(flight))
-        elif stop := why_stop(self.spec, flight, rung, self._baseline_rate, behind):
-            self._end(flight, stop)
+            self._end(trial, at_last_step(trial))
+        elif stop := why_stop(self.spec, trial, rung, self._baseline_rate, behind):
+            self._end(trial, stop)
 
     @property
     def _baseline_rate(self) -> float:
@@ -296,26 +298,26 @@ class _Sweep:
         assert rate is not None, "a set without words is refused before anything is measured"
         return rate
 
-    def _keep_adapter(self, flight: Flight, here: Verdict) -> None:
+    def _keep_adapter(self, trial: RunningTrial, here: Verdict) -> None:
         """The best adapter, and beside it the one of the last rung where that is another."""
-        number = flight.number
-        if flight.best is here:
+        number = trial.number
+        if trial.best is here:
             self.worker.export(number, here.adapter_scale, self.folder.adapter_folder(number))
             self.folder.drop_final(number)
         else:
             self.worker.export(number, here.adapter_scale, self.folder.final_folder(number))
 
-    def _end(self, flight: Flight, stop: Stop) -> None:
-        seconds = self.clock() - flight.started
-        self._close(flight, flight.on_file or result_of(self.spec, flight, stop, seconds))
+    def _end(self, trial: RunningTrial, stop: Stop) -> None:
+        seconds = self.clock() - trial.started
+        self._close(trial, trial.on_file or result_of(self.spec, trial, stop, seconds))
 
-    def _close(self, flight: Flight, result: TrialResult) -> None:
+    def _close(self, trial: RunningTrial, result: TrialResult) -> None:
         """Result, study, slot, in this order: a crash in between leaves nothing that replay does not repeat."""
         self._tell(result)
-        self.worker.release(flight.number)
-        del self.flights[flight.number]
-        for asked in self.waiting.pop(flight.number, []):
-            self._tell_duplicate(flight.number, asked.number, asked.params)
+        self.worker.release(trial.number)
+        del self.in_slots[trial.number]
+        for asked in self.waiting.pop(trial.number, []):
+            self._tell_duplicate(trial.number, asked.number, asked.params)
 
     def _tell_duplicate(self, original: int, number: int, params: dict[str, Any]) -> None:
         result = self.folder.read_result(original)

@@ -80,7 +80,7 @@ class Verdict:
     @property
     def violated(self) -> tuple[str, ...]:
         """Metrics of the guardrails that are broken under their rule: what prunes a running trial."""
-        return tuple(limit.criterion.metric for limit in self.guardrails if limit.broken)
+        return tuple(limit.criterion.metric for limit in self.guardrails if limit.violated)
 
 
 def set_name(metric: str, confirmed: bool) -> str:
@@ -99,7 +99,7 @@ def judge(
     confirmed: bool = False,
     confidence: float = 0.95,
     looks: int = 1,
-    rivals: int = 1,
+    n_comparisons: int = 1,
     resamples: int = 10_000,
     seed: int = 0,
     metric: str = "domain_wer",
@@ -107,7 +107,7 @@ def judge(
     """Judge one measurement against the baseline's.
 
     `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will be judged in all
-    (its rungs): the error of calling a guardrail violated is shared out among them. `rivals` is how many trials are
+    (its rungs): the error of calling a guardrail violated is shared out among them. `n_comparisons` is how many trials are
     judged on these data so that the best may win: the error of calling a limit proven, and that of the bounds shown, is
     shared out among them. Missing sets and impossible counts are not errors but limits that do not hold.
 
@@ -118,12 +118,14 @@ def judge(
 
     def answer(criterion: Criterion, shared: int) -> LimitVerdict:
         if criterion.metric == "train_loss":
-            return judge_trend(criterion, tuned.losses, error_budget(confidence, rivals))
+            return judge_trend(criterion, tuned.losses, error_budget(confidence, n_comparisons))
         if criterion.among:
             # proven on one of several: each may claim it with its share of the error
-            answers = [on_one(criterion, metric, rivals * len(criterion.among), shared) for metric in criterion.among]
+            answers = [
+                on_one(criterion, metric, n_comparisons * len(criterion.among), shared) for metric in criterion.among
+            ]
             return one_of(criterion, answers)
-        return on_one(criterion, criterion.metric, rivals, shared)
+        return on_one(criterion, criterion.metric, n_comparisons, shared)
 
     def on_one(criterion: Criterion, metric: str, sharing: int, shared: int) -> LimitVerdict:
         name = set_name(metric, confirmed)
@@ -177,7 +179,9 @@ def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict
     limits = (*acceptance, *guardrails)
     if any(limit.holds is False for limit in limits):
         return Decision.REJECT
-    kept = all(limit.met for limit in acceptance) and all(limit.holds and limit.shown for limit in guardrails)
+    kept = all(limit.satisfied for limit in acceptance) and all(
+        limit.holds and limit.gain_significant for limit in guardrails
+    )
     return Decision.ACCEPT if limits and kept else Decision.INCONCLUSIVE
 
 

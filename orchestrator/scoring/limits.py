@@ -134,18 +134,18 @@ class LimitVerdict:
     """What the limit is compared with: the change in points or in percent of the baseline, or the rate itself."""
 
     @property
-    def shown(self) -> bool:
+    def gain_significant(self) -> bool:
         """min_gain: the gain can be told from zero. Any other limit: nothing to show."""
         return self.criterion.kind != "min_gain" or self.upper < 0
 
     @property
-    def met(self) -> bool:
+    def satisfied(self) -> bool:
         """Whether an acceptance limit is kept under its rule. A gain must be told from zero under either."""
         sure = self.criterion.rule == "point" or self.evidence is Evidence.PROVEN
-        return self.holds is True and self.shown and sure
+        return self.holds is True and self.gain_significant and sure
 
     @property
-    def broken(self) -> bool:
+    def violated(self) -> bool:
         """Whether a guardrail ends a trial before its last step, under its rule; what was not measured does not.
 
         A gain is asked of the end: a trial has all its steps to reach it.

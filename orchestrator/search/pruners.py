@@ -8,7 +8,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def is_behind(spec: SweepSpec, trials: Iterable[FrozenTrial], number: int) -> bool:

@@ -14,8 +14,8 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial
 
 from orchestrator.planning.points import Point, grid_cells, is_active, sobol_point, start_points
-from orchestrator.spec.identity import derived_seed
-from orchestrator.spec.sweep import Dimension, SweepSpec
+from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.sweep import Dimension, SweepSpec
 
 Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 

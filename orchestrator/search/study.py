@@ -21,14 +21,14 @@ from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
 from orchestrator.errors import StudyError
-from orchestrator.records.judging import guardrail_metrics
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.saying import rate_text
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.storage import open_storage, storage_errors
-from orchestrator.spec.identity import digest
-from orchestrator.spec.sweep import SweepSpec
+from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import guardrail_metrics
 
 _CONTINUED = "Every finished trial is safe in its result.json."
 

@@ -13,16 +13,16 @@ import torch
 
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.check_probe import possible_targets
-from orchestrator.tuning.checks import check_model
-from orchestrator.tuning.device import choose_device
-from orchestrator.tuning.evaluation import Evaluator, load_evaluation_set
-from orchestrator.tuning.features import FrameStore
-from orchestrator.tuning.lengths import check_lengths
-from orchestrator.tuning.model import BaseModel, load_base_model
-from orchestrator.tuning.training import TrainingSet
-from orchestrator.tuning.training_data import load_training_data
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.evaluation import Evaluator, load_evaluation_set
+from orchestrator.tuning.model.base_model import BaseModel, load_base_model
+from orchestrator.tuning.model.device import choose_device
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.selfcheck.checks import check_model
+from orchestrator.tuning.selfcheck.lengths import check_lengths
+from orchestrator.tuning.selfcheck.probe import possible_targets
+from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_data import load_training_data
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PreparedSweep:
     spec: SweepSpec
     base: BaseModel
     data: TrainingSet
-    store: FrameStore
+    store: EncoderCache
     evaluator: Evaluator
     findings: tuple[Finding, ...]
     """Of the start-up checks; none of them stops the sweep."""
@@ -60,7 +60,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     training = load_training_data(spec, base, audio, _autocast(spec, device))
     clips["train"] = training.clips
     memory = psutil.virtual_memory().total // 4
-    store = FrameStore(base.family, clips, memory, device, _entry_depths(spec, base))
+    store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
     findings = (*lengths, *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)))
     stop(findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
     evaluator = Evaluator(base, store, sets, spec.evaluation)
@@ -73,10 +73,10 @@ def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=spec.evaluation.precision == "bf16")
 
 
-def _entry_depths(spec: SweepSpec, base: BaseModel) -> set[int]:
+def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:
     """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is a finding later."""
     depths = set()
     for _, patterns, layers in possible_targets(spec):
         with suppress(ModelError):
-            depths.add(base.entry_depth(base.targets(patterns, layers)))
+            depths.add(base.first_adapted_layer(base.targets(patterns, layers)))
     return depths

@@ -10,18 +10,18 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.headroom import headroom
 from orchestrator.records.results import SetMeasurement
-from orchestrator.records.short_run import STEPS, Heard, ShortRun
+from orchestrator.records.short_run import STEPS, SetComparison, ShortRun
 from orchestrator.records.worker import Failed, Hypotheses, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
-from orchestrator.spec.sweep import SweepSpec
-from orchestrator.tuning.adapters import initial_adapter
-from orchestrator.tuning.engine import PackWorker
-from orchestrator.tuning.lane import Lane, Slot
-from orchestrator.tuning.pack import Adapter, PackedLinear, merged_weight
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.adapters.pack import Adapter, PackedLinear, merged_weight
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.prepared import prepare
+from orchestrator.tuning.training.pack_group import PackGroup, Slot
+from orchestrator.tuning.worker import PackWorker
+from orchestrator.verdicts.headroom import headroom
 
 WARM_UP = 5
 """Steps at most: a longer warm-up would fill a short run."""
@@ -91,17 +91,17 @@ def _moved(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, fl
 def _loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
     """Cross-entropy a token of an adapter on the batch of the plan's first step, in nats."""
     targets = tuple(adapter.modules)
-    lane, slot = Lane(worker.base.entry_depth(targets)), Slot(plan, targets, adapter)
-    lane.join(slot)
+    group, slot = PackGroup(worker.base.first_adapted_layer(targets)), Slot(plan, targets, adapter)
+    group.join(slot)
     with worker.autocast():
-        lane.step(worker.base, worker.store, worker.data)
+        group.step(worker.base, worker.store, worker.data)
     return slot.loss
 
 
-def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[str, Heard]:
+def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[str, SetComparison]:
     untuned: dict[str, SetMeasurement] = baseline.measurements[0].sets
     return {
-        name: Heard(
+        name: SetComparison(
             utterances=len(each.utterance_ids),
             words=sum(each.reference_words),
             baseline_wer=each.wer,
@@ -118,7 +118,9 @@ def _changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) 
     return sum(map(sum, (counts.substitutions, counts.deletions, counts.insertions)))
 
 
-def _efficacy(sets: dict[str, Heard], moved: dict[str, tuple[float, float]], failure: str | None) -> list[Finding]:
+def _efficacy(
+    sets: dict[str, SetComparison], moved: dict[str, tuple[float, float]], failure: str | None
+) -> list[Finding]:
     if not any(change for change, _ in moved.values()):
         return [finding("zero-delta", f"{STEPS} steps of training leave every weight as it was: {failure}.")]
     if not failure and not any(each.changed_words for each in sets.values()):

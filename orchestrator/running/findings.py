@@ -1,0 +1,37 @@
+"""What the checks found becomes a line for the person, a dated note, and a doubt of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.checks import Finding, stop
+from orchestrator.errors import DataError
+from orchestrator.records.results import Measurement
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import Observer
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.headroom import headroom, high_wer
+
+
+def record_findings(
+    stage: str, findings: Sequence[Finding], spec: SweepSpec, folder: StudyFolder, observer: Observer
+) -> None:
+    """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such, never silent."""
+    noted = folder.notes.read_text(encoding="utf-8") if folder.notes.exists() else ""
+    for each in findings:
+        ignored = each.name in spec.checks.ignore
+        if each.level == "refuse" and not ignored:
+            continue
+        line = f"{stage}: {each.message}"
+        line = f"{line} Check {each.name} is ignored by the sweep file." if ignored else line
+        observer.say(line)
+        if " ".join(line.split()) not in noted:
+            folder.note(line)
+    folder.write_findings(stage, [each for each in findings if each.level == "warn" or each.name in spec.checks.ignore])
+
+
+def check_headroom(spec: SweepSpec, baseline: Measurement, folder: StudyFolder, observer: Observer) -> None:
+    """Say and note little headroom; raises DataError where there is none."""
+    findings = [*headroom(spec, baseline.sets["domain"].wer), *high_wer(baseline, "the untuned model")]
+    record_findings("baseline", findings, spec, folder, observer)
+    stop(findings, spec.checks.ignore, "The baseline leaves no room for the gain that is asked for", DataError)

@@ -1,0 +1,185 @@
+"""`when:` of a searched parameter, and the points of `start_with:`: both speak about the space already read."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from collections.abc import Mapping as MappingABC
+from typing import Any
+
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, ParameterValue
+from orchestrator.sweepfile.reading import Entry, Mapping, Node, Problems, Scalar, Sequence, describe, nearest, show
+from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace
+
+MAX_POINTS = 1000
+_FORMS = "a value, {in: [...]}, {above: x} or {below: x}"
+
+
+def read_conditions(
+    name: str,
+    when: Entry,
+    fixed: MappingABC[str, ParameterValue],
+    searched: MappingABC[str, Dimension],
+    broken: Container[str],
+    problems: Problems,
+) -> tuple[Condition, ...]:
+    """The conditions under which `name` is active; one that a fixed parameter always satisfies is left out."""
+    if TABLE[name].required:
+        problems.add(when.mark, f"{name} cannot have when: every trial needs it and it has no default; remove when")
+        return ()
+    if not isinstance(when.node, Mapping) or not when.node.entries:
+        problems.add(
+            when.node.mark, f"when of {name} must be {{earlier_parameter: {_FORMS}}}, not {describe(when.node)}"
+        )
+        return ()
+    earlier = list(searched)[: list(searched).index(name)]
+    found: list[Condition] = []
+    for other, entry in when.node.entries.items():
+        if other in broken:
+            continue
+        if other not in earlier and other not in fixed:
+            problems.add(entry.mark, _not_earlier(name, other, earlier, searched))
+            continue
+        for condition, node in _read(name, other, entry.node, problems):
+            message = _never(condition, fixed, searched)
+            if message:
+                problems.add(node.mark, f"when of {name} can never hold: {message}")
+            elif other in searched:
+                found.append(condition)
+    return tuple(found)
+
+
+def _not_earlier(name: str, other: str, earlier: list[str], searched: Container[str]) -> str:
+    allowed = f"allowed: {', '.join(earlier)}" if earlier else "no parameter is searched above it"
+    if other == ADAPTER_SCALE.name:
+        return f"when of {name} names adapter_scale, which is only decided after training; {allowed}"
+    if other == name or other in searched:
+        return f"when of {name} names {show(other)}, which is not above it in the file; move it up; {allowed}"
+    return f"when of {name} names the unknown parameter {show(other)}{nearest(other, TABLE) or ';'} {allowed}"
+
+
+def _read(name: str, other: str, node: Node, problems: Problems) -> Iterator[tuple[Condition, Node]]:
+    if isinstance(node, Scalar):
+        yield from _one(name, other, "equals", node, problems)
+    elif isinstance(node, Mapping) and node.entries:
+        for operator, entry in node.entries.items():
+            if operator not in ("in", "above", "below"):
+                guess = nearest(operator, ("in", "above", "below")) or ";"
+                problems.add(
+                    entry.mark, f"when of {name}: unknown test {show(operator)}{guess} allowed: in, above, below"
+                )
+            else:
+                yield from _one(name, other, operator, entry.node, problems)
+    else:
+        problems.add(node.mark, f"when of {name}: {other} must be {_FORMS}, not {describe(node)}")
+
+
+def _one(name: str, other: str, operator: str, node: Node, problems: Problems) -> Iterator[tuple[Condition, Node]]:
+    row = TABLE[other]
+    if operator in ("above", "below") and not row.is_number:
+        problems.add(node.mark, f"when of {name}: {other} is {row.allowed}, which has no above or below; use in")
+        return
+    if (operator == "in") != isinstance(node, Sequence):
+        problems.add(
+            node.mark,
+            f"when of {name}: {operator} needs {'a list' if operator == 'in' else 'one value'}, not {describe(node)}",
+        )
+        return
+    try:
+        value: Any = tuple(map(row.read, node.items)) if isinstance(node, Sequence) else row.read(node)
+    except ValueError as error:
+        problems.add(node.mark, f"when of {name}: {error}")
+        return
+    yield Condition.model_validate({"parameter": other, "operator": operator, "value": value}), node
+
+
+def _never(condition: Condition, fixed: MappingABC[str, ParameterValue], searched: MappingABC[str, Dimension]) -> str:
+    """Why no trial can satisfy the condition, or nothing."""
+    name = condition.parameter
+    if name in fixed:
+        return "" if condition.holds(fixed[name]) else f"{name} is fixed at {fixed[name]}; search {name} or remove this"
+    dimension = searched[name]
+    wanted = condition.value if condition.operator == "in" else (condition.value,)
+    if dimension.choices is not None:
+        hit = any(map(condition.holds, dimension.choices))
+        return "" if hit else f"{name} is one of {', '.join(map(str, dimension.choices))}"
+    if condition.operator in ("equals", "in"):
+        if dimension.size is None:
+            return f"{name} is a continuous range, which meets one value with chance 0; use above or below"
+        hit = any(map(dimension.contains, wanted))
+    else:
+        hit = condition.holds(dimension.high if condition.operator == "above" else dimension.low)  # type: ignore[arg-type]
+    return "" if hit else f"{name} goes from {dimension.low:g} to {dimension.high:g}"
+
+
+def read_points(
+    node: Node, space: SearchSpace, broken: Container[str], problems: Problems
+) -> tuple[dict[str, ParameterValue], ...]:
+    """`start_with:` as points of the space; a value equal to a fixed parameter's is accepted and left out."""
+    if not isinstance(node, Sequence):
+        problems.add(node.mark, f"start_with must be a list of points such as [{{rank: 8}}], not {describe(node)}")
+        return ()
+    if len(node.items) > MAX_POINTS:
+        problems.add(
+            node.mark, f"start_with has {len(node.items)} points, at most {MAX_POINTS}; leave the rest to the search"
+        )
+        return ()
+    points: list[dict[str, ParameterValue]] = []
+    for item in node.items:
+        if not isinstance(item, Mapping) or not item.entries:
+            problems.add(
+                item.mark, f"a point of start_with must be a mapping of searched parameters, not {describe(item)}"
+            )
+            continue
+        point = dict(_point(item, space, broken, problems))
+        if point and point in points:
+            problems.add(
+                item.mark, f"this point is the same as point {points.index(point) + 1} of start_with; keep one"
+            )
+        points.append(point)
+    return tuple(points)
+
+
+def _point(
+    item: Mapping, space: SearchSpace, broken: Container[str], problems: Problems
+) -> Iterator[tuple[str, ParameterValue]]:
+    dimensions = {dimension.name: dimension for dimension in space.searched}
+    for name, entry in item.entries.items():
+        if name in broken:
+            continue
+        if name == ADAPTER_SCALE.name:
+            problems.add(entry.mark, "adapter_scale in start_with: every scale is evaluated after training; remove it")
+        elif name not in dimensions and name not in space.fixed:
+            allowed = ", ".join(dimensions) or "none, for nothing is searched"
+            problems.add(
+                entry.mark,
+                f"start_with names {show(name)}, which is not searched"
+                f"{nearest(name, dimensions) or ';'} allowed: {allowed}",
+            )
+        else:
+            try:
+                value = TABLE[name].read(entry.node)
+            except ValueError as error:
+                problems.add(entry.node.mark, f"start_with: {error}")
+                continue
+            if name in space.fixed:
+                if value != space.fixed[name]:
+                    problems.add(
+                        entry.node.mark,
+                        f"start_with: {name} is fixed at {space.fixed[name]}; search it, or remove it here",
+                    )
+            elif not dimensions[name].contains(value):
+                problems.add(
+                    entry.node.mark,
+                    f"start_with: {name} {describe(entry.node)} is outside the space; "
+                    f"allowed: {space_of(dimensions[name])}",
+                )
+            else:
+                yield name, value
+
+
+def space_of(dimension: Dimension) -> str:
+    """The dimension as a person reads it: the choices, or the range."""
+    if dimension.choices is not None:
+        return ", ".join(str(choice) for choice in dimension.choices)
+    notes = [" (log)" if dimension.log else "", f" in steps of {dimension.step:g}" if dimension.step else ""]
+    return f"{dimension.low:g} to {dimension.high:g}" + "".join(notes)

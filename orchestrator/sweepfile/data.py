@@ -1,0 +1,171 @@
+"""`data:` of the sweep file, and which lines of which manifest each evaluation set is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from orchestrator.sweepfile.frozen import Frozen, Seed
+
+RESERVED = ("train", "replay", "domain", "heldout", "any_also", "every_also")
+ALSO_NAME = r"^[a-z][a-z0-9_]{0,31}$"
+
+AlsoName = Annotated[str, Field(pattern=ALSO_NAME)]
+"""Of a set in `data.also`; none of RESERVED, and not beginning with `confirm_` (`sections.py` refuses those)."""
+
+Part = Literal["search", "confirm"]
+
+
+def relative_to(path: Path, root: Path) -> Path:
+    """`path` from `root` on where it lies below it, else `path` as it is: what is outside has no other name."""
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+class SetSource(NamedTuple):
+    """The lines that make an evaluation set: all of a manifest, or one part of its split by speaker."""
+
+    path: Path
+    split: float | None = None
+    """Share of the utterances that go to the confirm part; None takes the whole manifest."""
+    seed: int = 0
+    part: Part = "search"
+
+    @property
+    def part_text(self) -> str:
+        """Which part it is, in words; empty for a whole manifest."""
+        return "" if self.split is None else f"{self.part} part, split {self.split:g}, seed {self.seed}"
+
+
+class ConfirmData(Frozen):
+    """Sets that the search never reads: two manifests, or parts of domain and heldout split off by speaker.
+
+    The sweep file gives both manifests or `split`, never both forms (`sections.py` refuses that).
+    """
+
+    domain: Path | None = None
+    heldout: Path | None = None
+    also: dict[AlsoName, Path] = Field(default_factory=dict)
+    """Confirm manifests of the sets of `data.also` that limits need."""
+    split: float | None = Field(default=None, gt=0, lt=1)
+    """Share of the utterances of domain and of heldout, about: whole speakers go."""
+    seed: Seed | None = None
+    """Of the split; 0 once it is part of DataSpec."""
+
+    def relative_to(self, root: Path) -> ConfirmData:
+        """The same with paths from `root` on."""
+        also = {name: relative_to(path, root) for name, path in self.also.items()}
+        return self.model_copy(update=_relative(self, root, ("domain", "heldout")) | {"also": also})
+
+
+class AlsoSet(Frozen):
+    """One more evaluation set."""
+
+    manifest: Path
+    rungs: Literal["all", "last"] = "all"
+    """Whether trials are measured on it at every rung, or at their last step alone."""
+
+
+def _also_short(value: Any) -> Any:
+    """A manifest alone stands for a set with the defaults; JSON holds paths as text."""
+    if not isinstance(value, (dict, str, Path)):
+        return value
+    named = value if isinstance(value, dict) else {"manifest": value}
+    return {key: Path(each) if key == "manifest" and isinstance(each, str) else each for key, each in named.items()}
+
+
+class DataSpec(Frozen):
+    """Manifests, as absolute paths once loaded."""
+
+    train: Path
+    replay: Path | None = None
+    domain: Path
+    heldout: Path | None = None
+    """General speech; may be absent where no limit names it."""
+    also: dict[AlsoName, Annotated[AlsoSet, BeforeValidator(_also_short)]] = Field(default_factory=dict)
+    """More evaluation sets by name, measured with the baseline and every trial."""
+    confirm: ConfirmData | None = None
+    max_seconds: float = Field(default=20.0, gt=0)
+    """Longer training utterances are left out and counted; evaluation sets are never cut."""
+    max_bad_fraction: float = Field(default=0.0, ge=0, lt=1)
+    """Bad lines of a training set up to this share are skipped and counted; in an evaluation set none are."""
+
+    @field_validator("confirm")
+    @classmethod
+    def _split_seed(cls, confirm: ConfirmData | None) -> ConfirmData | None:
+        unseeded = confirm is not None and confirm.split is not None and confirm.seed is None
+        return confirm.model_copy(update={"seed": 0}) if confirm is not None and unseeded else confirm
+
+    def relative_to(self, root: Path) -> DataSpec:
+        """The same with paths from `root` on, so that the project may lie anywhere."""
+        changes: dict[str, Any] = _relative(self, root, ("train", "replay", "domain", "heldout"))
+        if self.confirm is not None:
+            changes["confirm"] = self.confirm.relative_to(root)
+        changes["also"] = {
+            name: each.model_copy(update={"manifest": relative_to(each.manifest, root)})
+            for name, each in self.also.items()
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def evaluated(self) -> dict[str, SetSource]:
+        """What is measured on, by name: domain, heldout where there is one, then `also` in file order."""
+        return self._sources("search")
+
+    @property
+    def confirming(self) -> DataSpec | None:
+        """The same with the confirm sets in the place of the search's; None where there are none."""
+        if self.confirm is None:
+            return None
+        if self.confirm.split is not None:
+            # a confirmation is measured once, on everything
+            always = {name: each.model_copy(update={"rungs": "all"}) for name, each in self.also.items()}
+            return ConfirmPartSpec(**(dict(self) | {"also": always}), part="confirm")
+        also = {name: AlsoSet(manifest=path) for name, path in self.confirm.also.items()}
+        sets = {"domain": self.confirm.domain, "heldout": self.confirm.heldout, "also": also, "confirm": None}
+        return DataSpec(**(dict(self) | sets))
+
+    @property
+    def at_every_rung(self) -> tuple[str, ...]:
+        """The sets that a trial is measured on before its last step too."""
+        return tuple(name for name in self.evaluated if name not in self.also or self.also[name].rungs == "all")
+
+    @property
+    def split_text(self) -> str:
+        """How the confirm sets are split off, in words; empty where they are not."""
+        if self.confirm is None or self.confirm.split is None:
+            return ""
+        return (
+            f"confirm sets are split off {' and '.join(self._paths)} by speaker: about "
+            f"{100 * self.confirm.split:.3g} % of the utterances of each, seed {self.confirm.seed}"
+        )
+
+    @property
+    def _paths(self) -> dict[str, Path]:
+        paths = {"domain": self.domain, "heldout": self.heldout}
+        also = {name: each.manifest for name, each in self.also.items()}
+        return {name: path for name, path in paths.items() if path is not None} | also
+
+    def _sources(self, part: Part) -> dict[str, SetSource]:
+        paths = self._paths
+        if self.confirm is None or self.confirm.split is None:
+            return {name: SetSource(path) for name, path in paths.items()}
+        split, seed = self.confirm.split, self.confirm.seed or 0
+        return {name: SetSource(path, split, seed, part) for name, path in paths.items()}
+
+
+class ConfirmPartSpec(DataSpec):
+    """What a confirmation run measures on where `confirm.split` made the sets; never written in a sweep file."""
+
+    part: Literal["confirm"]
+
+    @property
+    def evaluated(self) -> dict[str, SetSource]:
+        """The parts that the search does not read."""
+        return self._sources(self.part)
+
+
+def _relative(data: ConfirmData | DataSpec, root: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    paths = {name: getattr(data, name) for name in names}
+    return {name: relative_to(path, root) for name, path in paths.items() if path is not None}

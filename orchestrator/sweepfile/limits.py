@@ -1,0 +1,110 @@
+"""Limits of the sweep file, `guardrails:` and `acceptance:`: which rates there are, and what may be asked of each."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator
+
+from orchestrator.sweepfile.frozen import Frozen
+
+Rule = Literal["point", "proven"]
+Question = Literal["falls", "falls_monotonically", "not_worse"]
+
+ANY, EVERY = "any_also", "every_also"
+"""In the place of a set's name: one of the sets of `data.also`, or each of them."""
+
+TERMS = ("terms_recall", "terms_precision")
+TRAIN_LOSS = "train_loss"
+
+_PERCENT = r"[0-9]+(\.[0-9]+)?%"
+_TIMES = r"[0-9]+(\.[0-9]+)?x"
+
+
+def _amount(value: object, pattern: str, allowed: str) -> object:
+    """A number at least 0, or text of a form; ValueError says what is allowed."""
+    if isinstance(value, str) and re.fullmatch(pattern, value):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    raise ValueError(allowed)
+
+
+def _change(value: object) -> object:
+    """Points as a number, or percent of the baseline as text such as 5%."""
+    return _amount(value, _PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%")
+
+
+def _rate(value: object) -> object:
+    """A rate in percent as a number, or a multiple of the baseline's as text such as 2x."""
+    return _amount(value, _TIMES, "percent, at least 0, such as 40, or times the baseline such as 2x")
+
+
+Change = Annotated[float | str, BeforeValidator(_change)]
+Rate = Annotated[float | str, BeforeValidator(_rate)]
+
+
+class Limit(Frozen):
+    """What is asked of one rate beside the baseline's."""
+
+    max_regression: Change | None = None
+    """It rises by strictly less than this."""
+    min_gain: Change | None = None
+    """It falls by at least this; of recall and precision, it rises."""
+    max_wer: Rate | None = None
+    """It is at most this itself."""
+    max_cer: Rate | None = None
+    """The same of a CER."""
+    asks: str | None = None
+    """What needs no number; `train_loss: falls` is short for `train_loss: {asks: falls}`."""
+    rule: Rule | None = None
+    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving so (proven).
+    Acceptance: whether the measured number suffices (point) or its bound must lie inside the limit (proven). None until
+    it is part of a sweep, which fills it in: guardrails proven, gains proven, everything else point."""
+
+    def ruled(self, default: Rule) -> Limit:
+        """This limit with its rule, or with the default where it has none."""
+        return self.model_copy(update={"rule": self.rule or default})
+
+    @property
+    def questions(self) -> dict[str, float | str]:
+        """What is asked, by key."""
+        given = {key: getattr(self, key) for key in ("max_regression", "min_gain", "max_wer", "max_cer", "asks")}
+        return {key: value for key, value in given.items() if value is not None}
+
+
+def limit_keys(metric: str) -> tuple[str, ...]:
+    """The keys that a limit on this metric may have, beside `rule`."""
+    if metric == TRAIN_LOSS:
+        return ("asks",)
+    if metric in TERMS:
+        return ("max_regression", "min_gain", "asks")
+    return "max_regression", "min_gain", f"max_{metric.rpartition('_')[2]}", "asks"
+
+
+def questions_of(metric: str) -> tuple[Question, ...]:
+    """The values that `asks` may have for this metric."""
+    return ("falls", "falls_monotonically") if metric == TRAIN_LOSS else ("not_worse",)
+
+
+def metrics(sets: Iterable[str], also: Iterable[str], terms: bool) -> tuple[str, ...]:
+    """All metrics that a sweep with these sets may limit."""
+    also = tuple(also)
+    names = [*sets, *also, *((ANY, EVERY) if also else ())]
+    rates = [f"{name}_{rate}" for name in names for rate in ("wer", "cer")]
+    return (*rates, *(TERMS if terms else ()), TRAIN_LOSS)
+
+
+def set_of(metric: str) -> str:
+    """The set that a metric is measured on; train_loss has none."""
+    if metric == TRAIN_LOSS:
+        return ""
+    return "domain" if metric in TERMS else metric.rpartition("_")[0]
+
+
+def short_form(value: Any) -> Any:
+    """`falls` as `{asks: falls}`: a limit that is one word."""
+    return {"asks": value} if isinstance(value, str) else value

@@ -1,0 +1,210 @@
+"""From a sweep file on disk to a frozen SweepSpec, or to one SpecError that says everything that is wrong.
+
+Nothing heavy is imported here: a broken file is refused in well under a second.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.errors import SpecError
+from orchestrator.sweepfile.comparison import FieldChange, compare
+from orchestrator.sweepfile.conditions import read_points
+from orchestrator.sweepfile.layers import read_layers
+from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.parameters import TABLE
+from orchestrator.sweepfile.reading import Mapping, Node, Problems, Unreadable, plain, show
+from orchestrator.sweepfile.schema import json_schema
+from orchestrator.sweepfile.sections import build
+from orchestrator.sweepfile.space import SpaceReader
+from orchestrator.sweepfile.sweep import EvaluationSpec, SearchSpace, SweepSpec
+from orchestrator.sweepfile.writing import resolved_yaml
+
+__all__ = [
+    "FieldChange",
+    "check_inputs",
+    "compare",
+    "json_schema",
+    "load_spec",
+    "project_root",
+    "resolved_yaml",
+    "studies_root",
+]
+
+
+EVERY_STEPS: int = EvaluationSpec.model_fields["every"].default
+
+MAX_GRID = 100_000
+"""Points of a grid, conditions disregarded."""
+
+
+def project_root(path: Path) -> Path:
+    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else the present one.
+
+    A study's own spec.yaml belongs to the project whose `studies` it is in.
+    """
+    folders = Path(os.path.abspath(path)).parents
+    if path.name == "spec.yaml" and len(folders) > 2 and folders[1].name == "studies":
+        return folders[2]
+    return next((folder.parent for folder in folders if folder.name == "sweeps"), Path.cwd())
+
+
+def studies_root(path: Path) -> Path:
+    """Where the studies of the project of this sweep file lie."""
+    return project_root(path) / "studies"
+
+
+def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = None) -> SweepSpec:
+    """Read, merge and check one sweep file. Manifests need not exist yet: see `check_inputs`.
+
+    Its paths start at `root`, by default at `project_root(path)`.
+
+    Raises:
+        SpecError: all problems at once, a line each: place, offending text, nearest valid word, what is allowed.
+    """
+    problems = Problems()
+    try:
+        spec = _load(Path(path), overrides, root or project_root(Path(path)), problems)
+    except Unreadable:
+        spec = None
+    problems.raise_any(path)
+    assert spec is not None, "no spec without a problem"
+    return spec
+
+
+def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) -> SweepSpec | None:
+    tree = read_layers(path, overrides, problems)
+    tree = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)})
+    reader = SpaceReader(problems)
+    reader.broken |= _taken(tree, problems)
+    if "parameters" in tree.entries:
+        reader.read(tree.entries["parameters"].node)
+    else:
+        reader.broken |= set(TABLE)
+    space = reader.space()
+    points = tree.entries.get("start_with")
+    start_with = read_points(points.node, space, reader.broken, problems) if points else ()
+    _check_together(space, tree, problems)
+    return build(tree, space, start_with, root, problems)
+
+
+def _taken(tree: Mapping, problems: Problems) -> set[str]:
+    """Parameters that `take` names and another study has yet to fill in: neither missing nor at their defaults."""
+    if not _says(tree, "take") or _says(tree, "take", "recipe"):
+        return set()
+    said = plain(tree.entries["take"].node)
+    names = said.get("parameters") if isinstance(said, dict) else None
+    taken = {name for name in names if isinstance(name, str)} if isinstance(names, (list, tuple)) else set()
+    for name in sorted(taken):
+        if _says(tree, "parameters", name):
+            section = tree.entries["parameters"].node
+            assert isinstance(section, Mapping)
+            problems.add(
+                section.entries[name].mark,
+                f"{name} is under parameters and under take; remove it from one of the two, or write `{name}:` without "
+                "a value where another file is extended",
+            )
+    return taken
+
+
+def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
+    """What one section asks of another."""
+    parameters = tree.entries.get("parameters")
+    entries = parameters.node.entries if parameters and isinstance(parameters.node, Mapping) else {}
+    on_replay = [name for name in ("replay_ratio", "kl_weight") if _largest(space, name) > 0]
+    on_replay += ["replay_labels"] if "model" in space.possible("replay_labels") else []
+    if not _says(tree, "data", "replay"):
+        for name in on_replay:
+            what = "replay_labels: model" if name == "replay_labels" else f"{name} above 0"
+            problems.add(entries[name].mark, f"{what} needs general speech; add data.replay: a manifest")
+    elif _largest(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
+        for name in on_replay:
+            problems.add(
+                entries[name].mark,
+                f"{name} acts on replay rows, and replay_ratio is 0; set it above 0 or remove {name}",
+            )
+    method = tree.entries.get("method")
+    if method is not None and plain(method.node) == "grid":
+        for dimension in space.searched:
+            if dimension.choices is None and dimension.step is None:
+                problems.add(
+                    entries[dimension.name].mark,
+                    f"method: grid needs a finite {dimension.name}; give it a step, or write {{values: [...]}}",
+                )
+        sizes = [dimension.size or 1 for dimension in space.searched]
+        if math.prod(sizes) > MAX_GRID:
+            problems.add(
+                tree.entries["method"].node.mark,
+                f"method: grid has {' * '.join(map(str, sizes))} points, at most {MAX_GRID}; use fewer values or "
+                "method: random, qmc or tpe",
+            )
+    _check_trend(space, tree, problems)
+    if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
+        problems.add(
+            tree.entries["confirm"].mark,
+            "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}, or "
+            "data.confirm: {split: 0.3} to split them off by speaker",
+        )
+
+
+def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
+    """A limit on the course of the training loss needs two rungs of every trial."""
+    every = plain(tree.entries["evaluation"].node).get("every") if _says(tree, "evaluation", "every") else EVERY_STEPS
+    shortest = min(map(float, space.possible("max_steps")), default=math.inf)
+    if not isinstance(every, int) or shortest > every:
+        return
+    for section in ("guardrails", "acceptance"):
+        if _says(tree, section, TRAIN_LOSS):
+            node = tree.entries[section].node
+            assert isinstance(node, Mapping)
+            problems.add(
+                node.entries[TRAIN_LOSS].mark,
+                f"{section}.train_loss needs two rungs, and a trial of {shortest:g} steps evaluated every {every} has "
+                "one; lower evaluation.every",
+            )
+
+
+def _says(tree: Mapping, *keys: str) -> bool:
+    """Whether there is a value under these keys; a key without one counts as not written."""
+    node: Node = tree
+    for key in keys:
+        if not isinstance(node, Mapping) or key not in node.entries:
+            return False
+        node = node.entries[key].node
+    return plain(node) is not None
+
+
+def _largest(space: SearchSpace, name: str) -> float:
+    return max(map(float, space.possible(name)), default=0.0)
+
+
+def check_inputs(spec: SweepSpec) -> None:
+    """That every manifest is a file and a local model a folder; a hub id is left to the model loader.
+
+    Raises:
+        SpecError: one line for each that is missing.
+    """
+    data = spec.data
+    manifests = {f"data.{name}": getattr(data, name) for name in ("train", "replay", "domain", "heldout")}
+    manifests |= {f"data.also.{name}": each.manifest for name, each in data.also.items()}
+    if data.confirm is not None:
+        manifests |= {"data.confirm.domain": data.confirm.domain, "data.confirm.heldout": data.confirm.heldout}
+        manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
+    missing = [
+        f"{name}: there is no file {show(path)}; create the manifest or correct the path"
+        for name, path in manifests.items()
+        if path is not None and not os.path.isfile(path)
+    ]
+    if spec.evaluation.terms is not None and not os.path.isfile(spec.evaluation.terms):
+        missing.append(
+            f"evaluation.terms: there is no file {show(spec.evaluation.terms)}; write a word or phrase a line there"
+        )
+    if os.path.isabs(spec.model.id) and not os.path.isdir(spec.model.id):
+        missing.append(
+            f"model.id: there is no folder {show(Path(spec.model.id))}; put the model there or give a hub id"
+        )
+    if missing:
+        raise SpecError("\n".join(missing))

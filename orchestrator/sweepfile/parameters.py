@@ -1,0 +1,216 @@
+"""The table of parameters a sweep may fix or search, and the check of one value against it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, get_args
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from orchestrator.sweepfile.layer_ranges import FORMS, is_layer_range
+from orchestrator.sweepfile.reading import Node, Scalar, describe, nearest
+
+ParameterValue = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row: what a value must be, what it is when nobody says, and what it does."""
+
+    name: str
+    kind: Literal["float", "int", "bool", "word", "preset", "layers"]
+    doc: str
+    default: ParameterValue | None = None
+    """None: required, or worked out from another parameter (alpha)."""
+    low: float | None = None
+    high: float | None = None
+    open: Literal["", "low", "high"] = ""
+    """The end of the interval that is itself not allowed."""
+    words: tuple[str, ...] = ()
+    required: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Only numbers may be searched as a range."""
+        return self.kind in ("float", "int")
+
+    @property
+    def allowed(self) -> str:
+        """What a value must be, for messages and the schema."""
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "preset":
+            return "the name of a preset"
+        if self.kind == "word":
+            return "one of " + ", ".join(self.words)
+        if self.kind == "layers":
+            return f"one of {', '.join(self.words)}; N counts layers, A-B are numbers from 0"
+        bounds = []
+        if self.low is not None:
+            bounds.append(f"{'above' if self.open == 'low' else 'at least'} {self.low:g}")
+        if self.high is not None:
+            bounds.append(f"{'below' if self.open == 'high' else 'at most'} {self.high:.10g}")
+        return " ".join(filter(None, ["a whole number" if self.kind == "int" else "a number", " and ".join(bounds)]))
+
+    def read(self, node: Node) -> ParameterValue:
+        """The value of a node in this parameter's own type (1 is 1.0 for a float); ValueError says what is wrong."""
+        value = node.value if isinstance(node, Scalar) else None
+        if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if value is None or not self._fits(value):
+            guess = nearest(value, self.words) if isinstance(value, str) else ""
+            raise ValueError(f"{self.name} cannot be {describe(node)}{guess or ';'} allowed: {self.allowed}")
+        return value
+
+    def _fits(self, value: ParameterValue) -> bool:
+        if self.kind == "word":
+            return isinstance(value, str) and value in self.words
+        if self.kind == "layers":
+            return isinstance(value, str) and is_layer_range(value)
+        expected = {"float": float, "int": int, "bool": bool, "preset": str}[self.kind]
+        return type(value) is expected and (isinstance(value, (bool, str)) or self._within(value))
+
+    def _within(self, value: float) -> bool:
+        above = self.low is None or value > self.low or (value == self.low and self.open != "low")
+        below = self.high is None or value < self.high or (value == self.high and self.open != "high")
+        return math.isfinite(value) and above and below
+
+
+_SEEDS = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Marks a field whose text is more than any text."""
+
+    kind: Literal["preset", "layers"]
+
+
+class Hyperparameters(BaseModel):
+    """What one training is done with, under the names of PEFT and transformers where they exist.
+
+    The one declaration of bounds, defaults and descriptions: TABLE, the JSON schema and `TrialParams` follow from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    learning_rate: float = Field(
+        gt=0, le=1, description="Peak learning rate of AdamW; LoRA wants about ten times that of full fine-tuning."
+    )
+    max_steps: int = Field(ge=1, le=10_000_000, description="Optimizer steps, never micro-batches.")
+    scheduler: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="Course of the learning rate after the warm-up."
+    )
+    warmup_steps: int = Field(default=0, ge=0, le=10_000_000, description="Optimizer steps of linear warm-up.")
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Utterances in one micro-batch.")
+    gradient_accumulation_steps: int = Field(
+        default=1, ge=1, le=4096, description="Micro-batches summed into one optimizer step."
+    )
+    max_grad_norm: float = Field(default=1.0, gt=0, description="The gradient's norm is clipped to this.")
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="Decoupled weight decay of AdamW.")
+    adapter: Literal["lora", "dora", "pissa", "pissa-dora"] = Field(
+        default="lora", description="Variant of the adapter."
+    )
+    rank: int = Field(default=8, ge=1, le=1024, description="Rank of the low-rank update.")
+    alpha: float = Field(
+        default=8.0,
+        gt=0,
+        description="Scale of the update is alpha / rank; give this or alpha_ratio.",
+    )
+    use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) instead.")
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the adapter.")
+    loraplus_lr_ratio: float = Field(default=1.0, gt=0, description="Learning rate of B over that of A (LoRA+).")
+    target_modules: Annotated[str, _Kind("preset")] = Field(
+        default="attention", description="Which linear layers get an adapter."
+    )
+    layers: Annotated[str, _Kind("layers")] = Field(
+        default="all", description="Which layers of each stack, among those that target_modules means."
+    )
+    average_rungs: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="The adapter at the last step is the mean of those at so many last evaluations.",
+    )
+    train_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of data.train that is trained on, whole speakers where they are named; the smaller is part "
+        "of the larger.",
+    )
+    replay_ratio: float = Field(default=0.0, ge=0, le=1, description="Share of each batch drawn from data.replay.")
+    replay_labels: Literal["manifest", "model"] = Field(
+        default="manifest",
+        description="What replay rows are trained on: the manifest's text, or what the untuned model hears.",
+    )
+    kl_weight: float = Field(default=0.0, ge=0, description="Weight of KL(base || tuned) on the replay rows.")
+    speed_perturb: float = Field(
+        default=0.0, ge=0, le=0.5, description="Largest relative change of a domain utterance's speed; 0 is none."
+    )
+    noise_snr: float = Field(
+        default=60.0,
+        ge=-10,
+        le=60,
+        description="White noise on domain utterances, at this many decibels to 15 more; 60 is none.",
+    )
+    drop_chunks: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="Most chunks of 1000 to 2000 samples silenced in a domain utterance; 0 is none.",
+    )
+    augment_prob: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the domain utterances that speed, noise and chunks change."
+    )
+    seed: int = Field(default=42, ge=0, le=_SEEDS, description="Seed of initialisation, dropout and data order.")
+
+
+def _row(name: str, field: FieldInfo) -> Parameter:
+    """The table's row of a field."""
+    limits = {type(each): each for each in field.metadata}
+    low, high = limits.get(Ge) or limits.get(Gt), limits.get(Le) or limits.get(Lt)
+    words = get_args(field.annotation)
+    kinds: dict[object, Any] = {float: "float", int: "int", bool: "bool"}
+    marked = limits.get(_Kind)
+    kind = marked.kind if marked else kinds.get(field.annotation, "word")
+    return Parameter(
+        name,
+        kind,
+        field.description or "",
+        None if field.is_required() else field.default,
+        low=getattr(low, "ge", getattr(low, "gt", None)),
+        high=getattr(high, "le", getattr(high, "lt", None)),
+        open="low" if Gt in limits else "high" if Lt in limits else "",
+        words=FORMS if kind == "layers" else words,
+        required=field.is_required(),
+    )
+
+
+_ALPHA_RATIO = Parameter(
+    "alpha_ratio", "float", "alpha / rank, so that the scale stays while rank varies.", 1.0, low=0, open="low"
+)
+
+
+def _table() -> dict[str, Parameter]:
+    rows: dict[str, Parameter] = {}
+    for name, field in Hyperparameters.model_fields.items():
+        rows[name] = _row(name, field)
+        if name == "alpha":  # where neither is written, alpha_ratio's default decides
+            rows[name] = replace(rows[name], default=None)
+            rows[_ALPHA_RATIO.name] = _ALPHA_RATIO
+    return rows
+
+
+TABLE = _table()
+"""Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of Hyperparameters."""
+
+ADAPTER_SCALE = Parameter(
+    "adapter_scale", "float", "Evaluated as W + scale * delta W after training; costs no training.", 1.0, low=0, high=10
+)
+"""Never a search dimension: one training is evaluated at every scale."""
+
+NAMES = (*TABLE, ADAPTER_SCALE.name)

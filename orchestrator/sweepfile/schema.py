@@ -1,0 +1,139 @@
+"""JSON Schema of the sweep file as a person writes it, for editors that complete and check YAML."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.sweepfile.layer_ranges import PATTERN
+from orchestrator.sweepfile.limits import limit_keys, questions_of
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.sections import DURATION, SECTIONS
+from orchestrator.sweepfile.sweep import SweepSpec
+
+_OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
+
+
+def json_schema() -> dict[str, Any]:
+    """Draft 2020-12. Looser than `load_spec`, which alone decides: ranges and conditions are not worked out here."""
+    schema = SweepSpec.model_json_schema()
+    definitions = {name: value for name, value in schema["$defs"].items() if name not in _OWN}
+    properties = schema["properties"]
+    properties["extends"] = {"type": "string", "description": "Another sweep file; this one is laid over it."}
+    properties["parameters"] = _parameters()
+    properties["start_with"] = {
+        "type": ["array", "null"],
+        "items": {"type": "object", "propertyNames": {"enum": [*TABLE]}},
+    }
+    for section in SECTIONS:
+        properties[section] = {
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "patternProperties": {pattern: _limit(example) for pattern, example in _METRICS.items()},
+        }
+    definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
+    duration = {"type": "string", "pattern": DURATION}
+    definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
+    required = schema.pop("required")
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "Sweep",
+        "$defs": definitions,
+        "properties": properties,
+        "if": {"not": {"required": ["extends"]}},
+        "then": {"required": required},
+    }
+
+
+_METRICS = {
+    "^[a-z][a-z0-9_]*_wer$": "domain_wer",
+    "^[a-z][a-z0-9_]*_cer$": "domain_cer",
+    "^terms_(recall|precision)$": "terms_recall",
+    "^train_loss$": "train_loss",
+}
+"""Pattern -> a metric of those that it means."""
+
+_ALSO = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "properties": {"manifest": {"type": "string"}, "rungs": {"enum": ["all", "last"]}},
+            "required": ["manifest"],
+            "additionalProperties": False,
+        },
+    ]
+}
+
+
+def _limit(metric: str) -> dict[str, Any]:
+    asks = {"enum": list(questions_of(metric))}
+    change = {"description": "Points, or percent of the baseline.", **_amount("%")}
+    rate = {"description": "Percent, or times the baseline.", **_amount("x")}
+    forms = {"max_regression": change, "min_gain": change, "max_wer": rate, "max_cer": rate, "asks": asks}
+    rule = {"enum": ["point", "proven", None], "description": "Decide by the measured number, or by what is proven."}
+    keys = {key: forms[key] for key in limit_keys(metric)}
+    return {"anyOf": [asks, _object({**keys, "rule": rule}, []), {"type": "null"}]}
+
+
+def _amount(unit: str) -> dict[str, Any]:
+    text = {"type": "string", "pattern": f"^[0-9]+(\\.[0-9]+)?{unit}$"}
+    return {"anyOf": [{"type": "number", "minimum": 0}, text]}
+
+
+def _parameters() -> dict[str, Any]:
+    rows = {name: _forms(row) for name, row in TABLE.items()}
+    grid = {
+        "type": "object",
+        "properties": {
+            "values": {"type": "array", "items": _value(ADAPTER_SCALE), "minItems": 1},
+            "after_training": {"const": True},
+        },
+        "required": ["values", "after_training"],
+        "additionalProperties": False,
+    }
+    rows[ADAPTER_SCALE.name] = {"description": ADAPTER_SCALE.doc, "anyOf": [_value(ADAPTER_SCALE), grid]}
+    return {"type": "object", "properties": rows, "additionalProperties": False}
+
+
+def _value(row: Parameter) -> dict[str, Any]:
+    if row.kind == "word":
+        return {"enum": list(row.words)}
+    if row.kind == "preset":
+        return {"type": "string", "examples": list(PRESETS)}
+    if row.kind == "layers":
+        return {"type": "string", "pattern": PATTERN}
+    if row.kind == "bool":
+        return {"type": "boolean"}
+    value: dict[str, Any] = {"type": "integer" if row.kind == "int" else "number"}
+    if row.low is not None:
+        value["exclusiveMinimum" if row.open == "low" else "minimum"] = row.low
+    if row.high is not None:
+        value["exclusiveMaximum" if row.open == "high" else "maximum"] = row.high
+    return value
+
+
+def _forms(row: Parameter) -> dict[str, Any]:
+    """A value, {value}, {values, when}, and for numbers {min, max, log, step, when}; null removes what is extended."""
+    value = _value(row)
+    extra: dict[str, Any] = {}
+    forms: list[dict[str, Any]] = [value, {"type": "null"}]
+    if row.kind == "preset":
+        patterns = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+        extra = {"presets": {"type": "object", "additionalProperties": patterns}}
+        forms.append(_object({"patterns": patterns}, ["patterns"]))
+    when = {"when": {"type": "object", "propertyNames": {"enum": [*TABLE]}, "minProperties": 1}}
+    forms.append(_object({"value": value, **extra}, ["value"]))
+    forms.append(_object({"values": {"type": "array", "items": value, "minItems": 1}, **when, **extra}, ["values"]))
+    if row.is_number:
+        step = {"type": value["type"], "exclusiveMinimum": 0}
+        forms.append(
+            _object({"min": value, "max": value, "log": {"type": "boolean"}, "step": step, **when}, ["min", "max"])
+        )
+    described: dict[str, Any] = {"description": row.doc, "anyOf": forms}
+    return described | ({"default": row.default} if row.default is not None else {})
+
+
+def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}

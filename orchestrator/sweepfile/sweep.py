@@ -1,0 +1,340 @@
+"""The sweep file as frozen values. No I/O, no torch; `loading.py` makes these from YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
+
+from orchestrator.checks import Ignorable, may_be_ignored
+from orchestrator.sweepfile.data import DataSpec, relative_to
+from orchestrator.sweepfile.frozen import Frozen, Seed
+from orchestrator.sweepfile.limits import Limit, metrics, short_form
+from orchestrator.sweepfile.parameters import NAMES, TABLE
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""Of a sweep, and so of a folder under `studies/`."""
+
+
+class ModelSpec(Frozen):
+    """A hub id or a local folder."""
+
+    id: str = Field(min_length=1)
+    revision: str = Field(default="main", min_length=1)
+
+    @property
+    def is_folder(self) -> bool:
+        """A local folder, absolute or from the project's folder on; else a hub id."""
+        return self.id.startswith(("/", "./"))
+
+    def relative_to(self, root: Path) -> ModelSpec:
+        """The same with a folder below `root` written from there on (./data/base-model)."""
+        if not self.is_folder or not Path(self.id).is_relative_to(root):
+            return self
+        return self.model_copy(update={"id": f"./{Path(self.id).relative_to(root).as_posix()}"})
+
+
+class EvaluationSpec(Frozen):
+    """What a number depends on, beside the manifests and the model."""
+
+    rms: float | None = Field(default=0.075, gt=0, lt=1)
+    """Each clip is scaled to this root mean square before padding; null leaves it."""
+    normalizer: Literal["whisper-en", "basic", "none"] = "whisper-en"
+    max_tokens_per_second: float = Field(default=6.5, gt=0)
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Longer evaluation utterances are left out, counted and said; null measures all of them."""
+    terms: Path | None = None
+    """A list of words or phrases that matter, one a line: their recall and precision are measured on the domain set."""
+    every: int = Field(default=100, ge=1)
+    """Optimizer steps between evaluations."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters and optimizer stay
+    in fp32. For CUDA; a number of one precision is never compared with one of the other."""
+
+    def relative_to(self, root: Path) -> EvaluationSpec:
+        """The same with paths from `root` on."""
+        terms = None if self.terms is None else relative_to(self.terms, root)
+        return self.model_copy(update={"terms": terms})
+
+
+class Metric(Frozen):
+    """What the search minimises."""
+
+    name: Literal["domain_wer", "domain_cer"] = "domain_wer"
+    goal: Literal["minimize"] = "minimize"
+
+
+class Condition(Frozen):
+    """One side of a `when`: the parameter is active while the named earlier parameter is so."""
+
+    parameter: str
+    operator: Literal["equals", "in", "above", "below"]
+    value: Any
+
+    @field_validator("value")
+    @classmethod
+    def _immutable(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    def holds(self, value: bool | int | float | str) -> bool:
+        """Whether the named parameter having `value` satisfies this condition."""
+        if self.operator == "in":
+            return value in self.value
+        if self.operator == "equals":
+            return bool(value == self.value)
+        return bool(value > self.value if self.operator == "above" else value < self.value)
+
+
+class Dimension(Frozen):
+    """A searched parameter: either choices, or a range."""
+
+    name: str
+    choices: tuple[bool | int | float | str, ...] | None = None
+    low: float | int | None = None
+    high: float | int | None = None
+    log: bool = False
+    step: float | int | None = None
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def is_integer(self) -> bool:
+        """Both ends of the range were written as integers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def size(self) -> int | None:
+        """How many values there are; None for a continuous range."""
+        if self.choices is not None:
+            return len(self.choices)
+        step = self.step or (1 if self.is_integer else None)
+        return None if step is None else round((self._high - self._low) / step) + 1
+
+    @property
+    def values(self) -> Sequence[bool | int | float | str] | None:
+        """Every value in order, None for a continuous range. Stepped floats carry 12 significant digits.
+
+        Whole numbers come as a `range`: a seed may have 2**32 of them.
+        """
+        if self.choices is not None or self.size is None:
+            return self.choices
+        step = self.step or 1
+        if isinstance(self._low, int) and isinstance(self._high, int) and isinstance(step, int):
+            return range(self._low, self._high + 1, step)
+        return tuple(float(f"{self._low + index * step:.12g}") for index in range(self.size))
+
+    def contains(self, value: bool | int | float | str) -> bool:
+        """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but for rounding."""
+        if self.choices is not None:
+            return value in self.choices
+        if isinstance(value, str):
+            return False
+        slack = 1e-9 * max(abs(self._low), abs(self._high))
+        if not self._low - slack <= value <= self._high + slack:
+            return False
+        steps = (value - self._low) / self.step if self.step else 0.0
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
+
+    def snapped(self, value: Any) -> Any:
+        """`value` as `values` writes it: a step of 0.1 gives 0.3 and not 0.30000000000000004."""
+        return float(f"{value:.12g}") if self.step is not None and isinstance(value, float) else value
+
+    @property
+    def _low(self) -> float | int:
+        assert self.low is not None, "a dimension has choices or a range"
+        return self.low
+
+    @property
+    def _high(self) -> float | int:
+        assert self.high is not None, "a dimension has choices or a range"
+        return self.high
+
+
+class SearchSpace(Frozen):
+    """`parameters:` of the file: what is fixed, what is searched, what is evaluated after training."""
+
+    fixed: dict[str, bool | int | float | str]
+    searched: tuple[Dimension, ...]
+    """In file order; a condition refers to an earlier one."""
+    adapter_scales: tuple[float, ...] = (1.0,)
+    presets: dict[str, tuple[str, ...]]
+    """Target-module presets by name: the built-in ones and the file's own."""
+
+    def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
+        """The values that trials may have: of a range its two ends, of a conditional parameter its default as well."""
+        values = [self.fixed[name]] if name in self.fixed else []
+        for dimension in self.searched:
+            if dimension.name == name:
+                values += dimension.choices or [dimension._low, dimension._high]
+                default = TABLE[name].default
+                values += [default] if dimension.when and default is not None else []
+        return tuple(values)
+
+
+class ConfirmSpec(Frozen):
+    """The finalists and the fresh seeds they are retrained with."""
+
+    top: int = Field(default=2, ge=1)
+    seeds: tuple[Seed, ...] = Field(default=(101, 102, 103), min_length=1)
+    agree: Literal["any", "all"] = "any"
+    """all: the sweep is rejected unless every seed alone lowers the rate that the search minimises."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a list of different seeds")
+        return seeds
+
+
+class TakeSpec(Frozen):
+    """Parameters taken from the best trial of a finished study.
+
+    Without `recipe` a request; with it, resolved: the values stand in `parameters`, fixed.
+    """
+
+    study: str = Field(pattern=NAME)
+    """Its name under `studies/`."""
+    parameters: tuple[str, ...] = Field(min_length=1)
+    trial: int | None = Field(default=None, ge=0)
+    """Which trial; the study's best one where the file does not say."""
+    recipe: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Digest of that trial's recipe: what it was, whatever the study says later."""
+
+    @field_validator("parameters")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names) or not set(names) <= set(NAMES):
+            raise ValueError(f"a list of different parameters, of {', '.join(NAMES)}")
+        return names
+
+
+class Budget(Frozen):
+    """How much may be spent; may change between runs."""
+
+    trials: int = Field(ge=1, le=1_000_000)
+    wall_clock: float | None = Field(default=None, gt=0)
+    """Seconds, all runs of the sweep together."""
+
+
+class EarlyStop(Frozen):
+    """Stopping of trials that are behind the others (median, asha) or worse than the baseline (ratio)."""
+
+    method: Literal["none", "median", "asha", "ratio"] = "none"
+    ratio: float = Field(default=1.1, gt=1)
+    """ratio: stop when domain WER exceeds this many times the baseline."""
+    reduction_factor: int = Field(default=3, ge=2)
+    """asha."""
+    startup_trials: int = Field(default=4, ge=1)
+    """median: trials that must have finished before it judges."""
+
+
+class Execution(Frozen):
+    """Where and how it runs; never part of the identity."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Adapter slots trained at once."""
+    launcher: Literal["local"] = "local"
+    workers: Literal[1] = 1
+
+
+class ChecksSpec(Frozen):
+    """What is found and yet accepted; may change between runs."""
+
+    ignore: tuple[Annotated[Ignorable, BeforeValidator(may_be_ignored)], ...] = ()
+    """Names of checks. What they find stops nothing any more, and stands in the notes and the report."""
+
+
+class SweepSpec(Frozen):
+    """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
+
+    _project: Path | None = PrivateAttr(default=None)
+
+    version: Literal[1]
+    name: str = Field(pattern=NAME)
+    """Also the folder's name under `studies/`."""
+    description: str = ""
+    model: ModelSpec
+    data: DataSpec
+    evaluation: EvaluationSpec = EvaluationSpec()
+    method: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
+    metric: Metric = Metric()
+    take: TakeSpec | None = None
+    """Parameters that another study decided."""
+    parameters: SearchSpace
+    start_with: tuple[dict[str, bool | int | float | str], ...] = ()
+    guardrails: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(default_factory=dict)
+    """By metric, see `limits.metrics`."""
+    acceptance: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(default_factory=dict)
+    confirm: ConfirmSpec | None = None
+    seed: Seed = 0
+    """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""
+    early_stop: EarlyStop = EarlyStop()
+    budget: Budget
+    execution: Execution = Execution()
+    checks: ChecksSpec = ChecksSpec()
+
+    def __eq__(self, other: object) -> bool:
+        """Equal fields: where the project lies is no part of the sweep."""
+        return isinstance(other, SweepSpec) and self.__dict__ == other.__dict__
+
+    @property
+    def project(self) -> Path:
+        """The folder that the file's paths start from; the present one for a spec that was made without a file."""
+        return self._project or Path.cwd()
+
+    def located(self, project: Path) -> SweepSpec:
+        """The same sweep with its project in that folder."""
+        copy = self.model_copy()
+        copy._project = project
+        return copy
+
+    @property
+    def portable(self) -> SweepSpec:
+        """The same with paths from the project's folder on: equal wherever the project lies."""
+        changes = {
+            "data": self.data.relative_to(self.project),
+            "model": self.model.relative_to(self.project),
+            "evaluation": self.evaluation.relative_to(self.project),
+        }
+        return self.model_copy(update=changes)
+
+    @property
+    def objective(self) -> str:
+        """The rate that the search minimises, under the name that measurements use: domain, or domain_cer."""
+        return self.metric.name.removesuffix("_wer")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What limits may be set on."""
+        sets = ("domain",) if self.data.heldout is None else ("domain", "heldout")
+        return metrics(sets, self.data.also, self.evaluation.terms is not None)
+
+    @property
+    def replay_needs_text(self) -> bool:
+        """Whether a trial may learn what the replay manifest says; else general speech need not be transcribed."""
+        return "manifest" in self.parameters.possible("replay_labels")
+
+    @property
+    def taken(self) -> str:
+        """What came from another study, in words; empty where nothing did."""
+        if self.take is None or self.take.recipe is None:
+            return ""
+        fixed: dict[str, Any] = self.parameters.fixed | {"adapter_scale": self.parameters.adapter_scales[0]}
+        values = ", ".join(f"{name}={fixed[name]}" for name in self.take.parameters)
+        return f"{values} taken from trial {self.take.trial} of study {self.take.study}"
+
+    @field_validator("guardrails")
+    @classmethod
+    def _guardrail_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        return {metric: limit.ruled("proven") for metric, limit in limits.items()}
+
+    @field_validator("acceptance")
+    @classmethod
+    def _acceptance_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
+        return {
+            metric: limit.ruled("point" if limit.min_gain is None else "proven") for metric, limit in limits.items()
+        }

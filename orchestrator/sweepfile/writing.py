@@ -1,0 +1,125 @@
+"""A spec back to the language of the sweep file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.reading import resolve
+from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace, SweepSpec
+
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
+
+
+def resolved_yaml(spec: SweepSpec) -> str:
+    """The sweep file this spec stands for, complete: nothing extended, nothing left to a default.
+
+    Paths start at the project's folder where they lie below it. Loading it from there gives an equal spec.
+    """
+    spec, apart = spec.portable, ("parameters", "start_with")
+    document = {name: getattr(spec, name) for name in type(spec).model_fields if name not in apart}
+    plain = {name: _plain(value) for name, value in document.items() if value is not None}
+    plain["parameters"] = file_parameters(spec.parameters)
+    if spec.start_with:
+        plain["start_with"] = [dict(point) for point in spec.start_with]
+    return "\n".join(_lines(plain, 0)) + "\n"
+
+
+def file_parameters(space: SearchSpace) -> dict[str, Any]:
+    """`parameters:` as a person would write it, fixed ones first."""
+    written: dict[str, Any] = dict(space.fixed)
+    written |= {dimension.name: file_dimension(dimension) for dimension in space.searched}
+    scales = list(space.adapter_scales)
+    written["adapter_scale"] = scales[0] if len(scales) == 1 else {"values": scales, "after_training": True}
+    presets = kept_presets(space)
+    if "target_modules" in written:  # else another study has yet to say it
+        target = written["target_modules"]
+        form = dict(target) if isinstance(target, dict) else {"value": target}
+        written["target_modules"] = form | {"presets": {name: list(patterns) for name, patterns in presets.items()}}
+    return written
+
+
+def kept_presets(space: SearchSpace) -> dict[str, tuple[str, ...]]:
+    """The presets a trial may use, and all that the file defines: what a later version's own presets cannot change."""
+    used = {str(space.fixed.get("target_modules"))}
+    for dimension in space.searched:
+        used |= set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
+    return {name: p for name, p in space.presets.items() if name in used or PRESETS.get(name) != p}
+
+
+def file_dimension(dimension: Dimension) -> dict[str, Any]:
+    """A searched parameter as a person would write it."""
+    if dimension.choices is not None:
+        written: dict[str, Any] = {"values": list(dimension.choices)}
+    else:
+        written = {"min": dimension.low, "max": dimension.high}
+        written |= {"log": True} if dimension.log else {}
+        written |= {"step": dimension.step} if dimension.step is not None else {}
+    when = _file_when(dimension.when)
+    return written | ({"when": when} if when else {})
+
+
+def _file_when(conditions: tuple[Condition, ...]) -> dict[str, Any]:
+    when: dict[str, Any] = {}
+    for condition in conditions:
+        if condition.operator == "equals":
+            when[condition.parameter] = condition.value
+        else:
+            value = list(condition.value) if condition.operator == "in" else condition.value
+            when.setdefault(condition.parameter, {})[condition.operator] = value
+    return when
+
+
+def _plain(value: Any) -> Any:
+    """Models as mappings, without the keys that are null by default, and without empty mappings."""
+    if hasattr(value, "model_dump"):
+        kept = {}
+        for name, field in type(value).model_fields.items():
+            inner = getattr(value, name)
+            if inner != {} and (inner is not None or field.default is not None):
+                kept[name] = _plain(inner)
+        return kept
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _lines(value: dict[str, Any], depth: int) -> list[str]:
+    """Block style down to the second level, flow style below: one parameter, one line."""
+    lines = []
+    for key, item in value.items():
+        if isinstance(item, dict) and item and depth < 1:
+            lines += [f"{'  ' * depth}{_scalar(key)}:", *_lines(item, depth + 1)]
+        elif isinstance(item, list) and item and isinstance(item[0], dict):
+            lines += [f"{'  ' * depth}{_scalar(key)}:", *(f"{'  ' * depth}  - {_flow(entry)}" for entry in item)]
+        else:
+            lines.append(f"{'  ' * depth}{_scalar(key)}: {_flow(item)}")
+    return lines
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    return _scalar(value)
+
+
+def _scalar(value: bool | int | float | str | None) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if not isinstance(value, str):
+        return repr(value)
+    if _PLAIN.fullmatch(value) and isinstance(resolve(value), str):
+        return value
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08x}"

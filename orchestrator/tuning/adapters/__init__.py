@@ -1,0 +1,1 @@
+"""What is trained: adapters, the pack that holds many, and the form they leave in."""

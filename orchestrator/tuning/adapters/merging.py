@@ -1,0 +1,40 @@
+"""The base model with an exported adapter merged in, as a plain transformers folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import peft
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
+
+from orchestrator.errors import ModelError
+from orchestrator.sweepfile.sweep import ModelSpec
+
+
+def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
+    """Write weights W + scale * delta W, configuration and processor to `folder`, which is made.
+
+    `adapter` is a folder as `adapters.export` writes it: its adapter scale is in its weights already.
+    Raises ModelError when the base model cannot be loaded.
+    """
+    where = {} if Path(model.id).is_dir() else {"revision": model.revision}
+    try:
+        base = AutoModelForSpeechSeq2Seq.from_pretrained(model.id, trust_remote_code=False, dtype="auto", **where)
+        processor = _processor(model.id, where)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"model {model.id!r} cannot be loaded: {str(error).strip().splitlines()[0]}. "
+            "Next: check the folder, or the name and the network."
+        ) from error
+    merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    merged.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def _processor(name: str, where: dict[str, str]) -> Any:
+    """The model's processor, or its tokenizer where no file says what its sound is made of."""
+    try:
+        return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)
+    except (OSError, ValueError):
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)

@@ -1,0 +1,184 @@
+"""Which modules a trial adapts, how its adapter starts, and how it leaves as a folder that stock PEFT loads."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import peft
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from orchestrator.atomic import new_folder
+from orchestrator.errors import ModelError
+from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.sweepfile.layer_ranges import layers_of
+from orchestrator.sweepfile.presets import matches
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.pack import Adapter, PackedLinear, row_norm
+
+ROOT = "model."
+"""Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
+
+
+def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
+    """Module paths below `model.` that the patterns mean, in the model's order, those in `layers` of each stack.
+
+    Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the encoder's or the
+    decoder's blocks: PEFT would ignore the first silently and fail obscurely on the second. Also when a stack that the
+    patterns reach lacks those layers, or keeps no target there.
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        hits = [name for name in modules if matches(pattern, name)]
+        if not hits:
+            near = difflib.get_close_matches(pattern, {n.rpartition(".")[2] for n in modules} | set(modules), 3, 0.4)
+            raise ModelError(
+                f"target pattern {pattern!r} matches no module of this model"
+                + (f"; near it are {', '.join(near)}" if near else "")
+                + ". Use a preset such as attention, or a pattern such as decoder.*.q_proj."
+            )
+        for name in hits:
+            if not isinstance(modules[name], PackedLinear):
+                raise ModelError(
+                    f"target pattern {pattern!r} matches {name}, a {type(modules[name]).__name__}; only the linear "
+                    f"layers inside the encoder's and the decoder's blocks can be adapted. Narrow the pattern, for "
+                    f"example to *.layers.*."
+                )
+        chosen.update(hits)
+    targets = tuple(name for name in modules if name in chosen)
+    kept = {
+        name
+        for stack in ("encoder", "decoder")
+        for name in _within(layers, stack, modules, [name for name in targets if name.startswith(f"{stack}.")])
+    }
+    return tuple(name for name in targets if name in kept)
+
+
+def _within(layers: str, stack: str, modules: Mapping[str, nn.Module], targets: list[str]) -> list[str]:
+    """The targets of one stack that lie in `layers` of it."""
+    if layers == "all" or not targets:
+        return targets
+    count = len(cast(nn.ModuleList, modules[f"{stack}.layers"]))
+    advice = f"Choose others, or target_modules that leave the {stack} out."
+    try:
+        chosen = layers_of(layers, count)
+    except ValueError as error:
+        raise ModelError(f"{error}, which the {stack} has. {advice}") from error
+    kept = [name for name in targets if int(name.split(".")[2]) in chosen]
+    if not kept:
+        raise ModelError(f"layers {layers} holds none of the {stack}'s target modules. {advice}")
+    return kept
+
+
+def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...], params: TrialParams) -> Adapter:
+    """The adapter before the first step, initialised by PEFT itself with the trial's seed.
+
+    Raises ModelError when the rank does not fit a target.
+    """
+    for name in targets:
+        if params.rank > min(linears[name].weight.shape):
+            raise ModelError(
+                f"rank {params.rank} is larger than {name} allows ({min(linears[name].weight.shape)}); "
+                f"choose a smaller one"
+            )
+    container = nn.ModuleDict({_key(name): _plain(linears[name], params) for name in targets})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)
+        peft.inject_adapter_in_model(_config(params, [_key(name) for name in targets]), container)
+    modules = {}
+    for name in targets:
+        layer, weight = cast(Any, container[_key(name)]), linears[name].weight
+        parts = {"A": layer.lora_A["default"].weight, "B": layer.lora_B["default"].weight}
+        if params.adapter.startswith("pissa"):
+            parts |= {"A0": parts["A"], "B0": parts["B"]}
+        if params.adapter in ("dora", "pissa-dora"):
+            parts["magnitude"] = layer.lora_magnitude_vector["default"].weight
+        modules[name] = {part: tensor.detach().clone().to(weight) for part, tensor in parts.items()}
+    return Adapter(scaling(params), params.lora_dropout, params.seed, modules)
+
+
+def scaling(params: TrialParams) -> float:
+    """alpha / r, or alpha / sqrt(r) with rsLoRA (Kalajdzievski 2023)."""
+    return params.alpha / (params.rank**0.5 if params.use_rslora else params.rank)
+
+
+def export(
+    linears: Mapping[str, PackedLinear], adapter: Adapter, adapter_scale: float, base_model: ModelSpec, folder: Path
+) -> None:
+    """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed into place.
+
+    PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form changes the base weight.
+    DoRA at scale l, g its row gain: W + l (g (W + sBA) - W) = g' (W + s B' A), g' = 1 - l + l g, B' = (l g / g') B.
+    """
+    tensors: dict[str, Tensor] = {}
+    rank = 0
+    for name, parts in adapter.modules.items():
+        A, B, magnitude = _scaled(linears[name].weight, parts, adapter.scaling, adapter_scale)
+        prefix = f"base_model.model.{ROOT}{name}"
+        tensors |= {f"{prefix}.lora_A.weight": A, f"{prefix}.lora_B.weight": B}
+        if magnitude is not None:
+            tensors[f"{prefix}.lora_magnitude_vector"] = magnitude
+        rank = len(A)
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=adapter.scaling * rank,  # PEFT divides it by r again
+        target_modules=[ROOT + name for name in adapter.modules],
+        use_dora=any("magnitude" in parts for parts in adapter.modules.values()),
+        lora_dropout=0.0,
+        inference_mode=True,
+        base_model_name_or_path=base_model.id,
+        revision=None if base_model.is_folder else base_model.revision,
+        task_type=None,
+    )
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with new_folder(folder) as aside:
+        config.save_pretrained(str(aside))
+        save_file(stored, aside / "adapter_model.safetensors")
+
+
+@torch.no_grad()
+def _scaled(
+    weight: Tensor, parts: Mapping[str, Tensor], s: float, adapter_scale: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A, B and magnitude that give, at PEFT scaling `s`, the adapter at `adapter_scale`."""
+    A, B = parts["A"], parts["B"]
+    if "A0" in parts:
+        A, B = torch.cat((A, parts["A0"])), torch.cat((B, -parts["B0"]), 1)
+    if "magnitude" not in parts:
+        return A, adapter_scale * B, None
+    gain = parts["magnitude"] / row_norm(weight, A[None], s * B[None])[0]
+    mixed = 1 - adapter_scale + adapter_scale * gain
+    B = (adapter_scale * gain / mixed)[:, None] * B
+    return A, B, mixed * row_norm(weight, A[None], s * B[None])[0]
+
+
+def _key(name: str) -> str:
+    """A module path as one attribute name."""
+    return name.replace(".", "-")
+
+
+def _plain(linear: PackedLinear, params: TrialParams) -> nn.Linear:
+    """A copy on the CPU that PEFT may change: PiSSA subtracts from the weight in place, and refuses float64."""
+    out, width = linear.weight.shape
+    plain = nn.Linear(width, out, bias=False)
+    weight = linear.weight.data.cpu()
+    plain.weight.data = weight.float().clone() if params.adapter.startswith("pissa") else weight.clone()
+    return plain
+
+
+def _config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
+    """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's forward."""
+    return peft.LoraConfig(
+        r=params.rank,
+        lora_alpha=params.alpha,
+        use_rslora=params.use_rslora,
+        use_dora=params.adapter in ("dora", "pissa-dora"),
+        init_lora_weights="pissa" if params.adapter.startswith("pissa") else True,
+        lora_dropout=params.lora_dropout,
+        target_modules=targets,
+        task_type=None,
+    )

@@ -1,0 +1,86 @@
+"""`execution.pack: auto`: how many adapters to train at once, measured on the machine and the data at hand.
+
+Measured once a study, which keeps the answer: the order in which a search asks depends on how many trials are in
+flight, so a sweep continues with the pack it began with. It changes no trial's result.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import psutil
+import torch
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training.pack_group import PackGroup, Slot
+from orchestrator.tuning.training.step import TrainingSet
+
+SIZES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
+STEPS = 2
+"""Steps of each size, the faster of which counts: the other met a busy machine."""
+WORTH = 1.1
+"""A larger pack must train this much faster per trial than the best so far."""
+PATIENCE_SECONDS = 4.0
+"""No larger pack is tried once a step takes this long."""
+MEMORY_SHARE = 0.5
+"""A pack may take this share of the device's memory in training; decoding and the frames need the rest."""
+
+
+def pack_size(plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet) -> tuple[int, str]:
+    """Slots for `auto` when trials are like `plan`, and one line of why."""
+    return choose(measured(plan, base, store, data))
+
+
+def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
+    """The pack from (slots, seconds a step, share of the memory): the smallest that no larger one clearly beats."""
+    slots, best = measured[0][0], measured[0][1] / measured[0][0]
+    for size, seconds, share in measured[1:]:
+        if share <= MEMORY_SHARE and best > WORTH * seconds / size:
+            slots, best = size, seconds / size
+    rows = ", ".join(f"{size}: {1000 * seconds / size:.0f} ms" for size, seconds, _ in measured)
+    return slots, f"pack of {slots}; one step of one trial took, by slots trained at once, {rows}"
+
+
+def group_of(plan: TrialPlan, base: BaseModel, slots: int) -> PackGroup:
+    """So many trials of one plan, ready for their first step together."""
+    targets = base.targets(plan.params.target_patterns, plan.params.layers)
+    adapter = initial_adapter(base.linears, targets, plan.params)
+    group = PackGroup(base.first_adapted_layer(targets))
+    for _ in range(slots):
+        group.join(Slot(plan, targets, adapter))
+    return group
+
+
+def measured(
+    plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
+) -> list[tuple[int, float, float]]:
+    """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
+    rows = []
+    _seconds(group_of(plan, base, 1), base, store, data)  # computes the frames that are kept
+    for size in SIZES[base.device.type]:
+        group = group_of(plan, base, size)
+        if base.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        seconds = min(_seconds(group, base, store, data) for _ in range(STEPS))
+        rows.append((size, seconds, _memory_share(base.device)))
+        if 2 * rows[-1][1] > PATIENCE_SECONDS or 2 * rows[-1][2] > MEMORY_SHARE:
+            break
+    return rows
+
+
+def _seconds(group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet) -> float:
+    """Of one step: it ends with losses on the host, so a GPU is done by then."""
+    started = time.perf_counter()
+    group.step(base, store, data)
+    return time.perf_counter() - started
+
+
+def _memory_share(device: torch.device) -> float:
+    """On cuda the most that torch had of the GPU's; else what this process has of the machine's, which mps shares."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(device).total_memory
+    return psutil.Process().memory_info().rss / psutil.virtual_memory().total

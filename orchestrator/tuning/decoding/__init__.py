@@ -1,0 +1,1 @@
+"""What is heard: greedy decoding, the evaluation, pseudo labels, audio files."""

@@ -1,0 +1,45 @@
+"""Replay labels from the untuned base model: what it hears itself, for general speech that nobody transcribed.
+
+An adapter trained on them beside the domain is asked to go on hearing general speech as the base does (sequence-level
+distillation, Kim & Rush 2016).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.records.writing import write_aside
+from orchestrator.sweepfile.identity import digest
+from orchestrator.tuning.decoding.audio_files import TOGETHER, decode
+from orchestrator.tuning.model.base_model import BaseModel
+
+
+def pseudo_labels(
+    base: BaseModel, clips: Sequence[np.ndarray], max_tokens_per_second: float, precision: str, cache: Path
+) -> list[list[int] | None]:
+    """[tokens, EOS] of the untuned model's greedy transcript of every clip; None where it hears nothing, or its
+    transcript was cut off by the cap, so that the EOS would be none of its own.
+
+    SavedAdapter in `cache` by the model's weights, the sound of the clips and how they are decoded.
+    """
+    sound = hashlib.sha256()
+    for clip in clips:
+        sound.update(len(clip).to_bytes(8, "big") + np.ascontiguousarray(clip, "<f4").tobytes())
+    how = [str(base.model.dtype), base.device.type, precision, max_tokens_per_second]
+    path = cache / f"self-labels-{digest([base.weights_sha256, sound.hexdigest(), *how])[:32]}.json"
+    if path.is_file():
+        kept: list[list[int] | None] = json.loads(path.read_bytes())
+        return kept
+    labels = [
+        [*tokens, base.decoder.eos] if tokens and not truncated else None
+        for start in range(0, len(clips), TOGETHER)
+        for decoded in (decode(base, clips[start : start + TOGETHER], max_tokens_per_second),)
+        for tokens, truncated in zip(decoded.tokens, decoded.truncated, strict=True)
+    ]
+    write_aside(path, json.dumps(labels).encode())
+    return labels

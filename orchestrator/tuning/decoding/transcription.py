@@ -1,0 +1,161 @@
+"""Greedy decoding of K adapters together: exactly the words of stock greedy `generate` on each alone.
+
+Cross-attention keys and values are computed once, self-attention lives in a static cache, finished rows are dropped,
+and each row is truncated by its own audio. A draft, the baseline's transcript, is verified in one teacher-forced pass;
+after the first token that differs, the draft's tail is proposed again from where it lines up. Every token that is kept
+is the argmax given the tokens before it, so a draft changes the time and never the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orchestrator.tuning.adapters.pack import Adapter, bound_merged, stack_merged
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.decoder import KeyValue
+from orchestrator.tuning.model.encoder_cache import EncoderCache, batches_by_length
+
+LOOKAHEAD = 5
+"""Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs rounds."""
+
+ScaledAdapter = tuple[Adapter, float]
+"""An adapter and the scale it is evaluated at."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Tokens without the end token of every clip, and whether the clip's cap cut it off."""
+
+    tokens: list[list[int]]
+    truncated: list[bool]
+
+
+def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
+    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard caps Moonshine."""
+    return [int(tokens_per_second * s) + 2 for s in seconds]
+
+
+@torch.no_grad()
+def transcribe(
+    base: BaseModel,
+    store: EncoderCache,
+    name: str,
+    max_new_tokens: Sequence[int],
+    scaled_adapters: Sequence[ScaledAdapter],
+    drafts: Sequence[Sequence[int]] | None = None,
+) -> list[Decoded]:
+    """Decode every clip of set `name` once per voice; no voice means the untuned base model, alone.
+
+    All scaled_adapters enter at the lowest encoder layer that any of them adapts.
+    """
+    weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
+    count = max(1, len(scaled_adapters))
+    depth = base.first_adapted_layer(tuple(weights))
+    lengths = [len(clip) for clip in store.clips[name]]
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
+    store.keep(name, depth)
+
+    def heard(clips: list[int]) -> list[tuple[list[int], bool]]:
+        frames, layout = store(name, torch.tensor(clips, device=base.device), depth)
+        layout = layout.repeated(count)
+        encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
+        cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+        row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
+        return _greedy(base, cross, layout.mask, [max_new_tokens[clip] for clip in clips] * count, count, row_drafts)
+
+    # the longest first: threads that run out of work have less to wait for
+    batches = batches_by_length(lengths, _frames_a_batch(base.device) / count * base.family.stride, order)[::-1]
+    with bound_merged(base.linears, weights):
+        results = base.cores.map(heard, batches)
+    for clips, rows in zip(batches, results, strict=True):
+        for row, (tokens, truncated) in enumerate(rows):
+            voice, clip = decoded[row // len(clips)], clips[row % len(clips)]
+            voice.tokens[clip], voice.truncated[clip] = tokens, truncated
+    return decoded
+
+
+def _frames_a_batch(device: torch.device) -> int:
+    """Encoder frames decoded together, all scaled_adapters counted; a matter of memory and speed only. On a CPU what one layer
+    hands to the next should still be in the cache."""
+    return 4_000 if device.type == "cpu" else 10_000
+
+
+def _greedy(
+    base: BaseModel,
+    cross: list[KeyValue],
+    mask: Tensor,
+    max_new_tokens: list[int],
+    scaled_adapters: int,
+    drafts: list[list[int]] | None,
+) -> list[tuple[list[int], bool]]:
+    """Greedy tokens and cap flags of all rows, voice-major; `cross` and `mask` hold the same rows."""
+    decoder, device = base.decoder, base.device
+    drafts = (
+        [draft[: cap - 1] for draft, cap in zip(drafts, max_new_tokens, strict=True)]
+        if drafts
+        else [[] for _ in max_new_tokens]
+    )
+    out: list[list[int]] = [[] for _ in max_new_tokens]
+    done = [False] * len(max_new_tokens)
+    here = list(range(len(max_new_tokens)))
+    cache = decoder.empty_cache(len(max_new_tokens), max(max_new_tokens) + LOOKAHEAD + 1)
+    while not all(done):
+        live = [row for row in here if not done[row]]
+        if len(live) * 2 <= len(here):
+            here, index = _compact(here, done, scaled_adapters, device)
+            cache, mask = cache.rows(index), mask[index]
+            cross = [(keys[index], values[index]) for keys, values in cross]
+        proposed = [[] if done[row] else _propose(out[row], drafts[row]) for row in here]
+        width = 1 + max(map(len, proposed))
+        fed = [
+            [out[row][-1] if out[row] else decoder.start, *guess, *[decoder.eos] * (width - 1 - len(guess))]
+            for row, guess in zip(here, proposed, strict=True)
+        ]
+        tokens = torch.tensor(fed, device=device)
+        start = torch.tensor([len(out[row]) if not done[row] else 0 for row in here], device=device)
+        best = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
+        for row, guess, chosen in zip(here, proposed, best, strict=True):
+            if not done[row]:
+                done[row] = _accept(out[row], guess, chosen, max_new_tokens[row], decoder.ends)
+    return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
+
+
+def _accept(out: list[int], guess: list[int], chosen: list[int], cap: int, ends: frozenset[int]) -> bool:
+    """Append to `out` the argmax tokens that hold: the first, and each next one while the guess before it was right."""
+    for index, token in enumerate(chosen[: len(guess) + 1]):
+        if index and guess[index - 1] != chosen[index - 1]:
+            break
+        out.append(token)
+        if token in ends or len(out) == cap:
+            return True
+    return False
+
+
+def _propose(out: list[int], draft: list[int]) -> list[int]:
+    """What the draft says comes next: all of it at first, later the few tokens after the place nearest to the end of
+    `out` where its last two tokens (or the last one) stand in the draft, or the same position where neither does."""
+    if not out or not draft:
+        return draft
+    last = len(out) - 1
+    places = [j for j in range(max(0, last - 8), min(len(draft), last + 9)) if draft[j] == out[-1]]
+    pairs = [j for j in places if j and last and draft[j - 1] == out[-2]]
+    nearest = min(pairs or places or [last], key=lambda j: abs(j - last))
+    return draft[nearest + 1 : nearest + 1 + LOOKAHEAD]
+
+
+def _compact(here: list[int], done: list[bool], scaled_adapters: int, device: torch.device) -> tuple[list[int], Tensor]:
+    """Drop finished rows; every voice keeps equally many, so one with fewer live rows carries finished ones along."""
+    each = len(here) // scaled_adapters
+    ranked = [sorted(range(v * each, (v + 1) * each), key=lambda at: done[here[at]]) for v in range(scaled_adapters)]
+    most = max(sum(not done[here[at]] for at in own) for own in ranked)
+    kept = [at for own in ranked for at in own[:most]]
+    return [here[at] for at in kept], torch.tensor(kept, device=device)
+
+
+def _without_end(tokens: list[int], ends: frozenset[int]) -> list[int]:
+    return tokens[:-1] if tokens[-1] in ends else tokens

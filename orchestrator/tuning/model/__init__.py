@@ -1,0 +1,1 @@
+"""What computes: the frozen model, its families, its decoder, and encoder frames that are kept."""

@@ -1,0 +1,181 @@
+"""The frozen base model: loading and labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.pack import PackedLinear
+from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
+from orchestrator.tuning.model.configuration import check_runnable, ignored_settings
+from orchestrator.tuning.model.cores import Cores, cores
+from orchestrator.tuning.model.decoder import Decoder
+from orchestrator.tuning.model.families import Family, family_of
+from orchestrator.tuning.model.layout import RaggedLayout
+
+IGNORED = -100
+"""Label of a padded position."""
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """One frozen model whose blocks' linear layers can carry a pack."""
+
+    spec: ModelSpec
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    family: Family
+    decoder: Decoder
+    modules: dict[str, nn.Module]
+    """Every module below `model.` by path, for target patterns."""
+    linears: dict[str, PackedLinear]
+    """Those of them that can be adapted."""
+    notes: tuple[str, ...]
+    """What its configuration asks for and is not done."""
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.model.device
+        return device
+
+    @property
+    def cores(self) -> Cores:
+        """What runs parts of a step or of an evaluation side by side."""
+        return cores(self.device)
+
+    @property
+    def encoder_depth(self) -> int:
+        """Number of encoder layers; as an entry depth it means that the whole encoder lies below the adapters."""
+        return len(self.model.model.encoder.layers)
+
+    def first_adapted_layer(self, targets: tuple[str, ...]) -> int:
+        """The lowest encoder layer that the targets touch; `encoder_depth` when they touch none."""
+        touched = [int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")]
+        return min(touched, default=self.encoder_depth)
+
+    def encode(self, frames: Tensor, layout: RaggedLayout, depth: int) -> Tensor:
+        """Encoder output from frames (slots, F, width) at entry depth `depth`; the frames themselves at full depth."""
+        if depth == self.encoder_depth:
+            return frames
+        return self.family.encoder_layers(frames, layout, depth, self.encoder_depth)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Digest of all weights, whatever name or revision they came under."""
+        total = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            total.update(name.encode())
+            total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        return total.hexdigest()
+
+    def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
+        """The modules that these patterns adapt in these layers; raises ModelError where the model lacks them."""
+        return resolve_targets(self.modules, patterns, layers)
+
+    def labels(self, texts: list[str]) -> list[list[int]]:
+        """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the decoder's start.
+
+        Raises ObjectiveError when a tokenizer puts a start token in spite of `add_special_tokens=False`, ModelError
+        when it has tokens that the model lacks.
+        """
+        start, eos, ends = self.decoder.start, self.decoder.eos, self.decoder.ends
+        rows = [[*self.tokenizer(text, add_special_tokens=False).input_ids, eos] for text in texts]
+        for text, row in zip(texts, rows, strict=True):
+            if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):
+                raise ObjectiveError(f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned")
+            if (largest := max(row)) >= self.model.config.vocab_size:
+                raise ModelError(
+                    f"model {self.spec.id!r}: tokenizer.json gives {text!r} the token {largest}, and config.json has a "
+                    f"vocab_size of {self.model.config.vocab_size}. Put the tokenizer there that belongs to the model."
+                )
+        return rows
+
+    def text(self, tokens: list[int]) -> str:
+        """Decoded text without special tokens."""
+        return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
+
+
+def load_base_model(spec: ModelSpec, device: torch.device, dtype: torch.dtype = torch.float32) -> BaseModel:
+    """Load from the hub or a folder; raises ModelError naming the model and the next step. Never runs remote code."""
+    return wrap(spec, *load_stock(spec, dtype), device)
+
+
+def load_stock(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer as transformers loads them; raises ModelError."""
+    transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
+    local = Path(spec.id).is_dir()
+    where = {} if local else {"revision": spec.revision}
+    try:
+        model, found = AutoModelForSpeechSeq2Seq.from_pretrained(
+            spec.id,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # said below, by name
+            output_loading_info=True,
+            **where,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(spec.id, trust_remote_code=False, **where)
+    except Exception as error:  # of as many kinds as these files can be damaged in
+        said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
+        hint = (
+            "the folder needs config.json, model.safetensors and tokenizer.json, all of one model"
+            if local
+            else "check the name and the network, or download it and give `model.id` the folder"
+        )
+        raise ModelError(
+            f"model {spec.id!r} cannot be loaded: {said or type(error).__name__}. Next: {hint}."
+        ) from error
+    _check_weights(spec, found)
+    return model, tokenizer
+
+
+def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
+    """Raise ModelError where weights are not those of the configuration: transformers would make up the others."""
+    other = {
+        name: f"{name} of shape {list(held)} and config.json asks for {list(asked)}"
+        for name, held, asked in found["mismatched_keys"]
+    }
+    faults = [*other.values(), *(f"no {name}" for name in sorted(found["missing_keys"]) if name not in other)]
+    if faults:
+        raise ModelError(
+            f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights). "
+            "Next: take config.json and model.safetensors of one model."
+        )
+
+
+def wrap(
+    spec: ModelSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device
+) -> BaseModel:
+    """Freeze a loaded model and make its blocks' linear layers ready for packs."""
+    family = family_of(model)
+    check_runnable(model)
+    model.requires_grad_(False).eval().to(device)
+    inner = model.model
+    for name, module in list(inner.named_modules()):
+        if type(module) is nn.Linear and name.startswith(("encoder.layers.", "decoder.layers.")):
+            parent, _, child = name.rpartition(".")
+            setattr(inner.get_submodule(parent), child, PackedLinear(module))
+    modules = {name: module for name, module in model.named_modules() if name}
+    below = {name.removeprefix(ROOT): module for name, module in modules.items()}
+    linears = {name: module for name, module in below.items() if isinstance(module, PackedLinear)}
+    return BaseModel(spec, model, tokenizer, family, Decoder(model, tokenizer), below, linears, ignored_settings(model))
+
+
+def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
+    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are labels moved right, `start` first."""
+    labels = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, IGNORED)
+    inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)
+    inputs[:, 0] = start
+    return inputs, labels

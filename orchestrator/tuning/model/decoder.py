@@ -1,0 +1,143 @@
+"""One decoder forward for training and decoding, of both families, on the stock model's own weights.
+
+Training runs it over whole label sequences; decoding runs it over chunks of one or more tokens against a static
+self-attention cache. Cross-attention keys and values are computed once per encoder output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.tuning.model.configuration import special_tokens
+from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.model.rotary import rotary_table, rotate
+
+KeyValue = tuple[Tensor, Tensor]
+"""Keys and values, each (rows, heads, positions, head_dim)."""
+
+
+@dataclass
+class SelfCache:
+    """Static self-attention cache: one (keys, values) pair a layer, room for `length` positions a row."""
+
+    layers: list[KeyValue]
+
+    @property
+    def length(self) -> int:
+        """Tokens that a row has room for."""
+        return self.layers[0][0].shape[2]
+
+    def rows(self, index: Tensor) -> SelfCache:
+        """The cache of the rows in `index`, copied: used when finished rows are dropped."""
+        return SelfCache([(keys[index], values[index]) for keys, values in self.layers])
+
+
+class Decoder:
+    """The decoder of a Moonshine model, without the stock class's caches and its in-place addition of positions."""
+
+    positions: int
+    """The longest text, end included, that the model was made for."""
+    start: int
+    eos: int
+    """Ends every label."""
+    ends: frozenset[int]
+    """Any of them ends a decoded text."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.stack, self.head = model.model.decoder, model.proj_out
+        attention = self.stack.layers[0].self_attn
+        self.head_dim, self.scaling = attention.head_dim, attention.scaling
+        self.heads = len(attention.k_proj.weight) // self.head_dim
+        tokens = special_tokens(model, tokenizer)
+        self.start, self.eos, self.ends = tokens.start, tokens.eos, tokens.ends
+        self.positions = model.config.max_position_embeddings
+        self._rotary = rotary_table(self.stack.rotary_emb, self.positions, self.head.weight)
+
+    def rotary(self, count: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of at least `count` positions: the stock decoder goes on beyond those it was trained on."""
+        table = self._rotary
+        if count > len(table[0]):  # threads that get here at once make the same
+            table = self._rotary = rotary_table(self.stack.rotary_emb, 2 * count, self.head.weight)
+        return table
+
+    def cross_keys(self, memory: Tensor, layout: RaggedLayout) -> list[KeyValue]:
+        """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to rows."""
+        return [
+            (
+                self._split(layout.pad(layer.encoder_attn.k_proj(memory))),
+                self._split(layout.pad(layer.encoder_attn.v_proj(memory))),
+            )
+            for layer in self.stack.layers
+        ]
+
+    def empty_cache(self, rows: int, length: int) -> SelfCache:
+        """A zeroed cache for `rows` sequences of at most `length` tokens."""
+        shape, like = (rows, self.heads, length, self.head_dim), self.head.weight
+        return SelfCache([(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.stack.layers])
+
+    def __call__(
+        self,
+        tokens: Tensor,
+        cross: list[KeyValue],
+        cross_mask: Tensor,
+        cache: SelfCache | None = None,
+        start: Tensor | None = None,
+    ) -> Tensor:
+        """Last hidden states (N, C, width) of `tokens` (N, C) int64.
+
+        `cross_mask` (N, 1, 1, T) boolean. With a cache, row n's tokens stand at positions start[n] .. start[n] + C - 1
+        and see everything cached before them; without, they are whole sequences from position 0.
+        """
+        span = torch.arange(tokens.shape[1], device=tokens.device)
+        positions = span[None] if start is None else start[:, None] + span
+        reach = tokens.shape[1] if cache is None else cache.length
+        cos, sin = (each[positions][:, None] for each in self.rotary(reach))
+        mask = None
+        if cache is not None:
+            mask = torch.arange(cache.length, device=tokens.device) <= positions[:, None, :, None]
+        x = self.stack.embed_tokens(tokens)
+        for index, (layer, memory) in enumerate(zip(self.stack.layers, cross, strict=True)):
+            stored = None if cache is None else cache.layers[index]
+            x = x + self._self_attention(layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask)
+            query = self._split(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)))
+            attn_output = F.scaled_dot_product_attention(query, *memory, attn_mask=cross_mask, scale=self.scaling)
+            x = x + layer.encoder_attn.o_proj(self._join(attn_output))
+            x = x + layer.mlp(layer.final_layernorm(x))
+        normed: Tensor = self.stack.norm(x)
+        return normed
+
+    def _self_attention(
+        self,
+        attention: Any,
+        x: Tensor,
+        cos: Tensor,
+        sin: Tensor,
+        stored: KeyValue | None,
+        positions: Tensor,
+        mask: Tensor | None,
+    ) -> Tensor:
+        query, keys = self._split(attention.q_proj(x)), self._split(attention.k_proj(x))
+        values = self._split(attention.v_proj(x))
+        query, keys = rotate(query, cos, sin), rotate(keys, cos, sin)
+        if stored is not None:
+            index = positions[:, None, :, None].expand(keys.shape)
+            keys = stored[0].scatter_(2, index, keys.to(stored[0].dtype))
+            values = stored[1].scatter_(2, index, values.to(stored[1].dtype))
+        y = F.scaled_dot_product_attention(
+            query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
+        )
+        projected: Tensor = attention.o_proj(self._join(y))
+        return projected
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
+
+    @staticmethod
+    def _join(x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(2)

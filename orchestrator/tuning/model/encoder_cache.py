@@ -1,0 +1,145 @@
+"""Frames below the lowest adapted layer, computed once per clip for the whole sweep.
+
+Everything under a pack's entry depth is frozen, so it is the same for every trial and every step. Depth 0 is the front
+end's output, depth n the encoder's; what lies between is the output of the first encoder layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.tuning.model.cores import cores
+from orchestrator.tuning.model.families import Family
+from orchestrator.tuning.model.layout import RaggedLayout, laid_out
+
+BATCH_SECONDS = 120.0
+"""Audio of one front-end batch; a matter of memory only, frames do not depend on it."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All clips of one set at one depth: flat (frames, width), with each clip's start and length (n,) int64."""
+
+    flat: Tensor
+    start: Tensor
+    length: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[Tensor]) -> Frames:
+        """Frames of clips (frames, width) each, end to end."""
+        length = torch.tensor([len(part) for part in parts], device=parts[0].device)
+        return cls(torch.cat(list(parts)), length.cumsum(0) - length, length)
+
+    def laid_out(self, clips: Tensor, slots: int, block: int) -> tuple[Tensor, RaggedLayout]:
+        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where none stands, always a copy; their layout."""
+        layout = RaggedLayout(self.length[clips], slots, block)
+        index = (self.start[clips][layout.row] + layout.position).where(layout.valid, 0)
+        return self.flat[index].masked_fill_(~layout.valid[..., None], 0), layout
+
+    def of_clip(self, clip: int) -> Tensor:
+        """Frames (frames, width) of one clip."""
+        start = int(self.start[clip])
+        return self.flat[start : start + int(self.length[clip])]
+
+
+class EncoderCache:
+    """Frames by set and depth: kept while they fit the memory budget, else computed anew for every batch."""
+
+    def __init__(
+        self,
+        family: Family,
+        clips: dict[str, Sequence[np.ndarray]],
+        budget_bytes: int,
+        device: torch.device,
+        depths: Collection[int] = (),
+    ) -> None:
+        """`depths`: those that packs may enter at. Frames of a lower one are kept on the way to a higher."""
+        self.family, self.clips, self.budget_bytes, self.device = family, clips, budget_bytes, device
+        self.depths = sorted(depths)
+        self.kept: dict[tuple[str, int], Frames | None] = {}
+
+    def __call__(self, name: str, clips: Tensor, depth: int, slots: int = 1) -> tuple[Tensor, RaggedLayout]:
+        """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to change in place, and
+        their layout."""
+        frames, clips = self.look_up(name, clips, depth)
+        return frames.laid_out(clips, slots, self.family.block)
+
+    def look_up(self, name: str, clips: Tensor, depth: int) -> tuple[Frames, Tensor]:
+        """Frames that hold those of `clips` (rows,), and which of its clips they are."""
+        frames = self.keep(name, depth)
+        if frames is not None:
+            return frames, clips
+        unique, clips = clips.unique(return_inverse=True)
+        return self._compute(name, unique.tolist(), depth), clips
+
+    @property
+    def bytes_used(self) -> int:
+        """Memory that the kept frames take."""
+        return sum(frames.flat.numel() * frames.flat.element_size() for frames in self.kept.values() if frames)
+
+    def keep(self, name: str, depth: int) -> Frames | None:
+        """All frames of a set, kept from the first call on; None where they do not fit the budget."""
+        if (name, depth) in self.kept:
+            return self.kept[name, depth]
+        if (lower := self._below(depth)) is not None:
+            self.keep(name, lower)
+        clips = self.clips[name]
+        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
+        parts: list[Tensor] = []
+        used = self.bytes_used
+        batches = batches_by_length([len(clip) for clip in clips], BATCH_SECONDS * 16000, order)
+        side_by_side = cores(self.device)
+        for first in range(0, len(batches), side_by_side.count):
+            some = batches[first : first + side_by_side.count]
+            for computed in side_by_side.map(lambda rows: self._compute(name, rows, depth), some):
+                parts += computed.flat.split(computed.length.tolist())
+                used += computed.flat.numel() * computed.flat.element_size()
+            if used > self.budget_bytes:
+                self.kept[name, depth] = None
+                return None
+        where = {row: place for place, row in enumerate(order)}
+        frames = Frames.of([parts[where[row]] for row in range(len(clips))])
+        self.kept[name, depth] = frames
+        return frames
+
+    def _below(self, depth: int) -> int | None:
+        """The highest depth below that packs may enter at."""
+        return max((lower for lower in self.depths if lower < depth), default=None)
+
+    def _compute(self, name: str, rows: Sequence[int], depth: int) -> Frames:
+        lower = self._below(depth)
+        below = None if lower is None else self.kept.get((name, lower))
+        if lower is None or below is None:
+            return self.compute([self.clips[name][row] for row in rows], depth)
+        frames, layout = below.laid_out(torch.tensor(rows, device=self.device), 1, self.family.block)
+        return self._through(frames, layout, lower, depth)
+
+    @torch.no_grad()
+    def compute(self, clips: Sequence[np.ndarray], depth: int) -> Frames:
+        """Frames at `depth` of clips that belong to no set."""
+        frames, layout = laid_out(*self.family.front_end(clips), self.family.block)
+        return self._through(frames, layout, 0, depth)
+
+    @torch.no_grad()
+    def _through(self, frames: Tensor, layout: RaggedLayout, first: int, depth: int) -> Frames:
+        """Frames at `depth` from those (1, F, width) at depth `first`."""
+        if depth > first:
+            frames = self.family.encoder_layers(frames, layout, first, depth)
+        length = layout.lengths
+        return Frames(frames[0, : int(length.sum())], length.cumsum(0) - length, length)
+
+
+def batches_by_length(lengths: Sequence[int], budget: float, order: Sequence[int]) -> list[list[int]]:
+    """Split `order` (sorted by length, rising) into runs whose padded size, rows * longest, stays within `budget`."""
+    groups: list[list[int]] = []
+    for row in order:
+        if groups and lengths[row] * (len(groups[-1]) + 1) <= budget:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return groups

@@ -1,0 +1,169 @@
+"""What a model family needs: the one module that knows where Moonshine v1 and streaming Moonshine differ.
+
+Everything else sees three things: a front end that turns clips into frames, encoder layers that take frames in a
+layout, and the memory that the decoder's cross-attention reads. The decoders of both families are alike.
+
+Both front ends give every clip the frames that it would have had alone, so a number never depends on the batch:
+the streaming embedder takes its masks from true lengths (the stock masks give a padded clip up to three extra frames),
+and v1, whose GroupNorm runs over all time, is run clip by clip.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import MoonshineForConditionalGeneration, MoonshineStreamingForConditionalGeneration, PreTrainedModel
+
+from orchestrator.errors import ModelError
+from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.model.rotary import rotary_table, rotate
+from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention, stock_windows
+
+
+class Family(Protocol):
+    """The parts of a model in which the families differ."""
+
+    multiple: int
+    """Clips are cut to a multiple of so many samples."""
+    stride: int
+    """Samples per encoder frame."""
+    shortest: int
+    """The fewest samples that give a frame."""
+    longest_seconds: float
+    """The longest clip the model has positions for; infinite where they are computed for any length."""
+    block: int
+    """Layouts of its frames are a multiple of so many places long."""
+    windows: list[EncoderWindow]
+    """What each encoder layer's frames attend to; empty where that is the whole clip."""
+
+    def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """float32 clips at 16 kHz -> frames end to end (frames, width), and each clip's number of them (n,) int64."""
+
+    def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
+        """Run layers first..last-1 on frames (slots, F, width); the final norm too when `last` is their number."""
+
+    def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
+        """What cross-attention reads (slots, F, width of the decoder); never changes `encoded`."""
+
+
+def family_of(model: PreTrainedModel) -> Family:
+    """The family of a loaded model; raises ModelError for any other class."""
+    if isinstance(model, MoonshineStreamingForConditionalGeneration):
+        return Streaming(model)
+    if isinstance(model, MoonshineForConditionalGeneration):
+        return MoonshineV1(model)
+    raise ModelError(
+        f"model class {type(model).__name__} is not supported; allowed: MoonshineStreamingForConditionalGeneration, "
+        f"MoonshineForConditionalGeneration. Name such a model in `model.id`."
+    )
+
+
+def valid_frames(lengths: Tensor, width: int) -> Tensor:
+    """Boolean (n, width): true at the frames that exist."""
+    return torch.arange(width, device=lengths.device)[None] < lengths[:, None]
+
+
+def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> Tensor:
+    """A stock encoder layer, alike in both families, on frames (slots, F, width).
+
+    `attend` takes query, key, value (slots, F, heads, head_dim) and the scaling, and gives such a tensor again.
+    """
+    attention, x = layer.self_attn, layer.input_layernorm(frames)
+    heads = (*x.shape[:2], -1, attention.head_dim)
+    query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
+    if (shared := query.shape[2] // key.shape[2]) > 1:  # grouped-query attention
+        key, value = (each.repeat_interleave(shared, 2) for each in (key, value))
+    frames = frames + attention.o_proj(attend(query, key, value, attention.scaling).flatten(2))
+    widened: Tensor = layer.mlp(layer.post_attention_layernorm(frames))
+    return frames + widened
+
+
+class Streaming:
+    """MoonshineStreaming: raw frames, causal convolutions, sliding-window encoder without positions."""
+
+    def __init__(self, model: MoonshineStreamingForConditionalGeneration) -> None:
+        self.encoder, self.decoder = model.model.encoder, model.model.decoder
+        config = model.config.encoder_config
+        self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
+        self.stride = 4 * self.multiple
+        self.windows = stock_windows(self.encoder, config.sliding_windows, self.stride)
+        self.block = max(32, *(max(window) for window in self.windows))
+        self.longest_seconds = model.config.max_position_embeddings * self.stride / config.sample_rate
+
+    def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        embedder = self.encoder.embedder
+        weight = embedder.linear.weight
+        count = torch.tensor([len(clip) // self.multiple for clip in clips], device=weight.device)
+        audio = np.zeros((len(clips), int(count.max()) * self.multiple), np.float32)
+        for row, clip in enumerate(clips):
+            kept = len(clip) // self.multiple * self.multiple
+            audio[row, :kept] = clip[:kept]
+        framed = torch.from_numpy(audio).to(weight).reshape(len(clips), -1, self.multiple)
+        x = embedder.comp(embedder.cmvn(framed))
+        x = F.silu(embedder.linear(x)) * valid_frames(count, x.shape[1])[..., None]
+        x = x.transpose(1, 2)
+        for conv, activation in ((embedder.conv1, F.silu), (embedder.conv2, lambda y: y)):
+            count = (count - 1) // 2 + 1
+            x = nn.Conv1d.forward(conv, F.pad(x, (conv.left_pad, 0)))
+            x = activation(x * valid_frames(count, x.shape[-1])[:, None])
+        return x.transpose(1, 2)[valid_frames(count, x.shape[-1])], count
+
+    def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
+        attention = {window: SlidingWindowAttention(layout, window) for window in set(self.windows[first:last])}
+        for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
+            frames = encoder_layer(layer, frames, attention[window])
+        return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
+
+    def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
+        # out of place: the stock decoder adds positions to its input, which would spoil a cached encoder output
+        projected: Tensor = self.decoder.proj(encoded + self.decoder.pos_emb.weight[layout.position])
+        return projected
+
+
+class MoonshineV1:
+    """Moonshine v1: strided convolutions with a GroupNorm over time, full attention with rotary positions."""
+
+    multiple = 1
+    stride = 384
+    shortest = 895  # the three convolutions' receptive field
+    block = 1
+    longest_seconds = math.inf  # `max_position_embeddings` bounds the text; the encoder's positions are rotary
+
+    def __init__(self, model: MoonshineForConditionalGeneration) -> None:
+        self.encoder = model.model.encoder
+        self.windows: list[EncoderWindow] = []
+
+    def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        encoder, weight = self.encoder, self.encoder.conv1.weight
+        frames = []
+        for clip in clips:
+            x = torch.tanh(encoder.conv1(torch.tensor(clip).to(weight)[None, None]))
+            x = F.gelu(encoder.conv2(encoder.groupnorm(x)))
+            frames.append(F.gelu(encoder.conv3(x))[0].T)
+        return torch.cat(frames), torch.tensor([len(x) for x in frames], device=weight.device)
+
+    def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
+        table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
+        cos, sin = (each[layout.position][:, :, None] for each in table)
+
+        def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+            heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)
+            rows = [layout.pad(each.flatten(2)).unflatten(2, heads).transpose(1, 2) for each in turned]
+            attn_output = F.scaled_dot_product_attention(
+                rows[0], rows[1], rows[2], attn_mask=layout.mask, scale=scaling
+            )
+            joined: Tensor = layout.flatten(attn_output.transpose(1, 2).flatten(2)).unflatten(2, heads)
+            return joined
+
+        for layer in self.encoder.layers[first:last]:
+            frames = encoder_layer(layer, frames, attend)
+        return self.encoder.layer_norm(frames) if last == len(self.encoder.layers) else frames
+
+    def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
+        return encoded

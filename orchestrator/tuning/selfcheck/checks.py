@@ -1,0 +1,112 @@
+"""Whether training and evaluation do what they say: measured on a few utterances when the model is loaded.
+
+Each check compares what the engine computes with the stock model, with itself in another batch, or with what must
+change and what must not. All of them run in the weights' own type; the types of the evaluation are a check of their
+own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
+
+import numpy as np
+import torch
+
+from orchestrator.checks import Finding, finding
+from orchestrator.errors import ModelError
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.evaluation import EvaluationSet
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.selfcheck.encoder import attention_mask, encoder_reuse, padding
+from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
+from orchestrator.tuning.selfcheck.trial import dtype, evaluation, training
+from orchestrator.tuning.training.step import TrainingSet
+
+LEVEL = 0.02
+"""Share by which the level of a set may differ from the one asked for."""
+CLIPS_MEASURED = 32
+SILENCE = 1e-3
+"""Peak."""
+
+
+def check_model(
+    base: BaseModel,
+    spec: SweepSpec,
+    sets: dict[str, EvaluationSet],
+    data: TrainingSet,
+    clips: dict[str, Sequence[np.ndarray]],
+    autocast: Callable[[], AbstractContextManager[object]],
+) -> list[Finding]:
+    """All findings about the model as this sweep would use it.
+
+    `clips` by set, "train" in the order of `data`; `autocast` makes the context in which the sweep computes.
+    """
+    findings = [*_targets(base, spec), *_label_ends(base, data), *_gain(spec, clips)]
+    probe = make_probe(base, spec, sets, data, clips)
+    if probe is None:
+        return findings
+    findings += dtype(probe, autocast)
+    if any(each.name == "dtype" for each in findings):
+        return findings  # what mixes types cannot be computed any further
+    with torch.no_grad():
+        findings += chain(attention_mask(probe), padding(probe), encoder_reuse(probe), evaluation(probe))
+    return [*findings, *training(probe)]
+
+
+def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
+    """A preset that fits in none of the layers that a trial may have, and layers that fit no preset.
+
+    What fits only together with some others is no fault of the sweep file: `when` may keep the rest apart.
+    """
+    faults: dict[tuple[str, str], str] = {}
+    choices = possible_targets(spec)
+    for preset, patterns, layers in choices:
+        try:
+            base.targets(patterns, layers)
+        except ModelError as error:
+            faults[preset, layers] = f"preset {preset}: {error}"
+    said: dict[str, None] = {}
+    for place in range(2):
+        for value in dict.fromkeys((preset, layers)[place] for preset, _, layers in choices):
+            own = [(preset, layers) for preset, _, layers in choices if (preset, layers)[place] == value]
+            if all(each in faults for each in own):
+                said.setdefault(faults[own[0]])
+    yield from (finding("targets", fault) for fault in said)
+
+
+def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
+    start, ends = base.decoder.start, base.decoder.ends
+    faults: dict[str, Callable[[list[int]], bool]] = {
+        "do not end with the end token, so an adapter learns never to stop": lambda row: not (row and row[-1] in ends),
+        "hold the end token before their end": lambda row: not ends.isdisjoint(row[:-1]),
+        "begin with the start token, which the decoder puts there itself": lambda row: (
+            row[:1] == [start] and start not in ends
+        ),
+    }
+    for fault, holds in faults.items():
+        bad = [row for row in data.labels if holds(row)]
+        if bad:
+            yield finding("label-ends", f"{len(bad)} of {len(data.labels)} label rows {fault}, e.g. {bad[0]}.")
+
+
+def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[Finding]:
+    """The median level of clips spread over each set, without silent ones and those that were cut at full scale."""
+    rms = spec.evaluation.rms
+    if rms is None:
+        return
+    for name, each in clips.items():
+        rows = range(0, len(each), max(1, len(each) // CLIPS_MEASURED))
+        levels = [_level(each[row]) for row in rows if SILENCE < np.abs(each[row]).max() < 1]
+        level = float(np.median(levels)) if levels else rms
+        if abs(level / rms - 1) > LEVEL:
+            yield finding(
+                "gain",
+                f"the clips of {name} have an rms of {level:.4f} (median of {len(levels)}) where evaluation.rms is "
+                f"{rms:g}: sets of different loudness are not heard alike.",
+            )
+
+
+def _level(clip: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(clip, dtype=np.float64))))

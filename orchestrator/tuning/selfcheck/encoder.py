@@ -1,0 +1,100 @@
+"""Start-up checks of the encoder: its masks, its independence of padding, and that its outputs can be used again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.checks import Finding, finding
+from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.layout import RaggedLayout, laid_out
+from orchestrator.tuning.selfcheck.probe import FRAMES_ALIKE, Probe, apart, audio, share
+
+TOKENS = 8
+"""Heard of a clip that is cut in its middle; more say nothing new."""
+
+
+def attention_mask(probe: Probe) -> Iterator[Finding]:
+    """The encoder against the stock one with its mask, and against itself with noise in the place of other clips."""
+    base, clip = probe.base, probe.padded[-1]
+    ours, layout = _encoded(base, [clip])
+    samples = audio(base, clip)
+    mask = torch.ones_like(samples, dtype=torch.long)
+    stock = base.model.model.encoder(samples, attention_mask=mask).last_hidden_state
+    ours = layout.pad(ours)
+    if ours.shape != stock.shape or apart(ours, stock) > FRAMES_ALIKE:
+        yield finding(
+            "attention-mask",
+            f"a clip's encoder output differs from the stock model's with its attention mask by {share(ours, stock)} "
+            "of the largest value: the mask, or the window that hangs on it, is not applied.",
+        )
+    frames, layout = laid_out(*base.family.front_end(probe.padded), base.family.block)
+    own = torch.arange(layout.places, device=base.device) < layout.lengths[0]
+    noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(0)).to(frames) * frames.abs().max()
+    quiet, loud = (
+        base.family.encoder_layers(each, layout, 0, base.encoder_depth)[:, own]
+        for each in (frames, frames.where(own[:, None], noise))
+    )
+    if not apart(quiet, loud) <= FRAMES_ALIKE:
+        yield finding(
+            "attention-mask",
+            f"what stands beside a clip changes its encoder output by {share(quiet, loud)} of the largest value: "
+            "clips are not masked from each other.",
+        )
+
+
+def padding(probe: Probe) -> Iterator[Finding]:
+    """Frames, encoder output and words of clips alone and beside a longer one."""
+    base, short = probe.base, probe.padded[:-1]
+    encoded, together = _encoded(base, probe.padded)
+    rows = together.pad(encoded)
+    for row, clip in enumerate(short):
+        count = int(base.family.front_end([clip])[1][0])
+        if count != int(together.lengths[row]):
+            yield finding(
+                "padding",
+                f"a clip of {len(clip) / 16000:.2f} s has {count} frames alone and {int(together.lengths[row])} in a "
+                "padded batch: a number would depend on what is decoded beside it.",
+            )
+            return
+        alone = _encoded(base, [clip])[0][0, :count]
+        padded = rows[row, :count]
+        if apart(alone, padded) > FRAMES_ALIKE:
+            yield finding(
+                "padding",
+                f"a clip's encoder output in a padded batch differs from its own alone by {share(alone, padded)} of "
+                "the largest value: a number would depend on what is decoded beside it.",
+            )
+            return
+    [alone_words], [padded_words] = (
+        transcribe(base, probe.store, name, [TOKENS] * len(probe.store.clips[name]), ()) for name in ("alone", "padded")
+    )
+    if alone_words.tokens[0] != padded_words.tokens[0]:
+        said = [base.text(each.tokens[0]) for each in (alone_words, padded_words)]
+        yield finding("padding", f"a clip says {said[0]!r} alone and {said[1]!r} in a padded batch.")
+
+
+def encoder_reuse(probe: Probe) -> Iterator[Finding]:
+    """The encoder output before and after the decoder has read it twice."""
+    base = probe.base
+    encoded, layout = _encoded(base, probe.padded)
+    before = encoded.clone()
+    tokens = torch.full((len(layout.lengths), 2), base.decoder.start, device=base.device)
+    for _ in range(2):
+        base.decoder(tokens, base.decoder.cross_keys(base.family.memory(encoded, layout), layout), layout.mask)
+    if not torch.equal(before, encoded):
+        yield finding(
+            "encoder-reuse",
+            f"the decoder changes the encoder output it reads by {share(encoded, before)} of the largest value, so "
+            "an output that is used again is another one: add the positions out of place.",
+        )
+
+
+def _encoded(base: BaseModel, clips: Sequence[np.ndarray]) -> tuple[Tensor, RaggedLayout]:
+    """Encoder output (1, F, width) of clips end to end, and their layout."""
+    frames, layout = laid_out(*base.family.front_end(clips), base.family.block)
+    return base.family.encoder_layers(frames, layout, 0, base.encoder_depth), layout

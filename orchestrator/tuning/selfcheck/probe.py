@@ -1,0 +1,148 @@
+"""Two training and two evaluation utterances of a sweep, set up as everything that an adapter on them goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.errors import ModelError
+from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.planning.trial_plan import TrialParams, TrialPlan
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training.step import TrainingSet
+
+ALIKE = 1e-4
+"""Of the largest logit: what differs by less is the same, computed in another order. In float32 sound models differ by
+2e-7; weights rounded to bfloat16 once, by 8e-4."""
+FRAMES_ALIKE = 1e-2
+"""The same for frames and encoder outputs: on CUDA convolutions of different batches round to TF32 differently."""
+DIFFERENT = 1e-2
+"""Of the largest logit: a random adapter changes them by half."""
+MEMORY = 2**28
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Two training and two evaluation utterances, and everything that an adapter on them would go through."""
+
+    base: BaseModel
+    plan: TrialPlan
+    """A plain recipe of one step, on the sweep's first target modules that resolve."""
+    targets: tuple[str, ...]
+    store: EncoderCache
+    data: TrainingSet
+    evaluator: Evaluator
+    start: Adapter
+    """Before its first step."""
+    random: Adapter
+    """Its change of each weight is as large as the weight."""
+    padded: tuple[np.ndarray, ...]
+    """Four clips whose lengths differ by one unit each, and one about twice as long."""
+
+    @property
+    def depth(self) -> int:
+        """The lowest encoder layer that the adapter touches."""
+        return self.base.first_adapted_layer(self.targets)
+
+    @property
+    def max_new_tokens(self) -> list[int]:
+        """Token max_new_tokens of the evaluation clips."""
+        return self.evaluator.sets["domain"].max_new_tokens
+
+
+def make_probe(
+    base: BaseModel,
+    spec: SweepSpec,
+    sets: dict[str, EvaluationSet],
+    data: TrainingSet,
+    clips: dict[str, Sequence[np.ndarray]],
+) -> Probe | None:
+    """None when no target preset of the sweep fits the model: then there is nothing to check."""
+    resolved = _first_resolved(base, spec)
+    if resolved is None:
+        return None
+    patterns, layers, targets = resolved
+    rows = _two([len(clip) for clip in clips["train"]])
+    small = sets["domain"].take(_two([len(clip) for clip in sets["domain"].clips]))
+    heard = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
+    padded = _padded(heard["domain"][-1], base.family.multiple, base.family.shortest)
+    heard |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}
+    params = TrialParams(
+        learning_rate=1e-3,
+        max_steps=1,
+        scheduler="constant",
+        batch_size=2,
+        rank=2,
+        alpha=2.0,
+        target_patterns=patterns,
+        layers=layers,
+    )
+    plan = first_plan(spec).model_copy(update={"params": params})
+    start = initial_adapter(base.linears, targets, params)
+    store = EncoderCache(base.family, dict(heard), MEMORY, base.device)
+    evaluator = Evaluator(base, store, {"domain": small}, spec.evaluation)
+    training = TrainingSet([data.labels[row] for row in rows], len(rows))
+    return Probe(base, plan, targets, store, training, evaluator, start, _random(base, start), padded)
+
+
+def possible_targets(spec: SweepSpec) -> list[tuple[str, tuple[str, ...], str]]:
+    """Preset, its patterns and layers of every choice of targets that a trial may have, the first plan's own first."""
+    first = first_plan(spec).params
+    presets = dict.fromkeys([first.target_modules, *map(str, spec.parameters.possible("target_modules"))])
+    layers = dict.fromkeys([first.layers, *map(str, spec.parameters.possible("layers"))])
+    return [(preset, spec.parameters.presets[preset], part) for preset in presets for part in layers]
+
+
+@torch.no_grad()
+def _random(base: BaseModel, start: Adapter) -> Adapter:
+    generator, modules = torch.Generator().manual_seed(0), {}
+    for name, parts in start.modules.items():
+        weight = base.linears[name].weight
+        A, B = (torch.randn(parts[part].shape, generator=generator).to(weight) for part in "AB")
+        modules[name] = {"A": A, "B": B * (weight.norm() / (start.scaling * (B @ A).norm()))}
+    return replace(start, modules=modules)
+
+
+def _first_resolved(base: BaseModel, spec: SweepSpec) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
+    """Patterns, layers and modules of the first targets that the model has."""
+    for _, patterns, layers in possible_targets(spec):
+        with suppress(ModelError):
+            return patterns, layers, base.targets(patterns, layers)
+    return None
+
+
+def _two(lengths: Sequence[int]) -> list[int]:
+    """The shortest clip and one that is longer than a quarter of all."""
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    return list(dict.fromkeys([order[0], order[len(order) // 4]]))
+
+
+def _padded(clip: np.ndarray, multiple: int, shortest: int) -> tuple[np.ndarray, ...]:
+    """Strided front ends misplace a padded clip's end by its length modulo the stride: so four lengths in a row."""
+    half = max(len(clip) // 2, shortest + 3 * multiple)
+    return (*(clip[: half - back * multiple] for back in range(4)), clip)
+
+
+def audio(base: BaseModel, clip: np.ndarray) -> Tensor:
+    """A clip as the stock model takes it, (1, samples)."""
+    kept = len(clip) // base.family.multiple * base.family.multiple
+    return torch.from_numpy(np.array(clip[:kept]))[None].to(base.device, base.model.dtype)
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    """The largest difference as a share of the largest value; NaN when either holds one."""
+    return float((a - b).abs().max() / torch.maximum(a.abs().max(), b.abs().max()))
+
+
+def share(a: Tensor, b: Tensor) -> str:
+    return f"{100 * apart(a, b):.2g} %" if a.shape == b.shape else f"its shape ({len(a[0])} frames, not {len(b[0])})"

@@ -1,0 +1,146 @@
+"""Start-up checks of what is done with an adapter: types, evaluation, and one step of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+import transformers
+from torch import Tensor
+
+from orchestrator.checks import Finding, finding
+from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.model.base_model import BaseModel, padded_labels
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.selfcheck.probe import ALIKE, DIFFERENT, MEMORY, Probe, apart, audio, share
+from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
+
+HIGH_LOSS = 5.0
+"""Nats a token; a model that knows its language and hears its speech stays near 2, a wrong alignment gives 9."""
+
+LOSS_ALIKE = 1e-3
+"""Of the loss, or of 1 nat where it is below."""
+
+Logits = list[Tensor]
+
+
+@torch.no_grad()
+def dtype(probe: Probe, autocast: Callable[[], AbstractContextManager[object]]) -> Iterator[Finding]:
+    """The types of the weights, and of what the linear layers give for the baseline and for a trial."""
+    base = probe.base
+    weights = {parameter.dtype for parameter in base.model.parameters()}
+    if len(weights) > 1:
+        yield finding("dtype", f"the model's weights are of several types ({_names(weights)}); load it in one.")
+        return
+    heard = {"domain": probe.store.clips["domain"]}  # in a store of its own: it keeps frames in the type they came in
+    store = EncoderCache(base.family, heard, MEMORY, base.device)
+    seen: list[set[torch.dtype]] = []
+    for scaled_adapters in ((), [(probe.random, 1.0)]):
+        seen.append(set())
+        try:
+            with autocast(), _captured(base, [], seen[-1]):
+                transcribe(base, store, "domain", [1] * len(probe.max_new_tokens), scaled_adapters)
+        except RuntimeError as error:
+            first = str(error).partition("\n")[0]
+            yield finding("dtype", f"{'a trial' if scaled_adapters else 'the baseline'} cannot be decoded: {first}")
+            return
+    if seen[0] != seen[1]:
+        yield finding(
+            "dtype",
+            f"the baseline is computed in {_names(seen[0])} and a trial in {_names(seen[1])}; use one for both.",
+        )
+
+
+def evaluation(probe: Probe) -> Iterator[Finding]:
+    """The evaluation of a sweep, on two clips: baseline, a random adapter, and the same adapter at scale 0."""
+    base, evaluator = probe.base, probe.evaluator
+    untuned: Logits = []
+    adapted: Logits = []
+    with _captured(base, untuned, set()):
+        _, heard = evaluator.measure_baseline()
+    with _captured(base, adapted, set()):
+        _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
+    before, (tuned, zero) = untuned[0], adapted[0].chunk(2)
+    if not apart(tuned, before) > DIFFERENT:
+        yield finding(
+            "adapter-reach",
+            "an adapter as large as the weights changes nothing that an evaluation computes: it would measure the "
+            "untuned model, whatever was trained.",
+        )
+    if not apart(zero, before) <= ALIKE:
+        yield finding(
+            "adapter-reach",
+            f"at adapter scale 0 the logits differ from the untuned model's by {share(zero, before)} of the "
+            "largest value: baseline and trials are not computed alike.",
+        )
+    elif heard != again:
+        said = next(pair for pair in zip(heard["domain"], again["domain"], strict=True) if pair[0] != pair[1])
+        yield finding(
+            "decode",
+            f"the untuned weights say {said[0]!r} as baseline and {said[1]!r} as a trial: they are decoded with "
+            "different settings.",
+        )
+
+
+def training(probe: Probe) -> Iterator[Finding]:
+    """One step from the adapter's start, where it changes nothing yet: its loss is the untuned model's."""
+    base, start = probe.base, probe.start
+    rows = torch.arange(len(probe.data.labels), device=base.device)
+    before = probe.store("train", rows, probe.depth)[0].clone()
+    group, slot = PackGroup(probe.depth), Slot(probe.plan, probe.targets, start)
+    group.join(slot)
+    group.step(base, probe.store, probe.data)
+    group.unpack()
+    if not torch.equal(probe.store("train", rows, probe.depth)[0], before):
+        yield finding("encoder-reuse", "a training step changes the frames that later steps use again.")
+    stock, ours = _stock_loss(probe), slot.loss_sum
+    if not abs(ours - stock) <= LOSS_ALIKE * max(1.0, abs(stock)):
+        yield finding(
+            "label-alignment",
+            f"a training step has the loss {ours:.4f} where transformers {transformers.__version__} gives "
+            f"{stock:.4f} on the same utterances, so training would learn something else. Labels that are shifted once "
+            "too often do that; transformers did it before 5.15.",
+        )
+    elif not stock <= HIGH_LOSS:
+        yield finding(
+            "base-loss",
+            f"the untuned model's loss is {stock:.2f} nats a token on two training utterances, and a model that "
+            f"knows its language stays below {HIGH_LOSS:g}: do texts, audio and model belong together?",
+        )
+    if not has_moved(slot.adapter, start):
+        yield finding(
+            "zero-delta", "a training step does not move the adapter: no gradient reaches its target modules."
+        )
+
+
+@torch.no_grad()
+def _stock_loss(probe: Probe) -> float:
+    """The stock model's loss a token over the training utterances, each alone, with its attention mask."""
+    base, total, tokens = probe.base, 0.0, 0
+    for clip, row in zip(probe.store.clips["train"], probe.data.labels, strict=True):
+        samples, labels = audio(base, clip), torch.tensor([row], device=base.device)
+        mask = torch.ones_like(samples, dtype=torch.long)
+        # without them the stock model shifts by itself, for which some configurations lack a token
+        shifted, _ = padded_labels([row], base.decoder.start)
+        inputs = dict(input_values=samples, attention_mask=mask, decoder_input_ids=shifted.to(base.device))
+        loss = base.model(**inputs, labels=labels, use_cache=False).loss.item()
+        total, tokens = total + loss * len(row), tokens + len(row)
+    return total / tokens
+
+
+@contextmanager
+def _captured(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Iterator[None]:
+    """Within the block, logits at the first token of each decoder call, and the types of all linear layers' outputs."""
+    modules = [*base.linears.values(), base.decoder.head]
+    hooks = [m.register_forward_hook(lambda _, __, output: types.add(output.dtype)) for m in modules]
+    hooks.append(base.decoder.head.register_forward_hook(lambda _, __, output: logits.append(output[:, 0].float())))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _names(types: set[torch.dtype]) -> str:
+    return " and ".join(sorted(str(each).removeprefix("torch.") for each in types))

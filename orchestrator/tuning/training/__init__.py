@@ -1,0 +1,1 @@
+"""How it is trained: the step, its data, the optimizer, checkpoints."""

@@ -1,0 +1,104 @@
+"""Speed, noise and dropped chunks on training utterances, in the time domain: what a model of raw audio can be given.
+
+What happens to an utterance depends on (trial seed, epoch, utterance) alone, never on the packing, so a pack trains
+each trial on the sound it would have had alone, and a continued run on the sound that a straight one has.
+
+Speed perturbation is Ko et al. 2015 (pitch goes along), dropped chunks are SpeechBrain's DropChunk.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchaudio.functional
+from torch import Tensor
+
+from orchestrator.corpus.audio import SAMPLE_RATE, SILENCE_RMS, scale_to_rms
+from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
+from orchestrator.tuning.model.families import Family
+from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.training.noise import at_speed
+
+CLEAN_SNR = 60.0
+"""`noise_snr` of this adds no noise."""
+SNR_SPAN = 15.0
+"""Decibels above `noise_snr` that the noise of an utterance is drawn from."""
+CHUNK = (1000, 2000)
+"""Fewest and most samples of a dropped chunk."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One augmented utterance: equal draws are equal sounds, so trials of one pack may share one."""
+
+    clip: int
+    """Of set "train"."""
+    seed: int
+    speed: float
+    snr: float
+    chunks: int
+
+
+def augments(params: TrialParams) -> bool:
+    """Whether a trial changes any utterance."""
+    some = round(100 * params.speed_perturb) > 0 or params.noise_snr < CLEAN_SNR or params.drop_chunks > 0
+    return some and params.augment_prob > 0
+
+
+def drawn(params: TrialParams, clip: int, epoch: int) -> Draw | None:
+    """How the trial hears a domain clip in an epoch; None: as it is."""
+    if derived_seed(params.seed, "augment_prob", epoch, clip) >= params.augment_prob * 2**32:
+        return None
+    seed = derived_seed(params.seed, "augment", epoch, clip)
+    return Draw(clip, seed, params.speed_perturb, params.noise_snr, params.drop_chunks)
+
+
+def augmented(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -> np.ndarray:
+    """The clip (samples,) float32 at 16 kHz at another speed, under noise, with chunks silenced, brought back to `rms`.
+
+    The speed is a whole number of hundredths, and keeps the clip within what the model takes. Noise is white, its SNR
+    drawn evenly from `snr` to 15 dB more; silence gets none. Of 1 to `chunks` chunks, no more fall than half the clip
+    could hold.
+    """
+    random = np.random.default_rng(draw.seed)
+    wave = torch.from_numpy(np.array(clip))[None]
+    if (reach := round(100 * draw.speed)) > 0:
+        slowest = max(1, math.ceil(100 * len(clip) / (family.longest_seconds * SAMPLE_RATE)))
+        fastest = 100 * len(clip) // family.shortest
+        percent = 100 + int(random.integers(-reach, reach + 1))
+        wave = at_speed(wave, max(slowest, min(fastest, percent)) / 100)
+    if draw.snr < CLEAN_SNR and wave.square().mean().sqrt() >= SILENCE_RMS:
+        snr = torch.tensor([random.uniform(draw.snr, draw.snr + SNR_SPAN)], dtype=torch.float32)
+        noise = torch.from_numpy(random.standard_normal(wave.shape).astype(np.float32))
+        wave = torchaudio.functional.add_noise(wave, noise, snr)
+    samples = wave[0].numpy()
+    most = min(draw.chunks, len(samples) // (2 * CHUNK[1]))
+    for _ in range(int(random.integers(1, most + 1)) if most else 0):
+        length = int(random.integers(CHUNK[0], CHUNK[1] + 1))
+        start = int(random.integers(0, len(samples) - length + 1))
+        samples[start : start + length] = 0
+    return samples if rms is None else scale_to_rms(samples, rms)[0]
+
+
+def augmented_frames(
+    store: EncoderCache, clips: Tensor, draws: Sequence[Draw | None], rms: float | None, depth: int, slots: int
+) -> tuple[Tensor, RaggedLayout]:
+    """What `store` gives for clips (rows,) of set "train", but rows with a draw computed anew from their changed
+    sound."""
+    order = {draw: index for index, draw in enumerate(dict.fromkeys(draw for draw in draws if draw is not None))}
+    if not order:
+        return store("train", clips, depth, slots)
+    kept, index = store.look_up("train", clips, depth)
+    changed = store.compute([augmented(store.clips["train"][d.clip], d, rms, store.family) for d in order], depth)
+    rows = [
+        # under autocast the type follows the products, and the kept frames may have been computed without
+        kept.of_clip(clip) if draw is None else changed.of_clip(order[draw]).to(kept.flat)
+        for clip, draw in zip(index.tolist(), draws, strict=True)
+    ]
+    return Frames.of(rows).laid_out(torch.arange(len(rows), device=clips.device), slots, store.family.block)

@@ -1,0 +1,280 @@
+"""One optimizer step of a whole pack: which utterances, which loss, one backward pass.
+
+The order of samples, and how each is augmented, depend on the trial and the data alone, never on the packing; the loss
+of a trial is the mean over the tokens of its optimizer step, so micro-batches change nothing but rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.tuning.adapters.pack import Pack, bound
+from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
+from orchestrator.tuning.model.decoder import KeyValue
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.training.augmentation import Draw, augmented_frames, augments, drawn
+from orchestrator.tuning.training.optimizer import PackedAdamW
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labels of the domain's training utterances, of the replay utterances, and once more of the replay utterances as
+    the untuned model hears them; the frames of the first two are set "train"."""
+
+    labels: list[list[int]]
+    domain: int
+    """How many of them are domain utterances."""
+    pseudo_labelled: tuple[int, ...] = ()
+    """The clips of the last rows of `labels`, which hold what the untuned model hears there."""
+    speakers: tuple[str, ...] = ()
+    """Of the domain utterances; empty, or the empty text, where unknown."""
+    rms: float | None = None
+    """The level of every clip, which an augmented one is brought back to; None leaves it."""
+    untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)
+    """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the same at every step."""
+    _shares: dict[float, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    def domain_rows(self, params: TrialParams) -> Sequence[int]:
+        """The rows that a trial's domain utterances are drawn from."""
+        if params.train_share == 1.0:
+            return range(self.domain)
+        if params.train_share not in self._shares:
+            speakers = self.speakers or ("",) * self.domain
+            self._shares[params.train_share] = rows_of_share(speakers, params.train_share)
+        return self._shares[params.train_share]
+
+    def replay(self, params: TrialParams) -> range:
+        """The rows that a trial's replay is drawn from."""
+        transcribed = len(self.labels) - len(self.pseudo_labelled)
+        by_model = params.replay_labels == "model"
+        return range(transcribed, len(self.labels)) if by_model else range(self.domain, transcribed)
+
+    def clip(self, row: int) -> int:
+        """The clip of set "train" that a row is spoken in."""
+        transcribed = len(self.labels) - len(self.pseudo_labelled)
+        return row if row < transcribed else self.pseudo_labelled[row - transcribed]
+
+
+def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
+    """Rows of about `share` of the utterances, in order: whole speakers, one after the other in an order of their own.
+
+    The order does not depend on the share, so a smaller share is part of a larger one; nor on the trial's seed, so
+    trials that differ in it train on the same speech. Utterances without a speaker, and those of a lone one, stand
+    for themselves.
+    """
+    named = {speaker for speaker in speakers if speaker}
+    groups: dict[str, list[int]] = {}
+    for row, speaker in enumerate(speakers):
+        groups.setdefault(f"speaker {speaker}" if speaker and len(named) > 1 else f"row {row}", []).append(row)
+    wanted = max(1, round(share * len(speakers)))
+    rows: list[int] = []
+    for name in sorted(groups, key=lambda each: derived_seed("train_share", each)):
+        if len(rows) >= wanted:
+            break
+        rows += groups[name]
+    return tuple(sorted(rows))
+
+
+@lru_cache(maxsize=64)
+def _permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
+    return np.random.default_rng(derived_seed(seed, stream, epoch)).permutation(size)
+
+
+def _stream(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
+    """Positions first .. first + count - 1 of an endless sequence of shuffled epochs over `size` utterances."""
+    return [int(_permutation(seed, stream, at // size, size)[at % size]) for at in range(first, first + count)]
+
+
+def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
+    """Utterances of optimizer step `step` (0 is the first), domain ones first, then replay.
+
+    A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) - floor(s q) rows.
+    """
+    domain, replay = _drawn(params, step)
+    general = data.replay(params)
+    again = _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
+    own = data.domain_rows(params)
+    taken = _stream(params.seed, "domain", len(own), domain.start, len(domain))
+    return [*(own[row] for row in taken), *(general[row] for row in again)]
+
+
+def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
+    """Positions in the endless sequences of domain and of replay utterances that step `step` takes."""
+    batch = params.batch_size * params.gradient_accumulation_steps
+    share = round(params.replay_ratio * batch * 1_000_000)
+    before, after = step * share // 1_000_000, (step + 1) * share // 1_000_000
+    return range(step * batch - before, (step + 1) * batch - after), range(before, after)
+
+
+def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw | None]:
+    """How each row of `step_rows` is augmented; None is as it is, and replay rows always are."""
+    if not augments(params):
+        return [None] * (params.batch_size * params.gradient_accumulation_steps)
+    domain, replay = _drawn(params, step)
+    own = data.domain_rows(params)
+    clips = [own[row] for row in _stream(params.seed, "domain", len(own), domain.start, len(domain))]
+    epochs = (position // len(own) for position in domain)
+    return [*(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)), *[None] * len(replay)]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Rows that go through the model together: equally many a slot, trial-major; rows of weight 0 are padding."""
+
+    utterances: tuple[int, ...]
+    """Rows of the training set (K * b)."""
+    clips: Tensor
+    """(K * b,) the clips they are spoken in."""
+    rows: Tensor
+    """(b,) which rows of each trial's step they are."""
+    weights: Tensor
+    """(K * b,) weight of each token of the row in its trial's loss; 0 for a padding row."""
+    kl_weights: Tensor
+    """(K * b,) the same for the KL term; 0 but on replay rows."""
+    inputs: Tensor
+    labels: Tensor
+    draws: tuple[Draw | None, ...]
+    """Per row, how its clip is augmented."""
+
+    @property
+    def held_to_base(self) -> list[int]:
+        """The utterances that the KL term counts, in order."""
+        return [row for row, held in zip(self.utterances, (self.kl_weights > 0).tolist(), strict=True) if held]
+
+
+def micro_batches(
+    params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel
+) -> list[MicroBatch]:
+    """The chunks of one optimizer step of all slots, each micro-batch in `base.cores.count` parts of like length.
+
+    A slot with fewer rows than the widest is padded with weight 0.
+    """
+    rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
+    tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
+    replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
+    draws = [step_draws(p, step, data) for p, step in zip(params, steps, strict=True)]
+    width, size = max(map(len, rows)), max(p.batch_size for p in params)
+    length = [sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)]
+    made = []
+    for first in range(0, width, size):
+        for part in balance_by_length(range(first, min(first + size, width)), length, base.cores.count):
+            utterances, weights, kl_weights, changed = [], [], [], []
+            for p, own, own_draws, total, replay_total in zip(params, rows, draws, tokens, replayed, strict=True):
+                for at in part:
+                    here = at < len(own)
+                    utterances.append(own[at] if here else 0)
+                    weights.append(1 / total if here else 0.0)
+                    kl_weights.append(p.kl_weight / replay_total if here and own[at] >= data.domain else 0.0)
+                    changed.append(own_draws[at] if here else None)
+            inputs, labels = padded_labels([data.labels[row] for row in utterances], base.decoder.start)
+            like = base.decoder.head.weight
+            made.append(
+                MicroBatch(
+                    tuple(utterances),
+                    torch.tensor([data.clip(row) for row in utterances], device=like.device),
+                    torch.tensor(part, device=like.device),
+                    like.new_tensor(weights),
+                    like.new_tensor(kl_weights),
+                    inputs.to(like.device),
+                    labels.to(like.device),
+                    tuple(changed),
+                )
+            )
+    return made
+
+
+def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) -> list[list[int]]:
+    """`places` in at most `parts` groups whose total lengths are alike: the longest first, to and fro."""
+    groups: list[list[int]] = [[] for _ in range(min(parts, len(places)))]
+    for turn, place in enumerate(sorted(places, key=lambda at: -length[at])):
+        lap, at = divmod(turn, len(groups))
+        groups[at if lap % 2 == 0 else -1 - at].append(place)
+    return groups
+
+
+def pack_step(
+    base: BaseModel, store: EncoderCache, data: TrainingSet, pack: Pack, optimizer: PackedAdamW, depth: int
+) -> tuple[Tensor, Tensor]:
+    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached."""
+    pack.grad.zero_()
+    pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
+    count = len(pack.adapters)
+    losses = pack.flat.new_zeros(count)
+    parts = micro_batches(optimizer.params, optimizer.steps, data, base)
+    store.keep("train", depth)
+    know_untuned(base, store, data, {row for micro_batch in parts for row in micro_batch.held_to_base})
+
+    def learned(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
+        each = len(micro_batch.rows)
+        frames, layout = augmented_frames(store, micro_batch.clips, micro_batch.draws, data.rms, depth, count)
+        pack.at(micro_batch.rows[layout.clip], layout.position)
+        cross = base.decoder.cross_keys(base.family.memory(base.encode(frames, layout, depth), layout), layout)
+        span = torch.arange(micro_batch.inputs.shape[1], device=micro_batch.rows.device)
+        pack.at(micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(each)[None])
+        logits, rows = _logits(base, cross, layout, micro_batch)
+        nll = F.cross_entropy(
+            logits.to(losses.dtype), micro_batch.labels[micro_batch.labels != IGNORED], reduction="none"
+        )
+        own = losses.new_zeros(count).index_add(0, rows // each, nll * micro_batch.weights[rows])
+        total = own.sum()
+        if bool(micro_batch.kl_weights.any()):
+            total = total + _kl_to_base(base, data, micro_batch, logits, rows)
+        return own.detach(), pack.gradients(total)
+
+    with bound(base.linears, pack.layers):
+        for own, gradients in base.cores.map(learned, parts):
+            losses += own
+            pack.add(gradients)
+    return losses, optimizer.step(pack.flat, pack.grad)
+
+
+def _logits(
+    base: BaseModel, cross: list[KeyValue], layout: RaggedLayout, micro_batch: MicroBatch
+) -> tuple[Tensor, Tensor]:
+    """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the big head."""
+    real = micro_batch.labels != IGNORED
+    return base.decoder.head(base.decoder(micro_batch.inputs, cross, layout.mask)[real]), real.nonzero()[:, 0]
+
+
+def _kl_to_base(base: BaseModel, data: TrainingSet, micro_batch: MicroBatch, logits: Tensor, rows: Tensor) -> Tensor:
+    """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1).
+
+    The untuned model's head runs once per distinct utterance of the micro_batch: slots that see the same one share it.
+    """
+    weights = micro_batch.kl_weights[rows]
+    kept = weights > 0
+    held = micro_batch.held_to_base
+    distinct = sorted(set(held))
+    starts = dict(zip(distinct, np.cumsum([0, *(len(data.labels[row]) for row in distinct)]).tolist(), strict=False))
+    index = [starts[row] + place for row in held for place in range(len(data.labels[row]))]
+    with torch.no_grad():
+        teacher = base.decoder.head(torch.cat([data.untuned[row] for row in distinct])).to(base.model.dtype)
+        target = teacher.log_softmax(-1)[torch.tensor(index, device=logits.device)]
+    tuned = logits[kept].to(base.model.dtype).log_softmax(-1)
+    divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)
+    return (divergence * weights[kept]).sum()
+
+
+@torch.no_grad()
+def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: set[int]) -> None:
+    """Fill `data.untuned` with what the untuned decoder gives on each row's own labels."""
+    missing = sorted(rows - data.untuned.keys())
+    if not missing:
+        return
+    clips = torch.tensor([data.clip(row) for row in missing], device=base.device)
+    encoded, layout = store("train", clips, base.encoder_depth)
+    cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+    inputs, labels = padded_labels([data.labels[row] for row in missing], base.decoder.start)
+    hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
+    for row, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
+        data.untuned[row] = states[: int(own.sum())].clone()

@@ -1,0 +1,79 @@
+"""The training set of a sweep: clips and labels of its domain utterances first, then of its replay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
+from orchestrator.corpus.faults import bad_lines
+from orchestrator.errors import DataError
+from orchestrator.records.sets import decode_set, read_training_sets
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.training.step import TrainingSet
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What trials are trained on."""
+
+    labels: TrainingSet
+    clips: list[np.ndarray]
+    """float32 at 16 kHz, in the order of the labels."""
+    notes: tuple[str, ...]
+    """What was left out or made here."""
+
+
+def load_training_data(
+    spec: SweepSpec, base: BaseModel, cache: Path, autocast: AbstractContextManager[object]
+) -> TrainingData:
+    """Read, decode and label train and replay.
+
+    `autocast` is the context in which the untuned model labels replay rows, where a trial may want that. Raises
+    ManifestError, or DataError where nothing is left of a set.
+    """
+    texts: list[str] = []
+    clips: list[np.ndarray] = []
+    notes: list[str] = []
+    domain = 0
+    speakers: tuple[str, ...] = ()
+    for name, read in read_training_sets(spec).items():
+        manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
+        # what decoding found was said before the model was loaded
+        if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
+            notes.append(f"data: {skipped_lines(read.path.name, manifest)}")
+        limit = min(spec.data.max_seconds, base.family.longest_seconds)
+        kept = kept_for_training(manifest, limit)
+        if not kept:
+            raise DataError(f"{read.path}: no utterance is within data.max_seconds = {limit:g}; raise it")
+        own = [ready.texts[row] for row in kept]
+        # an adapter must not learn the typography of upper-case references, which the scorer then removes
+        texts += [text.lower() for text in own] if is_upper_case(own) else own
+        clips += [ready[row] for row in kept]
+        if name == "train":
+            domain, speakers = len(kept), tuple(ready.speakers[row] for row in kept)
+    labels = TrainingSet(base.labels(texts), domain, speakers=speakers, rms=spec.evaluation.rms)
+    if "model" in spec.parameters.possible("replay_labels"):
+        with autocast:
+            labels, note = _labelled_by_the_model(spec, base, labels, clips, cache)
+        notes.append(note)
+    return TrainingData(labels, clips, tuple(notes))
+
+
+def _labelled_by_the_model(
+    spec: SweepSpec, base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], cache: Path
+) -> tuple[TrainingSet, str]:
+    """The training set with the replay rows also as the untuned model hears them, and how many those are."""
+    evaluation = spec.evaluation
+    rows = pseudo_labels(base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache)
+    heard = {data.domain + row: label for row, label in enumerate(rows) if label is not None}
+    if not heard:
+        raise DataError(f"{spec.data.replay}: the model hears nothing there; use replay_labels: manifest")
+    note = f"data: {len(heard)} of {len(rows)} replay utterances labelled by the model itself"
+    return replace(data, labels=[*data.labels, *heard.values()], pseudo_labelled=tuple(heard)), note

@@ -1,0 +1,1 @@
+"""What a study as a whole says: judging, confirming, the conclusion."""

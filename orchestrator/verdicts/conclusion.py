@@ -1,0 +1,216 @@
+"""What a study as it stands on disk says: the best trial, its confirmation, the decision. Read only, recomputed.
+
+Nothing is taken from Optuna, and nothing from a result but which measurement it chose: the verdicts are judged anew
+from the edit counts on file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, set_name
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, ranked
+from orchestrator.verdicts.judging import RESAMPLES, judged, pooled, scores
+from orchestrator.verdicts.losses import trial_losses
+
+EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One fresh seed of a finalist."""
+
+    run: ConfirmationRun
+    result: TrialResult | None
+    """None while it has not ended."""
+    verdict: Verdict | None
+    """None when nothing was measured."""
+
+    @property
+    def reproduces(self) -> bool:
+        """The seed alone keeps every limit, literally."""
+        limits = (*self.verdict.acceptance, *self.verdict.guardrails) if self.verdict else ()
+        return bool(limits) and all(limit.holds is True for limit in limits)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether fresh seeds move the objective the same way."""
+
+    better: int
+    """Seeds that lower it."""
+    measured: int
+
+    @property
+    def all(self) -> bool:
+        """Every seed that was measured is better than the baseline."""
+        return self.better == self.measured
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """A finalist, judged on the confirm sets over all its seeds."""
+
+    trial: int
+    seeds: tuple[SeedRun, ...]
+    verdict: Verdict | None
+    """Pooled over the seeds that were measured."""
+    optimism: float | None
+    """Points by which the search flattered the finalist: confirmed change of the objective less the search's."""
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """None where no seed was measured."""
+        verdicts = [seed.verdict for seed in self.seeds if seed.verdict]
+        if not verdicts:
+            return None
+        changes = [verdict.delta.get(set_name(verdict.metric, True), 0.0) for verdict in verdicts]
+        return Agreement(sum(change < 0 for change in changes), len(changes))
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The state of a study and what follows from it."""
+
+    results: tuple[TrialResult, ...]
+    baseline: Measurement | None
+    confirm_baseline: Measurement | None
+    best: TrialResult | None
+    """The trial to use: the best feasible one, of those confirmed the one that the confirm sets favour."""
+    verdict: Verdict | None
+    """On the search's sets."""
+    confirmed: tuple[Confirmed, ...]
+    decision: Decision | None
+    """None while the confirmation is not done, and where the sweep declares no acceptance criteria."""
+
+    @property
+    def confirmation(self) -> Confirmed | None:
+        """That of the best trial."""
+        return next((c for c in self.confirmed if self.best and c.trial == self.best.number), None)
+
+    @property
+    def deciding(self) -> Verdict | None:
+        """The verdict the decision rests on."""
+        return self.confirmation.verdict if self.confirmation else self.verdict
+
+    @property
+    def unconfirmed(self) -> int:
+        """Confirmation runs that have not ended."""
+        return sum(seed.result is None for each in self.confirmed for seed in each.seeds)
+
+    @property
+    def exit_code(self) -> int:
+        """0 accepted, or finished without criteria; 4 rejected; 5 inconclusive or no feasible trial."""
+        if self.best is None:
+            return 5
+        return 0 if self.decision is None else EXIT_CODES[self.decision]
+
+
+def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -> Conclusion:
+    """Read a study and judge it. Raises StudyError for damaged files, FingerprintError for mixed evaluations."""
+    results = folder.results()
+    baseline = _baseline(folder, results)
+    confirmed = _confirmed(spec, folder, results, resamples)
+    best = _best(results, confirmed, spec.objective)
+    measured = sum(bool(result.wer) and result.duplicate_of is None for result in results)
+    verdict = _verdict(spec, folder, best, baseline, measured, resamples)
+    confirm_baseline = _baseline(folder, [s.result for c in confirmed for s in c.seeds if s.result])
+    conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
+    return replace(conclusion, decision=_decision(spec, conclusion))
+
+
+def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
+    if conclusion.verdict is None or conclusion.verdict.decision is None or conclusion.unconfirmed:
+        return None
+    if conclusion.deciding is None:  # every seed of the finalist failed
+        return Decision.INCONCLUSIVE
+    agreement = conclusion.confirmation.agreement if conclusion.confirmation else None
+    if spec.confirm is not None and spec.confirm.agree == "all" and agreement is not None and not agreement.all:
+        return Decision.REJECT
+    return conclusion.deciding.decision
+
+
+def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str) -> TrialResult | None:
+    by_rank = ranked(results, objective)
+    if all(each.verdict for each in confirmed):
+        favoured = best_feasible([each.verdict for each in confirmed if each.verdict])
+        trial = next((each.trial for each in confirmed if favoured and each.verdict is favoured), None)
+        return next((r for r in by_rank if r.number == trial), next(iter(by_rank), None))
+    return next(iter(by_rank), None)
+
+
+def chosen_measurement(folder: StudyFolder, result: TrialResult) -> Measurement | None:
+    """The measurement a result stands on."""
+    rows = folder.read_measurements(result.number)
+    return next((m for m in rows if (m.step, m.adapter_scale) == (result.step, result.adapter_scale)), None)
+
+
+def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
+    for result in results:
+        measurement = chosen_measurement(folder, result)
+        if measurement is not None:
+            return folder.read_baseline(measurement.fingerprint)
+    return None
+
+
+def _verdict(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    best: TrialResult | None,
+    baseline: Measurement | None,
+    n_comparisons: int,
+    resamples: int,
+) -> Verdict | None:
+    measurement = chosen_measurement(folder, best) if best else None
+    if measurement is None or baseline is None:
+        return None
+    losses = trial_losses(spec, folder, best.number, measurement.step) if best else ()
+    return judged(spec, scores(measurement, losses), scores(baseline), n_comparisons=n_comparisons, resamples=resamples)
+
+
+def _confirmed(
+    spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult], resamples: int
+) -> tuple[Confirmed, ...]:
+    by_number = {result.number: result for result in results}
+    found = []
+    all_runs = confirmation_runs(spec, folder, results)
+    finalists = len({run.trial for run in all_runs})
+    for trial, runs in groupby(all_runs, key=lambda run: run.trial):
+        losses = _finalist_losses(spec, folder, by_number[trial])
+        seeds = [_seed_run(spec, folder, run, losses, resamples) for run in runs]
+        measured = [seed.result for seed in seeds if seed.result and seed.verdict]
+        rows = [m for m in (chosen_measurement(folder, result) for result in measured) if m]
+        verdict = None
+        if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
+            # a confirmation run has one rung; how the loss falls was seen in the search
+            tuned = replace(pooled(rows), losses=losses)
+            verdict = judged(
+                spec, tuned, scores(baseline), n_comparisons=finalists, confirmed=True, resamples=resamples
+            )
+        flattery = None
+        rate = spec.objective
+        if verdict and f"confirm_{rate}" in verdict.delta and rate in by_number[trial].delta:
+            flattery = optimism(by_number[trial].delta[rate], verdict.delta[f"confirm_{rate}"])
+        found.append(Confirmed(trial, tuple(seeds), verdict, flattery))
+    return tuple(found)
+
+
+def _finalist_losses(spec: SweepSpec, folder: StudyFolder, finalist: TrialResult) -> tuple[float, ...]:
+    return () if finalist.step is None else trial_losses(spec, folder, finalist.number, finalist.step)
+
+
+def _seed_run(
+    spec: SweepSpec, folder: StudyFolder, run: ConfirmationRun, losses: tuple[float, ...], resamples: int
+) -> SeedRun:
+    result = folder.read_result(run.number)
+    measurement = chosen_measurement(folder, result) if result else None
+    baseline = folder.read_baseline(measurement.fingerprint) if measurement else None
+    if measurement is None or baseline is None:
+        return SeedRun(run, result, None)
+    tuned = scores(measurement, losses)
+    return SeedRun(run, result, judged(spec, tuned, scores(baseline), confirmed=True, resamples=resamples))

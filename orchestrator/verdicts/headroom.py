@@ -1,0 +1,46 @@
+"""What the untuned model leaves to win."""
+
+from __future__ import annotations
+
+from orchestrator.checks import Finding, finding
+from orchestrator.records.results import Measurement
+from orchestrator.sweepfile.sweep import SweepSpec
+
+HIGH = 50.0
+"""Percent of WER above which most of what a model writes is wrong: a gain there is no reason to believe in it."""
+
+HEADROOM = 5.0
+"""Percent of domain WER below which a gain is hard to find and harder to prove."""
+
+
+def headroom(spec: SweepSpec, wer: float) -> list[Finding]:
+    """Whether a baseline's domain WER, in percent, leaves room for the gain that the acceptance criteria ask for."""
+    criterion = spec.acceptance.get("domain_wer")
+    asked = criterion.min_gain if criterion is not None else None
+    gain = asked if isinstance(asked, float) else None  # a share of what is there can always be won
+    if gain is not None and wer <= gain:
+        message = (
+            f"the baseline's domain WER is {wer:.2f} %, so a gain of {gain:g} points cannot be reached by any adapter; "
+            "ask for less, or take a domain set that the model finds harder."
+        )
+        return [finding("no-headroom", message)]
+    if wer < HEADROOM:
+        message = (
+            f"the baseline's domain WER is {wer:.2f} %, below {HEADROOM:g} %: few errors are left to win, and a gain "
+            "is hard to tell from chance."
+        )
+        return [finding("low-headroom", message)]
+    return []
+
+
+def high_wer(measurement: Measurement, who: str) -> list[Finding]:
+    """The sets on which a model gets more wrong than right."""
+    return [
+        finding(
+            "high-wer",
+            f"{who} has a WER of {each.wer:.1f} % on {name}: above {HIGH:g} % a model may hear nothing of what is "
+            "said. Read the transcripts before anything is believed.",
+        )
+        for name, each in measurement.sets.items()
+        if each.wer > HIGH
+    ]

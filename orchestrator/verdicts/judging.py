@@ -1,0 +1,132 @@
+"""Stored measurements, judged: the one place where edit counts on file become scores and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import cast
+
+from orchestrator.records.results import Measurement, SetMeasurement
+from orchestrator.scoring.judge import Rank, Scores, Verdict, best_feasible, judge, verdict_rank
+from orchestrator.scoring.limits import Criterion, Kind, SetScore, Unit, pool
+from orchestrator.sweepfile.limits import ANY, EVERY, Limit, Rule, set_of
+from orchestrator.sweepfile.sweep import SweepSpec
+
+RESAMPLES = 10_000
+
+
+def guardrails_of(spec: SweepSpec) -> tuple[Criterion, ...]:
+    """The limits that make a trial feasible."""
+    return criteria(spec, spec.guardrails)
+
+
+def guardrail_metrics(spec: SweepSpec) -> tuple[str, ...]:
+    """The metrics that a trial has a constraint for, in file order."""
+    return tuple(dict.fromkeys(criterion.metric for criterion in guardrails_of(spec)))
+
+
+def acceptance_of(spec: SweepSpec) -> tuple[Criterion, ...]:
+    """The limits that decide the sweep."""
+    return criteria(spec, spec.acceptance)
+
+
+def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, ...]:
+    """The limits of a section of the sweep file, in file order; the rule is point where none is set.
+
+    A limit on every set of `data.also` becomes one a set.
+    """
+    found: list[Criterion] = []
+    for metric, limit in limits.items():
+        name, rate = set_of(metric), metric.rpartition("_")[2]
+        also = tuple(f"{each}_{rate}" for each in spec.data.also)
+        for own in also if name == EVERY else (metric,):
+            asked = [_criterion(own, key, value, limit.rule or "point") for key, value in limit.questions.items()]
+            found += [replace(each, among=also) for each in asked] if name == ANY else asked
+    return tuple(found)
+
+
+def _criterion(metric: str, key: str, value: float | str, rule: Rule) -> Criterion:
+    """One question of a limit: a number of points, a share of the baseline (5%), a multiple of it (2x), or a word."""
+    kinds: dict[str, Kind] = {"max_wer": "max_rate", "max_cer": "max_rate"}
+    if key == "asks":
+        return Criterion(metric, cast(Kind, value), 0.0, rule)
+    kind = kinds.get(key, cast(Kind, key))
+    if isinstance(value, str):
+        unit: Unit = "percent" if value.endswith("%") else "times"
+        return Criterion(metric, kind, float(value[:-1]), rule, unit)
+    return Criterion(metric, kind, value, rule)
+
+
+def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
+    """Counts of a measurement in the form `judge` takes; `losses` as `losses.trial_losses` gives them."""
+    rates: dict[str, SetScore] = {}
+    for name, each in measurement.sets.items():
+        rates |= _rates(name, each)
+    number = -1 if measurement.trial is None else measurement.trial
+    fingerprint, step, scale = measurement.fingerprint, measurement.step, measurement.adapter_scale
+    return Scores(fingerprint, rates, number, step, scale, tuple(losses))
+
+
+def _rates(name: str, each: SetMeasurement) -> dict[str, SetScore]:
+    """All rates of one set. Of terms the share that was missed, and of what was heard the share that was not said."""
+    rates = {name: SetScore(each.errors, each.reference_words, each.speakers)}
+    if each.characters:
+        rates[f"{name}_cer"] = SetScore(each.character_errors, each.characters, each.speakers)
+    if each.terms is not None:
+        said, heard, found = each.terms.said, each.terms.heard, each.terms.found
+        missed, wrong = (tuple(a - b for a, b in zip(total, found, strict=True)) for total in (said, heard))
+        rates[f"{name}_terms_recall"] = SetScore(missed, said, each.speakers)
+        rates[f"{name}_terms_precision"] = SetScore(wrong, heard, each.speakers, of_hypotheses=True)
+    return rates
+
+
+def pooled(measurements: Sequence[Measurement]) -> Scores:
+    """Several seeds of one recipe as one: counts summed per utterance, under the first one's number and step.
+
+    Raises FingerprintError when they hold different utterances.
+    """
+    all_scores = [scores(measurement) for measurement in measurements]
+    first = all_scores[0]
+    sets = {name: pool([each.sets[name] for each in all_scores]) for name in first.sets}
+    return replace(first, sets=sets)
+
+
+def judged(
+    spec: SweepSpec,
+    tuned: Scores,
+    baseline: Scores,
+    *,
+    looks: int = 1,
+    n_comparisons: int = 1,
+    confirmed: bool = False,
+    resamples: int = RESAMPLES,
+) -> Verdict:
+    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is judged in all,
+    `n_comparisons` how many trials compete on these sets.
+
+    Raises FingerprintError when the two were not evaluated alike.
+    """
+    return judge(
+        tuned,
+        baseline,
+        guardrails=guardrails_of(spec),
+        acceptance=acceptance_of(spec),
+        confirmed=confirmed,
+        looks=looks,
+        n_comparisons=n_comparisons,
+        resamples=resamples,
+        seed=spec.seed,
+        metric=spec.metric.name,
+    )
+
+
+def best(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The best feasible verdict; where none is feasible, the one that breaks its guardrails least.
+
+    Ties of violation are ranked as feasible ones are. None when there are no verdicts.
+    """
+    return best_feasible(verdicts) or min(verdicts, key=_violation, default=None)
+
+
+def _violation(verdict: Verdict) -> tuple[float, Rank]:
+    return max(verdict.constraints.values(), default=0.0), verdict_rank(verdict)

@@ -1,0 +1,15 @@
+"""The training losses of a trial, for sweeps that limit them."""
+
+from __future__ import annotations
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.sweep import SweepSpec
+
+
+def trial_losses(spec: SweepSpec, folder: StudyFolder, number: int, step: int) -> tuple[float, ...]:
+    """Mean loss a token at each rung of a trial up to `step`, in time; empty where no limit asks about it."""
+    if TRAIN_LOSS not in (*spec.guardrails, *spec.acceptance):
+        return ()
+    by_step = {row.step: row.train_loss for row in folder.read_measurements(number) if row.step <= step}
+    return tuple(loss for _, loss in sorted(by_step.items()) if loss is not None)

@@ -1,0 +1,89 @@
+"""Which adapters of a trial a study keeps, and what was measured of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+from orchestrator.records.results import TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.judge import Verdict
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import best, judged, scores
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """An adapter on file."""
+
+    result: TrialResult
+    """How its trial ended."""
+    number: int
+    """The trial that trained it: another one where `result` is a duplicate's."""
+    folder: Path
+    step: int | None
+    """The optimizer step of its measurement; None where the trial kept no numbers."""
+    adapter_scale: float | None
+    """In its weights already."""
+    wer: dict[str, float]
+    """Percent, by set."""
+    delta: dict[str, float]
+    """WER points against the baseline, same keys."""
+
+    @property
+    def gave_the_result(self) -> bool:
+        """It is the adapter that the trial's result speaks of."""
+        return (self.step, self.adapter_scale) == (self.result.step, self.result.adapter_scale)
+
+
+def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
+    """The adapter of the measurement that gave the trial its result. Raises StudyError when none was kept."""
+    number = _trained(result)
+    kept = SavedAdapter(
+        result, number, folder.adapter_folder(number), result.step, result.adapter_scale, result.wer, result.delta
+    )
+    return _there(kept)
+
+
+def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> SavedAdapter:
+    """The adapter of the trial's last measurement, at the adapter scale that was best there.
+
+    Raises StudyError when nothing was measured or it was not kept: a study begun before final adapters were kept has
+    only the best one of each trial.
+    """
+    number = _trained(result)
+    rows = folder.read_measurements(number)
+    baseline = folder.read_baseline(rows[0].fingerprint) if rows else None
+    if baseline is None:
+        raise StudyError(f"trial {result.number} has no last measurement: {result.reason}\n  Name another trial.")
+    # which measurement is best is decided by the measured numbers alone, so few resamples do
+    verdicts = [judged(spec, scores(row), scores(baseline), resamples=100) for row in rows]
+    last = best([verdict for verdict in verdicts if verdict.step == rows[-1].step])
+    assert last is not None
+    if last is best(verdicts):
+        return _there(_as_measured(result, number, folder.adapter_folder(number), last))
+    if not folder.final_folder(number).is_dir():
+        raise StudyError(
+            f"trial {result.number} kept its best adapter alone, not the one of its last measurement at step "
+            f"{last.step}: it was trained before both were kept\n"
+            "  Leave out --final, or train it again in a new study: orchestrate SPEC --fork NAME."
+        )
+    return _as_measured(result, number, folder.final_folder(number), last)
+
+
+def _trained(result: TrialResult) -> int:
+    return result.number if result.duplicate_of is None else result.duplicate_of
+
+
+def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdict) -> SavedAdapter:
+    return SavedAdapter(result, number, folder, verdict.step, verdict.adapter_scale, verdict.wer, verdict.delta)
+
+
+def _there(kept: SavedAdapter) -> SavedAdapter:
+    if not kept.folder.is_dir():
+        raise StudyError(
+            f"trial {kept.result.number} kept no adapter: {kept.result.reason}\n"
+            f"  `orchestrate trial SPEC {kept.result.number}` trains it again."
+        )
+    return kept
