@@ -10,45 +10,26 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "orchestrator"
-BELOW = {
+_VALUES = {"sweepfile", "errors", "checks"}
+_STUDY = {"records", "scoring", "planning", "corpus"} | _VALUES
+BELOW: dict[str, set[str]] = {
     "errors": set(),
     "atomic": set(),
     "checks": {"errors"},
-    "spec": {"errors", "checks"},
+    "sweepfile": {"errors", "checks"},
     "corpus": {"errors", "checks", "atomic"},
-    "planning": {"spec", "errors", "checks"},
-    "scoring": {"spec", "errors", "checks"},
-    "records": {"scoring", "planning", "spec", "corpus", "errors", "checks", "atomic"},
-    "search": {"records", "scoring", "planning", "spec", "errors", "checks"},
-    "reporting": {"records", "scoring", "planning", "spec", "corpus", "errors", "checks"},
-    "tuning": {"records", "scoring", "planning", "spec", "corpus", "errors", "checks", "atomic"},
-    "running": {
-        "search",
-        "tuning",
-        "reporting",
-        "records",
-        "scoring",
-        "planning",
-        "spec",
-        "corpus",
-        "errors",
-        "checks",
-        "atomic",
-    },
-    "commands": {
-        "running",
-        "tuning",
-        "reporting",
-        "records",
-        "scoring",
-        "planning",
-        "spec",
-        "corpus",
-        "errors",
-        "checks",
-    },
-    "cli": {"commands", "running", "search", "tuning", "reporting", "records", "planning", "spec", "errors", "checks"},
+    "planning": _VALUES,
+    "scoring": _VALUES,
+    "records": (_STUDY - {"records"}) | {"atomic"},
+    "verdicts": _STUDY,
+    "search": (_STUDY - {"corpus"}) | {"verdicts"},
+    "reporting": _STUDY | {"verdicts"},
+    "tuning": _STUDY | {"verdicts", "atomic"},
+    "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic"},
+    "commands": _STUDY | {"running", "tuning", "reporting", "verdicts"},
+    "cli": (_STUDY - {"corpus", "scoring"}) | {"commands", "running", "search", "tuning", "reporting", "verdicts"},
 }
+"""Room -> the rooms whose modules it may import, beside its own."""
 
 OWNERS = {
     "torch": ("tuning/", "corpus/audio"),

@@ -107,9 +107,9 @@ def judge(
     """Judge one measurement against the baseline's.
 
     `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will be judged in all
-    (its rungs): the error of calling a guardrail violated is shared out among them. `n_comparisons` is how many trials are
-    judged on these data so that the best may win: the error of calling a limit proven, and that of the bounds shown, is
-    shared out among them. Missing sets and impossible counts are not errors but limits that do not hold.
+    (its rungs): the error of calling a guardrail violated is shared out among them. `n_comparisons` is how many trials
+    are judged on these data so that the best may win: the error of calling a limit proven, and that of the bounds
+    shown, is shared out among them. Missing sets and impossible counts are not errors but limits that do not hold.
 
     Raises FingerprintError when the two were not evaluated alike, or the sets hold different utterances.
     """

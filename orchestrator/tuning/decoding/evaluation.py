@@ -151,7 +151,7 @@ class Evaluator:
     def measure(
         self, scaled_adapters: Sequence[ScaledAdapter], names: Collection[str] | None = None
     ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
-        """Per voice, edit counts and raw hypotheses by set; scaled_adapters that enter at one encoder layer belong together.
+        """Per adapter, edit counts and raw hypotheses by set; those that enter at one encoder layer belong together.
 
         Of the sets in `names`, or of all.
         """

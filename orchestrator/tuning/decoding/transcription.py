@@ -80,7 +80,7 @@ def transcribe(
 
 
 def _frames_a_batch(device: torch.device) -> int:
-    """Encoder frames decoded together, all scaled_adapters counted; a matter of memory and speed only. On a CPU what one layer
+    """Encoder frames decoded together, all adapters counted; a matter of memory and speed only. On a CPU what one layer
     hands to the next should still be in the cache."""
     return 4_000 if device.type == "cpu" else 10_000
 
