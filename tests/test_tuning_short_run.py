@@ -54,6 +54,8 @@ def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache
     assert run.loss_after < run.loss_before
     assert {name: each.utterances for name, each in run.sets.items()} == {"domain": 6, "heldout": 6}
     page = markdown.render(build(spec, run))
+    assert len(run.transcripts) == 6 and all(each.reference and each.tuned is not None for each in run.transcripts)
+    assert run.transcripts[0].untuned in page
     assert "Training moves the weights by" in page and "| label-alignment | passed |" in page
     assert not list(cache.glob("pack-*.json")), "a short run leaves the choice of the pack to the sweep"
 

@@ -10,6 +10,15 @@ from orchestrator.planning.trial_plan import TrialParams
 STEPS = 50
 """Optimizer steps."""
 
+SHOWN = 10
+"""Utterances whose transcripts are shown."""
+
+
+def spread(total: int, count: int) -> list[int]:
+    """At most `count` of `total` rows, spread over all."""
+    kept = min(count, total)
+    return [row * total // kept for row in range(kept)]
+
 
 @dataclass(frozen=True)
 class SetComparison:
@@ -27,6 +36,17 @@ class SetComparison:
 
 
 @dataclass(frozen=True)
+class Transcribed:
+    """One utterance, as it was said and as it was heard, before the normaliser."""
+
+    utterance: str
+    reference: str
+    untuned: str
+    tuned: str | None
+    """None when the run failed."""
+
+
+@dataclass(frozen=True)
 class ShortRun:
     """The sweep's first point, trained for a few steps."""
 
@@ -41,5 +61,7 @@ class ShortRun:
     """Nats a token on the batch of the first step, with the untrained adapter."""
     loss_after: float
     sets: dict[str, SetComparison]
+    transcripts: tuple[Transcribed, ...]
+    """A few utterances of the domain."""
     findings: tuple[Finding, ...]
     """Of the model, the baseline and this run."""

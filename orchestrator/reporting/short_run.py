@@ -8,13 +8,14 @@ from orchestrator.checks import CHECKS
 from orchestrator.records.short_run import STEPS, SetComparison, ShortRun
 from orchestrator.reporting.diagnosed import findings_text
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.transcripts import NOTHING
 from orchestrator.reporting.wording import percent
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def build(spec: SweepSpec, run: ShortRun) -> Document:
     """Checks, headroom, efficacy."""
-    blocks = [*_checks(spec, run), *_efficacy(run)]
+    blocks = [*_checks(spec, run), *_efficacy(run), *_transcripts(run)]
     if run.findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, run.findings))]
     return Document(f"{STEPS} steps of sweep {spec.name}", _headline(run), tuple(blocks))
@@ -51,6 +52,19 @@ def _efficacy(run: ShortRun) -> Iterator[Block]:
     yield Table(("what", "value"), tuple(rows))
     columns = ("set", "utterances", "words", "baseline WER %", "WER % after", "changed words")
     yield Table(columns, tuple((name, *_row(each)) for name, each in run.sets.items()))
+
+
+def _transcripts(run: ShortRun) -> Iterator[Block]:
+    yield Heading("Ten utterances of the domain")
+    yield Paragraph("As they were written down, before the normaliser; spread over the sample, not chosen.")
+    rows = tuple(
+        (
+            each.utterance,
+            *(NOTHING if text == "" else text or "-" for text in (each.reference, each.untuned, each.tuned)),
+        )
+        for each in run.transcripts
+    )
+    yield Table(("utterance", "reference", "untuned model", f"after {STEPS} steps"), rows)
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.records.results import SetMeasurement
+from orchestrator.records.short_run import SHOWN, spread
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Heading, Paragraph, Table
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 
-SHOWN = 10
 NOTHING = "(nothing)"
 
 
@@ -33,8 +33,7 @@ def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
 def transcripts(measured: SetMeasurement, columns: Mapping[str, Sequence[str]]) -> Table:
     """A row an utterance; a column whose texts are not those of the set is left out."""
     total = len(measured.utterance_ids)
-    shown = min(SHOWN, total)
-    rows = [row * total // shown for row in range(shown)]
+    rows = spread(total, SHOWN)
     kept = {name: texts for name, texts in columns.items() if len(texts) == total}
     cells = ((measured.utterance_ids[row], *(texts[row].strip() or NOTHING for texts in kept.values())) for row in rows)
     return Table(("utterance", *kept), tuple(cells))

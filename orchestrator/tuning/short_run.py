@@ -11,7 +11,7 @@ from orchestrator.checks import Finding, finding
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import SetMeasurement
-from orchestrator.records.short_run import STEPS, SetComparison, ShortRun
+from orchestrator.records.short_run import SHOWN, STEPS, SetComparison, ShortRun, Transcribed, spread
 from orchestrator.records.worker import Failed, Hypotheses, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
@@ -21,7 +21,7 @@ from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.worker import PackWorker
-from orchestrator.verdicts.headroom import headroom
+from orchestrator.verdicts.headroom import headroom, high_wer
 
 WARM_UP = 5
 """Steps at most: a longer warm-up would fill a short run."""
@@ -47,6 +47,7 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
     findings = (
         *worker.findings,
         *headroom(spec, baseline.measurements[0].sets["domain"].wer),
+        *high_wer(baseline.measurements[0], "the untuned model"),
         *_efficacy(sets, moved, failure),
     )
     return ShortRun(
@@ -58,6 +59,7 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
         loss_before=_loss(worker, plan, start),
         loss_after=_loss(worker, plan, adapter),
         sets=sets,
+        transcripts=_transcripts(worker, baseline, tuned),
         findings=findings,
     )
 
@@ -110,6 +112,17 @@ def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[
         )
         for name, each in untuned.items()
     }
+
+
+def _transcripts(worker: PackWorker, baseline: Measured, tuned: Measured | None) -> tuple[Transcribed, ...]:
+    """Ten utterances, spread over the domain set."""
+    clips = worker.evaluator.sets["domain"].clips
+    untuned = baseline.hypotheses[0]["domain"]
+    after = tuned.hypotheses[0]["domain"] if tuned else None
+    return tuple(
+        Transcribed(clips.ids[row], clips.texts[row], untuned[row], after[row] if after else None)
+        for row in spread(len(clips), SHOWN)
+    )
 
 
 def _changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) -> int:

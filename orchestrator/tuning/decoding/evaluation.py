@@ -15,6 +15,7 @@ from orchestrator.corpus.manifest import Manifest
 from orchestrator.errors import DataError
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
+from orchestrator.records.short_run import spread
 from orchestrator.records.terms import read_terms
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
@@ -53,8 +54,7 @@ class EvaluationSet:
 
     def spread(self, count: int) -> EvaluationSet:
         """At most `count` utterances, spread over the whole set."""
-        total = len(self.clips)
-        return self.take([row * total // count for row in range(count)]) if count < total else self
+        return self.take(spread(len(self.clips), count)) if count < len(self.clips) else self
 
     def _term_counts(self, heard: Sequence[str]) -> TermCounts | None:
         if self.terms is None:
