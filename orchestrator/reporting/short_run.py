@@ -57,14 +57,14 @@ def _efficacy(run: ShortRun) -> Iterator[Block]:
 def _transcripts(run: ShortRun) -> Iterator[Block]:
     yield Heading("Ten utterances of the domain")
     yield Paragraph("As they were written down, before the normaliser; spread over the sample, not chosen.")
-    rows = tuple(
-        (
-            each.utterance,
-            *(NOTHING if text == "" else text or "-" for text in (each.reference, each.untuned, each.tuned)),
-        )
-        for each in run.transcripts
-    )
+    rows = tuple((said.utterance, said.reference, _text(said.untuned), _text(said.tuned)) for said in run.transcripts)
     yield Table(("utterance", "reference", "untuned model", f"after {STEPS} steps"), rows)
+
+
+def _text(heard: str | None) -> str:
+    if heard is None:
+        return "-"
+    return heard or NOTHING
 
 
 def _few(names: tuple[str, ...]) -> str:
