@@ -50,9 +50,16 @@ OURS = sorted(
     )
 )
 PAGES = [path for path in OURS if path.suffix == ".md"]
-README, SWEEP_FILE, VERDICT, STUDIES, MANIFESTS = (
+README, SWEEP_FILE, VERDICT, STUDIES, MANIFESTS, QUICKSTART = (
     (ROOT / name).read_text()
-    for name in ("README.md", "docs/sweep-file.md", "docs/verdict.md", "docs/studies.md", "docs/manifests.md")
+    for name in (
+        "README.md",
+        "docs/sweep-file.md",
+        "docs/verdict.md",
+        "docs/studies.md",
+        "docs/manifests.md",
+        "docs/quickstart.md",
+    )
 )
 FIELDS, _, PARAMETERS = SWEEP_FILE.partition("## Parameters")
 TO_WRITE = "sweeps/mine.yaml"
@@ -263,7 +270,7 @@ def within(whole: Any, part: Any) -> Any:
 
 
 def test_the_transcript_is_a_finished_run() -> None:
-    transcript = README.partition("<!-- transcript:begin -->")[2].partition("<!-- transcript:end -->")[0]
+    transcript = QUICKSTART.partition("<!-- transcript:begin -->")[2].partition("<!-- transcript:end -->")[0]
     assert re.search(r"^(ACCEPT|REJECT|INCONCLUSIVE): ", transcript, re.M)
     assert "PRUNED, guardrail heldout_wer" in transcript and "What the numbers cannot say" in transcript
 

@@ -275,7 +275,7 @@ def test_a_loss_that_falls_at_every_rung() -> None:
 
 def test_limits_are_said_with_their_units() -> None:
     share = Criterion("heldout_cer", "max_regression", 5.0, unit="percent")
-    assert asked_text(share) == "held-out CER rises by less than 5 % of the baseline's"
+    assert asked_text(share) == "heldout CER rises by less than 5 % of the baseline's"
     verdict = answer(replace(share, metric="domain_wer"), score(400), score(440))
     assert value_text(verdict) == "+10.0 % of the baseline" and allowed_text(share) == "allowed is less than +5 %"
     assert (

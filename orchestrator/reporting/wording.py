@@ -77,7 +77,7 @@ def rates_of(spec: SweepSpec) -> tuple[str, ...]:
 
 def rate_heading(rate: str) -> str:
     """A rate as the heading of a column: the WER of a set is named by the set."""
-    return rate_text(rate).removesuffix(" WER")
+    return rate_text(rate).removesuffix(" WER").replace("heldout", "held-out")
 
 
 def points(value: float | None) -> str:

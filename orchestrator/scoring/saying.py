@@ -5,11 +5,11 @@ from __future__ import annotations
 from orchestrator.scoring.limits import Criterion, LimitVerdict
 
 _RATES = {"wer": "WER", "cer": "CER", "recall": "recall", "precision": "precision"}
-_SETS = {"heldout": "held-out", "any_also": "some further set", "terms": "domain terms"}
+_SETS = {"any_also": "some further set", "terms": "domain terms"}
 
 
 def metric_text(metric: str) -> str:
-    """A metric as a person would say it: heldout_cer is held-out CER, noisy_wer is noisy WER."""
+    """A metric as a person would say it: heldout_cer is heldout CER, noisy_wer is noisy WER."""
     if metric == "train_loss":
         return "training loss"
     name, _, rate = metric.rpartition("_")
