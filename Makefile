@@ -1,7 +1,7 @@
 # make sweep   install and run the shipped sweep
 # make test    install, check and test
 # make coverage               the tests again, with the share of the lines and branches that they run
-# make experiments             run sweeps/embedded/*.yaml, one after the other; NAME=h3 runs one
+# make experiments             run sweeps/recorded/embedded/*.yaml, one after the other; NAME=h1 runs one
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -40,19 +40,18 @@ format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A rejected or inconclusive sweep (4, 5) is a result; anything else stops the rest.
+# The recorded experiments on the embedded corpus; NAME is one of them, or one of sweeps/embedded/. A phase takes what
+# the phase before it decided, and the order of the names is the order of the phases. A rejected or inconclusive sweep
+# (4, 5) is a result; anything else stops the rest.
 NAME ?= *
-NOISY := data/noisy/train_manifest_expanded.jsonl data/noisy/domain_manifest.jsonl
+SWEEPS = $(or $(wildcard sweeps/recorded/embedded/$(NAME).yaml),$(wildcard sweeps/embedded/$(NAME).yaml))
 
-experiments: $(INSTALLED) $(NOISY)
-	@for sweep in sweeps/embedded/$(NAME).yaml; do \
+experiments: $(INSTALLED)
+	$(if $(SWEEPS),,$(error no experiment is called $(NAME): see sweeps/recorded/embedded/ and sweeps/embedded/))
+	@for sweep in $(sort $(SWEEPS)); do \
 		echo "== $$sweep"; code=0; $(BIN)/orchestrate $$sweep --quiet || code=$$?; \
 		case $$code in 0|4|5) ;; *) exit $$code;; esac; \
 	done
-
-data/noisy/%.jsonl: data/%.jsonl | $(INSTALLED)
-	rm -f $@
-	$(BIN)/orchestrate manifest noisy $< $@ --snr 0:15 --band 300:3400 --speed 0.9:1.1 --seed 1
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/makespan.py

@@ -133,6 +133,15 @@ def test_continuous_spaces_have_no_count_and_large_ones_are_counted_at_once(spec
     assert count_points(everything_fixed.parameters) == 1
 
 
+def test_a_plan_says_what_else_decides_its_numbers(spec: SweepSpec, tmp_path: Path) -> None:
+    lengths = "training speech up to 20 s, evaluation speech of any length"
+    assert sweep_plan(spec).conditions == ("target_modules mine: decoder.*.fc1", lengths)
+    said = ["data.max_seconds=8", "evaluation.max_seconds=7.5", "early_stop.method=median"]
+    assert sweep_plan(load_spec(tmp_path / "small.yaml", said)).conditions[1:] == (
+        "training speech up to 8 s, evaluation speech up to 7.5 s", "early stop: median"
+    )  # fmt: skip
+
+
 def test_sweep_plan(spec: SweepSpec) -> None:
     plan = sweep_plan(spec, {"heldout": SetSize(utterances=120, words=2340), "train": SetSize(utterances=9, words=90)})
     assert SweepPlan.model_validate_json(plan.model_dump_json()) == plan

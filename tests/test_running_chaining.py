@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError, StudyError
+from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.chaining import load_chained
+from orchestrator.running.chaining import chosen_trial, load_chained
 from orchestrator.running.session import agree
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
-from orchestrator.verdicts.conclusion import conclude
+from orchestrator.sweepfile.sweep import TakeSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
 from tests.cli_project import SWEEP, make_project, orchestrate
 
 PHASE2 = (
@@ -109,15 +111,87 @@ def test_what_cannot_be_taken_is_said(project: Path, overrides: list[str], messa
     assert str(refused.value).replace(str(studies(project)), "STUDIES") == message
 
 
-def test_an_unfinished_study_and_one_without_a_feasible_trial_decide_nothing(project: Path, tmp_path: Path) -> None:
+def test_an_unfinished_study_decides_nothing(project: Path, tmp_path: Path) -> None:
     source = load_spec(studies(project) / "phase2" / "spec.yaml")
     StudyFolder(tmp_path, "phase2").write_spec(resolved_yaml(source))
     with pytest.raises(StudyError, match="from study phase2, which is not finished"):
         load_chained(project, [], tmp_path)
-    strict = make_project(tmp_path, PHASE2.replace("max_regression: 0.5", "max_regression: 0.0"))
-    assert orchestrate(strict, "--quiet", "--studies", str(tmp_path / "strict")) == 5
-    with pytest.raises(StudyError, match="from study phase2, none of whose trials is feasible"):
-        load_chained(project, [], tmp_path / "strict")
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose phase 2 allows nothing, so that none of its trials is feasible; the sweep file of phase 3."""
+    root = tmp_path_factory.mktemp("strict")
+    phase2 = make_project(root, PHASE2.replace("max_regression: 0.5", "max_regression: 0.0"))
+    assert orchestrate(phase2, "--quiet") == 5
+    phase3 = root / "sweeps" / "phase3.yaml"
+    phase3.write_text(PHASE3)
+    return phase3
+
+
+def lowest(phase3: Path) -> TrialResult:
+    """Of phase 2, by its results alone."""
+    results = StudyFolder(studies(phase3), "phase2").results()
+    assert results and not any(result.feasible for result in results)
+    return min((result for result in results if result.wer), key=lambda result: result.wer["domain"])
+
+
+def test_a_chain_ends_where_no_trial_is_feasible_and_says_what_that_means(strict: Path) -> None:
+    nearest = lowest(strict)
+    with pytest.raises(StudyError) as refused:
+        load_chained(strict, [], studies(strict))
+    assert str(refused.value) == (
+        "sweep phase3 takes adapter, rank, target_modules from study phase2, none of whose 5 trials is feasible\n"
+        "  Each was pruned, failed or breaks a guardrail, so study phase2 found nothing that its own sweep file allows "
+        "to use, and the chain ends here.\n"
+        f"  Lowest domain WER: trial {nearest.number}, {nearest.wer['domain']:.2f} % ({nearest.delta['domain']:+.2f} "
+        f"points), {nearest.state}: {nearest.reason}.\n"
+        "  Ways on: mend sweep phase2 and run it as a new study; or take.fallback: lowest_domain, which takes that "
+        "trial and marks it infeasible; or take.trial: N; or write the values under parameters and remove take."
+    )
+    assert orchestrate(strict, "--quiet") == 3
+
+
+def test_where_nothing_was_measured_even_the_fallback_takes_nothing() -> None:
+    failed = TrialResult(
+        number=0, state=TrialState.FAIL, reason="loss is not finite", params={}, feasible=False, step=None,
+        adapter_scale=None, wer={}, delta={}, constraints={}, steps_trained=0,
+    )  # fmt: skip
+    nothing = Conclusion((failed,), None, None, None, None, (), None)
+    take = TakeSpec(study="phase2", parameters=("rank",), fallback="lowest_domain")
+    with pytest.raises(StudyError, match="None was measured: read why in the report of phase2, and mend that sweep"):
+        chosen_trial("phase3", take, nothing)
+
+
+def test_the_fallback_takes_the_lowest_domain_wer_and_marks_it_wherever_it_is_shown(
+    strict: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fallback, nearest = "take.fallback=lowest_domain", lowest(strict)
+    spec = load_chained(strict, [fallback], studies(strict))
+    assert spec.take is not None
+    assert (spec.take.trial, spec.take.infeasible) == (nearest.number, True)
+    assert spec.parameters.fixed["adapter"] == nearest.params["adapter"]
+    mark = f"taken from trial {nearest.number} of study phase2, which is INFEASIBLE: it does not keep the guardrails of"
+    assert mark in spec.taken
+    assert orchestrate("validate", strict, f"take.trial={nearest.number}") == 0, "named, it is taken and marked as well"
+    assert mark in " ".join(capsys.readouterr().out.split())
+    assert orchestrate("plan", strict, fallback) == 0
+    planned = " ".join(capsys.readouterr().out.split())
+    assert mark in planned and " taken, infeasible " in planned
+    assert orchestrate(strict, fallback, "--quiet") in (0, 4, 5)
+    folder = StudyFolder(studies(strict), "phase3")
+    assert mark in " ".join(capsys.readouterr().out.split())
+    assert mark in folder.report_markdown.read_text() and mark in folder.notes.read_text()
+    assert load_spec(folder.path / "spec.yaml").taken == spec.taken
+
+
+def test_the_fallback_changes_nothing_where_a_trial_is_feasible(project: Path) -> None:
+    plain, fallback = (
+        load_chained(project, words, studies(project)) for words in ([], ["take.fallback=lowest_domain"])
+    )
+    assert plain.take and fallback.take
+    assert (fallback.take.trial, fallback.take.infeasible) == (plain.take.trial, False)
+    assert fallback.taken == plain.taken and "INFEASIBLE" not in plain.taken
 
 
 def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""The recorded experiments as sweep files: each loads, names its own study, and adapts the modules it means."""
+"""The sweep files with a twin on the embedded corpus, and which modules the recorded experiments adapt."""
 
 from __future__ import annotations
 
@@ -8,30 +8,66 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.sweepfile.loading import load_spec, project_root, resolved_yaml
+from orchestrator.sweepfile.loading import compare, load_spec, project_root, resolved_yaml
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import resolve_targets
 from orchestrator.tuning.model.base_model import BaseModel, wrap
 from tests.embedded import ROOT
 from tests.tuning_models import small_model, tokenizer
 
-EXPERIMENTS = "authors exp_2_3 exp_2_4 exp_2_5 h1 h2 h3 h4 phase1 phase2 phase3".split()
+TWINS = "authors phase3 recommended".split()
+RECORDED = "exp_2_3_v2_bridge_focus exp_2_4_v2_true_bridge exp_2_5_v2_universal_lora h1 h1-expanded".split()
+EXPERIMENTS = [*TWINS, "recommended_v1", *(f"recorded/{name}" for name in RECORDED)]
 EMBEDDED = sorted((ROOT / "sweeps" / "embedded").glob("*.yaml"))
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
+QKV = ATTENTION[:3]
+MLP = {"encoder.mlp": ("fc1", "fc2"), "decoder.mlp": ("fc1", "fc2")}
+
+
+def everywhere(layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """In every attention of encoder and decoder."""
+    return {"encoder.self_attn": layers, "decoder.self_attn": layers, "decoder.encoder_attn": layers}
+
+
 MEANT: dict[str, dict[str, tuple[str, ...]]] = {
-    "exp_2_3": {"encoder.self_attn": ATTENTION, "decoder.self_attn": ATTENTION, "decoder.encoder_attn": ATTENTION}
-    | {"encoder.mlp": ("fc1", "fc2"), "decoder.mlp": ("fc1", "fc2")},
-    "exp_2_4": {"decoder.self_attn": ATTENTION, "decoder.encoder_attn": ATTENTION, "decoder.mlp": ("fc1", "fc2")},
-    "exp_2_5": {"encoder.self_attn": ATTENTION, "decoder.self_attn": ATTENTION, "decoder.encoder_attn": ATTENTION},
-    "authors": {"decoder.self_attn": ATTENTION[:3]},
+    "recorded/exp_2_3_v2_bridge_focus": everywhere(ATTENTION) | MLP,
+    "recorded/exp_2_4_v2_true_bridge": {
+        "decoder.self_attn": ATTENTION,
+        "decoder.encoder_attn": ATTENTION,
+        "decoder.mlp": ("fc1", "fc2"),
+    },
+    "recorded/exp_2_5_v2_universal_lora": everywhere(ATTENTION),
+    "recorded/h1": everywhere(QKV) | MLP,
+    "recorded/h1-expanded": everywhere(ATTENTION) | MLP,
+    "authors": {"decoder.self_attn": QKV},
 }
 """Experiment -> block -> linear layers with an adapter."""
 
 
-def test_every_experiment_has_both_files() -> None:
-    assert [path.stem for path in EMBEDDED] == EXPERIMENTS
-    assert all((ROOT / "sweeps" / f"{name}.yaml").is_file() for name in EXPERIMENTS)
+def test_every_twin_has_its_original() -> None:
+    assert [path.stem for path in EMBEDDED] == TWINS
+    assert all((ROOT / "sweeps" / f"{name}.yaml").is_file() for name in TWINS)
+
+
+def test_what_is_recommended_is_the_same_for_both_families() -> None:
+    streaming, v1 = (load_spec(ROOT / "sweeps" / f"{name}.yaml") for name in ("recommended", "recommended_v1"))
+    assert {change.path for change in compare(streaming, v1)} == {"name", "model.id"}
+    assert (streaming.model.id, v1.model.id) == tuple(f"UsefulSensors/moonshine-{n}tiny" for n in ("streaming-", ""))
+
+
+@pytest.mark.parametrize("name", ["recommended", "recommended_v1", "embedded/recommended"])
+def test_what_is_recommended_guards_against_forgetting_and_is_confirmed(name: str) -> None:
+    spec = load_spec(ROOT / "sweeps" / f"{name}.yaml")
+    assert spec.objective == "domain" and spec.acceptance["domain_wer"].min_gain == 1.0
+    assert spec.guardrails["heldout_wer"].max_regression == spec.acceptance["heldout_wer"].max_regression == 0.2
+    assert spec.parameters.fixed["adapter"] == "lora" and spec.parameters.fixed["replay_ratio"] == 0.5
+    assert spec.data.replay and all(weight > 0 for weight in map(float, spec.parameters.possible("kl_weight")))
+    assert len(spec.parameters.adapter_scales) > 2 and max(spec.parameters.adapter_scales) == 1.0
+    assert spec.confirm and len(spec.confirm.seeds) == 3 and spec.data.confirm and spec.data.confirm.split == 0.3
+    assert spec.budget.wall_clock and spec.budget.wall_clock <= 3 * 3600
+    rates = next(dimension for dimension in spec.parameters.searched if dimension.name == "learning_rate")
+    assert rates.log and (name.startswith("embedded") or (rates.low, rates.high) == (1e-4, 1e-3))
 
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)

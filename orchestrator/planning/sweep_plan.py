@@ -14,6 +14,7 @@ from orchestrator.planning.power import CHURN, smallest_detectable, standard_err
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
+from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace, SweepSpec
 
 Point = dict[str, ParameterValue]
@@ -38,7 +39,7 @@ class PlannedParameter(Plain):
 
     name: str
     role: str
-    """fixed, taken (fixed by another study), searched, or after training."""
+    """fixed, taken (fixed by another study; `taken, infeasible` where its trial is), searched, or after training."""
     values: str
     when: str = ""
 
@@ -95,6 +96,8 @@ class SweepPlan(Plain):
     """The same as an estimate of time counts it; utterances of sets that are not there count as none."""
     sets: dict[str, SetSize]
     resolution: tuple[Resolution, ...]
+    conditions: tuple[str, ...] = ()
+    """What else decides the numbers, in words: the file's own presets, limits of length, early stops."""
     taken: str = ""
     """What another study decided, in words."""
     split: str = ""
@@ -199,10 +202,26 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         ),
         sets=sets,
         resolution=tuple(_resolution(spec, sets)),
+        conditions=tuple(_conditions(spec)),
         taken=spec.taken,
         split=spec.data.split_text,
         warm_up=warm_up_text(spec),
     )
+
+
+def _conditions(spec: SweepSpec) -> Iterator[str]:
+    for name in spec.parameters.possible("target_modules"):
+        patterns = spec.parameters.presets[str(name)]
+        if PRESETS.get(str(name)) != patterns:
+            yield f"target_modules {name}: {', '.join(patterns)}"
+    longest = spec.evaluation.max_seconds
+    measured = "evaluation speech of any length" if longest is None else f"evaluation speech up to {longest:g} s"
+    yield f"training speech up to {spec.data.max_seconds:g} s, {measured}"
+    stop = spec.early_stop
+    if stop.method == "ratio":
+        yield f"a trial stops above {stop.ratio:g} times the baseline's domain WER"
+    elif stop.method != "none":
+        yield f"early stop: {stop.method}"
 
 
 def _at_last_rung(spec: SweepSpec) -> list[str]:
@@ -271,12 +290,13 @@ def warm_up_text(spec: SweepSpec) -> str:
 def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:
     searched = {dimension.name: dimension for dimension in spec.parameters.searched}
     taken = spec.take.parameters if spec.take else ()
+    by_take = "taken, infeasible" if spec.take and spec.take.infeasible else "taken"
     for name in TABLE:
         if name in searched:
             when = " and ".join(map(_condition, searched[name].when))
             yield PlannedParameter(name=name, role="searched", values=space_of(searched[name]), when=when)
         elif name in spec.parameters.fixed:
-            role = "taken" if name in taken else "fixed"
+            role = by_take if name in taken else "fixed"
             yield PlannedParameter(name=name, role=role, values=_written(spec.parameters.fixed[name]))
     scales = ", ".join(f"{scale:g}" for scale in spec.parameters.adapter_scales)
     yield PlannedParameter(name="adapter_scale", role="after training", values=scales)

@@ -62,6 +62,7 @@ def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | Non
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(pack, kept),
                 *cost_texts(costs),
+                *plan.conditions,
                 *filter(None, (plan.taken, plan.split, plan.warm_up)),
             )
         ),

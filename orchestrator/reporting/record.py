@@ -79,7 +79,7 @@ def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: s
 
     `command` is what was typed, `root` the project's folder, `date` a day.
     """
-    shown = conclusion.best or _lowest(conclusion)
+    shown = conclusion.best or conclusion.lowest_domain
     plan = folder.read_plan(shown.number) if shown else None
     return Row(
         (
@@ -98,11 +98,6 @@ def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: s
             _code(relative_to(str(folder.path), root)),
         )
     )
-
-
-def _lowest(conclusion: Conclusion) -> TrialResult | None:
-    measured = [result for result in conclusion.results if "domain" in result.wer]
-    return min(measured, key=lambda result: (result.wer["domain"], result.number), default=None)
 
 
 def _data(spec: SweepSpec, root: Path) -> str:

@@ -38,6 +38,7 @@ from orchestrator.verdicts.headroom import HIGH, high_wer
 def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: str, done: bool) -> Document:
     """The report in blocks; `command` is the sweep file as the person names it, `done`: nothing is left to train."""
     blocks: list[Block] = []
+    blocks += _taken(spec)
     blocks += _best(conclusion)
     blocks += _confirmation(spec, folder, conclusion)
     blocks += _cannot_say(spec, folder, conclusion, done)
@@ -89,6 +90,12 @@ def _open(conclusion: Conclusion) -> str:
         return ""
     unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
     return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
+
+
+def _taken(spec: SweepSpec) -> Iterator[Block]:
+    if spec.taken:
+        yield Heading("Taken from another study")
+        yield Paragraph(f"{spec.taken}.")
 
 
 def _best(conclusion: Conclusion) -> Iterator[Block]:

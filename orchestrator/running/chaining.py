@@ -1,5 +1,8 @@
 """`take:` of a sweep file: parameters that the best trial of another, finished study decides.
 
+A study without a feasible trial decides nothing, and the chain ends there; with `take.fallback: lowest_domain` its
+trial of lowest domain WER is taken, and marked infeasible wherever it is shown.
+
 The spec stays pure: what was taken is laid over the sweep file like an override, so it is checked like anything else,
 stands fixed in the study's own spec.yaml with the trial and the recipe it came from, and is compared on resume.
 """
@@ -50,22 +53,22 @@ def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"
             f"  Let sweep {take.study} end first: its best trial may still change."
         )
-    result = _trial(name, take, conclude(source, folder))
+    result = chosen_trial(name, take, conclude(source, folder))
     plan = folder.read_plan(result.number)
     if plan is None:
         raise StudyError(f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy.")
     values = [f"parameters.{parameter}={_value(parameter, plan, result)}" for parameter in take.parameters]
-    return [*values, f"take.trial={result.number}", f"take.recipe='{plan.recipe}'"]
+    origin = {"trial": result.number, "recipe": f"'{plan.recipe}'", "infeasible": json.dumps(not result.feasible)}
+    return [*values, *(f"take.{key}={value}" for key, value in origin.items())]
 
 
-def _trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
+def chosen_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
+    """The trial that sweep `name` takes its parameters from. Raises StudyError when there is none."""
     if take.trial is None:
-        if conclusion.best is None:
-            raise StudyError(
-                f"sweep {name} takes parameters from study {take.study}, none of whose trials is feasible\n"
-                "  Name one with take.trial, or write the values under parameters and remove take."
-            )
-        return conclusion.best
+        chosen = conclusion.best or (conclusion.lowest_domain if take.fallback == "lowest_domain" else None)
+        if chosen is None:
+            raise StudyError(_nothing_feasible(name, take, conclusion))
+        return chosen
     found = next((result for result in conclusion.results if result.number == take.trial), None)
     if found is None:
         raise StudyError(
@@ -73,6 +76,25 @@ def _trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
             f"  It has trials 0 to {len(conclusion.results) - 1}; without take.trial its best one is taken."
         )
     return found
+
+
+def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
+    """What it means that the other study has no trial to take, and the ways on."""
+    said = (
+        f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, none of whose "
+        f"{len(conclusion.results)} trials is feasible\n"
+        f"  Each was pruned, failed or breaks a guardrail, so study {take.study} found nothing that its own sweep file "
+        "allows to use, and the chain ends here.\n"
+    )
+    nearest = conclusion.lowest_domain
+    if nearest is None:
+        return f"{said}  None was measured: read why in the report of {take.study}, and mend that sweep first."
+    return (
+        f"{said}  Lowest domain WER: trial {nearest.number}, {nearest.wer['domain']:.2f} % "
+        f"({nearest.delta['domain']:+.2f} points), {nearest.state}: {nearest.reason}.\n"
+        f"  Ways on: mend sweep {take.study} and run it as a new study; or take.fallback: lowest_domain, which takes "
+        "that trial and marks it infeasible; or take.trial: N; or write the values under parameters and remove take."
+    )
 
 
 def _value(parameter: str, plan: TrialPlan, result: TrialResult) -> str:

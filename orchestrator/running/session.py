@@ -46,6 +46,8 @@ def run_study(
             check_data(spec, folder, observer)
             made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
             folder.note("run with " + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date"))
+            if spec.taken:
+                folder.note(spec.taken)
             if not searched(spec, folder):
                 _search(spec, folder, make_worker, observer, drain)
             _confirm(spec, folder, make_worker, observer, drain)

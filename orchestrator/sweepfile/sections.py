@@ -237,7 +237,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
     entry = data.node.entries.get("confirm") if data and isinstance(data.node, Mapping) else None
     if entry is None or not isinstance(entry.node, Mapping):
         return
-    given = {key: each for key, each in entry.node.entries.items() if plain(each.node) is not None}
+    given = {key: each for key, each in entry.node.entries.items() if plain(each.node) not in (None, {})}
     wanted = [key for key in ("domain", "heldout") if key == "domain" or _has(data.node if data else None, key)]
     manifests = [key for key in ("domain", "heldout", "also") if key in given and plain(given[key].node) != {}]
     if "split" in given:

@@ -200,8 +200,12 @@ class TakeSpec(Frozen):
     parameters: tuple[str, ...] = Field(min_length=1)
     trial: int | None = Field(default=None, ge=0)
     """Which trial; the study's best one where the file does not say."""
+    fallback: Literal["none", "lowest_domain"] = "none"
+    """Where no trial of the study is feasible: nothing can be taken, or the trial of lowest domain WER is."""
     recipe: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Digest of that trial's recipe: what it was, whatever the study says later."""
+    infeasible: bool = False
+    """Resolved: that trial broke a guardrail of its study, and is taken all the same."""
 
     @field_validator("parameters")
     @classmethod
@@ -325,7 +329,9 @@ class SweepSpec(Frozen):
             return ""
         fixed: dict[str, Any] = self.parameters.fixed | {"adapter_scale": self.parameters.adapter_scales[0]}
         values = ", ".join(f"{name}={fixed[name]}" for name in self.take.parameters)
-        return f"{values} taken from trial {self.take.trial} of study {self.take.study}"
+        text = f"{values} taken from trial {self.take.trial} of study {self.take.study}"
+        doubt = ", which is INFEASIBLE: it does not keep the guardrails of that study"
+        return text + doubt if self.take.infeasible else text
 
     @field_validator("guardrails")
     @classmethod

@@ -104,6 +104,12 @@ class Conclusion:
         return sum(seed.result is None for each in self.confirmed for seed in each.seeds)
 
     @property
+    def lowest_domain(self) -> TrialResult | None:
+        """The trial of lowest domain WER, feasible or not; of equal ones the first."""
+        measured = [result for result in self.results if "domain" in result.wer]
+        return min(measured, key=lambda result: (result.wer["domain"], result.number), default=None)
+
+    @property
     def exit_code(self) -> int:
         """0 accepted, or finished without criteria; 4 rejected; 5 inconclusive or no feasible trial."""
         if self.best is None:
