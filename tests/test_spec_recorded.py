@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Run:
     rate: float | tuple[float, ...] | None
     every: int
     adapter: str | tuple[str, ...] | None
-    targets: dict[str, tuple[str, ...]] | None
+    targets: Mapping[str, tuple[str, ...]] | None
     seconds: float
     train: str
     sets: tuple[str, ...]
