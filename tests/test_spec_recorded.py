@@ -152,7 +152,7 @@ def expected(name: str, run: Run) -> SweepSpec:
         fixed=fixed,
         searched=tuple(Dimension(name=key, choices=values) for key, values in searched.items()),
         adapter_scales=(run.scale,),
-        presets=PRESETS | (run.targets or {}),
+        presets=PRESETS | dict(run.targets or {}),
     )
     sets = dict(zip(("domain", "heldout"), run.sets, strict=False))
     manifests = {key: ROOT / "data" / f"{stem}.jsonl" for key, stem in ({"train": run.train} | sets).items()}
