@@ -9,10 +9,11 @@ import pytest
 
 from orchestrator.checks import CHECKS, Finding, Ignorable, finding, may_be_ignored, refused, stop
 from orchestrator.errors import DataError, SpecError
+from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import compare, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.headroom import headroom
+from orchestrator.verdicts.headroom import headroom, high_wer
 from tests.cli_project import SWEEP, make_project, orchestrate
 
 
@@ -23,7 +24,7 @@ def test_what_can_be_ignored_is_what_the_table_says() -> None:
 def test_every_check_is_planted_by_a_test() -> None:
     own = (Path(__file__).name, "test_docs.py")
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name not in own)
-    here = ["no-headroom", "low-headroom"]
+    here = ["low-headroom", "high-wer"]
     assert [name for name in CHECKS if f'"{name}"' not in tests] == here
 
 
@@ -59,6 +60,25 @@ def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     unknown, fixed, _ = str(caught.value).split("\n")
     assert "checks.ignore.0 cannot be `to-few`; did you mean `too-few`? allowed: 'audio-overlap'" in unknown
     assert "zero-delta cannot, because there is nothing to measure" in fixed
+
+
+def test_a_model_that_hears_nothing_is_doubted() -> None:
+    def measured(errors: int) -> Measurement:
+        counts = SetMeasurement(
+            manifest_sha256="m",
+            utterance_ids=("a",),
+            speakers=("",),
+            substitutions=(errors,),
+            deletions=(0,),
+            insertions=(0,),
+            reference_words=(10,),
+        )
+        return Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"domain": counts})
+
+    assert high_wer(measured(5), "the untuned model") == []
+    [doubt] = high_wer(measured(16), "the untuned model")
+    assert (doubt.name, doubt.level) == ("high-wer", "warn")
+    assert doubt.message.startswith("the untuned model has a WER of 160.0 % on domain")
 
 
 def test_what_is_ignored_may_change_between_runs(tmp_path: Path) -> None:

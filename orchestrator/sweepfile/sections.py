@@ -31,6 +31,7 @@ DURATION = r"^([0-9]+(\.[0-9]+)?[dhms])+$"
 """Such as 2h, 90m, 30s, 1h30m."""
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _WANTED = {
+    "bool_type": "true or false",
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text; quote it if it looks like a number",
