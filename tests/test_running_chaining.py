@@ -10,8 +10,9 @@ import pytest
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.chaining import chosen_trial, load_chained
+from orchestrator.running.chaining import load_chained
 from orchestrator.running.session import agree
+from orchestrator.running.taking import chosen_trial
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude

@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -71,6 +70,8 @@ class DeltaEstimate:
         The confidence at which the upper bound would stand at the limit, turned round: of the two that the bounds are
         the wider of, the larger chance.
         """
+        from scipy.special import stdtr  # a tenth of a second to import: only who judges spends it
+
         if not np.isfinite(self.standard_error):
             return 0.5
         distance = (limit - self.point) / self.standard_error
@@ -79,6 +80,8 @@ class DeltaEstimate:
 
     def _reach(self, confidence: float, upper: bool = False) -> float:
         """Distance from the point to a bound, in points."""
+        from scipy.special import stdtrit
+
         if not 0.5 < confidence < 1:
             raise ValueError(f"confidence must lie between 0.5 and 1, not {confidence}")
         if not np.isfinite(self.standard_error):

@@ -1,0 +1,98 @@
+"""`take:` of a sweep file: parameters that the best trial of another, finished study decides.
+
+A study without a feasible trial decides nothing, and the chain ends there; with `take.fallback: lowest_domain` its
+trial of lowest domain WER is taken, and marked infeasible wherever it is shown.
+
+The spec stays pure: what was taken is laid over the sweep file like an override, so it is checked like anything else,
+stands fixed in the study's own spec.yaml with the trial and the recipe it came from, and is compared on resume.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.contents import stored_spec
+from orchestrator.records.results import TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.session import finished
+from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.sweepfile.space import CUSTOM
+from orchestrator.sweepfile.sweep import TakeSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+
+
+def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
+    """The overrides that say what sweep `name` takes, and from where."""
+    if take.study == name:
+        raise StudyError(f"sweep {name} takes parameters from itself\n  Name another study under take.study.")
+    folder = StudyFolder(studies, take.study)
+    if not folder.exists:
+        raise StudyError(
+            f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not in {studies}\n"
+            f"  Run sweep {take.study} first, or write the values under parameters and remove take."
+        )
+    source = stored_spec(folder, project)
+    if not finished(source, folder):
+        raise StudyError(
+            f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"
+            f"  Let sweep {take.study} end first: its best trial may still change."
+        )
+    result = chosen_trial(name, take, conclude(source, folder))
+    plan = folder.read_plan(result.number)
+    if plan is None:
+        raise StudyError(f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy.")
+    values = [f"parameters.{parameter}={_value(parameter, plan, result)}" for parameter in take.parameters]
+    origin = {"trial": result.number, "recipe": f"'{plan.recipe}'", "infeasible": json.dumps(not result.feasible)}
+    return [*values, *(f"take.{key}={value}" for key, value in origin.items())]
+
+
+def chosen_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
+    """The trial that sweep `name` takes its parameters from. Raises StudyError when there is none."""
+    if take.trial is None:
+        chosen = conclusion.best or (conclusion.lowest_domain if take.fallback == "lowest_domain" else None)
+        if chosen is None:
+            raise StudyError(_nothing_feasible(name, take, conclusion))
+        return chosen
+    found = next((result for result in conclusion.results if result.number == take.trial), None)
+    if found is None:
+        raise StudyError(
+            f"study {take.study} has no trial {take.trial}, from which sweep {name} takes parameters\n"
+            f"  It has trials 0 to {len(conclusion.results) - 1}; without take.trial its best one is taken."
+        )
+    return found
+
+
+def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
+    """What it means that the other study has no trial to take, and the ways on."""
+    said = (
+        f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, none of whose "
+        f"{len(conclusion.results)} trials is feasible\n"
+        f"  Each was pruned, failed or breaks a guardrail, so study {take.study} found nothing that its own sweep file "
+        "allows to use, and the chain ends here.\n"
+    )
+    nearest = conclusion.lowest_domain
+    if nearest is None:
+        return f"{said}  None was measured: read why in the report of {take.study}, and mend that sweep first."
+    return (
+        f"{said}  Lowest domain WER: trial {nearest.number}, {nearest.wer['domain']:.2f} % "
+        f"({nearest.delta['domain']:+.2f} points), {nearest.state}: {nearest.reason}.\n"
+        f"  Ways on: mend sweep {take.study} and run it as a new study; or take.fallback: lowest_domain, which takes "
+        "that trial and marks it infeasible; or take.trial: N; or write the values under parameters and remove take."
+    )
+
+
+def _value(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
+    """One parameter of the trial in the language of the sweep file."""
+    params = plan.params
+    if parameter == "adapter_scale":
+        return json.dumps(1.0 if result.adapter_scale is None else result.adapter_scale)
+    if parameter == "alpha_ratio":
+        return json.dumps(params.alpha / params.rank)
+    if parameter == "target_modules" and PRESETS.get(params.target_modules) != params.target_patterns:
+        patterns = list(params.target_patterns)
+        own = {"value": params.target_modules, "presets": {params.target_modules: patterns}}
+        return json.dumps({"patterns": patterns} if params.target_modules == CUSTOM else own)
+    return json.dumps(getattr(params, parameter))
