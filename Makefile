@@ -2,11 +2,12 @@
 # make test    install, check and test
 # make coverage               the tests again, with the share of the lines and branches that they run
 # make experiments             run sweeps/recorded/embedded/*.yaml, one after the other; NAME=h1 runs one
+# make soak                   MINUTES=5 SEED=1: small sweeps, killed, cut off, damaged; a table of what held
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install sweep test test-all coverage check format experiments benchmark clean
+.PHONY: install sweep test test-all coverage check format soak experiments benchmark clean
 
 install: $(INSTALLED)
 
@@ -30,6 +31,12 @@ test-all: check
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).
 coverage: $(INSTALLED)
 	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term-missing
+
+MINUTES ?= 5
+SEED ?= 1
+
+soak: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak --minutes $(MINUTES) --seed $(SEED)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

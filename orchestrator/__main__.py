@@ -1,6 +1,27 @@
-"""`python -m orchestrator` is `orchestrate`."""
+"""`python -m orchestrator` is `orchestrate`. Nothing but this is imported before Ctrl+C has an answer."""
 
-from orchestrator.cli import main
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+_SAID = b"Interrupted while starting: nothing was begun. The same command begins again.\n"
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    os.write(2, _SAID)
+    os._exit(128 + number)  # an exception would surface in whatever module is being imported
+
+
+def main() -> None:
+    """The command, with one line and exit code 130 where Ctrl+C comes before it has begun."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+        signal.signal(signal.SIGINT, _stop)
+    from orchestrator.cli import main as run
+
+    run()
+
 
 if __name__ == "__main__":
     main()

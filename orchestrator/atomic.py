@@ -6,29 +6,42 @@ or the next run after kill -9 or a power cut, finds the old bytes or the new one
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _OLD = ".tmp-old"
 """Ends the name of a folder that is being replaced, while neither version has the name."""
+_ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)")
+_FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
+FULL = frozenset(_FULL.values())
+"""Error numbers of a disk without room."""
+_REFUSED = FULL | {errno.EIO, errno.EFBIG}
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
     """Yield where to write the new `path`, whose folder is made; on leaving it is published.
 
-    Where the body raises, nothing is left and the old file stays. Raises OSError when the disk refuses.
+    Where the body raises, nothing is left and the old file stays. Raises OSError, with `path` as its file, when the
+    disk refuses, whatever library met it.
     """
-    make_folder(path.parent)
+    with _refusals(path):
+        make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    clear_dead(path.parent, path.name)
+    aside.unlink(missing_ok=True)  # a link of this name would be written through
     try:
-        yield aside
-        _sync_file(aside)
-        os.replace(aside, path)
-        sync_folder(path.parent)
+        with _refusals(path):
+            yield aside
+            _sync_file(aside)
+            os.replace(aside, path)
+            sync_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -37,34 +50,87 @@ def new_file(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder; on leaving it is published as `path`, in the place of the folder that has the name.
 
-    Where the body raises, nothing is left and the old folder stays. Raises OSError when the disk refuses.
+    Where the body raises, nothing is left and the old folder stays. Raises OSError, with `path` as its file, when the
+    disk refuses, whatever library met it.
     """
-    make_folder(path.parent)
+    with _refusals(path):
+        make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    shutil.rmtree(aside, ignore_errors=True)
+    clear_dead(path.parent, path.name)
+    remove(aside)
     try:
-        aside.mkdir()
-        yield aside
-        _sync_tree(aside)
-        _exchange(aside, path)
-        sync_folder(path.parent)
+        with _refusals(path):
+            aside.mkdir()
+            yield aside
+            _sync_tree(aside)
+            _exchange(aside, path)
+            sync_folder(path.parent)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):
+            remove(aside)
 
 
 def clear_leftovers(root: Path) -> None:
     """Remove what killed writers left below `root`; a folder killed between its two versions is the old one again.
 
-    Only for who holds the lock of `root`: to anyone else these are files that a live run is just writing.
+    Only for who holds the lock of `root`. What a process without the lock is just writing, into a cache, stays.
     """
     for leftover in sorted(root.rglob("*.tmp-*")):
         published = leftover.with_name(leftover.name.removesuffix(_OLD))
         if leftover.name.endswith(_OLD) and not published.exists():
             os.replace(leftover, published)
-        elif leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+        elif is_abandoned(leftover.name):
+            remove(leftover)
+
+
+def clear_dead(folder: Path, name: str = "*") -> None:
+    """Remove what writers of `name`, or of any file of `folder`, left aside there when they were killed."""
+    for leftover in folder.glob(f"{glob.escape(name) if name != '*' else name}.tmp-*"):
+        if not leftover.name.endswith(_OLD) and is_abandoned(leftover.name):
+            remove(leftover)
+
+
+def is_abandoned(name: str) -> bool:
+    """Whether a file of this name is one of ours that stands aside and whose writer is gone."""
+    found = _ASIDE.fullmatch(name)
+    if found is None:
+        return False
+    return found[1] == "old" or int(found[1]) == os.getpid() or not _runs(int(found[1]))
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a folder or a link, never what a link points to; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Give what the disk refuses as an OSError of `path`: safetensors, for one, has an error of its own for it."""
+    try:
+        yield
+    except Exception as error:
+        given = error.errno if isinstance(error, OSError) else None
+        number = given if given in _REFUSED else _number(str(error))
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _number(message: str) -> int | None:
+    return next((number for words, number in _FULL.items() if words in message), None)
 
 
 def make_folder(folder: Path) -> None:
@@ -87,14 +153,14 @@ def sync_folder(folder: Path) -> None:
 
 def _exchange(aside: Path, path: Path) -> None:
     """`aside` takes the name `path`. A folder cannot be renamed over another that holds files."""
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         os.replace(aside, path)
         return
     old = path.with_name(path.name + _OLD)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
     os.replace(path, old)
     os.replace(aside, path)
-    shutil.rmtree(old)
+    remove(old)
 
 
 def _sync_file(path: Path) -> None:

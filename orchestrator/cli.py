@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import shlex
 import signal
 import sys
@@ -23,11 +24,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.atomic import FULL
 from orchestrator.commands import manifest
 from orchestrator.commands.diagnose import diagnose
 from orchestrator.commands.plan import plan
 from orchestrator.commands.transcribe import transcribe
-from orchestrator.errors import OrchestrateError, SpecError
+from orchestrator.errors import OrchestrateError, SpecError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
@@ -287,12 +289,25 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with logged(VERBOSE in options):
         try:
+            if arguments is None and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL):
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on a command answers
             app(args=[*options, *words], obj=make_worker)
         except OrchestrateError as error:
             _fail(str(error), error.exit_code, TRACEBACK in options)
         except OSError as error:
             message = f"{error.filename or 'a file'}: {error.strerror or error}"
-            _fail(message, OrchestrateError.exit_code, TRACEBACK in options)
+            full = error.errno in FULL
+            again = "\n  What was written before is safe. Make room, then run the same command again." if full else ""
+            code = StudyError.exit_code if full else OrchestrateError.exit_code
+            _fail(f"{message}{again}", code, TRACEBACK in options)
+
+
+_LONG = re.compile(r"[^\s/]{200,}")
+"""What was typed or read in; a path is of shorter parts."""
+
+
+def _shortened(found: re.Match[str]) -> str:
+    return f"{found[0][:60]}..."
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -305,7 +320,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _fail(message: str, code: int, full: bool) -> None:
     """Print the message, below the traceback of the error in hand where that is asked for, and exit."""
     shown = f"{traceback.format_exc()}{message}" if full else message
-    lines = "\n".join(plain(line) for line in shown.split("\n"))
+    lines = "\n".join(plain(_LONG.sub(_shortened, line)) for line in shown.split("\n"))
     Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)
     sys.exit(code)
 
@@ -321,7 +336,6 @@ def _open(spec: Path, overrides: list[str], studies: Path | None) -> tuple[Sweep
 
 def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
     """The study as it was begun: what is reported is what was run, whatever the sweep file says by now."""
-    from orchestrator.errors import StudyError
     from orchestrator.records.contents import stored_spec
     from orchestrator.records.store import StudyFolder
 

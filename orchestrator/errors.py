@@ -7,7 +7,8 @@
     ├── DataError               sets that make a sweep worthless (overlap, empty, too few)
     ├── ObjectiveError          a start-up check of the training objective or the evaluation failed
     ├── FingerprintError        two numbers of different evaluations were set side by side
-    ├── StudyError              exit 3: the study on disk and the sweep file disagree, or another run holds it
+    ├── StudyError              exit 3: the study on disk and the sweep file disagree, another run holds it, or it
+    │                           cannot be written
     └── Interrupted             exit 75: stopped by a signal; the same command continues
 
 A message names the place, the value, what is allowed, and the next step.

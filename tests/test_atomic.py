@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from orchestrator.atomic import clear_leftovers, new_folder
+from orchestrator.errors import StudyError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.pack import Adapter, PackedLinear
@@ -69,7 +70,7 @@ def test_a_failure_midway_keeps_the_old_adapter_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(adapters, "save_file", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StudyError, match="No space left"):
         write(linears, folder, 1)
     assert contents(folder) == before
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]

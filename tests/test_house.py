@@ -27,7 +27,8 @@ BELOW: dict[str, set[str]] = {
     "tuning": _STUDY | {"verdicts", "atomic"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic"},
     "commands": _STUDY | {"running", "tuning", "reporting", "verdicts"},
-    "cli": (_STUDY - {"corpus", "scoring"}) | {"commands", "running", "search", "tuning", "reporting", "verdicts"},
+    "cli": (_STUDY - {"corpus", "scoring"})
+    | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }
 """Room -> the rooms whose modules it may import, beside its own."""
 

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from orchestrator.atomic import new_file
+from orchestrator.atomic import clear_dead, new_file
 from orchestrator.corpus.faults import Fault
 from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.manifest import Manifest
@@ -145,6 +145,7 @@ def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:
     An exception from the iterable, or a kill, leaves nothing under that name.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    clear_dead(folder)
     lengths: list[int] = []
     hashes: list[str] = []
     faults: list[tuple[int, str]] = []

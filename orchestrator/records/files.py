@@ -97,4 +97,5 @@ def parse_json(place: str, data: bytes, model: type[Model], advice: str) -> Mode
 
 def damaged(place: Path | str, fault: str, advice: str) -> StudyError:
     """The error that says which file is damaged, how, and what to do."""
-    return StudyError(f"{place} is damaged: {fault}\n  {advice}")
+    said = fault if len(fault) <= 200 else f"{fault[:197]}..."
+    return StudyError(f"{place} is damaged: {said}\n  {advice}")

@@ -4,6 +4,7 @@ study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.j
 hypotheses-baseline-<fingerprint>.jsonl
 findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
+                 failure.txt, where an exception ended the trial
 confirm/0001/    the same, for the run with number -1
 checkpoint/      state of the pack      cache/      what can be computed again
 """
@@ -12,14 +13,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from orchestrator.atomic import clear_leftovers, make_folder
+from orchestrator.atomic import clear_leftovers, make_folder, remove
 from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
@@ -37,6 +37,7 @@ from orchestrator.records.files import (
     read_json,
     to_line,
 )
+from orchestrator.records.links import refuse_links
 from orchestrator.records.locking import exclusive
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.writing import write_aside
@@ -107,6 +108,7 @@ class StudyFolder:
         Raises StudyError naming process and host when another run holds it.
         """
         make_folder(self.path)
+        refuse_links(self.path)
         with exclusive(self.path / "study.lock", self.name):
             clear_leftovers(self.path)
             yield
@@ -125,7 +127,7 @@ class StudyFolder:
 
     def drop_final(self, number: int) -> None:
         """The trial's last measurement is its best one: what stood for an earlier last one goes."""
-        shutil.rmtree(self.final_folder(number), ignore_errors=True)
+        remove(self.final_folder(number))
 
     def write_pack(self, pack: PackRecord) -> None:
         """Keep how many adapters train at once: it decides what the search asks, on whatever machine it goes on."""
@@ -241,7 +243,7 @@ class StudyFolder:
                 if line:
                     row = json.loads(line)
                     heard.setdefault(row["set"], []).append(row["hypothesis"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise damaged(path, str(error), "Delete it: the report then goes without its examples.") from error
         return {name: tuple(texts) for name, texts in heard.items()}
 
@@ -256,6 +258,10 @@ class StudyFolder:
         """
         text = json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
         write_aside(self.trial_folder(result.number) / "result.json", to_line(text))
+
+    def write_failure(self, number: int, traceback: str) -> None:
+        """Keep where a trial failed, for who looks for the cause; nothing reads it."""
+        write_aside(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
 
     def read_result(self, number: int) -> TrialResult | None:
         """How a trial or confirmation run ended; None while it has not."""
@@ -283,6 +289,7 @@ class StudyFolder:
         """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
         day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         before = self.notes.read_bytes() if self.notes.exists() else to_line(f"# Notes on {self.name}\n")
+        before += b"" if before.endswith(b"\n") else b"\n"  # a person's last line
         write_aside(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
 
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:

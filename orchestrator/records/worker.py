@@ -40,14 +40,24 @@ class Measured:
 
 @dataclass(frozen=True)
 class Failed:
-    """A trial ended by itself: loss or gradient not finite, out of memory, an adapter that did not move."""
+    """A trial ended by itself: loss or gradient not finite, out of memory, an adapter that did not move, any exception
+    in its step or its evaluation."""
 
     number: int
     step: int
     reason: str
+    traceback: str = ""
+    """Where it failed, where an exception ended it."""
 
 
-Event = Progress | Measured | Failed
+@dataclass(frozen=True)
+class Noticed:
+    """Something that a person should know and that changes no result: a step far slower than usual."""
+
+    text: str
+
+
+Event = Progress | Measured | Failed | Noticed
 
 
 class Worker(Protocol):

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import new_file
+from orchestrator.atomic import FULL, new_file
 from orchestrator.errors import StudyError
 
 
 def write_aside(path: Path, data: bytes) -> None:
     """Write `data` to `path` as `atomic.new_file` does. Raises StudyError when the disk refuses."""
+    with safely(path, len(data)), new_file(path) as aside:
+        aside.write_bytes(data)
+
+
+@contextmanager
+def safely(path: Path, needed: int) -> Iterator[None]:
+    """Within the block `path`, of about `needed` bytes, is written. Raises StudyError when the disk refuses."""
     try:
-        with new_file(path) as aside:
-            aside.write_bytes(data)
+        yield
     except OSError as error:
+        room = f"; it needs {_size(needed)}, {_size(_free(path))} are free" if error.errno in FULL else ""
         raise StudyError(
-            f"{path} could not be written: {error.strerror}\n"
+            f"{path} could not be written: {error.strerror or error}{room}\n"
             "  What was written before is safe. Make room or fix the permissions, then run the same command again."
         ) from error
+
+
+def _free(path: Path) -> int:
+    there = next(folder for folder in path.parents if folder.is_dir())
+    return shutil.disk_usage(there).free
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"

@@ -80,23 +80,25 @@ def model_card(
 def _results(
     plan: TrialPlan, kept: SavedAdapter, verdict: Verdict | None, conclusion: Conclusion, root: Path
 ) -> Iterator[EvalResult]:
-    """The WERs for the hub's `model-index`: of this adapter where it was chosen, of its retrainings where confirmed."""
-    rows = [(name, wer, "WER (%), on a set that also chose the trial") for name, wer in kept.wer.items()]
+    """The WERs and CERs for the hub's `model-index`: of this adapter where it was chosen, of its retrainings where
+    confirmed. A recall of terms has no metric there."""
+    rows = [(rate, value, "on a set that also chose the trial") for rate, value in kept.wer.items()]
     if verdict and verdict.confirmed:
-        said = "WER (%), trained again with fresh seeds, pooled"
-        rows += [(name, wer, said) for name, wer in verdict.wer.items()]
+        said = "trained again with fresh seeds, pooled"
+        rows += [(rate, value, said) for rate, value in verdict.wer.items()]
     manifests = _manifests(plan, conclusion)
-    for name, wer, said in rows:
-        if math.isfinite(wer):
+    for rate, value, said in rows:
+        name, metric = (rate, "wer") if rate in manifests else (rate.removesuffix("_cer"), "cer")
+        if name in manifests and math.isfinite(value):
             yield EvalResult(
                 task_type=TASK,
                 dataset_type=_manifest(manifests[name], root),
                 dataset_name=f"{plan.sweep} {name}",
                 dataset_split=name,
                 dataset_revision=_counts(name, _baselines(conclusion))[2],
-                metric_type="wer",
-                metric_value=round(wer, 2),
-                metric_name=said,
+                metric_type=metric,
+                metric_value=round(value, 2),
+                metric_name=f"{metric.upper()} (%), {said}",
             )
 
 

@@ -307,7 +307,7 @@ def _path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[fl
 
 def _notes(folder: StudyFolder) -> Iterator[Block]:
     if folder.notes.exists():
-        lines = folder.notes.read_text(encoding="utf-8").splitlines()[1:]
+        lines = folder.notes.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
         yield Heading("Notes")
         yield Bullets(tuple(line.removeprefix("- ") for line in lines if line))
 

@@ -8,15 +8,17 @@ idempotent; where the record ends, the first new effect meets the very state an 
 
 from __future__ import annotations
 
-import shutil
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from orchestrator.atomic import make_folder
+from orchestrator.atomic import make_folder, remove
 from orchestrator.errors import StudyError
 from orchestrator.records.worker import Worker
 from orchestrator.records.writing import write_aside
+
+_OWN = re.compile(r"[0-9]{6,}(\.json)?")
 
 
 class InSlot(BaseModel):
@@ -54,7 +56,7 @@ class Checkpoints:
 
     def latest(self) -> Checkpoint | None:
         """The newest complete checkpoint. Raises StudyError when it is damaged."""
-        newest = max(self._root.glob("[0-9]*.json"), default=None)
+        newest = max((path for path in self._root.glob("*.json") if _OWN.fullmatch(path.name)), default=None)
         if newest is None:
             return None
         try:
@@ -72,12 +74,11 @@ class Checkpoints:
     def write(self, checkpoint: Checkpoint, worker: Worker) -> None:
         """Save the worker, then the state; forget what is older."""
         slots = self.slots(checkpoint)
-        if slots.exists():  # left by a crash before its JSON was written
-            shutil.rmtree(slots)
+        remove(slots)  # left by a crash before its JSON was written
         make_folder(self._root)
         if checkpoint.slots:
             worker.save(slots)
         write_aside(slots.with_suffix(".json"), checkpoint.model_dump_json().encode() + b"\n")
         for path in self._root.iterdir():
-            if path.stem != slots.name:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if _OWN.fullmatch(path.name) and path.stem != slots.name:
+                remove(path)

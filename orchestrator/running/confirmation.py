@@ -8,7 +8,8 @@ from collections.abc import Callable
 from orchestrator.errors import Interrupted, ModelError
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Failed, Hypotheses, Measured, Progress, Worker
+from orchestrator.records.worker import Failed, Hypotheses, Measured, Noticed, Progress, Worker
+from orchestrator.running.findings import keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.scoring.judge import Scores, Verdict
@@ -55,6 +56,7 @@ def run_confirmation(
             try:
                 worker.admit(run.plan)
             except ModelError as error:
+                keep_cause(folder, run.number, error)
                 _record(folder, observer, _failed(run, 0, str(error)))
                 continue
             active[run.number] = run
@@ -62,6 +64,9 @@ def run_confirmation(
         if not active:
             continue
         for event in worker.advance():
+            if isinstance(event, Noticed):
+                notice(folder, observer, event)
+                continue
             if event.number not in active:
                 continue
             run = active[event.number]
@@ -75,6 +80,8 @@ def run_confirmation(
                     worker.release(run.number)
                     del active[run.number]
                 case Failed():
+                    if event.traceback:
+                        folder.write_failure(run.number, event.traceback)
                     _record(folder, observer, _failed(run, event.step, event.reason))
                     worker.release(run.number)
                     del active[run.number]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Sequence
 
 from orchestrator.checks import Finding, stop
-from orchestrator.errors import DataError
+from orchestrator.errors import DataError, ModelError
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Noticed
 from orchestrator.running.observer import Observer
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.headroom import headroom, high_wer
@@ -17,7 +19,7 @@ def record_findings(
     stage: str, findings: Sequence[Finding], spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> None:
     """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such, never silent."""
-    noted = folder.notes.read_text(encoding="utf-8") if folder.notes.exists() else ""
+    noted = folder.notes.read_text(encoding="utf-8", errors="replace") if folder.notes.exists() else ""
     for each in findings:
         ignored = each.name in spec.checks.ignore
         if each.level == "refuse" and not ignored:
@@ -28,6 +30,18 @@ def record_findings(
         if " ".join(line.split()) not in noted:
             folder.note(line)
     folder.write_findings(stage, [each for each in findings if each.level == "warn" or each.name in spec.checks.ignore])
+
+
+def notice(folder: StudyFolder, observer: Observer, event: Noticed) -> None:
+    """Say it and note it, each time."""
+    observer.say(event.text)
+    folder.note(event.text)
+
+
+def keep_cause(folder: StudyFolder, number: int, error: ModelError) -> None:
+    """Where a trial that was not admitted failed, unless its message says all."""
+    if error.__cause__ is not None:
+        folder.write_failure(number, "".join(traceback.format_exception(error)))
 
 
 def check_headroom(spec: SweepSpec, baseline: Measurement, folder: StudyFolder, observer: Observer) -> None:

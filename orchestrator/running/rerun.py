@@ -8,7 +8,7 @@ from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Failed, Measured, Progress, Worker
+from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.observer import Observer
 from orchestrator.verdicts.conclusion import chosen_measurement
 
@@ -46,6 +46,8 @@ def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observ
             match event:
                 case Progress():
                     observer.progress(event)
+                case Noticed():
+                    observer.say(event.text)
                 case Failed():
                     return Rerun(None, recorded, event.reason)
                 case Measured() if event.final or (recorded and event.step >= recorded.step):

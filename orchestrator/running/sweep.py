@@ -18,10 +18,10 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
+from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
-from orchestrator.running.findings import check_headroom
+from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.running_trial import (
     WALL_CLOCK,
@@ -84,7 +84,7 @@ def run_sweep(
             break
         events = worker.advance()
         sweep.take(events)
-        if not all(isinstance(event, Progress) for event in events):
+        if not all(isinstance(event, Progress | Noticed) for event in events):
             sweep.checkpoint()
     sweep.checkpoint()
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
@@ -182,6 +182,9 @@ class _Sweep:
     def take(self, events: Sequence[Event]) -> None:
         """Act on what the worker says, in its order."""
         for event in events:
+            if isinstance(event, Noticed):
+                notice(self.folder, self.observer, event)
+                continue
             trial = self.in_slots[event.number]
             trial.step = event.step
             match event:
@@ -193,6 +196,8 @@ class _Sweep:
                 case Measured():
                     self._measured(trial, event)
                 case Failed():
+                    if event.traceback:
+                        self.folder.write_failure(event.number, event.traceback)
                     self._end(trial, Stop(TrialState.FAIL, event.reason))
 
     def checkpoint(self) -> None:
@@ -271,6 +276,7 @@ class _Sweep:
         try:
             self.worker.admit(plan)
         except ModelError as error:
+            keep_cause(self.folder, plan.number, error)
             self._tell(result_of(self.spec, trial, Stop(TrialState.FAIL, str(error)), 0.0))
             return
         self.in_slots[plan.number] = trial

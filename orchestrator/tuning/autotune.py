@@ -14,6 +14,7 @@ import torch
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.faults import is_out_of_memory
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
@@ -59,13 +60,18 @@ def measured(
     plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> list[tuple[int, float, float]]:
     """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
-    rows = []
+    rows: list[tuple[int, float, float]] = []
     _seconds(group_of(plan, base, 1), base, store, data)  # computes the frames that are kept
     for size in SIZES[base.device.type]:
         group = group_of(plan, base, size)
         if base.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        seconds = min(_seconds(group, base, store, data) for _ in range(STEPS))
+        try:
+            seconds = min(_seconds(group, base, store, data) for _ in range(STEPS))
+        except (MemoryError, RuntimeError) as error:
+            if not rows or not is_out_of_memory(error):
+                raise
+            break
         rows.append((size, seconds, _memory_share(base.device)))
         if 2 * rows[-1][1] > PATIENCE_SECONDS or 2 * rows[-1][2] > MEMORY_SHARE:
             break

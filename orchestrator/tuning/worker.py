@@ -7,23 +7,30 @@ on the plans and their order of admission only, so a run restored from a checkpo
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from orchestrator.errors import ModelError, OrchestrateError
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
-from orchestrator.records.worker import Event, Failed, Measured, Progress
+from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
+from orchestrator.tuning.faults import Fault, enough_memory, fault_of
+from orchestrator.tuning.measuring import Heard, hear
 from orchestrator.tuning.prepared import PreparedSweep, prepare
+from orchestrator.tuning.slowness import Usual
+from orchestrator.tuning.stepping import Stepper
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 
 PROGRESS_TICKS = 10
 """Ticks between progress events."""
+UNMOVED = Fault("the adapter did not move: no gradient reaches its target modules")
 
 
 def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
@@ -31,10 +38,11 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
 
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
     """
-    prepared = prepare(spec, cache)
+    with enough_memory("the model and the data cannot be made ready"):
+        prepared = prepare(spec, cache)
     if spec.execution.pack != "auto":
         return PackWorker(prepared, spec.execution.pack)
-    with prepared.autocast():
+    with prepared.autocast(), enough_memory("one step of one trial"):
         slots, why = pack_size(first_plan(spec), prepared.base, prepared.store, prepared.data)
     return PackWorker(prepared, slots, why)
 
@@ -51,6 +59,8 @@ class PackWorker:
         self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
         self._slots: dict[int, Slot] = {}
         self._groups: dict[int, PackGroup] = {}
+        self._stepper, self._usual = Stepper(self.base, self.store, self.data), Usual()
+        self._noticed: list[Event] = []
         self._tick = 0
 
     @property
@@ -65,15 +75,21 @@ class PackWorker:
 
     def measure_baseline(self) -> Measured:
         """Decode the sets with the untuned base model."""
-        with self.autocast():
+        with self.autocast(), enough_memory("the untuned model cannot hear the sets"):
             sets, heard = self.evaluator.measure_baseline()
         baseline = Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets)
         return Measured(-1, 0, (baseline,), (heard,), final=True)
 
     def admit(self, plan: TrialPlan) -> None:
-        """Give the plan a slot; raises ModelError when its targets or rank do not fit the model."""
+        """Give the plan a slot; raises ModelError when its adapter cannot be made: targets or rank do not fit the
+        model, or, with the cause of it, anything else."""
         targets = self.base.targets(plan.params.target_patterns, plan.params.layers)
-        initial = initial_adapter(self.base.linears, targets, plan.params)
+        try:
+            initial = initial_adapter(self.base.linears, targets, plan.params)
+        except OrchestrateError:
+            raise
+        except Exception as error:
+            raise ModelError(f"the adapter cannot be made: {fault_of(error).reason}") from error
         self._place(Slot(plan, targets, initial, initial=initial))
 
     def _place(self, slot: Slot) -> None:
@@ -96,17 +112,24 @@ class PackWorker:
             if failed or due or self._tick % PROGRESS_TICKS == 0:
                 trained = [slot for slot in self._slots.values() if not slot.ended]
                 progress = [Progress(slot.plan.number, slot.step, slot.loss) for slot in trained]
-                return (*progress, *failed, *self._measure(due))
+                ended = {event.number for event in failed if isinstance(event, Failed)}
+                measured = self._measure([slot for slot in due if slot.plan.number not in ended])
+                noticed, self._noticed = self._noticed, []
+                return (*noticed, *progress, *failed, *measured)
 
     def _train_one_tick(self) -> list[Event]:
         failed: list[Event] = []
         for depth in sorted(self._groups):
             group = self._groups[depth]
             if group.slots:
-                for slot, fault in zip(list(group.slots), group.step(self.base, self.store, self.data), strict=True):
-                    if fault:
-                        failed.append(self._fail(slot, fault))
+                count, started = len(group.slots), time.perf_counter()
+                failed += [self._fail(slot, fault) for slot, fault in self._stepper.step(group)]
+                self._notice("a training step", started, count)
         return failed
+
+    def _notice(self, kind: str, started: float, trials: int) -> None:
+        if said := self._usual.judge(kind, time.perf_counter() - started, trials):
+            self._noticed.append(Noticed(said))
 
     def _add_to_averages(self) -> None:
         for slot in self._slots.values():
@@ -114,9 +137,9 @@ class PackWorker:
                 self._groups[self.base.first_adapted_layer(slot.targets)].unpack()
                 slot.add_to_average()
 
-    def _fail(self, slot: Slot, reason: str) -> Failed:
+    def _fail(self, slot: Slot, fault: Fault) -> Failed:
         self._end(slot)
-        return Failed(slot.plan.number, slot.step, reason)
+        return Failed(slot.plan.number, slot.step, fault.reason, fault.traceback)
 
     def _end(self, slot: Slot) -> None:
         slot.ended = True
@@ -135,7 +158,7 @@ class PackWorker:
                 if has_moved(slot.adapter, self._initial(slot)):
                     moved.append(slot)
                 else:
-                    events.append(self._fail(slot, "the adapter did not move: no gradient reaches its target modules"))
+                    events.append(self._fail(slot, UNMOVED))
             # a set of `rungs: last` waits for the last step, so trials that are there are decoded apart
             for final in (False, True):
                 events += self._measure_together([slot for slot in moved if slot.is_final is final])
@@ -147,34 +170,33 @@ class PackWorker:
         return slot.initial
 
     def _measure_together(self, slots: list[Slot]) -> list[Event]:
-        scaled_adapters = [(slot, scale) for slot in slots for scale in _scales(slot)]
-        if not scaled_adapters:
+        if not slots:
             return []
-        names = None if slots[0].is_final else self._at_every_rung
-        results = iter(self.evaluator.measure([(slot.adapter, scale) for slot, scale in scaled_adapters], names))
-        fingerprint = digest(self.evaluation)
+        final, started = slots[0].is_final, time.perf_counter()
+        names = None if final else self._at_every_rung
+        scaled_adapters = [[(slot.adapter, scale) for scale in _scales(slot)] for slot in slots]
         events: list[Event] = []
-        for slot in slots:
-            number, final = slot.plan.number, slot.is_final
-            measurements, hypotheses = [], []
-            for scale in _scales(slot):
-                sets, heard = next(results)
-                measurements.append(
-                    Measurement(
-                        trial=number,
-                        step=slot.step,
-                        adapter_scale=scale,
-                        fingerprint=fingerprint,
-                        train_loss=slot.loss,
-                        sets=sets,
-                    )
-                )
-                hypotheses.append(heard)
-            slot.loss_sum, slot.loss_steps = 0.0, 0
-            events.append(Measured(number, slot.step, tuple(measurements), tuple(hypotheses), final))
-            if final:
-                self._end(slot)
+        for slot, heard in zip(slots, hear(self.evaluator, scaled_adapters, names), strict=True):
+            events.append(self._fail(slot, heard) if isinstance(heard, Fault) else self._measured(slot, heard))
+        self._notice("the evaluation at the last step" if final else "an evaluation", started, len(slots))
         return events
+
+    def _measured(self, slot: Slot, heard: list[Heard]) -> Measured:
+        measurements = tuple(
+            Measurement(
+                trial=slot.plan.number,
+                step=slot.step,
+                adapter_scale=scale,
+                fingerprint=digest(self.evaluation),
+                train_loss=slot.loss,
+                sets=sets,
+            )
+            for scale, (sets, _) in zip(_scales(slot), heard, strict=True)
+        )
+        slot.loss_sum, slot.loss_steps = 0.0, 0
+        if slot.is_final:
+            self._end(slot)
+        return Measured(slot.plan.number, slot.step, measurements, tuple(said for _, said in heard), slot.is_final)
 
     def adapter(self, number: int) -> Adapter:
         """The trial's present adapter."""
@@ -197,12 +219,17 @@ class PackWorker:
         """Checkpoint all slots of this tick, atomically."""
         for group in self._groups.values():
             group.unpack()
-        save_slots(list(self._slots.values()), folder)
+        save_slots(
+            list(self._slots.values()), folder, {d: (each.division, each.parts) for d, each in self._groups.items()}
+        )
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
         """Continue from a checkpoint; raises StudyError when it is damaged or belongs to other plans."""
-        for slot in load_slots(folder, plans, self.base.device):
+        slots, shortage = load_slots(folder, plans, self.base.device)
+        for slot in slots:
             self._place(slot)
+        for depth, group in self._groups.items():
+            group.division, group.parts = shortage.get(depth, (1, 1))
 
 
 def _scales(slot: Slot) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import peft
+from safetensors import SafetensorError
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 
 from orchestrator.errors import ModelError
@@ -20,12 +21,14 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
     """
     where = {} if Path(model.id).is_dir() else {"revision": model.revision}
     try:
-        base = AutoModelForSpeechSeq2Seq.from_pretrained(model.id, trust_remote_code=False, dtype="auto", **where)
+        base = AutoModelForSpeechSeq2Seq.from_pretrained(
+            model.id, trust_remote_code=False, use_safetensors=True, dtype="auto", **where
+        )
         processor = _processor(model.id, where)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:200]
         raise ModelError(
-            f"model {model.id!r} cannot be loaded: {str(error).strip().splitlines()[0]}. "
-            "Next: check the folder, or the name and the network."
+            f"model {model.id!r} cannot be loaded: {said}. Next: check the folder, or the name and the network."
         ) from error
     merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
     merged.save_pretrained(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from orchestrator.atomic import new_folder
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
+from orchestrator.records.writing import safely
 from orchestrator.sweepfile.layer_ranges import layers_of
 from orchestrator.sweepfile.presets import matches
 from orchestrator.sweepfile.sweep import ModelSpec
@@ -135,9 +137,17 @@ def export(
         task_type=None,
     )
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with new_folder(folder) as aside:
+    with safely(folder, sum(tensor.nbytes for tensor in stored.values())), new_folder(folder) as aside:
         config.save_pretrained(str(aside))
+        _in_order(aside / "adapter_config.json")
         save_file(stored, aside / "adapter_model.safetensors")
+
+
+def _in_order(path: Path) -> None:
+    """Write a configuration again with its lists sorted: PEFT keeps sets, in an order that each process makes anew."""
+    config = json.loads(path.read_bytes())
+    lists = {key: sorted(value) for key, value in config.items() if isinstance(value, list)}
+    path.write_text(json.dumps(config | lists, indent=2, sort_keys=True), encoding="utf-8")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ The audio path and the decoding are those of an evaluation, so a file here gives
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,26 +63,56 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
                 "  Name a model folder, or an adapter folder as `orchestrate export` writes it."
             )
         return load_base_model(ModelSpec(id=name), device)
+    _check_adapter(folder)
     spec = _base_of(folder, base)
     model, tokenizer = load_stock(spec)
     try:
         merged = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = " ".join(str(error).split())[:200]
         raise ModelError(f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base.") from error
     return wrap(spec, merged, tokenizer, device)
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    """An adapter's configuration. Raises ModelError where it is none."""
+    place = folder / "adapter_config.json"
+    try:
+        config: Any = json.loads(place.read_bytes(), parse_constant=_not_finite)
+        return dict(config.items())
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"{place} is damaged: {str(error)[:200]}\n  Export the adapter again.") from error
+
+
+def _not_finite(word: str) -> float:
+    raise ValueError(f"{word} is no number that an adapter can have")
+
+
+def _check_adapter(folder: Path) -> None:
+    """Raise ModelError where PEFT would load something else than weights, or compute with what is no number."""
+    config = _config_of(folder)
+    for name in ("r", "lora_alpha"):
+        value = config.get(name, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise ModelError(
+                f"{folder / 'adapter_config.json'} is damaged: {name} is {str(value)[:40]}, must be a number above 0\n"
+                "  Export the adapter again."
+            )
+    if not (folder / "adapter_model.safetensors").is_file():
+        pickled = (folder / "adapter_model.bin").exists()
+        raise ModelError(
+            f"{folder} has no adapter_model.safetensors"
+            + (", and adapter_model.bin is a pickle, which can run code and is not opened" if pickled else "")
+            + "\n  Save the adapter again with a PEFT that writes safetensors."
+        )
 
 
 def _base_of(folder: Path, base: str | None) -> ModelSpec:
     """The base model of an adapter folder."""
     if base is not None:
         return ModelSpec(id=base)
-    place = folder / "adapter_config.json"
-    try:
-        config: Any = json.loads(place.read_bytes())
-        written, revision = config.get("base_model_name_or_path"), config.get("revision")
-    except (ValueError, AttributeError) as error:
-        raise ModelError(f"{place} is damaged: {error}\n  Export the adapter again.") from error
+    place, config = folder / "adapter_config.json", _config_of(folder)
+    written, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(written, str) or not written:
         raise ModelError(f"{place} names no base model\n  Name it with --base.")
     if written.startswith("./"):  # inside a study: from the project's folder on, which holds studies/

@@ -116,6 +116,8 @@ class Evaluator:
     sets: dict[str, EvaluationSet]
     """By the names that measurements use."""
     spec: EvaluationSpec
+    division: int = 1
+    """So many times smaller batches, where memory is short; no number depends on it."""
 
     @cached_property
     def evaluation(self) -> dict[str, str]:
@@ -144,7 +146,7 @@ class Evaluator:
     def baseline(self) -> dict[str, Decoded]:
         """What the untuned model hears; also the draft that every trial's decode starts from."""
         return {
-            name: transcribe(self.base, self.store, name, each.max_new_tokens, ())[0]
+            name: transcribe(self.base, self.store, name, each.max_new_tokens, (), division=self.division)[0]
             for name, each in self.sets.items()
         }
 
@@ -163,7 +165,7 @@ class Evaluator:
                 continue
             drafts = self.baseline[name].tokens
             for decoded, result in zip(
-                transcribe(self.base, self.store, name, each.max_new_tokens, scaled_adapters, drafts),
+                transcribe(self.base, self.store, name, each.max_new_tokens, scaled_adapters, drafts, self.division),
                 results,
                 strict=True,
             ):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
@@ -32,8 +33,8 @@ def pseudo_labels(
         sound.update(len(clip).to_bytes(8, "big") + np.ascontiguousarray(clip, "<f4").tobytes())
     how = [str(base.model.dtype), base.device.type, precision, max_tokens_per_second]
     path = cache / f"self-labels-{digest([base.weights_sha256, sound.hexdigest(), *how])[:32]}.json"
-    if path.is_file():
-        kept: list[list[int] | None] = json.loads(path.read_bytes())
+    kept = _kept(path)
+    if kept is not None and len(kept) == len(clips):
         return kept
     labels = [
         [*tokens, base.decoder.eos] if tokens and not truncated else None
@@ -43,3 +44,14 @@ def pseudo_labels(
     ]
     write_aside(path, json.dumps(labels).encode())
     return labels
+
+
+_LABELS = TypeAdapter(list[list[int] | None])
+
+
+def _kept(path: Path) -> list[list[int] | None] | None:
+    """What is in the cache; None where nothing is, or it is damaged."""
+    try:
+        return _LABELS.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

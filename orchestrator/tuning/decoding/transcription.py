@@ -47,10 +47,12 @@ def transcribe(
     max_new_tokens: Sequence[int],
     scaled_adapters: Sequence[ScaledAdapter],
     drafts: Sequence[Sequence[int]] | None = None,
+    division: int = 1,
 ) -> list[Decoded]:
-    """Decode every clip of set `name` once per voice; no voice means the untuned base model, alone.
+    """Decode every clip of set `name` once per adapter; none means the untuned base model, alone.
 
-    All scaled_adapters enter at the lowest encoder layer that any of them adapts.
+    All adapters enter at the lowest encoder layer that any of them adapts. `division`: so many times smaller batches,
+    for less memory.
     """
     weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
     count = max(1, len(scaled_adapters))
@@ -69,7 +71,9 @@ def transcribe(
         return _greedy(base, cross, layout.mask, [max_new_tokens[clip] for clip in clips] * count, count, row_drafts)
 
     # the longest first: threads that run out of work have less to wait for
-    batches = batches_by_length(lengths, _frames_a_batch(base.device) / count * base.family.stride, order)[::-1]
+    batches = batches_by_length(lengths, _frames_a_batch(base.device) / division / count * base.family.stride, order)[
+        ::-1
+    ]
     with bound_merged(base.linears, weights):
         results = base.cores.map(heard, batches)
     for clips, rows in zip(batches, results, strict=True):

@@ -7,7 +7,7 @@ for whatever else runs on the machine, thousands of times a step. Parts that mee
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
@@ -47,7 +47,9 @@ class Cores:
             with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
                 return function(item)
 
-        return list(self._pool.map(part, work))
+        running = [self._pool.submit(part, item) for item in work]
+        wait(running)  # all of them: one that goes on after another failed would compute with what is bound next
+        return [each.result() for each in running]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.tuning.faults import is_out_of_memory
 from orchestrator.tuning.model.cores import cores
 from orchestrator.tuning.model.families import Family
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
@@ -83,9 +84,17 @@ class EncoderCache:
         return sum(frames.flat.numel() * frames.flat.element_size() for frames in self.kept.values() if frames)
 
     def keep(self, name: str, depth: int) -> Frames | None:
-        """All frames of a set, kept from the first call on; None where they do not fit the budget."""
-        if (name, depth) in self.kept:
-            return self.kept[name, depth]
+        """All frames of a set, kept from the first call on; None where they do not fit the budget or the memory."""
+        if (name, depth) not in self.kept:
+            try:
+                self.kept[name, depth] = self._all(name, depth)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self.kept[name, depth] = None
+        return self.kept[name, depth]
+
+    def _all(self, name: str, depth: int) -> Frames | None:
         if (lower := self._below(depth)) is not None:
             self.keep(name, lower)
         clips = self.clips[name]
@@ -100,12 +109,9 @@ class EncoderCache:
                 parts += computed.flat.split(computed.length.tolist())
                 used += computed.flat.numel() * computed.flat.element_size()
             if used > self.budget_bytes:
-                self.kept[name, depth] = None
                 return None
         where = {row: place for place, row in enumerate(order)}
-        frames = Frames.of([parts[where[row]] for row in range(len(clips))])
-        self.kept[name, depth] = frames
-        return frames
+        return Frames.of([parts[where[row]] for row in range(len(clips))])
 
     def _below(self, depth: int) -> int | None:
         """The highest depth below that packs may enter at."""

@@ -15,13 +15,18 @@ from torch import Tensor
 from orchestrator.atomic import new_file
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.writing import safely
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.training.pack_group import Slot
 
 FILE = "slots.safetensors"
 
 
-def save_slots(slots: Sequence[Slot], folder: Path) -> None:
+Shortage = dict[int, tuple[int, int]]
+"""Entry depth -> division and parts of its group: where memory was short, a run that continues adds up alike."""
+
+
+def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = None) -> None:
     """Write every slot's adapter, optimizer moments and counters into `folder`; order is kept."""
     tensors: dict[str, Tensor] = {}
     described = []
@@ -45,16 +50,20 @@ def save_slots(slots: Sequence[Slot], folder: Path) -> None:
             }
         )
     kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()} or {"empty": torch.zeros(1)}
-    with new_file(folder / FILE) as aside:
-        save_file(kept, aside, metadata={"slots": json.dumps(described)})
+    needed = sum(tensor.nbytes for tensor in kept.values())
+    with safely(folder / FILE, needed), new_file(folder / FILE) as aside:
+        save_file(kept, aside, metadata={"slots": json.dumps(described), "groups": json.dumps(shortage or {})})
 
 
-def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) -> list[Slot]:
-    """The slots of a checkpoint, in order. Raises StudyError when it is damaged or belongs to other plans."""
+def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) -> tuple[list[Slot], Shortage]:
+    """The slots of a checkpoint, in order, and how short memory was. Raises StudyError when it is damaged or belongs
+    to other plans."""
     path = folder / FILE
     try:
         with safe_open(path, "pt", device=str(device)) as file:
             described = json.loads(file.metadata()["slots"])
+            groups = json.loads(file.metadata().get("groups", "{}"))
+            shortage = {int(depth): (int(division), int(parts)) for depth, (division, parts) in groups.items()}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StudyError(
@@ -70,7 +79,7 @@ def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) 
                 f"trials in flight then start over, nothing else is lost"
             )
         slots.append(_slot(plan, row, tensors))
-    return slots
+    return slots, shortage
 
 
 def _slot(plan: TrialPlan, row: dict[str, Any], tensors: dict[str, Tensor]) -> Slot:

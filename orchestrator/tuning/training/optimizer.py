@@ -40,7 +40,10 @@ class PackedAdamW:
 
     @torch.no_grad()
     def step(self, flat: Tensor, grad: Tensor) -> Tensor:
-        """One optimizer step of every row, in place; returns the gradient norms (K,) before clipping."""
+        """One optimizer step of every row, in place; returns the gradient norms (K,) before clipping.
+
+        What needs memory comes first, what changes the state last: a step that fails has not begun.
+        """
         norm = grad.norm(dim=1, keepdim=True)
         grad = grad * (self.max_norm / (norm + 1e-6)).clamp_max(1)
 
@@ -48,14 +51,18 @@ class PackedAdamW:
             return flat.new_tensor(list(values))[:, None]
 
         rate = column(learning_rate(p, s) for p, s in zip(self.params, self.steps, strict=True))
-        self.steps = [step + 1 for step in self.steps]
+        steps = [step + 1 for step in self.steps]
         rates = rate if self.ratio is None else rate * self.ratio
-        flat.mul_(1 - rates * self.decay)
-        self.exp_avg.lerp_(grad, 1 - BETA1)
-        self.exp_avg_sq.mul_(BETA2).addcmul_(grad, grad, value=1 - BETA2)
-        correction1 = column(1 - BETA1**step for step in self.steps)
-        correction2 = column(math.sqrt(1 - BETA2**step) for step in self.steps)
-        denominator = (self.exp_avg_sq.sqrt() / correction2).add_(EPSILON)
-        flat.sub_(rates / correction1 * self.exp_avg / denominator)
+        exp_avg = self.exp_avg.lerp(grad, 1 - BETA1)
+        exp_avg_sq = (self.exp_avg_sq * BETA2).addcmul_(grad, grad, value=1 - BETA2)
+        correction1 = column(1 - BETA1**step for step in steps)
+        correction2 = column(math.sqrt(1 - BETA2**step) for step in steps)
+        denominator = (exp_avg_sq.sqrt() / correction2).add_(EPSILON)
+        change = rates / correction1 * exp_avg / denominator
+        kept = 1 - rates * self.decay
         norms: Tensor = norm[:, 0]
+        flat.mul_(kept).sub_(change)
+        self.exp_avg.copy_(exp_avg)
+        self.exp_avg_sq.copy_(exp_avg_sq)
+        self.steps = steps
         return norms

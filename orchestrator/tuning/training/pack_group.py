@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -66,14 +68,34 @@ class Slot:
         return replace(self.adapter, modules=modules)
 
 
+@dataclass(frozen=True)
+class Packed:
+    """Slots that make a step together."""
+
+    slots: tuple[Slot, ...]
+    pack: Pack
+    optimizer: PackedAdamW
+
+    def write_back(self) -> None:
+        """The pack's state into its slots."""
+        for row, slot in enumerate(self.slots):
+            slot.adapter = self.pack.adapter(row)
+            slot.exp_avg = self.pack.read(self.optimizer.exp_avg, row)
+            slot.exp_avg_sq = self.pack.read(self.optimizer.exp_avg_sq, row)
+
+
 class PackGroup:
-    """The slots of one entry depth and the pack they are in."""
+    """The slots of one entry depth and the packs they are in: one, unless memory is short."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.slots: list[Slot] = []
-        self._pack: Pack | None = None
-        self._optimizer: PackedAdamW | None = None
+        self.division = 1
+        """So many times smaller chunks."""
+        self.parts = 1
+        """So many packs, stepped one after the other."""
+        self._packs: dict[tuple[int, ...], Packed] = {}
+        """By the identities of their slots."""
 
     def join(self, slot: Slot) -> None:
         """Add a trial; the next step packs it."""
@@ -81,42 +103,58 @@ class PackGroup:
         self.slots.append(slot)
 
     def leave(self, slot: Slot) -> None:
-        """Take a trial out, with its state as it stands."""
+        """Take a trial out, with its state as it stands; without it the others may fit the memory as they are."""
         self.unpack()
         self.slots.remove(slot)
+        self.division = self.parts = 1
 
     def unpack(self) -> None:
-        """Write the pack's state back into its slots; the next step packs them again, bit for bit the same."""
-        if self._pack is None or self._optimizer is None:
-            return
-        for row, slot in enumerate(self.slots):
-            slot.adapter = self._pack.adapter(row)
-            slot.exp_avg = self._pack.read(self._optimizer.exp_avg, row)
-            slot.exp_avg_sq = self._pack.read(self._optimizer.exp_avg_sq, row)
-        self._pack = self._optimizer = None
+        """Write the packs' state back into their slots; the next step packs them again, bit for bit the same."""
+        for packed in self._packs.values():
+            packed.write_back()
+        self._packs = {}
+
+    def groups(self) -> list[tuple[Slot, ...]]:
+        """The slots in `parts` groups of like size, in order."""
+        count, total = min(self.parts, len(self.slots)), len(self.slots)
+        edges = [total * part // count for part in range(count + 1)] if count else [0]
+        return [tuple(self.slots[first:last]) for first, last in pairwise(edges)]
 
     def step(self, base: BaseModel, store: EncoderCache, data: TrainingSet) -> list[str | None]:
-        """One optimizer step of every slot; per slot what went wrong, or None."""
-        if self._pack is None or self._optimizer is None:
-            self._pack, self._optimizer = self._packed()
-        losses, norms = pack_step(base, store, data, self._pack, self._optimizer, self.depth)
-        faults: list[str | None] = []
-        for slot, loss, norm in zip(self.slots, losses.tolist(), norms.tolist(), strict=True):
-            slot.step += 1
-            slot.loss_sum += loss
-            slot.loss_steps += 1
-            finite = torch.isfinite(torch.tensor([loss, norm])).all()
-            faults.append(None if finite else f"loss {loss:g}, gradient norm {norm:g}: not finite")
-        return faults
+        """One optimizer step of every slot; per slot what went wrong, or None. Raises what the computation raises."""
+        return [fault for group in self.groups() for fault in self.step_group(group, base, store, data)]
 
-    def _packed(self) -> tuple[Pack, PackedAdamW]:
-        pack = Pack(tuple(slot.adapter for slot in self.slots))
-        params = [slot.plan.params for slot in self.slots]
-        optimizer = PackedAdamW(pack.flat, pack.is_B, params, [slot.step for slot in self.slots])
-        for row, slot in enumerate(self.slots):
-            pack.write(optimizer.exp_avg, row, slot.exp_avg)
-            pack.write(optimizer.exp_avg_sq, row, slot.exp_avg_sq)
-        return pack, optimizer
+    def step_group(
+        self, group: tuple[Slot, ...], base: BaseModel, store: EncoderCache, data: TrainingSet
+    ) -> list[str | None]:
+        """The same of some slots. Where it raises, none of them has made the step."""
+        key = tuple(map(id, group))
+        if key not in self._packs:
+            self._packs[key] = packed_of(group)
+        packed = self._packs[key]
+        losses, norms = pack_step(base, store, data, packed.pack, packed.optimizer, self.depth, self.division)
+        return [
+            _counted(slot, loss, norm) for slot, loss, norm in zip(group, losses.tolist(), norms.tolist(), strict=True)
+        ]
+
+
+def packed_of(slots: tuple[Slot, ...]) -> Packed:
+    """Slots in a pack of their own, which holds copies of their state."""
+    pack = Pack(tuple(slot.adapter for slot in slots))
+    params = [slot.plan.params for slot in slots]
+    optimizer = PackedAdamW(pack.flat, pack.is_B, params, [slot.step for slot in slots])
+    for row, slot in enumerate(slots):
+        pack.write(optimizer.exp_avg, row, slot.exp_avg)
+        pack.write(optimizer.exp_avg_sq, row, slot.exp_avg_sq)
+    return Packed(slots, pack, optimizer)
+
+
+def _counted(slot: Slot, loss: float, norm: float) -> str | None:
+    slot.step += 1
+    slot.loss_sum += loss
+    slot.loss_steps += 1
+    finite = math.isfinite(loss) and math.isfinite(norm)
+    return None if finite else f"loss {loss:g}, gradient norm {norm:g}: not finite"
 
 
 def has_moved(adapter: Adapter, initial: Adapter) -> bool:

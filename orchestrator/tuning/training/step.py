@@ -153,9 +153,10 @@ class MicroBatch:
 
 
 def micro_batches(
-    params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel
+    params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel, division: int = 1
 ) -> list[MicroBatch]:
-    """The chunks of one optimizer step of all slots, each micro-batch in `base.cores.count` parts of like length.
+    """The chunks of one optimizer step of all slots, each micro-batch in `base.cores.count * division` parts of like
+    length.
 
     A slot with fewer rows than the widest is padded with weight 0.
     """
@@ -167,7 +168,7 @@ def micro_batches(
     length = [sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)]
     made = []
     for first in range(0, width, size):
-        for part in balance_by_length(range(first, min(first + size, width)), length, base.cores.count):
+        for part in balance_by_length(range(first, min(first + size, width)), length, base.cores.count * division):
             utterances, weights, kl_weights, changed = [], [], [], []
             for p, own, own_draws, total, replay_total in zip(params, rows, draws, tokens, replayed, strict=True):
                 for at in part:
@@ -202,17 +203,35 @@ def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) 
     return groups
 
 
+def most_divided(params: Sequence[TrialParams], base: BaseModel) -> int:
+    """The division at which every micro_batch holds one row a slot, or the next above it."""
+    division = 1
+    while base.cores.count * division < max(each.batch_size for each in params):
+        division *= 2
+    return division
+
+
 def pack_step(
-    base: BaseModel, store: EncoderCache, data: TrainingSet, pack: Pack, optimizer: PackedAdamW, depth: int
+    base: BaseModel,
+    store: EncoderCache,
+    data: TrainingSet,
+    pack: Pack,
+    optimizer: PackedAdamW,
+    depth: int,
+    division: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached."""
+    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached.
+
+    `division`: so many times smaller chunks, for less memory. Where it raises, no slot has made the step.
+    """
     pack.grad.zero_()
     pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
     count = len(pack.adapters)
     losses = pack.flat.new_zeros(count)
-    parts = micro_batches(optimizer.params, optimizer.steps, data, base)
+    parts = micro_batches(optimizer.params, optimizer.steps, data, base, division)
     store.keep("train", depth)
-    know_untuned(base, store, data, {row for micro_batch in parts for row in micro_batch.held_to_base})
+    for some in [parts] if division == 1 else [[micro_batch] for micro_batch in parts]:
+        know_untuned(base, store, data, {row for micro_batch in some for row in micro_batch.held_to_base})
 
     def learned(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
         each = len(micro_batch.rows)

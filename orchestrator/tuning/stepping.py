@@ -1,0 +1,64 @@
+"""One step of a pack group in which no trial costs another: less memory first, then the one that cannot go on is found.
+
+A step that runs out of memory is made again in chunks of half the size, which is the same sum in another order, down to
+one utterance a chunk; then by a pack in two parts, and so on; a trial that does not fit alone ends. Any other failure
+is tried slot by slot on copies: who fails there ends, the others make the step together, as if it had never joined.
+"""
+
+from __future__ import annotations
+
+from orchestrator.tuning.faults import Done, Fault, attempt
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training.pack_group import PackGroup, Slot, packed_of
+from orchestrator.tuning.training.step import TrainingSet, most_divided, pack_step
+
+Faults = list[tuple[Slot, Fault]]
+
+
+class Stepper:
+    """Steps pack groups with one model and one training set."""
+
+    def __init__(self, base: BaseModel, store: EncoderCache, data: TrainingSet) -> None:
+        self.base, self.store, self.data = base, store, data
+
+    def step(self, pack_group: PackGroup) -> Faults:
+        """One optimizer step of every slot but those that cannot go on, which are returned with why."""
+        return [each for group in pack_group.groups() for each in self._step(pack_group, group)]
+
+    def _step(self, pack_group: PackGroup, group: tuple[Slot, ...]) -> Faults:
+        outcome = attempt(lambda: pack_group.step_group(group, self.base, self.store, self.data), self.base.device)
+        if isinstance(outcome, Done):
+            said = zip(group, outcome.value, strict=True)
+            return [(slot, Fault(reason)) for slot, reason in said if reason]
+        pack_group.unpack()
+        if not outcome.memory:
+            return self._without_culprits(pack_group, group, outcome)
+        if pack_group.division < most_divided([slot.plan.params for slot in group], self.base):
+            pack_group.division *= 2
+            return self._step(pack_group, group)
+        return self._in_halves(pack_group, group, outcome)
+
+    def _in_halves(self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault) -> Faults:
+        if len(group) == 1:
+            return [(group[0], fault)]
+        pack_group.parts = max(pack_group.parts, -(-2 * len(pack_group.slots) // len(group)))
+        half = len(group) // 2
+        return self._step(pack_group, group[:half]) + self._step(pack_group, group[half:])
+
+    def _without_culprits(self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault) -> Faults:
+        if len(group) == 1:
+            return [(group[0], fault)]
+        alone = {id(slot): attempt(lambda slot=slot: self._tried(pack_group, slot), self.base.device) for slot in group}  # type: ignore[misc]
+        found = [(slot, each) for slot in group if isinstance(each := alone[id(slot)], Fault)]
+        if not found:
+            return self._in_halves(pack_group, group, fault)
+        left = tuple(slot for slot in group if not isinstance(alone[id(slot)], Fault))
+        return found + (self._step(pack_group, left) if left else [])
+
+    def _tried(self, pack_group: PackGroup, slot: Slot) -> None:
+        """The step of one slot, on a copy of its state."""
+        packed = packed_of((slot,))
+        pack_step(
+            self.base, self.store, self.data, packed.pack, packed.optimizer, pack_group.depth, pack_group.division
+        )

@@ -1,0 +1,120 @@
+"""Only files of our own names are deleted, only those of processes that are gone, and never through a link."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.atomic import clear_leftovers, is_abandoned, new_file, new_folder
+from orchestrator.corpus.clips import write_clips
+from orchestrator.errors import StudyError
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.sweep import Budget
+from tests.running_support import make_spec, run
+
+
+@pytest.fixture(scope="module")
+def gone() -> int:
+    """The number of a process that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+PLACES = ["study.lock", "study.db", "checkpoint", "trials", "trials/0000", "notes.md", "spec.yaml", "report.md"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_link_in_a_study_is_refused_and_what_it_points_to_is_untouched(tmp_path: Path, place: str) -> None:
+    spec = make_spec(budget=Budget(trials=1))
+    study = StudyFolder(tmp_path, spec.name)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "000001.json").write_text("a year's work")
+    (precious / "thesis.md").write_text("a year's work")
+    link = study.path / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(precious if "." not in place else precious / "thesis.md")
+    with pytest.raises(StudyError, match="is a symbolic link"):
+        run(spec, tmp_path)
+    assert {path.name: path.read_text() for path in precious.iterdir()} == dict.fromkeys(
+        ("000001.json", "thesis.md"), "a year's work"
+    )
+
+
+def test_the_study_itself_and_its_cache_may_lie_elsewhere(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=1))
+    (tmp_path / "big" / "cache").mkdir(parents=True)
+    (tmp_path / "big" / "cache" / "mine.tmp-notes").write_text("keep")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / spec.name).symlink_to(tmp_path / "big")
+    run(spec, tmp_path / "studies")
+    assert (tmp_path / "big" / "cache" / "mine.tmp-notes").read_text() == "keep"
+
+
+def test_an_adapter_that_was_replaced_by_a_link_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").write_text("keep")
+    (tmp_path / "adapter").symlink_to(tmp_path / "elsewhere")
+    with new_folder(tmp_path / "adapter") as aside:
+        (aside / "new").write_text("new")
+    assert (tmp_path / "elsewhere" / "file").read_text() == "keep"
+    assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["new"]
+
+
+def test_a_link_that_waits_where_a_file_is_written_aside_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "keep").write_text("keep")
+    (tmp_path / f"new.tmp-{os.getpid()}").symlink_to(tmp_path / "keep")
+    with new_file(tmp_path / "new") as aside:
+        aside.write_text("new")
+    assert (tmp_path / "keep").read_text() == "keep" and (tmp_path / "new").read_text() == "new"
+
+
+def test_what_is_not_ours_stays_in_the_checkpoints(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=2))
+    folder = StudyFolder(tmp_path, spec.name)
+    folder.checkpoint.mkdir(parents=True)
+    (folder.checkpoint / "README").write_text("mine")
+    (folder.checkpoint / "12 angry men.json").write_text("mine")
+    run(spec, tmp_path)
+    assert (folder.checkpoint / "README").read_text() == "mine"
+    assert (folder.checkpoint / "12 angry men.json").read_text() == "mine"
+
+
+def test_the_file_of_a_killed_writer_goes_and_that_of_a_live_one_stays(tmp_path: Path, gone: int) -> None:
+    live = tmp_path / f"out.jsonl.tmp-{os.getppid()}"
+    dead, other = tmp_path / f"out.jsonl.tmp-{gone}", tmp_path / f"else.tmp-{gone}"
+    for path in (live, dead, other):
+        path.write_text("half")
+    with new_file(tmp_path / "out.jsonl") as aside:
+        aside.write_text("whole")
+    assert live.exists() and other.exists() and not dead.exists()
+
+
+def test_the_folder_of_a_killed_export_goes(tmp_path: Path, gone: int) -> None:
+    (tmp_path / f"out.tmp-{gone}").mkdir()
+    (tmp_path / f"out.tmp-{gone}" / "file").write_text("half")
+    with new_folder(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_audio_of_a_killed_run_goes_whatever_its_key(tmp_path: Path, gone: int) -> None:
+    (tmp_path / f"old.f32.tmp-{gone}").write_text("half")
+    (tmp_path / f"live.f32.tmp-{os.getppid()}").write_text("half")
+    write_clips([], tmp_path, "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"live.f32.tmp-{os.getppid()}", "new.f32", "new.index"
+    ]  # fmt: skip
+
+
+def test_under_the_lock_a_live_process_keeps_what_it_writes_into_the_cache(tmp_path: Path, gone: int) -> None:
+    for name in (f"a.tmp-{os.getppid()}", f"b.tmp-{gone}", "c.tmp-notes", ".tmp-1"):
+        (tmp_path / name).write_text("half")
+    clear_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-1", f"a.tmp-{os.getppid()}", "c.tmp-notes"]
+    assert not is_abandoned("x.tmp-") and is_abandoned(f"x.tmp-{10**30}")

@@ -1,0 +1,275 @@
+"""A trial that cannot run costs itself alone: out of memory, or any exception, in a step or an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.errors import Interrupted, ModelError
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.worker import Event, Failed, Measured, Noticed
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning import faults, stepping
+from orchestrator.tuning import worker as engine
+from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.prepared import prepare
+from orchestrator.tuning.slowness import Usual
+from orchestrator.tuning.training import pack_group as lane
+from orchestrator.tuning.training import step as training
+from orchestrator.tuning.worker import PackWorker, start_worker
+from tests.embedded import small_sweep, trial
+from tests.tuning_models import DECODER
+
+SIZES = {"train": 24, "replay": 12, "domain": 6, "heldout": 5}
+GREEDY = 0.77
+"""The learning rate of the trial that something happens to."""
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
+    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES)
+
+
+@pytest.fixture(scope="module")
+def prepared(spec: SweepSpec, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return prepare(spec, tmp_path_factory.mktemp("cache"))
+
+
+def calm(spec: SweepSpec) -> list[TrialPlan]:
+    common: dict[str, Any] = dict(target_patterns=DECODER, max_steps=4, batch_size=4)
+    return [
+        trial(spec, 0, **common, replay_ratio=0.5, kl_weight=0.5),
+        trial(spec, 2, **common, adapter="dora", learning_rate=1e-3, seed=5),
+        trial(spec, 3, **common, rank=2, seed=7),
+    ]
+
+
+def greedy(spec: SweepSpec, number: int = 1) -> TrialPlan:
+    return trial(spec, number, target_patterns=DECODER, max_steps=4, batch_size=4, learning_rate=1e-4, seed=99)
+
+
+def run(worker: PackWorker) -> list[Event]:
+    events: list[Event] = []
+    while worker.active:
+        for event in worker.advance():
+            events.append(event)
+            if isinstance(event, Failed) or (isinstance(event, Measured) and event.final):
+                worker.release(event.number)
+    return events
+
+
+def of(events: list[Event], number: int) -> list[Measured]:
+    return [event for event in events if isinstance(event, Measured) and event.number == number]
+
+
+def failures(events: list[Event]) -> list[Failed]:
+    return [event for event in events if isinstance(event, Failed)]
+
+
+Rule = Callable[[Any, int], None]
+"""Called before each step with the optimizer and the division; raises what shall happen."""
+
+
+def watch_steps(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
+    def watched(base: Any, store: Any, data: Any, pack: Any, optimizer: Any, depth: int, division: int = 1) -> Any:
+        rule(optimizer, division)
+        return training.pack_step(base, store, data, pack, optimizer, depth, division)
+
+    monkeypatch.setattr(lane, "pack_step", watched)
+    monkeypatch.setattr(stepping, "pack_step", watched)
+
+
+def out_of_memory(size: str = "2.00 GiB") -> torch.OutOfMemoryError:
+    return torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size}. GPU 0 has 79 GiB in total")
+
+
+def holds_culprit(optimizer: Any) -> bool:
+    return any(params.seed == 99 for params in optimizer.params)
+
+
+def test_an_exception_in_a_step_ends_its_trial_and_the_others_are_bit_for_bit_as_without_it(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        if holds_culprit(optimizer) and optimizer.steps[0] == 2:
+            raise ValueError("something of this trial\nalone")
+
+    watch_steps(monkeypatch, rule)
+    worker = PackWorker(prepared, 4)
+    for plan in (calm(spec)[0], greedy(spec), *calm(spec)[1:]):
+        worker.admit(plan)
+    events = list(worker.advance())
+    (failed,) = failures(events)
+    assert (failed.number, failed.step, failed.reason) == (1, 2, "ValueError: something of this trial alone")
+    assert failed.traceback.endswith("ValueError: something of this trial\nalone\n")
+
+    other = PackWorker(prepared, 4)  # leaves without a fault after as many steps
+    monkeypatch.setattr(engine, "PROGRESS_TICKS", 2)
+    for plan in (calm(spec)[0], greedy(spec), *calm(spec)[1:]):
+        other.admit(plan)
+    other.advance()
+    other.release(1)
+    monkeypatch.setattr(engine, "PROGRESS_TICKS", 3)
+    other._tick = 2
+    other.advance()
+    for number in (0, 2, 3):
+        mine, its = worker.adapter(number), other.adapter(number)
+        for name, parts in its.modules.items():
+            assert all(torch.equal(parts[part], mine.modules[name][part]) for part in parts)
+
+
+def test_memory_that_is_short_is_met_by_smaller_chunks_then_by_a_pack_in_parts(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = PackWorker(prepared, 3)
+    for plan in calm(spec):
+        straight.admit(plan)
+    expected = run(straight)
+    tried: list[tuple[int, int]] = []
+
+    def rule(optimizer: Any, division: int) -> None:
+        tried.append((len(optimizer.params), division))
+        if len(optimizer.params) * 4 // division > 1:
+            raise out_of_memory()
+
+    watch_steps(monkeypatch, rule)
+    worker = PackWorker(prepared, 3)
+    for plan in calm(spec):
+        worker.admit(plan)
+    events = run(worker)
+    assert not failures(events)
+    assert tried[:3] == [(3, 1), (3, 2), (3, 4)] and (1, 4) in tried
+    for plan in calm(spec):
+        for mine, its in zip(of(events, plan.number), of(expected, plan.number), strict=True):
+            assert mine.hypotheses == its.hypotheses
+            assert mine.measurements[0].train_loss == pytest.approx(its.measurements[0].train_loss, rel=1e-4)
+
+
+def test_a_trial_that_does_not_fit_alone_fails_with_what_it_needed(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        if holds_culprit(optimizer):
+            raise out_of_memory()
+
+    watch_steps(monkeypatch, rule)
+    worker = PackWorker(prepared, 4)
+    for plan in (*calm(spec), greedy(spec)):
+        worker.admit(plan)
+    events = run(worker)
+    (failed,) = failures(events)
+    assert failed.number == 1
+    assert failed.reason == "out of memory, 2,048 MiB more were needed at once"
+    assert all(len(of(events, plan.number)) == 1 for plan in calm(spec))
+    (own,) = worker._groups.values()
+    assert (own.division, own.parts) == (1, 1), "without it the others train as before"
+
+
+def test_short_memory_is_short_after_a_restart_too(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        if len(optimizer.params) * 4 // division > 2:
+            raise out_of_memory()
+
+    watch_steps(monkeypatch, rule)
+    monkeypatch.setattr(engine, "PROGRESS_TICKS", 2)
+    worker = PackWorker(prepared, 3)
+    for plan in calm(spec):
+        worker.admit(plan)
+    worker.advance()
+    worker.save(tmp_path / "kept")
+    again = PackWorker(prepared, 3)
+    again.restore(tmp_path / "kept", {plan.number: plan for plan in calm(spec)})
+    assert [(each.division, each.parts) for each in again._groups.values()] == [
+        (each.division, each.parts) for each in worker._groups.values()
+    ]
+    worker.advance(), again.advance()
+    for number in (0, 2, 3):
+        mine, its = worker.adapter(number), again.adapter(number)
+        for name, parts in its.modules.items():
+            assert all(torch.equal(parts[part], mine.modules[name][part]) for part in parts)
+
+
+def test_an_evaluation_that_fails_ends_its_trial_alone(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, seen = Evaluator.measure, []
+
+    def measure(self: Evaluator, voices: Any, names: Any = None) -> Any:
+        seen.append((len(voices), self.division))
+        if any(adapter.seed == 99 for adapter, _ in voices):
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+                               "1048576000 bytes. Error code 12")  # fmt: skip
+        return right(self, voices, names)
+
+    monkeypatch.setattr(Evaluator, "measure", measure)
+    worker = PackWorker(prepared, 4)
+    for plan in (*calm(spec), greedy(spec)):
+        worker.admit(plan)
+    events = run(worker)
+    (failed,) = failures(events)
+    assert (failed.number, failed.reason) == (1, "out of memory, 1,000 MiB more were needed at once")
+    assert all(len(of(events, plan.number)) == 1 for plan in calm(spec))
+    assert (4, 64) in seen and prepared.evaluator.division == 1
+
+
+def test_the_second_ctrl_c_is_no_fault_of_a_trial(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rule(optimizer: Any, division: int) -> None:
+        raise Interrupted("SIGINT: stopped at once")
+
+    watch_steps(monkeypatch, rule)
+    worker = PackWorker(prepared, 4)
+    worker.admit(greedy(spec))
+    with pytest.raises(Interrupted):
+        worker.advance()
+
+
+def test_an_adapter_that_cannot_be_made_is_a_message_with_its_cause(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(engine, "initial_adapter", fails)
+    with pytest.raises(ModelError, match="the adapter cannot be made: out of memory") as caught:
+        PackWorker(prepared, 4).admit(greedy(spec))
+    assert isinstance(caught.value.__cause__, MemoryError)
+
+
+def test_start_up_checks_without_memory_are_one_sentence(
+    spec: SweepSpec, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails(*args: object) -> None:
+        raise out_of_memory("512.00 MiB")
+
+    monkeypatch.setattr(engine, "prepare", fails)
+    with pytest.raises(ModelError, match="cannot be made ready: out of memory, 512 MiB more were needed at once"):
+        start_worker(spec, tmp_path)
+
+
+def test_foreign_messages_are_shown_in_part() -> None:
+    fault = faults.fault_of(ValueError("x" * 5000))
+    assert len(fault.reason) < 300 and len(fault.traceback) > 5000
+
+
+def test_what_takes_fifty_times_its_usual_time_is_said() -> None:
+    usual = Usual()
+    assert [usual.judge("a training step", seconds, 2) for seconds in (900, 0.2, 0.2, 0.2, 0.2, 0.2, 5)] == [None] * 7
+    said = usual.judge("a training step", 12, 2)
+    assert said is not None and said.startswith("a training step took 12.0 s, 60 times the usual")
+    assert usual.judge("an evaluation", 12, 2) is None
+
+
+def test_a_slow_step_reaches_the_sweep(spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Usual, "judge", lambda self, kind, seconds, trials: f"{kind} of {trials}")
+    worker = PackWorker(prepared, 4)
+    worker.admit(greedy(spec))
+    noticed = {event.text for event in run(worker) if isinstance(event, Noticed)}
+    assert noticed == {"a training step of 1", "the evaluation at the last step of 1"}
