@@ -77,7 +77,7 @@ def clear_leftovers(root: Path) -> None:
     """
     for leftover in sorted(root.rglob("*.tmp-*")):
         published = leftover.with_name(leftover.name.removesuffix(_OLD))
-        if leftover.name.endswith(_OLD) and not published.exists():
+        if leftover.name.endswith(_OLD) and ".tmp-" not in published.name and not published.exists():
             os.replace(leftover, published)
         elif is_abandoned(leftover.name):
             remove(leftover)

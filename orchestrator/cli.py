@@ -28,6 +28,7 @@ from orchestrator.atomic import FULL
 from orchestrator.commands import manifest
 from orchestrator.commands.diagnose import diagnose
 from orchestrator.commands.plan import plan
+from orchestrator.commands.repair import repair
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.errors import OrchestrateError, SpecError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from orchestrator.running.session import MakeWorker
     from orchestrator.sweepfile.sweep import SweepSpec
 
-COMMANDS = tuple("run validate plan diagnose status watch report trial export transcribe manifest dashboard".split())
+COMMANDS = tuple(
+    "run validate plan diagnose status watch report trial export repair transcribe manifest dashboard".split()
+)
 _PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest".split())
 """Commands that hold no study open: a reader that has seen enough may end them."""
 
@@ -258,6 +261,7 @@ def export(
 
 
 app.command()(plan)
+app.command()(repair)
 app.command()(transcribe)
 app.add_typer(manifest.app, name="manifest")
 

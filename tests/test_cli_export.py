@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,21 +173,33 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
     assert f"| domain | {measured.sets['domain'].wer:.2f} |" in card
 
 
-def test_a_study_begun_before_final_adapters_were_kept_still_opens(
-    study: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def flipped(data: bytes) -> bytes:
+    return data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [flipped, lambda data: data[: len(data) // 2], lambda data: b"", lambda data: None],
+    ids=["flipped", "truncated", "emptied", "missing"],
+)
+def test_a_damaged_adapter_is_neither_exported_nor_heard(
+    study: Finished, damage: Callable[[bytes], bytes | None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    old = tmp_path / "old"
-    shutil.copytree(study.folder.path, old / "small")
-    shutil.rmtree(StudyFolder(old, "small").final_folder(1))
-    assert run(study.sweep, "--studies", str(old)) == run(study.sweep)
-    for number, options in ((1, []), (0, ["--final"])):
-        to = export(study, tmp_path / f"{number}", str(number), *options, "--studies", str(old))
-        assert (to / "adapter_model.safetensors").is_file()
-    capsys.readouterr()
-    assert orchestrate("export", study.sweep, "1", "--final", "--to", tmp_path / "x", "--studies", old) == 3
-    assert capsys.readouterr().err == (
-        "trial 1 kept its best adapter alone, not the one of its last measurement at step 12: it was trained before "
-        "both were kept\n"
-        "  Leave out --final, or train it again in a new study: orchestrate SPEC --fork NAME.\n"
-    )
+    studies = tmp_path / "studies"
+    shutil.copytree(study.folder.path, studies / "small")
+    folder = StudyFolder(studies, "small")
+    for place, options in ((folder.adapter_folder(0), ("0",)), (folder.final_folder(1), ("1", "--final"))):
+        weights = place / "adapter_model.safetensors"
+        data = damage(weights.read_bytes())
+        weights.unlink() if data is None else weights.write_bytes(data)
+        name = weights.relative_to(folder.path)
+        for command in (
+            ("export", study.sweep, *options, "--to", tmp_path / "x", "--studies", studies),
+            ("export", study.sweep, *options, "--merged", "--to", tmp_path / "x", "--studies", studies),
+            ("transcribe", place, *study.clips, *CAP),
+        ):
+            capsys.readouterr()
+            assert orchestrate(*command) == 3
+            said = capsys.readouterr()
+            assert f"  {name} {'is lost' if data is None else 'has been altered'}\n" in said.err and not said.out
     assert not (tmp_path / "x").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -229,7 +230,10 @@ def test_the_same_split_again_is_not_doubted_and_another_seed_is(tmp_path: Path)
 def test_a_study_that_never_measured_anything_used_nothing(tmp_path: Path) -> None:
     spec = split_project(tmp_path, SWEEP)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
-    (folder_of(spec).path / "baseline.json").unlink()
+    study = folder_of(spec)
+    for path in (*study.path.glob("*.json*"), *study.path.glob("trials")):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    study.write_spec(resolved_yaml(load_spec(spec)))  # as one that stopped before its baseline
     assert orchestrate(spec, "--quiet", "budget.trials=2", "data.confirm={split: 0.4}", "--fork", "b") in (0, 4, 5)
     assert "confirm-used" not in {each.name for each in folder_of(spec, "b").findings()}
 

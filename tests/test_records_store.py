@@ -76,6 +76,7 @@ def test_the_layout_on_disk(folder: StudyFolder) -> None:
         "clock.json",
         *(f"confirm/0002/{name}" for name in per_run),
         "hypotheses-baseline-f1.jsonl",
+        "journal.jsonl",
         "notes.md",
         "spec.yaml",
         "study.json",
@@ -160,66 +161,56 @@ def test_a_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
 DAMAGE = [b"", b"{", b"\xff\xfe", b"null", b"[]", b'{"a": 1}', b"[" * 100_000, b'{"number": 1e999}', b"\x00" * 50]
 
 
-@pytest.mark.parametrize("data", DAMAGE)
+@pytest.mark.parametrize("data", [None, *DAMAGE])
 @pytest.mark.parametrize(
-    ("name", "read", "advice"),
+    ("name", "read"),
     [
-        (
-            "trials/0007/result.json",
-            lambda f: f.results(),
-            "Restore it from a copy, then run the same command again; or",
-        ),
-        (
-            "trials/0007/plan.json",
-            lambda f: f.read_plan(7),
-            "Delete it, then run the same command again: it is written",
-        ),
-        ("trials/0007/measurements.jsonl", lambda f: f.read_measurements(7), "Delete it, then run the same command"),
-        ("baseline.json", lambda f: f.read_baseline("f1"), "the baseline is measured anew."),
-        ("clock.json", lambda f: f.seconds_spent(), "the time is then counted from zero."),
+        ("trials/0007/result.json", lambda f: f.results()),
+        ("trials/0007/plan.json", lambda f: f.read_plan(7)),
+        ("trials/0007/measurements.jsonl", lambda f: f.read_measurements(7)),
+        ("trials/0007/hypotheses-100-1.0.jsonl", lambda f: f.read_hypotheses(7, measurement())),
+        ("baseline.json", lambda f: f.read_baseline("f1")),
+        ("spec.yaml", lambda f: f.read_spec()),
     ],
 )
-def test_a_damaged_file_is_named_with_what_to_do(
-    folder: StudyFolder, name: str, read: Any, advice: str, data: bytes
+def test_a_lost_or_damaged_file_is_named_with_what_to_do(
+    folder: StudyFolder, name: str, read: Any, data: bytes | None
 ) -> None:
+    with folder.lock():
+        folder.write_spec("name: phase3\n")
+        folder.write_baseline(measurement(trial=None), {})
+        folder.write_plan(plan())
+        folder.record_measurements(7, [measurement()], HEARD)
+        folder.write_result(make_result(7, {}))
     path = folder.path / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data)
-    if name.endswith("measurements.jsonl") and not data:
-        assert read(folder) == (), "an empty list of measurements is no damage"
-        return
+    path.unlink() if data is None else path.write_bytes(data)
     with pytest.raises(StudyError) as caught:
-        read(folder)
-    assert str(caught.value).startswith(f"{path}") and " is damaged: " in str(caught.value)
-    assert advice in str(caught.value)
+        read(StudyFolder(folder.path.parent, folder.name))
+    fault = "is lost" if data is None else "has been altered"
+    assert str(caught.value) == (
+        "The files of study phase3 are not as journal.jsonl says they were written:\n"
+        f"  {name} {fault}\n"
+        "  7 of 8 sealed files hold. Restore it from a copy of the study, or run `orchestrate repair SPEC`: it makes "
+        "again what follows from the rest, and says what does not."
+    )
 
 
-def test_damage_is_named_exactly(folder: StudyFolder) -> None:
-    folder.record_measurements(7, [measurement(100), measurement(200)], HEARD * 2)
-    path = folder.trial_folder(7) / "measurements.jsonl"
-    path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(StudyError) as caught:
-        folder.read_measurements(7)
-    text = str(caught.value)
-    assert text.startswith(f"{path}:2 is damaged: Invalid JSON: EOF while parsing")
-    assert text.endswith("\n  Delete it, then run the same command again: what the trial still needs is measured anew.")
+@pytest.mark.parametrize("data", [b"{", b"null", b'{"seconds": 1e999}'])
+def test_a_damaged_clock_is_named_with_what_to_do(folder: StudyFolder, data: bytes) -> None:
+    folder.add_seconds(2.0)
+    (folder.path / "clock.json").write_bytes(data)
+    with pytest.raises(StudyError, match=r"clock\.json is damaged: (?s:.)*Delete it, then run the same command again"):
+        folder.seconds_spent()
+    (folder.path / "clock.json").unlink()
+    assert folder.add_seconds(1.0, known=2.0) == 3.0
 
 
-def test_a_result_in_another_trials_folder_is_damage(folder: StudyFolder) -> None:
-    folder.write_result(make_result(3, {}))
+def test_a_result_in_another_trials_folder_is_refused(folder: StudyFolder) -> None:
+    with folder.lock():
+        folder.write_result(make_result(3, {}))
     folder.trial_folder(3).rename(folder.path / "trials" / "0004")
-    with pytest.raises(StudyError, match=r"0004/result.json is damaged: it says trial 3"):
+    with pytest.raises(StudyError, match=r"0003/result\.json is lost"):
         folder.results()
-
-
-def test_damaged_hypotheses_and_spec_are_named(folder: StudyFolder) -> None:
-    folder.record_measurements(7, [measurement()], HEARD)
-    (folder.trial_folder(7) / "hypotheses-100-1.0.jsonl").write_bytes(b'{"set": "domain"}\n')
-    with pytest.raises(StudyError, match=r"hypotheses-100-1.0.jsonl is damaged: 'hypothesis'"):
-        folder.read_hypotheses(7, measurement())
-    (folder.path / "spec.yaml").write_bytes(b"\xff")
-    with pytest.raises(StudyError, match=r"spec.yaml is damaged: .*\n  Restore it from a copy"):
-        folder.read_spec()
 
 
 def test_a_full_disk_is_one_message_and_keeps_the_old_file(

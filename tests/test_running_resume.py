@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.observer import NullObserver
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
 from tests.fake_worker import FakeWorker
@@ -108,3 +110,46 @@ def test_without_its_checkpoints_what_ended_stays_and_the_rest_starts_anew(tmp_p
     run(spec, tmp_path / "s", worker)
     assert not {f"{number:04d}" for number in worker.admitted} & ended
     assert len(history(spec, tmp_path / "s")) == 5
+
+
+@pytest.mark.parametrize("part", ["slots.json", "state"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(part: str, tmp_path: Path) -> None:
+    spec = SPECS["tpe"]
+    total = count_effects(spec, tmp_path / "straight")
+    for at in (total // 3, total // 2):
+        root = tmp_path / f"killed-{at}-{part}"
+        killed_at(at, spec, root)
+        newest = max(state for state in (root / "s" / "checkpoint").glob("*.json"))
+        path = newest if part == "state" else newest.with_suffix("") / part
+        path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+        said = Said()
+        run(spec, root, observer=said)
+        assert f"checkpoint {newest.stem} is damaged: the sweep continues from the one before it" in said.text
+        assert history(spec, root) == history(spec, tmp_path / "straight")
+
+
+def test_the_journal_of_a_killed_run_ends_where_that_of_a_straight_one_does(tmp_path: Path) -> None:
+    spec = SPECS["tpe"]
+    total = count_effects(spec, tmp_path / "straight")
+    expected = sealed(tmp_path / "straight")
+    for at in (total // 3, total // 2, total - 40):
+        killed_at(at, spec, tmp_path / f"{at}")
+        run(spec, tmp_path / f"{at}")
+        assert sealed(tmp_path / f"{at}") == expected
+
+
+def sealed(root: Path) -> dict[str, str | None]:
+    """What a journal says of every file, but for results, whose seconds are the clock's; and all of it holds."""
+    folder = StudyFolder(root, "s")
+    assert not folder.faults()
+    return {file: digest for file, digest in folder.journal.chain().newest.items() if digest and "result" not in file}
+
+
+class Said(NullObserver):
+    """Keeps what was said."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def say(self, text: str) -> None:
+        self.text += text

@@ -262,8 +262,8 @@ def test_a_lost_database_is_said(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_said(tmp_path: Path) -> None:
     spec = make_spec(budget=Budget(trials=2))
     run(spec, tmp_path)
-    [state] = folder_of(tmp_path).checkpoint.glob("*.json")
-    state.write_text('{"tick": 1')
+    for state in folder_of(tmp_path).checkpoint.glob("*.json"):
+        state.write_text('{"tick": 1')
     with pytest.raises(StudyError, match="trials that had not ended start anew"):
         run(spec, tmp_path)
 
@@ -291,6 +291,7 @@ def test_every_measurement_is_on_file_with_its_hypotheses(tmp_path: Path) -> Non
         assert all(len(folder.read_hypotheses(number, row)["domain"]) == 200 for row in rows)
 
 
-def test_a_checkpoint_leaves_no_older_one(tmp_path: Path) -> None:
+def test_a_checkpoint_leaves_the_one_before_it_and_no_older_one(tmp_path: Path) -> None:
     run(make_spec(), tmp_path)
-    assert len(list(folder_of(tmp_path).checkpoint.iterdir())) == 1
+    states = sorted(int(path.stem) for path in folder_of(tmp_path).checkpoint.glob("*.json"))
+    assert len(states) == 2 and states[1] == states[0] + 1

@@ -126,7 +126,7 @@ def test_an_infeasible_trial_is_pruned_and_so_never_best(database: Path) -> None
     assert stock.trials[1].constraints == {"heldout_wer": 0.4}
     assert stock.trials[1].user_attrs == {
         "wer_domain": 49.0, "wer_heldout": 5.0, "delta_domain": -11.0, "delta_heldout": -0.1, "feasible": False,
-        "reason": "heldout +0.60 points", "best_step": 100, "adapter_scale": 1.0,
+        "reason": "heldout +0.60 points", "best_step": 100, "steps_trained": 100, "seconds": 0.0, "adapter_scale": 1.0,
     }  # fmt: skip
     assert optuna_dashboard.get_note(optuna.trial.Trial(stock, stock.trials[1]._trial_id)) == "heldout +0.60 points"
 
@@ -238,7 +238,7 @@ def test_a_file_that_is_no_database_is_one_message(database: Path) -> None:
         Study.open(database, make_spec())
     assert str(caught.value) == (
         f"could not use {database}: file is not a database\n"
-        "  Nothing was changed. Make room or free the file, then run the same command again."
+        "  Nothing was changed. Restore it from a copy of the study, or run `orchestrate repair SPEC`."
     )
 
 

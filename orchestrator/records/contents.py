@@ -33,4 +33,5 @@ def stored_spec(folder: StudyFolder, project: Path) -> SweepSpec:
     Raises StudyError for a study of another format, SpecError where spec.yaml is damaged.
     """
     folder.check_format()
+    folder.journal.check(folder.spec)
     return load_spec(folder.spec, root=project)

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from orchestrator.checks import Level
 from orchestrator.errors import StudyError
-from orchestrator.records.results import Measurement, SetRecord
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement, SetRecord, TrialResult
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -72,6 +73,21 @@ class FindingsFile(RootModel[dict[str, tuple[FindingRow, ...]]]):
 def json_lines(rows: Sequence[Any]) -> bytes:
     """Each row as a line of JSON."""
     return b"".join(to_line(json.dumps(row, ensure_ascii=False)) for row in rows)
+
+
+def model_line(value: BaseModel) -> bytes:
+    """A value as one line of JSON."""
+    return value.model_dump_json().encode() + b"\n"
+
+
+def plan_bytes(plan: TrialPlan) -> bytes:
+    """plan.json."""
+    return plan.model_dump_json(indent=1).encode() + b"\n"
+
+
+def result_bytes(result: TrialResult) -> bytes:
+    """result.json. Raises ValueError for a number that is not finite."""
+    return to_line(json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def to_line(text: str) -> bytes:

@@ -23,11 +23,16 @@ def safely(path: Path, needed: int) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        room = f"; it needs {_size(needed)}, {_size(_free(path))} are free" if error.errno in FULL else ""
-        raise StudyError(
-            f"{path} could not be written: {error.strerror or error}{room}\n"
-            "  What was written before is safe. Make room or fix the permissions, then run the same command again."
-        ) from error
+        raise refused(path, error, needed) from error
+
+
+def refused(path: Path, error: OSError, needed: int) -> StudyError:
+    """The error that says which file the disk refused to take, and where it is full how much room that needs."""
+    room = f"; it needs {_size(needed)}, {_size(_free(path))} are free" if error.errno in FULL else ""
+    return StudyError(
+        f"{path} could not be written: {error.strerror or error}{room}\n"
+        "  What was written before is safe. Make room or fix the permissions, then run the same command again."
+    )
 
 
 def _free(path: Path) -> int:

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.atomic import make_folder, remove
 from orchestrator.errors import StudyError
+from orchestrator.records.journal import digest_of
 from orchestrator.records.worker import Worker
 from orchestrator.records.writing import write_aside
+from orchestrator.sweepfile.identity import digest
 
 _OWN = re.compile(r"[0-9]{6,}(\.json)?")
 
@@ -43,42 +45,87 @@ class Checkpoint(BaseModel):
     slots: dict[int, InSlot] = {}
     exhausted: bool = False
     """The search space had no further point."""
+    spent: float = 0.0
+    """Seconds of all runs so far."""
+    files: dict[str, str] = {}
+    """File of the worker's part -> SHA-256."""
+
+
+class Sealed(BaseModel):
+    """A checkpoint's JSON: the state, and its digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state: Checkpoint
+    sha256: str
+
+    @classmethod
+    def of(cls, state: Checkpoint) -> Sealed:
+        """The state with its digest."""
+        return cls(state=state, sha256=digest(state.model_dump(mode="json")))
 
 
 class Checkpoints:
     """`<root>/000007.json` and, when slots were taken, `<root>/000007/` written by the worker.
 
-    The JSON comes last and means complete; older checkpoints go when a newer one is complete.
+    The JSON comes last and means complete. The checkpoint before it is kept, for the case that the newer one is
+    damaged: a sweep that continues from it repeats what it did since, to the same result.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint. Raises StudyError when it is damaged."""
-        newest = max((path for path in self._root.glob("*.json") if _OWN.fullmatch(path.name)), default=None)
-        if newest is None:
-            return None
-        try:
-            return Checkpoint.model_validate_json(newest.read_bytes())
-        except ValidationError as error:
+    def latest(self, whole: bool = False) -> Checkpoint | None:
+        """The newest checkpoint that holds; with `whole`, the worker's part too. None where there never was one.
+
+        Raises StudyError when all are damaged.
+        """
+        states = self._states()
+        found = next((state for path in states if (state := self._held(path, whole))), None)
+        if states and found is None:
             raise StudyError(
-                f"{newest} is damaged: {error.errors(include_url=False)[0]['msg']}\n"
+                f"every checkpoint in {self._root} is damaged\n"
                 f"  Delete {self._root}, then run the same command again: trials that had not ended start anew."
-            ) from error
+            )
+        return found
+
+    def damaged(self) -> tuple[str, ...]:
+        """The names of the checkpoints that do not hold, where an older one does."""
+        held = [(path.stem, self._held(path, True) is not None) for path in self._states()]
+        return tuple(name for name, holds in held if not holds) if any(holds for _, holds in held) else ()
+
+    def _states(self) -> list[Path]:
+        return sorted((path for path in self._root.glob("*.json") if _OWN.fullmatch(path.name)), reverse=True)
+
+    def _held(self, path: Path, whole: bool) -> Checkpoint | None:
+        try:
+            sealed = Sealed.model_validate_json(path.read_bytes())
+        except ValidationError:
+            return None
+        if sealed != Sealed.of(sealed.state):
+            return None
+        return None if whole and _digests(self.slots(sealed.state)) != sealed.state.files else sealed.state
 
     def slots(self, checkpoint: Checkpoint) -> Path:
         """The worker's part."""
         return self._root / f"{checkpoint.tick:06d}"
 
     def write(self, checkpoint: Checkpoint, worker: Worker) -> None:
-        """Save the worker, then the state; forget what is older."""
+        """Save the worker, then the state; forget what is older than the one before."""
         slots = self.slots(checkpoint)
         remove(slots)  # left by a crash before its JSON was written
         make_folder(self._root)
         if checkpoint.slots:
             worker.save(slots)
-        write_aside(slots.with_suffix(".json"), checkpoint.model_dump_json().encode() + b"\n")
+        sealed = Sealed.of(checkpoint.model_copy(update={"files": _digests(slots)}))
+        write_aside(slots.with_suffix(".json"), sealed.model_dump_json().encode() + b"\n")
+        kept = {f"{checkpoint.tick - back:06d}" for back in range(2)}
         for path in self._root.iterdir():
-            if _OWN.fullmatch(path.name) and path.stem != slots.name:
+            if _OWN.fullmatch(path.name) and path.stem not in kept:
                 remove(path)
+
+
+def _digests(slots: Path) -> dict[str, str]:
+    """Of the files that a worker saved; none where no trial held a slot."""
+    files = [path for path in sorted(slots.rglob("*")) if path.is_file()]
+    return {path.relative_to(slots).as_posix(): digest_of(path.read_bytes()) for path in files}

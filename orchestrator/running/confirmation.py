@@ -75,7 +75,8 @@ def run_confirmation(
                     observer.progress(event)
                 case Measured():
                     result = _measured(spec, folder, run, event, baseline, resamples)
-                    worker.export(run.number, run.plan.params.adapter_scales[0], folder.adapter_folder(run.number))
+                    with folder.new_adapter(folder.adapter_folder(run.number)) as aside:
+                        worker.export(run.number, run.plan.params.adapter_scales[0], aside)
                     _record(folder, observer, result)
                     worker.release(run.number)
                     del active[run.number]
@@ -108,10 +109,22 @@ def _measured(
 ) -> TrialResult:
     measurement = _renamed(event.measurements[0])
     folder.record_measurements(run.number, [measurement], [_confirming(event.hypotheses[0])])
+    return measured_result(spec, folder, run, measurement, baseline, resamples)
+
+
+def measured_result(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    run: ConfirmationRun,
+    measurement: Measurement,
+    baseline: Scores,
+    resamples: int = RESAMPLES,
+) -> TrialResult:
+    """How a run ended that was measured."""
     finalist = folder.read_result(run.trial)
     losses = trial_losses(spec, folder, run.trial, finalist.step or 0) if finalist else ()
     verdict = judged(spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples)
-    return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", event.step, verdict)
+    return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", measurement.step, verdict)
 
 
 def _failed(run: ConfirmationRun, step: int, reason: str) -> TrialResult:

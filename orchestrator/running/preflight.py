@@ -82,7 +82,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     findings = find_all(spec, ready, folder)
     record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
-    folder.write_sets(_set_records(spec, ready))
+    folder.write_sets(set_records(spec, ready))
 
 
 def check_contents(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> None:
@@ -91,7 +91,7 @@ def check_contents(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]],
     Raises StudyError naming what changed: numbers of other data are not of the same study. Confirm sets may change,
     for they enter the recipe of every confirmation run.
     """
-    now = _set_records(spec, ready)
+    now = set_records(spec, ready)
     kept = {name: record for name, record in folder.sets().items() if not name.startswith(CONFIRM)}
     changed = [
         f"{record.manifest} ({name}): {_difference(record, now.get(name))}"
@@ -111,7 +111,8 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     check_contents(spec, decode_sets(spec, folder.audio), folder)
 
 
-def _set_records(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> dict[str, SetRecord]:
+def set_records(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> dict[str, SetRecord]:
+    """What a study keeps of decoded sets."""
     return {name: _set_record(name, manifest, clips, spec.project) for name, (manifest, clips) in ready.items()}
 
 

@@ -62,7 +62,13 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
-    if folder.exists and folder.database.exists():
+    if folder.began and not folder.database.exists():
+        raise StudyError(
+            f"study.db of study {folder.name} is lost, though trials have begun\n"
+            "  Restore it from a copy of the study, or run `orchestrate repair SPEC`, which makes it again from the "
+            "files of the trials."
+        )
+    if folder.began or (folder.exists and folder.database.exists()):
         stored = stored_spec(folder, spec.project)
         changes = [_by_content(change, spec, folder) for change in compare(stored, spec)]
         refused = [change for change in changes if not change.allowed]
@@ -99,7 +105,7 @@ def searched(spec: SweepSpec, folder: StudyFolder) -> bool:
     if last is None or last.slots:
         return False
     limit = spec.budget.wall_clock
-    out_of_time = limit is not None and folder.seconds_spent() >= limit
+    out_of_time = limit is not None and max(folder.seconds_spent(), last.spent) >= limit
     return last.exhausted or last.asked >= spec.budget.trials or out_of_time
 
 
@@ -134,17 +140,13 @@ def _search(
 def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     """The sweep with the pack that its study began with, whatever `auto` would measure on this machine today.
 
-    Raises StudyError where the record is lost, or the sweep file asks for another pack: how many trials are in trial
-    decides what the search asks next, so a study with another pack is another study.
+    Raises StudyError where the record does not hold, or the sweep file asks for another pack: how many trials are in
+    trial decides what the search asks next, so a study with another pack is another study.
     """
     if not folder.began:
         return spec
     kept, asked = folder.read_pack(), spec.execution.pack
-    if kept is None:
-        raise StudyError(
-            f"pack.json of study {folder.name} is missing, though trials have begun: how many adapters it trains at "
-            "once is not known\n  Restore it from a copy, or begin a new study with --fork NAME."
-        )
+    assert kept is not None, "the pack is written before the first plan"
     if asked not in ("auto", kept.slots):
         raise StudyError(
             f"study {folder.name} trains {kept.slots} adapters at once, the sweep file says execution.pack: {asked}\n"

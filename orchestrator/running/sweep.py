@@ -129,8 +129,9 @@ class _Sweep:
         check_headroom(self.spec, self.baseline, self.folder, self.observer)
         self.baseline_scores = scores(self.baseline)
         self.study.in_flight()  # completes an ask that was cut off
+        self.study.check(self.folder.results())
         self.known = {trial.number: trial.params for trial in self.study.trials()}
-        checkpoint = self.checkpoints.latest()
+        checkpoint = self._last_checkpoint()
         if checkpoint is None:
             # Trials may have ended: then somebody deleted the checkpoints. What ended stays, the rest starts anew.
             self.skip = frozenset(result.number for result in self.folder.results())
@@ -140,9 +141,10 @@ class _Sweep:
         if checkpoint.asked > len(self.known):
             raise StudyError(
                 f"{self.folder.database} holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
-                "  Restore study.db from a copy that goes with the trials' folders, or use --fork NAME."
+                "  Restore study.db from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
             )
         self.tick, self.asked = checkpoint.tick, checkpoint.asked
+        self.spent = max(self.spent, checkpoint.spent)
         log.debug("checkpoint %d: %d trials asked for, in slots %s", self.tick, self.asked, sorted(checkpoint.slots))
         for number, slot in checkpoint.slots.items():
             self.in_slots[number] = self._flight(number, self.known[number], slot.last_rung, slot.seconds)
@@ -154,6 +156,14 @@ class _Sweep:
             original = self._original(self._plan(number, self.known[number]))
             if original in self.in_slots:
                 self.waiting.setdefault(original, []).append(Asked(number, self.known[number]))
+
+    def _last_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that holds; what was damaged is said."""
+        for damaged in self.checkpoints.damaged():
+            text = f"checkpoint {damaged} is damaged: the sweep continues from the one before it, to the same result"
+            self.observer.say(text)
+            self.folder.note(text)
+        return self.checkpoints.latest(whole=True)
 
     def fill_slots(self) -> None:
         """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes first."""
@@ -203,14 +213,14 @@ class _Sweep:
     def checkpoint(self) -> None:
         """Save the slots and the state beside them, and the time spent."""
         now = self.clock()
-        self.spent = self.folder.add_seconds(now - self.clock_at)
+        self.spent = self.folder.add_seconds(now - self.clock_at, self.spent)
         self.clock_at = now
         slots = {
             number: InSlot(last_rung=trial.last_rung, seconds=now - trial.started)
             for number, trial in self.in_slots.items()
         }
         self.tick += 1
-        state = Checkpoint(tick=self.tick, asked=self.asked, slots=slots, exhausted=self.exhausted)
+        state = Checkpoint(tick=self.tick, asked=self.asked, slots=slots, exhausted=self.exhausted, spent=self.spent)
         self.checkpoints.write(state, self.worker)
         log.debug("checkpoint %d written after %.1f s of all runs", self.tick, self.spent)
 
@@ -306,12 +316,12 @@ class _Sweep:
 
     def _keep_adapter(self, trial: RunningTrial, here: Verdict) -> None:
         """The best adapter, and beside it the one of the last rung where that is another."""
-        number = trial.number
-        if trial.best is here:
-            self.worker.export(number, here.adapter_scale, self.folder.adapter_folder(number))
+        number, is_best = trial.number, trial.best is here
+        place = self.folder.adapter_folder(number) if is_best else self.folder.final_folder(number)
+        with self.folder.new_adapter(place) as aside:
+            self.worker.export(number, here.adapter_scale, aside)
+        if is_best:
             self.folder.drop_final(number)
-        else:
-            self.worker.export(number, here.adapter_scale, self.folder.final_folder(number))
 
     def _end(self, trial: RunningTrial, stop: Stop) -> None:
         seconds = self.clock() - trial.started

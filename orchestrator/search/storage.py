@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import sqlalchemy
@@ -41,6 +41,17 @@ def _begin_immediate(connection: sqlalchemy.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+def intact(path: Path) -> bool:
+    """SQLite finds nothing wrong with the database; the caller holds the study's lock."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return False
+
+
 _DATABASE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
 
 
@@ -56,10 +67,13 @@ def storage_errors(path: Path, consequence: str) -> Iterator[None]:
         chain = _chain(error)
         if not any(isinstance(each, _DATABASE) for each in chain):
             raise  # an assertion of ours: no database is behind it
-        raise StudyError(
-            f"could not use {path}: {chain[-1]}\n"
-            f"  {consequence} Make room or free the file, then run the same command again."
-        ) from error
+        raise StudyError(f"could not use {path}: {chain[-1]}\n  {consequence} {_advice(chain[-1])}") from error
+
+
+def _advice(error: BaseException) -> str:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return "Restore it from a copy of the study, or run `orchestrate repair SPEC`."
+    return "Make room or free the file, then run the same command again."
 
 
 def _chain(error: BaseException) -> list[BaseException]:

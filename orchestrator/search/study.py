@@ -10,7 +10,7 @@ the user attributes is ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
+from pydantic import ValidationError
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
@@ -203,6 +204,53 @@ class Study:
             self._note(frozen, result)
             self._study.tell(number, value, OptunaState[state.name])
 
+    def told(self, number: int) -> TrialResult | None:
+        """The result that the trial was told, from what stands in the database alone; None where it was told none."""
+        with storage_errors(self._path, "Nothing was changed."):
+            frozen = self._frozen(number)
+            held = frozen.user_attrs
+            constraints = Trial(self._study, frozen._trial_id).constraints
+        names = ("feasible", "reason", "adapter_scale", "steps_trained", "pruned_by", "duplicate_of", "seconds")
+        fields: dict[str, Any] = {name: held[name] for name in names if name in held} | {
+            "number": number,
+            "state": frozen.state.name,
+            "params": self._snapped(frozen.params),
+            "step": held.get("best_step"),
+            "wer": _rates(held, "wer_"),
+            "delta": _rates(held, "delta_"),
+            "constraints": dict(constraints),
+        }
+        try:
+            return TrialResult.model_validate({"adapter_scale": None, **fields})
+        except ValidationError:
+            return None
+
+    def check(self, results: Iterable[TrialResult]) -> None:
+        """That what the search learns from is what was measured. Raises StudyError where the two differ."""
+        held = {trial.number: trial for trial in self.trials()}
+        for result in results:
+            trial = held.get(result.number)
+            if trial is None or trial.state is TrialState.RUNNING:
+                continue
+            same = all(_alike(trial.params.get(name), value) for name, value in result.params.items())
+            state, value = self._end(result)
+            if not same or trial.state is not state or (value is not None and trial.value != value):
+                raise StudyError(
+                    f"{self._path} says of trial {result.number} what its result.json does not say\n"
+                    "  Move study.db away, then run `orchestrate repair SPEC`: it makes it again from the files of the "
+                    "trials."
+                )
+
+    def put_again(self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None) -> None:
+        """Add the next trial as it was: with these parameters and reports, ended where there is a result."""
+        with storage_errors(self._path, _CONTINUED):
+            self._study.enqueue_trial(dict(params))
+            asked = self._completed(self._study.ask())
+        for step, value in sorted(reports.items()):
+            self.report(asked.number, step, value)
+        if result is not None:
+            self.tell(asked.number, result)
+
     def _end(self, result: TrialResult) -> tuple[TrialState, float | None]:
         """The state and value Optuna is told."""
         _refuse_non_finite(result.number, {f"{name} WER": value for name, value in result.wer.items()})
@@ -267,9 +315,20 @@ def _attributes(result: TrialResult) -> dict[str, Any]:
     numbers |= {f"delta_{name}": value for name, value in result.delta.items()}
     words = {
         "feasible": result.feasible, "reason": result.reason, "best_step": result.step,
-        "adapter_scale": result.adapter_scale, "pruned_by": result.pruned_by, "duplicate_of": result.duplicate_of,
+        "adapter_scale": result.adapter_scale, "steps_trained": result.steps_trained, "seconds": result.seconds,
+        "pruned_by": result.pruned_by, "duplicate_of": result.duplicate_of,
     }  # fmt: skip
     return numbers | {name: value for name, value in words.items() if value is not None}
+
+
+def _alike(held: object, recorded: object) -> bool:
+    if isinstance(held, float) and isinstance(recorded, float):
+        return math.isclose(held, recorded)
+    return held == recorded
+
+
+def _rates(attributes: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in attributes.items() if name.startswith(prefix)}
 
 
 def _refuse_non_finite(number: int, values: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.records.journal import NAME
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
@@ -43,14 +44,13 @@ def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
     kept = SavedAdapter(
         result, number, folder.adapter_folder(number), result.step, result.adapter_scale, result.wer, result.delta
     )
-    return _there(kept)
+    return _there(folder, kept)
 
 
 def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> SavedAdapter:
     """The adapter of the trial's last measurement, at the adapter scale that was best there.
 
-    Raises StudyError when nothing was measured or it was not kept: a study begun before final adapters were kept has
-    only the best one of each trial.
+    Raises StudyError when nothing was measured, or it is not as it was written.
     """
     number = _trained(result)
     rows = folder.read_measurements(number)
@@ -62,14 +62,15 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
     last = best([verdict for verdict in verdicts if verdict.step == rows[-1].step])
     assert last is not None
     if last is best(verdicts):
-        return _there(_as_measured(result, number, folder.adapter_folder(number), last))
-    if not folder.final_folder(number).is_dir():
-        raise StudyError(
-            f"trial {result.number} kept its best adapter alone, not the one of its last measurement at step "
-            f"{last.step}: it was trained before both were kept\n"
-            "  Leave out --final, or train it again in a new study: orchestrate SPEC --fork NAME."
-        )
-    return _as_measured(result, number, folder.final_folder(number), last)
+        return _there(folder, _as_measured(result, number, folder.adapter_folder(number), last))
+    return _there(folder, _as_measured(result, number, folder.final_folder(number), last))
+
+
+def check_if_kept(folder: Path) -> None:
+    """Refuse a study's own adapter folder that is not as it was written; any other folder passes."""
+    above = folder.resolve().parents
+    if len(above) > 3 and (above[2] / NAME).is_file():
+        StudyFolder(above[3], above[2].name).has_adapter(folder.resolve())
 
 
 def _trained(result: TrialResult) -> int:
@@ -80,8 +81,8 @@ def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdic
     return SavedAdapter(result, number, folder, verdict.step, verdict.adapter_scale, verdict.wer, verdict.delta)
 
 
-def _there(kept: SavedAdapter) -> SavedAdapter:
-    if not kept.folder.is_dir():
+def _there(folder: StudyFolder, kept: SavedAdapter) -> SavedAdapter:
+    if not folder.has_adapter(kept.folder):
         raise StudyError(
             f"trial {kept.result.number} kept no adapter: {kept.result.reason}\n"
             f"  `orchestrate trial SPEC {kept.result.number}` trains it again."

@@ -27,6 +27,7 @@ from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.verdicts.saved_adapters import check_if_kept
 
 TOGETHER = 64
 """Clips decoded at once: text appears while the rest is still being heard."""
@@ -49,11 +50,12 @@ class Transcript:
 
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
     """A hub id or model folder as it is; a PEFT adapter folder merged by stock PEFT into the base its configuration
-    names, or into `base`. Raises ModelError."""
+    names, or into `base`. Raises ModelError, and StudyError for a study's adapter that is not as it was written."""
     disable_progress_bar()  # loading takes a second, and its bar would stand among the messages
     folder = Path(name)
     if not name:
         raise ModelError("the model's name is empty\n  Name a hub id, a model folder or an adapter folder.")
+    check_if_kept(folder)
     if not (folder / "adapter_config.json").is_file():
         if base is not None:
             raise ModelError(f"{name} is no adapter folder (no adapter_config.json); --base goes with an adapter alone")

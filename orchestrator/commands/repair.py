@@ -1,0 +1,43 @@
+"""`orchestrate repair`: whether a study is as it was written, and what can be made again where it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def repair(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False),
+    ] = None,
+    only_check: Annotated[bool, typer.Option("--check", help="Only say whether all holds; change nothing.")] = False,
+    studies: Annotated[
+        Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
+    ] = None,
+) -> None:
+    """Make again what was lost or damaged of a study, as far as it follows from the rest."""
+    from orchestrator.errors import StudyError
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.reporting.escape import plain
+    from orchestrator.running.chaining import load_chained
+    from orchestrator.running.repairing import check
+    from orchestrator.running.repairing import repair as make_again
+    from orchestrator.sweepfile.loading import studies_root
+
+    root = studies or studies_root(spec)
+    sweep = load_chained(spec, overrides or [], root)
+    folder = StudyFolder(root, sweep.name)
+    if not folder.exists:
+        raise StudyError(f"there is no study {folder.name} in {root}\n  `orchestrate {spec}` begins it.")
+    if only_check:
+        typer.echo(plain(f"study {folder.name}: all {check(folder)} sealed files are as they were written"))
+        return
+    with folder.lock():
+        done = make_again(sweep, folder)
+    for line in done.made:
+        typer.echo(plain(f"made again: {line}"))
+    typer.echo(plain(f"study {folder.name}: all {done.sealed} sealed files are as they were written"))

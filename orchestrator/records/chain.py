@@ -1,0 +1,148 @@
+"""The journal of a study as values: its lines, what they seal, and what a file found on disk is by them.
+
+A line is one version of one file: its path within the study, the SHA-256 it was meant to have, what was written, and
+the digest of the line before, so that no line can be changed, taken out or put in unseen. Lines of one act were written
+before the files they speak of, so of the last act, and of it alone, a file may still be as it was before. A run that
+ends in order closes its last act.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic import ValidationError
+
+from orchestrator.records.results import Value
+
+CLOSED = ""
+"""In the place of a file: all that was sealed before was published."""
+
+
+class Entry(Value):
+    """One line of the journal."""
+
+    act: int
+    """Which deed of writing, from 1: files of one act are sealed together, then published."""
+    file: str
+    """Its path from the study's folder on."""
+    sha256: str | None
+    """Of its bytes; None where the file was taken away."""
+    what: str
+    """What was written, in words."""
+    previous: str
+    """SHA-256 of the line before; empty in the first."""
+
+    @property
+    def line(self) -> bytes:
+        """As it stands in the journal, with its end of line."""
+        return json.dumps(self.model_dump(), ensure_ascii=False).encode() + b"\n"
+
+
+class Fault(StrEnum):
+    """How a file differs from what was sealed."""
+
+    LOST = "is lost"
+    ALTERED = "has been altered"
+    STRANGE = "was not written by a run of this study"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """All that a journal seals."""
+
+    length: int = 0
+    """Bytes of its whole lines; what stands behind them was cut off while it was written."""
+    last: str = ""
+    """SHA-256 of the last line."""
+    act: int = 0
+    newest: Mapping[str, str | None] = field(default_factory=dict)
+    """File -> the digest that was sealed last."""
+    before: Mapping[str, str | None] = field(default_factory=dict)
+    """Of the files of the last act: what held until then."""
+
+    def fault(self, file: str, found: str | None) -> Fault | None:
+        """What is wrong with a file whose digest is `found`, or that is not there; None where it holds."""
+        if found == self.newest.get(file) or (file in self.before and found == self.before[file]):
+            return None
+        if found is None:
+            return Fault.LOST
+        return Fault.STRANGE if self.newest.get(file) is None else Fault.ALTERED
+
+    def knows(self, file: str) -> bool:
+        """The file is sealed, or was being published when the last writer stopped."""
+        return self.newest.get(file) is not None or self.before.get(file) is not None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All files that should be there, by name."""
+        return tuple(sorted(file for file, sealed in self.newest.items() if sealed is not None))
+
+    def under(self, folder: str) -> tuple[str, ...]:
+        """The files of a folder that should be there."""
+        return tuple(file for file in self.files if file.startswith(f"{folder}/"))
+
+    def entries(self, what: str, files: Mapping[str, str | None]) -> tuple[Entry, ...]:
+        """The lines that seal these files as the next act; those that are sealed so already need none."""
+        found: list[Entry] = []
+        for file, sha256 in files.items():
+            if sha256 != self.newest.get(file):
+                previous = _digest(found[-1].line) if found else self.last
+                found.append(Entry(act=self.act + 1, file=file, sha256=sha256, what=what, previous=previous))
+        return tuple(found)
+
+    def extended(self, entries: Iterable[Entry]) -> Chain:
+        """The chain with further lines, all of the next act."""
+        written = tuple(entries)
+        if not written:
+            return self
+        sealed = {entry.file: entry.sha256 for entry in written if entry.file != CLOSED}
+        length = self.length + sum(len(entry.line) for entry in written)
+        before = {file: self.newest.get(file) for file in sealed}
+        return Chain(length, _digest(written[-1].line), written[-1].act, {**self.newest, **sealed}, before)
+
+    @property
+    def closing(self) -> tuple[Entry, ...]:
+        """The line that says of the last act that its files were published; none where that is said."""
+        if not self.before:
+            return ()
+        return (Entry(act=self.act + 1, file=CLOSED, sha256=None, what="all was published", previous=self.last),)
+
+
+def read_chain(data: bytes) -> Chain:
+    """The chain that the bytes of a journal hold. Raises ValueError, naming the line, where it is broken.
+
+    A last line without its end was being written when the power went: nothing it speaks of was published.
+    """
+    lines = data.split(b"\n")[:-1]
+    newest: dict[str, str | None] = {}
+    before: dict[str, str | None] = {}
+    act, last = 0, ""
+    for number, line in enumerate(lines, start=1):
+        entry = _entry(number, line)
+        if entry.previous != last or entry.act not in (act, act + 1) or entry.act == 0:
+            raise ValueError(f"line {number} does not follow the line before it")
+        if entry.act != act:
+            act, before = entry.act, {}
+        if entry.file != CLOSED:
+            before[entry.file] = newest.get(entry.file)
+            newest[entry.file] = entry.sha256
+        last = _digest(line + b"\n")
+    return Chain(sum(len(line) + 1 for line in lines), last, act, newest, before)
+
+
+def _entry(number: int, line: bytes) -> Entry:
+    try:
+        entry = Entry.model_validate_json(line)
+    except ValidationError as error:
+        raise ValueError(f"line {number}: {error.errors(include_url=False)[0]['msg']}") from error
+    if entry.line != line + b"\n":
+        raise ValueError(f"line {number} is not as it was written")
+    return entry
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()

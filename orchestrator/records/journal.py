@@ -1,0 +1,188 @@
+"""The journal of a study: every file that a number stands on is sealed in it, and read only as it was sealed.
+
+A digest goes into the journal, durably, before its file is published. So a kill or a power cut leaves the new file or
+the old one beside a last act that speaks of the new one; either holds, and `settle` says in the journal which it is.
+No file is ever sealed for being there: only what is about to be written is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator.atomic import make_folder, sync_folder
+from orchestrator.errors import StudyError
+from orchestrator.records.chain import Chain, Entry, Fault, read_chain
+from orchestrator.records.writing import refused
+
+NAME = "journal.jsonl"
+HELP = (
+    "Restore it from a copy of the study, or run `orchestrate repair SPEC`: it makes again what follows from the rest, "
+    "and says what does not."
+)
+
+Stamp = tuple[int, int, int]
+"""(mtime, size, inode): while they stay, so does the content."""
+Found = TypeVar("Found")
+
+
+class Journal:
+    """`journal.jsonl` of one study. Reading needs no lock; whoever seals holds the study's."""
+
+    def __init__(self, root: Path, study: str, mark: Path) -> None:
+        """`root` is the study's folder; a study that has the file `mark` has a journal."""
+        self.path = root / NAME
+        self._root, self._study, self._mark = root, study, mark
+        self._read: tuple[Stamp | None, Chain] | None = None
+        self._digests: dict[str, tuple[Stamp, str]] = {}
+
+    def chain(self) -> Chain:
+        """What the journal seals now. Raises StudyError where it is lost or its chain is broken."""
+        stamp = _stamp(self.path)
+        if self._read is None or self._read[0] != stamp:
+            self._read = (stamp, self._load(stamp))
+        return self._read[1]
+
+    def _load(self, stamp: Stamp | None) -> Chain:
+        if stamp is None:
+            if self._mark.exists():
+                raise StudyError(
+                    f"{self.path} is lost, or study {self._study} was begun before studies had one: whether its files "
+                    "are what was measured cannot be told\n"
+                    "  Restore it from a copy of the study, or begin a new study with --fork NAME."
+                )
+            return Chain()
+        try:
+            return read_chain(self.path.read_bytes())
+        except ValueError as error:
+            raise StudyError(
+                f"{self.path} is damaged: {error}\n"
+                "  Restore it from a copy of the study, or begin a new study with --fork NAME."
+            ) from error
+
+    def seal(self, what: str, files: Mapping[Path, str | None]) -> None:
+        """Put down, durably, which digests these files are about to have; None for one about to be taken away."""
+        self._add(self.chain().entries(what, {self._name(path): sha256 for path, sha256 in files.items()}))
+
+    def close(self) -> None:
+        """Put down that the files of the last act were published: from here on, one that is not there is lost."""
+        self._add(self.chain().closing)
+
+    def _add(self, entries: tuple[Entry, ...]) -> None:
+        if not entries:
+            return
+        chain = self.chain()
+        try:
+            self._append(chain.length, b"".join(entry.line for entry in entries))
+        except OSError as error:
+            raise refused(self.path, error, sum(len(entry.line) for entry in entries)) from error
+        self._read = (_stamp(self.path), chain.extended(entries))
+
+    def _append(self, length: int, data: bytes) -> None:
+        new = not self.path.exists()
+        make_folder(self.path.parent)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.ftruncate(descriptor, length)  # what a power cut left of a line
+            try:
+                os.pwrite(descriptor, data, length)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, length)
+                raise
+        finally:
+            os.close(descriptor)
+        if new:
+            sync_folder(self.path.parent)
+
+    def read(self, path: Path) -> bytes | None:
+        """The bytes of a sealed file; None where none was ever written. Raises StudyError for any other bytes."""
+
+        def look() -> tuple[bytes | None, str | None]:
+            stamp = _stamp(path)
+            data = path.read_bytes() if stamp else None
+            return data, None if data is None or stamp is None else self._digest(path, stamp, lambda: data)
+
+        return self._agreed({path: look})[path]
+
+    def check(self, *paths: Path) -> None:
+        """That these files are as they were sealed. Raises StudyError naming those that are not."""
+        self._agreed({path: lambda path=path: (None, self.found(path)) for path in paths})  # type: ignore[misc]
+
+    def _agreed(self, looks: Mapping[Path, Callable[[], tuple[Found, str | None]]]) -> dict[Path, Found]:
+        """What the files hold, once they and the journal agree: a run may be just writing both."""
+        while True:
+            chain = self.chain()
+            seen = {path: look() for path, look in looks.items()}
+            names = {self._name(path): digest for path, (_, digest) in seen.items()}
+            faults = {name: fault for name, digest in names.items() if (fault := chain.fault(name, digest))}
+            if not faults:
+                return {path: value for path, (value, _) in seen.items()}
+            if self.chain() is chain:
+                raise self.error(faults | self.faults())
+
+    def faults(self) -> dict[str, Fault]:
+        """All sealed files that are not as they were sealed."""
+        while True:
+            chain = self.chain()
+            found = {file: chain.fault(file, self.found(self._root / file)) for file in chain.newest}
+            faults = {file: fault for file, fault in sorted(found.items()) if fault}
+            if not faults or self.chain() is chain:  # else a run is just writing
+                return faults
+
+    def error(self, faults: Mapping[str, Fault], help: str = HELP) -> StudyError:
+        """What is wrong with the study's files, and what still stands."""
+        whole = len(self.chain().files)
+        shown = [f"  {file} {fault}" for file, fault in list(faults.items())[:8]]
+        more = [f"  and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
+        stands = whole - sum(fault is not Fault.STRANGE for fault in faults.values())
+        head = f"The files of study {self._study} are not as journal.jsonl says they were written:"
+        return StudyError("\n".join([head, *shown, *more, f"  {stands} of {whole} sealed files hold. {help}"]))
+
+    def settle(self) -> None:
+        """Say which files of the last act were published, so that the next act may follow; the caller holds the lock.
+
+        A file that is neither the new nor the old one is left, and refused when it is read; so is a study without a
+        journal.
+        """
+        if not self.path.exists():
+            return
+        chain = self.chain()
+        kept = {
+            self._root / file: old
+            for file, old in chain.before.items()
+            if old != chain.newest[file] and self.found(self._root / file) == old
+        }
+        self.seal("not published when the run was cut off; as before", kept)
+        self.close()
+
+    def found(self, path: Path) -> str | None:
+        """The digest of a file on disk; None where there is none."""
+        stamp = _stamp(path)
+        return self._digest(path, stamp, path.read_bytes) if stamp else None
+
+    def _digest(self, path: Path, stamp: Stamp, read: Callable[[], bytes | None]) -> str:
+        name = self._name(path)
+        known = self._digests.get(name)
+        if known is None or known[0] != stamp:
+            known = self._digests[name] = (stamp, digest_of(read() or b""))
+        return known[1]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+
+def digest_of(data: bytes) -> str:
+    """What the journal holds of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return state.st_mtime_ns, state.st_size, state.st_ino

@@ -1,0 +1,58 @@
+"""What stands beside the sealed files of a study: notes, findings and the clock. No verdict rests on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.checks import Finding
+from orchestrator.records.files import ClockFile, FindingsFile, model_line, read_json, to_line
+from orchestrator.records.writing import write_aside
+
+_FINDINGS_ADVICE = "Delete it, then run the same command again: the checks are made anew."
+
+
+class Margins:
+    """Files of a study that people may read, edit and delete."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path = path
+        self.name = name
+        self.notes = path / "notes.md"
+        self._clock = path / "clock.json"
+        self._findings = path / "findings.json"
+
+    def note(self, text: str, at: datetime | None = None) -> None:
+        """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
+        day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        before = self.notes.read_bytes() if self.notes.exists() else to_line(f"# Notes on {self.name}\n")
+        before += b"" if before.endswith(b"\n") else b"\n"  # a person's last line
+        write_aside(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
+
+    def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
+        """Keep what a stage's checks found in the place of what they found before."""
+        held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
+        stages = {name: [each.model_dump() for each in rows] for name, rows in (held.root if held else {}).items()}
+        stages[stage] = [asdict(each) for each in findings]
+        write_aside(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What the checks of the last run found, each once."""
+        held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
+        rows = (each for stage in (held.root.values() if held else ()) for each in stage)
+        return tuple(dict.fromkeys(Finding(each.name, each.level, each.message) for each in rows))
+
+    def seconds_spent(self) -> float:
+        """Wall-clock seconds of all runs so far."""
+        advice = "Delete it, then run the same command again: the time is then taken from the last checkpoint."
+        clock = read_json(self._clock, ClockFile, advice)
+        return clock.seconds if clock else 0.0
+
+    def add_seconds(self, seconds: float, known: float = 0.0) -> float:
+        """Add to the time spent, which is at least what is `known`; returns the sum."""
+        total = max(self.seconds_spent(), known) + seconds
+        write_aside(self._clock, model_line(ClockFile(seconds=total)))
+        return total

@@ -1,0 +1,138 @@
+"""Files of a study, made again from others: candidates, whose digests decide whether they are what was lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StudyError
+from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.contents import search_contents
+from orchestrator.records.files import plan_bytes, result_bytes
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.confirmation import measured_result
+from orchestrator.search.study import Study
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
+from orchestrator.verdicts.judging import best, judged, scores
+
+Made = tuple[Path, bytes, str]
+"""A file, bytes that it may have had, and what they were made from."""
+
+
+def database(spec: SweepSpec, folder: StudyFolder) -> str:
+    """Make study.db again from the trials' files; says what was done.
+
+    What only the database held is gone: the notes of a dashboard, and which answers an early-stop rule gave to trials
+    that had not ended. Raises StudyError when a trial's files do not hold.
+    """
+    trials = [(n, folder.read_plan(n), folder.read_result(n)) for n in folder.planned()]
+    aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
+    for path in (aside, *_logs(folder.database)):
+        path.unlink(missing_ok=True)
+    study = Study.open(aside, spec)
+    try:
+        for number, plan, result in trials:
+            assert plan is not None
+            study.put_again(_params(spec, plan, result), _reports(spec, folder, number, result), result)
+    finally:
+        study.close()
+    if folder.database.exists():
+        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.damaged"))
+    os.replace(aside, folder.database)
+    return f"study.db from the files of {len(trials)} trials"
+
+
+def _logs(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dict[str, Any]:
+    """The searched values of a trial. Raises StudyError where its plan alone does not say them."""
+    if result is not None:
+        return result.params
+    held = plan.params.model_dump() | {"alpha_ratio": plan.params.alpha / plan.params.rank}
+    params = {each.name: held[each.name] for each in spec.parameters.searched if each.name in held}
+    if trial_plan(spec, plan.number, params, plan.contents) != plan:
+        raise StudyError(f"the searched values of trial {plan.number} do not follow from its plan.json")
+    return params
+
+
+def _reports(spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None) -> dict[int, float]:
+    """Step -> what the search was told there: the objective of the rung's best measurement."""
+    if result is not None and result.duplicate_of is not None:
+        measured = result.step is not None and spec.objective in result.wer
+        return {result.step: result.wer[spec.objective]} if measured and result.step is not None else {}
+    found = {}
+    rows = folder.read_measurements(number)
+    for step in {row.step for row in rows}:
+        rung = [row for row in rows if row.step == step]
+        baseline = folder.read_baseline(rung[0].fingerprint)
+        assert baseline is not None
+        # which measurement is best is decided by the measured numbers alone, so few resamples do
+        chosen = best([judged(spec, scores(row), scores(baseline), resamples=100) for row in rung])
+        assert chosen is not None
+        found[step] = chosen.wer[spec.objective]
+    return found
+
+
+def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+    """Plans of trials from study.db, those of confirmation runs from their finalists."""
+    faults = folder.faults()
+    lost = [n for n in folder.planned() if _name(folder, folder.plan_file(n)) in faults]
+    weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
+    if lost:
+        with closing(Study.open(folder.database, spec)) as study:
+            known = {trial.number: trial.params for trial in study.trials()}
+        for number in lost:
+            for weight in weights:
+                plan = trial_plan(spec, number, known.get(number, {}), search_contents(folder.sets(), weight))
+                yield folder.plan_file(number), plan_bytes(plan), "study.db and the sweep file"
+    for run in _runs(spec, folder):
+        yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
+
+
+def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+    """Results of trials, from study.db."""
+    faults = folder.faults()
+    lost = [n for n in folder.planned() if _name(folder, folder.result_file(n)) in faults]
+    if not lost:
+        return
+    with closing(Study.open(folder.database, spec)) as study:
+        told = [result for number in lost if (result := study.told(number))]
+    for result in told:
+        for state in TrialState:  # gp is told another state than the result has
+            data = result_bytes(result.model_copy(update={"state": state}))
+            yield folder.result_file(result.number), data, "study.db"
+
+
+def confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+    """Results of confirmation runs, from their measurements."""
+    for run in _runs(spec, folder):
+        for row in folder.read_measurements(run.number):
+            baseline = folder.read_baseline(row.fingerprint)
+            if baseline is not None:
+                data = result_bytes(measured_result(spec, folder, run, row, scores(baseline)))
+                yield folder.result_file(run.number), data, "its measurements"
+
+
+def _runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[ConfirmationRun]:
+    """Every run that may stand behind a confirmation whose files do not hold."""
+    faults, sets = folder.faults(), folder.sets()
+    for number in folder.planned(confirm=True):
+        names = {_name(folder, folder.plan_file(number)), _name(folder, folder.result_file(number))}
+        for result in ranked(folder.results(), spec.objective) if names & set(faults) and spec.confirm else ():
+            plan = folder.read_plan(result.number)
+            for seed in spec.confirm.seeds if plan is not None and spec.confirm else ():
+                assert plan is not None
+                again = confirmation_plan(spec, plan, result, seed, number, sets)
+                yield ConfirmationRun(result.number, seed, number, again)
+
+
+def _name(folder: StudyFolder, path: Path) -> str:
+    return path.relative_to(folder.path).as_posix()

@@ -1,0 +1,138 @@
+"""What of a study still holds, and what that was lost or altered can be made again from the rest.
+
+A file is written again only where its bytes are, by their digest, those that were sealed: from whatever they are made
+again, they are what the study wrote. Nothing is ever sealed here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import OrchestrateError, StudyError
+from orchestrator.records.chain import Fault
+from orchestrator.records.contents import stored_spec
+from orchestrator.records.files import FormatFile, SetsFile, model_line
+from orchestrator.records.sets import decode_sets
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.checkpoints import Checkpoints
+from orchestrator.running.preflight import set_records
+from orchestrator.sweepfile.identity import FORMAT
+from orchestrator.sweepfile.loading import resolved_yaml
+from orchestrator.sweepfile.sweep import SweepSpec
+
+DATABASE = "study.db"
+Made = tuple[Path, bytes, str]
+"""A file, bytes that it may have had, and what they were made from."""
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What `repair` did."""
+
+    made: tuple[str, ...]
+    """What was made again, in words."""
+    sealed: int
+    """Files that the journal seals; all of them hold."""
+
+
+def faults_of(folder: StudyFolder) -> dict[str, Fault]:
+    """All that does not hold, by name. Raises StudyError where the journal itself is lost or damaged."""
+    found = folder.faults()
+    if folder.began:
+        found |= {} if folder.database.exists() else {DATABASE: Fault.LOST}
+        if folder.database.exists() and not _intact(folder.database):
+            found[DATABASE] = Fault.ALTERED
+    states = Checkpoints(folder.checkpoint)
+    return found | {f"checkpoint/{name}": Fault.ALTERED for name in states.damaged()}
+
+
+def check(folder: StudyFolder) -> int:
+    """The number of sealed files, all of which hold. Raises StudyError naming those that do not."""
+    folder.check_format()
+    if faults := faults_of(folder):
+        raise folder.journal.error(faults)
+    return len(folder.journal.chain().files)
+
+
+def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
+    """Make again what can be made again, and note it; the caller holds the lock. `sweep` is the sweep file as it is.
+
+    Raises StudyError, when that is done, naming what could not be made again.
+    """
+    made: list[str] = []
+    for path, data, source in _settings(sweep, folder):
+        _put(folder, path, data, source, made)
+    folder.check_format()
+    if faults_of(folder):
+        _remake(stored_spec(folder, sweep.project), folder, made)
+    for line in made:
+        folder.note(f"repair: {line}")
+    if left := faults_of(folder):
+        done = "".join(f" Made again: {line}." for line in made)
+        raise folder.journal.error(
+            left, f"These cannot be made again from the rest; restore them from a copy of the study.{done}"
+        )
+    return Repaired(tuple(made), len(folder.journal.chain().files))
+
+
+def _settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+    yield folder.format_file, model_line(FormatFile(format=FORMAT)), "the format of this version"
+    yield folder.spec, resolved_yaml(sweep).encode(), "the sweep file"
+
+
+def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
+    from orchestrator.running.remaking import confirmations, database, plans, results
+
+    _drop_checkpoints(folder, made)
+    _each(folder, made, lambda: _sets(spec, folder))
+    if folder.began and faults_of(folder).get(DATABASE):
+        _tried(lambda: made.append(database(spec, folder)))
+    for remade in (plans, results, confirmations):
+        _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
+
+
+def _sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+    if folder.sets_file.name in folder.faults():
+        records = set_records(spec, decode_sets(spec, folder.audio))
+        yield folder.sets_file, model_line(SetsFile(records)), "the manifests and their audio"
+
+
+def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
+    for name in Checkpoints(folder.checkpoint).damaged():
+        (folder.checkpoint / f"{name}.json").unlink(missing_ok=True)
+        shutil.rmtree(folder.checkpoint / name, ignore_errors=True)
+        made.append(f"checkpoint/{name} was damaged and is removed; the one before it takes its place")
+
+
+def _each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:
+    def put_all() -> None:
+        for path, data, source in remade():
+            _put(folder, path, data, source, made)
+
+    _tried(put_all)
+
+
+def _tried(act: Callable[[], None]) -> None:
+    """What cannot be made again because something else is missing stays lost, and is named at the end."""
+    try:
+        act()
+    except OrchestrateError:
+        return
+
+
+def _put(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[str]) -> None:
+    name = path.relative_to(folder.path).as_posix()
+    if folder.journal.chain().fault(name, folder.journal.found(path)) and folder.put_back(path, data):
+        made.append(f"{name} from {source}")
+
+
+def _intact(path: Path) -> bool:
+    from orchestrator.search.storage import intact
+
+    try:
+        return intact(path)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}\n  Fix its permissions.") from error

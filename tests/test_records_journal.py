@@ -1,0 +1,202 @@
+"""The journal: a chain of what was written, before it was; a kill in between; what a reader believes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StudyError
+from orchestrator.records.chain import Chain, Fault, read_chain
+from orchestrator.records.store import StudyFolder
+from orchestrator.verdicts.saved_adapters import check_if_kept
+from tests.search_helpers import make_result
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def chain_of(*acts: dict[str, str | None]) -> tuple[Chain, bytes]:
+    """A chain of these acts, and its bytes."""
+    chain, data = Chain(), b""
+    for files in acts:
+        entries = chain.entries("test", files)
+        chain, data = chain.extended(entries), data + b"".join(entry.line for entry in entries)
+    return chain, data
+
+
+def test_what_is_extended_and_what_is_read_are_one() -> None:
+    chain, data = chain_of({"a": "1"}, {"a": "2", "b": "3"}, {"b": None}, {"c": "4", "a": "2"})
+    assert read_chain(data) == chain and chain.length == len(data)
+    assert chain.files == ("a", "c") and chain.act == 4
+    assert chain.entries("test", {"a": "2", "c": "4"}) == (), "what is sealed so already needs no line"
+
+
+def test_once_closed_no_file_may_be_as_before() -> None:
+    chain, data = chain_of({"a": "1"}, {"a": "2", "b": "3"})
+    closed = chain.extended(chain.closing)
+    assert read_chain(data + chain.closing[0].line) == closed and closed.closing == ()
+    assert closed.fault("a", "1") is Fault.ALTERED and closed.fault("b", None) is Fault.LOST
+    assert closed.newest == chain.newest
+
+
+def test_of_the_last_act_alone_a_file_may_be_as_before() -> None:
+    chain, _ = chain_of({"a": "1", "gone": "9"}, {"a": "2", "b": "3", "gone": None})
+    holding = [("a", "1"), ("a", "2"), ("b", None), ("b", "3"), ("gone", "9"), ("gone", None)]
+    assert not any(chain.fault(file, found) for file, found in holding)
+    later = chain.extended(chain.entries("test", {"c": "5"}))
+    assert later.fault("a", "1") is Fault.ALTERED and later.fault("b", None) is Fault.LOST
+    assert later.fault("gone", "9") is Fault.STRANGE and later.fault("x", "1") is Fault.STRANGE
+    assert later.fault("c", None) is None and later.fault("x", None) is None
+
+
+def test_every_byte_of_the_chain_counts() -> None:
+    _, data = chain_of({"a": "1"}, {"b": "2"}, {"c": "3"})
+    end = data.rindex(b"\n", 0, -1) + 1
+    for at in range(end):
+        changed = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with pytest.raises(ValueError, match="line"):
+            read_chain(changed)
+    lines = data.splitlines(keepends=True)
+    for broken in (lines[1:], [lines[0], lines[2]], [lines[1], lines[0], lines[2]], [*lines, lines[2]]):
+        with pytest.raises(ValueError, match="line"):
+            read_chain(b"".join(broken))
+
+
+def test_a_line_that_a_power_cut_left_half_is_no_line(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    folder.write_result(make_result(0, {}))
+    whole = folder.journal.path.read_bytes()
+    folder.journal.path.write_bytes(whole + b'{"act": 2, "file": "trials/0001/re')
+    again = StudyFolder(tmp_path, "s")
+    assert [result.number for result in again.results()] == [0]
+    again.write_result(make_result(1, {}))
+    assert again.journal.path.read_bytes().startswith(whole)
+    assert len(StudyFolder(tmp_path, "s").results()) == 2
+
+
+KILL = """
+import os, signal, sys
+from pathlib import Path
+from orchestrator.records import store
+from orchestrator.records.store import StudyFolder
+from tests.search_helpers import make_result
+folder = StudyFolder(Path(sys.argv[1]), "s")
+with folder.lock():
+    folder.write_spec("old\\n")
+    if sys.argv[2] == "result":
+        folder.write_result(make_result(0, {}))
+    store.write_aside = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)
+    folder.write_result(make_result(0, {}, 5.0)) if sys.argv[2] != "spec" else folder.write_spec("new\\n")
+"""
+
+
+@pytest.mark.parametrize("what", ["new", "result", "spec"])
+def test_killed_between_journal_and_file_what_was_before_holds(tmp_path: Path, what: str) -> None:
+    command = [sys.executable, "-c", KILL, str(tmp_path), what]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == -signal.SIGKILL
+    reader = StudyFolder(tmp_path, "s")
+    before = reader.read_spec(), reader.results()
+    assert before == ("old\n", (make_result(0, {}),) if what == "result" else ())
+    with StudyFolder(tmp_path, "s").lock():
+        pass
+    settled = StudyFolder(tmp_path, "s")
+    assert (settled.read_spec(), settled.results()) == before
+    settled.write_result(make_result(0, {}, 7.0))
+    settled.write_result(make_result(1, {}))
+    assert [r.number for r in StudyFolder(tmp_path, "s").results()] == [0, 1] and not settled.journal.faults()
+
+
+def test_what_somebody_else_wrote_is_never_sealed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILL, str(tmp_path), "spec"]
+    subprocess.run(command, check=False, cwd=ROOT)
+    (tmp_path / "s" / "spec.yaml").write_text("looser\n")
+    folder = StudyFolder(tmp_path, "s")
+    with folder.lock(), pytest.raises(StudyError, match=r"spec\.yaml has been altered"):
+        folder.read_spec()
+
+
+def test_a_lost_journal_is_no_new_study(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    folder.write_spec("x\n")
+    folder.journal.path.unlink()
+    again = StudyFolder(tmp_path, "s")
+    for act in (again.check_format, again.read_spec, again.results, lambda: again.write_spec("y\n")):
+        with pytest.raises(StudyError, match=r"journal\.jsonl is lost"):
+            act()
+
+
+def test_an_adapter_is_sealed_as_a_whole(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    place = folder.adapter_folder(0)
+    for files in ({"config": b"1", "weights": b"2"}, {"config": b"3"}):
+        with folder.new_adapter(place) as aside:
+            for name, data in files.items():
+                (aside / name).write_bytes(data)
+        assert folder.has_adapter(place) and {path.name for path in place.iterdir()} == set(files)
+    folder.write_result(make_result(0, {}))
+    (place / "weights").write_bytes(b"2")
+    with pytest.raises(StudyError, match="weights was not written by a run"):
+        folder.has_adapter(place)
+    assert not folder.has_adapter(folder.final_folder(0))
+
+
+def test_an_adapter_that_was_altered_in_its_study_is_not_used(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path / "studies", "s")
+    place = folder.adapter_folder(0)
+    with folder.lock(), folder.new_adapter(place) as aside:
+        (aside / "weights").write_bytes(b"12345")
+    shutil.copytree(place, tmp_path / "exported")
+    check_if_kept(place)
+    for data in (b"12346", b"123", b""):
+        (place / "weights").write_bytes(data)
+        with pytest.raises(StudyError, match="weights has been altered"):
+            check_if_kept(place)
+    shutil.rmtree(place)
+    with pytest.raises(StudyError, match="weights is lost"):
+        check_if_kept(place)
+    for elsewhere in (tmp_path / "exported", tmp_path / "nothing", Path("some/model"), Path("")):
+        check_if_kept(elsewhere)
+
+
+def test_a_reader_beside_a_writer_never_sees_damage(tmp_path: Path) -> None:
+    writer, reader = StudyFolder(tmp_path, "s"), StudyFolder(tmp_path, "s")
+    writer.write_result(make_result(0, {}, 0.5))
+
+    def write() -> None:
+        for n in range(150):
+            writer.write_result(make_result(0, {}, float(n)))
+            writer.write_spec(f"{n}\n")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    looks = 0
+    while thread.is_alive():
+        assert len(reader.results()) == 1
+        reader.read_spec()
+        assert not reader.faults()
+        looks += 1
+    thread.join()
+    assert looks and reader.read_spec() == "149\n"
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    folder.write_spec("x\n")
+    before = folder.journal.path.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StudyError, match=r"journal\.jsonl could not be written: No space left"):
+            folder.write_result(make_result(0, {}))
+    assert folder.journal.path.read_bytes() == before
+    folder.write_result(make_result(0, {}))
+    assert len(StudyFolder(tmp_path, "s").results()) == 1

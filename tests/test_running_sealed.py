@@ -1,0 +1,261 @@
+"""A finished study of which every file in turn is lost, or has one byte flipped: the same verdict, or one message."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from orchestrator.records.store import StudyFolder
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+
+DOUBT = "are not as journal.jsonl says they were written"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A study that ended, the verdict it gave, and a copy of its folder."""
+
+    spec: Path
+    folder: StudyFolder
+    code: int
+    verdict: str
+    copy: Path
+
+    def restore(self) -> None:
+        """As it ended."""
+        shutil.rmtree(self.folder.path)
+        shutil.copytree(self.copy, self.folder.path)
+
+
+@pytest.fixture(scope="module", name="made")
+def _made(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    root = tmp_path_factory.mktemp("sealed")
+    spec = make_project(root, SWEEP.replace("trials: 5", "trials: 4").replace("min_gain: 1.0", "min_gain: 20.0"))
+    code = orchestrate(spec, "--quiet")
+    assert code == 4, "a rejected study, which a lost file must not turn into anything else"
+    folder = folder_of(spec)
+    shutil.copytree(folder.path, root / "copy")
+    return Finished(spec, folder, code, (folder.path / "report.md").read_text(), root / "copy")
+
+
+@pytest.fixture(name="finished")
+def _finished(made: Finished, capsys: pytest.CaptureFixture[str]) -> Iterator[Finished]:
+    yield made
+    made.restore()
+
+
+def lose(path: Path) -> None:
+    """The file is gone."""
+    path.unlink()
+
+
+def flip(path: Path) -> None:
+    """One byte in the middle is another: a digit stays a digit where it can."""
+    data = bytearray(path.read_bytes())
+    digits = [i for i, byte in enumerate(data) if 48 <= byte < 57]
+    at = digits[len(digits) // 2] if digits else len(data) // 2
+    if data:
+        data[at] += 1
+    path.write_bytes(bytes(data))
+
+
+def kinds(folder: Path) -> list[str]:
+    """Every file of a study, one of each kind for those that come for every measurement."""
+    found: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_file() and not name.startswith("cache/"):
+            found.setdefault(re.sub(r"hypotheses-\d.*", "hypotheses", name), name)
+    return list(found.values())
+
+
+@pytest.mark.parametrize("damage", [lose, flip])
+def test_no_damage_changes_a_verdict(
+    finished: Finished, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = kinds(finished.folder.path)
+    assert len(names) > 35
+    refused = set()
+    for name in names:
+        damage(finished.folder.path / name)
+        capsys.readouterr()
+        code = orchestrate(finished.spec, "--quiet")
+        said = capsys.readouterr().err
+        if code == 3:
+            refused.add(name)
+            assert "Traceback" not in said and said.count(DOUBT) <= 1 and "  " in said, name
+        else:
+            assert code == finished.code, name
+        finished.restore()
+    stand = {"baseline.json", "pack.json", "sets.json", "spec.yaml", "study.json", "journal.jsonl"}
+    stand |= {f"trials/{n:04d}/{what}" for n in range(4) for what in ("result.json",)}
+    stand |= {f"confirm/{n:04d}/{what}" for n in (1, 2) for what in ("result.json", "plan.json", "measurements.jsonl")}
+    assert stand <= refused, stand - refused
+
+
+@pytest.mark.parametrize("damage", [lose, flip])
+def test_the_check_names_every_damaged_file(
+    finished: Finished, damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate("repair", finished.spec, "--check") == 0
+    free = {"clock.json", "findings.json", "notes.md", "report.md", "report.html", "study.lock"}
+    for name in kinds(finished.folder.path):
+        if name in free or name.startswith(("checkpoint", "study.db")):
+            continue
+        damage(finished.folder.path / name)
+        capsys.readouterr()
+        assert orchestrate("repair", finished.spec, "--check") == 3, name
+        assert name in capsys.readouterr().err
+        finished.restore()
+
+
+def remade(finished: Finished, names: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The advice is followed: the bytes are those that were lost, and the verdict is the same."""
+    capsys.readouterr()
+    assert orchestrate(finished.spec, "--quiet") == 3
+    assert "orchestrate repair SPEC" in capsys.readouterr().err
+    assert orchestrate("repair", finished.spec) == 0
+    said = capsys.readouterr().out
+    assert all(f"made again: {name} from " in said for name in names), said
+    notes = finished.folder.notes.read_text()
+    for name in names:
+        assert f"repair: {name} from " in notes
+        if name != "study.db":
+            assert (finished.folder.path / name).read_bytes() == (finished.copy / name).read_bytes()
+    assert orchestrate("repair", finished.spec, "--check") == 0
+    assert orchestrate(finished.spec, "--quiet") == finished.code
+
+
+@pytest.mark.parametrize("damage", [lose, flip])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["spec.yaml", "study.json"],
+        ["sets.json"],
+        ["trials/0000/plan.json"],
+        ["trials/0000/result.json", "trials/0002/result.json"],
+        ["confirm/0001/plan.json", "confirm/0001/result.json", "confirm/0002/result.json"],
+    ],
+    ids=["settings", "sets", "plan", "results", "confirmation"],
+)
+def test_what_follows_from_the_rest_is_made_again_to_the_byte(
+    finished: Finished, names: list[str], damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in names:
+        damage(finished.folder.path / name)
+    remade(finished, names, capsys)
+
+
+def test_a_lost_database_is_made_again_and_the_search_goes_on(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in finished.folder.path.glob("study.db*"):
+        path.unlink()
+    remade(finished, ["study.db"], capsys)
+    assert orchestrate(finished.spec, "--quiet", "budget.trials=6") in (0, 4, 5)
+    params = [result.params for result in finished.folder.results()]
+    finished.restore()
+    assert orchestrate(finished.spec, "--quiet", "budget.trials=6") in (0, 4, 5)
+    assert [result.params for result in finished.folder.results()] == params
+
+
+def test_a_damaged_database_is_set_aside_and_made_again(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    finished.folder.database.write_bytes(b"not a database" * 1000)
+    capsys.readouterr()
+    assert orchestrate(finished.spec, "--quiet", "budget.trials=5") == 3
+    assert "`orchestrate repair SPEC`" in capsys.readouterr().err
+    assert orchestrate("repair", finished.spec, "budget.trials=5") == 0
+    assert finished.folder.database.with_name("study.db.damaged").exists()
+    assert orchestrate(finished.spec, "--quiet", "budget.trials=5") in (0, 4, 5)
+    assert len(finished.folder.results()) == 5
+
+
+def test_a_database_with_other_numbers_is_refused_before_the_search_learns_from_it(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(finished.folder.database)) as connection, connection:
+        connection.execute("UPDATE trial_values SET value = value - 1 WHERE value_type = 'FINITE'")
+    capsys.readouterr()
+    assert orchestrate(finished.spec, "--quiet", "budget.trials=5") == 3
+    assert "Move study.db away, then run `orchestrate repair SPEC`" in capsys.readouterr().err
+    finished.folder.database.unlink()
+    assert orchestrate("repair", finished.spec) == 0
+    assert orchestrate(finished.spec, "--quiet", "budget.trials=5") in (0, 4, 5)
+
+
+@pytest.mark.parametrize("name", ["baseline.json", "trials/0001/measurements.jsonl", "pack.json"])
+def test_what_was_measured_is_not_made_up(finished: Finished, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    flip(finished.folder.path / name)
+    before = finished.folder.journal.path.read_bytes()
+    capsys.readouterr()
+    assert orchestrate("repair", finished.spec) == 3
+    said = capsys.readouterr().err
+    assert f"  {name} has been altered\n" in said and "restore them from a copy of the study" in said
+    assert finished.folder.journal.path.read_bytes() == before, "nothing was sealed"
+    shutil.copy(finished.copy / name, finished.folder.path / name)
+    assert orchestrate("repair", finished.spec, "--check") == 0
+
+
+def test_a_lost_trial_is_said_with_what_still_stands(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(finished.folder.path / "trials" / "0002")
+    for command in ((finished.spec, "--quiet"), ("report", finished.spec), ("status", finished.spec)):
+        capsys.readouterr()
+        assert orchestrate(*command) == 3
+        said = capsys.readouterr().err
+        assert "  trials/0002/result.json is lost\n" in said and "sealed files hold" in said
+
+
+def test_looser_limits_are_refused_without_spec_or_database(finished: Finished) -> None:
+    loose = "acceptance.domain_wer.min_gain=0.1"
+    assert orchestrate(finished.spec, "--quiet", loose) == 3
+    for lost in ("spec.yaml", "study.db", "baseline.json"):
+        (finished.folder.path / lost).unlink()
+        assert orchestrate(finished.spec, "--quiet", loose) == 3
+        finished.restore()
+
+
+def test_a_file_that_nobody_sealed_is_refused(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    invented = finished.folder.path / "trials" / "0009" / "result.json"
+    invented.parent.mkdir()
+    shutil.copy(finished.folder.result_file(0), invented)
+    assert orchestrate(finished.spec, "--quiet") == 3
+    assert "trials/0009/result.json was not written by a run of this study" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", [lose, flip, lambda path: path.write_bytes(b"")], ids=["lost", "flipped", "emptied"])
+def test_a_damaged_adapter_is_not_exported(
+    finished: Finished, damage: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = json.loads(finished.folder.result_file(0).read_bytes())["number"]
+    damage(finished.folder.adapter_folder(best) / "adapter_config.json")
+    assert orchestrate("export", finished.spec, best, "--to", tmp_path / "out") == 3
+    assert f"trials/{best:04d}/adapter/adapter_config.json" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_copied_and_a_moved_study_hold(finished: Finished, tmp_path: Path) -> None:
+    project = finished.spec.parents[1]
+    shutil.copytree(project, tmp_path / "copied")
+    copied = tmp_path / "copied" / "sweeps" / "demo.yaml"
+    assert orchestrate("repair", copied, "--check") == 0
+    shutil.move(tmp_path / "copied", tmp_path / "moved")
+    moved = tmp_path / "moved" / "sweeps" / "demo.yaml"
+    assert orchestrate("repair", moved, "--check") == 0 and orchestrate(moved, "--quiet") == finished.code
+
+
+def test_a_damaged_checkpoint_is_removed_by_a_repair(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+    newest = max(finished.folder.checkpoint.glob("*.json"))
+    flip(newest)
+    assert orchestrate(finished.spec, "--quiet") == finished.code
+    assert orchestrate("repair", finished.spec, "--check") == 3
+    assert f"checkpoint/{newest.stem} has been altered" in capsys.readouterr().err
+    assert orchestrate("repair", finished.spec) == 0 and not newest.exists()
+    assert orchestrate(finished.spec, "--quiet") == finished.code
