@@ -28,12 +28,18 @@ Ignorable = Literal[
     "too-few",
     "left-out",
     "bad-lines",
+    "silent",
+    "opposite-phase",
+    "warmup",
     "dense-text",
     "label-length",
+    "token-cap",
+    "unknown-tokens",
     "targets",
     "label-ends",
     "label-alignment",
     "base-loss",
+    "spelling",
     "attention-mask",
     "padding",
     "encoder-reuse",
@@ -101,6 +107,13 @@ _ROWS = (
         "Utterances are longer than `data.max_seconds`, `evaluation.max_seconds`, or the model can take.",
     ),
     Check("bad-lines", "warn", "data", "Lines of a training set are bad and skipped."),
+    Check("silent", "warn", "data", "Training clips are silent beside a text; they are left out of the training."),
+    Check(
+        "opposite-phase", "warn", "data", "Channels of a clip cancel each other when mixed; one of them is taken alone."
+    ),
+    Check(
+        "warmup", "warn", "data", "The warm-up of a trial may be as long as its training: its rate is never reached."
+    ),
     Check("dense-text", "refuse", "data", "Texts have more characters than can be said in the time of their clip."),
     Check("too-long", "refuse", "model", "Clips are longer than the model can take.", "the model cannot hear them"),
     Check(
@@ -109,6 +122,14 @@ _ROWS = (
         "model",
         "Texts have more tokens than the decoder has positions, or than their clip has encoder frames.",
     ),
+    Check("too-short", "refuse", "model", "Clips are shorter than the model can take.", "the model cannot hear them"),
+    Check(
+        "token-cap",
+        "refuse",
+        "model",
+        "More than 1 % of the references of a set have more tokens than a decode may give.",
+    ),
+    Check("unknown-tokens", "warn", "model", "Texts have characters that the tokenizer cannot write."),
     Check("targets", "refuse", "model", "A preset that a trial may use matches no module, or none but linear layers."),
     Check("label-ends", "refuse", "model", "Labels lack the end token, hold it inside, or begin with the start token."),
     Check(
@@ -118,6 +139,12 @@ _ROWS = (
         "The loss of a training step is not the stock model's loss on the same utterances: labels are shifted.",
     ),
     Check("base-loss", "warn", "model", "The untuned model's loss on training speech is above 5 nats a token."),
+    Check(
+        "spelling",
+        "warn",
+        "model",
+        "Training texts have capitals, digits or punctuation where the model writes none, or the other way round.",
+    ),
     Check(
         "attention-mask",
         "refuse",

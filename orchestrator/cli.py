@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,18 @@ from rich.text import Text
 from orchestrator.atomic import FULL
 from orchestrator.commands import manifest
 from orchestrator.commands.diagnose import diagnose
+from orchestrator.commands.init import init
+from orchestrator.commands.opening import (
+    FORKED,
+    Opened,
+    Overrides,
+    Spec,
+    Studies,
+    Study,
+    open_study,
+    open_sweep,
+    own_name,
+)
 from orchestrator.commands.plan import plan
 from orchestrator.commands.repair import repair
 from orchestrator.commands.transcribe import transcribe
@@ -35,7 +48,7 @@ from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
-from orchestrator.sweepfile.loading import check_inputs, load_spec, project_root, studies_root
+from orchestrator.sweepfile.loading import check_inputs, project_root
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -47,15 +60,16 @@ if TYPE_CHECKING:
     from orchestrator.sweepfile.sweep import SweepSpec
 
 COMMANDS = tuple(
-    "run validate plan diagnose status watch report trial export repair transcribe manifest dashboard".split()
+    "run validate plan diagnose status watch report trial export repair transcribe manifest dashboard init".split()
 )
+_ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+"""Options without a command."""
 _PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest".split())
 """Commands that hold no study open: a reader that has seen enough may end them."""
 
 app = typer.Typer(
     name="orchestrate",
     help="Declarative LoRA sweeps for small speech recognisers. `orchestrate SPEC` runs or continues a sweep.",
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -64,21 +78,21 @@ app = typer.Typer(
 VERBOSE, TRACEBACK = "--verbose", "--traceback"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"orchestrate {version('orchestrator')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _everywhere(
     verbose: Annotated[bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")] = False,
     full: Annotated[bool, typer.Option(TRACEBACK, help="Show where an error was raised; at any place.")] = False,
+    told: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")
+    ] = False,
 ) -> None:
     """`main` has read both by now: they hold for what goes wrong before and after the command, too."""
-
-
-Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False)
-]
-Studies = Annotated[
-    Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
-]
 
 
 @app.command()
@@ -105,12 +119,14 @@ def run(
 
     options = {"name": fork, "data.max_bad_fraction": bad}
     overrides = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
-    sweep, folder = _open(spec, overrides, studies)
+    sweep, folder = open_sweep(spec, overrides, studies)
     check_inputs(sweep)
+    if (own := own_name(spec)) not in (sweep.name, ""):
+        folder.note_once(FORKED.format(own))
     with _observer(sweep, quiet, NullObserver()) as observer, GracefulShutdown(observer.say) as drain:
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
-    document = report.build(sweep, folder, conclusion, str(spec), done)
+    document = report.build(sweep, folder, conclusion, _words(spec, sweep.name, studies), done)
     files.write(folder, document)
     terminal.show(document, terminal.console())
     if done:
@@ -138,7 +154,7 @@ def validate(
         raise SpecError(
             "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
         )
-    sweep, _ = _open(spec, overrides or [], None)
+    sweep, _ = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
@@ -151,17 +167,17 @@ app.command()(diagnose)
 
 
 @app.command()
-def status(spec: Spec, overrides: Overrides = None, studies: Studies = None) -> None:
+def status(spec: Study, overrides: Overrides = None, studies: Studies = None) -> None:
     """Where a sweep stands."""
     from orchestrator.running.session import finished
 
-    sweep, folder = _open_existing(spec, overrides or [], studies)
+    sweep, folder = _told(open_study(spec, overrides or [], studies))
     _show(_status(sweep, folder, finished(sweep, folder)))
 
 
 @app.command()
 def watch(
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
@@ -169,7 +185,7 @@ def watch(
     """Show where a sweep stands, again and again, until it is finished."""
     from orchestrator.running.session import finished
 
-    sweep, folder = _open_existing(spec, overrides or [], studies)
+    sweep, folder = _told(open_study(spec, overrides or [], studies))
     console, before = terminal.console(), None
     while True:
         done = finished(sweep, folder)
@@ -186,7 +202,7 @@ def watch(
 
 @app.command()
 def report(
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
     form: Annotated[str, typer.Option("--format", help="terminal, md, html or json.")] = "terminal",
@@ -199,12 +215,14 @@ def report(
 
     if form not in ("terminal", "md", "html", "json"):
         raise SpecError(f"--format {form} is not known\n  Allowed: terminal, md, html, json.")
-    sweep, folder = _open_existing(spec, overrides or [], studies)
+    opened = open_study(spec, overrides or [], studies, judging=True)
+    sweep, folder = _told(opened)
     conclusion, done = conclude(sweep, folder), finished(sweep, folder)
     if form == "json":
-        typer.echo(machine.render(sweep, conclusion, done), nl=False)
+        typer.echo(machine.render(sweep, conclusion, done, opened.other_limits), nl=False)
         return
-    document = reporting.build(sweep, folder, conclusion, str(spec), done)
+    words = _words(spec, folder.name, studies)
+    document = reporting.build(sweep, folder, conclusion, words, done, opened.other_limits)
     if form == "terminal":
         _show(document)
     else:
@@ -214,7 +232,7 @@ def report(
 @app.command()
 def trial(
     context: typer.Context,
-    spec: Spec,
+    spec: Study,
     number: Annotated[int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)],
     overrides: Overrides = None,
     studies: Studies = None,
@@ -227,7 +245,7 @@ def trial(
     from orchestrator.running.rerun import rerun, stored_plan
     from orchestrator.running.session import with_recorded_pack
 
-    sweep, folder = _open_existing(spec, overrides or [], studies)
+    sweep, folder = _told(open_study(spec, overrides or [], studies))
     trial_plan = stored_plan(folder, number)
     check_rerun(sweep, folder)
     sweep = with_recorded_pack(sweep, folder)
@@ -238,7 +256,7 @@ def trial(
 
 @app.command()
 def export(
-    spec: Spec,
+    spec: Study,
     rest: Annotated[
         list[str] | None, typer.Argument(metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one.")
     ] = None,
@@ -254,12 +272,14 @@ def export(
     number = int(words.pop(0)) if words and words[0].isascii() and words[0].isdigit() else None
     if to is None:
         raise SpecError("export needs --to DIR, a folder that does not exist yet")
-    sweep, folder = _open_existing(spec, words, studies)
-    kept = write(sweep, folder, number, to, project_root(spec), final=final, merged=merged)
+    opened = open_study(spec, words, studies)
+    sweep, folder = _told(opened)
+    kept = write(sweep, folder, number, to, opened.root, final=final, merged=merged)
     scale = "" if kept.adapter_scale is None else f", step {kept.step}, adapter scale {kept.adapter_scale:g},"
-    _say(f"trial {kept.result.number}{scale} is in {to}")
+    _say(f"trial {kept.result.number} of study {folder.name}{scale} is in {to}")
 
 
+app.command()(init)
 app.command()(plan)
 app.command()(repair)
 app.command()(transcribe)
@@ -268,7 +288,7 @@ app.add_typer(manifest.app, name="manifest")
 
 @app.command()
 def dashboard(
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8080,
@@ -276,7 +296,7 @@ def dashboard(
     """optuna-dashboard on this study: read only, this machine only, until Ctrl+C."""
     from orchestrator.search.dashboard import serve
 
-    _, folder = _open_existing(spec, overrides or [], studies)
+    _, folder = _told(open_study(spec, overrides or [], studies))
     serve(folder.database, port, lambda address: _say(f"{address}  (Ctrl+C ends it)"))
 
 
@@ -286,7 +306,7 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
     """
     options, words = _split(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] not in (*COMMANDS, "-h", "--help"):
+    if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
     if arguments is None and hasattr(signal, "SIGPIPE") and words and words[0] in _PRINTING:
         # end as the writers of other pipes do: quietly, 141 in a shell
@@ -329,24 +349,19 @@ def _fail(message: str, code: int, full: bool) -> None:
     sys.exit(code)
 
 
-def _open(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
-    from orchestrator.records.store import StudyFolder
-    from orchestrator.running.chaining import load_chained
+def _told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
+    """The study; on stderr, that studies were forked from it, where one of them may have been meant."""
+    if opened.beside:
+        names = ", ".join(opened.beside)
+        message = f"study {opened.folder.name}; beside it were begun with --fork: {names}. Each opens by its name."
+        typer.echo(plain(message), err=True)
+    return opened.sweep, opened.folder
 
-    root = studies or studies_root(spec)
-    sweep = load_chained(spec, overrides, root)
-    return sweep, StudyFolder(root, sweep.name)
 
-
-def _open_existing(spec: Path, overrides: list[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
-    """The study as it was begun: what is reported is what was run, whatever the sweep file says by now."""
-    from orchestrator.records.contents import stored_spec
-    from orchestrator.records.store import StudyFolder
-
-    folder = StudyFolder(studies or studies_root(spec), load_spec(spec, overrides).name)
-    if not folder.exists:
-        raise StudyError(f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it.")
-    return stored_spec(folder, project_root(spec)), folder
+def _words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]:
+    """What names a study on the command line: the sweep file, and what else it takes where that means another one."""
+    other = spec.is_file() and own_name(spec) != name
+    return (str(spec), *((f"name={name}",) if other else ()), *(("--studies", str(studies)) if studies else ()))
 
 
 def _status(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:

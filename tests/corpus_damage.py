@@ -27,6 +27,10 @@ def recording(**source: Any) -> dict[str, Any]:
     return {"sources": [{"type": "file", "channels": [0], "source": "b.flac"} | source]}
 
 
+def transformed(*transforms: Any) -> dict[str, Any]:
+    return recording() | {"transforms": list(transforms)}
+
+
 AUDIO_KEYS = (
     "audio_filepath, audio_filename, audio, path, wav, file, audio_path, file_name, filename, audio_file, file_path, "
     "filepath, wav_filename, wav_path"
@@ -196,6 +200,16 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
     "two channels": (
         cut(recording=recording(channels=[0, 1])),
         "the recording has 2 channels and the cut means one; save it as mono audio",
+    ),
+    "transformed cut": (
+        cut(recording=transformed({"name": "Resample"}, {"name": "Speed", "kwargs": {"factor": 1.1}})),
+        "the recording has transforms ('Speed'), which are not applied here; save the cuts as audio (save_audios) and "
+        "name that",
+    ),
+    "other transforms": (
+        cut(recording=transformed() | {"transforms": {"a": 1}}),
+        "the recording has transforms (an object), which are not applied here; save the cuts as audio (save_audios) "
+        "and name that",
     ),
     "no supervision": (cut(supervisions=[]), "a cut needs exactly one supervision, has 0; use trim_to_supervisions"),
     "cut too long": (

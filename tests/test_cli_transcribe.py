@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import soundfile
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
+from orchestrator.corpus.audio import scale_to_rms
+from orchestrator.corpus.pieces import pieces
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
+from orchestrator.tuning.model.base_model import load_base_model
 from tests.cli_project import orchestrate
 from tests.embedded import DATA, SETS
 
@@ -84,25 +88,72 @@ def test_a_text_that_was_cut_off_is_said(capsys: pytest.CaptureFixture[str]) -> 
     )
 
 
-def test_every_file_that_cannot_be_heard_is_said_before_the_first_word(
+def test_a_file_that_cannot_be_heard_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("text.wav").write_text("no audio")
     soundfile.write("short.wav", np.zeros(40), 16000)
-    soundfile.write("long.wav", np.zeros(16000 * 90), 16000)
     os.mkfifo("pipe.wav")
-    assert orchestrate("transcribe", BASE, CLIPS[0], "text.wav", "short.wav", "long.wav", "pipe.wav", "no.wav") == 2
+    files = ["text.wav", CLIPS[0], "short.wav", "pipe.wav", "no.wav", CLIPS[1]]
+    assert orchestrate("transcribe", BASE, *files, *CAP) == 1
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert [line.partition("\t")[0] for line in captured.out.splitlines()] == CLIPS[:2]
     assert captured.err.splitlines() == [
-        "5 of 6 files cannot be heard:",
-        "  audio file 'text.wav' cannot be read as audio: Format not recognised.",
-        "  audio file 'short.wav' has 40 samples; the model needs at least 80",
-        "  audio file 'long.wav' lasts 90.0 s; the model takes 20.5 s, so cut it",
-        "  audio file 'pipe.wav' is a named pipe; only regular files are read",
-        f"  audio file 'no.wav' does not exist, neither in {tmp_path} nor in the current folder",
+        "audio file 'text.wav' cannot be read as audio: Format not recognised.",
+        "audio file 'short.wav' has 40 samples; the model needs at least 80",
+        "audio file 'pipe.wav' is a named pipe; only regular files are read",
+        f"audio file 'no.wav' does not exist, neither in {tmp_path} nor in the current folder",
+        "4 of the files could not be heard",
     ]
+
+
+def test_a_folder_means_all_audio_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inside = [tmp_path / "a" / "2.WAV", tmp_path / "a" / "b" / "1.wav"]
+    for path, clip in zip(inside, CLIPS, strict=False):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(Path(clip).read_bytes())
+    (tmp_path / "a" / "notes.txt").write_text("no audio")
+    (tmp_path / "a" / "._2.wav").write_text("of a Mac")
+    assert orchestrate("transcribe", BASE, tmp_path / "a", CLIPS[2], *CAP) == 0
+    assert [line.partition("\t")[0] for line in lines(capsys)] == [*map(str, inside), CLIPS[2]]
+    (tmp_path / "none").mkdir()
+    assert orchestrate("transcribe", BASE, tmp_path / "none", *CAP) == 2
+    assert f"{tmp_path}/none holds no audio" in capsys.readouterr().err
+
+
+def test_a_long_recording_is_heard_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sentences with pauses between them, longer together than the model takes: what stock generate hears in each."""
+    pause = np.zeros(8000, np.float32)
+    parts = [part for path in CLIPS * 5 for part in (soundfile.read(path, dtype="float32")[0], pause)]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(parts), 16000, subtype="FLOAT")
+    assert sum(map(len, parts)) > 30 * 16000
+    longest = load_base_model(ModelSpec(id=str(BASE)), torch.device("cpu")).family.longest_seconds
+    scaled, _ = scale_to_rms(np.concatenate(parts), 0.075)
+    model, expected = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval(), []
+    for piece in pieces(scaled, int(longest * 16000)):
+        soundfile.write(tmp_path / "piece.wav", piece, 16000, subtype="FLOAT")
+        expected.append(stock_words(model, str(tmp_path / "piece.wav"), None))
+    assert len(expected) > 1
+    assert orchestrate("transcribe", BASE, tmp_path / "long.wav", *CAP) == 0
+    assert lines(capsys) == [f"{tmp_path}/long.wav\t{' '.join(expected)}"]
+
+
+def test_level_and_token_cap_are_those_that_lie_beside_the_model(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "adapter"
+    shutil.copytree(adapter, kept)
+    (kept / "transcription.json").write_text('{"rms": null, "max_tokens_per_second": 1.0}')
+    assert orchestrate("transcribe", kept, CLIPS[0], "--device", "cpu") == 0
+    assert "cut off at 1 tokens a second" in capsys.readouterr().err
+    assert orchestrate("transcribe", kept, CLIPS[0], *CAP) == 0
+    unscaled = lines(capsys)
+    assert orchestrate("transcribe", adapter, CLIPS[0], *CAP, "--rms", "0") == 0
+    assert lines(capsys) == unscaled
+    (kept / "transcription.json").write_text('{"rms": 7}')
+    assert orchestrate("transcribe", kept, CLIPS[0]) == 2
+    assert "transcription.json is damaged: rms: Input should be less than 1" in capsys.readouterr().err
 
 
 def adapter_folder(folder: Path, config: str) -> Path:

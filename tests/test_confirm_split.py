@@ -273,7 +273,7 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
         everybody = load_manifest(getattr(spec.data, name)).utterances
         assert sorted((*search.utterance_ids, *confirm.utterance_ids)) == sorted(each.id for each in everybody)
         assert search.speakers and confirm.speakers and not set(search.speakers) & set(confirm.speakers)
-    page = markdown.render(report.build(spec, folder, conclude(spec, folder), "s.yaml", done=True))
+    page = markdown.render(report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True))
     done = subprocess.run(
         [sys.executable, ROOT / "docs" / "recompute.py", folder.path], capture_output=True, text=True, cwd=tmp_path
     )

@@ -105,7 +105,7 @@ def test_clips_of_a_manifest(folder: Path) -> None:
     names = ("mono.wav", "stereo.wav", "wide.flac", "peak.wav", "quiet.wav")
     manifest = manifest_of(folder, *names, for_training=True)
     clips = prepare(manifest, rms=0.075, cache=folder / "cache")
-    assert clips.notes == AudioNotes(resampled=1, mixed_down=1, silent=1, clipped=1)
+    assert clips.notes == AudioNotes(resampled=(3,), mixed_down=(2,), silent=(5,), clipped=(4,))
     assert len(clips) == 5
     assert clips.ids == tuple(each.id for each in manifest.utterances)
     assert clips.texts == tuple(f"text {name}" for name in names)

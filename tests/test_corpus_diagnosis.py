@@ -148,18 +148,20 @@ def test_shared_sentences_and_speakers_warn_with_counts(corpus: Corpus) -> None:
     rows = corpus.rows("domain", 100, count=4)
     rows[1]["text"] = "TRAIN sentence, 2."
     rows[3]["speaker"] = "train 1"
-    found = check({"train": train, "domain": corpus.manifest("domain", rows)})
+    domain = corpus.manifest("domain", rows)
+    found = check({"train": train, "domain": domain})
     assert found == [
         Finding(
             "sentence-overlap",
             "warn",
-            "1 of 4 utterances of domain (25.0 %) have a sentence that is in train too; they measure memory as well.",
+            f"1 of 4 utterances of domain (25.0 %) have a sentence that is in train too, e.g. {domain.path}:2; they "
+            "measure memory as well.",
         ),
         Finding(
             "speaker-overlap",
             "warn",
-            "1 of 4 utterances of domain (25.0 %) are by speakers of train ('train 1'); the result is optimistic for "
-            "new speakers.",
+            "1 of 4 utterances of domain (25.0 %) are by speakers of train ('train 1'), "
+            f"e.g. {domain.path}:4; the result is optimistic for new speakers.",
         ),
     ]
 
@@ -196,7 +198,9 @@ def test_training_utterances_over_the_limit_are_left_out_and_counted() -> None:
     assert kept_for_training(train, 20.0) == (0, 1)
     assert check({"train": train}) == [
         Finding(
-            "left-out", "warn", "2 of 4 utterances of train (50.0 %) are longer than max_seconds (20) and left out."
+            "left-out",
+            "warn",
+            "2 of 4 utterances of train (50.0 %) are longer than max_seconds (20) and left out, e.g. train.jsonl:3.",
         )
     ]
     assert check({"train": train}, max_seconds=2.0) == [
@@ -214,7 +218,10 @@ def test_what_the_model_cannot_take_is_refused() -> None:
     assert check({"domain": domain}, longest_seconds=81.9) == [Finding("too-long", "refuse", message)]
     assert check({"domain": domain}, longest_seconds=None) == []
     (finding,) = check({"train": domain}, max_seconds=100.0, longest_seconds=81.9)
-    message = "2 of 3 utterances of train (66.7 %) are longer than the 81.9 s the model can take and left out."
+    message = (
+        "2 of 3 utterances of train (66.7 %) are longer than the 81.9 s the model can take and left out, "
+        "e.g. domain.jsonl:1."
+    )
     assert finding == Finding("left-out", "warn", message)
     assert check({"domain": domain}, longest_seconds=math.inf) == []
 

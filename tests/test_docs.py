@@ -196,7 +196,7 @@ def test_every_command_and_option_is_documented() -> None:
 
 def test_every_exit_code_is_documented_in_one_table() -> None:
     leaves = [value for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "exit_code")]
-    codes = {0} | {leaf.exit_code for leaf in leaves} | set(EXIT_CODES.values())
+    codes = {0, 1} | {leaf.exit_code for leaf in leaves} | set(EXIT_CODES.values())
     table = README.partition("### Exit codes")[2].partition("\n## ")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.M)} == codes
     for decision, code in EXIT_CODES.items():

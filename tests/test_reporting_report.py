@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def built(spec: SweepSpec, root: Path) -> Document:
     folder = StudyFolder(root, "s")
-    return report.build(spec, folder, conclude(spec, folder, RESAMPLES), "sweeps/s.yaml", done=True)
+    return report.build(spec, folder, conclude(spec, folder, RESAMPLES), ["sweeps/s.yaml"], done=True)
 
 
 def rows_of(root: Path, number: int) -> list[dict[str, Any]]:
@@ -162,7 +162,7 @@ def test_no_trial_disappears_from_any_format(root: Path) -> None:
     for reason in reasons:
         assert reason.replace("'", "&#x27;") in page
         assert escape_markdown(reason) in text
-    trials = json.loads(machine.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True))["trials"]
+    trials = json.loads(machine.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True, False))["trials"]
     assert [trial["number"] for trial in trials] == list(range(7))
 
 
@@ -188,7 +188,7 @@ def hostile(root: Path) -> Document:
     )  # fmt: skip
     folder.write_result(result)
     folder.note(HOSTILE)
-    return report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), f"a {HOSTILE}.yaml", done=False)
+    return report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), [f"a {HOSTILE}.yaml"], done=False)
 
 
 def test_hostile_text_stays_text_in_html(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_hostile_text_stays_text_on_a_terminal(tmp_path: Path) -> None:
 
 def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
-    document = report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), "s.yaml", done=False)
+    document = report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), ["s.yaml"], done=False)
     assert document.headline == "Not finished: 0 of 7 trials ended"
     assert "not finished: every number here may still be replaced" in markdown.render(document)
 

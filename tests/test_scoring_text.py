@@ -38,6 +38,7 @@ def test_typographic_apostrophes_do_not_make_another_word(name: str, apostrophe:
         ("rock 'n' roll", "rock n roll"),
         ("well-known; snake_case", "well known snake case"),
         ("ＦＵＬＬ width ﬁne", "full width fine"),
+        ("İstanbul'a, I\u0307ZMİR", "istanbul'a izmir"),
         ("Straße, ÉCOLE 5€", "straße école 5"),
         ("हिन्दी में", "हिन्दी में"),
         ("co\u00adoperate zero\u200bwidth", "cooperate zerowidth"),

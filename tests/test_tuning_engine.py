@@ -203,7 +203,7 @@ def test_no_sentence_and_no_path_is_part_of_the_fingerprint(spec: SweepSpec, cac
 
 def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: Path) -> None:
     tight = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"max_tokens_per_second": 1.0})})
-    with pytest.raises(DataError, match=r"references are longer than evaluation.max_tokens_per_second = 1"):
+    with pytest.raises(DataError, match=r"references of domain are longer than evaluation.max_tokens_per_second = 1"):
         start_worker(tight, cache)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ Rows = dict[str, list[tuple[float, int]]]
 """Per set, the seconds of each clip and the words, each a token, of its text."""
 
 
-def written(folder: Path, family: str, rows: Rows, positions: int = 300) -> SweepSpec:
+def written(
+    folder: Path, family: str, rows: Rows, positions: int = 300, texts: Mapping[str, str] | None = None
+) -> SweepSpec:
     """A sweep over clips of noise, with a small model of the family that has so many positions."""
     small_model(family, torch.float32, positions=positions).save_pretrained(folder / "model")
     tokenizer().save_pretrained(folder / "model")
@@ -38,6 +41,7 @@ def written(folder: Path, family: str, rows: Rows, positions: int = 300) -> Swee
             noise = np.random.default_rng([number, row]).normal(0, 0.1, int(seconds * RATE))
             soundfile.write(folder / f"{name}-{row}.wav", noise, RATE)
             text = " ".join(["left", "right", "climb"][at % 3] for at in range(words))
+            text = (texts or {}).get(f"{name}-{row}", text)
             lines.append({"audio_filepath": f"{name}-{row}.wav", "text": text, "speaker": f"{name}{row}"})
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     sets = {name: f"{name}.jsonl" for name in SETS if not name.startswith("confirm")}
@@ -100,7 +104,10 @@ def test_texts_as_long_as_the_model_allows_are_trained_on_and_longer_ones_where_
 def test_training_clips_beyond_the_model_are_left_out_and_counted(tmp_path: Path) -> None:
     rows: Rows = {"train": [(1.0, 3), (1.1, 2), (7.0, 4)]}
     worker = start_worker(written(tmp_path, "streaming", rows), tmp_path / "cache")
-    message = "1 of 3 utterances of train (33.3 %) are longer than the 6 s the model can take and left out."
+    message = (
+        "1 of 3 utterances of train (33.3 %) are longer than the 6 s the model can take and left out, "
+        f"e.g. {tmp_path}/train.jsonl:3."
+    )
     assert worker.findings == (Finding("left-out", "warn", message),)
     assert worker.data.domain == 2
 
@@ -119,3 +126,36 @@ def test_clips_of_8_to_25_s_train_and_are_measured_and_exported_with_version_1_a
     worker.export(0, 1.0, tmp_path / "adapter")
     tuned = peft.PeftModel.from_pretrained(model, str(tmp_path / "adapter")).merge_and_unload()
     assert stock_words(spec, spec.data.evaluated["heldout"].path, tuned) == list(ended[0].hypotheses[0]["heldout"])
+
+
+def test_characters_that_the_tokenizer_cannot_write_are_said_with_their_line(tmp_path: Path) -> None:
+    texts = {"train-1": "turn left señor", "confirm_heldout-2": "climb 7"}
+    worker = start_worker(written(tmp_path, "streaming", {}, texts=texts), tmp_path / "cache")
+    found = [each for each in worker.findings if each.name == "unknown-tokens"]
+    assert [each.level for each in found] == ["warn", "warn"]
+    train, confirm = (each.message for each in found)
+    assert train == (
+        "1 of 3 texts of train have characters that the model's tokenizer cannot write (r e s ñ o), "
+        f"e.g. {tmp_path}/train.jsonl:2 ('turn left señor'): an adapter learns to leave them out. Spell them with "
+        "characters that the model has."
+    )
+    assert f"(7), e.g. {tmp_path}/confirm_heldout.jsonl:3 ('climb 7'): no model can say them" in confirm
+
+
+def test_clips_too_short_and_references_too_dense_are_refused_in_confirm_sets_too(tmp_path: Path) -> None:
+    rows: Rows = {"heldout": [(1.0, 3), (0.003, 3), (1.0, 3)], "confirm_domain": [(1.0, 3), (1.0, 3), (1.0, 18)]}
+    message = refusal(written(tmp_path, "streaming", rows), tmp_path / "cache")
+    assert "1 of 3 clips of heldout are shorter than the 80 samples that the model needs (16 kHz): " in message
+    assert f"{tmp_path}/heldout.jsonl:2 (48 samples)" in message
+    assert [message.count(f"({name})") for name in ("too-short", "token-cap")] == [1, 2], "nothing fits into 48 samples"
+    assert (
+        "1 of 3 references of confirm_domain are longer than evaluation.max_tokens_per_second = 13 lets the model say: "
+        f"{tmp_path}/confirm_domain.jsonl:3 (19 tokens, at most 15). The densest needs 19.0: raise it. (token-cap)"
+    ) in message
+
+
+def test_silent_training_clips_are_left_out_of_the_training(tmp_path: Path) -> None:
+    spec = written(tmp_path, "streaming", {})
+    soundfile.write(tmp_path / "train-0.wav", np.zeros(RATE), RATE)
+    worker = start_worker(spec, tmp_path / "cache")
+    assert (worker.data.domain, worker.data.places) == (2, tuple(f"{tmp_path}/train.jsonl:{at}" for at in (2, 3)))

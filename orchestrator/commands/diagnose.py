@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.errors import SpecError
 from orchestrator.sweepfile.loading import check_inputs, studies_root
+
+_SWEEPS = (".yaml", ".yml")
+_HEARD = 100
+"""Utterances of each set that --train hears unless told."""
 
 
 def diagnose(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)],
-    overrides: Annotated[
+    spec: Annotated[
+        Path, typer.Argument(metavar="SPEC|MANIFEST", help="The sweep file, or a manifest.", show_default=False)
+    ],
+    rest: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False),
+        typer.Argument(
+            metavar="[KEY=VALUE|MANIFEST]...",
+            help="Overrides of the sweep file, or more manifests.",
+            show_default=False,
+        ),
     ] = None,
     studies: Annotated[
         Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
     ] = None,
     train: Annotated[bool, typer.Option("--train", help="Load and check the model, and train 50 steps.")] = False,
     sample: Annotated[
-        int, typer.Option("--sample", min=1, metavar="N", help="With --train: utterances heard of each set.")
-    ] = 100,
+        int | None,
+        typer.Option("--sample", min=1, metavar="N", help="Utterances heard: 100 with --train, all with --model."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="MODEL", help="Of manifests: measure this model's WER on each.")
+    ] = None,
+    max_seconds: Annotated[
+        float, typer.Option("--max-seconds", min=0.1, help="Of manifests: longer utterances are filtered out.")
+    ] = 20.0,
+    validation: Annotated[
+        float, typer.Option("--validation", min=0.01, max=0.99, help="Of manifests: the share split off.")
+    ] = 0.1,
+    normalizer: Annotated[
+        str, typer.Option("--normalizer", help="Of manifests: whisper-en, basic or none.")
+    ] = "whisper-en",
 ) -> None:
     """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps change."""
+    if spec.suffix.lower() not in _SWEEPS:
+        if train:
+            raise SpecError(
+                f"--train needs a sweep file, and {spec} is a manifest\n  Name a .yaml file, or use --model."
+            )
+        _manifests([spec, *map(Path, rest or [])], max_seconds, validation, model, normalizer, sample)
+        return
+    if model is not None:
+        raise SpecError("--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests.")
+    _sweep(spec, rest or [], studies, train, sample or _HEARD)
+
+
+def _sweep(spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int) -> None:
     from orchestrator.records.sets import decode_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import diagnosed, short_run, terminal
@@ -32,15 +70,42 @@ def diagnose(
     from orchestrator.running.preflight import find_all
     from orchestrator.verdicts.conclusion import conclude
 
-    sweep = load_chained(spec, overrides or [], studies or studies_root(spec))
+    sweep = load_chained(spec, overrides, studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)
     check_inputs(sweep)
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
     ready = decode_sets(sweep, folder.audio)
-    sets = {name: manifest for name, (manifest, _) in ready.items()}
-    terminal.show(diagnosed.build(sweep, sets, find_all(sweep, ready, folder), known, folder), screen)
+    terminal.show(diagnosed.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen)
     if train:
         from orchestrator.tuning.short_run import train_shortly
 
         terminal.show(short_run.build(sweep, train_shortly(sweep, folder.cache, sample, screen.print)), screen)
+
+
+def _manifests(
+    paths: Sequence[Path],
+    max_seconds: float,
+    validation: float,
+    model: str | None,
+    normalizer: str,
+    sample: int | None,
+) -> None:
+    from orchestrator.corpus.bare import read_bare
+    from orchestrator.reporting import bare, terminal
+
+    if normalizer not in ("whisper-en", "basic", "none"):
+        raise SpecError(f"--normalizer {normalizer} is not known\n  Allowed: whisper-en, basic, none.")
+    found = read_bare(paths, max_seconds, validation, seed=0)
+    baselines = {}
+    if model is not None:
+        from orchestrator.records.transcription import read_transcription
+        from orchestrator.tuning.bare_baseline import baseline
+        from orchestrator.tuning.decoding.audio_files import open_model
+        from orchestrator.tuning.model.device import choose_device
+
+        loaded, measured = open_model(model, choose_device("auto")[0]), read_transcription(Path(model))
+        baselines = {
+            each.manifest.path: baseline(loaded, each.manifest, measured, normalizer, sample) for each in found
+        }
+    terminal.show(bare.build(found, max_seconds, baselines, model or ""), terminal.console())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.reporting.escape import plain
-from orchestrator.sweepfile.sweep import EvaluationSpec
 
-_DEFAULTS = EvaluationSpec()
+_HELP = "as the model was measured, else as a sweep's default"
 
 
 def transcribe(
@@ -21,34 +22,69 @@ def transcribe(
             show_default=False,
         ),
     ],
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Audio files.", show_default=False)],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.", show_default=False)
+    ],
     rms: Annotated[
-        float, typer.Option("--rms", min=0, max=0.999, help="Level each file is scaled to; 0 leaves it.")
-    ] = _DEFAULTS.rms or 0,
+        float | None,
+        typer.Option("--rms", min=0, max=0.999, help="Level each file is scaled to; 0 leaves it.", show_default=_HELP),
+    ] = None,
     max_tokens_per_second: Annotated[
-        float, typer.Option("--max-tokens-per-second", min=0.1, help="Caps the length of a text by its file's.")
-    ] = _DEFAULTS.max_tokens_per_second,
+        float | None,
+        typer.Option(
+            "--max-tokens-per-second", min=0.1, help="Caps the length of a text by its file's.", show_default=_HELP
+        ),
+    ] = None,
     base: Annotated[
         str | None, typer.Option("--base", metavar="MODEL", help="An adapter's base, where its folder cannot say.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Print one line per audio file: its path, a tab, and what the model hears."""
+    """Print one line per audio file: its path, a tab, and what the model hears. 1 where some could not be heard."""
     from orchestrator.errors import SpecError
+    from orchestrator.records.transcription import read_transcription
 
     if device not in ("auto", "cpu", "cuda", "mps"):
         raise SpecError(f"--device {device} is not known\n  Allowed: auto, cpu, cuda, mps.")
+    measured = read_transcription(Path(model))
+    level = measured.rms if rms is None else rms or None
+    rate = max_tokens_per_second or measured.max_tokens_per_second
     from orchestrator.tuning.decoding.audio_files import open_model, transcribe_files
     from orchestrator.tuning.model.device import choose_device
 
     loaded = open_model(model, choose_device(device)[0], base)
     for note in loaded.notes:
         typer.echo(plain(note), err=True)
-    for heard in transcribe_files(loaded, files, rms=rms or None, max_tokens_per_second=max_tokens_per_second):
+    unheard = 0
+    for heard in transcribe_files(loaded, list(_all(files)), rms=level, max_tokens_per_second=rate):
+        if heard.fault:
+            unheard += 1
+            typer.echo(plain(heard.fault), err=True)
+            continue
         typer.echo(f"{plain(heard.path)}\t{plain(heard.text)}")
         if heard.truncated:
             typer.echo(
-                f"{plain(heard.path)}: cut off at {max_tokens_per_second:g} tokens a second; "
+                f"{plain(heard.path)}: cut off at {rate:g} tokens a second; "
                 "speech this dense needs a larger --max-tokens-per-second",
                 err=True,
             )
+    if unheard:
+        typer.echo(f"{unheard} of the files could not be heard", err=True)
+        raise typer.Exit(1)
+
+
+def _all(named: Sequence[str]) -> Iterator[str]:
+    """Files as they are named; of a folder, all audio in it and below, by name. Raises SpecError for one without."""
+    from orchestrator.corpus.headers import AUDIO_SUFFIXES
+    from orchestrator.errors import SpecError
+
+    for each in named:
+        folder = Path(each)
+        if not folder.is_dir():
+            yield each
+            continue
+        inside = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
+        seen = [str(path) for path in inside if path.is_file() and not path.name.startswith(".")]
+        if not seen:
+            raise SpecError(f"{each} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}.")
+        yield from seen

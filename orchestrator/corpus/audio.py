@@ -7,7 +7,6 @@ soundfile (torchaudio no longer decodes by itself); torchaudio resamples, import
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import os
 from collections.abc import Iterator
@@ -21,9 +20,9 @@ import numpy as np
 import soundfile
 
 from orchestrator.corpus.clips import SAMPLE_RATE, AudioNotes, Clip, Clips, open_clips, write_clips
+from orchestrator.corpus.containers import opened
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import FLOAT_PEAK, Samples
-from orchestrator.corpus.headers import sound_file
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.errors import ManifestError
 
@@ -36,7 +35,7 @@ LOSSY_PEAK = 2.0
 """MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
 
 _LOSSY = ("VORBIS", "OPUS", "MPEG")
-_VERSION = 2
+_VERSION = 3
 """Of what this module does to sound; part of the cache's key."""
 
 _MAX_KERNEL = 2_000_000
@@ -46,6 +45,10 @@ _BATCH = 256
 """Clips decoded ahead of the writer."""
 
 
+OPPOSITE = 0.5
+"""Of the level that the mean has where all channels but the loudest are silent: below it they cancel each other."""
+
+
 @dataclass(frozen=True)
 class Audio:
     """One utterance decoded: mono 16 kHz float32, shape (samples,), and what that took."""
@@ -53,27 +56,45 @@ class Audio:
     samples: Samples
     resampled: bool
     mixed_down: bool
+    opposite: bool = False
+    """Its channels cancel each other, so the loudest is taken alone."""
+    mended: bool = False
+    """Its file does not say how long it is, and was read to its end."""
 
 
 def load_audio(utterance: Utterance) -> Audio:
     """Decode one utterance, or its segment of a longer file, unscaled.
 
-    Channels are averaged and other rates resampled (torchaudio's windowed sinc). Raises ManifestError, without the
-    manifest's name and line, where the file cannot be decoded to its end or holds values that are no sound.
+    Channels are averaged, but for those that cancel each other, and other rates resampled (torchaudio's windowed sinc).
+    Raises ManifestError, without the manifest's name and line, where the file cannot be decoded to its end or holds
+    values that are no sound.
     """
     if utterance.samples is not None:
-        rate, lossy, name = utterance.sample_rate or SAMPLE_RATE, False, "the inline audio"
+        rate, lossy, mended, name = utterance.sample_rate or SAMPLE_RATE, False, False, "the inline audio"
         start, count = _span(utterance, rate, len(utterance.samples))
         frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
     else:
-        frames, rate, lossy, name = _read(utterance)
+        frames, rate, lossy, mended, name = _read(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
     if not math.isfinite(peak):
         raise UnusableError(f"{name} holds NaN or infinite samples")
     if peak > (LOSSY_PEAK if lossy else FLOAT_PEAK):
         raise UnusableError(f"{name} reaches {peak:g}; float samples must lie within -1 and 1")
-    mono = frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
-    return Audio(_resampled(mono, rate, name), resampled=rate != SAMPLE_RATE, mixed_down=frames.shape[1] > 1)
+    mono, opposite = _mono(frames)
+    mixed = frames.shape[1] > 1 and not opposite
+    return Audio(_resampled(mono, rate, name), rate != SAMPLE_RATE, mixed, opposite, mended)
+
+
+def _mono(frames: Samples) -> tuple[Samples, bool]:
+    """One channel of (n, channels): their mean, or the loudest where they cancel each other, and whether they do."""
+    if frames.shape[1] == 1:
+        return frames[:, 0], False
+    mean: Samples = frames.mean(axis=1, dtype=np.float32)
+    levels = [_level(channel) for channel in frames.T]
+    loudest = max(range(len(levels)), key=levels.__getitem__)
+    alone = levels[loudest] / frames.shape[1]  # what the mean has where the other channels are silent
+    opposite = levels[loudest] >= SILENCE_RMS and _level(mean) < OPPOSITE * alone
+    return (frames[:, loudest], True) if opposite else (mean, False)
 
 
 def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
@@ -159,7 +180,8 @@ def _clip(utterance: Utterance, *, rms: float | None, silence_is_fault: bool) ->
         return Fault(utterance.line, "the clip is silent (rms below 1e-4) but its text is not empty")
     pcm_sha256 = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest()
     scaled, clipped = (samples, False) if rms is None else scale_to_rms(samples, rms)
-    return Clip(scaled, pcm_sha256, AudioNotes(int(audio.resampled), int(audio.mixed_down), int(silent), int(clipped)))
+    done = (audio.resampled, audio.mixed_down, silent, clipped, audio.opposite, audio.mended)
+    return Clip(scaled, pcm_sha256, AudioNotes(*((utterance.line,) if each else () for each in done)))
 
 
 def _level(samples: Samples) -> float:
@@ -167,22 +189,25 @@ def _level(samples: Samples) -> float:
     return math.sqrt(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
 
 
-def _read(utterance: Utterance) -> tuple[Samples, int, bool, str]:
-    """Frames of shape (n, channels), their rate, whether the codec is lossy, and the name for messages."""
+def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
+    """Frames of shape (n, channels), their rate, whether the codec is lossy, whether the file does not say how long it
+    is, and the name for messages."""
     name = "the inline audio" if utterance.audio is None else f"audio file {show(str(utterance.audio))}"
     try:
-        source = sound_file(utterance.audio) if utterance.audio else io.BytesIO(utterance.encoded or b"")
-        with soundfile.SoundFile(source) as stream:
+        found = opened(utterance.audio or utterance.encoded or b"", name)
+        with soundfile.SoundFile(found.source) as stream:
             start, count = _span(utterance, stream.samplerate, stream.frames)
             stream.seek(start)
             frames = stream.read(count, dtype="float32", always_2d=True)
             rate, lossy = stream.samplerate, stream.subtype.startswith(_LOSSY)
+    except UnusableError:
+        raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise UnusableError(f"{name} cannot be decoded: {reason}") from error
     if len(frames) != count:
         raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
-    return frames, rate, lossy, name
+    return frames, rate, lossy, found.mended, name
 
 
 def _span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:

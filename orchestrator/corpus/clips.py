@@ -29,14 +29,22 @@ SAMPLE_RATE = 16_000
 
 @dataclass(frozen=True)
 class AudioNotes:
-    """Numbers of clips to which something happened on the way from the file."""
+    """Lines of clips to which something happened on the way from the file."""
 
-    resampled: int = 0
-    mixed_down: int = 0
-    silent: int = 0
+    resampled: tuple[int, ...] = ()
+    mixed_down: tuple[int, ...] = ()
+    """Their channels were averaged."""
+    silent: tuple[int, ...] = ()
     """Root mean square below 1e-4: left as they are, never amplified."""
-    clipped: int = 0
+    clipped: tuple[int, ...] = ()
     """Scaling to the rms cut peaks at -1 or 1."""
+    opposite: tuple[int, ...] = ()
+    """Their channels cancel each other: one was taken."""
+    mended: tuple[int, ...] = ()
+    """Their file does not say how long it is, and was read to its end."""
+
+    def __add__(self, other: AudioNotes) -> AudioNotes:
+        return AudioNotes(*(a + b for a, b in zip(_columns(self), _columns(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,7 @@ def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:
         speakers=tuple(utterance.speaker for utterance in utterances),
         seconds=tuple(length / SAMPLE_RATE for length in lengths),
         pcm_sha256=tuple(index["pcm_sha256"]),
-        notes=AudioNotes(**index["notes"]),
+        notes=AudioNotes(**{name: tuple(lines) for name, lines in index["notes"].items()}),
         faults=faults,
         _samples=samples,
         _spans=tuple(zip((0, *ends), ends, strict=False)),
@@ -163,7 +171,7 @@ def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:
             crc = zlib.crc32(content, crc)
             lengths.append(len(clip.samples))
             hashes.append(clip.pcm_sha256)
-            notes = AudioNotes(*(a + b for a, b in zip(_counts(notes), _counts(clip.notes), strict=True)))
+            notes += clip.notes
 
     with new_file(folder / f"{key}.f32") as aside, aside.open("wb") as stream:
         write_samples(stream)
@@ -178,5 +186,5 @@ def _seal(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
 
 
-def _counts(notes: AudioNotes) -> tuple[int, ...]:
-    return (notes.resampled, notes.mixed_down, notes.silent, notes.clipped)
+def _columns(notes: AudioNotes) -> tuple[tuple[int, ...], ...]:
+    return tuple(vars(notes).values())

@@ -197,7 +197,7 @@ def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Fin
     if is_upper_case(each.text for each in manifest.utterances):
         message = (
             f"more than 90 % of the references of {name} are in capitals; they are lowered, or the adapter would "
-            "learn typography that scoring ignores."
+            f"learn typography that scoring ignores, {_eg(manifest, manifest.utterances[0])}."
         )
         findings.append(finding("upper-case", message))
     if twice := duplicates(named):
@@ -215,8 +215,10 @@ def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -
         message = f"no utterance of {name} ({manifest.path}) is at most max_seconds ({max_seconds:g}) long."
         return [finding("empty", message)]
     if len(kept) < total:
+        first = next(each for each in manifest.utterances if _seconds(each) > max_seconds)
         message = (
-            f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out."
+            f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out, "
+            f"{_eg(manifest, first)}."
         )
         findings.append(finding("left-out", message))
     if name == "train" and len(kept) < FEW_TRAINING_UTTERANCES:
@@ -264,7 +266,10 @@ def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Fi
 
 
 def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
-    message = f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take and left out."
+    message = (
+        f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take and left out, "
+        f"{_eg(manifest, over[0])}."
+    )
     return finding("left-out", message)
 
 
@@ -290,10 +295,10 @@ def _check_same_sound(first: str, a: Recordings, second: str, b: Recordings) -> 
 def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[Finding]:
     if same := _check_same_sound(first, a, second, b):
         return same
-    if count := shared_recordings(a, b):
+    if cut := shared_recordings(a, b):
         message = (
-            f"{_share(count, b.manifest, second)} are cut from recordings that {first} uses too; the speaker and the "
-            "room are known, so the result is optimistic."
+            f"{_share(len(cut), b.manifest, second)} are cut from recordings that {first} uses too, "
+            f"{_eg(b.manifest, cut[0])}; the speaker and the room are known, so the result is optimistic."
         )
         return [finding("recording-overlap", message)]
     return []
@@ -302,15 +307,18 @@ def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[
 def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest) -> list[Finding]:
     findings = []
     known = {sentence(each.text) for each in a.utterances} - {""}
-    if count := sum(sentence(each.text) in known for each in b.utterances):
-        message = f"{_share(count, b, second)} have a sentence that is in {first} too; they measure memory as well."
+    if same := [each for each in b.utterances if sentence(each.text) in known]:
+        message = (
+            f"{_share(len(same), b, second)} have a sentence that is in {first} too, {_eg(b, same[0])}; they measure "
+            "memory as well."
+        )
         findings.append(finding("sentence-overlap", message))
     speakers = {each.speaker for each in a.utterances} - {""}
-    if count := sum(each.speaker in speakers for each in b.utterances):
+    if heard := [each for each in b.utterances if each.speaker in speakers]:
         both = sorted(speakers & {each.speaker for each in b.utterances})
         names = ", ".join(show(each) for each in both[:3]) + (", ..." if len(both) > 3 else "")
-        share = _share(count, b, second)
-        message = f"{share} are by speakers of {first} ({names}); the result is optimistic for new speakers."
+        share = f"{_share(len(heard), b, second)} are by speakers of {first} ({names}), {_eg(b, heard[0])}"
+        message = f"{share}; the result is optimistic for new speakers."
         findings.append(finding("speaker-overlap", message))
     return findings
 
@@ -318,6 +326,10 @@ def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest)
 def _share(count: int, manifest: Manifest, name: str) -> str:
     total = len(manifest.utterances)
     return f"{count} of {total} utterances of {name} ({100 * count / total:.1f} %)"
+
+
+def _eg(manifest: Manifest, utterance: Utterance) -> str:
+    return f"e.g. {manifest.path}:{utterance.line}"
 
 
 def _example(shared: Shared, mine: Recordings, others: Recordings) -> str:

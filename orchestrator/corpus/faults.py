@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,19 @@ class FaultsError(ManifestError):
         self.faults = faults
 
 
+_CURE = "Correct or delete these lines, then run the same command again."
+
+
+def joined(errors: Sequence[ManifestError]) -> ManifestError:
+    """One error of what is wrong with several sets, each file once."""
+    messages = list(dict.fromkeys(str(error) for error in errors))
+    if len(messages) == 1:
+        return errors[0]
+    said = [message.removesuffix(f"\n{_CURE}") for message in messages]
+    cure = [_CURE] if any(message.endswith(_CURE) for message in messages) else []
+    return ManifestError("\n".join([*said, *cure]))
+
+
 def bad_lines(faults: Iterable[Fault]) -> int:
     """Lines that have a fault, however many each has."""
     return len({fault.line for fault in faults})
@@ -48,7 +61,7 @@ def manifest_error(path: Path, faults: Iterable[Fault]) -> FaultsError:
     lines += [f"  {path}:{fault.line}: {fault.message}" for fault in ordered[:SHOWN]]
     if len(ordered) > SHOWN:
         lines.append(f"  and {len(ordered) - SHOWN} more")
-    lines.append("Correct or delete these lines, then run the same command again.")
+    lines.append(_CURE)
     return FaultsError("\n".join(lines), tuple(ordered))
 
 

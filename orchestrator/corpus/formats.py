@@ -243,6 +243,7 @@ def _flat_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
     """A lhotse MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can do."""
     if cut.get("type", "MonoCut") != "MonoCut" or not isinstance(cut.get("recording"), dict):
         raise UnusableError(f"a lhotse {show(cut.get('type'))} cannot be read; save the cuts as audio (save_audios)")
+    _refuse_transforms(cut["recording"])
     supervisions = cut.get("supervisions")
     if not isinstance(supervisions, list) or len(supervisions) != 1 or not isinstance(supervisions[0], dict):
         count = len(supervisions) if isinstance(supervisions, list) else 0
@@ -252,6 +253,20 @@ def _flat_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
     flat |= {"audio_filepath": _cut_source(cut["recording"]), "offset": cut.get("start", 0)}
     flat |= {key: supervision.get(key) for key in ("text", "speaker", "language")}
     return flat
+
+
+def _refuse_transforms(recording: Mapping[str, Any]) -> None:
+    """What lhotse would do to the sound as it loads it; another sampling rate alone makes no difference here."""
+    made = recording.get("transforms") or []
+    names = (
+        [each.get("name", "") if isinstance(each, dict) else each for each in made] if isinstance(made, list) else made
+    )
+    others = [name for name in names if name != "Resample"] if isinstance(names, list) else [names]
+    if others:
+        raise UnusableError(
+            f"the recording has transforms ({show(others[0])}), which are not applied here; save the cuts as audio "
+            "(save_audios) and name that"
+        )
 
 
 def _cut_source(recording: Mapping[str, Any]) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import soundfile
 
+from orchestrator.corpus.containers import opened
 from orchestrator.corpus.faults import UnusableError, show
 
 TOLERANCE = 0.1
@@ -88,15 +88,12 @@ def _kind(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
-def sound_file(path: Path) -> bytes | str:
-    """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
-
-
 def read_header(source: Path | bytes, name: str) -> Header:
     """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound to read."""
     try:
-        found = soundfile.info(sound_file(source) if isinstance(source, Path) else io.BytesIO(source))
+        found = soundfile.info(opened(source, name).source)
+    except UnusableError:
+        raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise UnusableError(f"{name} cannot be read as audio: {reason}") from error

@@ -101,10 +101,10 @@ def _same_utterance(a: Utterance, b: Utterance) -> bool:
     return a.duration is None or b.duration is None or abs(a.duration - b.duration) <= _SAME_LENGTH
 
 
-def shared_recordings(first: Recordings, second: Recordings) -> int:
-    """Number of utterances of `second` that are cut from a recording `first` also uses, overlapping or not."""
+def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
+    """The utterances of `second` that are cut from a recording `first` also uses, overlapping or not."""
     known = set(first.sources)
-    return sum(source in known for source in second.sources)
+    return [each for each, source in zip(second.manifest.utterances, second.sources, strict=True) if source in known]
 
 
 def duplicates(each: Recordings) -> list[Shared]:

@@ -32,6 +32,12 @@ class Margins:
         before += b"" if before.endswith(b"\n") else b"\n"  # a person's last line
         write_aside(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
 
+    def note_once(self, text: str) -> None:
+        """`note`, unless some line says so already."""
+        noted = self.notes.read_text(encoding="utf-8", errors="replace") if self.notes.exists() else ""
+        if " ".join(text.split()) not in noted:
+            self.note(text)
+
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
         """Keep what a stage's checks found in the place of what they found before."""
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)

@@ -5,23 +5,40 @@ Preflight, diagnosis and the worker come through here, so what one of them saw i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.corpus.audio import prepare, prepare_training
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS
+from orchestrator.corpus.faults import joined
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
+from orchestrator.errors import ManifestError
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 
+Made = TypeVar("Made")
+
 
 def read_training_sets(spec: SweepSpec) -> dict[str, Manifest]:
-    """The manifests of train and, where there is one, replay. Raises ManifestError."""
+    """The manifests of train and, where there is one, replay. Raises ManifestError with all faults of both."""
+    return _all(_training_readers(spec))
+
+
+def read_sets(spec: SweepSpec) -> dict[str, Manifest]:
+    """All manifests of a sweep by the names of the report. Raises ManifestError with all faults of all of them."""
+    return _all(_readers(spec))
+
+
+def _training_readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
     data = spec.data
     return {
-        name: load_manifest(
+        name: partial(
+            load_manifest,
             path,
             for_training=True,
             max_bad_fraction=data.max_bad_fraction,
@@ -32,15 +49,27 @@ def read_training_sets(spec: SweepSpec) -> dict[str, Manifest]:
     }
 
 
-def read_sets(spec: SweepSpec) -> dict[str, Manifest]:
-    """All manifests of a sweep by the names of the report.
-
-    Raises ManifestError with all faults of the first damaged manifest.
-    """
+def _readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
     sources = dict(spec.data.evaluated)
     if spec.data.confirming is not None:
         sources |= {f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()}
-    return read_training_sets(spec) | {name: read_evaluation_set(spec, source) for name, source in sources.items()}
+    return _training_readers(spec) | {
+        name: partial(read_evaluation_set, spec, source) for name, source in sources.items()
+    }
+
+
+def _all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
+    """What every maker makes. Raises ManifestError with what is wrong with any of them, not with the first alone."""
+    made: dict[str, Made] = {}
+    errors: list[ManifestError] = []
+    for name, make in makers.items():
+        try:
+            made[name] = make()
+        except ManifestError as error:
+            errors.append(error)
+    if errors:
+        raise joined(errors)
+    return made
 
 
 def read_evaluation_set(spec: SweepSpec, source: SetSource) -> Manifest:
@@ -58,8 +87,7 @@ def decode_set(
     """The decoded clips of a set, kept in `cache`, and what is left of its manifest.
 
     A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as `read_sets` drops them; in
-    an evaluation set each is an error. Raises
-    ManifestError with all faults of the set.
+    an evaluation set each is an error. Raises ManifestError with all faults of the set.
     """
     rms = spec.evaluation.rms
     if name in TRAINING_SETS:
@@ -71,6 +99,10 @@ def decode_set(
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:
     """All sets of a sweep, read and decoded. A clip too short for the model is found once the model is loaded.
 
-    Raises ManifestError with all faults of the first set that cannot be read or decoded.
+    Raises ManifestError with all faults of all sets that cannot be read or decoded.
     """
-    return {name: decode_set(spec, name, manifest, cache) for name, manifest in read_sets(spec).items()}
+
+    def decoded(name: str, read: Callable[[], Manifest]) -> tuple[Manifest, Clips]:
+        return decode_set(spec, name, read(), cache)
+
+    return _all({name: partial(decoded, name, read) for name, read in _readers(spec).items()})

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.checks import Finding, refused
 from orchestrator.corpus.diagnosis import SURVIVAL_LIMITS, duration_profile, speaker_sizes
+from orchestrator.corpus.hearing import DONE, Ready, lines_of
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
@@ -19,7 +20,7 @@ from orchestrator.verdicts.headroom import headroom, high_wer
 
 def build(
     spec: SweepSpec,
-    sets: Mapping[str, Manifest],
+    ready: Ready,
     findings: Sequence[Finding],
     conclusion: Conclusion | None,
     folder: StudyFolder | None = None,
@@ -30,7 +31,9 @@ def build(
         findings = [*findings, *headroom(spec, baseline.sets["domain"].wer), *high_wer(baseline, "the untuned model")]
     stopping = len(refused(findings, spec.checks.ignore))
     headline = f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
+    sets = {name: manifest for name, (manifest, _) in ready.items()}
     blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
+    blocks += [Heading("Sound"), _sound(ready)]
     if parts := tuple(f"{name} is the {manifest.part}" for name, manifest in sets.items() if manifest.part):
         blocks += [Bullets(parts)]
     if findings:
@@ -57,6 +60,12 @@ def _durations(sets: Mapping[str, Manifest]) -> Table:
         minutes = f"{profile.total.seconds / 60:.1f}"
         rows.append((name, str(profile.total.utterances), minutes, *(f"{n:.1f}" for n in numbers), *kept))
     return Table((*columns, *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS)), tuple(rows))
+
+
+def _sound(ready: Ready) -> Table:
+    columns = ("set", *(field.replace("_", " ") for field in DONE))
+    counts = {name: [str(len(lines_of(clips.notes, field))) for field in DONE] for name, (_, clips) in ready.items()}
+    return Table(columns, tuple((name, *row) for name, row in counts.items()))
 
 
 def _splits(sets: Mapping[str, Manifest]) -> Table:

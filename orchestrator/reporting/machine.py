@@ -12,13 +12,15 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 
-def render(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
-    """One JSON object; WER in percent, deltas in WER points, infinite bounds as null."""
+def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bool) -> str:
+    """One JSON object; WER in percent, deltas in WER points, infinite bounds as null. `other_limits`: those of `spec`
+    are not the study's."""
     best = conclusion.best
     value = {
         "sweep": spec.name,
         "finished": done,
         "decision": conclusion.decision,
+        "other_limits": other_limits,
         "best_trial": best.number if best else None,
         "search": _verdict(conclusion.verdict),
         "confirmation": [

@@ -161,9 +161,11 @@ def keep(
     """Enter a finished study where its record is kept; what is wrong with that file, if anything.
 
     That is `record`, which is made if missing; without it `docs/experiment_plan.md` of a project that has one, for the
-    project's own studies. A verdict does not fail because its record could not be kept, so nothing is raised.
+    project's own studies, unless the sweep file says `record: false`. A verdict does not fail because its record could
+    not be kept, so nothing is raised.
     """
-    place = record or (root / PLACE if own_studies and (root / PLACE).is_file() else None)
+    kept = spec.record and own_studies and (root / PLACE).is_file()
+    place = record or (root / PLACE if kept else None)
     if place is None:
         return None
     try:

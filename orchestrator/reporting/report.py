@@ -34,9 +34,19 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measurement
 from orchestrator.verdicts.headroom import HIGH, high_wer
 
+OTHER_LIMITS = "; judged by other limits than the study's"
 
-def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: str, done: bool) -> Document:
-    """The report in blocks; `command` is the sweep file as the person names it, `done`: nothing is left to train."""
+
+def build(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    words: Sequence[str],
+    done: bool,
+    other_limits: bool = False,
+) -> Document:
+    """The report in blocks; `words` name the study on the command line, `done`: nothing is left to train,
+    `other_limits`: those of `spec` are not the study's."""
     blocks: list[Block] = []
     blocks += _taken(spec)
     blocks += _best(conclusion)
@@ -49,8 +59,9 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command:
     blocks += _plots(spec, folder, conclusion)
     blocks += transcripts.blocks(folder, conclusion)
     blocks += _notes(folder)
-    blocks += _commands(folder, conclusion, shlex.quote(command))
-    return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
+    blocks += _commands(folder, conclusion, words)
+    answer = headline(spec, conclusion, done) + (OTHER_LIMITS if other_limits else "")
+    return Document(f"Sweep {folder.name}", answer, tuple(blocks))
 
 
 def headline(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
@@ -312,11 +323,12 @@ def _notes(folder: StudyFolder) -> Iterator[Block]:
         yield Bullets(tuple(line.removeprefix("- ") for line in lines if line))
 
 
-def _commands(folder: StudyFolder, conclusion: Conclusion, command: str) -> Iterator[Block]:
+def _commands(folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]) -> Iterator[Block]:
     number = conclusion.best.number if conclusion.best else 0
-    lines = [f"orchestrate trial {command} {number}"]
+    spec, *others = words
+    lines = [["trial", spec, str(number), *others]]
     if conclusion.best:
-        lines.append(f"orchestrate export {command} {number} --to exported/{folder.name}-{number}")
+        lines.append(["export", spec, str(number), *others, "--to", f"exported/{folder.name}-{number}"])
     yield Heading("Again, and further")
-    yield Code(tuple(lines))
+    yield Code(tuple(shlex.join(["orchestrate", *line]) for line in lines))
     yield Paragraph(f"Plans, measurements, hypotheses and adapters of every trial: {folder.path}")

@@ -10,7 +10,9 @@ from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.transcription import write_transcription
 from orchestrator.reporting.model_card import model_card
+from orchestrator.running.carrying import carry_processor
 from orchestrator.running.rerun import stored_plan
 from orchestrator.running.session import finished
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -42,6 +44,8 @@ def export(
         else:
             shutil.copytree(kept.folder, aside, dirs_exist_ok=True)
             _name_base(aside, spec)
+            carry_processor(spec.model, aside)
+        write_transcription(spec.evaluation, aside)
         card = model_card(plan, kept, spec, folder, conclusion, root, done=done, merged=merged)
         (aside / "README.md").write_text(card, encoding="utf-8")
     return kept

@@ -19,7 +19,6 @@ def record_findings(
     stage: str, findings: Sequence[Finding], spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> None:
     """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such, never silent."""
-    noted = folder.notes.read_text(encoding="utf-8", errors="replace") if folder.notes.exists() else ""
     for each in findings:
         ignored = each.name in spec.checks.ignore
         if each.level == "refuse" and not ignored:
@@ -27,8 +26,7 @@ def record_findings(
         line = f"{stage}: {each.message}"
         line = f"{line} Check {each.name} is ignored by the sweep file." if ignored else line
         observer.say(line)
-        if " ".join(line.split()) not in noted:
-            folder.note(line)
+        folder.note_once(line)
     folder.write_findings(stage, [each for each in findings if each.level == "warn" or each.name in spec.checks.ignore])
 
 

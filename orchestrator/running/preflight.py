@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS, check_sets
+from orchestrator.corpus.faults import show
+from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.errors import DataError, StudyError
+from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets
 from orchestrator.records.store import StudyFolder
@@ -32,7 +36,31 @@ def find_all(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folde
         longest_seconds=None,
         pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
     )
-    return [*findings, *_check_terms(spec, ready), *_used_before(ready, folder)]
+    others = (
+        check_sound(ready),
+        _check_words(spec, ready),
+        _check_warm_up(spec),
+        _check_terms(spec, ready),
+        _used_before(ready, folder),
+    )
+    return [*findings, *chain.from_iterable(others)]
+
+
+def _check_words(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+    """Evaluation sets of which the normaliser leaves nothing, such as notes in brackets."""
+    normalize = normalizer(spec.evaluation.normalizer)
+    for name, (manifest, clips) in ready.items():
+        if name not in TRAINING_SETS and len(clips) and not any(map(normalize, clips.texts)):
+            yield finding(
+                "empty",
+                f"no reference of {name} ({manifest.path}) has a word left by normalizer {spec.evaluation.normalizer}, "
+                f"e.g. {manifest.path}:{clips.lines[0]} ({show(clips.texts[0])}). Write what is said.",
+            )
+
+
+def _check_warm_up(spec: SweepSpec) -> Iterator[Finding]:
+    if doubt := warm_up_text(spec):
+        yield finding("warmup", doubt)
 
 
 def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
@@ -80,6 +108,10 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ready = decode_sets(spec, folder.audio)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
+    for name, (manifest, clips) in ready.items():
+        log.debug("set %s: %d clips of %s", name, len(clips), manifest.path)
+        if said := sound_text(name, manifest, clips):
+            folder.note_once(f"data: {said}")
     record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
     folder.write_sets(set_records(spec, ready))

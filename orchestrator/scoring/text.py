@@ -21,7 +21,7 @@ APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 different words, and an adapter that copies the manifest's typography would be paid for it."""
 
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
-_BASIC_RULES = "2: NFKC, lower case, letters marks numbers, inner apostrophes, format characters dropped"
+_BASIC_RULES = "3: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters dropped"
 _WHISPER_RULES = "1: apostrophes folded, EnglishTextNormalizer, whitespace collapsed"
 _WHISPER_SOURCES = ("english.py", "basic.py", "normalizers/english.json")
 _LONGEST_LOOP = 4
@@ -35,6 +35,7 @@ def normalizer(name: str) -> Normalizer:
     - `whisper-en`: OpenAI's English rules with their spelling map (Radford et al. 2022, appendix C), as packaged in
       `whisper-normalizer`. Numbers become digits, contractions are spelled out, fillers and bracketed notes vanish.
     - `basic`: any language. NFKC, lower case; punctuation and symbols become spaces, apostrophes inside words stay.
+      I is lowered to i, in Turkish too: there "Işık" and "ışık" are two words.
     - `none`: only whitespace is collapsed; case and punctuation count.
 
     Raises ValueError for any other name.
@@ -84,7 +85,8 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
 
 
 def _basic(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower()).translate(APOSTROPHES)
+    whole = unicodedata.normalize("NFKC", text).replace("İ", "i")  # which lower() makes an i and a dot of its own
+    folded = unicodedata.normalize("NFKC", whole.lower()).translate(APOSTROPHES)
     kept = "".join(map(_spoken, folded))
     return _collapse(_LOOSE_APOSTROPHE.sub(" ", kept))
 

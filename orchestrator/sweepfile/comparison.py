@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
 from orchestrator.sweepfile.writing import file_dimension
 
-FREE = ("name", "budget", "execution", "description", "checks")
+FREE = ("name", "budget", "execution", "description", "checks", "record")
 """Never part of the identity: may change between runs of one study."""
 
 

@@ -280,6 +280,8 @@ class SweepSpec(Frozen):
     budget: Budget
     execution: Execution = Execution()
     checks: ChecksSpec = ChecksSpec()
+    record: bool = True
+    """Whether a finished run gets its row in the project's docs/experiment_plan.md."""
 
     def __eq__(self, other: object) -> bool:
         """Equal fields: where the project lies is no part of the sweep."""

@@ -22,12 +22,16 @@ from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.pieces import pieces
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.verdicts.saved_adapters import check_if_kept
+
+LONGEST = 30.0
+"""Seconds; longer speech is beyond what these models were trained on."""
 
 TOGETHER = 64
 """Clips decoded at once: text appears while the rest is still being heard."""
@@ -46,6 +50,17 @@ class Transcript:
     text: str
     truncated: bool
     """The token cap cut the text off."""
+    fault: str = ""
+    """Why it cannot be heard; empty where it can."""
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """One file, decoded, scaled and cut into what the model takes; or why it cannot be."""
+
+    path: str
+    pieces: tuple[Samples, ...]
+    fault: str = ""
 
 
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
@@ -128,14 +143,25 @@ def _base_of(folder: Path, base: str | None) -> ModelSpec:
 def transcribe_files(
     base: BaseModel, paths: Sequence[str], *, rms: float | None, max_tokens_per_second: float
 ) -> Iterator[Transcript]:
-    """The words of every file, in order. Raises ManifestError with all files that cannot be heard, before the first
-    word: each must be a regular audio file within what the model takes."""
-    clips = _clips(base, paths, rms)
-    for start in range(0, len(clips), TOGETHER):
-        here = clips[start : start + TOGETHER]
-        decoded = decode(base, here, max_tokens_per_second)
-        for path, tokens, truncated in zip(paths[start:], decoded.tokens, decoded.truncated, strict=False):
-            yield Transcript(path, base.text(tokens), truncated)
+    """The words of every file, in order; of one that cannot be heard, why. Recordings of more than `LONGEST` seconds,
+    or than the model takes, are heard in pieces."""
+    waiting: list[_Recording] = []
+    for path in paths:
+        waiting.append(_recording(base, path, rms))
+        if sum(len(each.pieces) for each in waiting) >= TOGETHER:
+            yield from _heard(base, waiting, max_tokens_per_second)
+            waiting = []
+    yield from _heard(base, waiting, max_tokens_per_second)
+
+
+def _heard(base: BaseModel, recordings: Sequence[_Recording], max_tokens_per_second: float) -> Iterator[Transcript]:
+    clips = [clip for each in recordings for clip in each.pieces]
+    decoded = decode(base, clips, max_tokens_per_second) if clips else Decoded([], [])
+    said = iter(zip(decoded.tokens, decoded.truncated, strict=True))
+    for each in recordings:
+        parts = [next(said) for _ in each.pieces]
+        text = " ".join(filter(None, (base.text(tokens) for tokens, _ in parts)))
+        yield Transcript(each.path, text, any(truncated for _, truncated in parts), each.fault)
 
 
 def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float) -> Decoded:
@@ -145,30 +171,19 @@ def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: flo
     return transcribe(base, store, "clips", max_new_tokens, ())[0]
 
 
-def _clips(base: BaseModel, paths: Sequence[str], rms: float | None) -> list[Samples]:
-    clips: list[Samples] = []
-    faults: list[str] = []
-    for path in paths:
-        try:
-            samples = _decoded(base, path)
-        except ManifestError as error:
-            faults.append(str(error))
-        else:
-            clips.append(samples if rms is None else scale_to_rms(samples, rms)[0])
-    if faults:
-        raise ManifestError(
-            f"{len(faults)} of {len(paths)} files cannot be heard:\n" + "\n".join(f"  {each}" for each in faults)
-        )
-    return clips
+def _recording(base: BaseModel, path: str, rms: float | None) -> _Recording:
+    try:
+        samples = _decoded(base, path)
+    except ManifestError as error:
+        return _Recording(path, (), str(error))
+    scaled = samples if rms is None else scale_to_rms(samples, rms)[0]
+    longest = int(SAMPLE_RATE * min(LONGEST, base.family.longest_seconds))
+    return _Recording(path, tuple(pieces(scaled, longest)))
 
 
 def _decoded(base: BaseModel, path: str) -> Samples:
     name, audio = f"audio file {show(path)}", locate(path, Path.cwd())
-    seconds = read_header(audio, name).seconds
-    if seconds > base.family.longest_seconds:
-        raise UnusableError(
-            f"{name} lasts {seconds:.1f} s; the model takes {base.family.longest_seconds:.1f} s, so cut it"
-        )
+    read_header(audio, name)
     samples = load_audio(Utterance(id=path, text="", audio=audio)).samples
     if len(samples) < base.family.shortest:
         raise UnusableError(f"{name} has {len(samples)} samples; the model needs at least {base.family.shortest}")

@@ -12,7 +12,6 @@ import transformers
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.errors import DataError
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
 from orchestrator.records.short_run import spread
@@ -86,21 +85,11 @@ class EvaluationSet:
 
 
 def load_evaluation_set(sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path) -> EvaluationSet:
-    """Read and decode an evaluation manifest; raises ManifestError, or DataError when more than 1 % of the references
-    need more tokens than the cap allows."""
+    """Read and decode an evaluation manifest; raises ManifestError."""
     spec = sweep.evaluation
     manifest, clips = decode_set(sweep, name, read_evaluation_set(sweep, source), cache, base.family.shortest)
     terms = read_terms(spec.terms, normalizer(spec.normalizer)) if spec.terms and name == "domain" else None
-    ready = EvaluationSet(manifest, clips, spec, terms)
-    needed = [len(row) for row in base.labels(list(clips.texts))]
-    over = sum(need > cap for need, cap in zip(needed, ready.max_new_tokens, strict=True))
-    if over > 0.01 * len(clips):
-        rate = max(need / seconds for need, seconds in zip(needed, clips.seconds, strict=True))
-        raise DataError(
-            f"{source.path}: {over} of {len(clips)} references are longer than evaluation.max_tokens_per_second = "
-            f"{spec.max_tokens_per_second:g} lets the model say; the densest needs {rate:.1f}. Raise it."
-        )
-    return ready
+    return EvaluationSet(manifest, clips, spec, terms)
 
 
 @dataclass

@@ -17,6 +17,7 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.check_speech import base_loss, spelling
 from orchestrator.tuning.decoding.evaluation import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.selfcheck.encoder import attention_mask, encoder_reuse, padding
@@ -52,7 +53,9 @@ def check_model(
         return findings  # what mixes types cannot be computed any further
     with torch.no_grad():
         findings += chain(attention_mask(probe), padding(probe), encoder_reuse(probe), evaluation(probe))
-    return [*findings, *training(probe)]
+    rate = spec.evaluation.max_tokens_per_second
+    speech = chain(base_loss(base, data, clips["train"]), spelling(base, data, clips["train"], rate))
+    return [*findings, *training(probe), *speech]
 
 
 def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.diagnosis import check_limits, is_upper_case, listed, used
+from orchestrator.corpus.diagnosis import TRAINING_SETS, check_limits, is_upper_case, listed, used
+from orchestrator.corpus.faults import show
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.errors import DataError
 from orchestrator.records.sets import read_sets
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.transcription import token_caps
 from orchestrator.tuning.model.base_model import BaseModel
 
 TOKENS_MORE = 5
 """Than the frames of its clip a text may have: the end of the text, and the edges of a very short clip."""
+
+
+CUT_OFF = 0.01
+"""Share of the references of a set that the token cap may cut: a few are dense by mistake."""
 
 
 def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
@@ -23,14 +31,22 @@ def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
     sets, most = read_sets(spec), spec.data.max_seconds
     findings = check_limits(sets, most, base.family.longest_seconds)
     for name, manifest in sets.items():
-        findings += _label_length(base, name, manifest, used(name, manifest, most))
+        heard = used(name, manifest, most)
+        texts = [each.text for each in heard]
+        texts = [text.lower() for text in texts] if is_upper_case(texts) else texts
+        labels = base.labels(texts)
+        findings += _label_length(base, name, manifest, heard, labels)
+        findings += _unknown_tokens(base, name, manifest, heard, texts, labels)
+        if name not in TRAINING_SETS:
+            findings += _too_short(base, name, manifest, heard)
+            findings += _token_cap(base, spec.evaluation.max_tokens_per_second, name, manifest, heard, labels)
     stop(findings, spec.checks.ignore, "The model cannot take the data as they are", DataError)
     return tuple(findings)
 
 
-def _label_length(base: BaseModel, name: str, manifest: Manifest, heard: list[Utterance]) -> Iterator[Finding]:
-    texts = [each.text for each in heard]
-    labels = base.labels([text.lower() for text in texts] if is_upper_case(texts) else texts)
+def _label_length(
+    base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance], labels: Sequence[list[int]]
+) -> Iterator[Finding]:
     said = [(each, _fault(base, each, len(row))) for each, row in zip(heard, labels, strict=True)]
     faults = [(each, fault) for each, fault in said if fault]
     if faults:
@@ -39,6 +55,74 @@ def _label_length(base: BaseModel, name: str, manifest: Manifest, heard: list[Ut
             f"{len(faults)} of {len(heard)} texts of {name} are longer than the model can learn or say: "
             f"{listed(manifest, faults)}. Give each line the words of its own clip, or cut or delete it.",
         )
+
+
+def _too_short(base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance]) -> Iterator[Finding]:
+    """Of evaluation sets; a training clip that is too short is a bad line."""
+    least = base.family.shortest
+    samples = [(each, round((each.duration or 0.0) * SAMPLE_RATE)) for each in heard]
+    faults = [(each, f"{count} samples") for each, count in samples if count < least]
+    if faults:
+        yield finding(
+            "too-short",
+            f"{len(faults)} of {len(heard)} clips of {name} are shorter than the {least} samples that the model needs "
+            f"(16 kHz): {listed(manifest, faults)}. Delete the lines, or give them their whole sound.",
+        )
+
+
+def _token_cap(
+    base: BaseModel,
+    rate: float,
+    name: str,
+    manifest: Manifest,
+    heard: Sequence[Utterance],
+    labels: Sequence[list[int]],
+) -> Iterator[Finding]:
+    """References that the model could say, and no decode of the sweep could give in full."""
+    seconds = [each.duration or 0.0 for each in heard]
+    needed = [(each, len(row), cap) for each, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)]
+    over = [
+        (each, f"{need} tokens, at most {cap}")
+        for each, need, cap in needed
+        if need > cap and not _fault(base, each, need)
+    ]
+    if len(over) > CUT_OFF * len(heard):
+        densest = max(len(row) / most for row, most in zip(labels, seconds, strict=True) if most)
+        yield finding(
+            "token-cap",
+            f"{len(over)} of {len(heard)} references of {name} are longer than evaluation.max_tokens_per_second = "
+            f"{rate:g} lets the model say: {listed(manifest, over)}. The densest needs {densest:.1f}: raise it.",
+        )
+
+
+def _unknown_tokens(
+    base: BaseModel,
+    name: str,
+    manifest: Manifest,
+    heard: Sequence[Utterance],
+    texts: Sequence[str],
+    labels: Sequence[list[int]],
+) -> Iterator[Finding]:
+    """Characters that do not come back from the tokens of their text: an unknown token, or nothing, in their place."""
+    again = base.tokenizer.batch_decode([list(row) for row in labels], skip_special_tokens=True)
+    lost = [_characters(text) - _characters(back) for text, back in zip(texts, again, strict=True)]
+    rows = [row for row, each in enumerate(lost) if each]
+    if not rows:
+        return
+    first, total = heard[rows[0]], sum(lost, Counter())
+    given = " ".join(show(each)[1:-1] for each, _ in total.most_common(10))
+    effect = "an adapter learns to leave them out" if name in TRAINING_SETS else "no model can say them"
+    yield finding(
+        "unknown-tokens",
+        f"{len(rows)} of {len(texts)} texts of {name} have characters that the model's tokenizer cannot write "
+        f"({given}), e.g. {manifest.path}:{first.line} ({show(first.text)}): {effect}. Spell them with characters that "
+        "the model has.",
+    )
+
+
+def _characters(text: str) -> Counter[str]:
+    """Of a text, without regard to case, width and spaces."""
+    return Counter("".join(unicodedata.normalize("NFKC", text).casefold().split()))
 
 
 def _fault(base: BaseModel, utterance: Utterance, tokens: int) -> str:

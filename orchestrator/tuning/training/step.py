@@ -38,6 +38,8 @@ class TrainingSet:
     """The clips of the last rows of `labels`, which hold what the untuned model hears there."""
     speakers: tuple[str, ...] = ()
     """Of the domain utterances; empty, or the empty text, where unknown."""
+    places: tuple[str, ...] = ()
+    """Manifest and line of the domain utterances."""
     rms: float | None = None
     """The level of every clip, which an augmented one is brought back to; None leaves it."""
     untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)

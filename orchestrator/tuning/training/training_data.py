@@ -43,22 +43,28 @@ def load_training_data(
     notes: list[str] = []
     domain = 0
     speakers: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
     for name, read in read_training_sets(spec).items():
         manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
         # what decoding found was said before the model was loaded
         if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
             notes.append(f"data: {skipped_lines(read.path.name, manifest)}")
         limit = min(spec.data.max_seconds, base.family.longest_seconds)
-        kept = kept_for_training(manifest, limit)
+        silent = set(ready.notes.silent)
+        kept = tuple(row for row in kept_for_training(manifest, limit) if ready.lines[row] not in silent)
         if not kept:
-            raise DataError(f"{read.path}: no utterance is within data.max_seconds = {limit:g}; raise it")
+            raise DataError(
+                f"{read.path}: no utterance is within data.max_seconds = {limit:g} and more than silence; raise it, or "
+                "take other sound"
+            )
         own = [ready.texts[row] for row in kept]
         # an adapter must not learn the typography of upper-case references, which the scorer then removes
         texts += [text.lower() for text in own] if is_upper_case(own) else own
         clips += [ready[row] for row in kept]
         if name == "train":
             domain, speakers = len(kept), tuple(ready.speakers[row] for row in kept)
-    labels = TrainingSet(base.labels(texts), domain, speakers=speakers, rms=spec.evaluation.rms)
+            places = tuple(f"{read.path}:{ready.lines[row]}" for row in kept)
+    labels = TrainingSet(base.labels(texts), domain, speakers=speakers, places=places, rms=spec.evaluation.rms)
     if "model" in spec.parameters.possible("replay_labels"):
         with autocast:
             labels, note = _labelled_by_the_model(spec, base, labels, clips, cache)

@@ -1,0 +1,129 @@
+"""From what was typed to a sweep and the folder of its study: a sweep file, or the name of a study."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.errors import SpecError, StudyError
+from orchestrator.sweepfile.loading import compare, load_spec, project_root, studies_root
+from orchestrator.sweepfile.sweep import NAME
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.sweep import SweepSpec
+
+Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
+Study = Annotated[
+    Path, typer.Argument(metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False)
+]
+Studies = Annotated[
+    Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
+]
+
+FORKED = "begun with --fork beside study {}."
+"""Noted in a study that was; so whoever opens the other one by the sweep file can be told."""
+
+JUDGED_ANEW = "acceptance"
+"""The section of the sweep file that another verdict on the same numbers can be had by."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study as it was begun, and what was asked of it."""
+
+    sweep: SweepSpec
+    folder: StudyFolder
+    root: Path
+    """The project's folder."""
+    other_limits: bool
+    """`sweep` has other acceptance criteria than the study."""
+    beside: tuple[str, ...]
+    """Studies that were forked from the same sweep file: perhaps one of them was meant."""
+
+
+def open_sweep(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
+    """The sweep file as it is now, and the folder of its study, which may not exist yet."""
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.running.chaining import load_chained
+
+    root = studies or studies_root(spec)
+    sweep = load_chained(spec, list(overrides), root)
+    return sweep, StudyFolder(root, sweep.name)
+
+
+def open_study(spec: Path, overrides: Sequence[str], studies: Path | None, *, judging: bool = False) -> Opened:
+    """The study as it was begun: what is reported is what was run, whatever the sweep file says by now.
+
+    `spec` is a sweep file, or where there is no such file the name of a study in `studies`, by default ./studies. An
+    override that would make another study is refused; `judging`: one of the acceptance criteria is not.
+    Raises SpecError, StudyError.
+    """
+    from orchestrator.records.contents import stored_spec
+
+    folder, root = _folder(spec, overrides, studies)
+    if not folder.exists:
+        raise StudyError(
+            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it{_known(folder)}"
+        )
+    stored = stored_spec(folder, root)
+    asked = [each for each in overrides if each.partition("=")[0] != "name"]
+    wanted = load_spec(folder.spec, asked, root=root) if asked else stored
+    changed = [change.path for change in compare(stored, wanted)]
+    refused = [path for path in changed if not judging or path.partition(".")[0] != JUDGED_ANEW]
+    if refused:
+        raise StudyError(_refusal(folder.name, refused, judging))
+    beside = (
+        tuple(each.name for each in folder.neighbours() if _was_forked(each, folder.name)) if spec.is_file() else ()
+    )
+    return Opened(wanted if changed else stored, folder, root, bool(changed), beside)
+
+
+def own_name(spec: Path) -> str:
+    """The study that a sweep file means without overrides; empty where it needs them to be one."""
+    try:
+        return load_spec(spec).name
+    except SpecError:
+        return ""
+
+
+def _folder(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple[StudyFolder, Path]:
+    from orchestrator.records.store import StudyFolder
+
+    name = str(spec)
+    if not spec.exists() and re.fullmatch(NAME, name):
+        named = StudyFolder(studies or Path("studies").absolute(), name)
+        if named.exists:
+            return named, Path.cwd()
+    return StudyFolder(studies or studies_root(spec), load_spec(spec, _names(overrides)).name), project_root(spec)
+
+
+def _names(overrides: Sequence[str]) -> list[str]:
+    """Those of the study's name: the others are compared with the study, not with the file."""
+    return [each for each in overrides if each.partition("=")[0] == "name"]
+
+
+def _known(folder: StudyFolder) -> str:
+    names = [each.name for each in folder.neighbours()]
+    return f"; there are {', '.join(names)}." if names else "."
+
+
+def _was_forked(study: StudyFolder, name: str) -> bool:
+    return study.notes.is_file() and FORKED.format(name) in study.notes.read_text(encoding="utf-8", errors="replace")
+
+
+def _refusal(name: str, changed: Sequence[str], judging: bool) -> str:
+    what = ", ".join(changed)
+    others = " by itself: name and acceptance.METRIC alone may be given" if judging else "; name alone may be given"
+    return (
+        f"study {name} was not run with this: {what}\n"
+        f"  It is shown as it was run{others}. Another sweep is begun with `orchestrate SPEC ... --fork NAME`."
+    )

@@ -1,0 +1,69 @@
+"""A file as libsndfile has to be given it to read all of it, and the cut-off ones that it would read without a word."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.corpus import flac, mpeg
+from orchestrator.corpus.faults import UnusableError
+
+_START = 64
+_PAGE = 27 + 255 + 255 * 255
+"""Bytes of the largest Ogg page."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What soundfile opens."""
+
+    source: bytes | str | io.BytesIO
+    mended: bool = False
+    """Its header does not say how long it is; here it does."""
+
+
+def opened(source: Path | bytes, name: str) -> Opened:
+    """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end, OSError."""
+    start = _part(source, 0, _START)
+    if start.startswith(b"OggS"):
+        _check_end(source, name)
+    data = None
+    if start.startswith(b"fLaC") and not flac.says_length(start):
+        data = flac.completed(_part(source, 0))
+    elif mpeg.is_mpeg(start):
+        data = mpeg.completed(_part(source, 0))
+    if data is not None:
+        return Opened(io.BytesIO(data), mended=True)
+    return Opened(io.BytesIO(source) if isinstance(source, bytes) else sound_file(source))
+
+
+def sound_file(path: Path) -> bytes | str:
+    """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
+    return os.fsencode(path) if os.name == "posix" else str(path)
+
+
+def _part(source: Path | bytes, start: int, size: int = -1) -> bytes:
+    """So many bytes from `start` on, counted from the end where it is negative; -1 are all."""
+    if isinstance(source, bytes):
+        begin = max(0, len(source) + start) if start < 0 else start
+        return source[begin:] if size < 0 else source[begin : begin + size]
+    with source.open("rb") as stream:
+        whole = os.fstat(stream.fileno()).st_size
+        stream.seek(max(0, whole + start) if start < 0 else start)
+        return stream.read(size)
+
+
+def _check_end(source: Path | bytes, name: str) -> None:
+    """The last page is whole and says that it is the last one: libsndfile reads a shorter file as a shorter sound."""
+    data = _part(source, -2 * _PAGE)
+    place = data.rfind(b"OggS")
+    page = data[place:]
+    sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    whole = len(page) > 26 and len(sizes) == page[26] and len(page) >= 27 + len(sizes) + sum(sizes)
+    if place < 0 or not whole or not page[5] & 4:
+        raise UnusableError(
+            f"{name} is cut off: its last Ogg page is not the end of the stream; copy it again, or where that is all "
+            "there is, convert it to FLAC (ffmpeg -i IN.ogg OUT.flac) and name that"
+        )

@@ -1,0 +1,45 @@
+"""`transcription.json` beside an exported model: at which level and token cap its numbers were measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import ModelError
+from orchestrator.sweepfile.sweep import EvaluationSpec
+
+NAME = "transcription.json"
+_DEFAULT = EvaluationSpec()
+
+
+class Transcription(BaseModel):
+    """What of an evaluation changes the words that are heard."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    rms: float | None = Field(default=_DEFAULT.rms, gt=0, lt=1)
+    """Level that each clip is scaled to; null leaves it."""
+    max_tokens_per_second: float = Field(default=_DEFAULT.max_tokens_per_second, gt=0)
+
+
+def write_transcription(evaluation: EvaluationSpec, folder: Path) -> None:
+    """Keep a sweep's level and token cap with its model."""
+    kept = Transcription(rms=evaluation.rms, max_tokens_per_second=evaluation.max_tokens_per_second)
+    (folder / NAME).write_text(json.dumps(kept.model_dump(), indent=2) + "\n", encoding="utf-8")
+
+
+def read_transcription(folder: Path) -> Transcription:
+    """What a model was measured with; a sweep's defaults where nothing says. Raises ModelError for a damaged file."""
+    place = folder / NAME
+    if not place.is_file():
+        return Transcription()
+    try:
+        return Transcription.model_validate_json(place.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ModelError(
+            f"{place} is damaged: {where}: {first['msg']}\n  Export the model again, or delete the file."
+        ) from error

@@ -1,0 +1,79 @@
+"""`orchestrate diagnose MANIFEST...`: lengths and parts of manifests, and how well a model hears them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.corpus.bare import Bare, Baseline
+from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES, SURVIVAL_LIMITS
+from orchestrator.reporting.document import Block, Bullets, Document, Heading, Table
+from orchestrator.reporting.wording import percent
+from orchestrator.verdicts.headroom import HEADROOM
+
+
+def build(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline], model: str) -> Document:
+    """`baselines` by the manifest's path, of `model`; none where none was asked for."""
+    flags = list(_flags(found, max_seconds, baselines))
+    blocks: list[Block] = [Heading("Lengths"), _lengths(found), Heading("Parts"), _parts(found, max_seconds)]
+    if baselines:
+        blocks += [Heading(f"Baseline WER of {model}"), _baselines(baselines)]
+    if flags:
+        blocks += [Heading("To know"), Bullets(tuple(flags))]
+    count = "1 manifest" if len(found) == 1 else f"{len(found)} manifests"
+    return Document(f"Data of {count}", f"{len(flags)} things to know" if flags else "Nothing to object", tuple(blocks))
+
+
+def _lengths(found: Sequence[Bare]) -> Table:
+    rows = []
+    for each in found:
+        total = each.profile.total.utterances
+        kept = [each.profile.survivors[limit].utterances for limit in SURVIVAL_LIMITS]
+        shares = [f"{count} ({100 * count / total:.1f} %)" for count in kept]
+        rows.append((str(each.manifest.path), str(total), f"{each.mean_seconds:.2f}", *shares))
+    columns = ("manifest", "samples", "mean s", *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS))
+    return Table(columns, tuple(rows))
+
+
+def _parts(found: Sequence[Bare], max_seconds: float) -> Table:
+    columns = ("manifest", f"filtered (up to {max_seconds:g} s)", "train", "validation", "split")
+    rows = tuple(
+        (
+            str(each.manifest.path),
+            str(each.filtered),
+            str(each.train),
+            str(each.validation),
+            "by speaker" if each.by == "speaker" else "random: lines name no two speakers",
+        )
+        for each in found
+    )
+    return Table(columns, rows)
+
+
+def _baselines(baselines: Mapping[Path, Baseline]) -> Table:
+    rows = tuple(
+        (
+            str(path),
+            percent(each.wer),
+            str(each.heard),
+            str(each.too_long),
+            f"below {HEADROOM:g} %" * (each.wer < HEADROOM),
+        )
+        for path, each in baselines.items()
+    )
+    return Table(("manifest", "WER %", "utterances heard", "too long to hear", "flag"), rows)
+
+
+def _flags(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline]) -> Iterator[str]:
+    for each in found:
+        if each.filtered < FEW_TRAINING_UTTERANCES:
+            yield (
+                f"{each.manifest.path}: {each.filtered} samples are left within {max_seconds:g} s; to train on fewer "
+                f"than {FEW_TRAINING_UTTERANCES}, most trials memorise them."
+            )
+    for path, measured in baselines.items():
+        if measured.wer < HEADROOM:
+            yield (
+                f"{path}: the model's WER is {measured.wer:.2f} %, below {HEADROOM:g} %: as a domain "
+                "set it leaves little to gain."
+            )

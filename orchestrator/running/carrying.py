@@ -1,0 +1,37 @@
+"""The files of a base model that an adapter needs beside it: what makes sound into numbers, and tokens into words."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+
+from orchestrator.sweepfile.sweep import ModelSpec
+
+FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+)
+
+
+def carry_processor(model: ModelSpec, to: Path) -> None:
+    """Copy those of `FILES` that the base model has, from its folder or from where the hub's files are kept."""
+    for name in FILES:
+        place = _place(model, name)
+        if place is not None and place.is_file():
+            shutil.copyfile(place, to / name)
+
+
+def _place(model: ModelSpec, name: str) -> Path | None:
+    if model.is_folder:
+        return Path(model.id) / name
+    found = try_to_load_from_cache(model.id, name, revision=model.revision)
+    return Path(found) if isinstance(found, str) else None

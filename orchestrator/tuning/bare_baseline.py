@@ -1,0 +1,49 @@
+"""The WER of a model on a manifest alone, heard as an evaluation hears it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from orchestrator.corpus.audio import prepare
+from orchestrator.corpus.bare import Baseline
+from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.errors import DataError
+from orchestrator.records.transcription import Transcription
+from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.wer import edit_counts
+from orchestrator.tuning.decoding.audio_files import TOGETHER, decode
+from orchestrator.tuning.model.base_model import BaseModel
+
+
+def baseline(
+    base: BaseModel, manifest: Manifest, measured: Transcription, normalizer_name: str, sample: int | None
+) -> Baseline:
+    """Greedy decoding of all utterances that the model can take, or of `sample` of them, spread over the manifest.
+
+    Raises ManifestError where audio cannot be decoded, DataError where nothing is left to hear.
+    """
+    fits = [each for each in manifest.utterances if (each.duration or 0.0) <= base.family.longest_seconds]
+    heard = _spread(fits, sample)
+    if not heard:
+        raise DataError(
+            f"{manifest.path}: every utterance is longer than the {base.family.longest_seconds:g} s the model can take"
+            "\n  Cut them into shorter ones, or diagnose it without --model."
+        )
+    with TemporaryDirectory() as cache:
+        part = replace(manifest, utterances=tuple(heard))
+        clips = prepare(part, rms=measured.rms, cache=Path(cache), multiple=base.family.shortest)
+        said: list[str] = []
+        for start in range(0, len(clips), TOGETHER):
+            here = [clips[row] for row in range(start, min(start + TOGETHER, len(clips)))]
+            said += [base.text(tokens) for tokens in decode(base, here, measured.max_tokens_per_second).tokens]
+    normalize = normalizer(normalizer_name)
+    counts = edit_counts([normalize(each.text) for each in heard], [normalize(text) for text in said])
+    return Baseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
+
+
+def _spread(rows: Sequence[Utterance], count: int | None) -> list[Utterance]:
+    total = len(rows)
+    return list(rows) if count is None or count >= total else [rows[row * total // count] for row in range(count)]

@@ -1,0 +1,83 @@
+"""`diagnose` of manifests without a sweep file: lengths, parts, and what a model makes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from orchestrator.corpus.bare import read_bare
+from orchestrator.reporting import bare
+from tests.cli_project import make_project, orchestrate
+from tests.embedded import DATA, SETS
+
+RATE = 16_000
+
+
+def written(folder: Path, name: str, seconds: list[float], speakers: int = 0) -> Path:
+    rows = []
+    for row, length in enumerate(seconds):
+        noise = np.random.default_rng(row).normal(0, 0.1, int(length * RATE))
+        soundfile.write(folder / f"{name}-{row}.wav", noise, RATE)
+        speaker = {"speaker": f"s{row % speakers}"} if speakers else {}
+        rows.append({"audio_filepath": f"{name}-{row}.wav", "text": f"number {row}"} | speaker)
+    path = folder / f"{name}.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_lengths_and_parts_of_every_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = written(tmp_path, "a", [1, 2, 6, 9, 12, 18, 25, 3, 4, 5], speakers=5)
+    nameless = written(tmp_path, "b", [1.0] * 4)
+    assert orchestrate("diagnose", named, nameless, "--validation", "0.25") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"{named} 10 8.50 5 (50.0 %) 6 (60.0 %) 7 (70.0 %) 8 (80.0 %) 9 (90.0 %)" in out
+    assert f"{nameless} 4 1.00 4 (100.0 %)" in out
+    assert f"{named} 9 7 2 by speaker" in out
+    assert f"{nameless} 4 3 1 random: lines name no two speakers" in out
+    assert f"{named}: 9 samples are left within 20 s; to train on fewer than 200, most trials memorise them." in out
+    first, _ = read_bare([named, nameless], 8.0, 0.25, 0)
+    assert (first.filtered, first.train + first.validation, first.by) == (6, 6, "speaker")
+    assert read_bare([nameless], 0.5, 0.25, 0)[0].filtered == 0
+
+
+def test_faults_of_all_manifests_are_said_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [written(tmp_path, name, [1.0]) for name in "ab"]
+    for path in paths:
+        path.write_text(path.read_text() + "{broken\n")
+    assert orchestrate("diagnose", *paths) == 2
+    error = capsys.readouterr().err
+    assert all(f"  {path}:2: not valid JSON" in error for path in paths)
+
+
+def test_a_model_is_measured_on_each_and_low_rates_are_flagged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bare, "HEADROOM", 6.8)  # between the two
+    heard = {name: tmp_path / f"{name}.jsonl" for name in ("domain", "heldout")}
+    for name, path in heard.items():
+        rows = [json.loads(line) for line in (DATA / SETS[name]).read_text().splitlines()[:12]]
+        rows = [row | {"audio_filepath": str(DATA / row["audio_filepath"])} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert orchestrate("diagnose", *heard.values(), "--model", DATA / "base-model", "--sample", 8) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"Baseline WER of {DATA}/base-model" in out
+    rates = {}
+    for path in heard.values():
+        rates[path] = float(out.partition("utterances heard")[2].partition(f"{path} ")[2].split()[0])
+        assert f"{path} {rates[path]:.2f} 8 0" in out
+        assert (f"{path}: the model's WER is {rates[path]:.2f} %, below 6.8 %" in out) == (rates[path] < 6.8)
+    assert min(rates.values()) < 6.8 < max(rates.values())
+
+
+def test_options_that_do_not_go_together_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "a", [1.0])
+    assert orchestrate("diagnose", path, "--train") == 2
+    assert f"--train needs a sweep file, and {path} is a manifest" in capsys.readouterr().err
+    assert orchestrate("diagnose", path, "--normalizer", "english") == 2
+    assert "Allowed: whisper-en, basic, none." in capsys.readouterr().err
+    assert orchestrate("diagnose", make_project(tmp_path), "--model", "x") == 2
+    assert "a sweep file names its own" in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""What a newcomer meets first: the version, completion, a project to start from, and a clean checkout after it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from orchestrator.sweepfile.loading import compare, load_spec
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("--version") == 0
+    assert capsys.readouterr().out == f"orchestrate {version('orchestrator')}\n"
+
+
+def test_a_shell_can_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    assert orchestrate("--show-completion", "bash") == 0
+    assert "_COMPLETE=complete_bash" in capsys.readouterr().out
+    assert orchestrate("--help") == 0
+    assert "--install-completion" in capsys.readouterr().out
+
+
+def test_init_writes_a_project_that_plans_and_overwrites_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "mine"
+    assert orchestrate("init", place) == 0
+    said = capsys.readouterr().out
+    spec = place / "sweeps" / "mine.yaml"
+    assert f"Next: put them there, then orchestrate validate {spec}" in said
+    assert {path.name for path in place.iterdir()} == {"sweeps", "data", "studies", ".gitignore"}
+    assert "studies" in (place / ".gitignore").read_text()
+    assert load_spec(spec).name == "mine"
+    assert orchestrate("plan", spec) == 0
+    assert "Not read: data.train: there is no file" in capsys.readouterr().out
+    assert orchestrate("init", place) == 2
+    assert capsys.readouterr().err == f"{spec} exists\n  Name another folder; nothing is overwritten.\n"
+
+
+def test_the_quickstart_alone_leaves_no_row_in_the_record() -> None:
+    without = [path.name for path in (ROOT / "sweeps").rglob("*.yaml") if not load_spec(path).record]
+    assert without == ["quickstart.yaml"]
+
+
+def test_record_false_keeps_the_record_as_it_is(tmp_path: Path) -> None:
+    spec = make_project(tmp_path, SWEEP + "record: false\n")
+    plan = tmp_path / "docs" / "experiment_plan.md"
+    plan.parent.mkdir()
+    plan.write_text("mine\n")
+    assert orchestrate(spec, "-q") in (0, 4, 5)
+    assert plan.read_text() == "mine\n"
+    assert orchestrate(spec, "-q", "--record", tmp_path / "other.md") in (0, 4, 5)
+    assert "demo" in (tmp_path / "other.md").read_text(), "asked for by name"
+    assert orchestrate(spec, "-q", "record=true") in (0, 4, 5), "it may change between runs"
+    assert "| demo |" in plan.read_text()
+    changed = compare(load_spec(spec), load_spec(spec, ["record=true"]))
+    assert [(each.path, each.allowed) for each in changed] == [("record", True)]

@@ -1,0 +1,109 @@
+"""Studies by their name, forks that are not mistaken for what they were forked from, and verdicts by other limits."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli_project import make_project, orchestrate
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep, and one forked from its file."""
+    spec = make_project(tmp_path_factory.mktemp("project"))
+    assert orchestrate(spec, "--quiet") == 0
+    assert orchestrate(spec, "--quiet", "budget.trials=2", "--fork", "phone2") in (0, 4, 5)
+    return spec
+
+
+@pytest.fixture
+def inside(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+    monkeypatch.chdir(project.parents[1])
+    capsys.readouterr()
+    return Path("sweeps/demo.yaml")
+
+
+def test_the_commands_that_a_fork_prints_mean_the_fork(
+    inside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate(inside, "--fork", "phone2", "budget.trials=2") in (0, 4, 5)
+    out = capsys.readouterr().out
+    assert out.startswith("Sweep phone2\n")
+    printed = [line.strip() for line in out.splitlines() if line.startswith("  orchestrate ")]
+    assert "  orchestrate trial sweeps/demo.yaml 0 name=phone2" in out.splitlines()
+    for line in printed:
+        words = [word.replace("exported/", f"{tmp_path}/") for word in shlex.split(line)[1:]]
+        assert orchestrate(*words) == 0
+    assert "of study phone2" in capsys.readouterr().out or len(printed) == 1
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "report"])
+def test_a_study_is_opened_by_its_name(inside: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate(command, "phone2") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Sweep phone2\n") and captured.err == ""
+    assert orchestrate(command, inside) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Sweep demo\n")
+    assert captured.err == "study demo; beside it were begun with --fork: phone2. Each opens by its name.\n"
+    assert orchestrate(command, inside, "name=phone2") == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("Sweep phone2\n") and captured.err == ""
+
+
+def test_trial_and_export_take_a_name_and_say_the_study(
+    inside: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert orchestrate("trial", "phone2", 0, "--quiet") == 0
+    assert orchestrate("export", "phone2", 0, "--to", tmp_path / "a") == 0
+    assert "trial 0 of study phone2" in capsys.readouterr().out
+    assert orchestrate("export", inside, 0, "--to", tmp_path / "b") == 0
+    captured = capsys.readouterr()
+    assert "trial 0 of study demo" in captured.out and "phone2" in captured.err
+
+
+def test_a_name_that_means_nothing_is_refused(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("status", "phone3") == 2
+    assert "phone3" in capsys.readouterr().err
+    assert orchestrate("status", inside, "name=phone3") == 3
+    error = capsys.readouterr().err
+    assert "there is no study phone3" in error and "there are demo, phone2." in error
+    assert orchestrate("status", "phone2", "--studies", os.devnull) == 2
+
+
+def test_a_report_by_other_limits_says_so(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("report", inside) == 0
+    assert "other limits" not in capsys.readouterr().out
+    assert orchestrate("report", inside, "acceptance.domain_wer.min_gain=30") == 0
+    headline = capsys.readouterr().out.splitlines()[1]
+    assert headline.startswith("REJECT: trial") and headline.endswith("; judged by other limits than the study's")
+    assert orchestrate("report", inside, "acceptance.domain_wer.min_gain=30", "--format", "json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["decision"], found["other_limits"]) == ("REJECT", True)
+    assert orchestrate("report", inside, "acceptance.domain_wer.min_gain=1.0") == 0
+    assert "other limits" not in capsys.readouterr().out, "they are the study's"
+
+
+@pytest.mark.parametrize(
+    ("command", "override"),
+    [
+        ("report", "guardrails.heldout_wer.max_regression=5"),
+        ("report", "budget.trials=2"),
+        ("status", "acceptance.domain_wer.min_gain=30"),
+        ("trial", "parameters.max_steps=300"),
+        ("export", "seed=7"),
+    ],
+)
+def test_what_cannot_be_judged_again_is_refused(
+    inside: Path, tmp_path: Path, command: str, override: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = {"trial": ["0"], "export": ["0", "--to", str(tmp_path / "x")]}.get(command, [])
+    assert orchestrate(command, inside, *words, override) == 3
+    error = capsys.readouterr().err
+    assert f"study demo was not run with this: {override.partition('=')[0]}" in error
+    assert "--fork NAME" in error

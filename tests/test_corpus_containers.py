@@ -1,0 +1,120 @@
+"""Files that libsndfile reads short or calls endless are read to their end; cut-off ones are refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from orchestrator.corpus import flac, mpeg
+from orchestrator.corpus.audio import load_audio, prepare
+from orchestrator.corpus.containers import opened
+from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.errors import ManifestError
+
+RATE = 16_000
+
+
+def speech(seconds: float = 3.0, rate: int = RATE) -> np.ndarray:
+    """Noise with a long quiet part, so that a variable rate varies."""
+    samples = np.random.default_rng(3).normal(0, 0.05, int(seconds * rate))
+    samples[len(samples) // 4 : len(samples) * 3 // 4] *= 1e-3
+    return samples
+
+
+def without_xing(folder: Path) -> Path:
+    """Variable bit rate, its first frame taken away."""
+    soundfile.write(folder / "vbr.mp3", speech(), RATE, bitrate_mode="VARIABLE")
+    whole = (folder / "vbr.mp3").read_bytes()
+    (folder / "bare.mp3").write_bytes(whole[whole.find(b"\xff\xf3", 4) :])
+    return folder / "bare.mp3"
+
+
+def two_in_one(folder: Path) -> Path:
+    soundfile.write(folder / "part.mp3", speech(1.5), RATE, bitrate_mode="CONSTANT")
+    (folder / "joined.mp3").write_bytes(2 * (folder / "part.mp3").read_bytes())
+    return folder / "joined.mp3"
+
+
+def two_of_stereo(folder: Path) -> Path:
+    sides = np.stack([speech(1.5, 48_000), speech(1.5, 48_000)[::-1]], axis=1)
+    soundfile.write(folder / "part.mp3", sides, 48_000)
+    (folder / "joined.mp3").write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x02ab" + 2 * (folder / "part.mp3").read_bytes())
+    return folder / "joined.mp3"
+
+
+@pytest.mark.parametrize("made", [without_xing, two_in_one, two_of_stereo])
+def test_an_mp3_is_as_long_as_its_frames(tmp_path: Path, made: Callable[[Path], Path]) -> None:
+    path = made(tmp_path)
+    short = soundfile.info(path)
+    assert short.frames / short.samplerate < 2.1, "what libsndfile makes of it"
+    [utterance] = manifest_of(tmp_path, path.name).utterances
+    assert utterance.duration == pytest.approx(3.0, abs=0.15)
+    audio = load_audio(utterance)
+    assert audio.mended and len(audio.samples) / RATE == pytest.approx(3.0, abs=0.15)
+    assert np.abs(audio.samples[-8000:]).max() > 0.02, "the sound of its end"
+    assert len(soundfile.read(opened(path.read_bytes(), "x").source)[0]) > 2.8 * short.samplerate
+
+
+@pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
+def test_an_mp3_that_says_its_length_is_left_alone(tmp_path: Path, mode: str) -> None:
+    soundfile.write(tmp_path / "a.mp3", speech(), RATE, bitrate_mode=mode)
+    assert mpeg.completed((tmp_path / "a.mp3").read_bytes()) is None
+    assert mpeg.completed(b"\xff\xfbnot at all") is None
+    assert mpeg.completed(b"ID3\x04\x00\x00\x00\x00\x00\x02abfLaC") is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "subtype"), [(16_000, 1, "PCM_16"), (44_100, 2, "PCM_24"), (11_000, 1, "PCM_16")]
+)
+def test_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path, rate: int, channels: int, subtype: str) -> None:
+    sides = np.stack([speech(2.3, rate)] * channels, axis=1)
+    soundfile.write(tmp_path / "whole.flac", sides, rate, subtype=subtype)
+    whole = (tmp_path / "whole.flac").read_bytes()
+    bare = whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:]
+    assert not flac.says_length(bare) and flac.says_length(whole)
+    assert flac.completed(bare) == whole
+    (tmp_path / "bare.flac").write_bytes(bare)
+    [utterance] = manifest_of(tmp_path, "bare.flac").utterances
+    [known] = manifest_of(tmp_path, "whole.flac").utterances
+    assert utterance.duration == known.duration
+    assert load_audio(utterance).mended and not load_audio(known).mended
+    np.testing.assert_array_equal(load_audio(utterance).samples, load_audio(known).samples)
+    (tmp_path / "bare.flac").write_bytes(bare[: len(bare) * 2 // 3])
+    with pytest.raises(ManifestError, match=r"bare.flac' (cannot be decoded|is cut off)"):
+        prepare(manifest_of(tmp_path, "bare.flac"), rms=None, cache=tmp_path / "cache")
+
+
+def test_flac_without_a_frame_is_no_audio(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.flac", speech(), RATE)
+    whole = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:42])
+    with pytest.raises(ManifestError, match=r"set\.jsonl has 1 fault"):
+        manifest_of(tmp_path, "a.flac")
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("kept", [0.5, 0.9])
+def test_an_ogg_file_that_was_cut_off_is_refused_with_a_cure(tmp_path: Path, subtype: str, kept: float) -> None:
+    soundfile.write(tmp_path / "a.ogg", speech(6.0), RATE, format="OGG", subtype=subtype)
+    manifest_of(tmp_path, "a.ogg")
+    whole = (tmp_path / "a.ogg").read_bytes()
+    pages = [at for at in range(len(whole)) if whole.startswith(b"OggS", at)]
+    for end in (int(len(whole) * kept), pages[-1]):
+        (tmp_path / "a.ogg").write_bytes(whole[:end])
+        with pytest.raises(ManifestError) as caught:
+            manifest_of(tmp_path, "a.ogg")
+        assert "set.jsonl:1: audio file 'a.ogg' is cut off: its last Ogg page is not the end" in str(caught.value)
+        assert "convert it to FLAC" in str(caught.value)
+    (tmp_path / "a.ogg").write_bytes(whole + b"a tag")
+    manifest_of(tmp_path, "a.ogg")
+
+
+def manifest_of(folder: Path, name: str) -> Manifest:
+    path = folder / "set.jsonl"
+    path.write_text(json.dumps({"audio": name, "text": "one two"}) + "\n")
+    return load_manifest(path)
