@@ -202,7 +202,7 @@ class Pack:
         self._leaves: list[tuple[Tensor, Tensor]] = []
         self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
 
-    def at(self, row: Tensor, frame: Tensor) -> None:
+    def set_positions(self, row: Tensor, frame: Tensor) -> None:
         """Say where what this thread sends through the model next stands: see `DropoutPositions`."""
         self._positions.row, self._positions.frame = row, frame
 

@@ -116,23 +116,25 @@ def _greedy(
             cross = [(keys[index], values[index]) for keys, values in cross]
         proposed = [[] if done[row] else _propose(out[row], drafts[row]) for row in here]
         width = 1 + max(map(len, proposed))
+        # speculative decoding (Leviathan et al. 2023), greedy: the last token and what the draft says comes next go
+        # through the decoder in one pass, (rows, width), filled up with end tokens that nothing reads
         fed = [
-            [out[row][-1] if out[row] else decoder.start, *guess, *[decoder.eos] * (width - 1 - len(guess))]
-            for row, guess in zip(here, proposed, strict=True)
+            [out[row][-1] if out[row] else decoder.start, *draft, *[decoder.eos] * (width - 1 - len(draft))]
+            for row, draft in zip(here, proposed, strict=True)
         ]
         tokens = torch.tensor(fed, device=device)
         start = torch.tensor([len(out[row]) if not done[row] else 0 for row in here], device=device)
-        best = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
-        for row, guess, chosen in zip(here, proposed, best, strict=True):
+        argmax_tokens = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
+        for row, draft, argmax in zip(here, proposed, argmax_tokens, strict=True):
             if not done[row]:
-                done[row] = _accept(out[row], guess, chosen, max_new_tokens[row], decoder.ends)
+                done[row] = _accept(out[row], draft, argmax, max_new_tokens[row], decoder.ends)
     return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
 
 
-def _accept(out: list[int], guess: list[int], chosen: list[int], cap: int, ends: frozenset[int]) -> bool:
-    """Append to `out` the argmax tokens that hold: the first, and each next one while the guess before it was right."""
-    for index, token in enumerate(chosen[: len(guess) + 1]):
-        if index and guess[index - 1] != chosen[index - 1]:
+def _accept(out: list[int], draft_tokens: list[int], argmax_tokens: list[int], cap: int, ends: frozenset[int]) -> bool:
+    """Append to `out` the argmax tokens that hold: the first, and each next one while the draft before it was right."""
+    for index, token in enumerate(argmax_tokens[: len(draft_tokens) + 1]):
+        if index and draft_tokens[index - 1] != argmax_tokens[index - 1]:
             break
         out.append(token)
         if token in ends or len(out) == cap:

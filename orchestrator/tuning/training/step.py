@@ -157,16 +157,18 @@ class MicroBatch:
 def micro_batches(
     params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel, division: int = 1
 ) -> list[MicroBatch]:
-    """The chunks of one optimizer step of all slots, each micro-batch in `base.cores.count * division` parts of like
-    length.
+    """What one optimizer step of all slots computes: each micro-batch in `base.cores.count * division` parts of like
+    length, and each part with the same rows of every slot.
 
     A slot with fewer rows than the widest is padded with weight 0.
     """
+    # by slot: its rows of the training set, and over how many tokens its loss and its KL term are means
     rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
     tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
     replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
     draws = [step_draws(p, step, data) for p, step in zip(params, steps, strict=True)]
     width, size = max(map(len, rows)), max(p.batch_size for p in params)
+    # tokens at each place of the step, all slots together: parts of like length keep all cores busy
     length = [sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)]
     made = []
     for first in range(0, width, size):
@@ -235,25 +237,30 @@ def pack_step(
     for some in [parts] if division == 1 else [[micro_batch] for micro_batch in parts]:
         know_untuned(base, store, data, {row for micro_batch in some for row in micro_batch.held_to_base})
 
-    def learned(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
-        each = len(micro_batch.rows)
+    def forward_and_backward(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
+        rows_a_slot = len(micro_batch.rows)
+        # frames (K, F, width): the clips of a slot stand end to end, without padding between them
         frames, layout = augmented_frames(store, micro_batch.clips, micro_batch.draws, data.rms, depth, count)
-        pack.at(micro_batch.rows[layout.clip], layout.position)
-        cross = base.decoder.cross_keys(base.family.memory(base.encode(frames, layout, depth), layout), layout)
+        # dropout is drawn by row and frame, so that it is the same in any pack
+        pack.set_positions(micro_batch.rows[layout.clip], layout.position)
+        memory = base.family.memory(base.encode(frames, layout, depth), layout)
+        cross = base.decoder.cross_keys(memory, layout)
+        # from here on (K * b, T): a row is an utterance, slot after slot
         span = torch.arange(micro_batch.inputs.shape[1], device=micro_batch.rows.device)
-        pack.at(micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(each)[None])
+        pack.set_positions(micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(rows_a_slot)[None])
+        # (tokens, vocabulary): the real labels of all rows, one after the other, and the row of each
         logits, rows = _logits(base, cross, layout, micro_batch)
-        nll = F.cross_entropy(
-            logits.to(losses.dtype), micro_batch.labels[micro_batch.labels != IGNORED], reduction="none"
-        )
-        own = losses.new_zeros(count).index_add(0, rows // each, nll * micro_batch.weights[rows])
-        total = own.sum()
+        labels = micro_batch.labels[micro_batch.labels != IGNORED]
+        losses_a_token = F.cross_entropy(logits.to(losses.dtype), labels, reduction="none")
+        # (K,): every token goes to the loss of its row's slot, with the weight of its row
+        own = losses.new_zeros(count).index_add(0, rows // rows_a_slot, losses_a_token * micro_batch.weights[rows])
+        total = own.sum()  # one backward pass for all: no parameter belongs to two slots
         if bool(micro_batch.kl_weights.any()):
             total = total + _kl_to_base(base, data, micro_batch, logits, rows)
         return own.detach(), pack.gradients(total)
 
     with bound(base.linears, pack.layers):
-        for own, gradients in base.cores.map(learned, parts):
+        for own, gradients in base.cores.map(forward_and_backward, parts):
             losses += own
             pack.add(gradients)
     return losses, optimizer.step(pack.flat, pack.grad)
