@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.running.running_trial import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge
 from orchestrator.scoring.limits import (
@@ -35,7 +37,7 @@ from orchestrator.scoring.trend import judge_trend
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.verdicts.judging import acceptance_of, guardrails_of
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judged
 from tests.running_support import make_spec
 
 N = 500
@@ -283,6 +285,35 @@ def test_limits_are_said_with_their_units() -> None:
         == "noisy WER is at most 2 times the baseline's"
     )
     assert value_of(share, None, score(1)) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "noisy", "said"),
+    [
+        (
+            Limit(max_regression="5%", rule="point"),
+            460,
+            "+15.0 % of the baseline at step 0 (allowed is less than +5 %)",
+        ),
+        (Limit(max_wer=4.5, rule="point"), 460, "4.60 % at step 0 (allowed is at most 4.5 %)"),
+        (
+            Limit(max_wer="2x"),
+            1200,
+            "3.00 times the baseline at step 0 (allowed is at most 2 times and the data prove it)",
+        ),
+        (Limit(asks="not_worse", rule="point"), 401, "+0.01 points at step 0 (allowed is +0 or lower)"),
+    ],
+)
+def test_the_limit_that_is_broken_prunes_and_is_named(limit: Limit, noisy: int, said: str) -> None:
+    also = {"noisy": AlsoSet(manifest=Path("/noisy"))}
+    data = make_spec().data.model_copy(update={"also": also})
+    spec = make_spec(data=data, guardrails={"heldout_wer": Limit(max_regression=0.5), "noisy_wer": limit})
+    before, after = ({name: score(400) for name in ("domain", "heldout", "noisy")} for _ in range(2))
+    rung = [judged(spec, Scores("f", after | {"noisy": score(noisy)}), Scores("f", before), resamples=500)]
+    plan = trial_plan(spec, 0, {"learning_rate": 1e-3, "rank": 8, "max_steps": 200})
+    stop = why_stop(spec, RunningTrial(plan, {}, 0.0), rung, 4.0, behind=False)
+    assert stop is not None and stop.rule == f"guardrail:noisy_wer:{limit.rule or 'proven'}"
+    assert stop.reason == f"guardrail noisy_wer: {said}"
 
 
 def verdict_of(**rates: tuple[SetScore, SetScore]) -> Verdict:
