@@ -30,7 +30,8 @@ def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> No
 
 
 def main() -> None:
-    from orchestrator import cli
+    from orchestrator.cli import main as orchestrate
+    from orchestrator.commands.output import pack_worker
 
     report, *arguments = sys.argv[1:]
     seconds = {"train": 0.0, "decode": 0.0}
@@ -38,7 +39,7 @@ def main() -> None:
 
     def make_worker(spec: Any, folder: Any) -> Any:
         nonlocal capacity
-        worker = cli.pack_worker(spec, folder)
+        worker = pack_worker(spec, folder)
         from orchestrator.tuning.decoding.evaluation import Evaluator
         from orchestrator.tuning.training.pack_group import PackGroup
 
@@ -50,7 +51,7 @@ def main() -> None:
         return worker
 
     try:
-        cli.main(arguments, make_worker)
+        orchestrate(arguments, make_worker)
     finally:
         torch = sys.modules.get("torch")  # not there when the sweep file was refused
         device_peak = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0

@@ -26,7 +26,7 @@ BELOW: dict[str, set[str]] = {
     "reporting": _STUDY | {"verdicts"},
     "tuning": _STUDY | {"verdicts", "atomic"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic"},
-    "commands": _STUDY | {"running", "tuning", "reporting", "verdicts"},
+    "commands": _STUDY | {"running", "search", "tuning", "reporting", "verdicts"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }

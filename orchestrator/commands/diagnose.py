@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening import Studies
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.loading import check_inputs, studies_root
 
@@ -28,9 +29,7 @@ def diagnose(
             show_default=False,
         ),
     ] = None,
-    studies: Annotated[
-        Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
-    ] = None,
+    studies: Studies = None,
     train: Annotated[bool, typer.Option("--train", help="Load and check the model, and train 50 steps.")] = False,
     sample: Annotated[
         int | None,

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening import Overrides, Spec, Studies
+
 
 def plan(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False),
-    ] = None,
+    spec: Spec,
+    overrides: Overrides = None,
     show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
     probe: Annotated[
         bool, typer.Option("--probe", help="Load the model and measure how long the sweep would take.")
     ] = False,
-    studies: Annotated[
-        Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
-    ] = None,
+    studies: Studies = None,
 ) -> None:
     """What would run, what the data can resolve, and how long it would take."""
     from orchestrator.errors import SpecError

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening import Overrides, Spec, Studies
+
 
 def repair(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False),
-    ] = None,
+    spec: Spec,
+    overrides: Overrides = None,
     only_check: Annotated[bool, typer.Option("--check", help="Only say whether all holds; change nothing.")] = False,
-    studies: Annotated[
-        Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
-    ] = None,
+    studies: Studies = None,
 ) -> None:
     """Make again what was lost or damaged of a study, as far as it follows from the rest."""
     from orchestrator.errors import StudyError

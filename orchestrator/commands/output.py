@@ -1,0 +1,71 @@
+"""What several commands print, and the worker of those that train."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.text import Text
+
+from orchestrator.commands.opening import Opened, own_name
+from orchestrator.reporting import terminal
+from orchestrator.reporting.escape import plain
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.records.worker import Worker
+    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.live import LiveReporter
+    from orchestrator.running.observer import NullObserver
+    from orchestrator.sweepfile.sweep import SweepSpec
+
+
+def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
+    """The study; on stderr, that studies were forked from it, where one of them may have been meant."""
+    if opened.beside:
+        names = ", ".join(opened.beside)
+        message = f"study {opened.folder.name}; beside it were begun with --fork: {names}. Each opens by its name."
+        typer.echo(plain(message), err=True)
+    return opened.sweep, opened.folder
+
+
+def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]:
+    """What names a study on the command line: the sweep file, and what else it takes where that means another one."""
+    other = spec.is_file() and own_name(spec) != name
+    return (str(spec), *((f"name={name}",) if other else ()), *(("--studies", str(studies)) if studies else ()))
+
+
+def observer_of(
+    sweep: SweepSpec, quiet: bool, silent: NullObserver
+) -> AbstractContextManager[LiveReporter | NullObserver]:
+    """What a run says as it goes: a live table or lines, or nothing where it is asked to be quiet."""
+    from orchestrator.reporting.live import LiveReporter
+    from orchestrator.reporting.wording import rates_of
+
+    varied = tuple(dimension.name for dimension in sweep.parameters.searched)
+    return nullcontext(silent) if quiet else LiveReporter(terminal.console(), varied, rates=rates_of(sweep))
+
+
+def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
+    """The worker of every command that trains."""
+    # what torch and transformers bring stays: to search it for garbage, again and again, only slows their import
+    gc.disable()
+    try:
+        from orchestrator.tuning.worker import start_worker
+    finally:
+        gc.enable()
+    gc.freeze()
+    return start_worker(sweep, folder.cache)
+
+
+def show(document: Document) -> None:
+    """Print a document on the terminal."""
+    terminal.show(document, terminal.console())
+
+
+def say(text: str) -> None:
+    """Print one line, whatever characters came into it."""
+    terminal.console().print(Text(plain(text)), soft_wrap=True)

@@ -1,0 +1,39 @@
+"""`orchestrate report`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.output import naming_words, show, told
+from orchestrator.errors import SpecError
+
+
+def report(
+    spec: Study,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    form: Annotated[str, typer.Option("--format", help="terminal, md, html or json.")] = "terminal",
+) -> None:
+    """Verdict, tables and plots of a study, judged anew from its files."""
+    from orchestrator.reporting import html, machine, markdown
+    from orchestrator.reporting import report as reporting
+    from orchestrator.running.session import finished
+    from orchestrator.verdicts.conclusion import conclude
+
+    if form not in ("terminal", "md", "html", "json"):
+        raise SpecError(f"--format {form} is not known\n  Allowed: terminal, md, html, json.")
+    opened = open_study(spec, overrides or [], studies, judging=True)
+    sweep, folder = told(opened)
+    conclusion, done = conclude(sweep, folder), finished(sweep, folder)
+    if form == "json":
+        typer.echo(machine.render(sweep, conclusion, done, opened.other_limits), nl=False)
+        return
+    words = naming_words(spec, folder.name, studies)
+    document = reporting.build(sweep, folder, conclusion, words, done, opened.other_limits)
+    if form == "terminal":
+        show(document)
+    else:
+        typer.echo(markdown.render(document) if form == "md" else html.render(document), nl=False)

@@ -1,0 +1,56 @@
+"""`orchestrate status` and `orchestrate watch`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.output import show, told
+from orchestrator.reporting import terminal
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.reporting.document import Document
+    from orchestrator.sweepfile.sweep import SweepSpec
+
+
+def status(spec: Study, overrides: Overrides = None, studies: Studies = None) -> None:
+    """Where a sweep stands."""
+    from orchestrator.running.session import finished
+
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    show(_standing(sweep, folder, finished(sweep, folder)))
+
+
+def watch(
+    spec: Study,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
+) -> None:
+    """Show where a sweep stands, again and again, until it is finished."""
+    from orchestrator.running.session import finished
+
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    console, before = terminal.console(), None
+    while True:
+        done = finished(sweep, folder)
+        document = _standing(sweep, folder, done)
+        if document != before:
+            if console.is_terminal:
+                console.clear()
+            terminal.show(document, console)
+            before = document
+        if done:
+            return
+        time.sleep(every)
+
+
+def _standing(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
+    from orchestrator.reporting import status as standing
+    from orchestrator.verdicts.conclusion import conclude
+
+    return standing.build(sweep, folder, conclude(sweep, folder), done)

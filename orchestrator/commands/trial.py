@@ -1,0 +1,34 @@
+"""`orchestrate trial`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.output import observer_of, pack_worker, show, told
+
+
+def trial(
+    context: typer.Context,
+    spec: Study,
+    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)],
+    overrides: Overrides = None,
+    studies: Studies = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
+) -> None:
+    """Run one trial again, alone, and set its numbers beside the recorded ones."""
+    from orchestrator.reporting import compared
+    from orchestrator.running.observer import NullObserver
+    from orchestrator.running.preflight import check_rerun
+    from orchestrator.running.rerun import rerun, stored_plan
+    from orchestrator.running.session import with_recorded_pack
+
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    trial_plan = stored_plan(folder, number)
+    check_rerun(sweep, folder)
+    sweep = with_recorded_pack(sweep, folder)
+    with observer_of(sweep, quiet, NullObserver()) as observer:
+        again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
+    show(compared.build(trial_plan, again.recorded, again.again, again.failure))

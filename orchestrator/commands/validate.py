@@ -1,0 +1,39 @@
+"""`orchestrate validate`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, open_sweep
+from orchestrator.commands.output import say
+from orchestrator.errors import SpecError
+from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.sweepfile.loading import check_inputs
+
+
+def validate(
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)] = None,
+    overrides: Overrides = None,
+    schema: Annotated[bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")] = False,
+) -> None:
+    """Check a sweep file and that what it names is there."""
+    if schema:
+        from orchestrator.sweepfile.loading import json_schema
+
+        typer.echo(json.dumps(json_schema(), indent=2))
+        return
+    if spec is None:
+        raise SpecError(
+            "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
+        )
+    sweep, _ = open_sweep(spec, overrides or [], None)
+    check_inputs(sweep)
+    searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
+    taken = f"; {sweep.taken}" if sweep.taken else ""
+    say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}")
+    if doubt := warm_up_text(sweep):
+        say(doubt)
