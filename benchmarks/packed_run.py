@@ -44,7 +44,7 @@ def main() -> None:
         from orchestrator.tuning.training.pack_group import PackGroup
 
         # from here on: the steps that `pack: auto` takes to measure the machine are start-up
-        clocked(PackGroup, "step", seconds, "train")
+        clocked(PackGroup, "step_group", seconds, "train")
         clocked(Evaluator, "measure", seconds, "decode")
         clocked(Evaluator, "measure_baseline", seconds, "decode")
         capacity = worker.capacity

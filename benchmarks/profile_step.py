@@ -162,22 +162,22 @@ def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
     from _shared.packs import filled
 
     torch.set_num_threads(1)  # ranges of other threads are not in the profile
-    worker, lanes = filled(work, chosen.k, chosen.targets, chosen.device)
+    worker, groups = filled(work, chosen.k, chosen.targets, chosen.device)
 
     def train() -> None:
         for _ in range(chosen.steps):
-            for lane in lanes:
-                lane.step(worker.base, worker.store, worker.data)
+            for group in groups:
+                group.step(worker.base, worker.store, worker.data)
 
     def evaluate() -> None:
-        for lane in lanes:
-            worker.evaluator.measure([(slot.adapter, 1.0) for slot in lane.slots])
+        for group in groups:
+            worker.evaluator.measure([(slot.adapter, 1.0) for slot in group.slots])
 
     train()
     print(f"K = {len(worker.active)}, {chosen.targets} targets, {work.model.name}, {chosen.device}\n")
     print(profile(f"{chosen.steps} optimizer steps", train))
-    for lane in lanes:
-        lane.unpack()
+    for group in groups:
+        group.unpack()
     sets = sum(len(work.rows(name)) for name in ("domain", "heldout"))
     print(profile(f"one evaluation of {len(worker.active)} adapters on {sets} utterances", evaluate))
 
