@@ -24,7 +24,7 @@ def test_what_can_be_ignored_is_what_the_table_says() -> None:
 def test_every_check_is_planted_by_a_test() -> None:
     own = (Path(__file__).name, "test_docs.py")
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name not in own)
-    here = ["low-headroom", "high-wer"]
+    here = ["low-headroom"]
     assert [name for name in CHECKS if f'"{name}"' not in tests] == here
 
 

@@ -141,7 +141,7 @@ def test_all_parts_appear_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         real(one, other)
 
     monkeypatch.setattr(os, "replace", full)
-    assert orchestrate("manifest", "split", source, "--out", tmp_path / "x.jsonl", tmp_path / "y.jsonl") == 2
+    assert orchestrate("manifest", "split", source, "--out", tmp_path / "x.jsonl", tmp_path / "y.jsonl") == 3
     assert len(calls) == 3 and sorted(tmp_path.iterdir()) == before
 
 

@@ -158,6 +158,7 @@ def test_level_and_token_cap_are_those_that_lie_beside_the_model(
 
 def adapter_folder(folder: Path, config: str) -> Path:
     (folder / "adapter_config.json").write_text(config)
+    (folder / "adapter_model.safetensors").write_bytes(b"")
     return folder
 
 
@@ -165,7 +166,7 @@ def adapter_folder(folder: Path, config: str) -> Path:
     ("config", "message"),
     [
         ("{", "is damaged: Expecting property name"),
-        ("[]", "is damaged: 'list' object has no attribute 'get'"),
+        ("[]", "is damaged: 'list' object has no attribute"),
         ("{}", "names no base model\n  Name it with --base."),
         (
             '{"base_model_name_or_path": "/gone"}',

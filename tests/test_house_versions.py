@@ -35,4 +35,4 @@ def test_make_install_takes_them() -> None:
 
 def test_the_types_are_shipped() -> None:
     assert (ROOT / "orchestrator" / "py.typed").is_file()
-    assert PROJECT["tool"]["setuptools"]["package-data"]["orchestrator"] == ["py.typed"]
+    assert PROJECT["tool"]["setuptools"]["package-data"]["orchestrator"][0] == "py.typed"

@@ -226,9 +226,11 @@ def test_a_full_disk_is_one_message_and_keeps_the_old_file(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StudyError) as caught:
         folder.add_seconds(1)
-    assert str(caught.value) == (
-        f"{before} could not be written: No space left on device\n"
-        "  What was written before is safe. Make room or fix the permissions, then run the same command again."
+    first, second = str(caught.value).split("\n")
+    assert first.startswith(f"{before} could not be written: No space left on device; it needs 0.0 kB, ")
+    assert (
+        second
+        == "  What was written before is safe. Make room or fix the permissions, then run the same command again."
     )
     assert before.read_bytes() == old and [path.name for path in folder.path.iterdir()] == ["clock.json"]
 

@@ -127,7 +127,11 @@ def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(spec: SweepS
     alone.admit(calm)
     worker = start_worker(spec, cache)
     worker.admit(calm)
-    worker.admit(trial(spec, 9, learning_rate=1e30, scheduler="constant"))
+    wild = trial(spec, 9, scheduler="constant")
+    wild = wild.model_copy(
+        update={"params": wild.params.model_copy(update={"learning_rate": 1e30})}
+    )  # no file may ask it
+    worker.admit(wild)
     events = run(worker)
     (failure,) = (event for event in events if isinstance(event, Failed))
     assert (failure.number, failure.step) == (9, 2)
@@ -177,12 +181,12 @@ def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, c
     parts = start_worker(spec, cache).evaluation
     assert set(parts) == {
         *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
-        *("format", "rms", "normalizer", "decode", "max_tokens_per_second"),
+        *("format", "rms", "normalizer", "decode", "max_tokens_per_second", "max_seconds", "terms"),
         *("encoder_windows", "weights", "dtype", "precision", "device", "torch", "transformers"),
     }
     settings = {name: parts[name] for name in ("format", "rms", "decode", "max_tokens_per_second", "precision")}
     assert settings == {
-        "format": "2", "rms": "0.075", "decode": "greedy", "max_tokens_per_second": "13", "precision": "fp32"
+        "format": "3", "rms": "0.075", "decode": "greedy", "max_tokens_per_second": "13", "precision": "fp32"
     }  # fmt: skip
     changed = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})})
     differs = {key for key, value in start_worker(changed, cache).evaluation.items() if parts[key] != value}

@@ -115,7 +115,9 @@ def test_silence_and_what_the_cap_cuts_off_get_no_label(spec: SweepSpec, cache: 
 def test_a_replay_set_in_which_nothing_is_heard_is_refused(
     spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.tuning.worker.pseudo_labels", lambda base, clips, *_: [None] * len(clips))
+    monkeypatch.setattr(
+        "orchestrator.tuning.training.training_data.pseudo_labels", lambda base, clips, *_: [None] * len(clips)
+    )
     with pytest.raises(DataError, match=r"replay\.jsonl: the model hears nothing there; use replay_labels: manifest"):
         start_worker(spec, cache)
 

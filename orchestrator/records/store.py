@@ -43,7 +43,7 @@ from orchestrator.records.links import refuse_links
 from orchestrator.records.locking import exclusive
 from orchestrator.records.margins import Margins
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
-from orchestrator.records.writing import write_aside
+from orchestrator.records.writing import safely, write_aside
 from orchestrator.sweepfile.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -169,7 +169,7 @@ class StudyFolder(Margins):
     @contextmanager
     def new_adapter(self, folder: Path) -> Iterator[Path]:
         """Yield an empty folder; on leaving, what was written there is sealed and takes the place of `folder`."""
-        with new_folder(folder) as aside:
+        with safely(folder, 0), new_folder(folder) as aside:
             yield aside
             written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
             new = {folder / path.relative_to(aside): digest_of(path.read_bytes()) for path in written}

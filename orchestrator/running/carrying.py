@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 
 from orchestrator.sweepfile.sweep import ModelSpec
 
@@ -33,5 +34,8 @@ def carry_processor(model: ModelSpec, to: Path) -> None:
 def _place(model: ModelSpec, name: str) -> Path | None:
     if model.is_folder:
         return Path(model.id) / name
-    found = try_to_load_from_cache(model.id, name, revision=model.revision)
+    try:
+        found = try_to_load_from_cache(model.id, name, revision=model.revision)
+    except HFValidationError:  # no name that a hub could know
+        return None
     return Path(found) if isinstance(found, str) else None

@@ -161,6 +161,11 @@ class ConfirmPartSpec(DataSpec):
     part: Literal["confirm"]
 
     @property
+    def confirming(self) -> DataSpec | None:
+        """None: this is what confirms."""
+        return None
+
+    @property
     def evaluated(self) -> dict[str, SetSource]:
         """The parts that the search does not read."""
         return self._sources(self.part)

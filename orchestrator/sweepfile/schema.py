@@ -32,6 +32,7 @@ def json_schema() -> dict[str, Any]:
             "patternProperties": {pattern: _limit(example) for pattern, example in _METRICS.items()},
         }
     definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
+    definitions["TakeSpec"]["required"] = []  # a file that extends another may say a part of it
     duration = {"type": "string", "pattern": DURATION}
     definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
     required = schema.pop("required")

@@ -38,9 +38,9 @@ def test_ctrl_c_while_python_imports_is_one_line_and_130(tmp_path: Path) -> None
 def test_the_command_itself_is_interrupted_without_a_traceback(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     assert orchestrate(spec, "--quiet", "budget.trials=1") in (0, 4, 5)
-    command = [sys.executable, "-m", "orchestrator", "watch", str(spec), "budget.trials=9", "--every", "30"]
-    (checkpoint,) = tmp_path.glob("studies/*/checkpoint")
-    checkpoint.rename(tmp_path / "aside")  # so that it is not finished
+    for checkpoint in tmp_path.glob("studies/*/checkpoint"):
+        checkpoint.rename(tmp_path / "aside")  # so that it is not finished
+    command = [sys.executable, "-m", "orchestrator", "watch", str(spec), "--every", "30"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(4)
     child.send_signal(signal.SIGINT)
@@ -71,12 +71,9 @@ def test_brackets_in_the_files_of_a_study_are_damage(tmp_path: Path) -> None:
     place = folder.trial_folder(0)
     place.mkdir(parents=True)
     (place / "result.json").write_text("[" * 100_000)
-    with pytest.raises(StudyError, match="is damaged") as caught:
+    with pytest.raises(StudyError, match="was not written by a run of this study") as caught:
         folder.read_result(0)
     assert len(str(caught.value)) < 600
-    with pytest.raises(StudyError, match="is damaged"):
-        (place / "h.jsonl").write_text("[" * 100_000)
-        folder._read_hypotheses(place / "h.jsonl")
 
 
 def test_notes_in_another_encoding_stay_byte_for_byte(tmp_path: Path) -> None:

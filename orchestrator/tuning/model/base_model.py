@@ -18,7 +18,7 @@ from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
-from orchestrator.tuning.model.configuration import check_runnable, ignored_settings
+from orchestrator.tuning.model.configuration import ignored_settings
 from orchestrator.tuning.model.cores import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
@@ -160,7 +160,6 @@ def wrap(
 ) -> BaseModel:
     """Freeze a loaded model and make its blocks' linear layers ready for packs."""
     family = family_of(model)
-    check_runnable(model)
     model.requires_grad_(False).eval().to(device)
     inner = model.model
     for name, module in list(inner.named_modules()):

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from transformers import MoonshineForConditionalGeneration, MoonshineStreamingForConditionalGeneration, PreTrainedModel
 
 from orchestrator.errors import ModelError
+from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention, stock_windows
@@ -53,7 +54,9 @@ class Family(Protocol):
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """The family of a loaded model; raises ModelError for any other class."""
+    """The family of a loaded model; raises ModelError for any other class, and for what cannot be run."""
+    if isinstance(model, (MoonshineStreamingForConditionalGeneration, MoonshineForConditionalGeneration)):
+        check_runnable(model)
     if isinstance(model, MoonshineStreamingForConditionalGeneration):
         return Streaming(model)
     if isinstance(model, MoonshineForConditionalGeneration):
