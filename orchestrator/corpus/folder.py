@@ -29,14 +29,17 @@ def lines_of_folder(
 ) -> tuple[list[Made], Counter[str]]:
     """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the reasons against others.
 
-    A transcript stands beside its recording or in the list `transcripts`. A recording that has none is left out. Raises
+    A transcript stands beside its recording or in the list `transcripts`. A recording that has none is left out, and so
+    is a line of the list whose recording is not there, unless that is true of all. Raises
     ManifestError with everything that is unreadable or left over, named by the file and line where it stands.
     """
     if not folder.is_dir():
         raise ManifestError(f"there is no folder {folder}\n  Name the folder that holds the recordings.")
     recordings = _recordings(folder)
     faults: list[str] = []
-    texts = _texts(recordings, folder, transcripts, faults)
+    unmatched: list[str] = []
+    texts = _texts(recordings, folder, transcripts, faults, unmatched)
+    faults += [] if texts else [f"{each} names no recording" for each in unmatched]
     if not texts and not faults:
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
@@ -54,6 +57,8 @@ def lines_of_folder(
     if faults:
         raise ManifestError(some_faults(folder, faults))
     kept, more = select(lines, wanted)
+    if unmatched:
+        more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
     return kept, left + more
 
 
@@ -97,14 +102,16 @@ def _new(path: str, seen: set[str]) -> bool:
     return True
 
 
-def _texts(recordings: list[Path], folder: Path, table: Path | None, faults: list[str]) -> dict[Path, Transcript]:
+def _texts(
+    recordings: list[Path], folder: Path, table: Path | None, faults: list[str], unmatched: list[str]
+) -> dict[Path, Transcript]:
     texts = beside(recordings, faults) if table is None else {}
     if table is None and not texts and not faults:
         table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if table is None:
         return texts
     try:
-        return listed(recordings, folder, table, faults)
+        return listed(recordings, folder, table, faults, unmatched)
     except UnusableError as error:
         raise ManifestError(f"{table} {error}") from error
     except OSError as error:
