@@ -193,6 +193,22 @@ def test_a_published_list_of_prompts_is_read_as_it_is(tmp_path: Path, capsys: py
     assert capsys.readouterr().out.splitlines()[1:] == [f"left out 1 of 5: {why}"]
 
 
+def test_the_only_speaker_is_named_and_the_split_says_what_that_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, text in enumerate(("yes", "no", "Yes!", "maybe")):
+        say(tmp_path / "rec" / f"{number}.wav", text, pitch=500 + 100 * number)
+    out, parts = tmp_path / "m.jsonl", [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    made(tmp_path / "rec", out, "--speaker", "one=Allison Smith")
+    assert {each.speaker for each in load_manifest(out).utterances} == {"Allison Smith"}
+    assert orchestrate("manifest", "split", out, "--share", 0.5, "--out", *parts) == 0
+    assert "has one speaker, 'Allison Smith': it is split by sentence" in capsys.readouterr().out
+    for wrong in ("one=", "one= ", "allison"):
+        command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "n.jsonl", "--speaker", wrong)
+        assert orchestrate(*command) == 2
+        assert capsys.readouterr().err.endswith("Allowed: none, folder, prefix, one=NAME.\n")
+
+
 def test_a_list_for_another_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tone(tmp_path / "rec" / "one.wav")
     path = tmp_path / "list.txt"

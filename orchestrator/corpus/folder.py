@@ -16,16 +16,19 @@ from orchestrator.corpus.selecting import Selection, select
 from orchestrator.corpus.transcripts import LISTS, Transcript, beside, listed
 from orchestrator.errors import ManifestError
 
-__all__ = ["AUDIO_SUFFIXES", "SpeakerRule", "lines_of_folder"]
+__all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
 _OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
 """none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or _."""
 
+ONE = "one="
+"""Before the name of the only speaker, in the place of a rule."""
+
 
 def lines_of_folder(
-    folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule, wanted: Selection
+    folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
 ) -> tuple[list[Made], Counter[str]]:
     """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the reasons against others.
 
@@ -118,9 +121,7 @@ def _texts(
         raise ManifestError(f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts.") from error
 
 
-def _line(
-    path: Path, inside: Path, out: Path, said: Transcript, speaker: SpeakerRule, faults: list[str]
-) -> Made | None:
+def _line(path: Path, inside: Path, out: Path, said: Transcript, speaker: str, faults: list[str]) -> Made | None:
     try:
         seconds = read_header(path, f"audio file {show(str(path))}").seconds
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
@@ -131,7 +132,9 @@ def _line(
     return Made(line | _speaker(inside, speaker), said.origin, (inside.as_posix(), path.name))
 
 
-def _speaker(path: Path, rule: SpeakerRule) -> dict[str, Any]:
+def _speaker(path: Path, rule: str) -> dict[str, Any]:
+    if rule.startswith(ONE):
+        return {"speaker": rule.removeprefix(ONE)}
     if rule == "folder" and len(path.parts) > 1:
         return {"speaker": in_utf8(Path(path.parts[0]))}
     return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
