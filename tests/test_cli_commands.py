@@ -9,7 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli import main
+from orchestrator.errors import DataError
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Worker
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import ROOT, SWEEP, folder_of, make_project, orchestrate
+from tests.run_fake import make_worker
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +136,24 @@ def test_a_changed_sweep_file_is_refused_with_a_table(finished: Path, capsys: py
     )
     assert orchestrate(finished, "parameters.max_steps=300", "budget.trials=2", "--fork", "other", "-q") in (0, 4, 5)
     assert len(folder_of(finished, "other").results()) == 2
+
+
+def test_a_study_that_its_model_refused_takes_the_corrected_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def strict(spec: SweepSpec, folder: StudyFolder) -> Worker:
+        if spec.evaluation.max_tokens_per_second < 14:
+            raise DataError("the cap is too low\n  Raise it.")
+        return make_worker(spec, folder)
+
+    spec, codes = make_project(tmp_path), []
+    for override in ("evaluation.max_tokens_per_second=6.5", "evaluation.max_tokens_per_second=14"):
+        with pytest.raises(SystemExit) as ended:
+            main([str(spec), override, "budget.trials=1", "-q"], strict)
+        codes.append(ended.value.code)
+    assert "the cap is too low" in capsys.readouterr().err
+    assert codes[0] == 2 and codes[1] in (0, 4, 5)
+    assert len(folder_of(spec).results()) == 1
 
 
 def test_a_second_run_beside_the_first_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,6 +73,20 @@ def test_a_model_is_measured_on_each_and_low_rates_are_flagged(
     assert min(rates.values()) < 6.8 < max(rates.values())
 
 
+def test_a_model_that_hears_nothing_is_flagged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "other.jsonl"
+    rows = [json.loads(line) for line in (DATA / SETS["domain"]).read_text().splitlines()[:8]]
+    texts = [str(row["text"])[::-1] for row in rows]
+    rows = [
+        {"audio_filepath": str(DATA / row["audio_filepath"]), "text": text}
+        for row, text in zip(rows, texts, strict=True)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert orchestrate("diagnose", path, "--model", DATA / "base-model") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "8 0 above 50 %" in out and f"{path}: the model's WER is " in out and "it may hear nothing of" in out
+
+
 def test_options_that_do_not_go_together_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "a", [1.0])
     assert orchestrate("diagnose", path, "--train") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -169,6 +170,59 @@ def test_a_list_of_transcripts_has_any_format_that_is_read(tmp_path: Path, form:
     assert made(folder, tmp_path / "m.jsonl", "--transcripts", path) == {"one": "eins", "two": "zwei"}
     path.rename(folder / "metadata.csv")
     assert made(folder, tmp_path / "n.jsonl") == {"one": "eins", "two": "zwei"}
+
+
+def test_a_published_list_of_prompts_is_read_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Comments, a path that is also a file name elsewhere, and a line whose recording was never delivered."""
+    folder, out, path = tmp_path / "rec", tmp_path / "m.jsonl", tmp_path / "prompts.txt.gz"
+    for number, name in enumerate(("sorry", "followme/sorry", "#1", "followme/unique")):
+        tone(folder / f"{name}.wav", pitch=500 + 100 * number)
+    path.write_bytes(
+        gzip.compress(
+            b"; Prompts in English\n;\n\nfollowme/sorry: I'm sorry; he is # 1\n# unsaid: no\nsorry: We're sorry.\n"
+            b"#1: one\nlater: Try later.\nunique: by its file name\n"
+        )
+    )
+    assert made(folder, out, "--transcripts", path) == {
+        "sorry": "We're sorry.",
+        "followme/sorry": "I'm sorry; he is # 1",
+        "#1": "one",
+        "followme/unique": "by its file name",
+    }
+    why = f"1 listed without a recording (the first is {path}:8: 'later')"
+    assert capsys.readouterr().out.splitlines()[1:] == [f"left out 1 of 5: {why}"]
+
+
+def test_the_only_speaker_is_named_and_the_split_says_what_that_means(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, text in enumerate(("yes", "no", "Yes!", "maybe")):
+        say(tmp_path / "rec" / f"{number}.wav", text, pitch=500 + 100 * number)
+    out, parts = tmp_path / "m.jsonl", [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    made(tmp_path / "rec", out, "--speaker", "one=Allison Smith")
+    assert {each.speaker for each in load_manifest(out).utterances} == {"Allison Smith"}
+    assert orchestrate("manifest", "split", out, "--share", 0.5, "--out", *parts) == 0
+    assert "has one speaker, 'Allison Smith': it is split by sentence" in capsys.readouterr().out
+    for wrong in ("one=", "one= ", "allison"):
+        command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "n.jsonl", "--speaker", wrong)
+        assert orchestrate(*command) == 2
+        assert capsys.readouterr().err.endswith("Allowed: none, folder, prefix, one=NAME.\n")
+
+
+def test_a_list_for_another_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tone(tmp_path / "rec" / "one.wav")
+    path = tmp_path / "list.txt"
+    path.write_text("; for others\nthree.wav: three\n; and\nfour.wav: four\n")
+    command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl", "--transcripts", path)
+    assert orchestrate(*command) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / 'rec'} has 2 faults:",
+        f"  {path}:2: 'three.wav' names no recording",
+        f"  {path}:4: 'four.wav' names no recording",
+    ]
+    path.write_text("; nothing but this\n")
+    assert orchestrate(*command) == 2
+    assert capsys.readouterr().err.startswith(f"{path} is no manifest: its first line is '; nothing but this'")
 
 
 def test_a_list_that_is_none_and_recordings_that_are_not_read(

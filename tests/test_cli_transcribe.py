@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from orchestrator.corpus.pieces import pieces
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.model.base_model import load_base_model
-from tests.cli_project import orchestrate
+from tests.cli_project import ROOT, orchestrate
 from tests.embedded import DATA, SETS
 
 BASE = DATA / "base-model"
@@ -79,6 +81,13 @@ def test_an_adapter_and_its_merged_model_hear_the_words_of_stock_peft(
     export_merged(ModelSpec(id=str(BASE)), adapter, tmp_path / "merged")
     assert orchestrate("transcribe", tmp_path / "merged", *CLIPS, *CAP) == 0
     assert lines(capsys) == expected
+
+
+def test_no_warning_of_a_library_stands_beside_the_words(adapter: Path) -> None:
+    """A user would take it for one of ours."""
+    command = [sys.executable, "-m", "orchestrator", "transcribe", str(adapter), CLIPS[0], *CAP]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"{CLIPS[0]}\t") and "arning" not in done.stderr
 
 
 def test_a_text_that_was_cut_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
+from orchestrator.reporting import report
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 
 SEARCH = "WER (%), on a set that also chose the trial"
@@ -54,6 +55,22 @@ def test_another_trial_has_its_own_numbers_alone(spec: Path, tmp_path: Path) -> 
     number = next(each.number for each in folder_of(spec).results() if f"trial {each.number}" not in str(best))
     found = exported(spec, tmp_path / "other", str(number)).data.eval_results or []
     assert [each.metric_name for each in found] == [SEARCH, SEARCH]
+
+
+def test_a_verdict_that_nobody_should_believe_is_doubted_wherever_it_stands(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(to: Path) -> tuple[str, str]:
+        capsys.readouterr()
+        assert orchestrate("report", spec, "--format", "md") == 0
+        headline = capsys.readouterr().out.split("\n")[2]
+        return headline, next(line for line in exported(spec, to).text.split("\n") if "of sweep demo" in line)
+
+    sound = said(tmp_path / "sound")
+    assert all("ACCEPT" in each and "DOUBTFUL" not in each for each in sound)
+    monkeypatch.setattr(report, "HIGH", 0.0)
+    doubted = said(tmp_path / "doubted")
+    assert all("ACCEPT" in each and "; DOUBTFUL: a WER of " in each for each in doubted)
 
 
 @pytest.mark.parametrize("model", ["fake/model: x", "'", '"#', "- a", "yes", "e\u2028f", "[tags]", "---"])

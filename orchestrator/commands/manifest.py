@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +43,8 @@ def from_folder(
         Path | None, typer.Option("--transcripts", metavar="FILE", help="One list of name and text for all recordings.")
     ] = None,
     speaker: Annotated[
-        str, typer.Option("--speaker", help="none, folder (first below DIR) or prefix (file name up to - or _).")
+        str,
+        typer.Option("--speaker", help="none, folder (first below DIR), prefix (file name up to - or _) or one=NAME."),
     ] = "none",
     min_seconds: MinSeconds = None,
     max_seconds: MaxSeconds = None,
@@ -53,14 +55,15 @@ def from_folder(
 ) -> None:
     """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list of transcripts."""
     from orchestrator.corpus.building import refuse_existing
-    from orchestrator.corpus.folder import lines_of_folder
+    from orchestrator.corpus.folder import ONE, lines_of_folder
     from orchestrator.corpus.selecting import Selection
 
-    require("--speaker", speaker, ("none", "folder", "prefix"))
+    if not re.fullmatch(rf"{ONE}\S.*", speaker):
+        require("--speaker", speaker, ("none", "folder", "prefix", f"{ONE}NAME"))
     require_brackets(brackets)
     refuse_existing(out)
     wanted = Selection(min_seconds, max_seconds, name, brackets=brackets)  # type: ignore[arg-type]
-    lines, reasons = lines_of_folder(folder, out, transcripts, speaker, wanted)  # type: ignore[arg-type]
+    lines, reasons = lines_of_folder(folder, out, transcripts, speaker, wanted)
     arguments = {"folder": folder, "transcripts": transcripts, "speaker": speaker} | vars(wanted)
     _write(out, lines, reasons, folder, "from-folder", arguments | {"samples": samples, "seed": seed})
 

@@ -16,27 +16,33 @@ from orchestrator.corpus.selecting import Selection, select
 from orchestrator.corpus.transcripts import LISTS, Transcript, beside, listed
 from orchestrator.errors import ManifestError
 
-__all__ = ["AUDIO_SUFFIXES", "SpeakerRule", "lines_of_folder"]
+__all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
 _OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
 """none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or _."""
 
+ONE = "one="
+"""Before the name of the only speaker, in the place of a rule."""
+
 
 def lines_of_folder(
-    folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule, wanted: Selection
+    folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
 ) -> tuple[list[Made], Counter[str]]:
     """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the reasons against others.
 
-    A transcript stands beside its recording or in the list `transcripts`. A recording that has none is left out. Raises
+    A transcript stands beside its recording or in the list `transcripts`. A recording that has none is left out, and so
+    is a line of the list whose recording is not there, unless that is true of all. Raises
     ManifestError with everything that is unreadable or left over, named by the file and line where it stands.
     """
     if not folder.is_dir():
         raise ManifestError(f"there is no folder {folder}\n  Name the folder that holds the recordings.")
     recordings = _recordings(folder)
     faults: list[str] = []
-    texts = _texts(recordings, folder, transcripts, faults)
+    unmatched: list[str] = []
+    texts = _texts(recordings, folder, transcripts, faults, unmatched)
+    faults += [] if texts else [f"{each} names no recording" for each in unmatched]
     if not texts and not faults:
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
@@ -54,6 +60,8 @@ def lines_of_folder(
     if faults:
         raise ManifestError(some_faults(folder, faults))
     kept, more = select(lines, wanted)
+    if unmatched:
+        more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
     return kept, left + more
 
 
@@ -97,23 +105,23 @@ def _new(path: str, seen: set[str]) -> bool:
     return True
 
 
-def _texts(recordings: list[Path], folder: Path, table: Path | None, faults: list[str]) -> dict[Path, Transcript]:
+def _texts(
+    recordings: list[Path], folder: Path, table: Path | None, faults: list[str], unmatched: list[str]
+) -> dict[Path, Transcript]:
     texts = beside(recordings, faults) if table is None else {}
     if table is None and not texts and not faults:
         table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if table is None:
         return texts
     try:
-        return listed(recordings, folder, table, faults)
+        return listed(recordings, folder, table, faults, unmatched)
     except UnusableError as error:
         raise ManifestError(f"{table} {error}") from error
     except OSError as error:
         raise ManifestError(f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts.") from error
 
 
-def _line(
-    path: Path, inside: Path, out: Path, said: Transcript, speaker: SpeakerRule, faults: list[str]
-) -> Made | None:
+def _line(path: Path, inside: Path, out: Path, said: Transcript, speaker: str, faults: list[str]) -> Made | None:
     try:
         seconds = read_header(path, f"audio file {show(str(path))}").seconds
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
@@ -124,7 +132,9 @@ def _line(
     return Made(line | _speaker(inside, speaker), said.origin, (inside.as_posix(), path.name))
 
 
-def _speaker(path: Path, rule: SpeakerRule) -> dict[str, Any]:
+def _speaker(path: Path, rule: str) -> dict[str, Any]:
+    if rule.startswith(ONE):
+        return {"speaker": rule.removeprefix(ONE)}
     if rule == "folder" and len(path.parts) > 1:
         return {"speaker": in_utf8(Path(path.parts[0]))}
     return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}

@@ -2,7 +2,7 @@
 
     a first row      such as `client_id<TAB>path<TAB>sentence` of Common Voice, `file_name,transcription` of AudioFolder
     path<TAB>text    path,text    path|text    id|text|normalized text (LJSpeech)    path|speaker|text
-    name: text       name text
+    name: text       name text      with or without lines that begin with `; ` or `# `, which are comments
 
 Between tabs and | a quote is a quote, as in Common Voice; between commas and semicolons it is that of CSV.
 """
@@ -27,6 +27,7 @@ from orchestrator.corpus.lines import Lines, Record, decoded
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
 _NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
 _SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
 
 
@@ -69,6 +70,11 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
         raise UnusableError(f"cannot be read: in line {number}, {first.message}; save it as UTF-8")
     lines = chain([(number, raw)], lines)
     table = _with_header(first, needs_text)
+    if table is None and _is_comment(raw):
+        following = ((number, line) for number, line in lines if line.strip() and not _is_comment(line))
+        if beyond := next(following, None):
+            yield from table_records(path, chain([beyond], lines), needs_text, folder)
+            return
     if table is None and (pattern := _list_pattern(first, path, folder)):
         yield from _listed(lines, pattern)
         return
@@ -137,7 +143,7 @@ def _quoted(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fau
 
 def _listed(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
     for number, line in lines:
-        if not line.strip():
+        if not line.strip() or _is_comment(line):
             continue
         text = decoded(number, line)
         if isinstance(text, Fault):
@@ -147,6 +153,11 @@ def _listed(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
         else:
             form = "name: text" if pattern is _NAMED else "name text"
             yield number, Fault(number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are")
+
+
+def _is_comment(line: bytes) -> bool:
+    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a recording."""
+    return _COMMENT.fullmatch(line.strip()) is not None
 
 
 def _with_header(line: str, needs_text: bool) -> Table | None:

@@ -76,10 +76,13 @@ def _text(path: Path, faults: list[str]) -> str | None:
     return None
 
 
-def listed(recordings: Sequence[Path], folder: Path, table: Path, faults: list[str]) -> dict[Path, Transcript]:
-    """From one list, in any format of a manifest; a name is a path below the folder, or a bare file name.
+def listed(
+    recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
+) -> dict[Path, Transcript]:
+    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare file name.
 
-    Endings may be missing. Raises UnusableError where the file as a whole is no list.
+    Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises UnusableError where the file as
+    a whole is no list.
     """
     names = _names(recordings, folder)
     texts: dict[Path, Transcript] = {}
@@ -92,9 +95,10 @@ def listed(recordings: Sequence[Path], folder: Path, table: Path, faults: list[s
         found = _meant(name, names, table)
         if not name or not text:
             faults.append(f"{where}: has no {'text' if name else 'name of a recording'}")
+        elif not found:
+            unmatched.append(f"{where}: {show(name)}")
         elif len(found) != 1:
-            what = "names no recording" if not found else f"may be any of {len(found)} recordings; write its folder too"
-            faults.append(f"{where}: {show(name)} {what}")
+            faults.append(f"{where}: {show(name)} may be any of {len(found)} recordings; write its folder too")
         elif found[0] in texts:
             faults.append(f"{where}: {show(name)} has a transcript already, {texts[found[0]].origin}")
         else:
@@ -107,15 +111,18 @@ def _first(record: dict[str, object], keys: tuple[str, ...]) -> str:
 
 
 def _names(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    """What each name may mean: its path below the folder means one recording, whatever others are called elsewhere."""
     names: dict[str, list[Path]] = {}
+    exact: dict[str, list[Path]] = {}
     for path in recordings:
         inside = path.relative_to(folder)
         below = Path(os.path.abspath(folder)).name / inside  # a list beside the folder names the folder too
         paths = [each for whole in (inside, below) for each in (whole, whole.with_suffix(""))]
         for name in {*(each.as_posix() for each in paths), path.name, path.stem}:
             names.setdefault(name, []).append(path)
-        names.setdefault(os.path.abspath(path), []).append(path)
-    return names
+        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
+            exact.setdefault(name, []).append(path)
+    return names | exact
 
 
 def _meant(name: str, names: dict[str, list[Path]], table: Path) -> list[Path]:

@@ -9,7 +9,7 @@ from orchestrator.corpus.bare import Bare, Baseline
 from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES, SURVIVAL_LIMITS
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
-from orchestrator.verdicts.headroom import HEADROOM
+from orchestrator.verdicts.headroom import HEADROOM, HIGH
 
 
 def build(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline], model: str) -> Document:
@@ -57,7 +57,7 @@ def _baselines(baselines: Mapping[Path, Baseline]) -> Table:
             percent(each.wer),
             str(each.heard),
             str(each.too_long),
-            f"below {HEADROOM:g} %" * (each.wer < HEADROOM),
+            f"below {HEADROOM:g} %" * (each.wer < HEADROOM) + f"above {HIGH:g} %" * (each.wer > HIGH),
         )
         for path, each in baselines.items()
     )
@@ -76,4 +76,9 @@ def _flags(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, B
             yield (
                 f"{path}: the model's WER is {measured.wer:.2f} %, below {HEADROOM:g} %: as a domain "
                 "set it leaves little to gain."
+            )
+        elif measured.wer > HIGH:
+            yield (
+                f"{path}: the model's WER is {measured.wer:.2f} %, above {HIGH:g} %: it may hear nothing of what is "
+                "said. Listen, and read what it hears: orchestrate transcribe."
             )

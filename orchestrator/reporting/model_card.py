@@ -13,7 +13,7 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.markdown import render
-from orchestrator.reporting.report import caveats
+from orchestrator.reporting.report import caveats, doubt
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     limit_row,
@@ -51,7 +51,9 @@ def model_card(
     # the verdict is on the adapter that gave the trial its result, never on another one of that trial
     judged = conclusion.best is not None and conclusion.best.number == kept.result.number and kept.gave_the_result
     verdict = conclusion.deciding if judged else None
-    decision = f"{conclusion.decision}" if judged and conclusion.decision else "no verdict on this adapter alone"
+    decision = "no verdict on this adapter alone"
+    if judged and conclusion.decision:
+        decision = f"{conclusion.decision}{doubt(conclusion)}"
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [

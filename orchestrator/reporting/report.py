@@ -76,12 +76,11 @@ def headline(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
     where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    doubt = _doubt(conclusion)
-    return f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}{doubt}"
+    return f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}{doubt(conclusion)}"
 
 
-def _doubt(conclusion: Conclusion) -> str:
-    """Why nobody should believe a verdict as it stands."""
+def doubt(conclusion: Conclusion) -> str:
+    """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks against it."""
     verdict, baselines = conclusion.deciding, (conclusion.baseline, conclusion.confirm_baseline)
     rates = {name: wer for name, wer in (verdict.wer if verdict else {}).items() if name in _sets(baselines)}
     highest = max([*rates.values(), *(each.wer for each in _sets(baselines).values())], default=0.0)

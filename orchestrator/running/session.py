@@ -57,8 +57,8 @@ def run_study(
 def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep what may.
 
-    One that stopped before its first trial, at its data for example, is new. Raises StudyError with a table of the
-    differences.
+    One that stopped before its first trial, at its data or at the checks of its model, is new. Raises StudyError
+    with a table of the differences.
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
@@ -124,9 +124,12 @@ def _search(
     from orchestrator.search.study import Study
 
     spec = with_recorded_pack(spec, folder)
+    # A study whose data the model refuses has no database yet: it is new, and its sweep file may be corrected.
+    worker = None if folder.database.exists() else _worker(make_worker, spec, folder, observer)
     study = Study.open(folder.database, spec)
     try:
-        worker = _worker(make_worker, spec, folder, observer)
+        if worker is None:
+            worker = _worker(make_worker, spec, folder, observer)
         if not folder.began:
             why = getattr(worker, "pack_reason", "") or f"execution.pack: {spec.execution.pack}"
             folder.write_pack(

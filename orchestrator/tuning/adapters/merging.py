@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,16 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
         raise ModelError(
             f"model {model.id!r} cannot be loaded: {said}. Next: check the folder, or the name and the network."
         ) from error
-    merged = peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
+    merged = with_adapter(base, adapter)
     merged.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def with_adapter(base: Any, adapter: Path) -> Any:
+    """The model with the adapter of a folder merged into its weights. Raises what peft does where they do not fit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # what peft still asks of transformers is nothing to a user
+        return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 
 def _processor(name: str, where: dict[str, str]) -> Any:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import peft
 import torch
 from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
@@ -25,6 +24,7 @@ from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.pieces import pieces
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
@@ -84,7 +84,7 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
     spec = _base_of(folder, base)
     model, tokenizer = load_stock(spec)
     try:
-        merged = peft.PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
+        merged = with_adapter(model, folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         first = " ".join(str(error).split())[:200]
         raise ModelError(f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base.") from error
