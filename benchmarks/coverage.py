@@ -122,7 +122,7 @@ def estimated(scenario: Scenario, sample: Sample, seed: int) -> DeltaEstimate:
     before, after, speakers = sample.baseline.tolist(), sample.tuned.tolist(), sample.speakers or None
     if sample.own is not None:
         units = sample.own.tolist(), sample.words.tolist()
-        return paired_rates((before, units[0]), (after, units[1]), speakers, RESAMPLES, seed)
+        return paired_rates((before, units[0]), (after, units[1]), speakers, resamples=RESAMPLES, seed=seed)
     words = before if scenario.form == "share" else sample.words.tolist()
     return paired_delta(before, after, words, speakers, resamples=RESAMPLES, seed=seed)
 

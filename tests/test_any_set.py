@@ -149,3 +149,36 @@ def test_a_list_of_terms_that_measures_nothing_is_refused(
         assert said in capsys.readouterr().err
     finally:
         (project / "terms.txt").write_text(TERMS)
+
+
+def test_terms_are_confirmed_over_several_seeds(tmp_path: Path, capsys: Printed) -> None:
+    """Each seed hears its own words, so precision has its own units in every one of them."""
+    cut = {name: str(cut_manifest(name, count, tmp_path)) for name, count in SETS.items()}
+    confirm = {"domain": cut.pop("confirm_domain"), "heldout": cut.pop("confirm_heldout")}
+    (tmp_path / "terms.txt").write_text(TERMS)
+    sweep = {
+        "version": 1,
+        "name": "terms",
+        "model": {"id": str(DATA / "base-model")},
+        "data": cut | {"confirm": confirm},
+        "evaluation": {"every": 6, "max_tokens_per_second": 13, "terms": "terms.txt"},
+        "parameters": {"learning_rate": 3e-2, "max_steps": 6, "batch_size": 4},
+        "acceptance": {"terms_precision": {"max_regression": 100}, "terms_recall": {"max_regression": 100}},
+        "confirm": {"top": 1, "seeds": [1, 2]},
+        "budget": {"trials": 1},
+        "execution": {"pack": 2},
+    }
+    (tmp_path / "sweeps").mkdir()
+    spec = tmp_path / "sweeps" / "terms.yaml"
+    spec.write_text(json.dumps(sweep))
+    assert orchestrate(spec, "--quiet") in (0, 4, 5)
+    capsys.readouterr()
+    assert orchestrate("report", spec, "--format", "json") == 0
+    [finalist] = json.loads(capsys.readouterr().out)["confirmation"]
+    assert [each["metric"] for each in finalist["pooled"]["limits"]] == ["terms_precision", "terms_recall"]
+    assert all(each["lower"] is not None for each in finalist["pooled"]["limits"])
+    heard = [
+        StudyFolder(tmp_path / "studies", "terms").read_measurements(-run)[0].sets["confirm_domain"] for run in (1, 2)
+    ]
+    assert heard[0].terms is not None and heard[1].terms is not None
+    assert heard[0].terms.heard != heard[1].terms.heard, "or this test says nothing"

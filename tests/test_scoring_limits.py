@@ -27,6 +27,7 @@ from orchestrator.scoring.limits import (
     estimate,
     estimate_of,
     one_of,
+    pool,
     relative_delta,
     risk,
     value_of,
@@ -237,12 +238,30 @@ def test_precision_counts_in_what_each_model_heard() -> None:
     assert verdict.holds is True and asked_text(limit) == "domain terms precision rises by at least 5 points"
 
 
+def test_the_precision_of_several_seeds_is_pooled_though_each_heard_its_own_words() -> None:
+    before = SetScore((5, 0, 3, 2), (10, 0, 10, 10), of_hypotheses=True)
+    seeds = [
+        SetScore((1, 1, 0, 1), (9, 2, 8, 11), of_hypotheses=True),
+        SetScore((2, 0, 0, 1), (8, 0, 9, 10), of_hypotheses=True),
+    ]
+    pooled = pool(seeds)
+    assert (pooled.errors, pooled.reference_words, pooled.decodings) == ((3, 1, 0, 2), (17, 2, 17, 21), 2)
+    assert delta(before, pooled) == pytest.approx(100 * (6 / 57 - 10 / 30))
+    once = estimate(before, pool(seeds[:1]), resamples=500)
+    twice = estimate(before, pool([seeds[0], seeds[0]]), resamples=500)
+    assert once is not None and twice is not None
+    assert twice.point == pytest.approx(once.point), "two equal seeds say what one says"
+    assert twice.standard_error == pytest.approx(once.standard_error)
+
+
 def test_two_rates_of_equal_units_are_one_difference() -> None:
     generator = np.random.default_rng(1)
     units = generator.integers(5, 20, 80)
     before, after = (generator.binomial(units, p) for p in (0.2, 0.15))
     one = paired_delta(before.tolist(), after.tolist(), units.tolist(), None, resamples=4000, seed=0)
-    two = paired_rates((before.tolist(), units.tolist()), (after.tolist(), units.tolist()), None, 4000, 0)
+    two = paired_rates(
+        (before.tolist(), units.tolist()), (after.tolist(), units.tolist()), None, resamples=4000, seed=0
+    )
     assert two.point == pytest.approx(one.point)
     assert two.standard_error == pytest.approx(one.standard_error, rel=0.05)
     assert two.upper() == pytest.approx(one.upper(), abs=0.2)

@@ -146,8 +146,10 @@ def paired_rates(
     baseline: tuple[Sequence[int], Sequence[int]],
     tuned: tuple[Sequence[int], Sequence[int]],
     blocks: Sequence[str] | None,
-    resamples: int,
+    *,
+    resamples: int = 10_000,
     seed: int,
+    decodings: int = 1,
 ) -> DeltaEstimate:
     """The difference of two corpus rates whose units differ: errors and units per utterance of either model.
 
@@ -173,7 +175,7 @@ def paired_rates(
     ]
     deltas, errors = (np.concatenate(column) for column in zip(*drawn, strict=True))
     point, error = (float(column[0]) for column in _rate_change(np.ones((1, n)), counts))
-    floor = 100 * FLOOR_WORDS / min(counts[:, 1].sum(), counts[:, 3].sum())
+    floor = 100 * FLOOR_WORDS * decodings / min(counts[:, 1].sum(), counts[:, 3].sum())
     return DeltaEstimate(
         point=point,
         standard_error=max(error, float(floor)) if n > 1 else float("inf"),

@@ -103,6 +103,11 @@ class SetScore:
             raise ValueError("errors, reference words and speakers must cover the same utterances")
 
     @property
+    def utterances(self) -> tuple[object, ...]:
+        """What two scores of the same utterances have in common; what was heard is each model's own."""
+        return len(self.errors), () if self.of_hypotheses else self.reference_words, self.speakers, self.decodings
+
+    @property
     def wer(self) -> float | None:
         """The corpus rate in percent; None when the counts cannot give one (empty, negative, not finite, no units)."""
         words = sum(self.reference_words)
@@ -164,13 +169,12 @@ def pool(scores: Sequence[SetScore]) -> SetScore:
     if not scores:
         raise ValueError("nothing to pool")
     first = scores[0]
-    same = (first.reference_words, first.speakers, first.decodings)
-    if any((score.reference_words, score.speakers, score.decodings) != same for score in scores):
+    if any(score.utterances != first.utterances for score in scores):
         raise FingerprintError("The seeds of a finalist were scored on different utterances; measure them again.")
     return replace(
         first,
         errors=tuple(map(sum, zip(*(score.errors for score in scores), strict=True))),
-        reference_words=tuple(len(scores) * words for words in first.reference_words),
+        reference_words=tuple(map(sum, zip(*(score.reference_words for score in scores), strict=True))),
         decodings=len(scores) * first.decodings,
     )
 
@@ -224,7 +228,14 @@ def estimate(
     blocks = tuned.speakers or None
     if tuned.of_hypotheses:
         units = [_ratio(baseline, tuned) * each for each in baseline.reference_words]
-        return paired_rates((before, units), (tuned.errors, tuned.reference_words), blocks, resamples, seed)
+        return paired_rates(
+            (before, units),
+            (tuned.errors, tuned.reference_words),
+            blocks,
+            resamples=resamples,
+            seed=seed,
+            decodings=tuned.decodings,
+        )
     return paired_delta(
         before,
         tuned.errors,
