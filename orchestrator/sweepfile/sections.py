@@ -141,8 +141,7 @@ def _limits(tree: Mapping, problems: Problems) -> None:
                 problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
                 continue
             _questions(section, metric, entry, problems)
-            name = set_of(metric)
-            if confirmed is not None and name and name not in (*confirmed, ANY, EVERY):
+            for name in _unconfirmed(tree, set_of(metric), confirmed):
                 problems.add(
                     entry.mark,
                     f"{section}.{metric} is judged on the confirm sets, and data.confirm.also lacks {name}; add its "
@@ -184,6 +183,17 @@ def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
         return None
     also = _mapping(confirm, "also")
     return ("domain", "heldout", *(also.entries if also else ()))
+
+
+def _unconfirmed(tree: Mapping, name: str, confirmed: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The sets that a limit on this one needs in confirmation and that are not measured there."""
+    if confirmed is None or not name:
+        return ()
+    also = _mapping(_mapping(tree, "data"), "also")
+    declared = tuple(also.entries) if also else ()
+    if name == ANY:  # one of them is enough
+        return () if set(declared) & set(confirmed) else declared[:1]
+    return tuple(each for each in (declared if name == EVERY else (name,)) if each not in confirmed)
 
 
 def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str, ...]) -> str:
