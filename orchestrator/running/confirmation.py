@@ -17,7 +17,7 @@ from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs
 from orchestrator.verdicts.judging import RESAMPLES, judged, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.losses import all_losses
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def measured_result(
 ) -> TrialResult:
     """How a run ended that was measured."""
     finalist = folder.read_result(run.trial)
-    losses = trial_losses(spec, folder, run.trial, finalist.step or 0) if finalist else ()
+    losses = all_losses(spec, folder, finalist) if finalist else ()
     verdict = judged(spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples)
     return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", measurement.step, verdict)
 

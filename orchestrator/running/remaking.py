@@ -20,6 +20,7 @@ from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
 from orchestrator.verdicts.judging import best, judged, scores
+from orchestrator.verdicts.losses import trial_losses
 
 Made = tuple[Path, bytes, str]
 """A file, bytes that it may have had, and what they were made from."""
@@ -74,8 +75,9 @@ def _reports(spec: SweepSpec, folder: StudyFolder, number: int, result: TrialRes
         rung = [row for row in rows if row.step == step]
         baseline = folder.read_baseline(rung[0].fingerprint)
         assert baseline is not None
+        losses = trial_losses(spec, folder, number, step)
         # which measurement is best is decided by the measured numbers alone, so few resamples do
-        chosen = best([judged(spec, scores(row), scores(baseline), resamples=100) for row in rung])
+        chosen = best([judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung])
         assert chosen is not None
         found[step] = chosen.wer[spec.objective]
     return found

@@ -16,7 +16,7 @@ from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimis
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, ranked
 from orchestrator.verdicts.judging import RESAMPLES, judged, pooled, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.losses import all_losses
 
 EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
 
@@ -175,7 +175,7 @@ def _verdict(
     measurement = chosen_measurement(folder, best) if best else None
     if measurement is None or baseline is None:
         return None
-    losses = _all_losses(spec, folder, best) if best else ()
+    losses = all_losses(spec, folder, best) if best else ()
     return judged(spec, scores(measurement, losses), scores(baseline), n_comparisons=n_comparisons, resamples=resamples)
 
 
@@ -187,7 +187,7 @@ def _confirmed(
     all_runs = confirmation_runs(spec, folder, results)
     finalists = len({run.trial for run in all_runs})
     for trial, runs in groupby(all_runs, key=lambda run: run.trial):
-        losses = _all_losses(spec, folder, by_number[trial])
+        losses = all_losses(spec, folder, by_number[trial])
         seeds = [_seed_run(spec, folder, run, losses, resamples) for run in runs]
         measured = [seed.result for seed in seeds if seed.result and seed.verdict]
         rows = [m for m in (chosen_measurement(folder, result) for result in measured) if m]
@@ -204,11 +204,6 @@ def _confirmed(
             flattery = optimism(by_number[trial].delta[rate], verdict.delta[f"confirm_{rate}"])
         found.append(Confirmed(trial, tuple(seeds), verdict, flattery))
     return tuple(found)
-
-
-def _all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tuple[float, ...]:
-    """How a trial's loss went to its end, whichever of its rungs was the best: the sweep is judged by that."""
-    return trial_losses(spec, folder, result.number, result.steps_trained)
 
 
 def _seed_run(

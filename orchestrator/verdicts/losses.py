@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
+
+
+def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tuple[float, ...]:
+    """How a trial's loss went to its end, whichever of its rungs was the best: what a sweep is judged by."""
+    return trial_losses(spec, folder, result.number, result.steps_trained)
 
 
 def trial_losses(spec: SweepSpec, folder: StudyFolder, number: int, step: int) -> tuple[float, ...]:
