@@ -10,7 +10,7 @@ from pathlib import Path
 from . import ROOT
 
 VARIANTS = ("adam", "benjamin", "david", "ed", "Gene", "Lee", "Michael", "robert", "shelby", "victor")
-"""espeak-ng's scaled_adapters that no set of the corpus has, and the base model has not heard."""
+"""espeak-ng's voices that no set of the corpus has, and the base model has not heard."""
 ENGINES = ("espeak-ng", "flite")
 
 

@@ -124,7 +124,7 @@ class StudyFolder(Margins):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Make the folder, hold its lock, remove what a killed run left half-written, and record_findings the journal.
+        """Make the folder, hold its lock, remove what a killed run left half-written, and settle the journal.
 
         Raises StudyError naming process and host when another run holds it.
         """

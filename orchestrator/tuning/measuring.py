@@ -1,4 +1,4 @@
-"""Trials heard together, of whom one that cannot be heard costs itself alone.
+"""Trials measured together, of which one that cannot be measured costs itself alone.
 
 Words do not depend on who is decoded beside whom, so less at once is exact: smaller batches, then fewer trials, then
 one adapter scale after the other.
@@ -13,22 +13,19 @@ from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.transcription import ScaledAdapter
 from orchestrator.tuning.faults import Done, Fault, attempt
 
-Heard = tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
+MeasuredSets = tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
 """Edit counts and raw hypotheses by set."""
 
 MOST_DIVIDED = 64
 """A batch of so small a part of the usual is a single clip."""
 
 
-def hear(
+def measure_apart(
     evaluator: Evaluator, trials: Sequence[Sequence[ScaledAdapter]], names: Collection[str] | None
-) -> list[list[Heard] | Fault]:
-    """Per trial, what each of its scaled_adapters hears in the sets of `names`, or why it cannot be said."""
-    usual, scaled_adapters, device = (
-        evaluator.division,
-        [voice for own in trials for voice in own],
-        evaluator.base.device,
-    )
+) -> list[list[MeasuredSets] | Fault]:
+    """Per trial, what is measured of each of its adapter scales on the sets of `names`, or why it cannot be."""
+    usual, device = evaluator.division, evaluator.base.device
+    scaled_adapters = [adapter for own in trials for adapter in own]
     outcome = attempt(lambda: evaluator.measure(scaled_adapters, names), device)
     while isinstance(outcome, Fault) and outcome.memory and evaluator.division < MOST_DIVIDED:
         evaluator.division *= 2
@@ -38,20 +35,20 @@ def hear(
         return [[next(rows) for _ in own] for own in trials]
     evaluator.division = usual
     if len(trials) > 1:
-        return [heard for own in trials for heard in hear(evaluator, [own], names)]
+        return [alone for own in trials for alone in measure_apart(evaluator, [own], names)]
     return [_one_by_one(evaluator, trials[0], names, outcome)]
 
 
 def _one_by_one(
     evaluator: Evaluator, scaled_adapters: Sequence[ScaledAdapter], names: Collection[str] | None, fault: Fault
-) -> list[Heard] | Fault:
+) -> list[MeasuredSets] | Fault:
     """A trial that failed with all its scales at once."""
     if len(scaled_adapters) == 1 or not fault.memory:
         return fault
-    together: list[Heard] = []
-    for voice in scaled_adapters:
-        (heard,) = hear(evaluator, [[voice]], names)
-        if isinstance(heard, Fault):
-            return heard
-        together += heard
+    together: list[MeasuredSets] = []
+    for adapter in scaled_adapters:
+        (alone,) = measure_apart(evaluator, [[adapter]], names)
+        if isinstance(alone, Fault):
+            return alone
+        together += alone
     return together

@@ -1,8 +1,9 @@
 """One step of a pack group in which no trial costs another: less memory first, then the one that cannot go on is found.
 
-A step that runs out of memory is made again in chunks of half the size, which is the same sum in another order, down to
-one utterance a chunk; then by a pack in two parts, and so on; a trial that does not fit alone ends. Any other failure
-is tried slot by slot on copies: who fails there ends, the others make the step together, as if it had never joined.
+A step that runs out of memory is made again in micro-batches of half the size, which is the same sum in another order,
+down to one utterance each; then by a pack in two parts, and so on; a trial that does not fit alone ends. Any other
+failure is tried slot by slot on copies: who fails there ends, the others make the step together, as if it had never
+joined.
 """
 
 from __future__ import annotations

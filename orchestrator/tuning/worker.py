@@ -21,7 +21,7 @@ from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
 from orchestrator.tuning.faults import Fault, enough_memory, fault_of
-from orchestrator.tuning.measuring import Heard, hear
+from orchestrator.tuning.measuring import MeasuredSets, measure_apart
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.stepping import Stepper
@@ -176,12 +176,12 @@ class PackWorker:
         names = None if final else self._at_every_rung
         scaled_adapters = [[(slot.adapter, scale) for scale in _scales(slot)] for slot in slots]
         events: list[Event] = []
-        for slot, heard in zip(slots, hear(self.evaluator, scaled_adapters, names), strict=True):
+        for slot, heard in zip(slots, measure_apart(self.evaluator, scaled_adapters, names), strict=True):
             events.append(self._fail(slot, heard) if isinstance(heard, Fault) else self._measured(slot, heard))
         self._notice("the evaluation at the last step" if final else "an evaluation", started, len(slots))
         return events
 
-    def _measured(self, slot: Slot, heard: list[Heard]) -> Measured:
+    def _measured(self, slot: Slot, heard: list[MeasuredSets]) -> Measured:
         measurements = tuple(
             Measurement(
                 trial=slot.plan.number,

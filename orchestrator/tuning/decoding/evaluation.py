@@ -29,7 +29,7 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A manifest ready to be decoded: clips, normalised references, token max_new_tokens."""
+    """A manifest ready to be decoded: clips, normalised references, token caps."""
 
     manifest: Manifest
     clips: Clips

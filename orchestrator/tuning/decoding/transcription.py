@@ -78,8 +78,8 @@ def transcribe(
         results = base.cores.map(heard, batches)
     for clips, rows in zip(batches, results, strict=True):
         for row, (tokens, truncated) in enumerate(rows):
-            voice, clip = decoded[row // len(clips)], clips[row % len(clips)]
-            voice.tokens[clip], voice.truncated[clip] = tokens, truncated
+            own, clip = decoded[row // len(clips)], clips[row % len(clips)]
+            own.tokens[clip], own.truncated[clip] = tokens, truncated
     return decoded
 
 
@@ -97,7 +97,7 @@ def _greedy(
     scaled_adapters: int,
     drafts: list[list[int]] | None,
 ) -> list[tuple[list[int], bool]]:
-    """Greedy tokens and cap flags of all rows, voice-major; `cross` and `mask` hold the same rows."""
+    """Greedy tokens and cap flags of all rows, adapter after adapter; `cross` and `mask` hold the same rows."""
     decoder, device = base.decoder, base.device
     drafts = (
         [draft[: cap - 1] for draft, cap in zip(drafts, max_new_tokens, strict=True)]
@@ -155,7 +155,7 @@ def _propose(out: list[int], draft: list[int]) -> list[int]:
 
 
 def _compact(here: list[int], done: list[bool], scaled_adapters: int, device: torch.device) -> tuple[list[int], Tensor]:
-    """Drop finished rows; every voice keeps equally many, so one with fewer live rows carries finished ones along."""
+    """Drop finished rows; every adapter keeps equally many, so one with fewer live rows carries finished ones along."""
     each = len(here) // scaled_adapters
     ranked = [sorted(range(v * each, (v + 1) * each), key=lambda at: done[here[at]]) for v in range(scaled_adapters)]
     most = max(sum(not done[here[at]] for at in own) for own in ranked)

@@ -56,7 +56,7 @@ class Probe:
 
     @property
     def max_new_tokens(self) -> list[int]:
-        """Token max_new_tokens of the evaluation clips."""
+        """The most tokens that each evaluation clip may give."""
         return self.evaluator.sets["domain"].max_new_tokens
 
 

@@ -91,7 +91,7 @@ class PackGroup:
         self.depth = depth
         self.slots: list[Slot] = []
         self.division = 1
-        """So many times smaller chunks."""
+        """So many times smaller micro-batches."""
         self.parts = 1
         """So many packs, stepped one after the other."""
         self._packs: dict[tuple[int, ...], Packed] = {}

@@ -208,7 +208,7 @@ def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) 
 
 
 def most_divided(params: Sequence[TrialParams], base: BaseModel) -> int:
-    """The division at which every micro_batch holds one row a slot, or the next above it."""
+    """The division at which every micro-batch holds one row a slot, or the next above it."""
     division = 1
     while base.cores.count * division < max(each.batch_size for each in params):
         division *= 2
@@ -226,7 +226,7 @@ def pack_step(
 ) -> tuple[Tensor, Tensor]:
     """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached.
 
-    `division`: so many times smaller chunks, for less memory. Where it raises, no slot has made the step.
+    `division`: so many times smaller micro-batches, for less memory. Where it raises, no slot has made the step.
     """
     pack.grad.zero_()
     pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
@@ -277,7 +277,7 @@ def _logits(
 def _kl_to_base(base: BaseModel, data: TrainingSet, micro_batch: MicroBatch, logits: Tensor, rows: Tensor) -> Tensor:
     """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1).
 
-    The untuned model's head runs once per distinct utterance of the micro_batch: slots that see the same one share it.
+    The untuned model's head runs once per distinct utterance of the micro-batch: slots that see the same one share it.
     """
     weights = micro_batch.kl_weights[rows]
     kept = weights > 0
