@@ -16,6 +16,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.report import doubt
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
@@ -154,7 +155,8 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
     assert (
         f"The adapter of the measurement that gave the trial its result: step {step}, adapter scale {scale:g}" in card
     )
-    assert f"Trial {best} of sweep small: {conclusion.decision}. The trial is COMPLETE" in card
+    assert f"Trial {best} of sweep small: {conclusion.decision}{doubt(conclusion)}. The trial is COMPLETE" in card
+    assert "DOUBTFUL" in card, "a model made of noise hears nothing"
     assert "library_name: peft" in card
     assert_measured(tmp_path / "best", kept_wers(study, best, step, scale))
     for name, each in conclusion.baseline.sets.items():

@@ -17,7 +17,7 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.worker import Measured
-from orchestrator.tuning import worker as engine
+from orchestrator.tuning import prepared
 from orchestrator.tuning.model.base_model import load_base_model
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import is_greedy, small_sweep, stock_words, trial
@@ -36,7 +36,7 @@ TUNED = {
 def test_stock_peft_hears_what_was_scored(
     size: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "load_base_model", partial(load_base_model, dtype=dtype))
+    monkeypatch.setattr(prepared, "load_base_model", partial(load_base_model, dtype=dtype))
     spec = small_sweep(tmp_path, {"train": 40, "replay": 24, "domain": size, "heldout": size})
     worker = start_worker(spec, tmp_path / "cache")
     assert worker.base.model.dtype == dtype
