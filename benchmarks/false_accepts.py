@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.scoring.judge import Decision, Scores, Verdict, best_feasible, decide, judge
-from orchestrator.scoring.limits import LimitVerdict, SetScore, pool
+from orchestrator.scoring.limits import LimitVerdict
+from orchestrator.scoring.rates import SetScore, pool
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.sweep import Budget, ModelSpec, SearchSpace, SweepSpec

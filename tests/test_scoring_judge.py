@@ -19,17 +19,8 @@ from orchestrator.scoring.judge import (
     optimism,
     set_name,
 )
-from orchestrator.scoring.limits import (
-    UNMEASURED,
-    Criterion,
-    Evidence,
-    LimitVerdict,
-    Rule,
-    SetScore,
-    constraint,
-    delta,
-    pool,
-)
+from orchestrator.scoring.limits import UNMEASURED, Criterion, Evidence, LimitVerdict, Rule, constraint
+from orchestrator.scoring.rates import SetScore, delta, pool
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.verdicts.judging import acceptance_of, criteria, guardrails_of
 from tests.running_support import make_spec

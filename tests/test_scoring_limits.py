@@ -18,20 +18,8 @@ from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.running.running_trial import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge
-from orchestrator.scoring.limits import (
-    Criterion,
-    Evidence,
-    LimitVerdict,
-    SetScore,
-    delta,
-    estimate,
-    estimate_of,
-    one_of,
-    pool,
-    relative_delta,
-    risk,
-    value_of,
-)
+from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict, estimate_of, one_of, risk, value_of
+from orchestrator.scoring.rates import SetScore, delta, estimate, pool, relative_delta
 from orchestrator.scoring.saying import allowed_text, asked_text, value_text
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.trend import judge_trend

@@ -19,7 +19,7 @@ from orchestrator.corpus.clips import AudioNotes, Clips
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.judge import Scores, Verdict
-from orchestrator.scoring.limits import SetScore
+from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import check_speech

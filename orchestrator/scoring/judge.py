@@ -8,21 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.bootstrap import DeltaEstimate
-from orchestrator.scoring.limits import (
-    Criterion,
-    LimitVerdict,
-    SetScore,
-    constraint,
-    delta,
-    estimate_of,
-    judge_limit,
-    one_of,
-)
+from orchestrator.scoring.limits import Criterion, LimitVerdict, constraint, estimate_of, judge_limit, one_of
+from orchestrator.scoring.rates import SetScore, delta
 from orchestrator.scoring.trend import judge_trend
 
 
@@ -114,36 +106,9 @@ def judge(
     Raises FingerprintError when the two were not evaluated alike, or the sets hold different utterances.
     """
     _same_evaluation(tuned, baseline)
-    estimates: dict[tuple[str, bool, bool], DeltaEstimate | None] = {}
-
-    def answer(criterion: Criterion, shared: int) -> LimitVerdict:
-        if criterion.metric == "train_loss":
-            return judge_trend(criterion, tuned.losses, error_budget(confidence, n_comparisons))
-        if criterion.among:
-            # proven on one of several: each may claim it with its share of the error
-            answers = [
-                on_one(criterion, metric, n_comparisons * len(criterion.among), shared) for metric in criterion.among
-            ]
-            return one_of(criterion, answers)
-        return on_one(criterion, criterion.metric, n_comparisons, shared)
-
-    def on_one(criterion: Criterion, metric: str, sharing: int, shared: int) -> LimitVerdict:
-        name = set_name(metric, confirmed)
-        before, after = baseline.sets.get(name), tuned.sets.get(name)
-        form = name, criterion.unit != "points", criterion.kind == "max_rate"
-        if form not in estimates:
-            estimates[form] = estimate_of(criterion, before, after, resamples=resamples, seed=seed)
-        return judge_limit(
-            criterion,
-            before,
-            after,
-            estimates[form],
-            confidence=error_budget(confidence, sharing),
-            violation_confidence=error_budget(confidence, shared),
-        )
-
-    guarded = tuple(answer(criterion, looks) for criterion in guardrails)
-    accepted = tuple(answer(criterion, 1) for criterion in acceptance)
+    comparison = _Comparison(tuned, baseline, confirmed, confidence, n_comparisons, resamples, seed)
+    guarded = tuple(comparison.answer(criterion, looks) for criterion in guardrails)
+    accepted = tuple(comparison.answer(criterion, 1) for criterion in acceptance)
     metrics = dict.fromkeys(criterion.metric for criterion in guardrails)
     deltas = {name: delta(baseline.sets.get(name), score) for name, score in tuned.sets.items()}
     return Verdict(
@@ -160,6 +125,46 @@ def judge(
         decision=decide(accepted, guarded) if accepted else None,
         metric=metric,
     )
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Two measurements side by side, and what of the error each answer about them may spend."""
+
+    tuned: Scores
+    baseline: Scores
+    confirmed: bool
+    confidence: float
+    n_comparisons: int
+    resamples: int
+    seed: int
+    estimates: dict[tuple[str, bool, bool], DeltaEstimate | None] = field(default_factory=dict)
+    """Resampled once for all limits that compare the same: rate, whether beside the baseline's, whether by itself."""
+
+    def answer(self, criterion: Criterion, looks: int) -> LimitVerdict:
+        """The verdict on one limit, judged `looks` times in all."""
+        if criterion.metric == "train_loss":
+            return judge_trend(criterion, self.tuned.losses, error_budget(self.confidence, self.n_comparisons))
+        if criterion.among:
+            # proven on one of several: each may claim it with its share of the error
+            claims = self.n_comparisons * len(criterion.among)
+            return one_of(criterion, [self._on_set(criterion, metric, claims, looks) for metric in criterion.among])
+        return self._on_set(criterion, criterion.metric, self.n_comparisons, looks)
+
+    def _on_set(self, criterion: Criterion, metric: str, claims: int, looks: int) -> LimitVerdict:
+        name = set_name(metric, self.confirmed)
+        before, after = self.baseline.sets.get(name), self.tuned.sets.get(name)
+        form = name, criterion.unit != "points", criterion.kind == "max_rate"
+        if form not in self.estimates:
+            self.estimates[form] = estimate_of(criterion, before, after, resamples=self.resamples, seed=self.seed)
+        return judge_limit(
+            criterion,
+            before,
+            after,
+            self.estimates[form],
+            confidence=error_budget(self.confidence, claims),
+            violation_confidence=error_budget(self.confidence, looks),
+        )
 
 
 def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict]) -> Decision:

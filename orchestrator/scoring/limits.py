@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from orchestrator.errors import FingerprintError
-from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates
-from orchestrator.scoring.wer import error_rate
+from orchestrator.scoring.bootstrap import DeltaEstimate
+from orchestrator.scoring.rates import SetScore, decodings_beside, delta, estimate, relative_delta
 
 AT_LIMIT = 1e-9
 """Constraint of a strict limit met exactly: Optuna takes 0 for feasible, and "less than" is not "at most"."""
@@ -84,39 +83,6 @@ class Criterion:
 
 
 @dataclass(frozen=True)
-class SetScore:
-    """One rate of one set, as counts per utterance in manifest order: word errors over words, character errors over
-    characters, terms missed over terms said."""
-
-    errors: tuple[int, ...]
-    reference_words: tuple[int, ...]
-    """What the errors are a share of: words, or the units of another rate."""
-    speakers: tuple[str, ...] = ()
-    """Empty, or one per utterance, itself empty where unknown."""
-    decodings: int = 1
-    """How many decodings of each utterance are summed in `errors` and `reference_words`."""
-    of_hypotheses: bool = False
-    """The units are counted in what was heard (precision), so that baseline and tuned model have their own."""
-
-    def __post_init__(self) -> None:
-        if len(self.errors) != len(self.reference_words) or len(self.speakers) not in (0, len(self.errors)):
-            raise ValueError("errors, reference words and speakers must cover the same utterances")
-
-    @property
-    def utterances(self) -> tuple[object, ...]:
-        """What two scores of the same utterances have in common; what was heard is each model's own."""
-        return len(self.errors), () if self.of_hypotheses else self.reference_words, self.speakers, self.decodings
-
-    @property
-    def wer(self) -> float | None:
-        """The corpus rate in percent; None when the counts cannot give one (empty, negative, not finite, no units)."""
-        words = sum(self.reference_words)
-        if not all(math.isfinite(count) and count >= 0 for count in (*self.errors, *self.reference_words)):
-            return None
-        return error_rate(self.errors, self.reference_words) if words else None
-
-
-@dataclass(frozen=True)
 class LimitVerdict:
     """One limit, as asked and as the data bear it out."""
 
@@ -160,54 +126,6 @@ class LimitVerdict:
         return self.holds is False if self.criterion.rule == "point" else self.evidence is Evidence.VIOLATED
 
 
-def pool(scores: Sequence[SetScore]) -> SetScore:
-    """One recipe decoded on one set with several seeds, as one score: counts are summed per utterance.
-
-    The utterance (or its speaker) stays the sampled unit; three seeds are not three times the data. `judge` weighs the
-    baseline's counts accordingly. Raises ValueError when empty, FingerprintError when the utterances differ.
-    """
-    if not scores:
-        raise ValueError("nothing to pool")
-    first = scores[0]
-    if any(score.utterances != first.utterances for score in scores):
-        raise FingerprintError("The seeds of a finalist were scored on different utterances; measure them again.")
-    return replace(
-        first,
-        errors=tuple(map(sum, zip(*(score.errors for score in scores), strict=True))),
-        reference_words=tuple(map(sum, zip(*(score.reference_words for score in scores), strict=True))),
-        decodings=len(scores) * first.decodings,
-    )
-
-
-def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """Points of the corpus rate, tuned - baseline; None unless both were measured.
-
-    One division of exact integers, so a set of 1,000 words and 2 more errors gives 0.2, the number a sweep file holds,
-    and not 0.1999 or 0.2001.
-    """
-    if baseline is None or tuned is None or baseline.wer is None or tuned.wer is None:
-        return None
-    if tuned.of_hypotheses:
-        return tuned.wer - baseline.wer
-    return 100 * _more_errors(baseline, tuned) / sum(tuned.reference_words)
-
-
-def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """The change in percent of the baseline's rate; None unless both were measured and the baseline has errors."""
-    if baseline is None or tuned is None or delta(baseline, tuned) is None or not sum(baseline.errors):
-        return None
-    return 100 * _more_errors(baseline, tuned) / (_ratio(baseline, tuned) * sum(baseline.errors))
-
-
-def _ratio(baseline: SetScore, tuned: SetScore) -> int:
-    """How many decodings of the tuned model stand beside one of the baseline."""
-    return tuned.decodings // baseline.decodings
-
-
-def _more_errors(baseline: SetScore, tuned: SetScore) -> int:
-    return sum(tuned.errors) - _ratio(baseline, tuned) * sum(baseline.errors)
-
-
 def value_of(criterion: Criterion, baseline: SetScore | None, tuned: SetScore | None) -> float | None:
     """What the limit is compared with; None where it does not exist."""
     if criterion.kind == "max_rate" and criterion.unit == "points":
@@ -216,35 +134,6 @@ def value_of(criterion: Criterion, baseline: SetScore | None, tuned: SetScore | 
         return delta(baseline, tuned)
     change = relative_delta(baseline, tuned)
     return change if change is None or criterion.unit == "percent" else 1 + change / 100
-
-
-def estimate(
-    baseline: SetScore | None, tuned: SetScore | None, *, resamples: int = 10_000, seed: int = 0
-) -> DeltaEstimate | None:
-    """The paired estimate of `delta`, with its bounds; None unless both were measured."""
-    if baseline is None or tuned is None or delta(baseline, tuned) is None:
-        return None
-    before = [_ratio(baseline, tuned) * errors for errors in baseline.errors]
-    blocks = tuned.speakers or None
-    if tuned.of_hypotheses:
-        units = [_ratio(baseline, tuned) * each for each in baseline.reference_words]
-        return paired_rates(
-            (before, units),
-            (tuned.errors, tuned.reference_words),
-            blocks,
-            resamples=resamples,
-            seed=seed,
-            decodings=tuned.decodings,
-        )
-    return paired_delta(
-        before,
-        tuned.errors,
-        tuned.reference_words,
-        blocks,
-        resamples=resamples,
-        seed=seed,
-        decodings=tuned.decodings,
-    )
 
 
 def estimate_of(
@@ -259,7 +148,7 @@ def estimate_of(
     if criterion.unit == "points" or baseline is None:
         return estimate(baseline, tuned, resamples=resamples, seed=seed)
     # the change as a share of the baseline's errors: the same ratio of sums over other units
-    before = tuple(_ratio(baseline, tuned) * errors for errors in baseline.errors)
+    before = tuple(decodings_beside(baseline, tuned) * errors for errors in baseline.errors)
     shares = replace(tuned, reference_words=before)
     return estimate(replace(shares, errors=before), shares, resamples=resamples, seed=seed)
 

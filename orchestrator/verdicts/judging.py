@@ -8,7 +8,8 @@ from typing import cast
 
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.scoring.judge import Rank, Scores, Verdict, best_feasible, judge, verdict_rank
-from orchestrator.scoring.limits import Criterion, Kind, SetScore, Unit, pool
+from orchestrator.scoring.limits import Criterion, Kind, Unit
+from orchestrator.scoring.rates import SetScore, pool
 from orchestrator.sweepfile.limits import ANY, EVERY, Limit, Rule, set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 
