@@ -9,7 +9,7 @@ from unittest import mock
 
 from optuna.storages import RDBStorage
 
-from orchestrator.records import journal, margins, store
+from orchestrator.records import journal, sealed, store, unsealed
 from orchestrator.running import checkpoints
 from tests.fake_worker import FakeWorker
 
@@ -56,7 +56,7 @@ class Fuse:
 @contextmanager
 def effects(fuse: Fuse) -> Iterator[None]:
     """All effects of a sweep go through `fuse`."""
-    targets: list[tuple[Any, str]] = [(room, "write_aside") for room in (store, margins, checkpoints)]
+    targets: list[tuple[Any, str]] = [(room, "write_aside") for room in (store, sealed, unsealed, checkpoints)]
     targets += [(store.StudyFolder, "drop_final"), (journal.Journal, "seal")]
     targets += [(RDBStorage, name) for name in STUDY_WRITES]
     targets += [(FakeWorker, name) for name in WORKER_DEEDS]

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import clear_leftovers, make_folder, new_folder, remove
+from orchestrator.atomic import clear_leftovers, make_folder, remove
 from orchestrator.errors import Interrupted, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.chain import Fault
@@ -26,7 +26,6 @@ from orchestrator.records.files import (
     BaselinesFile,
     EvaluationsFile,
     FormatFile,
-    Model,
     PackRecord,
     SetsFile,
     damaged,
@@ -38,12 +37,12 @@ from orchestrator.records.files import (
     result_bytes,
     to_line,
 )
-from orchestrator.records.journal import HELP, Journal, digest_of
+from orchestrator.records.journal import HELP
 from orchestrator.records.links import refuse_links
 from orchestrator.records.locking import exclusive
-from orchestrator.records.margins import Margins
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
-from orchestrator.records.writing import safely, write_aside
+from orchestrator.records.sealed import SealedFiles
+from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -51,7 +50,7 @@ _FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
 _AGAIN = "then run the same command again"
 
 
-class StudyFolder(Margins):
+class StudyFolder(SealedFiles):
     """One study's folder. Reading needs no lock; whoever writes holds `lock()`.
 
     Every file is written aside, synced and renamed. What a number stands on is sealed in the journal: read as anything
@@ -65,7 +64,8 @@ class StudyFolder(Margins):
                 f"study name {name!r} cannot be a folder's name\n"
                 "  Allowed: letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit."
             )
-        super().__init__(root / name, name)
+        self.format_file = root / name / "study.json"
+        super().__init__(root / name, name, self.format_file)
         self.database = self.path / "study.db"
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
@@ -73,17 +73,15 @@ class StudyFolder(Margins):
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"
         self.spec = self.path / "spec.yaml"
-        self.format_file = self.path / "study.json"
         self._evaluations = self.path / "evaluations.json"
         self._pack = self.path / "pack.json"
         self.sets_file = self.path / "sets.json"
         self._baseline = self.path / "baseline.json"
-        self.journal = Journal(self.path, name, self.format_file)
 
     @property
     def exists(self) -> bool:
         """The study was started: its spec was written, whether it is still there or not."""
-        return self.spec.exists() or self._sealed(self.spec)
+        return self.spec.exists() or self.is_sealed(self.spec)
 
     @property
     def began(self) -> bool:
@@ -94,24 +92,10 @@ class StudyFolder(Margins):
         """The numbers of all trials that were planned, or of all confirmation runs; from 0 or -1 on."""
         return self._numbers("plan.json", confirm)
 
-    def _sealed(self, path: Path) -> bool:
-        return self.journal.path.exists() and self.journal.chain().knows(path.relative_to(self.path).as_posix())
-
-    def _publish(self, what: str, files: Mapping[Path, bytes]) -> None:
-        """Seal files that belong together, then write them."""
-        self.journal.seal(what, {path: digest_of(data) for path, data in files.items()})
-        for path, data in files.items():
-            write_aside(path, data)
-
-    def _held(self, path: Path, model: type[Model]) -> Model | None:
-        """A sealed file as a value; None where it was never written."""
-        data = self.journal.read(path)
-        return None if data is None else parse_json(str(path), data, model, HELP)
-
     def check_format(self) -> None:
         """Raises StudyError for a study that another version of the product wrote; it is left as it is."""
         if self.journal.path.exists():
-            held = self._held(self.format_file, FormatFile)
+            held = self.held(self.format_file, FormatFile)
         else:
             held = read_json(self.format_file, FormatFile, f"Restore it from a copy, {_AGAIN}.")
         if self.exists and (held is None or held.format != FORMAT):
@@ -163,43 +147,22 @@ class StudyFolder(Margins):
     def drop_final(self, number: int) -> None:
         """The trial's last measurement is its best one: what stood for an earlier last one goes."""
         final = self.final_folder(number)
-        self.journal.seal("final adapter dropped", dict.fromkeys(self._adapter_files(final)))
+        self.journal.seal("final adapter dropped", dict.fromkeys(self.sealed_under(final)))
         remove(final)
-
-    @contextmanager
-    def new_adapter(self, folder: Path) -> Iterator[Path]:
-        """Yield an empty folder; on leaving, what was written there is sealed and takes the place of `folder`."""
-        with safely(folder, 0), new_folder(folder) as aside:
-            yield aside
-            written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
-            new = {folder / path.relative_to(aside): digest_of(path.read_bytes()) for path in written}
-            self.journal.seal(
-                f"{folder.name} of {folder.parent.name}", dict.fromkeys(self._adapter_files(folder)) | new
-            )
-
-    def has_adapter(self, folder: Path) -> bool:
-        """An adapter was kept there. Raises StudyError where it is not as it was written."""
-        files = self._adapter_files(folder)
-        there = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        self.journal.check(*files, *there)
-        return bool(files)
-
-    def _adapter_files(self, folder: Path) -> list[Path]:
-        return [self.path / file for file in self.journal.chain().under(folder.relative_to(self.path).as_posix())]
 
     def write_pack(self, pack: PackRecord) -> None:
         """Keep how many adapters train at once: it decides what the search asks, on whatever machine it goes on."""
-        self._publish("size of the pack", {self._pack: model_line(pack)})
+        self.publish("size of the pack", {self._pack: model_line(pack)})
 
     def read_pack(self) -> PackRecord | None:
         """How many adapters the study trains at once; None before its first trial."""
-        return self._held(self._pack, PackRecord)
+        return self.held(self._pack, PackRecord)
 
     def write_spec(self, text: str) -> None:
         """Keep the resolved sweep file, and first the format of the study."""
         if not self.format_file.exists():
-            self._publish("format of the study", {self.format_file: model_line(FormatFile(format=FORMAT))})
-        self._publish("sweep file as resolved", {self.spec: text.encode()})
+            self.publish("format of the study", {self.format_file: model_line(FormatFile(format=FORMAT))})
+        self.publish("sweep file as resolved", {self.spec: text.encode()})
 
     def read_spec(self) -> str | None:
         """The sweep file this study was started or last continued with; None for a new study."""
@@ -208,11 +171,11 @@ class StudyFolder(Margins):
 
     def write_sets(self, sets: Mapping[str, SetRecord]) -> None:
         """Keep which lines of which manifests the sets are, and what they hold."""
-        self._publish("sets", {self.sets_file: model_line(SetsFile(dict(sets)))})
+        self.publish("sets", {self.sets_file: model_line(SetsFile(dict(sets)))})
 
     def sets(self) -> dict[str, SetRecord]:
         """The sets by the names of the report, train and replay too; empty before the first run."""
-        found = self._held(self.sets_file, SetsFile)
+        found = self.held(self.sets_file, SetsFile)
         return found.root if found else {}
 
     def neighbours(self) -> Iterator[StudyFolder]:
@@ -227,7 +190,7 @@ class StudyFolder(Margins):
     @property
     def measured(self) -> bool:
         """Something was measured on the sets of the study, if only the baseline."""
-        return self._baseline.exists() or self._sealed(self._baseline)
+        return self._baseline.exists() or self.is_sealed(self._baseline)
 
     def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
         """Keep the untuned model's measurement under its fingerprint, and what it heard; those of others stay."""
@@ -236,16 +199,16 @@ class StudyFolder(Margins):
             self._baseline_hypotheses(measurement): json_lines(_heard(measurement, heard)),
             self._baseline: json_lines([json.loads(BaselinesFile(kept).model_dump_json())]),
         }
-        self._publish("baseline", files)
+        self.publish("baseline", files)
 
     def write_evaluation(self, fingerprint: str, parts: Mapping[str, str]) -> None:
         """Keep what a fingerprint is the digest of, so that a later refusal can name the part that differs."""
         known = self.evaluations() | {fingerprint: dict(parts)}
-        self._publish("parts of an evaluation", {self._evaluations: to_line(json.dumps(known, indent=1))})
+        self.publish("parts of an evaluation", {self._evaluations: to_line(json.dumps(known, indent=1))})
 
     def evaluations(self) -> dict[str, dict[str, str]]:
         """Fingerprint -> its parts, of every evaluation that measured in this study."""
-        found = self._held(self._evaluations, EvaluationsFile)
+        found = self.held(self._evaluations, EvaluationsFile)
         return found.root if found else {}
 
     def read_baseline(self, fingerprint: str) -> Measurement | None:
@@ -253,7 +216,7 @@ class StudyFolder(Margins):
         return self._baselines().get(fingerprint)
 
     def _baselines(self) -> dict[str, Measurement]:
-        found = self._held(self._baseline, BaselinesFile)
+        found = self.held(self._baseline, BaselinesFile)
         return found.root if found else {}
 
     def faults(self) -> dict[str, Fault]:
@@ -267,20 +230,13 @@ class StudyFolder(Margins):
         known = self.journal.chain()
         return self.journal.faults() | {name: Fault.STRANGE for name in names if not known.knows(name)}
 
-    def put_back(self, path: Path, data: bytes) -> bool:
-        """Write a lost or altered file again if `data` is what was sealed, to the byte; says whether it was."""
-        sealed = digest_of(data) == self.journal.chain().newest.get(path.relative_to(self.path).as_posix())
-        if sealed:
-            write_aside(path, data)
-        return sealed
-
     def write_plan(self, plan: TrialPlan) -> None:
         """Keep all that a trial depends on, so that it can be rerun alone."""
-        self._publish("plan", {self.plan_file(plan.number): plan_bytes(plan)})
+        self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan)})
 
     def read_plan(self, number: int) -> TrialPlan | None:
         """The plan of a trial or confirmation run."""
-        return self._held(self.plan_file(number), TrialPlan)
+        return self.held(self.plan_file(number), TrialPlan)
 
     def record_measurements(
         self, number: int, measurements: Sequence[Measurement], hypotheses: Sequence[Mapping[str, Sequence[str]]]
@@ -295,7 +251,7 @@ class StudyFolder(Margins):
         }
         rows = {(row.step, row.adapter_scale): row for row in (*self.read_measurements(number), *measurements)}
         data = b"".join(model_line(rows[key]) for key in sorted(rows))
-        self._publish("measurements", files | {self.trial_folder(number) / "measurements.jsonl": data})
+        self.publish("measurements", files | {self.trial_folder(number) / "measurements.jsonl": data})
 
     def read_measurements(self, number: int) -> tuple[Measurement, ...]:
         """All measurements of a trial, by step, then adapter scale."""
@@ -330,7 +286,7 @@ class StudyFolder(Margins):
 
         Raises ValueError for a number that is not finite: such a result must never be ranked.
         """
-        self._publish("result", {self.result_file(result.number): result_bytes(result)})
+        self.publish("result", {self.result_file(result.number): result_bytes(result)})
 
     def write_failure(self, number: int, traceback: str) -> None:
         """Keep where a trial failed, for who looks for the cause; nothing reads it."""
@@ -339,7 +295,7 @@ class StudyFolder(Margins):
     def read_result(self, number: int) -> TrialResult | None:
         """How a trial or confirmation run ended; None while it has not."""
         path = self.result_file(number)
-        result = self._held(path, TrialResult)
+        result = self.held(path, TrialResult)
         if result and result.number != number:
             raise damaged(path, f"it says trial {result.number}", HELP)
         return result

@@ -15,7 +15,7 @@ from orchestrator.records.writing import write_aside
 _FINDINGS_ADVICE = "Delete it, then run the same command again: the checks are made anew."
 
 
-class Margins:
+class UnsealedFiles:
     """Files of a study that people may read, edit and delete."""
 
     def __init__(self, path: Path, name: str) -> None:
