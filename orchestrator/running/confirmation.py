@@ -41,51 +41,86 @@ def run_confirmation(
     if not pending:
         return
     log.debug("%d confirmation runs left, of seeds %s", len(pending), [run.seed for run in pending])
-    worker = make_worker()
-    baseline = scores(_baseline(folder, worker, observer))
-    active: dict[int, ConfirmationRun] = {}
-    while pending or active:
+    confirmation = _Confirmation(spec, folder, make_worker(), observer, pending, resamples)
+    while confirmation.left:
         if drain.requested:
-            left = len(pending) + len(active)
-            raise Interrupted(
-                f"Stopped by {drain.requested}, {left} confirmation runs left. The same command continues."
-            )
-        while pending and len(worker.active) < worker.capacity:
-            run = pending.pop(0)
-            folder.write_plan(run.plan)
+            left = f"{confirmation.left} confirmation runs left"
+            raise Interrupted(f"Stopped by {drain.requested}, {left}. The same command continues.")
+        confirmation.fill_slots()
+        confirmation.advance()
+
+
+class _Confirmation:
+    """The runs that wait and those in slots, and the effects that bring them to their end."""
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        folder: StudyFolder,
+        worker: Worker,
+        observer: Observer,
+        pending: list[ConfirmationRun],
+        resamples: int,
+    ) -> None:
+        self.spec, self.folder, self.worker, self.observer = spec, folder, worker, observer
+        self.pending, self.resamples = pending, resamples
+        self.in_slots: dict[int, ConfirmationRun] = {}
+        self.baseline = scores(_baseline(folder, worker, observer))
+
+    @property
+    def left(self) -> int:
+        """How many runs have not ended."""
+        return len(self.pending) + len(self.in_slots)
+
+    def fill_slots(self) -> None:
+        """Admit runs while slots are free; one that cannot be trained ends as failed."""
+        while self.pending and len(self.worker.active) < self.worker.capacity:
+            run = self.pending.pop(0)
+            self.folder.write_plan(run.plan)
             try:
-                worker.admit(run.plan)
+                self.worker.admit(run.plan)
             except ModelError as error:
-                keep_cause(folder, run.number, error)
-                _record(folder, observer, _failed(run, 0, str(error)))
+                keep_cause(self.folder, run.number, error)
+                self._record(_failed(run, 0, str(error)))
                 continue
-            active[run.number] = run
-            observer.admitted(run.plan, 0)
-        if not active:
-            continue
-        for event in worker.advance():
+            self.in_slots[run.number] = run
+            self.observer.admitted(run.plan, 0)
+
+    def advance(self) -> None:
+        """Train on to the next event of some run, and act on all that the worker says."""
+        for event in self.worker.advance() if self.in_slots else ():
             if isinstance(event, Noticed):
-                notice(folder, observer, event)
+                notice(self.folder, self.observer, event)
                 continue
-            if event.number not in active:
+            if event.number not in self.in_slots:
                 continue
-            run = active[event.number]
+            run = self.in_slots[event.number]
             match event:
                 case Progress():
-                    observer.progress(event)
+                    self.observer.progress(event)
                 case Measured():
-                    result = _measured(spec, folder, run, event, baseline, resamples)
-                    with folder.new_adapter(folder.adapter_folder(run.number)) as aside:
-                        worker.export(run.number, run.plan.params.adapter_scales[0], aside)
-                    _record(folder, observer, result)
-                    worker.release(run.number)
-                    del active[run.number]
+                    self._close(run, self._measured(run, event))
                 case Failed():
                     if event.traceback:
-                        folder.write_failure(run.number, event.traceback)
-                    _record(folder, observer, _failed(run, event.step, event.reason))
-                    worker.release(run.number)
-                    del active[run.number]
+                        self.folder.write_failure(run.number, event.traceback)
+                    self._close(run, _failed(run, event.step, event.reason))
+
+    def _measured(self, run: ConfirmationRun, event: Measured) -> TrialResult:
+        measurement = _renamed(event.measurements[0])
+        self.folder.record_measurements(run.number, [measurement], [_confirming(event.hypotheses[0])])
+        result = measured_result(self.spec, self.folder, run, measurement, self.baseline, self.resamples)
+        with self.folder.new_adapter(self.folder.adapter_folder(run.number)) as aside:
+            self.worker.export(run.number, run.plan.params.adapter_scales[0], aside)
+        return result
+
+    def _close(self, run: ConfirmationRun, result: TrialResult) -> None:
+        self._record(result)
+        self.worker.release(run.number)
+        del self.in_slots[run.number]
+
+    def _record(self, result: TrialResult) -> None:
+        self.folder.write_result(result)
+        self.observer.ended(result)
 
 
 def _baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
@@ -97,19 +132,6 @@ def _baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measur
         folder.write_evaluation(found.fingerprint, worker.evaluation)
         folder.write_baseline(found, _confirming(measured.hypotheses[0]))
     return found
-
-
-def _measured(
-    spec: SweepSpec,
-    folder: StudyFolder,
-    run: ConfirmationRun,
-    event: Measured,
-    baseline: Scores,
-    resamples: int,
-) -> TrialResult:
-    measurement = _renamed(event.measurements[0])
-    folder.record_measurements(run.number, [measurement], [_confirming(event.hypotheses[0])])
-    return measured_result(spec, folder, run, measurement, baseline, resamples)
 
 
 def measured_result(
@@ -145,11 +167,6 @@ def _result(run: ConfirmationRun, state: TrialState, reason: str, step: int, ver
         constraints=verdict.constraints if verdict else {},
         steps_trained=step,
     )
-
-
-def _record(folder: StudyFolder, observer: Observer, result: TrialResult) -> None:
-    folder.write_result(result)
-    observer.ended(result)
 
 
 def _confirming(heard: Hypotheses) -> Hypotheses:

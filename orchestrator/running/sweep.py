@@ -21,6 +21,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
+from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.running_trial import (
@@ -28,7 +29,6 @@ from orchestrator.running.running_trial import (
     RunningTrial,
     Stop,
     at_last_step,
-    duplicate_result,
     result_of,
     why_stop,
 )
@@ -110,10 +110,7 @@ class _Sweep:
         self.spent = folder.seconds_spent()
         self.tick, self.asked, self.exhausted = 0, 0, False
         self.in_slots: dict[int, RunningTrial] = {}
-        self.waiting: dict[int, list[Asked]] = {}
-        """Duplicates of a trial in a slot, told when it ends."""
-        self.recipes: dict[str, int] = {}
-        """Recipe -> the trial that trained it first."""
+        self.duplicates = Duplicates(folder.read_result)
         self.skip: frozenset[int] = frozenset()
 
     @property
@@ -147,15 +144,15 @@ class _Sweep:
         self.spent = max(self.spent, checkpoint.spent)
         log.debug("checkpoint %d: %d trials asked for, in slots %s", self.tick, self.asked, sorted(checkpoint.slots))
         for number, slot in checkpoint.slots.items():
-            self.in_slots[number] = self._flight(number, self.known[number], slot.last_rung, slot.seconds)
+            self.in_slots[number] = self._running_trial(number, self.known[number], slot.last_rung, slot.seconds)
         if self.in_slots:
             self.worker.restore(self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.in_slots.items()})
         for trial in self.in_slots.values():
             self.observer.admitted(trial.plan, trial.last_rung)
         for number in range(self.asked):
-            original = self._original(self._plan(number, self.known[number]))
+            original = self.duplicates.original(self._plan(number, self.known[number]), self.in_slots)
             if original in self.in_slots:
-                self.waiting.setdefault(original, []).append(Asked(number, self.known[number]))
+                self.duplicates.wait(original, Asked(number, self.known[number]))
 
     def _last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that holds; what was damaged is said."""
@@ -179,13 +176,13 @@ class _Sweep:
             self.folder.write_plan(plan)
             self.asked += 1
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
-            original = self._original(plan)
+            original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
                 self._retell(number)
             elif original is None:
                 self._admit(plan, params)
             elif original in self.in_slots:
-                self.waiting.setdefault(original, []).append(Asked(number, params))
+                self.duplicates.wait(original, Asked(number, params))
             else:
                 self._tell_duplicate(original, number, params)
 
@@ -230,7 +227,7 @@ class _Sweep:
             trial.verdicts = self._verdicts(trial.plan)
             self._end(trial, stop)
         for number in range(self.asked, len(self.known)):
-            trial = self._flight(number, self.known[number])
+            trial = self._running_trial(number, self.known[number])
             trial.step = max((verdict.step for verdict in trial.verdicts), default=0)
             self._tell(trial.on_file or result_of(self.spec, trial, stop, 0.0))
         self.asked = max(self.asked, len(self.known))
@@ -251,7 +248,7 @@ class _Sweep:
     def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
         return trial_plan(self.spec, number, params, self.contents)
 
-    def _flight(
+    def _running_trial(
         self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
     ) -> RunningTrial:
         """A trial as it stood at `last_rung`, or with all that is on file."""
@@ -269,17 +266,6 @@ class _Sweep:
         losses = trial_losses(self.spec, self.folder, plan.number, measurement.step)
         tuned, looks = scores(measurement, losses), len(plan.rungs)
         return judged(self.spec, tuned, self.baseline_scores, looks=looks, resamples=self.resamples)
-
-    def _original(self, plan: TrialPlan) -> int | None:
-        """The earlier trial of the same recipe; one that the wall clock cut short is no result to copy."""
-        first = self.recipes.setdefault(plan.recipe, plan.number)
-        if first == plan.number:
-            return None
-        result = None if first in self.in_slots else self.folder.read_result(first)
-        if result is not None and result.pruned_by == WALL_CLOCK:
-            self.recipes[plan.recipe] = plan.number
-            return None
-        return first
 
     def _admit(self, plan: TrialPlan, params: dict[str, Any]) -> None:
         trial = RunningTrial(plan, params, self.clock(), self.folder.read_result(plan.number))
@@ -332,7 +318,7 @@ class _Sweep:
         self._tell(result)
         self.worker.release(trial.number)
         del self.in_slots[trial.number]
-        for asked in self.waiting.pop(trial.number, []):
+        for asked in self.duplicates.take_waiting(trial.number):
             self._tell_duplicate(trial.number, asked.number, asked.params)
 
     def _tell_duplicate(self, original: int, number: int, params: dict[str, Any]) -> None:

@@ -1,0 +1,47 @@
+"""Trials of a recipe that another trial of the sweep trains already: they take its result and train nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from typing import Any
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import TrialResult
+from orchestrator.running.running_trial import WALL_CLOCK
+from orchestrator.search.study import Asked
+
+
+class Duplicates:
+    """Which trial trained each recipe first, and who waits for its result."""
+
+    def __init__(self, read_result: Callable[[int], TrialResult | None]) -> None:
+        self._read_result = read_result
+        self._first: dict[str, int] = {}
+        self._waiting: dict[int, list[Asked]] = {}
+
+    def original(self, plan: TrialPlan, in_slots: Container[int]) -> int | None:
+        """The earlier trial of the same recipe; one that the wall clock cut short is no result to copy."""
+        first = self._first.setdefault(plan.recipe, plan.number)
+        if first == plan.number:
+            return None
+        result = None if first in in_slots else self._read_result(first)
+        if result is not None and result.pruned_by == WALL_CLOCK:
+            self._first[plan.recipe] = plan.number
+            return None
+        return first
+
+    def wait(self, original: int, duplicate: Asked) -> None:
+        """The original is in a slot: the duplicate is told when it ends."""
+        self._waiting.setdefault(original, []).append(duplicate)
+
+    def take_waiting(self, original: int) -> list[Asked]:
+        """Who waited for this trial, which has ended; nobody waits for it any more."""
+        return self._waiting.pop(original, [])
+
+
+def duplicate_result(original: TrialResult, number: int, params: dict[str, Any]) -> TrialResult:
+    """The result of a trial whose recipe is that of `original`, which was not trained again."""
+    source = original.number if original.duplicate_of is None else original.duplicate_of
+    reason = f"same recipe as trial {source}, not trained again: {original.reason}"
+    changes = {"number": number, "params": params, "duplicate_of": source, "reason": reason}
+    return original.model_copy(update={**changes, "steps_trained": 0, "seconds": 0.0})
