@@ -88,7 +88,7 @@ class LiveReporter:
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
-        wers = ", ".join(f"{name} {percent(each.wer)} %" for name, each in measurement.sets.items())
+        wers = ", ".join(f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items())
         self.say(f"baseline: {wers}")
 
     def admitted(self, plan: TrialPlan, step: int) -> None:

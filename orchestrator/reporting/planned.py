@@ -41,7 +41,7 @@ def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
             "time: not known; `orchestrate plan SPEC --probe` loads the model and measures it, and so does a first "
             "study with this model",
         )
-    return tuple(f"{about(each.low, each.high)} if no trial is pruned or repeated; from {each.basis}" for each in costs)
+    return tuple(f"{about(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}" for cost in costs)
 
 
 def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | None, costs: Sequence[Cost]) -> Document:
@@ -80,12 +80,23 @@ def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | Non
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
 
-def _row(each: Resolution) -> tuple[str, ...]:
-    needed = "-" if each.utterances_needed is None else str(each.utterances_needed)
-    answer = {True: "yes", False: "no", None: "-"}[each.resolved]
-    limit = "-" if each.limit is None else f"{each.limit:g}"
-    return each.set, str(each.utterances), str(each.words), f"{each.smallest_detectable:.2f}", limit, needed, answer
+def _row(resolution: Resolution) -> tuple[str, ...]:
+    needed = "-" if resolution.utterances_needed is None else str(resolution.utterances_needed)
+    answer = {True: "yes", False: "no", None: "-"}[resolution.resolved]
+    limit = "-" if resolution.limit is None else f"{resolution.limit:g}"
+    return (
+        resolution.set,
+        str(resolution.utterances),
+        str(resolution.words),
+        f"{resolution.smallest_detectable:.2f}",
+        limit,
+        needed,
+        answer,
+    )
 
 
-def _warning(each: Resolution) -> str:
-    return f"{each.limit:g} points cannot be told from 0 with the {each.utterances} utterances of {each.set}."
+def _warning(resolution: Resolution) -> str:
+    return (
+        f"{resolution.limit:g} points cannot be told from 0 with the {resolution.utterances} utterances "
+        f"of {resolution.set}."
+    )

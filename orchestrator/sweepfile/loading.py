@@ -189,7 +189,7 @@ def check_inputs(spec: SweepSpec) -> None:
     """
     data = spec.data
     manifests = {f"data.{name}": getattr(data, name) for name in ("train", "replay", "domain", "heldout")}
-    manifests |= {f"data.also.{name}": each.manifest for name, each in data.also.items()}
+    manifests |= {f"data.also.{name}": also.manifest for name, also in data.also.items()}
     if data.confirm is not None:
         manifests |= {"data.confirm.domain": data.confirm.domain, "data.confirm.heldout": data.confirm.heldout}
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}

@@ -55,8 +55,8 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     audio = cache / "audio"
     sets = {name: load_evaluation_set(spec, name, source, base, audio) for name, source in spec.data.evaluated.items()}
     if sample is not None:
-        sets = {name: each.spread(sample) for name, each in sets.items()}
-    clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
+        sets = {name: evaluation_set.spread(sample) for name, evaluation_set in sets.items()}
+    clips: dict[str, Sequence[np.ndarray]] = {name: evaluation_set.clips for name, evaluation_set in sets.items()}  # type: ignore[misc]
     training = load_training_data(spec, base, audio, _autocast(spec, device))
     clips["train"] = training.clips
     memory = psutil.virtual_memory().total // 4

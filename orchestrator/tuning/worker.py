@@ -220,7 +220,9 @@ class PackWorker:
         for group in self._groups.values():
             group.unpack()
         save_slots(
-            list(self._slots.values()), folder, {d: (each.division, each.parts) for d, each in self._groups.items()}
+            list(self._slots.values()),
+            folder,
+            {d: (pack_group.division, pack_group.parts) for d, pack_group in self._groups.items()},
         )
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:

@@ -49,7 +49,7 @@ class Cores:
 
         running = [self._pool.submit(part, item) for item in work]
         wait(running)  # all of them: one that goes on after another failed would compute with what is bound next
-        return [each.result() for each in running]
+        return [future.result() for future in running]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
