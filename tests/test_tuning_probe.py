@@ -11,7 +11,7 @@ import torch
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
-from orchestrator.running.session import with_recorded_pack
+from orchestrator.running.packs import with_recorded_pack
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
