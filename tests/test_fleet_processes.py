@@ -1,0 +1,161 @@
+"""Packs in processes: the study is that of packs inline, whichever is killed or stopped, and none outlives its owner."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.errors import ModelError
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.hosts import InlineHosts
+from orchestrator.fleet.processes import ForkHosts
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.worker import Event
+from tests.cli_project import ROOT
+from tests.fake_worker import FakeWorker
+from tests.fleet_support import drive, next_plan
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
+TRIALS = 8
+
+
+class SlowWorker(FakeWorker):
+    """Takes so long for every step that it can be met while it trains."""
+
+    def advance(self) -> tuple[Event, ...]:
+        time.sleep(0.004)
+        return super().advance()
+
+
+class Refusing(FakeWorker):
+    """Its model fits no trial."""
+
+    def admit(self, plan: TrialPlan) -> None:
+        raise ModelError("rank 500 is larger") from ValueError("of what it stands on")
+
+
+def processes() -> list[psutil.Process]:
+    """The packs of this process that run."""
+    return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.fixture(autouse=True)
+def _ends_what_it_began(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    yield
+    assert processes() == []
+
+
+def searched(fleet: Fleet, tmp_path: Path, trials: int = TRIALS) -> list[str]:
+    def save() -> None:
+        if fleet.active:
+            fleet.save(tmp_path / f"{len(list(tmp_path.glob('*')))}")
+
+    try:
+        tmp_path.mkdir()
+        return drive(fleet, trials, save)
+    finally:
+        fleet.close()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("inline")
+    return searched(Fleet(InlineHosts(FakeWorker()), 2, 2, save_every=0.0), folder / "saves")
+
+
+def test_packs_in_processes_are_those_inline(expected: list[str], tmp_path: Path) -> None:
+    hosts = ForkHosts(FakeWorker(), tmp_path / "logs")
+    assert searched(Fleet(hosts, 2, 2, tmp_path / "logs", 0.0), tmp_path / "saves") == expected
+    text = (tmp_path / "logs" / "pack-1.log").read_text()
+    assert "runs in process " in text and "trial 1 admitted" in text and "measured at step 100" in text
+
+
+def check_kills(expected: list[str], tmp_path: Path, kills: int, seed: int) -> None:
+    """SIGKILL at random moments, of a pack that has come further since it was last killed."""
+    left, chance, last = kills, random.Random(seed), [0, 0]
+    fleet = Fleet(ForkHosts(SlowWorker(every_progress=1), tmp_path / "logs"), 2, 2, tmp_path / "logs", 0.0)
+    advance = Fleet.advance
+
+    def killing(self: Fleet) -> tuple[Event, ...]:
+        nonlocal left
+        running = processes()
+        logs = [path.read_text().count(" at step ") for path in sorted((tmp_path / "logs").glob("*.log"))]
+        if left and running and chance.random() < 0.5 and logs != last:
+            chance.choice(running).send_signal(signal.SIGKILL)
+            left, last[:] = left - 1, logs
+            time.sleep(chance.random() / 100)
+        return advance(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fleet, "advance", killing)
+        assert searched(fleet, tmp_path / f"saves-{seed}") == expected
+    assert left < kills
+
+
+def test_a_sigkill_at_random_moments_leaves_no_trace(expected: list[str], tmp_path: Path) -> None:
+    check_kills(expected, tmp_path, 4, 1)
+
+
+@pytest.mark.slow
+def test_a_hundred_sigkills_at_random_moments_leave_no_trace(expected: list[str], tmp_path: Path) -> None:
+    for seed in range(25):
+        check_kills(expected, tmp_path / f"{seed}", 4, seed)
+
+
+def test_a_pack_that_stands_still_is_ended_and_goes_on(expected: list[str], tmp_path: Path) -> None:
+    hosts = ForkHosts(SlowWorker(every_progress=1), tmp_path, standstill=0.3)
+    fleet = Fleet(hosts, 2, 2, tmp_path, 0.0)
+    for number in range(4):
+        fleet.admit(next_plan(number, [f"admitted {each}" for each in range(number)]))
+    fleet.advance()
+    processes()[0].suspend()
+    said = ""
+    while "stood still" not in said and len(said) < 10_000:
+        said += str(fleet.advance())
+    assert "stood still for" in said and "was ended); it continues from what was saved" in said
+    fleet.close()
+
+
+def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> None:
+    fleet = Fleet(ForkHosts(Refusing(), tmp_path), 2, 2)
+    with pytest.raises(ModelError, match="rank 500 is larger") as caught:
+        fleet.admit(next_plan(0, []))
+    assert "of what it stands on" in str(caught.value.__cause__) and fleet.active == ()
+    fleet.close()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+import psutil
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.processes import ForkHosts
+from tests.fake_worker import FakeWorker
+from tests.fleet_support import next_plan
+fleet = Fleet(ForkHosts(FakeWorker(), Path(sys.argv[1])), 2, 2)
+for number in range(4):
+    fleet.admit(next_plan(number, []))
+print(*[child.pid for child in psutil.Process().children()], flush=True)
+time.sleep(60)
+"""
+
+
+def test_packs_end_with_their_owner_however_it_ends(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    packs = [psutil.Process(int(number)) for number in owner.stdout.readline().split()]
+    owner.kill()
+    owner.wait()
+    assert len(packs) == 2
+    _, alive = psutil.wait_procs(packs, timeout=20)
+    assert alive == []
