@@ -1,4 +1,4 @@
-"""Packs in processes: the study is that of packs inline, whichever is killed or stopped, and none outlives its owner."""
+"""Packs in processes: the study is that of packs inline, whichever is killed; none outlives its owner."""
 
 from __future__ import annotations
 

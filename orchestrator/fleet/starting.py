@@ -38,15 +38,6 @@ def decided(execution: Execution, cores: int) -> Execution:
     return execution.model_copy(update={"packs": packs, "cores": each})
 
 
-def place_text(execution: Execution) -> str:
-    """Where several packs would run, in words."""
-    if execution.processes is False:
-        return "all in one process"
-    if execution.devices:
-        return f"a process each, on {', '.join(execution.devices)} in turn"
-    return "a process each where that gains something" if execution.processes == "auto" else "a process each"
-
-
 def fleet_of(
     template: Template, spec: SweepSpec, folder: StudyFolder, make_worker: Callable[[SweepSpec, StudyFolder], Worker]
 ) -> Fleet:

@@ -58,7 +58,7 @@ class PackWorker:
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
         self.evaluator, self.findings, self.autocast = prepared.evaluator, prepared.findings, prepared.autocast
-        self._prepared = prepared
+        self.prepared = prepared
         self._at_every_rung = prepared.spec.data.at_every_rung
         self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
         self._slots: dict[int, Slot] = {}
@@ -77,9 +77,9 @@ class PackWorker:
 
     def sibling(self) -> PackWorker:
         """Another one on the same model and data, of the same capacity, with no trial in its slots."""
-        if self._prepared.spec.execution.cores != "auto":
-            use_cores(self._prepared.spec.execution.cores)  # of the thread and process that this is
-        return PackWorker(self._prepared, self.capacity)
+        if self.prepared.spec.execution.cores != "auto":
+            use_cores(self.prepared.spec.execution.cores)  # of the thread and process that this is
+        return PackWorker(self.prepared, self.capacity)
 
     @property
     def evaluation(self) -> dict[str, str]:
