@@ -5,17 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.fleet import Command
 from orchestrator.records.worker import Event, Failed, Noticed, Progress
 
 Files = dict[str, bytes]
 """Name -> contents, of a folder without folders in it."""
-Command = tuple[Literal["admit", "release", "advance"], int]
-"""What was told, and of which trial; -1 to advance, which is of all of them. Confirmation runs start at -1 as well, and
-are told apart by the word."""
-
 ADVANCE: Command = ("advance", -1)
 
 

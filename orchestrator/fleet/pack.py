@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.fleet.commands import ADVANCE, Advanced, Command, PackState, events_digest
+from orchestrator.fleet.commands import ADVANCE, Advanced, PackState, events_digest
 from orchestrator.fleet.hosts import Remote
 from orchestrator.fleet.server import read_files
 from orchestrator.planning.cost import step_cost
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.fleet import Command
 from orchestrator.records.worker import Event, Failed, Measured
 
 

@@ -7,44 +7,12 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from orchestrator.errors import StudyError
-from orchestrator.fleet.commands import Command, Files
+from orchestrator.fleet.commands import Files
 from orchestrator.fleet.pack import Pack
 from orchestrator.fleet.server import write_files
-from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.files import model_line, read_json
-
-FILE = "fleet.json"
-
-
-class PackInFile(BaseModel):
-    """One pack."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    clock: int
-    steps: dict[int, int]
-    """Trial -> its step, in order of admission."""
-    saved_slots: tuple[int, ...] | None
-    """Trials in the folder beside this file; None where there is no folder."""
-    log: tuple[Command, ...]
-    told: tuple[str, ...]
-    where: str
-    """Where it ran when this was written, for people."""
-
-
-class FleetFile(BaseModel):
-    """fleet.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    now: int
-    turn: int | None
-    packs: tuple[PackInFile, ...]
-    plans: dict[int, TrialPlan]
-    """Of every trial that a pack names."""
+from orchestrator.records.files import model_line
+from orchestrator.records.fleet import FILE, FleetFile, PackInFile, read_fleet
 
 
 def save_packs(
@@ -90,11 +58,6 @@ def _row(pack: Pack) -> PackInFile:
         told=tuple(pack.told),
         where="" if pack.remote is None else pack.remote.where,
     )
-
-
-def read_fleet(folder: Path) -> FleetFile | None:
-    """The fleet in a checkpoint's folder; None where it holds none. Raises StudyError when it is damaged."""
-    return read_json(folder / FILE, FleetFile, f"Delete {folder.parent}: trials that had not ended then start anew.")
 
 
 def load_packs(folder: Path, count: int, at: float) -> tuple[list[Pack], int, int | None]:

@@ -33,7 +33,7 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     for name, of_study, asked, text in (
         ("pack", kept.slots, execution.pack, f"{kept.slots} adapters at once"),
         ("packs", kept.packs, execution.packs, f"{kept.packs} {'pack' if kept.packs == 1 else 'packs'}"),
-        ("cores", kept.cores or "auto", execution.cores, f"each pack on {kept.cores or 'all'} cores"),
+        ("cores", kept.cores or "auto", execution.cores, f"each pack on {_cores_text(kept.cores)}"),
     ):
         if asked not in ("auto", of_study):
             allowed = "auto" if of_study == "auto" else f"{of_study} or auto"
@@ -43,6 +43,12 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
             )
     recorded = {"pack": kept.slots, "packs": kept.packs, "cores": kept.cores or "auto"}
     return spec.model_copy(update={"execution": execution.model_copy(update=recorded)})
+
+
+def _cores_text(cores: int | None) -> str:
+    if cores is None:
+        return "all cores"
+    return "1 core" if cores == 1 else f"{cores} cores"
 
 
 def pack_record(execution: Execution, template: Worker) -> PackRecord:
