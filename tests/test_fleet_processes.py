@@ -14,15 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.errors import ModelError
+from orchestrator.errors import FingerprintError, ModelError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts
-from orchestrator.fleet.processes import ForkHosts
+from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event
-from tests.cli_project import ROOT
+from orchestrator.sweepfile.loading import load_spec
+from tests.cli_project import ROOT, make_project
 from tests.fake_worker import FakeWorker
 from tests.fleet_support import drive, next_plan
+from tests.run_fake import make_worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
 TRIALS = 8
@@ -44,8 +47,9 @@ class Refusing(FakeWorker):
 
 
 def processes() -> list[psutil.Process]:
-    """The packs of this process that run."""
-    return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    """The packs of this process that run; multiprocessing keeps a tracker of its own beside those that it spawns."""
+    running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in running if "resource_tracker" not in " ".join(each.cmdline())]
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +136,28 @@ def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> N
         fleet.admit(next_plan(0, []))
     assert "of what it stands on" in str(caught.value.__cause__) and fleet.active == ()
     fleet.close()
+
+
+def spawn_hosts(tmp_path: Path, template: FakeWorker) -> SpawnHosts:
+    spec = load_spec(
+        make_project(tmp_path), ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"]
+    )
+    return SpawnHosts(template, spec, StudyFolder(tmp_path / "studies", "demo"), make_worker)
+
+
+def test_packs_that_load_the_model_themselves_are_those_inline(tmp_path: Path) -> None:
+    template = make_worker(load_spec(make_project(tmp_path), ["execution.pack=2"]), StudyFolder(tmp_path, "demo"))
+    inline = searched(Fleet(InlineHosts(template), 2, 2, save_every=0.0), tmp_path / "inline", 4)
+    spawned = Fleet(spawn_hosts(tmp_path, template), 2, 2, save_every=0.0)
+    assert searched(spawned, tmp_path / "spawned", 4) == inline
+
+
+def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path) -> None:
+    fleet = Fleet(spawn_hosts(tmp_path, FakeWorker(sets="others")), 2, 2)
+    with pytest.raises(
+        FingerprintError, match=r"pack 0 on cuda:0 would evaluate otherwise .*: sets is .* there, others"
+    ):
+        fleet.admit(next_plan(0, []))
 
 
 OWNER = """

@@ -105,7 +105,11 @@ class SpawnHosts(ProcessHosts):
         spec = self._spec.model_copy(update={"execution": execution})
         place = (self._folder.path.parent, self._folder.name)
         remote = self._started("spawn", spawned, index, f", {device}", self._make_worker, spec, place)
-        there = remote.call("describe")
+        try:
+            there = remote.call("describe")
+        except BaseException:
+            remote.close()
+            raise
         for name, value in self.evaluation.items():
             if there.get(name) != value:
                 remote.close()
