@@ -65,7 +65,7 @@ def searched(fleet: Fleet, tmp_path: Path, trials: int = TRIALS) -> list[str]:
             fleet.save(tmp_path / f"{len(list(tmp_path.glob('*')))}")
 
     try:
-        tmp_path.mkdir()
+        tmp_path.mkdir(parents=True)
         return drive(fleet, trials, save)
     finally:
         fleet.close()
