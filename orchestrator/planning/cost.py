@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.planning.trial_plan import TrialPlan
+
 
 class Work(BaseModel):
     """What a sweep does at most."""
@@ -111,6 +113,19 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
 
 def _capped(seconds: float, wall_clock: float | None) -> float:
     return seconds if wall_clock is None else min(seconds, wall_clock)
+
+
+ENCODER_ROW, DECODER_ROW = 4, 1
+"""What a row of a batch costs in a step: a trial that adapts the encoder runs it forward and backward, one that adapts
+the decoder alone finds its frames computed. Rough is enough: the order of a fleet's events follows them, no result."""
+
+
+def step_cost(plan: TrialPlan) -> int:
+    """What one optimizer step of a trial costs, in rows that adapt the decoder alone; from its plan alone."""
+    params = plan.params
+    decoder_alone = all(pattern.startswith("decoder.") for pattern in params.target_patterns)
+    rows = params.batch_size * params.gradient_accumulation_steps
+    return rows * (DECODER_ROW if decoder_alone else ENCODER_ROW)
 
 
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))

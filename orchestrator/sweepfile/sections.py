@@ -339,7 +339,17 @@ def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
     return (*(("extends",) if not path else ()), *model.model_fields)
 
 
+FORMER = {
+    ("execution", "launcher"): "where packs run is said by execution.devices and execution.processes",
+    ("execution", "workers"): "several packs at once are execution.packs",
+}
+"""Keys that sweep files had, and what is written today."""
+
+
 def _unknown(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
+    if path in FORMER:
+        problems.add(entry.mark, f"{'.'.join(path)} is no key any more; remove it: {FORMER[path]}")
+        return
     allowed = fields_at(path[:-1])
     where = f" in {'.'.join(path[:-1])}" if path[:-1] else ""
     problems.add(

@@ -23,6 +23,12 @@ def cores(device: torch.device) -> Cores:
     return Cores(device)
 
 
+def use_cores(count: int) -> None:
+    """From here on this thread and what it starts compute in so many parts: a sum is rounded as it is cut up."""
+    torch.set_num_threads(count)
+    cores.cache_clear()
+
+
 class Cores:
     """`count` threads on a CPU, none beside the caller's on another device."""
 
