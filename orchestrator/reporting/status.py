@@ -30,7 +30,7 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bo
     if ended:
         columns = ("trial", "state", *(f"{rate_heading(rate)} % (change)" for rate in rates), "parameters")
         blocks += [Heading("Ended"), Table(columns, ended)]
-    return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
+    return Document(f"Sweep {spec.name}", headline(spec, folder, conclusion, done), tuple(blocks))
 
 
 def running(folder: StudyFolder) -> list[TrialPlan]:

@@ -20,10 +20,12 @@ from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.preflight import check_data
 from orchestrator.running.signals import GracefulShutdown
+from orchestrator.running.verifying import verify_before_verdict
 from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import confirmation_runs
+from orchestrator.verdicts.shipping import check_can_ship
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ def run_study(
         agree(spec, folder)
         log.debug("study %s is held by this process", folder.path)
         if not finished(spec, folder):
+            check_can_ship(spec)
             check_data(spec, folder, observer)
             made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
             folder.note("run with " + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date"))
@@ -51,6 +54,7 @@ def run_study(
             if not searched(spec, folder):
                 _search(spec, folder, make_worker, observer, drain)
             _confirm(spec, folder, make_worker, observer, drain)
+        verify_before_verdict(spec, folder, observer.say)
         return conclude(spec, folder)
 
 
