@@ -78,10 +78,8 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    what_ships = _shipped(spec, folder, conclusion)
-    return (
-        f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}{what_ships}{doubt(conclusion)}"
-    )
+    ends = f"{_open(conclusion)}{_shipped(spec, folder, conclusion)}{doubt(conclusion)}"
+    return f"{conclusion.decision}: trial {best.number}, judged {where}{ends}"
 
 
 def doubt(conclusion: Conclusion) -> str:

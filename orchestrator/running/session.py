@@ -20,12 +20,11 @@ from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.preflight import check_data
 from orchestrator.running.signals import GracefulShutdown
-from orchestrator.running.verifying import verify_before_verdict
 from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import confirmation_runs
-from orchestrator.verdicts.shipping import check_can_ship
+from orchestrator.verdicts.shipping import asks_for_shipped, check_can_ship
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ def run_study(
             if not searched(spec, folder):
                 _search(spec, folder, make_worker, observer, drain)
             _confirm(spec, folder, make_worker, observer, drain)
-        verify_before_verdict(spec, folder, observer.say)
+        _verify(spec, folder, observer)
         return conclude(spec, folder)
 
 
@@ -172,6 +171,13 @@ def _confirm(
 
     other = confirmation_spec(with_recorded_pack(spec, folder))
     run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer, "confirm"), observer, drain)
+
+
+def _verify(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
+    if asks_for_shipped(spec):
+        from orchestrator.running.verifying import verify_before_verdict
+
+        verify_before_verdict(spec, folder, observer.say)
 
 
 def _worker(

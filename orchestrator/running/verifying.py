@@ -16,7 +16,7 @@ from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import chosen_measurement, conclude
 from orchestrator.verdicts.saved_adapters import best_adapter
-from orchestrator.verdicts.shipping import CONFIRM, VERDICT_FORM, asks_for_shipped, shipped_of
+from orchestrator.verdicts.shipping import CONFIRM, VERDICT_FORM, shipped_of
 
 
 def verify_study(
@@ -80,8 +80,6 @@ def _recorded(folder: StudyFolder, result: TrialResult) -> dict[Model, Hypothese
 
 def verify_before_verdict(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) -> None:
     """What `acceptance: {shipped: true}` asks for: the winner's graphs are made and heard, once."""
-    if not asks_for_shipped(spec):
-        return
     best = conclude(spec, folder).best
     if best is None or shipped_of(folder, best) is not None:
         return

@@ -81,9 +81,8 @@ def _limit(metric: str) -> dict[str, Any]:
 
 def _shipped() -> dict[str, Any]:
     asks = {"enum": list(questions_of(SHIPPED))}
-    return {
-        "anyOf": [{"const": True}, _object({"asks": asks, "rule": {"enum": ["point", None]}}, []), {"type": "null"}]
-    }
+    long_form = _object({"asks": asks, "rule": {"enum": ["point", None]}}, [])
+    return {"anyOf": [{"const": True}, long_form, {"type": "null"}]}
 
 
 def _amount(unit: str) -> dict[str, Any]:

@@ -155,9 +155,7 @@ def _limits(tree: Mapping, problems: Problems) -> None:
 def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
     """`shipped` is true, or as a study keeps it: asks, with its rule; and it is no guardrail."""
     if section != "acceptance":
-        problems.add(
-            entry.mark, f"{section} cannot have shipped, for no trial ships while it trains; move it to acceptance"
-        )
+        problems.add(entry.mark, f"{section} cannot have shipped, which is asked of the winner; move it to acceptance")
         return
     given = plain(entry.node)
     long_form = isinstance(given, dict) and given.get("asks") == "kept" and set(given) <= {"asks", "rule"}
