@@ -175,11 +175,18 @@ class Shipped(Value):
     size_bytes: int
     """Of the graphs."""
     versions: dict[str, str]
+    part: str = ""
+    """Where it is not the form that the study makes itself, heard on every set: the folder, the sets."""
 
     @property
     def key(self) -> str:
         """The form in one word."""
         return form_key(self.form, self.quantized)
+
+    @property
+    def name(self) -> str:
+        """Under which it is kept: onnx-int8/3, onnx/3/sets domain. Only what has no part decides a verdict."""
+        return "/".join(filter(None, (self.key, str(self.trial), self.part)))
 
 
 class ShippedFile(RootModel[dict[str, Shipped]]):

@@ -223,7 +223,7 @@ class StudyFolder(SealedFiles):
 
     def write_shipped(self, found: Shipped) -> None:
         """Keep what an exported form of a trial was heard to say; that of other forms and trials stays."""
-        kept = self.shipped() | {f"{found.key}/{found.trial}": found}
+        kept = self.shipped() | {found.name: found}
         self.publish("what ships", {self._shipped: model_line(ShippedFile(kept))})
 
     def shipped(self) -> dict[str, Shipped]:

@@ -50,7 +50,8 @@ def verify_study(
         cache=folder.cache,
         recorded=_recorded(folder, result),
     )
-    found = verify(job, say)
+    parts = (None if export is None else export.name, None if names is None else f"sets {','.join(names)}")
+    found = verify(job, say).model_copy(update={"part": ", ".join(filter(None, parts))})
     folder.write_shipped(found)
     return result, found
 
