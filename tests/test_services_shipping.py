@@ -88,7 +88,7 @@ def test_a_float32_form_says_what_was_measured(study: Study, form: str, capsys: 
 
 def test_int8_is_smaller_and_its_other_words_are_listed(study: Study) -> None:
     assert study.verify("--runtime", "onnx", "--quantize", "int8", "--sets", "domain") in (0, 4)
-    found = study.folder.shipped()["onnx-int8/0"]
+    found = study.folder.shipped()["onnx-int8/0/sets domain"]
     assert set(found.sets) == {"domain"} and found.differences == ()
     assert found.size_bytes < 5e6 and found.encoder_apart > 1e-4
 
@@ -152,7 +152,7 @@ def test_a_planted_difference_is_named(planted: str, study: Study, exported: Pat
     plant, said = PLANTED[planted]
     plant(folder, study)
     assert study.verify("--runtime", folder, "--sets", "domain") == 4
-    (named,) = study.folder.shipped()["onnx/0"].differences
+    (named,) = study.folder.shipped()["onnx/0/planted, sets domain"].differences
     assert said in named
 
 
@@ -161,7 +161,7 @@ def test_what_an_export_says_of_itself_is_compared_and_its_files_are_checked(stu
     with open(folder / "tokenizer_config.json", "a") as file:
         file.write("\n")
     assert study.verify("--runtime", folder, "--sets", "domain") == 4
-    assert study.folder.shipped()["onnx/0"].differences == (
+    assert study.folder.shipped()["onnx/0/x, sets domain"].differences == (
         "encoder windows: the export has 16+4,16+0,16+0, the study 15+3,15+0,15+0",
         "tokenizer_config.json is not the file that was exported",
     )

@@ -62,9 +62,9 @@ def _form(
     again: Sequence[JudgedAgain] | None = None,
 ) -> Iterator[Block]:
     again = tuple(judge_again(spec, folder, result, found)) if again is None else again
-    yield Paragraph(
-        f"Form {found.key}, heard by onnxruntime {found.versions['onnxruntime']}: {headline(found, again)}."
-    )
+    which = f"Form {found.key}" + (f" ({found.part})" if found.part else "")
+    engine = f"onnxruntime {found.versions['onnxruntime']}"
+    yield Paragraph(f"{which}, heard by {engine}: {headline(found, again)}.")
     if found.differences:
         yield Bullets(found.differences)
     columns = ("set", "baseline %", "as measured", "winner %", "as measured", "winner, change by form", "95 % bounds")
