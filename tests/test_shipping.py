@@ -32,12 +32,13 @@ from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
-from orchestrator.tuning.deploying.moonshine_form import read_tokenizer_bin, text_of, tokenizer_bin
+from orchestrator.tuning.deploying.moonshine_form import check_exportable, read_tokenizer_bin, text_of, tokenizer_bin
 from orchestrator.verdicts.conclusion import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.running_support import make_spec
+from tests.tuning_models import small_model
 
 SHIPPED_SWEEP = SWEEP.replace("acceptance:\n", "acceptance:\n  shipped: true\n")
 
@@ -208,6 +209,12 @@ def test_a_vocabulary_file_that_is_cut_off_is_said() -> None:
 def test_text_of_tokens_is_words_without_special_tokens() -> None:
     vocabulary = [b"<unk>", b"<s>", b"</s>", "\u2581turn".encode(), "\u2581le".encode(), b"ft", b"<"]
     assert text_of([1, 3, 4, 5, 6, 2], vocabulary) == "turn left<"
+
+
+def test_version_1_has_no_form_of_the_authors_and_the_message_says_which_it_has() -> None:
+    check_exportable(small_model("streaming"))
+    with pytest.raises(ModelError, match=r"no exporter of Moonshine version 1.*\n  Use --format onnx"):
+        check_exportable(small_model("v1"))
 
 
 def counts(errors: int, words: int = 40) -> SetMeasurement:
