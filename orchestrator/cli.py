@@ -33,6 +33,7 @@ from orchestrator.commands.status import status, watch
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.commands.trial import trial
 from orchestrator.commands.validate import validate
+from orchestrator.commands.verify import verify
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     *(run, validate, plan, diagnose, status, watch, report, trial),
-    *(export, repair, transcribe, dashboard, init),
+    *(export, verify, repair, transcribe, dashboard, init),
 )
 COMMANDS = (*(function.__name__ for function in _FUNCTIONS), "manifest")
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
