@@ -202,7 +202,7 @@ def may_be_ignored(name: object) -> object:
 
 def refused(findings: Iterable[Finding], ignore: Collection[str]) -> list[Finding]:
     """Those that stop the sweep."""
-    return [each for each in findings if each.level == "refuse" and each.name not in ignore]
+    return [finding for finding in findings if finding.level == "refuse" and finding.name not in ignore]
 
 
 def stop(findings: Iterable[Finding], ignore: Collection[str], heading: str, error: type[OrchestrateError]) -> None:
@@ -210,8 +210,8 @@ def stop(findings: Iterable[Finding], ignore: Collection[str], heading: str, err
     found = refused(findings, ignore)
     if not found:
         return
-    lines = [f"{heading}:", *(f"  - {each.message} ({each.name})" for each in found)]
-    names = [name for name in dict.fromkeys(each.name for each in found) if name in get_args(Ignorable)]
+    lines = [f"{heading}:", *(f"  - {finding.message} ({finding.name})" for finding in found)]
+    names = [name for name in dict.fromkeys(finding.name for finding in found) if name in get_args(Ignorable)]
     if names:
         given = ", ".join(names)
         lines.append(f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'")

@@ -42,7 +42,7 @@ from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
 
 if TYPE_CHECKING:
-    from orchestrator.running.session import MakeWorker
+    from orchestrator.running.packs import MakeWorker
 
 _FUNCTIONS = (
     *(run, validate, plan, diagnose, status, watch, report, trial),

@@ -54,6 +54,13 @@ class FakeWorker:
         """Numbers in slots."""
         return tuple(self.slots)
 
+    def share(self) -> None:
+        """There is nothing to share."""
+
+    def sibling(self) -> FakeWorker:
+        """Another one without trials."""
+        return type(self)(self.capacity, self.sets, self.every_progress, self.version)
+
     def measure_baseline(self) -> Measured:
         """The untuned model."""
         assert not self.slots, "the baseline is measured before training"

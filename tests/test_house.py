@@ -25,8 +25,9 @@ BELOW: dict[str, set[str]] = {
     "search": (_STUDY - {"corpus"}) | {"verdicts"},
     "reporting": _STUDY | {"verdicts"},
     "tuning": _STUDY | {"verdicts", "atomic"},
-    "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic"},
-    "commands": _STUDY | {"running", "search", "tuning", "reporting", "verdicts"},
+    "fleet": _STUDY | {"atomic"},
+    "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},
+    "commands": _STUDY | {"fleet", "running", "search", "tuning", "reporting", "verdicts"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }

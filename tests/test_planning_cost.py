@@ -9,14 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.planning.cost import Cost, Pace, Spent, Work, about, between, probed_cost, recorded_cost, short
-from orchestrator.planning.sweep_plan import SetSize, sweep_plan
+from orchestrator.planning.cost import (
+    Cost,
+    Pace,
+    Spent,
+    Work,
+    about,
+    between,
+    probed_cost,
+    recorded_cost,
+    short,
+    step_cost,
+)
+from orchestrator.planning.sweep_plan import SetSize, sweep_plan, trial_plan
 from orchestrator.records.spent import spent, spent_before
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.throughput import measure_pace
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.embedded import small_sweep
+from tests.running_support import make_spec
 
 WORK = Work(search_steps=1000, confirm_steps=200, search_utterances=4000, confirm_utterances=500, loads=2)
 PACE = Pace(device="cpu", slots=2, load=10.0, step=(0.1, 0.2), decode_seconds=(0.01, 0.03))
@@ -196,3 +208,17 @@ def test_plan_with_a_probe_prints_its_basis(tmp_path: Path) -> None:
 def test_costs_are_plain_values() -> None:
     cost = Cost(low=1.0, high=2.0, basis="x")
     assert Cost.model_validate_json(cost.model_dump_json()) == cost
+
+
+def test_a_step_costs_its_rows_and_more_where_the_encoder_is_adapted() -> None:
+    plan = trial_plan(make_spec(), 0, {"learning_rate": 1e-3, "rank": 4, "max_steps": 200})
+
+    def cost(**changes: object) -> int:
+        return step_cost(plan.model_copy(update={"params": plan.params.model_copy(update=changes)}))
+
+    decoder = ("decoder.*.q_proj", "decoder.*.fc1")
+    assert cost(target_patterns=decoder, batch_size=8) == 8
+    assert cost(target_patterns=decoder, batch_size=8, gradient_accumulation_steps=3) == 24
+    assert (
+        cost(target_patterns=("q_proj",), batch_size=8) == cost(target_patterns=("encoder.*.fc1",), batch_size=8) == 32
+    )

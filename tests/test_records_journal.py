@@ -83,7 +83,7 @@ def test_a_line_that_a_power_cut_left_half_is_no_line(tmp_path: Path) -> None:
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from orchestrator.records import store
+from orchestrator.records import sealed
 from orchestrator.records.store import StudyFolder
 from tests.search_helpers import make_result
 folder = StudyFolder(Path(sys.argv[1]), "s")
@@ -91,7 +91,7 @@ with folder.lock():
     folder.write_spec("old\\n")
     if sys.argv[2] == "result":
         folder.write_result(make_result(0, {}))
-    store.write_aside = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)
+    sealed.write_aside = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)
     folder.write_result(make_result(0, {}, 5.0)) if sys.argv[2] != "spec" else folder.write_spec("new\\n")
 """
 

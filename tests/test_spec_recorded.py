@@ -219,7 +219,7 @@ def test_a_twin_differs_in_name_model_and_token_cap_alone(name: str) -> None:
 
 def planned_text(spec: SweepSpec) -> str:
     """What `orchestrate plan` prints of a sweep, apart from its sets."""
-    return markdown.render(planned.build(sweep_plan(spec), "", spec.execution.pack, None, ())).replace("\\", "")
+    return markdown.render(planned.build(sweep_plan(spec), "", spec.execution, None, ())).replace("\\", "")
 
 
 @pytest.mark.parametrize("name", [name for name, run in RUNS.items() if not run.take])

@@ -11,7 +11,8 @@ import torch
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
-from orchestrator.running.session import with_recorded_pack
+from orchestrator.running.packs import with_recorded_pack
+from orchestrator.sweepfile.sweep import Execution
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
@@ -73,8 +74,8 @@ def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_the_plan_shows_the_choice(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
-    assert pack_text(3, None) == "pack of 3 adapters at once"
-    assert pack_text("auto", folder.read_pack()) == "pack: auto, measured when the sweep starts and then kept"
+    assert pack_text(Execution(pack=3), None) == "pack of 3 adapters at once"
+    assert pack_text(Execution(), folder.read_pack()) == "pack: auto, measured when the sweep starts and then kept"
     folder.write_pack(PackRecord(slots=2, why="one step took 9 ms"))
     said = "pack of 2 adapters at once, kept since the study began (one step took 9 ms)"
-    assert pack_text("auto", folder.read_pack()) == said
+    assert pack_text(Execution(), folder.read_pack()) == said

@@ -105,6 +105,6 @@ def _manifests(
 
         loaded, measured = open_model(model, choose_device("auto")[0]), read_transcription(Path(model))
         baselines = {
-            each.manifest.path: baseline(loaded, each.manifest, measured, normalizer, sample) for each in found
+            bare.manifest.path: baseline(loaded, bare.manifest, measured, normalizer, sample) for bare in found
         }
     terminal.show(bare.build(found, max_seconds, baselines, model or ""), terminal.console())

@@ -48,8 +48,8 @@ def require_regex(**patterns: str | None) -> None:
 
 
 def said(manifest: Manifest, left: str = "") -> None:
-    hours = sum(each.duration or 0.0 for each in manifest.utterances) / 3600
-    speakers = len({each.speaker for each in manifest.utterances} - {""})
+    hours = sum(utterance.duration or 0.0 for utterance in manifest.utterances) / 3600
+    speakers = len({utterance.speaker for utterance in manifest.utterances} - {""})
     people = f", {speakers} speakers" if speakers else ""
     typer.echo(plain(f"{manifest.path}: {len(manifest.utterances)} utterances, {hours:.2f} h{people}"))
     if left:

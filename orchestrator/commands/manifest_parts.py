@@ -46,7 +46,7 @@ def choose(
     refuse_existing(out)
     wanted = Selection(min_seconds, max_seconds, name, text, without_text, brackets)  # type: ignore[arg-type]
     source = load_manifest(manifest)
-    lines, reasons = select((made_of(each, manifest, out.parent) for each in source.utterances), wanted)
+    lines, reasons = select((made_of(utterance, manifest, out.parent) for utterance in source.utterances), wanted)
     require_any(manifest, len(lines), reasons)
     arguments = vars(wanted) | {"left_out": dict(reasons), "source": source_of(source)}
     said(write_manifest(out, lines, "orchestrate manifest filter", arguments), left_out(reasons, len(lines)))
@@ -82,14 +82,15 @@ def split(
     require("--by", by or "speaker", UNITS)
     shares = _shares(share, len(paths))
     for path in paths:
-        if [each.absolute() for each in paths].count(path.absolute()) > 1:
+        if [other.absolute() for other in paths].count(path.absolute()) > 1:
             raise SpecError(f"--out names {path} twice\n  Each part is a file of its own.")
     refuse_existing(*paths)
     source = load_manifest(manifest)
     unit, meaning = (by, "") if by else usual_unit(source)
     parts = divide(source, unit, shares, seed)  # type: ignore[arg-type]
     lines = {
-        path: [made_of(each, manifest, path.parent) for each in part] for path, part in zip(paths, parts, strict=True)
+        path: [made_of(utterance, manifest, path.parent) for utterance in part]
+        for path, part in zip(paths, parts, strict=True)
     }
     arguments = {
         "by": unit,
@@ -108,14 +109,14 @@ def split(
 def _shares(text: str, parts: int) -> list[float]:
     """The shares of all parts but the last; of three, by default, B and C are equal."""
     try:
-        shares = [float(each) for each in text.split(":")]
+        shares = [float(share) for share in text.split(":")]
     except ValueError:
         raise SpecError(f"--share {text} is no share\n  Write 0.5, or 0.6:0.2 for three parts.") from None
     if parts == 3 and len(shares) == 1:
         shares.append((1 - shares[0]) / 2)
     if len(shares) != parts - 1:
         raise SpecError(f"--share {text} has {len(shares)} shares for {parts} parts\n  The last part gets the rest.")
-    if not (all(each > 0 for each in shares) and sum(shares) < 1):
+    if not (all(share > 0 for share in shares) and sum(shares) < 1):
         raise SpecError(
             f"--share {text} leaves a part empty\n  Allowed: above 0 and below 1{', together too' * (parts > 2)}."
         )

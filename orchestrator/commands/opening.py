@@ -75,14 +75,16 @@ def open_study(spec: Path, overrides: Sequence[str], studies: Path | None, *, ju
             f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it{_known(folder)}"
         )
     stored = stored_spec(folder, root)
-    asked = [each for each in overrides if each.partition("=")[0] != "name"]
+    asked = [override for override in overrides if override.partition("=")[0] != "name"]
     wanted = load_spec(folder.spec, asked, root=root) if asked else stored
     changed = [change.path for change in compare(stored, wanted)]
     refused = [path for path in changed if not judging or path.partition(".")[0] != JUDGED_ANEW]
     if refused:
         raise StudyError(_refusal(folder.name, refused, judging))
     beside = (
-        tuple(each.name for each in folder.neighbours() if _was_forked(each, folder.name)) if spec.is_file() else ()
+        tuple(neighbour.name for neighbour in folder.neighbours() if _was_forked(neighbour, folder.name))
+        if spec.is_file()
+        else ()
     )
     return Opened(wanted if changed else stored, folder, root, bool(changed), beside)
 
@@ -120,11 +122,11 @@ def _folder(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple
 
 def _names(overrides: Sequence[str]) -> list[str]:
     """Those of the study's name: the others are compared with the study, not with the file."""
-    return [each for each in overrides if each.partition("=")[0] == "name"]
+    return [override for override in overrides if override.partition("=")[0] == "name"]
 
 
 def _known(folder: StudyFolder) -> str:
-    names = [each.name for each in folder.neighbours()]
+    names = [neighbour.name for neighbour in folder.neighbours()]
     return f"; there are {', '.join(names)}." if names else "."
 
 

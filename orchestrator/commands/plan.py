@@ -47,5 +47,5 @@ def plan(
 
         costs.insert(0, probed_cost(planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock))
     known = [cost for cost in costs if cost is not None]
-    document = planned.build(planned_sweep, missing, sweep.execution.pack, folder.read_pack(), known)
+    document = planned.build(planned_sweep, missing, sweep.execution, folder.read_pack(), known)
     terminal.show(document, screen)

@@ -82,7 +82,12 @@ def _standing_row(folder: StudyFolder, project: Path) -> StudyRow:
 
 
 def _standing(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
+    from orchestrator.records.fleet import read_fleet
     from orchestrator.reporting import status as standing
+    from orchestrator.running.checkpoints import Checkpoints
     from orchestrator.verdicts.conclusion import conclude
 
-    return standing.build(sweep, folder, conclude(sweep, folder), done)
+    checkpoints = Checkpoints(folder.checkpoint)
+    last = checkpoints.latest()
+    fleet = None if last is None else read_fleet(checkpoints.slots(last))
+    return standing.build(sweep, folder, conclude(sweep, folder), done, fleet)

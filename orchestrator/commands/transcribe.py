@@ -78,13 +78,13 @@ def _all(named: Sequence[str]) -> Iterator[str]:
     from orchestrator.corpus.headers import AUDIO_SUFFIXES
     from orchestrator.errors import SpecError
 
-    for each in named:
-        folder = Path(each)
+    for name in named:
+        folder = Path(name)
         if not folder.is_dir():
-            yield each
+            yield name
             continue
         inside = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
         seen = [str(path) for path in inside if path.is_file() and not path.name.startswith(".")]
         if not seen:
-            raise SpecError(f"{each} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}.")
+            raise SpecError(f"{name} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}.")
         yield from seen

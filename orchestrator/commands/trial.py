@@ -21,9 +21,9 @@ def trial(
     """Run one trial again, alone, and set its numbers beside the recorded ones."""
     from orchestrator.reporting import compared
     from orchestrator.running.observer import NullObserver
+    from orchestrator.running.packs import with_recorded_pack
     from orchestrator.running.preflight import check_rerun
     from orchestrator.running.rerun import rerun, stored_plan
-    from orchestrator.running.session import with_recorded_pack
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     trial_plan = stored_plan(folder, number)

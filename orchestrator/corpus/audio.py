@@ -181,7 +181,7 @@ def _clip(utterance: Utterance, *, rms: float | None, silence_is_fault: bool) ->
     pcm_sha256 = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest()
     scaled, clipped = (samples, False) if rms is None else scale_to_rms(samples, rms)
     done = (audio.resampled, audio.mixed_down, silent, clipped, audio.opposite, audio.mended)
-    return Clip(scaled, pcm_sha256, AudioNotes(*((utterance.line,) if each else () for each in done)))
+    return Clip(scaled, pcm_sha256, AudioNotes(*((utterance.line,) if happened else () for happened in done)))
 
 
 def _level(samples: Samples) -> float:

@@ -56,12 +56,12 @@ def read_bare(paths: Sequence[Path], max_seconds: float, validation: float, seed
             errors.append(error)
     if errors:
         raise joined(errors)
-    return [_bare(each, max_seconds, validation, seed) for each in manifests]
+    return [_bare(manifest, max_seconds, validation, seed) for manifest in manifests]
 
 
 def _bare(manifest: Manifest, max_seconds: float, validation: float, seed: int) -> Bare:
-    kept = tuple(each for each in manifest.utterances if (each.duration or 0.0) <= max_seconds)
-    speakers = {each.speaker for each in kept}
+    kept = tuple(utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds)
+    speakers = {utterance.speaker for utterance in kept}
     by: Literal["speaker", "random"] = "speaker" if len(speakers) > 1 and "" not in speakers else "random"
     sizes = (0, len(kept))
     if len(kept) > 1:

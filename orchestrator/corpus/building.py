@@ -118,7 +118,7 @@ def write_manifests(
     manifests = []
     with _all_or_none([path for out in parts for path in (out, _source_path(out))]), ExitStack() as published:
         for out, lines in parts.items():
-            manifest = _staged(out, published.enter_context(new_file(out)), [_made(each) for each in lines])
+            manifest = _staged(out, published.enter_context(new_file(out)), [_made(line) for line in lines])
             aside = published.enter_context(new_file(_source_path(out)))
             aside.write_bytes(_source(manifest, made_by, arguments))
             manifests.append(manifest)
@@ -143,12 +143,12 @@ def _made(line: Made | Mapping[str, Any]) -> Made:
 
 def _staged(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
     """The manifest written aside and read again. Raises ManifestError with where the bad lines come from."""
-    text = "".join(json.dumps(each.line, ensure_ascii=False, allow_nan=False) + "\n" for each in lines)
+    text = "".join(json.dumps(line.line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
     aside.write_bytes(text.encode())
     try:
         return replace(load_manifest(aside), path=out)
     except FaultsError as error:
-        origin = dict(enumerate((each.origin for each in lines), start=1))
+        origin = dict(enumerate((line.origin for line in lines), start=1))
         faults = [f"{origin[fault.line]}: {_of_origins(fault.message, origin)}" for fault in error.faults]
         raise ManifestError(some_faults(f"{out} is not written; what it is made of", faults)) from error
 

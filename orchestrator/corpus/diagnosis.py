@@ -78,18 +78,18 @@ def check_sets(
     `pcm` holds the decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in different
     files. Findings to refuse come first.
     """
-    training = {name: each for name, each in sets.items() if name in TRAINING_SETS}
-    evaluation = {name: each for name, each in sets.items() if name not in TRAINING_SETS}
+    training = {name: manifest for name, manifest in sets.items() if name in TRAINING_SETS}
+    evaluation = {name: manifest for name, manifest in sets.items() if name not in TRAINING_SETS}
     named = recordings(sets, pcm or {})
     findings: list[Finding] = []
-    for name, each in sets.items():
-        findings += _check_content(name, each, named[name])
-    for name, each in training.items():
-        findings += _check_training_lengths(name, each, max_seconds)
-    for name, each in evaluation.items():
-        findings += [*_check_left_out(name, each), *_check_spaces(name, each)]
-    for name, each in sets.items():
-        findings += _check_density(name, each, max_seconds)
+    for name, manifest in sets.items():
+        findings += _check_content(name, manifest, named[name])
+    for name, manifest in training.items():
+        findings += _check_training_lengths(name, manifest, max_seconds)
+    for name, manifest in evaluation.items():
+        findings += [*_check_left_out(name, manifest), *_check_spaces(name, manifest)]
+    for name, manifest in sets.items():
+        findings += _check_density(name, manifest, max_seconds)
     if longest_seconds is not None:
         findings += check_limits(sets, max_seconds, longest_seconds)
     core = [name for name in evaluation if name.removeprefix(CONFIRM) in ("domain", "heldout")]
@@ -104,7 +104,7 @@ def check_sets(
     unseen = [name for name in evaluation if name.startswith(CONFIRM)]
     for first, second in (*product(training, evaluation), *product(seen, unseen)):
         findings += _check_words_and_speakers(first, sets[first], second, sets[second])
-    return sorted(findings, key=lambda each: each.level)
+    return sorted(findings, key=lambda finding: finding.level)
 
 
 def _across(first: str, second: str) -> bool:
@@ -115,10 +115,10 @@ def _across(first: str, second: str) -> bool:
 def check_limits(sets: Mapping[str, Manifest], max_seconds: float, longest_seconds: float) -> list[Finding]:
     """Clips longer than the model can take: refused where they are measured on, counted where they are left out."""
     findings = []
-    for name, each in sets.items():
-        heard = used(name, each, max_seconds)
+    for name, manifest in sets.items():
+        heard = used(name, manifest, max_seconds)
         if over := [utterance for utterance in heard if _seconds(utterance) > longest_seconds]:
-            findings.append((_left_out if name in TRAINING_SETS else _too_long)(name, each, over, longest_seconds))
+            findings.append((_left_out if name in TRAINING_SETS else _too_long)(name, manifest, over, longest_seconds))
     return findings
 
 
@@ -131,13 +131,13 @@ def used(name: str, manifest: Manifest, max_seconds: float) -> list[Utterance]:
 
 def listed(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
     """Every line with what is wrong there, the first 20."""
-    said = [f"{manifest.path}:{each.line} ({why})" for each, why in faults[:SHOWN]]
+    said = [f"{manifest.path}:{utterance.line} ({why})" for utterance, why in faults[:SHOWN]]
     return ", ".join(said) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
 
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
     """Indices of the utterances of at most `max_seconds`, in manifest order."""
-    return tuple(index for index, each in enumerate(manifest.utterances) if _seconds(each) <= max_seconds)
+    return tuple(index for index, utterance in enumerate(manifest.utterances) if _seconds(utterance) <= max_seconds)
 
 
 def is_upper_case(texts: Iterable[str]) -> bool:
@@ -148,7 +148,7 @@ def is_upper_case(texts: Iterable[str]) -> bool:
 
 def duration_profile(manifest: Manifest) -> DurationProfile:
     """How long the utterances of a set are, and how many each limit would keep."""
-    seconds = np.array([_seconds(each) for each in manifest.utterances])
+    seconds = np.array([_seconds(utterance) for utterance in manifest.utterances])
     kept = {limit: seconds[seconds <= limit] for limit in SURVIVAL_LIMITS}
     return DurationProfile(
         total=Size(len(seconds), float(seconds.sum())),
@@ -156,16 +156,16 @@ def duration_profile(manifest: Manifest) -> DurationProfile:
         median=float(np.median(seconds)) if len(seconds) else 0.0,
         percentile_95=float(np.percentile(seconds, 95)) if len(seconds) else 0.0,
         longest=float(seconds.max(initial=0.0)),
-        survivors={limit: Size(len(each), float(each.sum())) for limit, each in kept.items()},
+        survivors={limit: Size(len(durations), float(durations.sum())) for limit, durations in kept.items()},
     )
 
 
 def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
     """Utterances and seconds by speaker, the largest first; the empty name holds those without one."""
     seconds: dict[str, list[float]] = {}
-    for each in manifest.utterances:
-        seconds.setdefault(each.speaker, []).append(_seconds(each))
-    sizes = {speaker: Size(len(each), float(sum(each))) for speaker, each in seconds.items()}
+    for utterance in manifest.utterances:
+        seconds.setdefault(utterance.speaker, []).append(_seconds(utterance))
+    sizes = {speaker: Size(len(durations), float(sum(durations))) for speaker, durations in seconds.items()}
     return dict(sorted(sizes.items(), key=lambda item: (-item[1].utterances, item[0])))
 
 
@@ -194,7 +194,7 @@ def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Fin
     findings = []
     if manifest.bad:
         findings.append(finding("bad-lines", skipped_lines(name, manifest)))
-    if is_upper_case(each.text for each in manifest.utterances):
+    if is_upper_case(utterance.text for utterance in manifest.utterances):
         message = (
             f"more than 90 % of the references of {name} are in capitals; they are lowered, or the adapter would "
             f"learn typography that scoring ignores, {_eg(manifest, manifest.utterances[0])}."
@@ -215,7 +215,7 @@ def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -
         message = f"no utterance of {name} ({manifest.path}) is at most max_seconds ({max_seconds:g}) long."
         return [finding("empty", message)]
     if len(kept) < total:
-        first = next(each for each in manifest.utterances if _seconds(each) > max_seconds)
+        first = next(utterance for utterance in manifest.utterances if _seconds(utterance) > max_seconds)
         message = (
             f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out, "
             f"{_eg(manifest, first)}."
@@ -238,7 +238,7 @@ def _check_left_out(name: str, manifest: Manifest) -> list[Finding]:
 
 
 def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
-    if not without_spaces(each.text for each in manifest.utterances):
+    if not without_spaces(utterance.text for utterance in manifest.utterances):
         return []
     message = (
         f"the references of {name} are written without spaces between words; a WER takes what is between two spaces "
@@ -251,9 +251,9 @@ def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
 def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Finding]:
     """Texts that nobody could say in the time of their clip: of a whole chapter beside one sentence of it."""
     faults = [
-        (each, f"{len(each.text)} characters beside {_seconds(each):.1f} s")
-        for each in used(name, manifest, max_seconds)
-        if len(each.text) > CHARACTERS_A_SECOND * _seconds(each) + CHARACTERS_MORE
+        (utterance, f"{len(utterance.text)} characters beside {_seconds(utterance):.1f} s")
+        for utterance in used(name, manifest, max_seconds)
+        if len(utterance.text) > CHARACTERS_A_SECOND * _seconds(utterance) + CHARACTERS_MORE
     ]
     if not faults:
         return []
@@ -276,7 +276,7 @@ def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: f
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
     message = (
         f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
-        f"{listed(manifest, [(each, f'{_seconds(each):.1f} s') for each in over])}; "
+        f"{listed(manifest, [(utterance, f'{_seconds(utterance):.1f} s') for utterance in over])}; "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
     return finding("too-long", message)
@@ -306,17 +306,17 @@ def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[
 
 def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest) -> list[Finding]:
     findings = []
-    known = {sentence(each.text) for each in a.utterances} - {""}
-    if same := [each for each in b.utterances if sentence(each.text) in known]:
+    known = {sentence(utterance.text) for utterance in a.utterances} - {""}
+    if same := [utterance for utterance in b.utterances if sentence(utterance.text) in known]:
         message = (
             f"{_share(len(same), b, second)} have a sentence that is in {first} too, {_eg(b, same[0])}; they measure "
             "memory as well."
         )
         findings.append(finding("sentence-overlap", message))
-    speakers = {each.speaker for each in a.utterances} - {""}
-    if heard := [each for each in b.utterances if each.speaker in speakers]:
-        both = sorted(speakers & {each.speaker for each in b.utterances})
-        names = ", ".join(show(each) for each in both[:3]) + (", ..." if len(both) > 3 else "")
+    speakers = {utterance.speaker for utterance in a.utterances} - {""}
+    if heard := [utterance for utterance in b.utterances if utterance.speaker in speakers]:
+        both = sorted(speakers & {utterance.speaker for utterance in b.utterances})
+        names = ", ".join(show(speaker) for speaker in both[:3]) + (", ..." if len(both) > 3 else "")
         share = f"{_share(len(heard), b, second)} are by speakers of {first} ({names}), {_eg(b, heard[0])}"
         message = f"{share}; the result is optimistic for new speakers."
         findings.append(finding("speaker-overlap", message))

@@ -34,8 +34,8 @@ def divide(manifest: Manifest, by: Unit, shares: Sequence[float], seed: int) -> 
     if by == "speaker":
         _require_speakers(manifest)
     counts: dict[str, int] = {}
-    for each in manifest.utterances:
-        counts[unit_of(each, by)] = counts.get(unit_of(each, by), 0) + 1
+    for utterance in manifest.utterances:
+        counts[unit_of(utterance, by)] = counts.get(unit_of(utterance, by), 0) + 1
     parts = len(shares) + 1
     if len(counts) < parts:
         raise ManifestError(_too_few(manifest, by, list(counts), parts))
@@ -50,7 +50,7 @@ def divide(manifest: Manifest, by: Unit, shares: Sequence[float], seed: int) -> 
 
 def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
     """By speaker; or, where that divides nothing, by sentence, and what that means, in words."""
-    speakers = {each.speaker for each in manifest.utterances}
+    speakers = {utterance.speaker for utterance in manifest.utterances}
     if len(speakers) > 1:
         return "speaker", ""
     (only,) = speakers
@@ -64,12 +64,12 @@ def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
 
 def sentences_in_common(parts: Sequence[Sequence[Utterance]]) -> int:
     """Number of sentences that stand in more than one part."""
-    said = [{sentence(each.text) for each in part} for part in parts]
-    return sum(sum(text in each for each in said) > 1 for text in set().union(*said))
+    said = [{sentence(utterance.text) for utterance in part} for part in parts]
+    return sum(sum(text in sentences for sentences in said) > 1 for text in set().union(*said))
 
 
 def _require_speakers(manifest: Manifest) -> None:
-    nameless = [each.line for each in manifest.utterances if not each.speaker]
+    nameless = [utterance.line for utterance in manifest.utterances if not utterance.speaker]
     if nameless:
         raise ManifestError(
             f"{len(nameless)} of {len(manifest.utterances)} lines of {manifest.path} name no speaker, "

@@ -42,7 +42,7 @@ def lines_of_folder(
     faults: list[str] = []
     unmatched: list[str] = []
     texts = _texts(recordings, folder, transcripts, faults, unmatched)
-    faults += [] if texts else [f"{each} names no recording" for each in unmatched]
+    faults += [] if texts else [f"{path} names no recording" for path in unmatched]
     if not texts and not faults:
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
@@ -85,8 +85,8 @@ def _files(folder: Path) -> Iterator[Path]:
     """
     seen = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, followlinks=True):
-        shown = sorted((each for each in folders if not _hidden(each)), key=lambda each: _is_link(place, each))
-        folders[:] = [each for each in shown if _new(os.path.realpath(os.path.join(place, each)), seen)]
+        shown = sorted((name for name in folders if not _hidden(name)), key=lambda name: _is_link(place, name))
+        folders[:] = [name for name in shown if _new(os.path.realpath(os.path.join(place, name)), seen)]
         yield from (path for name in files if not _hidden(name) and (path := Path(place, name)).is_file())
 
 

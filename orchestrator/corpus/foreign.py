@@ -65,8 +65,8 @@ def folder(path: Path) -> str:
         return _filled("is a Kaldi data directory: orchestrate manifest from-kaldi {folder} {out}", path, path)
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _filled("is a saved data set: orchestrate manifest from-dataset {folder} {out} --split test", path, path)
-    shown = [each for each in sorted(path.iterdir()) if not each.name.startswith(".")]
-    lists = [each for each in shown if each.suffix in _LISTS and not each.name.endswith(".source.json")]
+    shown = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    lists = [entry for entry in shown if entry.suffix in _LISTS and not entry.name.endswith(".source.json")]
     if lists:
         return f"is a folder; name a list in it, such as {lists[0]}"
     return _filled("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)

@@ -259,7 +259,9 @@ def _refuse_transforms(recording: Mapping[str, Any]) -> None:
     """What lhotse would do to the sound as it loads it; another sampling rate alone makes no difference here."""
     made = recording.get("transforms") or []
     names = (
-        [each.get("name", "") if isinstance(each, dict) else each for each in made] if isinstance(made, list) else made
+        [feature.get("name", "") if isinstance(feature, dict) else feature for feature in made]
+        if isinstance(made, list)
+        else made
     )
     others = [name for name in names if name != "Resample"] if isinstance(names, list) else [names]
     if others:

@@ -78,8 +78,8 @@ def _meant(written: str, folder: Path) -> Iterator[Path]:
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
     forms = [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]  # of Windows
-    names = [each.with_name(f"{each.name}{ending}") for each in forms for ending in endings if each.name]
-    places = [*(folder / each for each in _CLIP_FOLDERS), Path()]
+    names = [form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name]
+    places = [*(folder / clip_folder for clip_folder in _CLIP_FOLDERS), Path()]
     return (place / name for name in names for place in places)
 
 

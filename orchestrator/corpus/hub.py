@@ -89,7 +89,7 @@ def _load(wanted: Wanted) -> Any:
     try:
         found = _read(datasets, wanted)
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
-        why = ": ".join(_first_lines(each) for each in (error, error.__cause__) if each is not None)
+        why = ": ".join(_first_lines(cause) for cause in (error, error.__cause__) if cause is not None)
         raise ManifestError(
             f"data set {wanted.name!r} cannot be loaded: {why}\n"
             "  Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."
@@ -108,7 +108,9 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
     if listed is None:
         return data
     try:
-        texts = {os.path.realpath(each.audio or ""): each.text for each in load_manifest(listed).utterances}
+        texts = {
+            os.path.realpath(utterance.audio or ""): utterance.text for utterance in load_manifest(listed).utterances
+        }
     except ManifestError as error:
         raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
     paths = [os.path.realpath(value["path"] or "") for value in data[audio]]

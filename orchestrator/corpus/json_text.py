@@ -37,15 +37,15 @@ def json_records(lines: Lines) -> Iterator[Record]:
 
 def _is_elsewhere(value: dict[str, Any]) -> bool:
     """Whether an object is no record and holds something that might be the records."""
-    return not set(value) & _OF_A_RECORD and any(isinstance(each, list | dict) for each in value.values())
+    return not set(value) & _OF_A_RECORD and any(isinstance(entry, list | dict) for entry in value.values())
 
 
 def _object_lines(number: int, first: bytes, lines: Lines) -> Iterator[Record]:
     """One object a line. Raises UnusableError where several lines are all no JSON: it is another format."""
     held = [(number, _json_line(number, first))]
     every = ((number, _json_line(number, line)) for number, line in lines if line.strip())
-    while _is_no_json(held[-1][1]) and (each := next(every, None)):
-        held.append(each)
+    while _is_no_json(held[-1][1]) and (record := next(every, None)):
+        held.append(record)
     fault = held[0][1]
     if len(held) > 1 and _is_no_json(fault) and _is_no_json(held[-1][1]):
         raise UnusableError(f"is not JSON: none of its {len(held)} lines can be read; line {number} is {fault.message}")
@@ -81,10 +81,10 @@ def wrapping(value: dict[str, Any]) -> Literal["list", "objects", "texts"] | Non
     """How an object holds the records of a whole manifest; None: it is one record itself."""
     if not value or set(value) & _OF_A_RECORD:
         return None
-    lists = [each for each in value.values() if isinstance(each, list) and each and isinstance(each[0], dict)]
+    lists = [entry for entry in value.values() if isinstance(entry, list) and entry and isinstance(entry[0], dict)]
     if len(lists) == 1:
         return "list"
-    if all(isinstance(each, dict) and set(each) & _OF_A_RECORD for each in value.values()):
+    if all(isinstance(entry, dict) and set(entry) & _OF_A_RECORD for entry in value.values()):
         return "objects"
     named = all(isinstance(text, str) and key.lower().endswith(AUDIO_SUFFIXES) for key, text in value.items())
     return "texts" if named else None
@@ -153,14 +153,14 @@ class _Document:
         if kind is None:
             yield self._line(start), _object(self._line(start), value)
             return
-        for key, position, each in self._pairs(start):
-            if kind == "list" and isinstance(each, list) and each and isinstance(each[0], dict):
+        for key, position, entry in self._pairs(start):
+            if kind == "list" and isinstance(entry, list) and entry and isinstance(entry[0], dict):
                 yield from self._array(position)
             elif kind == "objects":
-                own = any(each.get(name) is not None for name in ID_KEYS)
-                yield self._line(position), each if own else {"id": key} | each
+                own = any(entry.get(name) is not None for name in ID_KEYS)
+                yield self._line(position), entry if own else {"id": key} | entry
             elif kind == "texts":
-                yield self._line(position), {"audio_filepath": key, "text": each}
+                yield self._line(position), {"audio_filepath": key, "text": entry}
 
     def _pairs(self, start: int) -> Iterator[tuple[str, int, Any]]:
         """Keys of a sound object with the places and values of what they name."""

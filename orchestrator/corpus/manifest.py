@@ -70,7 +70,7 @@ class Manifest:
         """The manifest less the lines with faults; None when they and those skipped before are more than allowed."""
         every = tuple(sorted({*self.bad, *faults}))
         lines = {fault.line for fault in every}
-        kept = tuple(each for each in self.utterances if each.line not in lines)
+        kept = tuple(utterance for utterance in self.utterances if utterance.line not in lines)
         total = len(kept) + len(lines)
         known = not any(fault.ends_file for fault in every)
         allowed = self.for_training and kept and known and len(lines) <= max_bad_fraction * total

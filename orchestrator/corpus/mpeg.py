@@ -49,9 +49,9 @@ def completed(data: bytes) -> bytes | None:
     if first is None or _says_all(first.info, len(data)):
         return None
     frames = list(_frames(data))
-    sound = [each.data for each in frames if not each.info]
+    sound = [frame.data for frame in frames if not frame.info]
     declared = _declared(first.info)[0]
-    known = len(sound) <= declared + 1 if declared else len({len(each) // 2 for each in sound}) <= 2
+    known = len(sound) <= declared + 1 if declared else len({len(frame_bytes) // 2 for frame_bytes in sound}) <= 2
     return None if known or not sound else _with_count(frames, sound)
 
 
@@ -70,7 +70,7 @@ def _declared(info: bytes) -> tuple[int, int]:
 
 
 def _with_count(frames: list[_Frame], sound: list[bytes]) -> bytes:
-    largest = max(frames, key=lambda each: len(each.data))
+    largest = max(frames, key=lambda frame: len(frame.data))
     total = sum(map(len, sound)) + len(largest.data)
     told = largest.data[:_HEADER] + bytes(largest.side) + b"Xing" + struct.pack(">III", 3, len(sound), total)
     return told.ljust(len(largest.data), b"\0") + b"".join(sound)

@@ -50,15 +50,17 @@ def sentence(text: str) -> str:
 
 def recordings(sets: Mapping[str, Manifest], pcm: Mapping[str, Sequence[str]]) -> dict[str, Recordings]:
     """Name the recordings of all sets together. Only files of equal size are read, to compare their bytes."""
-    sources = {name: [audio_source(utterance) for utterance in each.utterances] for name, each in sets.items()}
+    sources = {name: [audio_source(utterance) for utterance in manifest.utterances] for name, manifest in sets.items()}
     inline = "sha256:"
-    paths = {source for each in sources.values() for source in each if not source.startswith(inline)}
+    paths = {source for of_set in sources.values() for source in of_set if not source.startswith(inline)}
     sizes = {path: os.path.getsize(path) for path in paths}
     equally_large = Counter(sizes.values())
     named = {path: _file_sha256(path) if equally_large[sizes[path]] > 1 else path for path in paths}
     return {
-        name: Recordings(each, tuple(named.get(source, source) for source in sources[name]), tuple(pcm.get(name, ())))
-        for name, each in sets.items()
+        name: Recordings(
+            manifest, tuple(named.get(source, source) for source in sources[name]), tuple(pcm.get(name, ()))
+        )
+        for name, manifest in sets.items()
     }
 
 
@@ -77,7 +79,9 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     found = []
     for index, utterance in enumerate(second.manifest.utterances):
         pcm = second.pcm_sha256[index] if second.pcm_sha256 else None
-        same_file = next((each for each in by_source[second.sources[index]] if _overlap(each, utterance)), None)
+        same_file = next(
+            (candidate for candidate in by_source[second.sources[index]] if _overlap(candidate, utterance)), None
+        )
         if same_file is not None:
             found.append(Shared(utterance, same_file, "the same audio file"))
         elif pcm is not None and pcm in by_pcm:
@@ -104,16 +108,20 @@ def _same_utterance(a: Utterance, b: Utterance) -> bool:
 def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
     """The utterances of `second` that are cut from a recording `first` also uses, overlapping or not."""
     known = set(first.sources)
-    return [each for each, source in zip(second.manifest.utterances, second.sources, strict=True) if source in known]
+    return [
+        utterance
+        for utterance, source in zip(second.manifest.utterances, second.sources, strict=True)
+        if source in known
+    ]
 
 
-def duplicates(each: Recordings) -> list[Shared]:
+def duplicates(recordings: Recordings) -> list[Shared]:
     """Utterances whose audio stands earlier in the same set, under another path or in other bytes of equal samples."""
     seen: dict[tuple[str, float | str], Utterance] = {}
     found = []
-    for index, utterance in enumerate(each.manifest.utterances):
-        keys: list[tuple[str, float | str]] = [(each.sources[index], utterance.offset)]
-        keys += [("pcm", each.pcm_sha256[index])] if each.pcm_sha256 else []
+    for index, utterance in enumerate(recordings.manifest.utterances):
+        keys: list[tuple[str, float | str]] = [(recordings.sources[index], utterance.offset)]
+        keys += [("pcm", recordings.pcm_sha256[index])] if recordings.pcm_sha256 else []
         other = next((seen[key] for key in keys if key in seen), None)
         if other is not None:
             found.append(Shared(utterance, other, "the same audio"))

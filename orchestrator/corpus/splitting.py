@@ -30,7 +30,7 @@ def load_evaluation_manifest(
             f"data.confirm.split cannot divide a set: {error}\n"
             "  Or name two manifests that the search does not read: data.confirm: {domain: ..., heldout: ...}."
         ) from error
-    mine = sorted(parts[0] if part == "confirm" else parts[1], key=lambda each: each.line)
-    speakers, everybody = (len({each.speaker for each in rows}) for rows in (mine, whole.utterances))
+    mine = sorted(parts[0] if part == "confirm" else parts[1], key=lambda utterance: utterance.line)
+    speakers, everybody = (len({utterance.speaker for utterance in rows}) for rows in (mine, whole.utterances))
     text = f"{part} part of a split by speaker ({split:g}, seed {seed}): {speakers} of {everybody} speakers"
     return replace(whole, utterances=tuple(mine), part=text)

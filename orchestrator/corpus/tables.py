@@ -79,7 +79,7 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
         yield from _listed(lines, pattern)
         return
     if (table := table or _headless(first, path, folder)).separator == "|" and not table.has_header:
-        lines = iter([each for each in lines if each[1].strip()])
+        lines = iter([line for line in lines if line[1].strip()])
         kept = list(lines)
         table, lines = _with_speakers(table, kept), iter(kept)
     yield from _rows(table, lines)
@@ -171,7 +171,7 @@ def _with_header(line: str, needs_text: bool) -> Table | None:
 
 
 def _checked(table: Table, needs_text: bool) -> Table:
-    repeated = next((each for each in table.columns if table.columns.count(each) > 1), None)
+    repeated = next((column for column in table.columns if table.columns.count(column) > 1), None)
     if repeated:
         raise UnusableError(f"is a table with two columns {show(repeated)}; name each column once in its first line")
     for what, keys in (("audio", AUDIO_KEYS), ("text", TEXT_KEYS)):
@@ -191,7 +191,7 @@ def _headless(line: str, path: Path, folder: Path) -> Table:
             continue
         if len(cells) == 2 or (separator == "|" and len(cells) == 3):
             return Table(separator, ("audio_filepath", "text", "normalized_text")[: len(cells)])
-    cut = [each for each in SEPARATORS if len(_cells(line, each)) > 1]
+    cut = [separator for separator in SEPARATORS if len(_cells(line, separator)) > 1]
     if not cut or (cut[0] in ",;" and path.suffix.lower() not in (".csv", ".tsv")):
         raise unknown(path, line)
     separator = cut[0]

@@ -31,8 +31,8 @@ def beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Transcri
     texts: dict[Path, Transcript] = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
     for path in recordings:
-        candidates = [path.with_suffix(each) for each in ENDINGS] + [path.with_name(f"{path.name}.txt")]
-        own = next((each for each in candidates if each.is_file()), None)
+        candidates = [path.with_suffix(ending) for ending in ENDINGS] + [path.with_name(f"{path.name}.txt")]
+        own = next((candidate for candidate in candidates if candidate.is_file()), None)
         if own is not None:
             if found := _own(own, faults):
                 texts[path] = found
@@ -117,8 +117,8 @@ def _names(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
     for path in recordings:
         inside = path.relative_to(folder)
         below = Path(os.path.abspath(folder)).name / inside  # a list beside the folder names the folder too
-        paths = [each for whole in (inside, below) for each in (whole, whole.with_suffix(""))]
-        for name in {*(each.as_posix() for each in paths), path.name, path.stem}:
+        paths = [form for whole in (inside, below) for form in (whole, whole.with_suffix(""))]
+        for name in {*(path.as_posix() for path in paths), path.name, path.stem}:
             names.setdefault(name, []).append(path)
         for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
             exact.setdefault(name, []).append(path)

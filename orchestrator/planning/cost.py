@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.planning.trial_plan import TrialPlan
+
 
 class Work(BaseModel):
     """What a sweep does at most."""
@@ -94,15 +96,15 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
 
     Their pace includes their evaluations, so it fits as far as model, data and evaluations are alike.
     """
-    trained = [each for each in spent if each.steps and each.seconds]
+    trained = [cost for cost in spent if cost.steps and cost.seconds]
     if not trained:
         return None
-    paces = sorted(each.pace for each in trained)
-    share = min(1.0, *(each.steps / max(each.steps, each.steps_to_end) for each in trained))
+    paces = sorted(cost.pace for cost in trained)
+    share = min(1.0, *(cost.steps / max(cost.steps, cost.steps_to_end) for cost in trained))
     confirm = [work.confirm_steps * paces[end] for end in (0, -1)]
     low = _capped(work.search_steps * share * paces[0], wall_clock) + confirm[0]
     high = _capped(work.search_steps * paces[-1], wall_clock) + confirm[1]
-    names = ", ".join(each.study for each in trained[:3]) + (", ..." if len(trained) > 3 else "")
+    names = ", ".join(cost.study for cost in trained[:3]) + (", ..." if len(trained) > 3 else "")
     what = "study" if len(trained) == 1 else f"{len(trained)} studies"
     pace = f"{between(paces[0], paces[-1])} per optimizer step of one trial, evaluations included"
     cut = f", {100 * (1 - share):.0f} % of the steps cut" if share < 0.995 else ""
@@ -111,6 +113,19 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
 
 def _capped(seconds: float, wall_clock: float | None) -> float:
     return seconds if wall_clock is None else min(seconds, wall_clock)
+
+
+ENCODER_ROW, DECODER_ROW = 4, 1
+"""What a row of a batch costs in a step: a trial that adapts the encoder runs it forward and backward, one that adapts
+the decoder alone finds its frames computed. Rough is enough: the order of a fleet's events follows them, no result."""
+
+
+def step_cost(plan: TrialPlan) -> int:
+    """What one optimizer step of a trial costs, in rows that adapt the decoder alone; from its plan alone."""
+    params = plan.params
+    decoder_alone = all(pattern.startswith("decoder.") for pattern in params.target_patterns)
+    rows = params.batch_size * params.gradient_accumulation_steps
+    return rows * (DECODER_ROW if decoder_alone else ENCODER_ROW)
 
 
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))

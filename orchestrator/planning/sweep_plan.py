@@ -104,6 +104,8 @@ class SweepPlan(Plain):
     """How the confirm sets are split off, in words."""
     warm_up: str = ""
     """What `warm_up_text` says."""
+    in_flight: str = ""
+    """What `in_flight_text` says."""
 
 
 def trial_plan(
@@ -206,6 +208,7 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
         taken=spec.taken,
         split=spec.data.split_text,
         warm_up=warm_up_text(spec),
+        in_flight=in_flight_text(spec, trials),
     )
 
 
@@ -284,6 +287,27 @@ def warm_up_text(spec: SweepSpec) -> str:
     return (
         f"warmup_steps may be {longest} where max_steps is {fewest}: such trials never train at their learning_rate; "
         "keep warmup_steps below max_steps"
+    )
+
+
+GENERATIONS = 3
+"""A search that fills all slots less often than this has learnt little when it asks its last."""
+
+
+def in_flight_text(spec: SweepSpec, trials: int) -> str:
+    """What trials under way at once cost the search, in words; empty where it is one pack, or learns nothing anyway.
+
+    `trials` is the budget. One pack is what a machine does best with; several are a choice.
+    """
+    at_once = spec.execution.in_flight
+    if spec.execution.packs == 1 or at_once is None:
+        return ""
+    text = f"{at_once} trials in flight: {trials} trials, {min(trials, at_once)} drawn before any result"
+    if spec.method not in ("tpe", "gp") or trials >= GENERATIONS * at_once:
+        return text
+    return (
+        f"{text}; {spec.method} learns from few of them: give budget.trials at least {GENERATIONS * at_once}, or fewer "
+        "packs or a smaller pack"
     )
 
 

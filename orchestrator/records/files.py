@@ -38,6 +38,10 @@ class PackRecord(BaseModel):
     why: str
     device: str = "unknown"
     """Kind of device on which the choice was made."""
+    packs: int = 1
+    """Packs of so many slots that train side by side."""
+    cores: int | None = None
+    """Of the CPU, for each pack; None where one pack takes what torch takes."""
 
 
 class StopRequest(BaseModel):

@@ -77,7 +77,7 @@ def read_evaluation_set(spec: SweepSpec, source: SetSource) -> Manifest:
     manifest, longest = load_evaluation_manifest(*source), spec.evaluation.max_seconds
     if longest is None:
         return manifest
-    kept = tuple(each for each in manifest.utterances if (each.duration or 0.0) <= longest)
+    kept = tuple(utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= longest)
     return replace(manifest, utterances=kept, left_out=len(manifest.utterances) - len(kept))
 
 

@@ -8,7 +8,8 @@ trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl 
                  failure.txt, where an exception ended the trial; stop.json, where a person ends it
 confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
-checkpoint/      state of the pack      cache/      what can be computed again
+checkpoint/      state of the packs     cache/      what can be computed again
+logs/            of several packs: pack-0.log and so on, what each did
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ class StudyFolder(SealedFiles):
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
         self.audio = self.cache / "audio"
+        self.logs = self.path / "logs"
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"
         self.spec = self.path / "spec.yaml"
@@ -156,7 +158,8 @@ class StudyFolder(SealedFiles):
 
     def write_pack(self, pack: PackRecord) -> None:
         """Keep how many adapters train at once: it decides what the search asks, on whatever machine it goes on."""
-        self.publish("size of the pack", {self._pack: model_line(pack)})
+        line = to_line(pack.model_dump_json(exclude_unset=True))
+        self.publish("size of the pack", {self._pack: line})
 
     def read_pack(self) -> PackRecord | None:
         """How many adapters the study trains at once; None before its first trial."""

@@ -41,15 +41,17 @@ class UnsealedFiles:
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
         """Keep what a stage's checks found in the place of what they found before."""
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
-        stages = {name: [each.model_dump() for each in rows] for name, rows in (held.root if held else {}).items()}
-        stages[stage] = [asdict(each) for each in findings]
+        stages = {
+            name: [finding.model_dump() for finding in rows] for name, rows in (held.root if held else {}).items()
+        }
+        stages[stage] = [asdict(finding) for finding in findings]
         write_aside(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
 
     def findings(self) -> tuple[Finding, ...]:
         """What the checks of the last run found, each once."""
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
-        rows = (each for stage in (held.root.values() if held else ()) for each in stage)
-        return tuple(dict.fromkeys(Finding(each.name, each.level, each.message) for each in rows))
+        rows = (finding for stage in (held.root.values() if held else ()) for finding in stage)
+        return tuple(dict.fromkeys(Finding(finding.name, finding.level, finding.message) for finding in rows))
 
     def seconds_spent(self) -> float:
         """Wall-clock seconds of all runs so far."""

@@ -24,6 +24,8 @@ class Progress:
     number: int
     step: int
     loss: float
+    pack: int | None = None
+    """The pack it trains in, where there are several."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ class Worker(Protocol):
         """Give the plan a slot; raises ModelError when its targets do not fit the model."""
 
     def advance(self) -> tuple[Event, ...]:
-        """Train all slots up to the next tick at which something is to be said; never empty while a slot is active."""
+        """Train all slots up to the next tick at which something is to be said; never empty while a slot is active.
+
+        Of several packs, the events of the one that is next by the fleet's clock."""
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
         """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""

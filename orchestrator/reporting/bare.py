@@ -26,11 +26,11 @@ def build(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Ba
 
 def _lengths(found: Sequence[Bare]) -> Table:
     rows = []
-    for each in found:
-        total = each.profile.total.utterances
-        kept = [each.profile.survivors[limit].utterances for limit in SURVIVAL_LIMITS]
+    for bare in found:
+        total = bare.profile.total.utterances
+        kept = [bare.profile.survivors[limit].utterances for limit in SURVIVAL_LIMITS]
         shares = [f"{count} ({100 * count / total:.1f} %)" for count in kept]
-        rows.append((str(each.manifest.path), str(total), f"{each.mean_seconds:.2f}", *shares))
+        rows.append((str(bare.manifest.path), str(total), f"{bare.mean_seconds:.2f}", *shares))
     columns = ("manifest", "samples", "mean s", *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS))
     return Table(columns, tuple(rows))
 
@@ -39,13 +39,13 @@ def _parts(found: Sequence[Bare], max_seconds: float) -> Table:
     columns = ("manifest", f"filtered (up to {max_seconds:g} s)", "train", "validation", "split")
     rows = tuple(
         (
-            str(each.manifest.path),
-            str(each.filtered),
-            str(each.train),
-            str(each.validation),
-            "by speaker" if each.by == "speaker" else "random: lines name no two speakers",
+            str(bare.manifest.path),
+            str(bare.filtered),
+            str(bare.train),
+            str(bare.validation),
+            "by speaker" if bare.by == "speaker" else "random: lines name no two speakers",
         )
-        for each in found
+        for bare in found
     )
     return Table(columns, rows)
 
@@ -54,21 +54,21 @@ def _baselines(baselines: Mapping[Path, Baseline]) -> Table:
     rows = tuple(
         (
             str(path),
-            percent(each.wer),
-            str(each.heard),
-            str(each.too_long),
-            f"below {HEADROOM:g} %" * (each.wer < HEADROOM) + f"above {HIGH:g} %" * (each.wer > HIGH),
+            percent(baseline.wer),
+            str(baseline.heard),
+            str(baseline.too_long),
+            f"below {HEADROOM:g} %" * (baseline.wer < HEADROOM) + f"above {HIGH:g} %" * (baseline.wer > HIGH),
         )
-        for path, each in baselines.items()
+        for path, baseline in baselines.items()
     )
     return Table(("manifest", "WER %", "utterances heard", "too long to hear", "flag"), rows)
 
 
 def _flags(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline]) -> Iterator[str]:
-    for each in found:
-        if each.filtered < FEW_TRAINING_UTTERANCES:
+    for bare in found:
+        if bare.filtered < FEW_TRAINING_UTTERANCES:
             yield (
-                f"{each.manifest.path}: {each.filtered} samples are left within {max_seconds:g} s; to train on fewer "
+                f"{bare.manifest.path}: {bare.filtered} samples are left within {max_seconds:g} s; to train on fewer "
                 f"than {FEW_TRAINING_UTTERANCES}, most trials memorise them."
             )
     for path, measured in baselines.items():

@@ -73,7 +73,7 @@ def _splits(sets: Mapping[str, Manifest]) -> Table:
     for name, manifest in sets.items():
         sizes = speaker_sizes(manifest)
         unnamed = sizes.pop("").utterances if "" in sizes else 0
-        ends = [f"{each.utterances} ({each.seconds / 60:.1f} min)" for each in sizes.values()]
+        ends = [f"{size.utterances} ({size.seconds / 60:.1f} min)" for size in sizes.values()]
         rows.append((name, str(len(sizes)), *((ends[0], ends[-1]) if ends else ("-", "-")), str(unnamed)))
     columns = ("set", "speakers", "utterances of the largest", "utterances of the smallest", "without a speaker")
     return Table(columns, tuple(rows))
@@ -86,7 +86,7 @@ def _study(conclusion: Conclusion | None) -> Iterator[Block]:
         )
         return
     yield Heading("Headroom")
-    rows = tuple((name, percent(each.wer), str(sum(each.errors))) for name, each in conclusion.baseline.sets.items())
+    rows = tuple((name, percent(score.wer), str(sum(score.errors))) for name, score in conclusion.baseline.sets.items())
     yield Table(("set", "baseline WER %", "word errors to win"), rows)
     yield Heading("Adapter efficacy")
     gains = sorted(result.delta["domain"] for result in conclusion.results if "domain" in result.delta)

@@ -36,6 +36,7 @@ class Row:
     loss: str = "-"
     rates: tuple[str, ...] = ()
     state: str = "RUNNING"
+    pack: int | None = None
 
     def left(self, now: float) -> str:
         """Time to the last step at the trial's own pace; empty before its first step and after its end."""
@@ -47,6 +48,7 @@ class Row:
     def cells(self, now: float) -> tuple[str, ...]:
         """Under `Show.columns`."""
         name = str(self.number) if self.number >= 0 else f"confirm {-self.number}"
+        name += "" if self.pack is None else f" (pack {self.pack})"
         step = f"{self.step}/{self.max_steps}"
         return name, self.params, step, self.loss, *self.rates, self.state, self.left(now)
 
@@ -88,7 +90,7 @@ class LiveReporter:
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
-        wers = ", ".join(f"{name} {percent(each.wer)} %" for name, each in measurement.sets.items())
+        wers = ", ".join(f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items())
         self.say(f"baseline: {wers}")
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
@@ -101,9 +103,9 @@ class LiveReporter:
 
     def progress(self, event: object) -> None:
         """Step and loss; no line of its own in a pipe."""
-        number, step, loss = (getattr(event, name) for name in ("number", "step", "loss"))
+        number, step, loss, pack = (getattr(event, name) for name in ("number", "step", "loss", "pack"))
         if row := self._rows.get(number):
-            row.step, row.loss = step, f"{loss:.3f}"
+            row.step, row.loss, row.pack = step, f"{loss:.3f}", pack
         self._redraw()
 
     def measured(self, verdict: Verdict) -> None:

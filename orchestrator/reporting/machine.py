@@ -25,9 +25,9 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
         "search": _verdict(conclusion.verdict),
         "confirmation": [
             {
-                "trial": each.trial,
-                "optimism": each.optimism,
-                "pooled": _verdict(each.verdict),
+                "trial": finalist.trial,
+                "optimism": finalist.optimism,
+                "pooled": _verdict(finalist.verdict),
                 "seeds": [
                     {
                         "seed": seed.run.seed,
@@ -35,12 +35,14 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
                         "reproduces": seed.reproduces if seed.verdict else None,
                         "verdict": _verdict(seed.verdict),
                     }
-                    for seed in each.seeds
+                    for seed in finalist.seeds
                 ],
             }
-            for each in conclusion.confirmed
+            for finalist in conclusion.confirmed
         ],
-        "baseline": {name: each.wer for name, each in conclusion.baseline.sets.items()} if conclusion.baseline else {},
+        "baseline": {name: score.wer for name, score in conclusion.baseline.sets.items()}
+        if conclusion.baseline
+        else {},
         "trials": [result.model_dump(mode="json") for result in conclusion.results],
     }
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

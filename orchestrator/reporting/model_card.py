@@ -171,7 +171,7 @@ def _manifests(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
 
 
 def _baselines(conclusion: Conclusion) -> list[Measurement]:
-    return [each for each in (conclusion.baseline, conclusion.confirm_baseline) if each]
+    return [measurement for measurement in (conclusion.baseline, conclusion.confirm_baseline) if measurement]
 
 
 def _manifest(source: SetSource, root: Path) -> str:
@@ -179,7 +179,7 @@ def _manifest(source: SetSource, root: Path) -> str:
 
 
 def _counts(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:
-    found = next((each.sets[name] for each in baselines if name in each.sets), None)
+    found = next((baseline.sets[name] for baseline in baselines if name in baseline.sets), None)
     if found is None:
         return "-", "-", "-"
     return str(len(found.errors)), str(sum(found.reference_words)), found.manifest_sha256

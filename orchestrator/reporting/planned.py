@@ -11,6 +11,7 @@ from orchestrator.records.files import PackRecord
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
 from orchestrator.scoring.text import normalizer
+from orchestrator.sweepfile.sweep import Execution
 
 
 def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, SetSize]:
@@ -25,8 +26,28 @@ def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, S
     }
 
 
-def pack_text(pack: int | str, kept: PackRecord | None) -> str:
+def pack_text(execution: Execution, kept: PackRecord | None) -> str:
     """How many adapters train at once: what the study has `kept` since it began, else what its file says."""
+    one = _one_pack_text(execution.pack, kept)
+    packs = execution.packs if kept is None else kept.packs
+    if packs == 1:
+        return one
+    cores = execution.cores if kept is None else kept.cores or "auto"
+    each = "an equal share of the cores" if cores == "auto" else f"cores: {cores}"
+    count = "packs: auto, decided when the sweep starts" if packs == "auto" else f"{packs} packs"
+    return f"{count}, {each}, {place_text(execution)}; each a {one}"
+
+
+def place_text(execution: Execution) -> str:
+    """Where several packs would run, in words."""
+    if execution.processes is False:
+        return "all in one process"
+    devices = f" on {', '.join(execution.devices)} in turn" if execution.devices else ""
+    gains = " where that gains something" if execution.processes == "auto" else ""
+    return f"a process each{devices}{gains}"
+
+
+def _one_pack_text(pack: int | str, kept: PackRecord | None) -> str:
     if kept is not None:
         return f"pack of {kept.slots} adapters at once, kept since the study began ({kept.why})"
     if pack != "auto":
@@ -41,11 +62,13 @@ def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
             "time: not known; `orchestrate plan SPEC --probe` loads the model and measures it, and so does a first "
             "study with this model",
         )
-    return tuple(f"{about(each.low, each.high)} if no trial is pruned or repeated; from {each.basis}" for each in costs)
+    return tuple(f"{about(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}" for cost in costs)
 
 
-def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | None, costs: Sequence[Cost]) -> Document:
-    """`missing` says why the sets could not be read, or nothing; `pack` and `kept` as `pack_text` takes them."""
+def build(
+    plan: SweepPlan, missing: str, execution: Execution, kept: PackRecord | None, costs: Sequence[Cost]
+) -> Document:
+    """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as `pack_text` takes them."""
     points = "no countable number of" if plan.points is None else str(plan.points)
     repeats = plan.trained < plan.trials
     blocks: list[Block] = [
@@ -60,10 +83,10 @@ def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | Non
                 + (f", {plan.confirmation_trials} confirmation runs" if plan.confirmation_trials else ""),
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
-                pack_text(pack, kept),
+                pack_text(execution, kept),
                 *cost_texts(costs),
                 *plan.conditions,
-                *filter(None, (plan.taken, plan.split, plan.warm_up)),
+                *filter(None, (plan.in_flight, plan.taken, plan.split, plan.warm_up)),
             )
         ),
     ]
@@ -80,12 +103,23 @@ def build(plan: SweepPlan, missing: str, pack: int | str, kept: PackRecord | Non
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
 
-def _row(each: Resolution) -> tuple[str, ...]:
-    needed = "-" if each.utterances_needed is None else str(each.utterances_needed)
-    answer = {True: "yes", False: "no", None: "-"}[each.resolved]
-    limit = "-" if each.limit is None else f"{each.limit:g}"
-    return each.set, str(each.utterances), str(each.words), f"{each.smallest_detectable:.2f}", limit, needed, answer
+def _row(resolution: Resolution) -> tuple[str, ...]:
+    needed = "-" if resolution.utterances_needed is None else str(resolution.utterances_needed)
+    answer = {True: "yes", False: "no", None: "-"}[resolution.resolved]
+    limit = "-" if resolution.limit is None else f"{resolution.limit:g}"
+    return (
+        resolution.set,
+        str(resolution.utterances),
+        str(resolution.words),
+        f"{resolution.smallest_detectable:.2f}",
+        limit,
+        needed,
+        answer,
+    )
 
 
-def _warning(each: Resolution) -> str:
-    return f"{each.limit:g} points cannot be told from 0 with the {each.utterances} utterances of {each.set}."
+def _warning(resolution: Resolution) -> str:
+    return (
+        f"{resolution.limit:g} points cannot be told from 0 with the {resolution.utterances} utterances "
+        f"of {resolution.set}."
+    )

@@ -83,14 +83,14 @@ def doubt(conclusion: Conclusion) -> str:
     """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks against it."""
     verdict, baselines = conclusion.deciding, (conclusion.baseline, conclusion.confirm_baseline)
     rates = {name: wer for name, wer in (verdict.wer if verdict else {}).items() if name in _sets(baselines)}
-    highest = max([*rates.values(), *(each.wer for each in _sets(baselines).values())], default=0.0)
+    highest = max([*rates.values(), *(score.wer for score in _sets(baselines).values())], default=0.0)
     if highest <= HIGH:
         return ""
     return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
 
 
 def _sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
-    return {name: each for measurement in measurements if measurement for name, each in measurement.sets.items()}
+    return {name: score for measurement in measurements if measurement for name, score in measurement.sets.items()}
 
 
 def _open(conclusion: Conclusion) -> str:
@@ -131,33 +131,33 @@ def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
     yield Paragraph("Finalists retrained with fresh seeds, scored on sets the search never read; seeds are pooled.")
     if spec.data.split_text:
         parts = [
-            f"{name} is the {each.part}, {len(each.lines)} utterances"
-            for name, each in folder.sets().items()
-            if each.part
+            f"{name} is the {recorded.part}, {len(recorded.lines)} utterances"
+            for name, recorded in folder.sets().items()
+            if recorded.part
         ]
         yield Paragraph(f"The {spec.data.split_text}. {'; '.join(parts)}.")
-    for each in conclusion.confirmed:
-        yield from _finalist(spec, each)
+    for finalist in conclusion.confirmed:
+        yield from _finalist(spec, finalist)
 
 
-def _finalist(spec: SweepSpec, each: Confirmed) -> Iterator[Block]:
-    measured = sum(seed.verdict is not None for seed in each.seeds)
-    agreeing = sum(seed.reproduces for seed in each.seeds)
-    text = f"Trial {each.trial}: {measured} of {len(each.seeds)} seeds measured."
+def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
+    measured = sum(seed.verdict is not None for seed in finalist.seeds)
+    agreeing = sum(seed.reproduces for seed in finalist.seeds)
+    text = f"Trial {finalist.trial}: {measured} of {len(finalist.seeds)} seeds measured."
     if measured:
         text += f" Reproduces across runs: {agreeing} of {measured} seeds keep every limit alone."
-    if each.agreement is not None and len(each.seeds) > 1:
-        better, all_ = each.agreement.better, each.agreement.measured
+    if finalist.agreement is not None and len(finalist.seeds) > 1:
+        better, all_ = finalist.agreement.better, finalist.agreement.measured
         required = ", which the sweep file requires of all" if spec.confirm and spec.confirm.agree == "all" else ""
         text += f" Seeds agree: {better} of {all_} lower the {rate_text(spec.objective)}{required}."
-    if each.optimism is not None:
+    if finalist.optimism is not None:
         rate = rate_text(spec.objective)
-        text += f" Optimism of the search: {each.optimism:+.2f} points of {rate} (positive flattered the trial)."
+        text += f" Optimism of the search: {finalist.optimism:+.2f} points of {rate} (positive flattered the trial)."
     yield Paragraph(text)
-    if each.verdict:
-        yield _limits(each.verdict)
+    if finalist.verdict:
+        yield _limits(finalist.verdict)
     rows, rates = [], rates_of(spec)
-    for seed in each.seeds:
+    for seed in finalist.seeds:
         result = seed.result
         changes = [
             shown_points(rate, seed.verdict.delta.get(f"confirm_{rate}") if seed.verdict else None) for rate in rates
@@ -245,10 +245,10 @@ def _undecided(limit: LimitVerdict, utterances: int) -> str:
 
 
 def _decoding(measurement: Measurement) -> Iterator[str]:
-    for name, each in measurement.sets.items():
-        if each.cap_hits or each.loops:
+    for name, score in measurement.sets.items():
+        if score.cap_hits or score.loops:
             yield (
-                f"On {name}, {each.cap_hits} decodings reached their token cap and {each.loops} end in a repeated "
+                f"On {name}, {score.cap_hits} decodings reached their token cap and {score.loops} end in a repeated "
                 "phrase; both count as errors in full."
             )
 
@@ -256,10 +256,10 @@ def _decoding(measurement: Measurement) -> Iterator[str]:
 def _baselines(conclusion: Conclusion) -> Iterator[Block]:
     rows = []
     for baseline in (conclusion.baseline, conclusion.confirm_baseline):
-        for name, each in (baseline.sets if baseline else {}).items():
-            speakers = len({speaker for speaker in each.speakers if speaker})
-            counts = (len(each.errors), sum(each.reference_words), speakers or "-", each.cap_hits, each.loops)
-            rows.append((name, percent(each.wer), *map(str, counts)))
+        for name, score in (baseline.sets if baseline else {}).items():
+            speakers = len({speaker for speaker in score.speakers if speaker})
+            counts = (len(score.errors), sum(score.reference_words), speakers or "-", score.cap_hits, score.loops)
+            rows.append((name, percent(score.wer), *map(str, counts)))
     if rows:
         yield Heading("Baseline")
         yield Table(("set", "WER %", "utterances", "words", "speakers", "cap hits", "loops"), tuple(rows))

@@ -24,13 +24,13 @@ def build(spec: SweepSpec, run: ShortRun) -> Document:
 def _headline(run: ShortRun) -> str:
     if run.failure:
         return f"Training fails: {run.failure}"
-    changed = sum(each.changed_words or 0 for each in run.sets.values())
+    changed = sum(changes.changed_words or 0 for changes in run.sets.values())
     return f"Training moves the weights by {100 * run.relative_delta:.2g} % and changes {changed} words"
 
 
 def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
     ignore = spec.checks.ignore
-    found = {each.name: "ignored" if each.name in ignore else each.level for each in run.findings}
+    found = {finding.name: "ignored" if finding.name in ignore else finding.level for finding in run.findings}
     made = [row for row in CHECKS.values() if row.stage in ("model", "baseline", "trial")]
     rows = tuple((row.name, found.get(row.name, "passed"), row.meaning) for row in made)
     yield Heading("Checks of the model")
@@ -51,7 +51,7 @@ def _efficacy(run: ShortRun) -> Iterator[Block]:
     ]
     yield Table(("what", "value"), tuple(rows))
     columns = ("set", "utterances", "words", "baseline WER %", "WER % after", "changed words")
-    yield Table(columns, tuple((name, *_row(each)) for name, each in run.sets.items()))
+    yield Table(columns, tuple((name, *_row(changes)) for name, changes in run.sets.items()))
 
 
 def _transcripts(run: ShortRun) -> Iterator[Block]:
@@ -72,7 +72,7 @@ def _few(names: tuple[str, ...]) -> str:
     return f"{len(names)} (the first is {names[0]})" if names else "0"
 
 
-def _row(each: SetComparison) -> tuple[str, ...]:
-    after = "-" if each.wer is None else percent(each.wer)
-    changed = "-" if each.changed_words is None else str(each.changed_words)
-    return str(each.utterances), str(each.words), percent(each.baseline_wer), after, changed
+def _row(changes: SetComparison) -> tuple[str, ...]:
+    after = "-" if changes.wer is None else percent(changes.wer)
+    changed = "-" if changes.changed_words is None else str(changes.changed_words)
+    return str(changes.utterances), str(changes.words), percent(changes.baseline_wer), after, changed

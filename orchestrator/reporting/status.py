@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import count, takewhile
 
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.files import PackRecord
+from orchestrator.records.fleet import FleetFile, PackInFile
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.report import headline
@@ -13,15 +15,20 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 
-def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Document:
-    """Ended trials, those in training, and the time spent."""
+def build(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, fleet: FleetFile | None = None
+) -> Document:
+    """Ended trials, those in training, and the time spent; `fleet` is that of the last checkpoint."""
     limit = spec.budget.wall_clock
     spent = f"Time spent: {duration(folder.seconds_spent())}"
     blocks: list[Block] = [Paragraph(spent + (f" of {duration(limit)}" if limit is not None else ""))]
     if (pack := folder.read_pack()) is not None:
-        blocks.append(Paragraph(f"Pack: {pack.slots} adapters at once on {pack.device}"))
-    if rows := [_running_row(spec, folder, plan) for plan in running(folder)]:
-        blocks += [Heading("In training"), Table(("trial", "last evaluated", "domain %", "parameters"), tuple(rows))]
+        blocks.append(Paragraph(_pack_text(pack)))
+    if fleet is not None and not done:
+        rows = tuple(_pack_row(index, each) for index, each in enumerate(fleet.packs))
+        blocks += [Heading("Packs at the last checkpoint"), Table(("pack", "in", "trials at their steps"), rows)]
+    if trials := [_running_row(spec, folder, plan) for plan in running(folder)]:
+        blocks += [Heading("In training"), Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials))]
     rates = rates_of(spec)
     ended = tuple(
         (str(r.number), str(r.state), *(delta_text(r, rate) for rate in rates), params_text(r.params))
@@ -31,6 +38,18 @@ def build(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bo
         columns = ("trial", "state", *(f"{rate_heading(rate)} % (change)" for rate in rates), "parameters")
         blocks += [Heading("Ended"), Table(columns, ended)]
     return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
+
+
+def _pack_text(pack: PackRecord) -> str:
+    if pack.packs == 1:
+        return f"Pack: {pack.slots} adapters at once on {pack.device}"
+    cores = "" if pack.cores is None else f", cores for each: {pack.cores}"
+    return f"Packs: {pack.packs}, each of {pack.slots} adapters at once on {pack.device}{cores}"
+
+
+def _pack_row(index: int, pack: PackInFile) -> tuple[str, ...]:
+    trials = ", ".join(f"{number} at {step}" for number, step in pack.steps.items())
+    return str(index), pack.where or "-", trials or "-"
 
 
 def running(folder: StudyFolder) -> list[TrialPlan]:

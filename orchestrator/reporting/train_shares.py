@@ -25,11 +25,11 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     yield Heading("How much data?")
     yield Paragraph(_answer(spec, best))
     rows = (
-        (f"{100 * share:.3g} %", str(each.number), percent(each.wer[rate]), points(each.delta.get(rate)))
-        for share, each in best.items()
+        (f"{100 * share:.3g} %", str(trial.number), percent(trial.wer[rate]), points(trial.delta.get(rate)))
+        for share, trial in best.items()
     )
     yield Table(("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows))
-    curve = Curve("best trial", tuple((100 * share, each.wer[rate]) for share, each in best.items()))
+    curve = Curve("best trial", tuple((100 * share, trial.wer[rate]) for share, trial in best.items()))
     base = conclusion.baseline.sets["domain"].wer if conclusion.baseline and rate == "domain" else None
     if svg := curves([curve], base, f"{rate_text(rate)}, %"):
         yield Plot(f"{rate_text(rate).capitalize()} over the share of data.train, %", svg)

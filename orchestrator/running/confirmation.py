@@ -175,5 +175,5 @@ def _confirming(heard: Hypotheses) -> Hypotheses:
 
 def _renamed(measurement: Measurement) -> Measurement:
     """The sets under the names that tell them from the search's."""
-    sets = {f"confirm_{name}": each for name, each in measurement.sets.items()}
+    sets = {f"confirm_{name}": score for name, score in measurement.sets.items()}
     return measurement.model_copy(update={"sets": sets})

@@ -19,15 +19,17 @@ def record_findings(
     stage: str, findings: Sequence[Finding], spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> None:
     """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such, never silent."""
-    for each in findings:
-        ignored = each.name in spec.checks.ignore
-        if each.level == "refuse" and not ignored:
+    for finding in findings:
+        ignored = finding.name in spec.checks.ignore
+        if finding.level == "refuse" and not ignored:
             continue
-        line = f"{stage}: {each.message}"
-        line = f"{line} Check {each.name} is ignored by the sweep file." if ignored else line
+        line = f"{stage}: {finding.message}"
+        line = f"{line} Check {finding.name} is ignored by the sweep file." if ignored else line
         observer.say(line)
         folder.note_once(line)
-    folder.write_findings(stage, [each for each in findings if each.level == "warn" or each.name in spec.checks.ignore])
+    folder.write_findings(
+        stage, [finding for finding in findings if finding.level == "warn" or finding.name in spec.checks.ignore]
+    )
 
 
 def notice(folder: StudyFolder, observer: Observer, event: Noticed) -> None:

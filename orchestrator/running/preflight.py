@@ -82,7 +82,7 @@ def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -
 
 def _used_before(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> Iterator[Finding]:
     """Confirm utterances on which the search of another study of the same root was measured."""
-    confirming = {name: each for name, each in ready.items() if name.startswith(CONFIRM)}
+    confirming = {name: decoded for name, decoded in ready.items() if name.startswith(CONFIRM)}
     if not confirming:
         return
     for study in folder.neighbours():

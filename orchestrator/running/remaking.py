@@ -58,7 +58,7 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
     if result is not None:
         return result.params
     held = plan.params.model_dump() | {"alpha_ratio": plan.params.alpha / plan.params.rank}
-    params = {each.name: held[each.name] for each in spec.parameters.searched if each.name in held}
+    params = {parameter.name: held[parameter.name] for parameter in spec.parameters.searched if parameter.name in held}
     if trial_plan(spec, plan.number, params, plan.contents) != plan:
         raise StudyError(f"the searched values of trial {plan.number} do not follow from its plan.json")
     return params

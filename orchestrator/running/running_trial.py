@@ -112,7 +112,7 @@ def _broken(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
     chosen = best(verdicts)
     assert chosen is not None
     limits = [limit for limit in chosen.guardrails if limit.criterion.metric == metric]
-    limit = max(limits, key=lambda each: constraint([each]))
+    limit = max(limits, key=lambda measurement: constraint([measurement]))
     if limit.value is None:
         return f"guardrail {metric}: not measured at step {chosen.step}"
     scales = "at every adapter scale, " if len({v.adapter_scale for v in verdicts}) > 1 else ""

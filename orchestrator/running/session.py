@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
-from orchestrator.records.files import PackRecord
 from orchestrator.records.provenance import provenance
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
+from orchestrator.running.packs import MakeWorker, in_packs, pack_record, with_recorded_pack
 from orchestrator.running.preflight import check_data
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
@@ -26,9 +26,6 @@ from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import confirmation_runs
 
 log = logging.getLogger(__name__)
-
-MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
-"""A worker for the sets of a spec. Loads the model, so it is called only when something is left to train."""
 
 
 def run_study(
@@ -131,31 +128,11 @@ def _search(
         if worker is None:
             worker = _worker(make_worker, spec, folder, observer)
         if not folder.began:
-            why = getattr(worker, "pack_reason", "") or f"execution.pack: {spec.execution.pack}"
-            folder.write_pack(
-                PackRecord(slots=worker.capacity, why=why, device=worker.evaluation.get("device", "unknown"))
-            )
-        run_sweep(spec, folder, worker, study, observer, drain=drain)
+            folder.write_pack(pack_record(spec.execution, worker))
+        with in_packs(worker, spec, folder, make_worker) as packs:
+            run_sweep(spec, folder, packs, study, observer, drain=drain)
     finally:
         study.close()
-
-
-def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
-    """The sweep with the pack that its study began with, whatever `auto` would measure on this machine today.
-
-    Raises StudyError where the record does not hold, or the sweep file asks for another pack: how many trials are in
-    trial decides what the search asks next, so a study with another pack is another study.
-    """
-    if not folder.began:
-        return spec
-    kept, asked = folder.read_pack(), spec.execution.pack
-    assert kept is not None, "the pack is written before the first plan"
-    if asked not in ("auto", kept.slots):
-        raise StudyError(
-            f"study {folder.name} trains {kept.slots} adapters at once, the sweep file says execution.pack: {asked}\n"
-            f"  Write {kept.slots} or auto there, or begin a new study with --fork NAME."
-        )
-    return spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": kept.slots})})
 
 
 def _confirm(
@@ -167,7 +144,13 @@ def _confirm(
     from orchestrator.verdicts.confirming import confirmation_spec
 
     other = confirmation_spec(with_recorded_pack(spec, folder))
-    run_confirmation(spec, folder, lambda: _worker(make_worker, other, folder, observer, "confirm"), observer, drain)
+    with ExitStack() as open_packs:
+
+        def packs() -> Worker:
+            worker = _worker(make_worker, other, folder, observer, "confirm")
+            return open_packs.enter_context(in_packs(worker, other, folder, make_worker))
+
+        run_confirmation(spec, folder, packs, observer, drain)
 
 
 def _worker(

@@ -196,10 +196,10 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
     Proven where it is proven on one of them, for which `judge` shares out the error; violated where on all.
     """
     chosen = min(verdicts, key=_excess)
-    answers = {each.holds for each in verdicts}
+    answers = {verdict.holds for verdict in verdicts}
     holds = True if True in answers else None if None in answers else False
-    proven = any(each.evidence is Evidence.PROVEN for each in verdicts)
-    violated = all(each.evidence is Evidence.VIOLATED for each in verdicts)
+    proven = any(verdict.evidence is Evidence.PROVEN for verdict in verdicts)
+    violated = all(verdict.evidence is Evidence.VIOLATED for verdict in verdicts)
     evidence = Evidence.PROVEN if proven else Evidence.VIOLATED if violated else Evidence.UNDECIDED
     return replace(chosen, criterion=criterion, holds=holds, evidence=evidence)
 

@@ -92,7 +92,7 @@ def estimate(
     before = [decodings_beside(baseline, tuned) * errors for errors in baseline.errors]
     blocks = tuned.speakers or None
     if tuned.of_hypotheses:
-        units = [decodings_beside(baseline, tuned) * each for each in baseline.reference_words]
+        units = [decodings_beside(baseline, tuned) * words for words in baseline.reference_words]
         return paired_rates(
             (before, units),
             (tuned.errors, tuned.reference_words),

@@ -65,7 +65,7 @@ def storage_errors(path: Path, consequence: str) -> Iterator[None]:
         yield
     except (*_DATABASE, AssertionError) as error:
         chain = _chain(error)
-        if not any(isinstance(each, _DATABASE) for each in chain):
+        if not any(isinstance(error, _DATABASE) for error in chain):
             raise  # an assertion of ours: no database is behind it
         raise StudyError(f"could not use {path}: {chain[-1]}\n  {consequence} {_advice(chain[-1])}") from error
 

@@ -72,7 +72,7 @@ def _also_short(value: Any) -> Any:
     if not isinstance(value, (dict, str, Path)):
         return value
     named = value if isinstance(value, dict) else {"manifest": value}
-    return {key: Path(each) if key == "manifest" and isinstance(each, str) else each for key, each in named.items()}
+    return {key: Path(given) if key == "manifest" and isinstance(given, str) else given for key, given in named.items()}
 
 
 class DataSpec(Frozen):
@@ -103,8 +103,8 @@ class DataSpec(Frozen):
         if self.confirm is not None:
             changes["confirm"] = self.confirm.relative_to(root)
         changes["also"] = {
-            name: each.model_copy(update={"manifest": relative_to(each.manifest, root)})
-            for name, each in self.also.items()
+            name: also.model_copy(update={"manifest": relative_to(also.manifest, root)})
+            for name, also in self.also.items()
         }
         return self.model_copy(update=changes)
 
@@ -120,7 +120,7 @@ class DataSpec(Frozen):
             return None
         if self.confirm.split is not None:
             # a confirmation is measured once, on everything
-            always = {name: each.model_copy(update={"rungs": "all"}) for name, each in self.also.items()}
+            always = {name: also.model_copy(update={"rungs": "all"}) for name, also in self.also.items()}
             return ConfirmPartSpec(**(dict(self) | {"also": always}), part="confirm")
         also = {name: AlsoSet(manifest=path) for name, path in self.confirm.also.items()}
         sets = {"domain": self.confirm.domain, "heldout": self.confirm.heldout, "also": also, "confirm": None}
@@ -144,7 +144,7 @@ class DataSpec(Frozen):
     @property
     def _paths(self) -> dict[str, Path]:
         paths = {"domain": self.domain, "heldout": self.heldout}
-        also = {name: each.manifest for name, each in self.also.items()}
+        also = {name: also.manifest for name, also in self.also.items()}
         return {name: path for name, path in paths.items() if path is not None} | also
 
     def _sources(self, part: Part) -> dict[str, SetSource]:

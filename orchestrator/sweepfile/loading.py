@@ -18,7 +18,7 @@ from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.reading import Mapping, Node, Problems, Unreadable, plain, show
 from orchestrator.sweepfile.schema import json_schema
-from orchestrator.sweepfile.sections import build
+from orchestrator.sweepfile.sections import FORMER, build
 from orchestrator.sweepfile.space import SpaceReader
 from orchestrator.sweepfile.sweep import EvaluationSpec, SearchSpace, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
@@ -78,6 +78,8 @@ def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = Non
 def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) -> SweepSpec | None:
     tree = read_layers(path, overrides, problems)
     tree = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)})
+    if path.name == "spec.yaml":  # a study's own, begun when these keys had one value each
+        _forget_former(tree)
     reader = SpaceReader(problems)
     reader.broken |= _taken(tree, problems)
     if "parameters" in tree.entries:
@@ -89,6 +91,14 @@ def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) 
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
     _check_together(space, tree, problems)
     return build(tree, space, start_with, root, problems)
+
+
+def _forget_former(tree: Mapping) -> None:
+    """Take out the keys that mean nothing any more."""
+    for section, key in FORMER:
+        node = tree.entries[section].node if section in tree.entries else None
+        if isinstance(node, Mapping):
+            node.entries.pop(key, None)
 
 
 def _taken(tree: Mapping, problems: Problems) -> set[str]:
@@ -189,7 +199,7 @@ def check_inputs(spec: SweepSpec) -> None:
     """
     data = spec.data
     manifests = {f"data.{name}": getattr(data, name) for name in ("train", "replay", "domain", "heldout")}
-    manifests |= {f"data.also.{name}": each.manifest for name, each in data.also.items()}
+    manifests |= {f"data.also.{name}": also.manifest for name, also in data.also.items()}
     if data.confirm is not None:
         manifests |= {"data.confirm.domain": data.confirm.domain, "data.confirm.heldout": data.confirm.heldout}
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}

@@ -171,7 +171,7 @@ class Hyperparameters(BaseModel):
 
 def _row(name: str, field: FieldInfo) -> Parameter:
     """The table's row of a field."""
-    limits = {type(each): each for each in field.metadata}
+    limits = {type(limit): limit for limit in field.metadata}
     low, high = limits.get(Ge) or limits.get(Gt), limits.get(Le) or limits.get(Lt)
     words = get_args(field.annotation)
     kinds: dict[object, Any] = {float: "float", int: "int", bool: "bool"}

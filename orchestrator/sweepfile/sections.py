@@ -193,7 +193,7 @@ def _unconfirmed(tree: Mapping, name: str, confirmed: tuple[str, ...] | None) ->
     declared = tuple(also.entries) if also else ()
     if name == ANY:  # one of them is enough
         return () if set(declared) & set(confirmed) else declared[:1]
-    return tuple(each for each in (declared if name == EVERY else (name,)) if each not in confirmed)
+    return tuple(wanted for wanted in (declared if name == EVERY else (name,)) if wanted not in confirmed)
 
 
 def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str, ...]) -> str:
@@ -248,7 +248,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
     entry = data.node.entries.get("confirm") if data and isinstance(data.node, Mapping) else None
     if entry is None or not isinstance(entry.node, Mapping):
         return
-    given = {key: each for key, each in entry.node.entries.items() if plain(each.node) not in (None, {})}
+    given = {key: child for key, child in entry.node.entries.items() if plain(child.node) not in (None, {})}
     wanted = [key for key in ("domain", "heldout") if key == "domain" or _has(data.node if data else None, key)]
     manifests = [key for key in ("domain", "heldout", "also") if key in given and plain(given[key].node) != {}]
     if "split" in given:
@@ -333,11 +333,23 @@ def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
             continue
         annotation = model.model_fields[part].annotation
         options = (annotation, *get_args(annotation))
-        model = next((each for each in options if isinstance(each, type) and issubclass(each, BaseModel)), model)
+        model = next(
+            (option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), model
+        )
     return (*(("extends",) if not path else ()), *model.model_fields)
 
 
+FORMER = {
+    ("execution", "launcher"): "where packs run is said by execution.devices and execution.processes",
+    ("execution", "workers"): "several packs at once are execution.packs",
+}
+"""Keys that sweep files had, and what is written today."""
+
+
 def _unknown(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
+    if path in FORMER:
+        problems.add(entry.mark, f"{'.'.join(path)} is no key any more; remove it: {FORMER[path]}")
+        return
     allowed = fields_at(path[:-1])
     where = f" in {'.'.join(path[:-1])}" if path[:-1] else ""
     problems.add(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator
 
 from orchestrator.checks import Ignorable, may_be_ignored
 from orchestrator.sweepfile.data import DataSpec, relative_to
@@ -235,14 +236,37 @@ class EarlyStop(Frozen):
     """median: trials that must have finished before it judges."""
 
 
+def _device_name(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", text):
+        raise ValueError("cpu, cuda, or one GPU of several such as cuda:1")
+    return text
+
+
+Device = Annotated[str, AfterValidator(_device_name)]
+"""cpu, cuda, or one GPU of several: cuda:1."""
+
+
 class Execution(Frozen):
     """Where and how it runs; never part of the identity."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
-    """Adapter slots trained at once."""
-    launcher: Literal["local"] = "local"
-    workers: Literal[1] = 1
+    """Adapter slots of one pack, trained at once."""
+    packs: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = 1
+    """Packs that train side by side; part of what the study is, like `pack`, and kept when it begins."""
+    cores: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Of the CPU, for each pack: sums are rounded by how many there are, so they are kept too."""
+    devices: tuple[Device, ...] = ()
+    """A pack takes the next of these, in turn; none: all packs on `device`."""
+    processes: Literal["auto"] | bool = "auto"
+    """Whether each pack has a process of its own; it changes the time and nothing else."""
+
+    @property
+    def in_flight(self) -> int | None:
+        """Trials under way at once; None while one of the two numbers is yet to be decided."""
+        if self.pack == "auto" or self.packs == "auto":
+            return None
+        return self.packs * self.pack
 
 
 class ChecksSpec(Frozen):

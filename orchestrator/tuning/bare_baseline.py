@@ -25,7 +25,9 @@ def baseline(
 
     Raises ManifestError where audio cannot be decoded, DataError where nothing is left to hear.
     """
-    fits = [each for each in manifest.utterances if (each.duration or 0.0) <= base.family.longest_seconds]
+    fits = [
+        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= base.family.longest_seconds
+    ]
     heard = _spread(fits, sample)
     if not heard:
         raise DataError(
@@ -40,7 +42,7 @@ def baseline(
             here = [clips[row] for row in range(start, min(start + TOGETHER, len(clips)))]
             said += [base.text(tokens) for tokens in decode(base, here, measured.max_tokens_per_second).tokens]
     normalize = normalizer(normalizer_name)
-    counts = edit_counts([normalize(each.text) for each in heard], [normalize(text) for text in said])
+    counts = edit_counts([normalize(utterance.text) for utterance in heard], [normalize(text) for text in said])
     return Baseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
 
 

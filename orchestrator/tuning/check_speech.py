@@ -93,11 +93,11 @@ def _place(data: TrainingSet, row: int) -> str:
 
 
 def _has_punctuation(text: str) -> bool:
-    return any(unicodedata.category(each)[0] == "P" and each not in _IN_WORDS for each in text)
+    return any(unicodedata.category(character)[0] == "P" and character not in _IN_WORDS for character in text)
 
 
 _KINDS = {
     "capitals": lambda text: text != text.lower(),
-    "digits": lambda text: any(each.isdigit() for each in text),
+    "digits": lambda text: any(character.isdigit() for character in text),
     "punctuation": _has_punctuation,
 }

@@ -55,11 +55,11 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     audio = cache / "audio"
     sets = {name: load_evaluation_set(spec, name, source, base, audio) for name, source in spec.data.evaluated.items()}
     if sample is not None:
-        sets = {name: each.spread(sample) for name, each in sets.items()}
-    clips: dict[str, Sequence[np.ndarray]] = {name: each.clips for name, each in sets.items()}  # type: ignore[misc]
+        sets = {name: evaluation_set.spread(sample) for name, evaluation_set in sets.items()}
+    clips: dict[str, Sequence[np.ndarray]] = {name: evaluation_set.clips for name, evaluation_set in sets.items()}  # type: ignore[misc]
     training = load_training_data(spec, base, audio, _autocast(spec, device))
     clips["train"] = training.clips
-    memory = psutil.virtual_memory().total // 4
+    memory = frames_budget(spec, device, psutil.virtual_memory().total)
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
     findings = (*lengths, *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)))
     stop(findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
@@ -67,6 +67,16 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     return PreparedSweep(
         spec, base, training.labels, store, evaluator, findings, (*notes, *base.notes, *training.notes)
     )
+
+
+def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
+    """Bytes that frames may take: a quarter of the memory for all packs together.
+
+    On a CPU packs have them in common; where each process loads the model to its own device, each has its own.
+    """
+    packs = spec.execution.packs
+    holders = packs if isinstance(packs, int) and device.type == "cuda" else 1
+    return total // 4 // holders
 
 
 def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:

@@ -104,13 +104,13 @@ def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[
     untuned: dict[str, SetMeasurement] = baseline.measurements[0].sets
     return {
         name: SetComparison(
-            utterances=len(each.utterance_ids),
-            words=sum(each.reference_words),
-            baseline_wer=each.wer,
+            utterances=len(score.utterance_ids),
+            words=sum(score.reference_words),
+            baseline_wer=score.wer,
             wer=tuned.measurements[0].sets[name].wer if tuned else None,
             changed_words=_changed(spec, baseline.hypotheses[0], tuned.hypotheses[0], name) if tuned else None,
         )
-        for name, each in untuned.items()
+        for name, score in untuned.items()
     }
 
 
@@ -136,7 +136,7 @@ def _efficacy(
 ) -> list[Finding]:
     if not any(change for change, _ in moved.values()):
         return [finding("zero-delta", f"{STEPS} steps of training leave every weight as it was: {failure}.")]
-    if not failure and not any(each.changed_words for each in sets.values()):
+    if not failure and not any(comparison.changed_words for comparison in sets.values()):
         message = f"{STEPS} steps of training change no word of any set: the learning rate may be far too low."
         return [finding("no-effect", message)]
     return []

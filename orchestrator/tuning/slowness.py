@@ -23,12 +23,12 @@ class Usual:
     def judge(self, kind: str, seconds: float, trials: int) -> str | None:
         """A sentence where `seconds` for so many trials are too many; they count for the next time."""
         known = self._seconds.setdefault(kind, deque(maxlen=REMEMBERED))
-        each = seconds / trials
+        per_trial = seconds / trials
         usual = median(known) if len(known) >= KNOWN else None
-        known.append(each)
-        if usual is None or seconds < AT_LEAST or each < TIMES * usual:
+        known.append(per_trial)
+        if usual is None or seconds < AT_LEAST or per_trial < TIMES * usual:
             return None
         return (
-            f"{kind} took {seconds:.1f} s, {each / max(usual, 1e-9):,.0f} times the usual: "
+            f"{kind} took {seconds:.1f} s, {per_trial / max(usual, 1e-9):,.0f} times the usual: "
             "is the machine short of memory, or asleep in between?"
         )

@@ -25,7 +25,7 @@ class Stepper:
 
     def step(self, pack_group: PackGroup) -> Faults:
         """One optimizer step of every slot but those that cannot go on, which are returned with why."""
-        return [each for group in pack_group.groups() for each in self._step(pack_group, group)]
+        return [event for group in pack_group.groups() for event in self._step(pack_group, group)]
 
     def _step(self, pack_group: PackGroup, group: tuple[Slot, ...]) -> Faults:
         outcome = attempt(lambda: pack_group.step_group(group, self.base, self.store, self.data), self.base.device)
@@ -51,7 +51,7 @@ class Stepper:
         if len(group) == 1:
             return [(group[0], fault)]
         alone = {id(slot): attempt(lambda slot=slot: self._tried(pack_group, slot), self.base.device) for slot in group}  # type: ignore[misc]
-        found = [(slot, each) for slot in group if isinstance(each := alone[id(slot)], Fault)]
+        found = [(slot, own) for slot in group if isinstance(own := alone[id(slot)], Fault)]
         if not found:
             return self._in_halves(pack_group, group, fault)
         left = tuple(slot for slot in group if not isinstance(alone[id(slot)], Fault))

@@ -47,7 +47,7 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
             _timed(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
             for scaled_adapters in rounds
         ]
-    utterances = sum(len(each.clips) for each in prepared.evaluator.sets.values())
+    utterances = sum(len(evaluation_set.clips) for evaluation_set in prepared.evaluator.sets.values())
     return Pace(
         device=base.device.type,
         slots=slots,

@@ -22,6 +22,7 @@ from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
 from orchestrator.tuning.faults import Fault, enough_memory, fault_of
 from orchestrator.tuning.measuring import MeasuredSets, measure_apart
+from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.stepping import Stepper
@@ -38,6 +39,8 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
 
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
     """
+    if spec.execution.cores != "auto":
+        use_cores(spec.execution.cores)
     with enough_memory("the model and the data cannot be made ready"):
         prepared = prepare(spec, cache)
     if spec.execution.pack != "auto":
@@ -55,6 +58,7 @@ class PackWorker:
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
         self.evaluator, self.findings, self.autocast = prepared.evaluator, prepared.findings, prepared.autocast
+        self.prepared = prepared
         self._at_every_rung = prepared.spec.data.at_every_rung
         self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
         self._slots: dict[int, Slot] = {}
@@ -62,6 +66,20 @@ class PackWorker:
         self._stepper, self._usual = Stepper(self.base, self.store, self.data), Usual()
         self._noticed: list[Event] = []
         self._tick = 0
+
+    def share(self) -> None:
+        """Compute the frames and drafts that all trials use, as far as they fit the memory."""
+        with self.autocast(), enough_memory("the frames of the sets"):
+            for name in self.store.clips:
+                for depth in self.store.depths:
+                    self.store.keep(name, depth)
+            self.evaluator.measure_baseline()
+
+    def sibling(self) -> PackWorker:
+        """Another one on the same model and data, of the same capacity, with no trial in its slots."""
+        if self.prepared.spec.execution.cores != "auto":
+            use_cores(self.prepared.spec.execution.cores)  # of the thread and process that this is
+        return PackWorker(self.prepared, self.capacity)
 
     @property
     def evaluation(self) -> dict[str, str]:
@@ -220,7 +238,9 @@ class PackWorker:
         for group in self._groups.values():
             group.unpack()
         save_slots(
-            list(self._slots.values()), folder, {d: (each.division, each.parts) for d, each in self._groups.items()}
+            list(self._slots.values()),
+            folder,
+            {d: (pack_group.division, pack_group.parts) for d, pack_group in self._groups.items()},
         )
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:

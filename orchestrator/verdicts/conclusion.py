@@ -101,7 +101,7 @@ class Conclusion:
     @property
     def unconfirmed(self) -> int:
         """Confirmation runs that have not ended."""
-        return sum(seed.result is None for each in self.confirmed for seed in each.seeds)
+        return sum(seed.result is None for finalist in self.confirmed for seed in finalist.seeds)
 
     @property
     def lowest_domain(self) -> TrialResult | None:
@@ -143,9 +143,9 @@ def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
 
 def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str) -> TrialResult | None:
     by_rank = ranked(results, objective)
-    if all(each.verdict for each in confirmed):
-        favoured = best_feasible([each.verdict for each in confirmed if each.verdict])
-        trial = next((each.trial for each in confirmed if favoured and each.verdict is favoured), None)
+    if all(finalist.verdict for finalist in confirmed):
+        favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
+        trial = next((finalist.trial for finalist in confirmed if favoured and finalist.verdict is favoured), None)
         return next((r for r in by_rank if r.number == trial), next(iter(by_rank), None))
     return next(iter(by_rank), None)
 

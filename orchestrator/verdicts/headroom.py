@@ -38,9 +38,9 @@ def high_wer(measurement: Measurement, who: str) -> list[Finding]:
     return [
         finding(
             "high-wer",
-            f"{who} has a WER of {each.wer:.1f} % on {name}: above {HIGH:g} % a model may hear nothing of what is "
+            f"{who} has a WER of {score.wer:.1f} % on {name}: above {HIGH:g} % a model may hear nothing of what is "
             "said. Read the transcripts before anything is believed.",
         )
-        for name, each in measurement.sets.items()
-        if each.wer > HIGH
+        for name, score in measurement.sets.items()
+        if score.wer > HIGH
     ]

@@ -39,10 +39,10 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
     found: list[Criterion] = []
     for metric, limit in limits.items():
         name, rate = set_of(metric), metric.rpartition("_")[2]
-        also = tuple(f"{each}_{rate}" for each in spec.data.also)
+        also = tuple(f"{further}_{rate}" for further in spec.data.also)
         for own in also if name == EVERY else (metric,):
             asked = [_criterion(own, key, value, limit.rule or "point") for key, value in limit.questions.items()]
-            found += [replace(each, among=also) for each in asked] if name == ANY else asked
+            found += [replace(criterion, among=also) for criterion in asked] if name == ANY else asked
     return tuple(found)
 
 
@@ -61,23 +61,23 @@ def _criterion(metric: str, key: str, value: float | str, rule: Rule) -> Criteri
 def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
     """Counts of a measurement in the form `judge` takes; `losses` as `losses.trial_losses` gives them."""
     rates: dict[str, SetScore] = {}
-    for name, each in measurement.sets.items():
-        rates |= _rates(name, each)
+    for name, score in measurement.sets.items():
+        rates |= _rates(name, score)
     number = -1 if measurement.trial is None else measurement.trial
     fingerprint, step, scale = measurement.fingerprint, measurement.step, measurement.adapter_scale
     return Scores(fingerprint, rates, number, step, scale, tuple(losses))
 
 
-def _rates(name: str, each: SetMeasurement) -> dict[str, SetScore]:
+def _rates(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
     """All rates of one set. Of terms the share that was missed, and of what was heard the share that was not said."""
-    rates = {name: SetScore(each.errors, each.reference_words, each.speakers)}
-    if each.characters:
-        rates[f"{name}_cer"] = SetScore(each.character_errors, each.characters, each.speakers)
-    if each.terms is not None:
-        said, heard, found = each.terms.said, each.terms.heard, each.terms.found
+    rates = {name: SetScore(measured.errors, measured.reference_words, measured.speakers)}
+    if measured.characters:
+        rates[f"{name}_cer"] = SetScore(measured.character_errors, measured.characters, measured.speakers)
+    if measured.terms is not None:
+        said, heard, found = measured.terms.said, measured.terms.heard, measured.terms.found
         missed, wrong = (tuple(a - b for a, b in zip(total, found, strict=True)) for total in (said, heard))
-        rates[f"{name}_terms_recall"] = SetScore(missed, said, each.speakers)
-        rates[f"{name}_terms_precision"] = SetScore(wrong, heard, each.speakers, of_hypotheses=True)
+        rates[f"{name}_terms_recall"] = SetScore(missed, said, measured.speakers)
+        rates[f"{name}_terms_precision"] = SetScore(wrong, heard, measured.speakers, of_hypotheses=True)
     return rates
 
 
@@ -88,7 +88,7 @@ def pooled(measurements: Sequence[Measurement]) -> Scores:
     """
     all_scores = [scores(measurement) for measurement in measurements]
     first = all_scores[0]
-    sets = {name: pool([each.sets[name] for each in all_scores]) for name in first.sets}
+    sets = {name: pool([of_seed.sets[name] for of_seed in all_scores]) for name in first.sets}
     return replace(first, sets=sets)
 
 

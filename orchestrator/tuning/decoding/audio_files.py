@@ -148,20 +148,20 @@ def transcribe_files(
     waiting: list[_Recording] = []
     for path in paths:
         waiting.append(_recording(base, path, rms))
-        if sum(len(each.pieces) for each in waiting) >= TOGETHER:
+        if sum(len(recording.pieces) for recording in waiting) >= TOGETHER:
             yield from _heard(base, waiting, max_tokens_per_second)
             waiting = []
     yield from _heard(base, waiting, max_tokens_per_second)
 
 
 def _heard(base: BaseModel, recordings: Sequence[_Recording], max_tokens_per_second: float) -> Iterator[Transcript]:
-    clips = [clip for each in recordings for clip in each.pieces]
+    clips = [clip for recording in recordings for clip in recording.pieces]
     decoded = decode(base, clips, max_tokens_per_second) if clips else Decoded([], [])
     said = iter(zip(decoded.tokens, decoded.truncated, strict=True))
-    for each in recordings:
-        parts = [next(said) for _ in each.pieces]
+    for recording in recordings:
+        parts = [next(said) for _ in recording.pieces]
         text = " ".join(filter(None, (base.text(tokens) for tokens, _ in parts)))
-        yield Transcript(each.path, text, any(truncated for _, truncated in parts), each.fault)
+        yield Transcript(recording.path, text, any(truncated for _, truncated in parts), recording.fault)
 
 
 def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float) -> Decoded:

@@ -112,15 +112,23 @@ class Evaluator:
     def evaluation(self) -> dict[str, str]:
         """The parts of the evaluation fingerprint."""
         spec = self.spec
-        parts = {f"{name}.audio": each.clips.content_sha256 for name, each in self.sets.items()}
-        parts |= {f"{name}.text": digest(each.clips.text_sha256) for name, each in self.sets.items()}
+        parts = {f"{name}.audio": evaluation_set.clips.content_sha256 for name, evaluation_set in self.sets.items()}
+        parts |= {
+            f"{name}.text": digest(evaluation_set.clips.text_sha256) for name, evaluation_set in self.sets.items()
+        }
         return parts | {
             "format": str(FORMAT),
             "rms": str(spec.rms),
             "normalizer": normalizer_version(spec.normalizer),
             "decode": "greedy",
             "max_seconds": "none" if spec.max_seconds is None else f"{spec.max_seconds:g}",
-            "terms": digest([each.terms.phrases for each in self.sets.values() if each.terms is not None]),
+            "terms": digest(
+                [
+                    evaluation_set.terms.phrases
+                    for evaluation_set in self.sets.values()
+                    if evaluation_set.terms is not None
+                ]
+            ),
             "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
             "encoder_windows": ",".join(f"{w.before}+{w.ahead}" for w in self.base.family.windows) or "whole clip",
             "weights": self.base.weights_sha256,
@@ -135,8 +143,8 @@ class Evaluator:
     def baseline(self) -> dict[str, Decoded]:
         """What the untuned model hears; also the draft that every trial's decode starts from."""
         return {
-            name: transcribe(self.base, self.store, name, each.max_new_tokens, (), division=self.division)[0]
-            for name, each in self.sets.items()
+            name: transcribe(self.base, self.store, name, evaluation_set.max_new_tokens, (), division=self.division)[0]
+            for name, evaluation_set in self.sets.items()
         }
 
     def measure(
@@ -149,12 +157,14 @@ class Evaluator:
         results: list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]] = [
             ({}, {}) for _ in scaled_adapters
         ]
-        for name, each in self.sets.items():
+        for name, evaluation_set in self.sets.items():
             if names is not None and name not in names:
                 continue
             drafts = self.baseline[name].tokens
             for decoded, result in zip(
-                transcribe(self.base, self.store, name, each.max_new_tokens, scaled_adapters, drafts, self.division),
+                transcribe(
+                    self.base, self.store, name, evaluation_set.max_new_tokens, scaled_adapters, drafts, self.division
+                ),
                 results,
                 strict=True,
             ):

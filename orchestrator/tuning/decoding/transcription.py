@@ -156,8 +156,8 @@ def _propose(out: list[int], draft: list[int]) -> list[int]:
 
 def _compact(here: list[int], done: list[bool], scaled_adapters: int, device: torch.device) -> tuple[list[int], Tensor]:
     """Drop finished rows; every adapter keeps equally many, so one with fewer live rows carries finished ones along."""
-    each = len(here) // scaled_adapters
-    ranked = [sorted(range(v * each, (v + 1) * each), key=lambda at: done[here[at]]) for v in range(scaled_adapters)]
+    rows = len(here) // scaled_adapters
+    ranked = [sorted(range(v * rows, (v + 1) * rows), key=lambda at: done[here[at]]) for v in range(scaled_adapters)]
     most = max(sum(not done[here[at]] for at in own) for own in ranked)
     kept = [at for own in ranked for at in own[:most]]
     return [here[at] for at in kept], torch.tensor(kept, device=device)

@@ -113,7 +113,9 @@ def _faults(model: PreTrainedModel) -> Iterator[str]:
     stacks = {"decoder": model.model.decoder} | ({"encoder": encoder} if hasattr(encoder, "rotary_emb") else {})
     for name, stack in stacks.items():  # the streaming encoder has an attention of its own, and shares them
         attention = stack.layers[0].self_attn
-        heads, shared = (len(each.weight) // attention.head_dim for each in (attention.q_proj, attention.k_proj))
+        heads, shared = (
+            len(projection.weight) // attention.head_dim for projection in (attention.q_proj, attention.k_proj)
+        )
         if heads != shared:
             yield (
                 f"config.json gives the {name} {heads} attention heads and {shared} key_value_heads, which the stock "

@@ -23,6 +23,12 @@ def cores(device: torch.device) -> Cores:
     return Cores(device)
 
 
+def use_cores(count: int) -> None:
+    """From here on this thread and what it starts compute in so many parts: a sum is rounded as it is cut up."""
+    torch.set_num_threads(count)
+    cores.cache_clear()
+
+
 class Cores:
     """`count` threads on a CPU, none beside the caller's on another device."""
 
@@ -49,7 +55,7 @@ class Cores:
 
         running = [self._pool.submit(part, item) for item in work]
         wait(running)  # all of them: one that goes on after another failed would compute with what is bound next
-        return [each.result() for each in running]
+        return [future.result() for future in running]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:

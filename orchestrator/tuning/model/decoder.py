@@ -97,7 +97,7 @@ class Decoder:
         span = torch.arange(tokens.shape[1], device=tokens.device)
         positions = span[None] if start is None else start[:, None] + span
         reach = tokens.shape[1] if cache is None else cache.length
-        cos, sin = (each[positions][:, None] for each in self.rotary(reach))
+        cos, sin = (table[positions][:, None] for table in self.rotary(reach))
         mask = None
         if cache is not None:
             mask = torch.arange(cache.length, device=tokens.device) <= positions[:, None, :, None]

@@ -14,9 +14,15 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if requested != "auto":
-        if not available[requested]:
+        kind, _, number = requested.partition(":")
+        missing_gpu = bool(number) and int(number) >= torch.cuda.device_count()
+        if not available[kind] or missing_gpu:
             there = ", ".join(name for name, here in available.items() if here)
+            if missing_gpu and available[kind]:
+                there = ", ".join(f"cuda:{each}" for each in range(torch.cuda.device_count()))
             raise ModelError(f"execution.device: {requested} is not available here; allowed: auto, {there}")
+        if number:
+            torch.cuda.set_device(int(number))
         return torch.device(requested), ()
     chosen = next(name for name in ("cuda", "mps", "cpu") if available[name])
     if chosen == "cuda":

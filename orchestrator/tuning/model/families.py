@@ -79,9 +79,11 @@ def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, 
     """
     attention, x = layer.self_attn, layer.input_layernorm(frames)
     heads = (*x.shape[:2], -1, attention.head_dim)
-    query, key, value = (each(x).view(heads) for each in (attention.q_proj, attention.k_proj, attention.v_proj))
+    query, key, value = (
+        projection(x).view(heads) for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
     if (shared := query.shape[2] // key.shape[2]) > 1:  # grouped-query attention
-        key, value = (each.repeat_interleave(shared, 2) for each in (key, value))
+        key, value = (states.repeat_interleave(shared, 2) for states in (key, value))
     frames = frames + attention.o_proj(attend(query, key, value, attention.scaling).flatten(2))
     widened: Tensor = layer.mlp(layer.post_attention_layernorm(frames))
     return frames + widened
@@ -153,11 +155,11 @@ class MoonshineV1:
 
     def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
         table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
-        cos, sin = (each[layout.position][:, :, None] for each in table)
+        cos, sin = (angles[layout.position][:, :, None] for angles in table)
 
         def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
             heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)
-            rows = [layout.pad(each.flatten(2)).unflatten(2, heads).transpose(1, 2) for each in turned]
+            rows = [layout.pad(states.flatten(2)).unflatten(2, heads).transpose(1, 2) for states in turned]
             attn_output = F.scaled_dot_product_attention(
                 rows[0], rows[1], rows[2], attn_mask=layout.mask, scale=scaling
             )

@@ -24,17 +24,17 @@ class RaggedLayout:
 
     def __init__(self, lengths: Tensor, slots: int = 1, block: int = 1) -> None:
         self.lengths, self.slots, self.block = lengths, slots, block
-        each = lengths.view(slots, -1)
-        ends = each.cumsum(1)
-        self._first = ends - each
+        clip_lengths = lengths.view(slots, -1)
+        ends = clip_lengths.cumsum(1)
+        self._first = ends - clip_lengths
         longest, most = (int(n) for n in torch.stack((lengths.max(), ends[:, -1].max())).tolist())
         self.places = most + -most % block
         self.longest = longest
         place = torch.arange(self.places, device=lengths.device)
         own = torch.searchsorted(ends, place.repeat(slots, 1), right=True)
-        self.valid = own < each.shape[1]
+        self.valid = own < clip_lengths.shape[1]
         """(slots, F): true where a frame stands."""
-        self.clip = own.clamp_max(each.shape[1] - 1)
+        self.clip = own.clamp_max(clip_lengths.shape[1] - 1)
         """(slots, F): which clip of its slot a frame belongs to."""
         # behind the last clip of a slot it would count on, as far as the longest slot goes, past every table
         self.position = (place - self._first.gather(1, self.clip)).where(self.valid, 0)

@@ -49,7 +49,7 @@ def check_model(
     if probe is None:
         return findings
     findings += dtype(probe, autocast)
-    if any(each.name == "dtype" for each in findings):
+    if any(finding.name == "dtype" for finding in findings):
         return findings  # what mixes types cannot be computed any further
     with torch.no_grad():
         findings += chain(attention_mask(probe), padding(probe), encoder_reuse(probe), evaluation(probe))
@@ -74,7 +74,7 @@ def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
     for place in range(2):
         for value in dict.fromkeys((preset, layers)[place] for preset, _, layers in choices):
             own = [(preset, layers) for preset, _, layers in choices if (preset, layers)[place] == value]
-            if all(each in faults for each in own):
+            if all(row in faults for row in own):
                 said.setdefault(faults[own[0]])
     yield from (finding("targets", fault) for fault in said)
 
@@ -99,9 +99,9 @@ def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[F
     rms = spec.evaluation.rms
     if rms is None:
         return
-    for name, each in clips.items():
-        rows = range(0, len(each), max(1, len(each) // CLIPS_MEASURED))
-        levels = [_level(each[row]) for row in rows if SILENCE < np.abs(each[row]).max() < 1]
+    for name, of_set in clips.items():
+        rows = range(0, len(of_set), max(1, len(of_set) // CLIPS_MEASURED))
+        levels = [_level(of_set[row]) for row in rows if SILENCE < np.abs(of_set[row]).max() < 1]
         level = float(np.median(levels)) if levels else rms
         if abs(level / rms - 1) > LEVEL:
             yield finding(

@@ -36,8 +36,8 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
     own = torch.arange(layout.places, device=base.device) < layout.lengths[0]
     noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(0)).to(frames) * frames.abs().max()
     quiet, loud = (
-        base.family.encoder_layers(each, layout, 0, base.encoder_depth)[:, own]
-        for each in (frames, frames.where(own[:, None], noise))
+        base.family.encoder_layers(batch, layout, 0, base.encoder_depth)[:, own]
+        for batch in (frames, frames.where(own[:, None], noise))
     )
     if not apart(quiet, loud) <= FRAMES_ALIKE:
         yield finding(
@@ -74,7 +74,7 @@ def padding(probe: Probe) -> Iterator[Finding]:
         transcribe(base, probe.store, name, [TOKENS] * len(probe.store.clips[name]), ()) for name in ("alone", "padded")
     )
     if alone_words.tokens[0] != padded_words.tokens[0]:
-        said = [base.text(each.tokens[0]) for each in (alone_words, padded_words)]
+        said = [base.text(decoded.tokens[0]) for decoded in (alone_words, padded_words)]
         yield finding("padding", f"a clip says {said[0]!r} alone and {said[1]!r} in a padded batch.")
 
 

@@ -32,7 +32,7 @@ def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
     findings = check_limits(sets, most, base.family.longest_seconds)
     for name, manifest in sets.items():
         heard = used(name, manifest, most)
-        texts = [each.text for each in heard]
+        texts = [utterance.text for utterance in heard]
         texts = [text.lower() for text in texts] if is_upper_case(texts) else texts
         labels = base.labels(texts)
         findings += _label_length(base, name, manifest, heard, labels)
@@ -47,8 +47,8 @@ def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
 def _label_length(
     base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance], labels: Sequence[list[int]]
 ) -> Iterator[Finding]:
-    said = [(each, _fault(base, each, len(row))) for each, row in zip(heard, labels, strict=True)]
-    faults = [(each, fault) for each, fault in said if fault]
+    said = [(utterance, _fault(base, utterance, len(row))) for utterance, row in zip(heard, labels, strict=True)]
+    faults = [(utterance, fault) for utterance, fault in said if fault]
     if faults:
         yield finding(
             "label-length",
@@ -60,8 +60,8 @@ def _label_length(
 def _too_short(base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance]) -> Iterator[Finding]:
     """Of evaluation sets; a training clip that is too short is a bad line."""
     least = base.family.shortest
-    samples = [(each, round((each.duration or 0.0) * SAMPLE_RATE)) for each in heard]
-    faults = [(each, f"{count} samples") for each, count in samples if count < least]
+    samples = [(utterance, round((utterance.duration or 0.0) * SAMPLE_RATE)) for utterance in heard]
+    faults = [(utterance, f"{count} samples") for utterance, count in samples if count < least]
     if faults:
         yield finding(
             "too-short",
@@ -79,12 +79,14 @@ def _token_cap(
     labels: Sequence[list[int]],
 ) -> Iterator[Finding]:
     """References that the model could say, and no decode of the sweep could give in full."""
-    seconds = [each.duration or 0.0 for each in heard]
-    needed = [(each, len(row), cap) for each, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)]
+    seconds = [utterance.duration or 0.0 for utterance in heard]
+    needed = [
+        (utterance, len(row), cap) for utterance, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)
+    ]
     over = [
-        (each, f"{need} tokens, at most {cap}")
-        for each, need, cap in needed
-        if need > cap and not _fault(base, each, need)
+        (utterance, f"{need} tokens, at most {cap}")
+        for utterance, need, cap in needed
+        if need > cap and not _fault(base, utterance, need)
     ]
     if len(over) > CUT_OFF * len(heard):
         densest = max(len(row) / most for row, most in zip(labels, seconds, strict=True) if most)
@@ -106,11 +108,11 @@ def _unknown_tokens(
     """Characters that do not come back from the tokens of their text: an unknown token, or nothing, in their place."""
     again = base.tokenizer.batch_decode([list(row) for row in labels], skip_special_tokens=True)
     lost = [_characters(text) - _characters(back) for text, back in zip(texts, again, strict=True)]
-    rows = [row for row, each in enumerate(lost) if each]
+    rows = [row for row, is_lost in enumerate(lost) if is_lost]
     if not rows:
         return
     first, total = heard[rows[0]], sum(lost, Counter())
-    given = " ".join(show(each)[1:-1] for each, _ in total.most_common(10))
+    given = " ".join(show(character)[1:-1] for character, _ in total.most_common(10))
     effect = "an adapter learns to leave them out" if name in TRAINING_SETS else "no model can say them"
     yield finding(
         "unknown-tokens",

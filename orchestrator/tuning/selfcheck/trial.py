@@ -122,4 +122,4 @@ def _captured(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Itera
 
 
 def _names(types: set[torch.dtype]) -> str:
-    return " and ".join(sorted(str(each).removeprefix("torch.") for each in types))
+    return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))

@@ -80,7 +80,7 @@ def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
         groups.setdefault(f"speaker {speaker}" if speaker and len(named) > 1 else f"row {row}", []).append(row)
     wanted = max(1, round(share * len(speakers)))
     rows: list[int] = []
-    for name in sorted(groups, key=lambda each: derived_seed("train_share", each)):
+    for name in sorted(groups, key=lambda utterance_id: derived_seed("train_share", utterance_id)):
         if len(rows) >= wanted:
             break
         rows += groups[name]
@@ -210,7 +210,7 @@ def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) 
 def most_divided(params: Sequence[TrialParams], base: BaseModel) -> int:
     """The division at which every micro-batch holds one row a slot, or the next above it."""
     division = 1
-    while base.cores.count * division < max(each.batch_size for each in params):
+    while base.cores.count * division < max(hyperparameters.batch_size for hyperparameters in params):
         division *= 2
     return division
 

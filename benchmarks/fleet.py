@@ -1,0 +1,165 @@
+"""Two packs of one core each, in processes, against one pack of as many slots on two cores: the same trials, by turns.
+
+    python benchmarks/fleet.py                              the shipped corpus and model
+    python benchmarks/fleet.py --trials 4 --steps 6 --utterances 12       a quick look
+    python benchmarks/fleet.py --config streaming-tiny      the real size, random weights
+
+Time is from the first trial admitted to the last released, evaluations included; loading is apart. Memory is the most
+that the process and its packs held together, shared pages counted once (PSS). Compare rows of one run with each other,
+on a quiet machine, and not with another run's. It adds no search: which trials are under way changes nothing here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from _shared import ROOT, workload
+from _shared.tables import markdown
+
+MEBI = 2**20
+SIDES = {
+    "one pack, two cores": {"packs": 1, "cores": 2},
+    "two packs in processes, one core each": {"packs": 2, "cores": 1, "processes": True},
+    "two packs inline, one core each": {"packs": 2, "cores": 1, "processes": False},
+}
+"""What `execution` says on each side, but for the slots."""
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--slots", type=int, default=4, help="of all packs together; an even number")
+    parser.add_argument("--steps", type=int, default=20, help="optimizer steps a trial")
+    parser.add_argument("--utterances", type=int, default=40, help="of each of the two evaluation sets")
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each row; the median is shown")
+    parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
+    parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
+    parser.add_argument("--side", nargs=2, metavar=("SWEEP", "REPORT"), help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+class MostMemory:
+    """The most that this process and its children hold while entered, in bytes."""
+
+    def __enter__(self) -> MostMemory:
+        self.bytes, self._ended = 0, threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.2):
+            own = psutil.Process()
+            self.bytes = max(self.bytes, sum(map(_held, [own, *own.children(recursive=True)])))
+
+
+def _held(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.Error:
+        return 0
+
+
+def run_side(sweep: Path, report: Path) -> None:
+    """Train all starting points of a sweep file, without a study."""
+    from orchestrator.commands.output import pack_worker
+    from orchestrator.planning.sweep_plan import trial_plan
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.running.packs import in_packs
+    from orchestrator.sweepfile.loading import load_spec
+
+    spec = load_spec(sweep)
+    folder = StudyFolder(sweep.parent / "studies", spec.name)
+    began = time.perf_counter()
+    template = pack_worker(spec, folder)
+    template.measure_baseline()
+    loaded = time.perf_counter() - began
+    waiting = [trial_plan(spec, number, point) for number, point in enumerate(spec.start_with)]
+    with MostMemory() as memory, in_packs(template, spec, folder, pack_worker) as worker:
+        began = time.perf_counter()
+        while waiting or worker.active:
+            while waiting and len(worker.active) < worker.capacity:
+                worker.admit(waiting.pop(0))
+            for event in worker.advance():
+                if getattr(event, "final", False):
+                    worker.release(event.number)  # type: ignore[union-attr]
+        seconds = time.perf_counter() - began
+    report.write_text(json.dumps({"loaded": loaded, "seconds": seconds, "bytes": memory.bytes}))
+
+
+def main() -> None:
+    chosen = options()
+    if chosen.side:
+        run_side(*map(Path, chosen.side))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        data, model = chosen.data, chosen.model
+        if chosen.config == "streaming-tiny":
+            data, model = workload.random_corpus(folder, model, 4 * chosen.steps, chosen.utterances)
+        rate = 6.5 if chosen.config == "streaming-tiny" else 13.0
+        work = workload.build(folder, data, model, 3 * chosen.trials, chosen.steps, 2, chosen.utterances, rate)
+        rows: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
+        for _ in range(chosen.repeats):
+            for number, (name, execution) in enumerate(SIDES.items()):
+                rows[name].append(measured(folder, work, f"side-{number}", execution, chosen))
+        print(table(rows, chosen.trials * chosen.steps))
+
+
+def measured(
+    folder: Path, work: workload.Workload, name: str, execution: dict[str, Any], chosen: argparse.Namespace
+) -> dict[str, float]:
+    """One side in a process of its own."""
+    sweep = work.write_sweep(name, chosen.trials, chosen.slots // execution["packs"], "cpu")
+    written = json.loads(sweep.read_text())
+    points = [point for point in work.points if chosen.targets in ("mixed", point["target_modules"])]
+    written["start_with"] = points[: chosen.trials]
+    written["execution"] |= execution
+    sweep.write_text(json.dumps(written))
+    report = folder / f"{name}.json"
+    subprocess.run([sys.executable, __file__, "--side", str(sweep), str(report)], check=True)
+    found: dict[str, float] = json.loads(report.read_text())
+    return found
+
+
+def table(rows: dict[str, list[dict[str, float]]], steps: int) -> str:
+    """One line a side; ratios are to the first."""
+    head = ["", "seconds", "trial-steps/s", "times the first", "memory, MiB", "to load, s"]
+    lines = []
+    first = 0.0
+    for name, runs in rows.items():
+        seconds = statistics.median(run["seconds"] for run in runs)
+        first = first or seconds
+        memory = max(run["bytes"] for run in runs) / MEBI
+        loaded = statistics.median(run["loaded"] for run in runs)
+        lines.append(
+            [
+                name,
+                f"{seconds:.1f}",
+                f"{steps / seconds:.1f}",
+                f"{first / seconds:.2f}",
+                f"{memory:.0f}",
+                f"{loaded:.1f}",
+            ]
+        )
+    return markdown(head, lines)
+
+
+if __name__ == "__main__":
+    main()

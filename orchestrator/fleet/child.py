@@ -1,0 +1,140 @@
+"""The other end of the pipe: what runs in the process of a pack."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import OrchestrateError
+from orchestrator.fleet.server import PackServer
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Progress, Worker
+from orchestrator.sweepfile.sweep import SweepSpec
+
+PROGRESS_SECONDS = 0.2
+"""Progress is for people, and they read no faster."""
+_PR_SET_PDEATHSIG = 1
+
+
+class ThereIs(Exception):
+    """In the place of what caused an exception in another process: its traceback as text."""
+
+
+def forked(connection: Connection, log: Path, sibling: Callable[[], Worker]) -> None:
+    """Serve a worker made of what this process was forked with; never returns."""
+    _settle(connection, log)
+    keep_only({0, 1, 2, connection.fileno()})
+    # A new thread: what torch and OpenMP keep for this one are threads that did not survive the fork.
+    thread = threading.Thread(target=_serve, args=(connection, sibling))
+    thread.start()
+    thread.join()
+    os._exit(0)  # no part of the parent's clean-up is ours
+
+
+def spawned(
+    connection: Connection,
+    log: Path,
+    make_worker: Callable[[SweepSpec, StudyFolder], Worker],
+    spec: SweepSpec,
+    place: tuple[Path, str],
+) -> None:
+    """Serve a worker that is loaded here."""
+    _settle(connection, log)
+    _serve(connection, lambda: make_worker(spec, StudyFolder(*place)))
+
+
+def _settle(connection: Connection, log: Path) -> None:
+    """Signals are the orchestrator's to act on, output goes to the log, and the process ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.close(file)
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+
+
+def end_with_parent() -> None:
+    """Linux sends SIGKILL when the parent ends; elsewhere, and between two calls, the end of the pipe does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:  # it ended before that
+        os._exit(1)
+
+
+def keep_only(kept: set[int]) -> None:
+    """Close what was inherited: the lock and the database of the study, pipes to other packs."""
+    for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
+        if int(name) not in kept:
+            try:
+                os.close(int(name))
+            except OSError:
+                continue  # that of the listing itself
+
+
+def _serve(connection: Connection, make: Callable[[], Worker]) -> None:
+    server: PackServer | None = None
+    while True:
+        try:
+            method, *args = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            server = server or PackServer(make())
+            if method == "advance":
+                _advance(connection, server, *args)
+            else:
+                connection.send(("answer", getattr(server, method)(*args)))
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            traceback.print_exc()
+            connection.send(("raised", _portable(error)))
+
+
+def _advance(connection: Connection, server: PackServer, *args: Any) -> None:
+    held: dict[int, Progress] = {}
+    sent = time.monotonic()
+    for said in server.advance(*args):
+        if isinstance(said, Progress):
+            held[said.number] = said
+            if time.monotonic() - sent < PROGRESS_SECONDS:
+                continue
+        for progress in held.values():
+            connection.send(("said", progress))
+        held, sent = {}, time.monotonic()
+        if not isinstance(said, Progress):
+            connection.send(("said", said))
+
+
+def _portable(error: Exception) -> Carried:
+    """The exception as another process can read it."""
+    shown = "".join(traceback.format_exception(error))
+    if isinstance(error, OrchestrateError):
+        return Carried(type(error)(*error.args), shown if error.__cause__ is not None else "")
+    return Carried(RuntimeError(f"{type(error).__name__}: {error}"), shown)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """An exception on its way through a pipe, and what caused it as text, which pickle would leave behind."""
+
+    error: Exception
+    cause: str
+
+    def unwrap(self) -> Exception:
+        """To be raised."""
+        if self.cause:
+            self.error.__cause__ = ThereIs(self.cause)
+        return self.error

@@ -1,0 +1,87 @@
+"""A checkpoint of a fleet: a folder a pack with what it last saved, and `fleet.json` with what each was told since."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.errors import StudyError
+from orchestrator.fleet.commands import Files
+from orchestrator.fleet.pack import Pack
+from orchestrator.fleet.server import write_files
+from orchestrator.records.files import model_line
+from orchestrator.records.fleet import FILE, FleetFile, PackInFile, read_fleet
+
+
+def save_packs(
+    aside: Path,
+    folder: Path,
+    packs: Sequence[Pack],
+    fresh: Mapping[int, Files],
+    at: float,
+    now: int,
+    turn: int | None,
+) -> None:
+    """Write into `aside`, which becomes `folder`: what packs saved now or earlier, and what they were told since."""
+    for pack in packs:
+        place = aside / f"pack-{pack.index}"
+        if pack.index in fresh:
+            place.mkdir()
+            write_files(fresh[pack.index], place)
+            pack.was_saved(folder / place.name, at)
+        elif pack.saved is not None:
+            place.mkdir()
+            for path in pack.saved.iterdir():
+                _link(path, place / path.name)
+            pack.saved = folder / place.name
+    rows = tuple(_row(pack) for pack in packs)
+    plans = {number: plan for pack in packs for number, plan in (pack.plans | pack.slots).items()}
+    (aside / FILE).write_bytes(model_line(FleetFile(now=now, turn=turn, packs=rows, plans=plans)))
+
+
+def _link(path: Path, place: Path) -> None:
+    """The same bytes once; a copy where the file system has no such links. Neither file is ever written to again."""
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
+
+
+def _row(pack: Pack) -> PackInFile:
+    return PackInFile(
+        clock=pack.clock,
+        steps=pack.steps,
+        saved_slots=None if pack.saved is None else pack.saved_slots,
+        log=tuple(pack.log),
+        told=tuple(pack.told),
+        where="" if pack.remote is None else pack.remote.where,
+    )
+
+
+def load_packs(folder: Path, count: int, at: float) -> tuple[list[Pack], int, int | None]:
+    """The packs of a checkpoint, none of which runs; the clock, and whose turn it is. Raises StudyError."""
+    held = read_fleet(folder)
+    if held is None or len(held.packs) != count:
+        there = 0 if held is None else len(held.packs)
+        raise StudyError(
+            f"{folder} holds {there} packs, and the study has {count}; delete {folder.parent} to start anew"
+        )
+    return [_pack(index, row, held, folder, at) for index, row in enumerate(held.packs)], held.now, held.turn
+
+
+def _pack(index: int, row: PackInFile, held: FleetFile, folder: Path, at: float) -> Pack:
+    named = {*row.steps, *(row.saved_slots or ()), *(number for word, number in row.log if word != "advance")}
+    return Pack(
+        index,
+        clock=row.clock,
+        slots={number: held.plans[number] for number in row.steps},
+        steps=dict(row.steps),
+        saved=None if row.saved_slots is None else folder / f"pack-{index}",
+        saved_slots=row.saved_slots or (),
+        saved_at=at,
+        log=list(row.log),
+        told=list(row.told),
+        plans={number: held.plans[number] for number in named},
+    )

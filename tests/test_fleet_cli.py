@@ -1,0 +1,150 @@
+"""Several packs from the command line: decided once, shown, kept, compared, and the same wherever they run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import SpecError
+from orchestrator.fleet.starting import decided
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import Execution
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, process
+from tests.fleet_support import UNEQUAL
+
+PACKS = SWEEP + "execution: {pack: 2, packs: 2, cores: 1, device: cpu, processes: false}\n"
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    return " ".join("".join(capsys.readouterr()).split())
+
+
+def came(folder: StudyFolder) -> dict[str, str]:
+    """What was measured and decided, of search and confirmation; not how many seconds it took."""
+    files = {}
+    for path in sorted(folder.path.glob("*/0*/*.json*")):
+        text = path.read_text()
+        if path.name == "result.json":
+            text = json.dumps(json.loads(text) | {"seconds": 0})
+        if path.name not in UNEQUAL:
+            files[str(path.relative_to(folder.path))] = text
+    return files
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
+def test_a_study_is_the_same_inline_and_in_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    inline, forked = make_project(tmp_path / "a", PACKS), make_project(tmp_path / "b", PACKS)
+    codes = {orchestrate(inline, "--quiet"), orchestrate(forked, "--quiet", "execution.processes=true")}
+    assert len(codes) == 1
+    assert came(folder_of(inline)) == came(folder_of(forked))
+    assert len(came(folder_of(inline))) > 20
+    pack = json.loads((folder_of(forked).path / "pack.json").read_bytes())
+    assert pack == {"slots": 2, "why": "execution.pack: 2", "device": "unknown", "packs": 2, "cores": 1}
+    assert "runs in process" in (folder_of(forked).logs / "pack-1.log").read_text()
+    assert "runs in this process" in (folder_of(inline).logs / "pack-1.log").read_text()
+    capsys.readouterr()
+    assert orchestrate("status", forked) == 0
+    assert "Packs: 2, each of 2 adapters at once on unknown, cores for each: 1" in said(capsys)
+
+
+def test_other_packs_are_another_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    short = PACKS.replace("trials: 5", "trials: 2").replace("confirm: {top: 1, seeds: [101, 102]}\n", "")
+    spec = make_project(tmp_path, short)
+    orchestrate(spec, "--quiet")
+    for change, text in {
+        "execution.packs=3": "trains 2 packs, the sweep file says execution.packs: 3",
+        "execution.cores=2": "trains each pack on 1 core, the sweep file says execution.cores: 2",
+        "execution.pack=4": "trains 2 adapters at once, the sweep file says execution.pack: 4",
+    }.items():
+        capsys.readouterr()
+        assert orchestrate(spec, change) == 3
+        assert f"study demo {text} Write" in said(capsys)
+    assert orchestrate(spec, "--quiet", "execution.packs=auto", "execution.cores=auto") in (0, 4, 5)
+
+
+def test_plan_shows_packs_and_what_trials_in_flight_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = make_project(tmp_path, PACKS)
+    assert orchestrate("plan", spec, "execution.processes=true", "execution.devices=[cuda:0, cuda:1]") == 0
+    shown = said(capsys)
+    assert "2 packs, cores: 1, a process each on cuda:0, cuda:1 in turn; each a pack of 2 adapters at once" in shown
+    assert (
+        "4 trials in flight: 5 trials, 4 drawn before any result; tpe learns from few of them: give budget.trials at "
+        "least 12, or fewer packs or a smaller pack"
+    ) in shown
+    assert orchestrate("plan", spec, "budget.trials=12") == 0
+    shown = said(capsys)
+    assert "2 packs, cores: 1, all in one process;" in shown
+    assert "4 trials in flight: 12 trials, 4 drawn before any result" in shown and "learns from few" not in shown
+    assert orchestrate("plan", spec, "execution.packs=1") == 0
+    assert "in flight" not in said(capsys)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
+def test_status_shows_packs_and_a_stopped_run_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    straight, stopped = make_project(tmp_path / "a", PACKS), make_project(tmp_path / "b", PACKS)
+    orchestrate(straight, "--quiet")
+    run = process(stopped, "execution.processes=true", pause=0.3)
+    assert run.stdout is not None and run.stderr is not None
+    for line in run.stdout:
+        if "step 100" in line:
+            run.send_signal(signal.SIGTERM)
+            break
+    run.communicate()
+    assert run.returncode == 75
+    capsys.readouterr()
+    assert orchestrate("status", stopped) == 0
+    shown = said(capsys)
+    assert "Packs at the last checkpoint" in shown and "process " in shown and "at 100" in shown
+    orchestrate(stopped, "--quiet")  # the rest inline
+    assert came(folder_of(stopped)) == came(folder_of(straight))
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("launcher: local", "execution.launcher is no key any more; remove it: where packs run is said by"),
+        ("workers: 1", "execution.workers is no key any more; remove it: several packs at once are execution.packs"),
+        ("packs: 0", "execution.packs cannot be `0`; allowed: "),
+        ("devices: [gpu1]", "cpu, cuda, or one GPU of several such as cuda:1"),
+        ("processes: some", "execution.processes cannot be `some`"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(line: str, text: str, tmp_path: Path) -> None:
+    spec = make_project(tmp_path, SWEEP + f"execution: {{{line}}}\n")
+    with pytest.raises(SpecError) as caught:
+        load_spec(spec)
+    assert text in str(caught.value)
+
+
+def test_a_study_of_before_is_read(tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    orchestrate(spec, "--quiet")
+    stored = folder_of(spec).spec
+    old = stored.read_text().replace("execution:\n", "execution:\n  launcher: local\n  workers: 1\n")
+    stored.write_text(old)
+    assert load_spec(stored).execution == load_spec(spec).execution
+
+
+@pytest.mark.parametrize(
+    ("said", "machine", "packs", "cores"),
+    [
+        (Execution(), 8, 1, "auto"),
+        (Execution(packs=2), 8, 2, 4),
+        (Execution(packs=4), 2, 4, 1),
+        (Execution(packs=2, cores=1), 8, 2, 1),
+        (Execution(packs="auto", devices=("cuda:0", "cuda:1", "cuda:2")), 8, 3, 2),
+        (Execution(packs="auto", device="cpu"), 8, 8, 1),
+        (Execution(packs="auto", device="cpu", cores=2), 8, 4, 2),
+        (Execution(packs="auto"), 8, 1, "auto"),
+    ],
+)
+def test_packs_and_cores_are_decided_from_the_file_and_the_machine(
+    said: Execution, machine: int, packs: int, cores: int | str
+) -> None:
+    made = decided(said, machine)
+    assert (made.packs, made.cores) == (packs, cores)

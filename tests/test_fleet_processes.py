@@ -1,0 +1,194 @@
+"""Packs in processes: the study is that of packs inline, whichever is killed; none outlives its owner."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.errors import FingerprintError, ModelError
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.hosts import InlineHosts
+from orchestrator.fleet.processes import ForkHosts, SpawnHosts
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Event
+from orchestrator.sweepfile.loading import load_spec
+from tests.cli_project import ROOT, make_project
+from tests.fake_worker import FakeWorker
+from tests.fleet_support import drive, next_plan
+from tests.run_fake import make_worker
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
+TRIALS = 8
+
+
+class SlowWorker(FakeWorker):
+    """Takes so long for every step that it can be met while it trains."""
+
+    def advance(self) -> tuple[Event, ...]:
+        time.sleep(0.004)
+        return super().advance()
+
+
+class Refusing(FakeWorker):
+    """Its model fits no trial."""
+
+    def admit(self, plan: TrialPlan) -> None:
+        raise ModelError("rank 500 is larger") from ValueError("of what it stands on")
+
+
+def processes() -> list[psutil.Process]:
+    """The packs of this process that run; multiprocessing keeps a tracker of its own beside those that it spawns."""
+    running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    return [each for each in running if "resource_tracker" not in " ".join(each.cmdline())]
+
+
+@pytest.fixture(autouse=True)
+def _ends_what_it_began(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    yield
+    assert processes() == []
+
+
+def searched(fleet: Fleet, tmp_path: Path, trials: int = TRIALS) -> list[str]:
+    def save() -> None:
+        if fleet.active:
+            fleet.save(tmp_path / f"{len(list(tmp_path.glob('*')))}")
+
+    try:
+        tmp_path.mkdir(parents=True)
+        return drive(fleet, trials, save)
+    finally:
+        fleet.close()
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("inline")
+    return searched(Fleet(InlineHosts(FakeWorker()), 2, 2, save_every=0.0), folder / "saves")
+
+
+def test_packs_in_processes_are_those_inline(expected: list[str], tmp_path: Path) -> None:
+    hosts = ForkHosts(FakeWorker(), tmp_path / "logs")
+    assert searched(Fleet(hosts, 2, 2, tmp_path / "logs", 0.0), tmp_path / "saves") == expected
+    text = (tmp_path / "logs" / "pack-1.log").read_text()
+    assert "runs in process " in text and "trial 1 admitted" in text and "measured at step 100" in text
+
+
+def check_kills(expected: list[str], tmp_path: Path, kills: int, seed: int) -> None:
+    """SIGKILL at random moments, of a pack that has come further since it was last killed."""
+    left, chance, killed_at = kills, random.Random(seed), {0: 0, 1: 0}
+    logs = tmp_path / "logs"
+    fleet = Fleet(ForkHosts(SlowWorker(every_progress=1), logs), 2, 2, logs, 0.0)
+    advance = Fleet.advance
+
+    def killing(self: Fleet) -> tuple[Event, ...]:
+        nonlocal left
+        index = chance.randrange(2)
+        path = logs / f"pack-{index}.log"
+        text = path.read_text() if path.exists() else ""
+        # twice at one step, and a trial would rightly be told to have failed
+        further = text.count(" at step ") != killed_at[index]
+        if left and further and chance.random() < 0.7:
+            pid = int(re.findall(r"runs in process (\d+)", text)[-1])
+            if pid in {each.pid for each in processes()}:
+                os.kill(pid, signal.SIGKILL)
+                left, killed_at[index] = left - 1, text.count(" at step ")
+                time.sleep(chance.random() / 100)
+        return advance(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Fleet, "advance", killing)
+        assert searched(fleet, tmp_path / f"saves-{seed}") == expected
+    assert left < kills
+
+
+def test_a_sigkill_at_random_moments_leaves_no_trace(expected: list[str], tmp_path: Path) -> None:
+    check_kills(expected, tmp_path, 4, 1)
+
+
+@pytest.mark.slow
+def test_a_hundred_sigkills_at_random_moments_leave_no_trace(expected: list[str], tmp_path: Path) -> None:
+    for seed in range(25):
+        check_kills(expected, tmp_path / f"{seed}", 4, seed)
+
+
+def test_a_pack_that_stands_still_is_ended_and_goes_on(expected: list[str], tmp_path: Path) -> None:
+    hosts = ForkHosts(SlowWorker(every_progress=1), tmp_path, standstill=0.3)
+    fleet = Fleet(hosts, 2, 2, tmp_path, 0.0)
+    for number in range(4):
+        fleet.admit(next_plan(number, [f"admitted {each}" for each in range(number)]))
+    fleet.advance()
+    processes()[0].suspend()
+    said = ""
+    while "stood still" not in said and len(said) < 10_000:
+        said += str(fleet.advance())
+    assert "stood still for" in said and "was ended); it continues from what was saved" in said
+    fleet.close()
+
+
+def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> None:
+    fleet = Fleet(ForkHosts(Refusing(), tmp_path), 2, 2)
+    with pytest.raises(ModelError, match="rank 500 is larger") as caught:
+        fleet.admit(next_plan(0, []))
+    assert "of what it stands on" in str(caught.value.__cause__) and fleet.active == ()
+    fleet.close()
+
+
+def spawn_hosts(tmp_path: Path, template: FakeWorker) -> SpawnHosts:
+    spec = load_spec(
+        make_project(tmp_path), ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"]
+    )
+    return SpawnHosts(template, spec, StudyFolder(tmp_path / "studies", "demo"), make_worker)
+
+
+def test_packs_that_load_the_model_themselves_are_those_inline(tmp_path: Path) -> None:
+    template = make_worker(load_spec(make_project(tmp_path), ["execution.pack=2"]), StudyFolder(tmp_path, "demo"))
+    inline = searched(Fleet(InlineHosts(template), 2, 2, save_every=0.0), tmp_path / "inline", 4)
+    spawned = Fleet(spawn_hosts(tmp_path, template), 2, 2, save_every=0.0)
+    assert searched(spawned, tmp_path / "spawned", 4) == inline
+
+
+def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path) -> None:
+    fleet = Fleet(spawn_hosts(tmp_path, FakeWorker(sets="others")), 2, 2)
+    with pytest.raises(
+        FingerprintError, match=r"pack 0 on cuda:0 would evaluate otherwise .*: sets is .* there, others"
+    ):
+        fleet.admit(next_plan(0, []))
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+import psutil
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.processes import ForkHosts
+from tests.fake_worker import FakeWorker
+from tests.fleet_support import next_plan
+fleet = Fleet(ForkHosts(FakeWorker(), Path(sys.argv[1])), 2, 2)
+for number in range(4):
+    fleet.admit(next_plan(number, []))
+print(*[child.pid for child in psutil.Process().children()], flush=True)
+time.sleep(60)
+"""
+
+
+def test_packs_end_with_their_owner_however_it_ends(tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    packs = [psutil.Process(int(number)) for number in owner.stdout.readline().split()]
+    owner.kill()
+    owner.wait()
+    assert len(packs) == 2
+    _, alive = psutil.wait_procs(packs, timeout=20)
+    assert alive == []

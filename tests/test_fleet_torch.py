@@ -1,0 +1,76 @@
+"""The real worker in two packs: adapters to the bit, inline or in processes, one of which is killed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestrator.fleet.fleet import Fleet
+from orchestrator.fleet.hosts import Hosts, InlineHosts
+from orchestrator.fleet.processes import ForkHosts
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.worker import Measured
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.worker import PackWorker, start_worker
+from tests.embedded import small_sweep, trial
+from tests.tuning_models import DECODER
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
+SIZES = {"train": 24, "replay": 12, "domain": 8, "heldout": 6}
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> PackWorker:
+    folder = tmp_path_factory.mktemp("sweep")
+    spec = small_sweep(folder, SIZES, execution={"pack": 2, "packs": 2, "cores": 1})
+    return start_worker(spec, folder / "cache")
+
+
+def plans(spec: SweepSpec) -> list[TrialPlan]:
+    """Of both depths, so that packs hold groups of both."""
+    return [
+        trial(spec, 0, replay_ratio=0.5),
+        trial(spec, 1, target_patterns=DECODER, adapter="dora"),
+        trial(spec, 2, target_patterns=DECODER, seed=7, lora_dropout=0.1),
+        trial(spec, 3, seed=9),
+        trial(spec, 4, target_patterns=DECODER, seed=11, max_steps=12),
+    ]
+
+
+def trained(template: PackWorker, hosts: Hosts, folder: Path, kill: bool = False) -> dict[str, str]:
+    """Every adapter that was exported, by trial and step, and every measurement; `kill`: a pack in the middle of it."""
+    fleet = Fleet(hosts, 2, 2, save_every=0.0)
+    waiting, came = plans(template.prepared.spec), {}
+    saves = itertools.count()
+    while waiting or fleet.active:
+        while waiting and len(fleet.active) < 4:
+            fleet.admit(waiting.pop(0))
+        for event in fleet.advance():
+            if not isinstance(event, Measured):
+                continue
+            where = folder / f"{event.number}-{event.step}"
+            fleet.export(event.number, 1.0, where)
+            came[where.name] = hashlib.sha256((where / "adapter_model.safetensors").read_bytes()).hexdigest()
+            came[f"{where.name} measured"] = repr(event.measurements)
+            if event.final:
+                fleet.release(event.number)
+            if kill and len(came) == 4:
+                psutil.Process().children()[-1].kill()
+        if fleet.active:
+            fleet.save(folder / f"save-{next(saves)}")
+    fleet.close()
+    return came
+
+
+def test_two_packs_in_processes_one_of_which_is_killed_train_what_they_train_inline(
+    template: PackWorker, tmp_path: Path
+) -> None:
+    inline = trained(template, InlineHosts(template), tmp_path / "inline")
+    assert len(inline) == 2 * 11
+    killed = trained(template, ForkHosts(template, tmp_path), tmp_path / "killed", kill=True)
+    assert killed == inline
