@@ -1,5 +1,6 @@
 # make sweep   install and run the shipped sweep
 # make test    install, check and test
+# make test-services          the tests that need the packages of an extra, which it installs
 # make coverage               the tests again, with the share of the lines and branches that they run
 # make experiments             run sweeps/recorded/embedded/*.yaml, one after the other; NAME=h1 runs one
 # make soak                   MINUTES=5 SEED=1: small sweeps, killed, cut off, damaged; a table of what held
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install sweep test test-all coverage check format soak experiments benchmark clean
+.PHONY: install sweep test test-all test-services coverage check format soak experiments benchmark clean
 
 install: $(INSTALLED)
 
@@ -23,14 +24,19 @@ sweep: $(INSTALLED)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test: check
-	$(PYTEST) -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu and not services"
 
 test-all: check
-	$(PYTEST) -m "not gpu"
+	$(PYTEST) -m "not gpu and not services"
+
+# What needs the packages of an extra: they are installed beside those of `make install`.
+test-services: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy]'
+	$(PYTEST) -m services
 
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).
 coverage: $(INSTALLED)
-	$(PYTEST) -m "not slow and not gpu" --cov --cov-report=term-missing
+	$(PYTEST) -m "not slow and not gpu and not services" --cov --cov-report=term-missing
 
 MINUTES ?= 5
 SEED ?= 1

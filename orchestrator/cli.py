@@ -37,6 +37,7 @@ from orchestrator.commands.table import table
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.commands.trial import trial
 from orchestrator.commands.validate import validate
+from orchestrator.commands.verify import verify
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 _FUNCTIONS = (
     *(run, validate, plan, diagnose, status, watch, report, trial),
-    *(export, repair, transcribe, dashboard, init),
+    *(export, verify, repair, transcribe, dashboard, init),
     *(compare, table, stop, clean),
 )
 COMMANDS = (*(function.__name__ for function in _FUNCTIONS), "manifest")

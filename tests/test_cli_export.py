@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -216,7 +217,8 @@ def test_what_is_needed_to_hear_travels_with_the_model(
     to = export(study, tmp_path / "out", "0", *options)
     evaluation = load_spec(study.sweep).evaluation
     kept = json.loads((to / "transcription.json").read_text())
-    assert kept == {"rms": evaluation.rms, "max_tokens_per_second": evaluation.max_tokens_per_second}
+    heard_with = {"rms": evaluation.rms, "max_tokens_per_second": evaluation.max_tokens_per_second}
+    assert kept == heard_with | {"encoder_windows": "stock"}
     for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
         assert (to / name).is_file()
     again = AutoProcessor.from_pretrained(to)
@@ -230,3 +232,17 @@ def test_what_is_needed_to_hear_travels_with_the_model(
     best = study.folder.read_result(0)
     assert best is not None and best.step is not None and best.adapter_scale is not None
     assert heard == study.heard(0, best.step, best.adapter_scale)
+
+
+def test_the_script_beside_an_adapter_says_the_recorded_words(
+    study: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step, scale = kept(study, 0, False)
+    folder = export(study, tmp_path / "adapter", "0")
+    code = (folder / "load.py").read_text()
+    shown = card_of(folder)
+    assert all(line in shown for line in code.splitlines() if 'from_pretrained("' not in line)
+    monkeypatch.setattr("sys.argv", ["load.py", str(folder), study.clips[0]])
+    capsys.readouterr()
+    runpy.run_path(str(folder / "load.py"))
+    assert capsys.readouterr().out.splitlines()[-1] == study.heard(0, step, scale)[0]

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from transformers.models.moonshine_streaming import modeling_moonshine_streaming as stock
 
 from orchestrator.errors import ModelError
+from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.records.transcription import read_transcription, write_transcription
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.tuning.adapters.merging import export_merged
+from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
+from orchestrator.tuning.decoding.audio_files import open_model
+from orchestrator.tuning.model.base_model import load_base_model, load_stock
 from orchestrator.tuning.model.families import Streaming
 from orchestrator.tuning.model.layout import laid_out
 from orchestrator.tuning.model.windows import EncoderWindow
-from tests.tuning_models import clips_and_texts, small_model
+from orchestrator.tuning.window_readings import with_windows
+from tests.embedded import DATA
+from tests.running_support import make_spec
+from tests.tuning_models import clips_and_texts, params, small_model, tokenizer
+
+SHIPPED = ModelSpec(id=str(DATA / "base-model"))
+CPU = torch.device("cpu")
 
 
 def exclusive(window: tuple[int, int]) -> Callable[..., object]:
@@ -54,3 +68,60 @@ def test_a_mask_that_is_no_window_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(stock, "sliding_window_mask_function", lambda window: lambda b, h, q, k: (q + k) % 2 == 0)
     with pytest.raises(ModelError, match="encoder layer 0 of the model no sliding window"):
         Streaming(small_model("streaming"))
+
+
+@pytest.mark.parametrize("installed", FORMS)
+def test_inclusive_windows_are_those_of_an_inclusive_transformers(
+    installed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = torch.randn(1, 80 * 300, generator=torch.Generator().manual_seed(1))
+    mask = torch.ones_like(clip, dtype=torch.long)
+    monkeypatch.setattr(stock, "sliding_window_mask_function", inclusive)
+    expected = load_stock(SHIPPED)[0].eval().model.encoder(clip, attention_mask=mask).last_hidden_state
+    monkeypatch.setattr(stock, "sliding_window_mask_function", FORMS[installed][0])
+    base = load_base_model(SHIPPED, CPU, encoder_windows="inclusive")
+    assert [tuple(window) for window in base.family.windows] == [(16, 4), (16, 0), (16, 0)]
+    found = base.model.model.encoder(clip, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    frames, layout = laid_out(*base.family.front_end([clip[0].numpy()]), base.family.block)
+    ours = layout.pad(base.family.encoder_layers(frames, layout, 0, 3))
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-4)
+
+
+def test_a_model_without_windows_refuses_the_field(tmp_path: Path) -> None:
+    small_model("v1", torch.float32).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"has no encoder windows.*remove evaluation\.encoder_windows"):
+        load_stock(ModelSpec(id=str(tmp_path)), encoder_windows="inclusive")
+
+
+def test_the_field_is_part_of_the_recipe_and_a_recipe_without_it_is_that_of_stock_windows() -> None:
+    recipes = {
+        form: first_plan(make_spec(evaluation=EvaluationSpec(encoder_windows=form))).recipe
+        for form in ("stock", "inclusive")
+    }
+    assert recipes["stock"] != recipes["inclusive"]
+    assert recipes["stock"] == first_plan(make_spec(evaluation=EvaluationSpec())).recipe
+
+
+def test_the_windows_travel_with_an_adapter_and_are_in_the_configuration_of_a_merged_model(tmp_path: Path) -> None:
+    base = load_base_model(SHIPPED, CPU, encoder_windows="inclusive")
+    trial = params(target_patterns=("encoder.*.q_proj",))
+    adapter = initial_adapter(base.linears, base.targets(trial.target_patterns), trial)
+    export(base.linears, adapter, 1.0, SHIPPED, tmp_path / "adapter")
+    evaluation = EvaluationSpec(encoder_windows="inclusive")
+    write_transcription(evaluation, tmp_path / "adapter")
+    export_merged(SHIPPED, tmp_path / "adapter", tmp_path / "merged", "inclusive")
+    write_transcription(evaluation, tmp_path / "merged", merged=True)
+    assert read_transcription(tmp_path / "merged").encoder_windows == "stock"
+    for form in ("adapter", "merged"):
+        assert open_model(str(tmp_path / form), CPU).family.windows == base.family.windows
+
+
+def test_other_windows_share_the_weights_and_give_other_frames() -> None:
+    base = load_base_model(SHIPPED, CPU)
+    other = with_windows(base, [EncoderWindow(16, 4), EncoderWindow(16, 0), EncoderWindow(16, 0)])
+    clip = torch.randn(80 * 300, generator=torch.Generator().manual_seed(1)).numpy()
+    frames, layout = laid_out(*base.family.front_end([clip]), base.family.block)
+    ours, theirs = (each.family.encoder_layers(frames, layout, 0, 3) for each in (base, other))
+    assert other.model is base.model and not torch.allclose(ours, theirs, atol=1e-3)

@@ -13,6 +13,7 @@ from orchestrator.commands.output import say
 from orchestrator.errors import SpecError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.sweepfile.loading import check_inputs
+from orchestrator.verdicts.shipping import check_can_ship
 
 
 def validate(
@@ -32,6 +33,7 @@ def validate(
         )
     sweep, _ = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
+    check_can_ship(sweep)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
     say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.sweepfile.data import ConfirmPartSpec, DataSpec
@@ -66,8 +68,15 @@ class TrialPlan(BaseModel):
                 "contents": names | self.contents,
                 "part": getattr(data, "part", "search"),
                 "max_seconds": data.max_seconds,
-                # what the terms are is in the evaluation's fingerprint, and where their list lies in no identity
-                "evaluation": self.evaluation.model_dump(mode="json", exclude={"terms"}),
+                "evaluation": self._evaluation,
                 "params": self.params.model_dump(mode="json"),
             }
         )
+
+    @property
+    def _evaluation(self) -> dict[str, Any]:
+        """The evaluation as a part of the recipe."""
+        # what the terms are is in the evaluation's fingerprint, and where their list lies in no identity
+        evaluation = self.evaluation.model_dump(mode="json", exclude={"terms"})
+        # a recipe from before there was a choice of windows is the recipe of the stock ones
+        return {name: value for name, value in evaluation.items() if (name, value) != ("encoder_windows", "stock")}

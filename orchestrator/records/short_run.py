@@ -47,6 +47,25 @@ class Transcribed:
 
 
 @dataclass(frozen=True)
+class WindowComparison:
+    """The untuned model with the encoder windows of the sweep and with the other reading of the same widths."""
+
+    used: str
+    """Frames before and ahead, layer by layer."""
+    other: str
+    other_name: str
+    """What evaluation.encoder_windows would say for it."""
+    change: float
+    """Largest difference of the encoder's output over its largest value."""
+    utterances: int
+    changed: int
+    """Utterances of the domain sample that get other words."""
+    wer: float
+    """Percent, as the sweep hears the sample."""
+    other_wer: float
+
+
+@dataclass(frozen=True)
 class ShortRun:
     """The sweep's first point, trained for a few steps."""
 
@@ -61,6 +80,8 @@ class ShortRun:
     """Nats a token on the batch of the first step, with the untrained adapter."""
     loss_after: float
     sets: dict[str, SetComparison]
+    windows: WindowComparison | None
+    """None where both readings are the same, or the model has no windows."""
     transcripts: tuple[Transcribed, ...]
     """A few utterances of the domain."""
     findings: tuple[Finding, ...]

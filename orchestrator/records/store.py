@@ -3,7 +3,7 @@
 journal.jsonl
 study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.json  baseline.json  clock.json
 hypotheses-baseline-<fingerprint>.jsonl
-findings.json  notes.md  report.md  report.html
+shipped.json  findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
                  failure.txt, where an exception ended the trial; stop.json, where a person ends it
 confirm/0001/    the same, for the run with number -1
@@ -46,6 +46,7 @@ from orchestrator.records.links import refuse_links
 from orchestrator.records.locking import exclusive
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.sealed import SealedFiles
+from orchestrator.records.shipping import Shipped, ShippedFile
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import FORMAT
 
@@ -83,6 +84,7 @@ class StudyFolder(SealedFiles):
         self._pack = self.path / "pack.json"
         self.sets_file = self.path / "sets.json"
         self._baseline = self.path / "baseline.json"
+        self._shipped = self.path / "shipped.json"
 
     @property
     def exists(self) -> bool:
@@ -224,6 +226,16 @@ class StudyFolder(SealedFiles):
 
     def _baselines(self) -> dict[str, Measurement]:
         found = self.held(self._baseline, BaselinesFile)
+        return found.root if found else {}
+
+    def write_shipped(self, found: Shipped) -> None:
+        """Keep what an exported form of a trial was heard to say; that of other forms and trials stays."""
+        kept = self.shipped() | {found.name: found}
+        self.publish("what ships", {self._shipped: model_line(ShippedFile(kept))})
+
+    def shipped(self) -> dict[str, Shipped]:
+        """What exported forms were heard to say, by form and trial: onnx-int8/3."""
+        found = self.held(self._shipped, ShippedFile)
         return found.root if found else {}
 
     def faults(self) -> dict[str, Fault]:

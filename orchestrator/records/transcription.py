@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import ModelError
-from orchestrator.sweepfile.sweep import EvaluationSpec
+from orchestrator.sweepfile.sweep import EncoderWindows, EvaluationSpec
 
 NAME = "transcription.json"
 _DEFAULT = EvaluationSpec()
@@ -22,11 +22,17 @@ class Transcription(BaseModel):
     rms: float | None = Field(default=_DEFAULT.rms, gt=0, lt=1)
     """Level that each clip is scaled to; null leaves it."""
     max_tokens_per_second: float = Field(default=_DEFAULT.max_tokens_per_second, gt=0)
+    encoder_windows: EncoderWindows = "stock"
+    """Of the model that this folder holds or names."""
 
 
-def write_transcription(evaluation: EvaluationSpec, folder: Path) -> None:
-    """Keep a sweep's level and token cap with its model."""
-    kept = Transcription(rms=evaluation.rms, max_tokens_per_second=evaluation.max_tokens_per_second)
+def write_transcription(evaluation: EvaluationSpec, folder: Path, *, merged: bool = False) -> None:
+    """Keep a sweep's level, token cap and windows with its model; a `merged` one has them in its config.json."""
+    kept = Transcription(
+        rms=evaluation.rms,
+        max_tokens_per_second=evaluation.max_tokens_per_second,
+        encoder_windows="stock" if merged else evaluation.encoder_windows,
+    )
     (folder / NAME).write_text(json.dumps(kept.model_dump(), indent=2) + "\n", encoding="utf-8")
 
 

@@ -10,8 +10,10 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
+from orchestrator.records.shipping import GRAPH_FORMS, Form
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Table
+from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.markdown import render
 from orchestrator.reporting.report import caveats, doubt
 from orchestrator.reporting.wording import (
@@ -30,6 +32,7 @@ from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.saved_adapters import SavedAdapter
 
 TASK = "automatic-speech-recognition"
+_LIBRARY: dict[Form, str] = {"adapter": "peft", "merged": "transformers", "onnx": "onnx", "moonshine": "onnx"}
 
 
 def model_card(
@@ -41,11 +44,11 @@ def model_card(
     root: Path,
     *,
     done: bool,
-    merged: bool,
+    form: Form,
 ) -> str:
     """Markdown with the metadata the Hugging Face hub reads. Paths below `root`, the project's folder, start there.
 
-    `done`: nothing is left to train; `merged`: the folder holds the whole model.
+    `done`: nothing is left to train; `form`: what the folder holds.
     """
     model = relative_to(plan.model.id, root)
     # the verdict is on the adapter that gave the trial its result, never on another one of that trial
@@ -57,8 +60,8 @@ def model_card(
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [
-        Paragraph(_identity(kept, model, plan.model.revision, merged)),
-        *_use(plan, merged),
+        Paragraph(_identity(kept, model, plan.model.revision, form)),
+        *_use(plan, form),
         *_measured(kept, verdict),
         *_limits(list(caveats(spec, folder, conclusion, done)) if judged else []),
         *_data(plan, conclusion, root),
@@ -69,7 +72,7 @@ def model_card(
     results = list(_results(plan, kept, verdict, conclusion, root))
     header = ModelCardData(
         base_model=model,
-        library_name="transformers" if merged else "peft",
+        library_name=_LIBRARY[form],
         pipeline_tag=TASK,
         tags=["lora"],
         model_name=title if results else None,
@@ -104,7 +107,7 @@ def _results(
             )
 
 
-def _identity(kept: SavedAdapter, model: str, revision: str, merged: bool) -> str:
+def _identity(kept: SavedAdapter, model: str, revision: str, form: Form) -> str:
     place = f"step {kept.step}, adapter scale {value_text(kept.adapter_scale)}"
     if kept.gave_the_result:
         which = f"The adapter of the measurement that gave the trial its result: {place}."
@@ -112,23 +115,36 @@ def _identity(kept: SavedAdapter, model: str, revision: str, merged: bool) -> st
         result = kept.result
         chosen = f"step {result.step}, adapter scale {value_text(result.adapter_scale)}"
         which = f"The adapter of the trial's last measurement: {place}. The trial's result is that of {chosen}."
-    form = "It is merged into the weights of" if merged else "Its adapter scale is in its weights. It belongs to"
-    return f"{which} {form} the base model {model}, revision {revision}."
+    alone = form == "adapter"
+    place = "Its adapter scale is in its weights. It belongs to" if alone else "It is merged into the weights of"
+    return f"{which} {place} the base model {model}, revision {revision}."
 
 
-def _use(plan: TrialPlan, merged: bool) -> Iterator[Block]:
+def _use(plan: TrialPlan, form: Form) -> Iterator[Block]:
     """The command that gives the words of the evaluation, and the stock libraries."""
     yield Heading("Use")
     settings = plan.evaluation
+    if form in GRAPH_FORMS:
+        yield Paragraph(
+            f"Graphs for onnxruntime, form {form}. export.json says what they need: the level of the sound, the cap on "
+            "new tokens, start and end tokens, and the digest of every file. `orchestrate verify SPEC N --runtime "
+            "FOLDER` hears the study's sets with them and says where they differ from what was measured."
+        )
+        return
     rate = f"--max-tokens-per-second {settings.max_tokens_per_second:g}"
     yield Code((f"orchestrate transcribe FOLDER FILE... --rms {settings.rms or 0:g} {rate}",))
     loaded = (
-        "AutoModelForSpeechSeq2Seq.from_pretrained(FOLDER)" if merged else "PeftModel.from_pretrained(base, FOLDER)"
+        "PeftModel.from_pretrained(base, FOLDER)"
+        if form == "adapter"
+        else "AutoModelForSpeechSeq2Seq.from_pretrained(FOLDER)"
     )
     yield Paragraph(
         f"In Python: {loaded}. Decode greedily, with the sound at that level (root mean square; 0: as it is) and that "
         "cap on new tokens: other settings give other words."
     )
+    if form == "adapter":
+        yield Paragraph("load.py does so with stock libraries alone, for a file of 16 kHz and one channel:")
+        yield Code(tuple(load_script(plan.model, settings).splitlines()))
 
 
 def _measured(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Block]:

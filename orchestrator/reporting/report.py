@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales, train_shares, transcripts
+from orchestrator.reporting import scales, shipped, train_shares, transcripts
 from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, curves, scatter
 from orchestrator.reporting.wording import (
@@ -33,6 +33,7 @@ from orchestrator.sweepfile.limits import set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measurement
 from orchestrator.verdicts.headroom import HIGH, high_wer
+from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
 OTHER_LIMITS = "; judged by other limits than the study's"
 
@@ -51,6 +52,7 @@ def build(
     blocks += _taken(spec)
     blocks += _best(conclusion)
     blocks += _confirmation(spec, folder, conclusion)
+    blocks += shipped.blocks(spec, folder, conclusion.best)
     blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baselines(conclusion)
     blocks += _trials(spec, conclusion)
@@ -60,11 +62,11 @@ def build(
     blocks += transcripts.blocks(folder, conclusion)
     blocks += _notes(folder)
     blocks += _commands(folder, conclusion, words)
-    answer = headline(spec, conclusion, done) + (OTHER_LIMITS if other_limits else "")
+    answer = headline(spec, folder, conclusion, done) + (OTHER_LIMITS if other_limits else "")
     return Document(f"Sweep {folder.name}", answer, tuple(blocks))
 
 
-def headline(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
+def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:
     """The answer in one line."""
     ended = f"{len(conclusion.results)} of {spec.budget.trials} trials ended"
     if not done:
@@ -76,7 +78,8 @@ def headline(spec: SweepSpec, conclusion: Conclusion, done: bool) -> str:
     where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    return f"{conclusion.decision}: trial {best.number}, judged {where}{_open(conclusion)}{doubt(conclusion)}"
+    ends = f"{_open(conclusion)}{_shipped(spec, folder, conclusion)}{doubt(conclusion)}"
+    return f"{conclusion.decision}: trial {best.number}, judged {where}{ends}"
 
 
 def doubt(conclusion: Conclusion) -> str:
@@ -100,6 +103,17 @@ def _open(conclusion: Conclusion) -> str:
         return ""
     unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
     return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
+
+
+def _shipped(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:
+    """What the form that ships makes of the verdict, where the sweep asks."""
+    if not asks_for_shipped(spec) or conclusion.best is None:
+        return ""
+    found = shipped_of(folder, conclusion.best)
+    if found is None:
+        return "; what ships was not heard, `orchestrate verify SPEC` hears it"
+    again = tuple(judge_again(spec, folder, conclusion.best, found))
+    return f"; what ships ({found.key}): {shipped.headline(found, again)}"
 
 
 def _taken(spec: SweepSpec) -> Iterator[Block]:

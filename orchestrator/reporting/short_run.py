@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.checks import CHECKS
-from orchestrator.records.short_run import STEPS, SetComparison, ShortRun
+from orchestrator.records.short_run import STEPS, SetComparison, ShortRun, WindowComparison
 from orchestrator.reporting.diagnosed import findings_text
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.transcripts import NOTHING
@@ -15,7 +15,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 def build(spec: SweepSpec, run: ShortRun) -> Document:
     """Checks, headroom, efficacy."""
-    blocks = [*_checks(spec, run), *_efficacy(run), *_transcripts(run)]
+    blocks = [*_checks(spec, run), *_efficacy(run), *_windows(run.windows), *_transcripts(run)]
     if run.findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, run.findings))]
     return Document(f"{STEPS} steps of sweep {spec.name}", _headline(run), tuple(blocks))
@@ -52,6 +52,25 @@ def _efficacy(run: ShortRun) -> Iterator[Block]:
     yield Table(("what", "value"), tuple(rows))
     columns = ("set", "utterances", "words", "baseline WER %", "WER % after", "changed words")
     yield Table(columns, tuple((name, *_row(changes)) for name, changes in run.sets.items()))
+
+
+def _windows(found: WindowComparison | None) -> Iterator[Block]:
+    """What the authors' runtime, or stock transformers, would hear otherwise than the sweep."""
+    if found is None:
+        return
+    yield Heading("Encoder windows")
+    yield Paragraph(
+        f"The sweep computes the windows {found.used} (frames before and ahead, layer by layer); "
+        f"evaluation.encoder_windows: {found.other_name} computes {found.other}. The runtime of the model's authors "
+        "reads the widths as inclusive."
+    )
+    rows = (
+        ("largest change of the encoder's output", f"{100 * found.change:.2g} %"),
+        ("utterances with other words", f"{found.changed} of {found.utterances}"),
+        ("domain WER % in the sweep's windows", percent(found.wer)),
+        (f"domain WER % in the {found.other_name} ones", percent(found.other_wer)),
+    )
+    yield Table(("untuned model, on the domain sample", "value"), rows)
 
 
 def _transcripts(run: ShortRun) -> Iterator[Block]:

@@ -37,7 +37,7 @@ def build(
     if ended:
         columns = ("trial", "state", *(f"{rate_heading(rate)} % (change)" for rate in rates), "parameters")
         blocks += [Heading("Ended"), Table(columns, ended)]
-    return Document(f"Sweep {spec.name}", headline(spec, conclusion, done), tuple(blocks))
+    return Document(f"Sweep {spec.name}", headline(spec, folder, conclusion, done), tuple(blocks))
 
 
 def _pack_text(pack: PackRecord) -> str:

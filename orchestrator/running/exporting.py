@@ -4,51 +4,108 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
+from orchestrator.records.extras import check_installed
 from orchestrator.records.results import TrialResult
+from orchestrator.records.shipping import Form, Quantized
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.transcription import write_transcription
+from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.model_card import model_card
 from orchestrator.running.carrying import carry_processor
 from orchestrator.running.rerun import stored_plan
 from orchestrator.running.session import finished
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import EncoderWindows, SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
 
+if TYPE_CHECKING:
+    from orchestrator.tuning.deploying.writing import Source
+
+
+@dataclass(frozen=True)
+class ExportForm:
+    """In which form a model leaves."""
+
+    form: Form = "adapter"
+    quantized: Quantized = "none"
+    """Of graphs alone."""
+    windows: EncoderWindows | None = None
+    """Of graphs alone: other encoder windows than the study's."""
+    changed_only: bool = False
+    """Of the moonshine form: only the graphs that the adapter changes."""
+
 
 def export(
-    spec: SweepSpec, folder: StudyFolder, number: int | None, to: Path, root: Path, *, final: bool, merged: bool
+    spec: SweepSpec,
+    folder: StudyFolder,
+    number: int | None,
+    to: Path,
+    root: Path,
+    *,
+    final: bool,
+    form: ExportForm = ExportForm(),
 ) -> SavedAdapter:
     """Write `to`, which must not exist yet, whole or not at all; returns what was written.
 
     `number` is a trial, or None for the best feasible one; `final` takes the adapter of its last measurement instead
     of its best one; `root` is the project's folder. Raises StudyError when there is no such trial or adapter, or `to`
-    exists.
+    exists; SpecError where a package is missing, ModelError for a model that has no such form.
     """
+    check_installed(form.form, f"--format {form.form}")
     conclusion = conclude(spec, folder)
-    result = _chosen(conclusion, number, folder.name)
+    result = chosen_trial(conclusion, number, folder.name)
     kept = final_adapter(spec, folder, result) if final else best_adapter(folder, result)
     if to.exists():
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
     plan = stored_plan(folder, kept.number)
     done = finished(spec, folder)
     with new_folder(to) as aside:
-        if merged:
-            from orchestrator.tuning.adapters.merging import export_merged
-
-            export_merged(spec.model, kept.folder, aside)
-        else:
-            shutil.copytree(kept.folder, aside, dirs_exist_ok=True)
-            _name_base(aside, spec)
-            carry_processor(spec.model, aside)
-        write_transcription(spec.evaluation, aside)
-        card = model_card(plan, kept, spec, folder, conclusion, root, done=done, merged=merged)
+        _write(spec, kept, aside, form)
+        card = model_card(plan, kept, spec, folder, conclusion, root, done=done, form=form.form)
         (aside / "README.md").write_text(card, encoding="utf-8")
     return kept
+
+
+def _write(spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
+    """Everything but the card."""
+    if form.form == "merged":
+        from orchestrator.tuning.adapters.merging import export_merged
+
+        export_merged(spec.model, kept.folder, aside, spec.evaluation.encoder_windows)
+    elif form.form == "adapter":
+        shutil.copytree(kept.folder, aside, dirs_exist_ok=True)
+        _name_base(aside, spec)
+        carry_processor(spec.model, aside)
+        (aside / "load.py").write_text(load_script(spec.model, spec.evaluation), encoding="utf-8")
+    else:
+        from orchestrator.tuning.deploying.writing import write_graphs
+
+        source = source_of(spec, kept, form.windows)
+        write_graphs(source, form.form, form.quantized, aside, form.changed_only)
+        return  # its manifest says what transcription.json would
+    write_transcription(spec.evaluation, aside, merged=form.form == "merged")
+
+
+def source_of(spec: SweepSpec, kept: SavedAdapter, windows: EncoderWindows | None = None) -> Source:
+    """What goes into the graphs of a saved adapter, in the study's windows or in others."""
+    from orchestrator.tuning.deploying.writing import Source
+
+    return Source(
+        sweep=spec.name,
+        model=spec.model,
+        evaluation=spec.evaluation,
+        windows=windows or spec.evaluation.encoder_windows,
+        adapter=kept.folder,
+        trial=kept.result.number,
+        step=kept.step,
+        adapter_scale=kept.adapter_scale,
+    )
 
 
 def _name_base(adapter: Path, spec: SweepSpec) -> None:
@@ -58,7 +115,7 @@ def _name_base(adapter: Path, spec: SweepSpec) -> None:
     place.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
-def _chosen(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:
+def chosen_trial(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:
     """The trial to export: the one asked for, else the best feasible. Raises StudyError when there is none."""
     if number is None:
         if conclusion.best is None:

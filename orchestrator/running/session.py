@@ -24,6 +24,7 @@ from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import confirmation_runs
+from orchestrator.verdicts.shipping import asks_for_shipped, check_can_ship
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ def run_study(
         agree(spec, folder)
         log.debug("study %s is held by this process", folder.path)
         if not finished(spec, folder):
+            check_can_ship(spec)
             check_data(spec, folder, observer)
             made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
             folder.note("run with " + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date"))
@@ -48,6 +50,7 @@ def run_study(
             if not searched(spec, folder):
                 _search(spec, folder, make_worker, observer, drain)
             _confirm(spec, folder, make_worker, observer, drain)
+        _verify(spec, folder, observer)
         return conclude(spec, folder)
 
 
@@ -151,6 +154,13 @@ def _confirm(
             return open_packs.enter_context(in_packs(worker, other, folder, make_worker))
 
         run_confirmation(spec, folder, packs, observer, drain)
+
+
+def _verify(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
+    if asks_for_shipped(spec):
+        from orchestrator.running.verifying import verify_before_verdict
+
+        verify_before_verdict(spec, folder, observer.say)
 
 
 def _worker(

@@ -12,13 +12,16 @@ from pydantic import BeforeValidator
 from orchestrator.sweepfile.frozen import Frozen
 
 Rule = Literal["point", "proven"]
-Question = Literal["falls", "falls_monotonically", "not_worse"]
+Question = Literal["falls", "falls_monotonically", "not_worse", "kept"]
 
 ANY, EVERY = "any_also", "every_also"
 """In the place of a set's name: one of the sets of `data.also`, or each of them."""
 
 TERMS = ("terms_recall", "terms_precision")
 TRAIN_LOSS = "train_loss"
+
+SHIPPED = "shipped"
+"""Of acceptance alone: the limits that hold as measured hold in the exported form, too."""
 
 _PERCENT = r"[0-9]+(\.[0-9]+)?%"
 _TIMES = r"[0-9]+(\.[0-9]+)?x"
@@ -78,7 +81,7 @@ class Limit(Frozen):
 
 def limit_keys(metric: str) -> tuple[str, ...]:
     """The keys that a limit on this metric may have, beside `rule`."""
-    if metric == TRAIN_LOSS:
+    if metric in (TRAIN_LOSS, SHIPPED):
         return ("asks",)
     if metric in TERMS:
         return ("max_regression", "min_gain", "asks")
@@ -87,6 +90,8 @@ def limit_keys(metric: str) -> tuple[str, ...]:
 
 def questions_of(metric: str) -> tuple[Question, ...]:
     """The values that `asks` may have for this metric."""
+    if metric == SHIPPED:
+        return ("kept",)
     return ("falls", "falls_monotonically") if metric == TRAIN_LOSS else ("not_worse",)
 
 
@@ -99,12 +104,14 @@ def metrics(sets: Iterable[str], also: Iterable[str], terms: bool) -> tuple[str,
 
 
 def set_of(metric: str) -> str:
-    """The set that a metric is measured on; train_loss has none."""
-    if metric == TRAIN_LOSS:
+    """The set that a metric is measured on; train_loss and shipped have none."""
+    if metric in (TRAIN_LOSS, SHIPPED):
         return ""
     return "domain" if metric in TERMS else metric.rpartition("_")[0]
 
 
 def short_form(value: Any) -> Any:
-    """`falls` as `{asks: falls}`: a limit that is one word."""
+    """`falls` as `{asks: falls}`: a limit that is one word; true as `{asks: kept}`, of `shipped` alone."""
+    if value is True:
+        return {"asks": "kept"}
     return {"asks": value} if isinstance(value, str) else value

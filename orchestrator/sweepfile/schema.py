@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.sweepfile.layer_ranges import PATTERN
-from orchestrator.sweepfile.limits import limit_keys, questions_of
+from orchestrator.sweepfile.limits import SHIPPED, limit_keys, questions_of
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.sections import DURATION, SECTIONS
@@ -31,6 +31,7 @@ def json_schema() -> dict[str, Any]:
             "additionalProperties": False,
             "patternProperties": {pattern: _limit(example) for pattern, example in _METRICS.items()},
         }
+    properties["acceptance"]["patternProperties"] |= {f"^{SHIPPED}$": _shipped()}
     definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
     definitions["TakeSpec"]["required"] = []  # a file that extends another may say a part of it
     duration = {"type": "string", "pattern": DURATION}
@@ -76,6 +77,12 @@ def _limit(metric: str) -> dict[str, Any]:
     rule = {"enum": ["point", "proven", None], "description": "Decide by the measured number, or by what is proven."}
     keys = {key: forms[key] for key in limit_keys(metric)}
     return {"anyOf": [asks, _object({**keys, "rule": rule}, []), {"type": "null"}]}
+
+
+def _shipped() -> dict[str, Any]:
+    asks = {"enum": list(questions_of(SHIPPED))}
+    long_form = _object({"asks": asks, "rule": {"enum": ["point", None]}}, [])
+    return {"anyOf": [{"const": True}, long_form, {"type": "null"}]}
 
 
 def _amount(unit: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED, AlsoSet
-from orchestrator.sweepfile.limits import ANY, EVERY, TERMS, Limit, limit_keys, metrics, questions_of, set_of
+from orchestrator.sweepfile.limits import ANY, EVERY, SHIPPED, TERMS, Limit, limit_keys, metrics, questions_of, set_of
 from orchestrator.sweepfile.reading import Entry, Mapping, Mark, Node, Problems, Scalar, describe, nearest, plain, show
 from orchestrator.sweepfile.sweep import SearchSpace, SweepSpec
 
@@ -137,6 +137,9 @@ def _limits(tree: Mapping, problems: Problems) -> None:
         for metric, entry in (node.entries if node else {}).items():
             if plain(entry.node) is None:
                 continue
+            if metric == SHIPPED:
+                _asks_for_shipped(section, entry, problems)
+                continue
             if metric not in allowed:
                 problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
                 continue
@@ -147,6 +150,19 @@ def _limits(tree: Mapping, problems: Problems) -> None:
                     f"{section}.{metric} is judged on the confirm sets, and data.confirm.also lacks {name}; add its "
                     "manifest there, one that the search does not read",
                 )
+
+
+def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
+    """`shipped` is true, or as a study keeps it: asks, with its rule; and it is no guardrail."""
+    if section != "acceptance":
+        problems.add(entry.mark, f"{section} cannot have shipped, which is asked of the winner; move it to acceptance")
+        return
+    given = plain(entry.node)
+    long_form = isinstance(given, dict) and given.get("asks") == "kept" and set(given) <= {"asks", "rule"}
+    if given is not True and not long_form:
+        problems.add(
+            entry.node.mark, f"acceptance.shipped cannot be {describe(entry.node)}; allowed: true, or remove it"
+        )
 
 
 def _also_names(tree: Mapping, problems: Problems) -> None:

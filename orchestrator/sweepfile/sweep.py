@@ -20,6 +20,9 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of a sweep, and so of a folder under `studies/`."""
 
 
+EncoderWindows = Literal["stock", "inclusive"]
+
+
 class ModelSpec(Frozen):
     """A hub id or a local folder."""
 
@@ -47,6 +50,9 @@ class EvaluationSpec(Frozen):
     max_tokens_per_second: float = Field(default=6.5, gt=0)
     max_seconds: float | None = Field(default=None, gt=0)
     """Longer evaluation utterances are left out, counted and said; null measures all of them."""
+    encoder_windows: EncoderWindows = "stock"
+    """How a streaming encoder's window widths are read: as the installed transformers does, or both ends inclusive as
+    the runtime of the model's authors does. Training and evaluation alike."""
     terms: Path | None = None
     """A list of words or phrases that matter, one a line: their recall and precision are measured on the domain set."""
     every: int = Field(default=100, ge=1)

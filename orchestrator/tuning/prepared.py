@@ -50,7 +50,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     DataError or ObjectiveError when the model or the data cannot be used.
     """
     device, notes = choose_device(spec.execution.device)
-    base = load_base_model(spec.model, device)
+    base = load_base_model(spec.model, device, encoder_windows=spec.evaluation.encoder_windows)
     lengths = check_lengths(spec, base)
     audio = cache / "audio"
     sets = {name: load_evaluation_set(spec, name, source, base, audio) for name, source in spec.data.evaluated.items()}

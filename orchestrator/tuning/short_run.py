@@ -20,6 +20,7 @@ from orchestrator.tuning.adapters.pack import Adapter, PackedLinear, merged_weig
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
+from orchestrator.tuning.window_readings import compare_windows
 from orchestrator.tuning.worker import PackWorker
 from orchestrator.verdicts.headroom import headroom, high_wer
 
@@ -59,6 +60,7 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
         loss_before=_loss(worker, plan, start),
         loss_after=_loss(worker, plan, adapter),
         sets=sets,
+        windows=compare_windows(worker.evaluator, spec.evaluation.encoder_windows),
         transcripts=_transcripts(worker, baseline, tuned),
         findings=findings,
     )

@@ -17,6 +17,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, ranked
 from orchestrator.verdicts.judging import RESAMPLES, judged, pooled, scores
 from orchestrator.verdicts.losses import all_losses
+from orchestrator.verdicts.shipping import asks_for_shipped, keeps_limits
 
 EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
 
@@ -127,7 +128,10 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     verdict = _verdict(spec, folder, best, baseline, measured, resamples)
     confirm_baseline = _baseline(folder, [s.result for c in confirmed for s in c.seeds if s.result])
     conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
-    return replace(conclusion, decision=_decision(spec, conclusion))
+    decision = _decision(spec, conclusion)
+    if decision is not None and asks_for_shipped(spec) and best is not None:
+        decision = _as_shipped(decision, keeps_limits(spec, folder, best))
+    return replace(conclusion, decision=decision)
 
 
 def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
@@ -139,6 +143,13 @@ def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
     if spec.confirm is not None and spec.confirm.agree == "all" and agreement is not None and not agreement.all:
         return Decision.REJECT
     return conclusion.deciding.decision
+
+
+def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
+    """The decision where the sweep asks that what ships keeps the limits: None is that nobody has heard it."""
+    if kept is None and decision is Decision.ACCEPT:
+        return Decision.INCONCLUSIVE
+    return Decision.REJECT if kept is False else decision
 
 
 def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str) -> TrialResult | None:

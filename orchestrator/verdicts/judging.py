@@ -10,7 +10,7 @@ from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.scoring.judge import Rank, Scores, Verdict, best_feasible, judge, verdict_rank
 from orchestrator.scoring.limits import Criterion, Kind, Unit
 from orchestrator.scoring.rates import SetScore, pool
-from orchestrator.sweepfile.limits import ANY, EVERY, Limit, Rule, set_of
+from orchestrator.sweepfile.limits import ANY, EVERY, SHIPPED, Limit, Rule, set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 
 RESAMPLES = 10_000
@@ -38,6 +38,8 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
     """
     found: list[Criterion] = []
     for metric, limit in limits.items():
+        if metric == SHIPPED:
+            continue  # asked of the other limits, see `shipping`
         name, rate = set_of(metric), metric.rpartition("_")[2]
         also = tuple(f"{further}_{rate}" for further in spec.data.also)
         for own in also if name == EVERY else (metric,):

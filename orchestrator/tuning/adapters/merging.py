@@ -11,13 +11,15 @@ from safetensors import SafetensorError
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 
 from orchestrator.errors import ModelError
-from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
+from orchestrator.tuning.model.base_model import read_inclusively
 
 
-def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
+def export_merged(model: ModelSpec, adapter: Path, folder: Path, encoder_windows: EncoderWindows = "stock") -> None:
     """Write weights W + scale * delta W, configuration and processor to `folder`, which is made.
 
-    `adapter` is a folder as `adapters.export` writes it: its adapter scale is in its weights already.
+    `adapter` is a folder as `adapters.export` writes it: its adapter scale is in its weights already. With inclusive
+    `encoder_windows` the configuration is such that transformers computes those.
     Raises ModelError when the base model cannot be loaded.
     """
     where = {} if Path(model.id).is_dir() else {"revision": model.revision}
@@ -31,6 +33,8 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path) -> None:
         raise ModelError(
             f"model {model.id!r} cannot be loaded: {said}. Next: check the folder, or the name and the network."
         ) from error
+    if encoder_windows == "inclusive":
+        read_inclusively(model, base)
     merged = with_adapter(base, adapter)
     merged.save_pretrained(folder)
     processor.save_pretrained(folder)

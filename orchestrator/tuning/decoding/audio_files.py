@@ -23,6 +23,7 @@ from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.pieces import pieces
 from orchestrator.errors import ManifestError, ModelError
+from orchestrator.records.transcription import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
@@ -71,6 +72,7 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
     if not name:
         raise ModelError("the model's name is empty\n  Name a hub id, a model folder or an adapter folder.")
     check_if_kept(folder)
+    windows = read_transcription(folder).encoder_windows
     if not (folder / "adapter_config.json").is_file():
         if base is not None:
             raise ModelError(f"{name} is no adapter folder (no adapter_config.json); --base goes with an adapter alone")
@@ -79,10 +81,10 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
                 f"{name} holds neither config.json nor adapter_config.json\n"
                 "  Name a model folder, or an adapter folder as `orchestrate export` writes it."
             )
-        return load_base_model(ModelSpec(id=name), device)
+        return load_base_model(ModelSpec(id=name), device, encoder_windows=windows)
     _check_adapter(folder)
     spec = _base_of(folder, base)
-    model, tokenizer = load_stock(spec)
+    model, tokenizer = load_stock(spec, encoder_windows=windows)
     try:
         merged = with_adapter(model, folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:

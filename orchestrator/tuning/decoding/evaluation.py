@@ -25,6 +25,7 @@ from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.decoding.transcription import Decoded, ScaledAdapter, token_caps, transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.windows import windows_text
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Evaluator:
                 ]
             ),
             "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
-            "encoder_windows": ",".join(f"{w.before}+{w.ahead}" for w in self.base.family.windows) or "whole clip",
+            "encoder_windows": windows_text(self.base.family.windows),
             "weights": self.base.weights_sha256,
             "dtype": str(self.base.model.dtype).removeprefix("torch."),
             "precision": spec.precision,

@@ -12,10 +12,16 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import AutoModelForSpeechSeq2Seq, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForSpeechSeq2Seq,
+    AutoTokenizer,
+    MoonshineStreamingForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.sweepfile.sweep import ModelSpec
+from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
 from orchestrator.tuning.adapters.pack import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
 from orchestrator.tuning.model.configuration import ignored_settings
@@ -23,6 +29,7 @@ from orchestrator.tuning.model.cores import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100
 """Label of a padded position."""
@@ -106,13 +113,20 @@ class BaseModel:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True)).strip()
 
 
-def load_base_model(spec: ModelSpec, device: torch.device, dtype: torch.dtype = torch.float32) -> BaseModel:
+def load_base_model(
+    spec: ModelSpec,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    encoder_windows: EncoderWindows = "stock",
+) -> BaseModel:
     """Load from the hub or a folder; raises ModelError naming the model and the next step. Never runs remote code."""
-    return wrap(spec, *load_stock(spec, dtype), device)
+    return wrap(spec, *load_stock(spec, dtype, encoder_windows), device)
 
 
-def load_stock(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer as transformers loads them; raises ModelError."""
+def load_stock(
+    spec: ModelSpec, dtype: torch.dtype = torch.float32, encoder_windows: EncoderWindows = "stock"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer as transformers loads them, with the encoder's windows in that form; raises ModelError."""
     transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
     local = Path(spec.id).is_dir()
     where = {} if local else {"revision": spec.revision}
@@ -138,7 +152,19 @@ def load_stock(spec: ModelSpec, dtype: torch.dtype = torch.float32) -> tuple[Pre
             f"model {spec.id!r} cannot be loaded: {said or type(error).__name__}. Next: {hint}."
         ) from error
     _check_weights(spec, found)
+    if encoder_windows == "inclusive":
+        read_inclusively(spec, model)
     return model, tokenizer
+
+
+def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
+    """Give a stock model the windows that the authors' runtime has; raises ModelError for one without windows."""
+    if not isinstance(model, MoonshineStreamingForConditionalGeneration):
+        raise ModelError(
+            f"model {spec.id!r} has no encoder windows: its encoder hears whole clips. "
+            "Next: remove evaluation.encoder_windows, which is for streaming models."
+        )
+    set_windows(model, inclusive_windows(model.config.encoder_config.sliding_windows))
 
 
 def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:

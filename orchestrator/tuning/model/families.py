@@ -24,7 +24,7 @@ from orchestrator.errors import ModelError
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate
-from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention, stock_windows
+from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention, samples_per_frame, stock_windows
 
 
 class Family(Protocol):
@@ -92,12 +92,15 @@ def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, 
 class Streaming:
     """MoonshineStreaming: raw frames, causal convolutions, sliding-window encoder without positions."""
 
-    def __init__(self, model: MoonshineStreamingForConditionalGeneration) -> None:
+    def __init__(
+        self, model: MoonshineStreamingForConditionalGeneration, windows: Sequence[EncoderWindow] | None = None
+    ) -> None:
+        """`windows`: others than those of the stock model, to compare with."""
         self.encoder, self.decoder = model.model.encoder, model.model.decoder
         config = model.config.encoder_config
         self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
-        self.stride = 4 * self.multiple
-        self.windows = stock_windows(self.encoder, config.sliding_windows, self.stride)
+        self.stride = samples_per_frame(config)
+        self.windows = list(windows or stock_windows(self.encoder, config.sliding_windows, self.stride))
         self.block = max(32, *(max(window) for window in self.windows))
         self.longest_seconds = model.config.max_position_embeddings * self.stride / config.sample_rate
 

@@ -3,7 +3,8 @@
 `config.encoder_config.sliding_windows` gives each layer two numbers, left and right. Whether the last frame of either
 side belongs to the window is decided in transformers' code, and it has been reported as off by one
 (huggingface/transformers #46305, #47162). So the widths are read off the masks that the installed stock encoder hands
-to its own layers.
+to its own layers. The runtime of the model's authors reads both numbers as inclusive; a sweep that asks for that form
+has the stock model's configuration changed until its masks are so.
 """
 
 from __future__ import annotations
@@ -62,6 +63,41 @@ def _window(mask: Tensor | None, layer: int) -> EncoderWindow:
         f"the installed transformers gives encoder layer {layer} of the model no sliding window around each frame, "
         "which is the only form of streaming Moonshine that this version runs; use the transformers of constraints.txt"
     )
+
+
+def inclusive_windows(configured: Sequence[Sequence[int]]) -> list[EncoderWindow]:
+    """The windows as the authors' runtime reads them: `left` frames before and `right` frames ahead, both inside."""
+    return [EncoderWindow(left, right) for left, right in configured]
+
+
+def set_windows(model: Any, wanted: Sequence[EncoderWindow]) -> None:
+    """Change the configuration of a stock streaming model so that the masks it makes are those windows.
+
+    Then everything that compares with the stock model, or is made of it, sees the same windows. Raises ModelError
+    where the installed transformers cannot be brought to them.
+    """
+    encoder, config = model.model.encoder, model.config.encoder_config
+    samples = samples_per_frame(config)
+    # one frame is what the two readings of a number can differ by
+    for more in (0, 1):
+        config.sliding_windows = [[window.before + more, window.ahead + more] for window in wanted]
+        if stock_windows(encoder, config.sliding_windows, samples) == list(wanted):
+            return
+    raise ModelError(
+        "the installed transformers cannot be given the encoder windows "
+        f"{windows_text(wanted)}; set evaluation.encoder_windows to stock, or use the transformers of constraints.txt"
+    )
+
+
+def samples_per_frame(config: Any) -> int:
+    """Samples of one encoder frame, from the configuration of a streaming encoder."""
+    frame = round(config.sample_rate * config.frame_ms / 1000)
+    return 4 * int(frame)
+
+
+def windows_text(windows: Sequence[EncoderWindow]) -> str:
+    """Frames before and ahead, layer by layer: 15+3,15+0. Of a model without windows: whole clip."""
+    return ",".join(f"{window.before}+{window.ahead}" for window in windows) or "whole clip"
 
 
 class SlidingWindowAttention:

@@ -1,0 +1,20 @@
+"""What of the optional packages a form needs, asked without importing any of them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from orchestrator.errors import SpecError
+
+NEEDED = {
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "moonshine": ("onnx", "onnxruntime", "onnxscript", "moonshine_voice"),
+}
+"""Form -> the modules that write and hear it."""
+
+
+def check_installed(form: str, why: str) -> None:
+    """Raise SpecError, in one line, where a package of the `deploy` extra is missing that `why` needs."""
+    missing = [name.replace("_", "-") for name in NEEDED.get(form, ()) if find_spec(name) is None]
+    if missing:
+        raise SpecError(f"{why} needs {' and '.join(missing)}: pip install 'orchestrator[deploy]'")

@@ -1,0 +1,87 @@
+"""`orchestrate verify`, and a sweep whose verdict waits for it: an exported form hears the sets of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from orchestrator.errors import SpecError
+from orchestrator.records.extras import check_installed
+from orchestrator.records.results import TrialResult
+from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Hypotheses
+from orchestrator.running.exporting import chosen_trial, source_of
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import chosen_measurement, conclude
+from orchestrator.verdicts.saved_adapters import best_adapter
+from orchestrator.verdicts.shipping import CONFIRM, VERDICT_FORM, shipped_of
+
+
+def verify_study(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    number: int | None,
+    runtime: str,
+    quantized: Quantized,
+    names: Collection[str] | None,
+    say: Callable[[str], None],
+) -> tuple[TrialResult, Shipped]:
+    """Hear a form of a trial and keep what it said; the caller holds the folder's lock.
+
+    `number` is None for the best feasible trial; `runtime` is a form, or an exported folder; `names` are the sets, None
+    all of them. Raises SpecError, StudyError, ModelError, ManifestError.
+    """
+    export = None if runtime in GRAPH_FORMS else Path(runtime)
+    form: str = runtime if export is None else read_manifest(export).form
+    check_installed(form, f"verify --runtime {runtime}")
+    result = chosen_trial(conclude(spec, folder), number, folder.name)
+    kept = best_adapter(folder, result)
+    from orchestrator.tuning.deploying.verification import Verification, verify
+
+    job = Verification(
+        spec=spec,
+        sets=chosen_sets(spec, names),
+        source=source_of(spec, kept),
+        form="moonshine" if form == "moonshine" else "onnx",
+        quantized=quantized,
+        export=export,
+        cache=folder.cache,
+        recorded=_recorded(folder, result),
+    )
+    parts = (None if export is None else export.name, None if names is None else f"sets {','.join(names)}")
+    found = verify(job, say).model_copy(update={"part": ", ".join(filter(None, parts))})
+    folder.write_shipped(found)
+    return result, found
+
+
+def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, SetSource]:
+    """The evaluation sets, then the confirm sets, or those that are named. Raises SpecError for one there is not."""
+    sets = dict(spec.data.evaluated)
+    if spec.data.confirming is not None:
+        sets |= {f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()}
+    unknown = [name for name in names or () if name not in sets]
+    if unknown:
+        raise SpecError(f"--sets {unknown[0]} is no set of the sweep\n  Allowed: {', '.join(sets)}.")
+    return {name: source for name, source in sets.items() if names is None or name in names}
+
+
+def _recorded(folder: StudyFolder, result: TrialResult) -> dict[Model, Hypotheses]:
+    """What the search has on file: of the untuned model, and of the measurement that gave the trial its result."""
+    measurement = chosen_measurement(folder, result)
+    baseline = folder.read_baseline(measurement.fingerprint) if measurement else None
+    if measurement is None or baseline is None:
+        return {}
+    return {
+        "baseline": folder.read_baseline_hypotheses(baseline),
+        "tuned": folder.read_hypotheses(result.number, measurement),
+    }
+
+
+def verify_before_verdict(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) -> None:
+    """What `acceptance: {shipped: true}` asks for: the winner's graphs are made and heard, once."""
+    best = conclude(spec, folder).best
+    if best is None or shipped_of(folder, best) is not None:
+        return
+    verify_study(spec, folder, best.number, VERDICT_FORM, "none", None, say)

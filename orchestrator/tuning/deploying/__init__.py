@@ -1,0 +1,1 @@
+"""The forms that a model leaves in, and what they hear."""

@@ -1,0 +1,109 @@
+"""The `moonshine` form: the five graphs that the authors' runtime loads, made by their own published exporter.
+
+Their exporter takes a transformers folder and reads the widths of the encoder's windows as inclusive. So the folder
+that it is given says the windows that are wanted in just that form, and its graphs compute what was measured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from transformers import MoonshineStreamingForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.errors import ModelError
+from orchestrator.tuning.deploying.onnx_form import quiet
+from orchestrator.tuning.model.families import Family
+
+GRAPHS = ("frontend", "encoder", "adapter", "cross_kv", "decoder_kv")
+CONFIG = "streaming_config.json"
+TOKENIZER = "tokenizer.bin"
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+
+
+def check_exportable(model: PreTrainedModel) -> None:
+    """Raise ModelError for a model that the authors' exporter has no form for."""
+    if not isinstance(model, MoonshineStreamingForConditionalGeneration):
+        raise ModelError(
+            "the authors publish no exporter of Moonshine version 1: moonshine_voice exports streaming models alone\n"
+            "  Use --format onnx, which plain onnxruntime decodes with."
+        )
+    config: Any = model.config
+    if config.num_key_value_heads != config.num_attention_heads:
+        raise ModelError(
+            f"the authors' exporter does not know grouped-query attention ({config.num_attention_heads} heads of "
+            f"queries, {config.num_key_value_heads} of keys)\n  Use --format onnx."
+        )
+
+
+def export_moonshine(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    family: Family,
+    folder: Path,
+    graphs: Collection[str] = GRAPHS,
+) -> None:
+    """Write graphs, streaming_config.json and tokenizer.bin of a stock streaming model. Raises ModelError."""
+    check_exportable(model)
+    from moonshine_voice.lora.export import export_checkpoint
+
+    config: Any = model.config.encoder_config
+    kept = config.sliding_windows
+    with TemporaryDirectory() as place:
+        try:
+            config.sliding_windows = [list(window) for window in family.windows]
+            model.save_pretrained(place)
+        finally:
+            config.sliding_windows = kept
+        with quiet():
+            export_checkpoint(place, folder, ",".join(each for each in GRAPHS if each in graphs))
+    (folder / TOKENIZER).write_bytes(tokenizer_bin(token_bytes(tokenizer, model.config.vocab_size)))
+
+
+def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> list[bytes]:
+    """What each token writes, by its number, as SentencePiece has it: a word's start as U+2581, a byte as itself."""
+    pieces = tokenizer.convert_ids_to_tokens(list(range(min(count, len(tokenizer)))))
+    found = []
+    for piece in pieces:
+        byte = _BYTE.fullmatch(piece or "")
+        found.append(bytes([int(byte[1], 16)]) if byte else (piece or "").encode())
+    return found
+
+
+def tokenizer_bin(tokens: list[bytes]) -> bytes:
+    """The runtime's vocabulary file: each token after its length, which takes one byte below 128 and two from there on
+    (the first 128 + length mod 128, the second length div 128)."""
+    parts = []
+    for token in tokens:
+        size = len(token)
+        parts.append(bytes([size]) if size < 128 else bytes([128 + size % 128, size // 128]))
+        parts.append(token)
+    return b"".join(parts)
+
+
+def read_tokenizer_bin(data: bytes) -> list[bytes]:
+    """The tokens of such a file. Raises ModelError where it ends within one."""
+    tokens: list[bytes] = []
+    place = 0
+    while place < len(data):
+        size = data[place]
+        place += 1
+        if size >= 128 and place < len(data):
+            size = size - 128 + 128 * data[place]
+            place += 1
+        if place + size > len(data):
+            raise ModelError(f"{TOKENIZER} is cut off in token {len(tokens)}\n  Export the model again.")
+        tokens.append(data[place : place + size])
+        place += size
+    return tokens
+
+
+def text_of(tokens: list[int], vocabulary: list[bytes]) -> str:
+    """The text of tokens, without special ones (<s>), words set apart by spaces."""
+    pieces = [vocabulary[token] for token in tokens if token < len(vocabulary)]
+    special = [piece.startswith(b"<") and piece.endswith(b">") and len(piece) > 2 for piece in pieces]
+    kept = [piece for piece, skip in zip(pieces, special, strict=True) if not skip]
+    return b"".join(kept).decode("utf-8", errors="ignore").replace("\u2581", " ").strip()

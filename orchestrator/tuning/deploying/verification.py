@@ -1,0 +1,264 @@
+"""An exported form of the winner, and the untuned model in that form, hear the sets of the study."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.atomic import new_folder
+from orchestrator.records.shipping import (
+    NAME,
+    ExportManifest,
+    GraphForm,
+    Model,
+    OtherWords,
+    Quantized,
+    Shipped,
+    ShippedSet,
+    altered_files,
+    differences,
+    form_key,
+    read_manifest,
+)
+from orchestrator.records.worker import Hypotheses
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.evaluation import EvaluationSet, load_evaluation_set
+from orchestrator.tuning.decoding.transcription import Decoded, transcribe
+from orchestrator.tuning.deploying.moonshine_form import TOKENIZER, read_tokenizer_bin, token_bytes
+from orchestrator.tuning.deploying.probing import (
+    Numbers,
+    apart,
+    engine_numbers,
+    margin,
+    name_cause,
+    runtime_numbers,
+)
+from orchestrator.tuning.deploying.runtime import (
+    OnnxRuntime,
+    Runtime,
+    RuntimeHearing,
+    hear,
+    open_runtime,
+)
+from orchestrator.tuning.deploying.writing import Source, describe, vocabulary_sha256, wrapped, write_graphs
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
+
+MEMORY = 2**29
+"""Bytes that the frames of a set may keep."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What is to be verified."""
+
+    spec: SweepSpec
+    sets: Mapping[str, SetSource]
+    """By the names that measurements use: domain, confirm_domain."""
+    source: Source
+    """The winner, as the study has it."""
+    form: GraphForm
+    quantized: Quantized
+    export: Path | None
+    """An exported folder; None makes one."""
+    cache: Path
+    """Of the study."""
+    recorded: Mapping[Model, Hypotheses]
+    """What the search has on file of its sets."""
+
+    @property
+    def untuned(self) -> Source:
+        """The base model alone."""
+        return replace(self.source, adapter=None, trial=None, step=None, adapter_scale=None)
+
+
+def verify(job: Verification, say: Callable[[str], None]) -> Shipped:
+    """Hear every set four times: baseline and winner, as they were measured and as they ship.
+
+    Raises ModelError, ManifestError or SpecError where a form cannot be made or heard.
+    """
+    tuned, untuned = wrapped(job.source), wrapped(job.untuned)
+    say(f"exporting the {form_key(job.form, job.quantized)} form")
+    folder = job.export or _made(job, job.source)
+    manifest = read_manifest(folder)
+    ships = replace(job.untuned, windows=manifest.windows_form)
+    beside = _made(replace(job, form=manifest.form, quantized=manifest.quantized), ships)
+    runtime = open_runtime(folder, manifest)
+    named = [*_named(job, tuned, untuned, runtime, folder)]
+    sets = {name: _load(job, name, source, untuned) for name, source in job.sets.items()}
+    probe = _clip(sets)
+    numbers, ours = runtime_numbers(runtime, probe), engine_numbers(tuned, probe)
+    if not named and manifest.quantized == "none":
+        named += _cause(job, numbers, tuned, untuned, probe)
+    heard: dict[Model, tuple[BaseModel, Runtime]] = {
+        "baseline": (untuned, open_runtime(beside, read_manifest(beside))),
+        "tuned": (tuned, runtime),
+    }
+    return _heard(job, manifest, heard, sets, say).model_copy(
+        update={
+            "differences": tuple(named),
+            "encoder_apart": _finite(apart(numbers.encoded, ours.encoded)),
+            "logits_apart": _finite(float(np.abs(numbers.logits - ours.logits).max())),
+            "size_bytes": sum(path.stat().st_size for path in folder.glob("*.onnx")),
+        }
+    )
+
+
+def _finite(value: float) -> float:
+    """A number that a file can hold: other shapes are infinitely far apart."""
+    return min(value, 1e9)
+
+
+def _made(job: Verification, source: Source) -> Path:
+    """The folder of a form in the study's cache, made where it is not there as it should be."""
+    which = "untuned" if source.trial is None else f"trial-{source.trial}-{source.step}-{source.adapter_scale!r}"
+    folder = job.cache / "shipped" / f"{form_key(job.form, job.quantized)}-{source.windows}-{which}"
+    if (folder / NAME).is_file():
+        manifest = read_manifest(folder)
+        same = manifest.adapter_sha256 == source.adapter_sha256
+        if same and manifest.rms == source.evaluation.rms and not [*altered_files(manifest, folder)]:
+            return folder
+        shutil.rmtree(folder)
+    with new_folder(folder) as aside:
+        write_graphs(source, job.form, job.quantized, aside)
+    return folder
+
+
+def _named(job: Verification, tuned: BaseModel, untuned: BaseModel, runtime: Runtime, folder: Path) -> Iterator[str]:
+    """What an export is not as the study has it, from what it says and from its files."""
+    manifest = runtime.manifest
+    expected = describe(
+        job.source,
+        manifest.form,
+        job.quantized if job.export is None else manifest.quantized,
+        tuned.model,
+        tuned.tokenizer,
+        tuned.family,
+        untuned.weights_sha256,
+    )
+    yield from differences(manifest, expected)
+    yield from altered_files(manifest, folder)
+    own = _vocabulary_sha256(runtime, folder, tuned)
+    if own != expected.tokenizer_sha256 and manifest.tokenizer_sha256 == expected.tokenizer_sha256:
+        yield "tokenizer: the file beside the graphs is not the study's, whatever export.json says"
+
+
+def _vocabulary_sha256(runtime: Runtime, folder: Path, base: BaseModel) -> str:
+    if isinstance(runtime, OnnxRuntime):
+        return vocabulary_sha256(token_bytes(runtime.tokenizer, base.model.config.vocab_size))
+    return vocabulary_sha256(read_tokenizer_bin((folder / TOKENIZER).read_bytes()))
+
+
+def _cause(
+    job: Verification, numbers: Numbers, tuned: BaseModel, untuned: BaseModel, clip: np.ndarray
+) -> Iterator[str]:
+    """What the numbers say where the export says that it is the study's."""
+    used = tuned.family.windows
+    readings: list[list[EncoderWindow]] = []
+    if used:
+        widths = [(window.before, window.ahead) for window in used]
+        more = inclusive_windows([(before + 1, ahead + (ahead > 0)) for before, ahead in widths])
+        fewer = inclusive_windows([(max(0, before - 1), max(0, ahead - 1)) for before, ahead in widths])
+        readings = [more, fewer]
+    own = job.source.adapter_scale or 1.0
+    scales = sorted({0.0, 1.0, *job.spec.parameters.adapter_scales} - {own})
+    yield from name_cause(numbers, tuned, untuned, clip, readings, {scale: scale / own for scale in scales})
+
+
+def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> EvaluationSet:
+    """A set; its terms are those of the domain set, of the search's and of the confirm sets alike."""
+    return load_evaluation_set(job.spec, name.removeprefix("confirm_"), source, base, job.cache / "audio")
+
+
+def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:
+    """The longest clip of up to ten seconds of the first set: windows and positions show in it."""
+    clips = next(iter(sets.values())).clips
+    return max((clip for clip in clips), key=lambda clip: len(clip) if len(clip) <= 160_000 else 0)
+
+
+def _heard(
+    job: Verification,
+    manifest: ExportManifest,
+    models: Mapping[Model, tuple[BaseModel, Runtime]],
+    sets: Mapping[str, EvaluationSet],
+    say: Callable[[str], None],
+) -> Shipped:
+    found: dict[str, ShippedSet] = {}
+    other: list[OtherWords] = []
+    unlike, computing, sound = 0, 0.0, 0.0
+    for name, each in sets.items():
+        say(f"hearing {name}: {len(each.clips)} utterances, in both forms")
+        measured: dict[str, object] = {}
+        for model, (base, runtime) in models.items():
+            decoded = _by_engine(base, each)
+            hearing = hear(runtime, _levelled(each, job, runtime), each.clips.seconds)
+            texts = [base.text(tokens) for tokens in decoded.tokens]
+            measured[f"{model}_measured"] = each.score(texts, decoded)
+            measured[f"{model}_shipped"] = each.score(hearing.texts, hearing.decoded)
+            other += _other_words(name, model, each, base, decoded, texts, hearing)
+            unlike += _unlike(job.recorded.get(model, {}).get(name), texts)
+            computing, sound = computing + hearing.seconds, sound + sum(each.clips.seconds)
+        found[name] = ShippedSet.model_validate(measured)
+    return Shipped(
+        form=manifest.form,
+        quantized=manifest.quantized,
+        trial=-1 if job.source.trial is None else job.source.trial,
+        step=job.source.step,
+        adapter_scale=job.source.adapter_scale,
+        differences=(),
+        sets=found,
+        other_words=tuple(other),
+        unlike_record=unlike,
+        encoder_apart=0.0,
+        logits_apart=0.0,
+        real_time_factor=computing / sound,
+        size_bytes=0,
+        versions={name: version(name) for name in ("onnxruntime", "torch", "transformers")},
+    )
+
+
+def _unlike(recorded: Sequence[str] | None, texts: Sequence[str]) -> int:
+    return 0 if recorded is None else sum(a != b for a, b in zip(recorded, texts, strict=True))
+
+
+def _by_engine(base: BaseModel, each: EvaluationSet) -> Decoded:
+    store = EncoderCache(base.family, {"set": each.clips}, MEMORY, base.device)  # type: ignore[dict-item]
+    return transcribe(base, store, "set", each.max_new_tokens, ())[0]
+
+
+def _levelled(each: EvaluationSet, job: Verification, runtime: Runtime) -> Sequence[np.ndarray]:
+    """The clips at the level that the export asks for: that of the study, unless its manifest says another."""
+    wanted, own = runtime.manifest.rms, job.spec.evaluation.rms
+    if wanted == own or wanted is None or own is None:
+        return each.clips  # type: ignore[return-value]
+    return [np.clip(clip * np.float32(wanted / own), -1, 1) for clip in each.clips]
+
+
+def _other_words(
+    name: str,
+    model: Model,
+    each: EvaluationSet,
+    base: BaseModel,
+    decoded: Decoded,
+    texts: Sequence[str],
+    hearing: RuntimeHearing,
+) -> Iterator[OtherWords]:
+    """The utterances whose words are not the measured ones."""
+    for row, (measured, shipped) in enumerate(zip(texts, hearing.texts, strict=True)):
+        if measured == shipped:
+            continue
+        ours, theirs = decoded.tokens[row], hearing.decoded.tokens[row]
+        at = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+        if at is None and len(ours) != len(theirs):
+            at = min(len(ours), len(theirs))
+        gap = None if at is None else margin(base, each.clips[row], ours[:at])
+        yield OtherWords(
+            set=name, utterance=each.clips.ids[row], model=model, measured=measured, shipped=shipped, margin=gap
+        )

@@ -1,0 +1,143 @@
+"""Graphs of a base model with or without an adapter, in a folder with what goes with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.records.extras import check_installed
+from orchestrator.records.shipping import ExportManifest, GraphForm, Quantized, file_sha256, write_manifest
+from orchestrator.sweepfile.sweep import EncoderWindows, EvaluationSpec, ModelSpec
+from orchestrator.tuning.adapters.merging import with_adapter
+from orchestrator.tuning.deploying.moonshine_form import CONFIG, GRAPHS, TOKENIZER, export_moonshine, token_bytes
+from orchestrator.tuning.deploying.onnx_form import export_onnx, quantize_int8
+from orchestrator.tuning.model.base_model import BaseModel, load_stock, wrap
+from orchestrator.tuning.model.configuration import special_tokens
+from orchestrator.tuning.model.families import Family, family_of
+from orchestrator.tuning.model.windows import windows_text
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What goes into graphs: a base model, perhaps an adapter, and which numbers of which study they stand for."""
+
+    sweep: str
+    model: ModelSpec
+    evaluation: EvaluationSpec
+    windows: EncoderWindows
+    adapter: Path | None = None
+    """A PEFT folder as a study keeps it; None is the untuned model."""
+    trial: int | None = None
+    step: int | None = None
+    adapter_scale: float | None = None
+
+    @property
+    def adapter_sha256(self) -> str:
+        """Of the adapter's weights; empty without one."""
+        return "" if self.adapter is None else file_sha256(self.adapter / "adapter_model.safetensors")
+
+
+def write_graphs(
+    source: Source, form: GraphForm, quantized: Quantized, folder: Path, changed_only: bool = False
+) -> ExportManifest:
+    """Write a form of the model to `folder`, which is there, with its manifest.
+
+    `changed_only`: of the moonshine form only the graphs that the adapter changes. Raises SpecError where a package is
+    missing, ModelError for a model that has no such form.
+    """
+    check_installed(form, f"--format {form}")
+    base_digest = weights_sha256(source)
+    model, tokenizer = stock(source)
+    family = family_of(model.eval())
+    if form == "onnx":
+        export_onnx(model, family, folder)
+        tokenizer.save_pretrained(folder)
+    else:
+        export_moonshine(model, tokenizer, family, folder, changed(source.adapter) if changed_only else GRAPHS)
+    if quantized == "int8":
+        quantize_int8(folder)
+    files = [path for path in sorted(folder.iterdir()) if path.suffix == ".onnx" or path.name in _BESIDE]
+    manifest = describe(source, form, quantized, model, tokenizer, family, base_digest).model_copy(
+        update={"files": {path.name: file_sha256(path) for path in files}}
+    )
+    write_manifest(manifest, folder)
+    return manifest
+
+
+_BESIDE = (CONFIG, TOKENIZER, "tokenizer.json", "tokenizer_config.json")
+
+
+def stock(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The stock model with the adapter merged in, float32, with the windows asked for."""
+    model, tokenizer = load_stock(source.model, torch.float32, source.windows)
+    return (model if source.adapter is None else with_adapter(model, source.adapter)), tokenizer
+
+
+def wrapped(source: Source) -> BaseModel:
+    """The same as the engine runs it, on the CPU."""
+    model, tokenizer = stock(source)
+    return wrap(source.model, model, tokenizer, CPU)
+
+
+def weights_sha256(source: Source) -> str:
+    """Digest of the base model's weights, as the evaluation's fingerprint has it."""
+    return wrap(source.model, *load_stock(source.model), CPU).weights_sha256
+
+
+def describe(
+    source: Source,
+    form: GraphForm,
+    quantized: Quantized,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    family: Family,
+    base_digest: str,
+) -> ExportManifest:
+    """What an export of `source` says of itself, before its files are written."""
+    tokens, decoder = special_tokens(model, tokenizer), model.model.decoder
+    attention: Any = decoder.layers[0].self_attn
+    heads = len(attention.k_proj.weight) // attention.head_dim
+    return ExportManifest(
+        form=form,
+        quantized=quantized,
+        sweep=source.sweep,
+        trial=source.trial,
+        step=source.step,
+        adapter_scale=source.adapter_scale,
+        adapter_sha256=source.adapter_sha256,
+        base_weights_sha256=base_digest,
+        encoder_windows=windows_text(family.windows),
+        windows_form=source.windows,
+        rms=source.evaluation.rms,
+        max_tokens_per_second=source.evaluation.max_tokens_per_second,
+        tokenizer_sha256=vocabulary_sha256(token_bytes(tokenizer, model.config.vocab_size)),
+        start=tokens.start,
+        ends=tuple(sorted(tokens.ends)),
+        multiple=family.multiple,
+        cache_shape=(len(decoder.layers), heads, attention.head_dim),
+        files={},
+    )
+
+
+def vocabulary_sha256(tokens: list[bytes]) -> str:
+    """Digest of the text of every token, in order, whatever file holds them."""
+    return hashlib.sha256(b"\0".join(tokens)).hexdigest()
+
+
+def changed(adapter: Path | None) -> tuple[str, ...]:
+    """The graphs of the moonshine form that an adapter changes; all of them without one."""
+    if adapter is None:
+        return GRAPHS
+    targets = json.loads((adapter / "adapter_config.json").read_bytes())["target_modules"]
+    if any(".encoder.layers." in f".{name}" for name in targets):
+        return GRAPHS  # what the decoder remembers of the encoder changes with it
+    reads = any("encoder_attn" in name and name.endswith(("k_proj", "v_proj")) for name in targets)
+    return ("cross_kv", "decoder_kv") if reads else ("decoder_kv",)

@@ -1,0 +1,92 @@
+"""The limits of a sweep on what ships: the winner's very adapter, in the measured and in an exported form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.records.extras import check_installed
+from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
+from orchestrator.records.shipping import Shipped
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.limits import LimitVerdict
+from orchestrator.sweepfile.limits import SHIPPED
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import RESAMPLES, judged, scores
+from orchestrator.verdicts.losses import all_losses
+
+CONFIRM = "confirm_"
+VERDICT_FORM = "onnx"
+"""The form that `acceptance: {shipped: true}` asks about."""
+
+
+@dataclass(frozen=True)
+class JudgedAgain:
+    """The limits on the search's sets, or on the confirm sets, in both forms."""
+
+    confirmed: bool
+    measured: Verdict
+    shipped: Verdict
+
+    @property
+    def lost(self) -> tuple[LimitVerdict, ...]:
+        """The limits that hold as measured and do not hold as shipped."""
+        held = {limit.criterion: limit.holds for limit in (*self.measured.acceptance, *self.measured.guardrails)}
+        limits = {limit.criterion: limit for limit in (*self.shipped.acceptance, *self.shipped.guardrails)}
+        return tuple(limit for criterion, limit in limits.items() if held[criterion] is True and limit.holds is False)
+
+
+def judge_again(
+    spec: SweepSpec, folder: StudyFolder, result: TrialResult, found: Shipped, resamples: int = RESAMPLES
+) -> Iterator[JudgedAgain]:
+    """The search's sets, then the confirm sets, as far as they were heard."""
+    losses = all_losses(spec, folder, result)
+    for confirmed in (False, True):
+        sets = {name: each for name, each in found.sets.items() if name.startswith(CONFIRM) is confirmed}
+        if not sets:
+            continue
+        verdicts = []
+        for form in ("measured", "shipped"):
+            rows = [
+                _measurement(found, model, {name: getattr(each, f"{model}_{form}") for name, each in sets.items()})
+                for model in ("tuned", "baseline")
+            ]
+            tuned, baseline = scores(rows[0], losses), scores(rows[1])
+            verdicts.append(judged(spec, tuned, baseline, confirmed=confirmed, resamples=resamples))
+        yield JudgedAgain(confirmed, *verdicts)
+
+
+def _measurement(found: Shipped, model: str, sets: dict[str, SetMeasurement]) -> Measurement:
+    return Measurement(
+        trial=found.trial if model == "tuned" else None,
+        step=found.step or 0,
+        adapter_scale=1.0 if found.adapter_scale is None else found.adapter_scale,
+        fingerprint=found.key,
+        sets=sets,
+    )
+
+
+def asks_for_shipped(spec: SweepSpec) -> bool:
+    """Whether the verdict waits for what ships."""
+    return SHIPPED in spec.acceptance
+
+
+def check_can_ship(spec: SweepSpec) -> None:
+    """Raise SpecError where the verdict waits for what ships and nothing here can make or hear it."""
+    if asks_for_shipped(spec):
+        check_installed(VERDICT_FORM, "acceptance.shipped")
+
+
+def shipped_of(folder: StudyFolder, result: TrialResult | None, form: str = VERDICT_FORM) -> Shipped | None:
+    """What a form of a trial was heard to say; None where it was not heard."""
+    return None if result is None else folder.shipped().get(f"{form}/{result.number}")
+
+
+def keeps_limits(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> bool | None:
+    """Whether every limit that holds as measured holds as shipped, on every set, and the export is the study's; None
+    where it was not heard."""
+    found = shipped_of(folder, result)
+    if found is None:
+        return None
+    return not found.differences and not any(each.lost for each in judge_again(spec, folder, result, found))

@@ -1,0 +1,212 @@
+"""Exported graphs on a real study: the words that were measured, and planted differences found by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.records.shipping import file_sha256, read_manifest
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from tests.cli_project import orchestrate
+from tests.embedded import DATA, small_sweep
+from tests.test_cli_export import run
+from tests.tuning_models import clips_and_texts, small_model, tokenizer
+
+for package in ("onnxruntime", "onnxscript", "moonshine_voice"):
+    pytest.importorskip(package)
+pytestmark = pytest.mark.services
+
+from orchestrator.tuning.decoding.transcription import token_caps, transcribe  # noqa: E402
+from orchestrator.tuning.deploying.runtime import hear, open_runtime  # noqa: E402
+from orchestrator.tuning.deploying.writing import Source, wrapped, write_graphs  # noqa: E402
+from orchestrator.tuning.model.encoder_cache import EncoderCache  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+class Study:
+    """A small finished study on the shipped model, its words changed by training."""
+
+    def __init__(self, root: Path) -> None:
+        (root / "sweeps").mkdir()
+        small_sweep(
+            root / "sweeps",
+            {"train": 24, "domain": 8, "heldout": 4},
+            method="grid",
+            parameters={
+                "learning_rate": 0.02,
+                "max_steps": 6,
+                "scheduler": "constant",
+                "target_modules": "decoder-attention",
+                "adapter_scale": {"values": [0.35, 0.7], "after_training": True},
+            },
+            guardrails={},
+            budget={"trials": 1},
+        )
+        self.sweep = root / "sweeps" / "sweep.yaml"
+        assert run(self.sweep) in (0, 4, 5)
+        self.folder = StudyFolder(root / "studies", "small")
+
+    def export(self, to: Path, *options: str) -> Path:
+        assert orchestrate("export", self.sweep, "0", "--to", to, *options) == 0
+        return to
+
+    def verify(self, *options: object) -> int:
+        return orchestrate("verify", self.sweep, "0", *options)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return Study(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return study.export(tmp_path_factory.mktemp("exported") / "onnx", "--format", "onnx")
+
+
+@pytest.mark.parametrize("form", ["onnx", "moonshine"])
+def test_a_float32_form_says_what_was_measured(study: Study, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert study.verify("--runtime", form) == 0
+    found = study.folder.shipped()[f"{form}/0"]
+    assert set(found.sets) == {"domain", "heldout"}
+    assert found.differences == () and found.unlike_record == 0
+    assert all(each.margin is not None and each.margin < 1e-3 for each in found.other_words)
+    assert found.encoder_apart < 1e-4 and found.logits_apart < 1e-3 and found.size_bytes > 5e6
+    capsys.readouterr()
+    assert orchestrate("report", study.sweep, "--format", "md") == 0
+    report = capsys.readouterr().out
+    assert "## What ships" in report and f"Form {form}, heard by onnxruntime" in report
+
+
+def test_int8_is_smaller_and_its_other_words_are_listed(study: Study) -> None:
+    assert study.verify("--runtime", "onnx", "--quantize", "int8", "--sets", "domain") in (0, 4)
+    found = study.folder.shipped()["onnx-int8/0/sets domain"]
+    assert set(found.sets) == {"domain"} and found.differences == ()
+    assert found.size_bytes < 5e6 and found.encoder_apart > 1e-4
+
+
+def planted_cap(folder: Path, study: Study) -> None:
+    rewrite(folder, max_tokens_per_second=3.0)
+
+
+def planted_tokenizer(folder: Path, study: Study) -> None:
+    """Two words change places."""
+    place = folder / "tokenizer.json"
+    data = json.loads(place.read_bytes())
+    vocabulary = data["model"]["vocab"]
+    first, second = [word for word in vocabulary if word.startswith("\u2581") and len(word) > 4][:2]
+    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
+    place.write_text(json.dumps(data))
+    rewrite(folder)
+
+
+def planted_windows(folder: Path, study: Study) -> None:
+    other = study.export(folder.parent / "other", "--format", "onnx", "--encoder-windows", "inclusive")
+    shutil.copyfile(other / "encoder.onnx", folder / "encoder.onnx")
+    rewrite(folder)
+
+
+def planted_scale(folder: Path, study: Study) -> None:
+    """The graphs of the trial's adapter at the other scale of the grid."""
+    own = read_manifest(folder).adapter_scale or 1.0
+    other, again = folder.parent / "adapter", folder.parent / "again"
+    shutil.copytree(study.folder.adapter_folder(0), other)
+    config = json.loads((other / "adapter_config.json").read_bytes())
+    config["lora_alpha"] *= (0.7 if own == 0.35 else 0.35) / own
+    (other / "adapter_config.json").write_text(json.dumps(config))
+    again.mkdir()
+    source = Source("small", ModelSpec(id=str(DATA / "base-model")), EvaluationSpec(), "stock", other)
+    write_graphs(source, "onnx", "none", again)
+    for name in ("encoder.onnx", "decoder.onnx"):
+        shutil.copyfile(again / name, folder / name)
+    rewrite(folder)
+
+
+def rewrite(folder: Path, **changes: Any) -> None:
+    """A manifest that vouches for the files as they are now."""
+    manifest = read_manifest(folder)
+    files = {name: file_sha256(folder / name) for name in manifest.files}
+    (folder / "export.json").write_text(manifest.model_copy(update={"files": files, **changes}).model_dump_json())
+
+
+PLANTED: dict[str, tuple[Callable[[Path, Study], None], str]] = {
+    "cap": (planted_cap, "cap (evaluation.max_tokens_per_second): the export has 3.0"),
+    "tokenizer": (planted_tokenizer, "tokenizer: the file beside the graphs is not the study's"),
+    "windows": (planted_windows, "encoder windows: the graphs compute 16+4,16+0,16+0"),
+    "scale": (planted_scale, "adapter: the graphs compute the adapter at scale"),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_a_planted_difference_is_named(planted: str, study: Study, exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "planted"
+    shutil.copytree(exported, folder)
+    plant, said = PLANTED[planted]
+    plant(folder, study)
+    assert study.verify("--runtime", folder, "--sets", "domain") == 4
+    (named,) = study.folder.shipped()["onnx/0/planted, sets domain"].differences
+    assert said in named
+
+
+def test_what_an_export_says_of_itself_is_compared_and_its_files_are_checked(study: Study, tmp_path: Path) -> None:
+    folder = study.export(tmp_path / "x", "--format", "onnx", "--encoder-windows", "inclusive")
+    with open(folder / "tokenizer_config.json", "a") as file:
+        file.write("\n")
+    assert study.verify("--runtime", folder, "--sets", "domain") == 4
+    assert study.folder.shipped()["onnx/0/x, sets domain"].differences == (
+        "encoder windows: the export has 16+4,16+0,16+0, the study 15+3,15+0,15+0",
+        "tokenizer_config.json is not the file that was exported",
+    )
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_both_families_leave_as_graphs_that_say_the_same_words(family: str, tmp_path: Path) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    small_model(family, torch.float32).save_pretrained(model)
+    tokenizer().save_pretrained(model)
+    source = Source("small", ModelSpec(id=str(model)), EvaluationSpec(), "stock")
+    out.mkdir()
+    runtime = open_runtime(out, write_graphs(source, "onnx", "none", out))
+    clips, _ = clips_and_texts(6, seed=5)
+    seconds = [len(clip) / 16000 for clip in clips]
+    base = wrapped(source)
+    store = EncoderCache(base.family, {"set": clips}, 1 << 28, CPU)
+    expected = transcribe(base, store, "set", token_caps(seconds, 6.5), ())[0]
+    heard = hear(runtime, clips, seconds)
+    assert heard.decoded.tokens == expected.tokens and heard.decoded.truncated == expected.truncated
+    assert list(heard.texts) == [base.text(tokens) for tokens in expected.tokens]
+
+
+def test_of_an_adapter_of_the_decoder_only_the_graphs_that_change_leave(study: Study, tmp_path: Path) -> None:
+    folder = study.export(tmp_path / "x", "--format", "moonshine", "--changed-only")
+    assert {path.name for path in folder.glob("*.onnx")} == {"cross_kv.onnx", "decoder_kv.onnx"}
+    assert (folder / "tokenizer.bin").is_file() and (folder / "streaming_config.json").is_file()
+
+
+def test_a_verdict_that_waits_for_what_ships(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "sweeps").mkdir()
+    small_sweep(
+        tmp_path / "sweeps",
+        {"train": 24, "domain": 5, "heldout": 3},
+        method="grid",
+        parameters={"learning_rate": 0.02, "max_steps": 4},
+        guardrails={},
+        acceptance={"domain_wer": {"min_gain": 0.0}, "shipped": True},
+        budget={"trials": 1},
+    )
+    sweep = tmp_path / "sweeps" / "sweep.yaml"
+    assert orchestrate("validate", sweep) == 0
+    assert run(sweep) in (0, 4, 5)
+    assert "onnx/0" in StudyFolder(tmp_path / "studies", "small").shipped()
+    capsys.readouterr()
+    orchestrate("report", sweep)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "what ships (onnx): Every limit that holds as measured holds in this form" in said
