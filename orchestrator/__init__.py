@@ -1,1 +1,24 @@
 """Declarative LoRA sweeps for small speech recognisers, judged against a guardrail."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.reporting.frames import StudyTables
+
+__all__ = ["open_study"]
+
+
+def open_study(path: str | os.PathLike[str]) -> StudyTables:
+    """The study whose folder is `path`, read only, its tables as pandas frames.
+
+    Nothing heavy is imported before this is called; pandas only where a frame is asked for, and it
+    comes with `pip install 'orchestrator[tables]'`. Raises StudyError where there is no study, or
+    its files are not as they were written; SpecError where pandas is missing.
+    """
+    from orchestrator.reporting.frames import StudyTables
+
+    return StudyTables(Path(path))

@@ -21,6 +21,8 @@ from rich.text import Text
 
 from orchestrator.atomic import FULL
 from orchestrator.commands import manifest
+from orchestrator.commands.clean import clean
+from orchestrator.commands.compare import compare
 from orchestrator.commands.dashboard import dashboard
 from orchestrator.commands.diagnose import diagnose
 from orchestrator.commands.export import export
@@ -30,6 +32,8 @@ from orchestrator.commands.repair import repair
 from orchestrator.commands.report import report
 from orchestrator.commands.run import run
 from orchestrator.commands.status import status, watch
+from orchestrator.commands.stop import stop
+from orchestrator.commands.table import table
 from orchestrator.commands.transcribe import transcribe
 from orchestrator.commands.trial import trial
 from orchestrator.commands.validate import validate
@@ -44,11 +48,12 @@ if TYPE_CHECKING:
 _FUNCTIONS = (
     *(run, validate, plan, diagnose, status, watch, report, trial),
     *(export, verify, repair, transcribe, dashboard, init),
+    *(compare, table, stop, clean),
 )
 COMMANDS = (*(function.__name__ for function in _FUNCTIONS), "manifest")
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 """Options without a command."""
-_PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest".split())
+_PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest compare table stop".split())
 """Commands that hold no study open: a reader that has seen enough may end them."""
 
 app = typer.Typer(

@@ -89,6 +89,18 @@ def open_study(spec: Path, overrides: Sequence[str], studies: Path | None, *, ju
     return Opened(wanted if changed else stored, folder, root, bool(changed), beside)
 
 
+def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
+    """Every study in `studies`, by default ./studies, with its project's folder. Raises StudyError where none is."""
+    from orchestrator.records.store import StudyFolder
+
+    root = (studies or Path("studies")).absolute()
+    names = sorted(path.parent.name for path in root.glob("*/spec.yaml") if re.fullmatch(NAME, path.parent.name))
+    if not names:
+        raise StudyError(f"there are no studies in {root}\n  Go to the project's folder, or name them with --studies.")
+    folders = [StudyFolder(root, name) for name in names]
+    return [(folder, project_root(folder.spec)) for folder in folders]
+
+
 def own_name(spec: Path) -> str:
     """The study that a sweep file means without overrides; empty where it needs them to be one."""
     try:

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.opening import Overrides, Studies, Study, all_studies, open_study
 from orchestrator.commands.output import show, told
+from orchestrator.errors import OrchestrateError
 from orchestrator.reporting import terminal
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting.document import Document
+    from orchestrator.reporting.studies import StudyRow
     from orchestrator.sweepfile.sweep import SweepSpec
 
 
-def status(spec: Study, overrides: Overrides = None, studies: Studies = None) -> None:
-    """Where a sweep stands."""
+def status(
+    spec: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[SPEC]", help="The sweep file, or the name of a study; without it all.", show_default=False
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    studies: Studies = None,
+) -> None:
+    """Where a sweep stands; without SPEC, all studies of a project in one table."""
+    from orchestrator.reporting import studies as overview
     from orchestrator.running.session import finished
 
+    if spec is None:
+        show(overview.build([_standing_row(*found) for found in all_studies(studies)]))
+        return
     sweep, folder = told(open_study(spec, overrides or [], studies))
     show(_standing(sweep, folder, finished(sweep, folder)))
 
@@ -47,6 +63,22 @@ def watch(
         if done:
             return
         time.sleep(every)
+
+
+def _standing_row(folder: StudyFolder, project: Path) -> StudyRow:
+    """One study of the table; one that cannot be read says why, and hides no other."""
+    from orchestrator.records.contents import stored_spec
+    from orchestrator.records.locking import holder
+    from orchestrator.reporting.studies import damaged_row, study_row
+    from orchestrator.running.session import finished
+    from orchestrator.verdicts.conclusion import conclude
+
+    running = holder(folder.lock_file)
+    try:
+        sweep = stored_spec(folder, project)
+        return study_row(sweep, folder, conclude(sweep, folder), finished(sweep, folder), running)
+    except OrchestrateError as error:
+        return damaged_row(folder.name, str(error))
 
 
 def _standing(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:

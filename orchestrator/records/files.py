@@ -44,6 +44,24 @@ class PackRecord(BaseModel):
     """Of the CPU, for each pack; None where one pack takes what torch takes."""
 
 
+class StopRequest(BaseModel):
+    """requests/stop-0007.json: a person asks for the end of trial 7; the sweep has not answered yet."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reason: str = ""
+
+
+class PersonStop(BaseModel):
+    """stop.json of a trial: a person ended it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    step: int
+    """The rung at which it ends."""
+    reason: str = ""
+
+
 class EvaluationsFile(RootModel[dict[str, dict[str, str]]]):
     """evaluations.json: the parts of each fingerprint."""
 

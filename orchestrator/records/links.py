@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 
-_FOLDERS = ("", "trials", "confirm", "checkpoint")
+_FOLDERS = ("", "trials", "confirm", "checkpoint", "requests")
 """Where everything that is written in place lies; a file further down is replaced as a whole, link or not."""
 _ALLOWED = ("cache",)
 """May lie on another disk: in it only files of our own names are made, and none is deleted but those."""

@@ -144,5 +144,5 @@ class TrialResult(Value):
     duplicate_of: int | None = None
     pruned_by: str | None = None
     """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung, or broken by
-    the measured number), median, asha, ratio, wall_clock."""
+    the measured number), median, asha, ratio, wall_clock, person."""
     seconds: float = 0.0

@@ -5,8 +5,9 @@ study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.j
 hypotheses-baseline-<fingerprint>.jsonl
 shipped.json  findings.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
-                 failure.txt, where an exception ended the trial
+                 failure.txt, where an exception ended the trial; stop.json, where a person ends it
 confirm/0001/    the same, for the run with number -1
+requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs     cache/      what can be computed again
 logs/            of several packs: pack-0.log and so on, what each did
 """
@@ -28,7 +29,9 @@ from orchestrator.records.files import (
     EvaluationsFile,
     FormatFile,
     PackRecord,
+    PersonStop,
     SetsFile,
+    StopRequest,
     damaged,
     json_lines,
     model_line,
@@ -69,6 +72,7 @@ class StudyFolder(SealedFiles):
         self.format_file = root / name / "study.json"
         super().__init__(root / name, name, self.format_file)
         self.database = self.path / "study.db"
+        self.lock_file = self.path / "study.lock"
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
         self.audio = self.cache / "audio"
@@ -118,7 +122,7 @@ class StudyFolder(SealedFiles):
         """
         make_folder(self.path)
         refuse_links(self.path)
-        with exclusive(self.path / "study.lock", self.name):
+        with exclusive(self.lock_file, self.name):
             clear_leftovers(self.path)
             self.journal.settle()
             try:
@@ -306,6 +310,29 @@ class StudyFolder(SealedFiles):
     def write_failure(self, number: int, traceback: str) -> None:
         """Keep where a trial failed, for who looks for the cause; nothing reads it."""
         write_aside(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
+
+    def ask_to_stop(self, number: int, reason: str) -> None:
+        """Ask the sweep to end a trial; needs no lock."""
+        write_aside(self._stop_request(number), model_line(StopRequest(reason=reason)))
+
+    def asked_to_stop(self, number: int) -> StopRequest | None:
+        """What a person asked for; what is no request asks for nothing."""
+        try:
+            return read_json(self._stop_request(number), StopRequest, "Delete it.")
+        except StudyError:
+            return None
+
+    def write_stop(self, number: int, stop: PersonStop) -> None:
+        """Seal that a person ends the trial, and at which rung; the request is answered."""
+        self.publish("stop by a person", {self.trial_folder(number) / "stop.json": model_line(stop)})
+        self._stop_request(number).unlink(missing_ok=True)
+
+    def read_stop(self, number: int) -> PersonStop | None:
+        """Where a person ends the trial; None where nobody does."""
+        return self.held(self.trial_folder(number) / "stop.json", PersonStop)
+
+    def _stop_request(self, number: int) -> Path:
+        return self.path / "requests" / f"stop-{number:04d}.json"
 
     def read_result(self, number: int) -> TrialResult | None:
         """How a trial or confirmation run ended; None while it has not."""

@@ -18,6 +18,13 @@ def write_aside(path: Path, data: bytes) -> None:
 
 
 @contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yield where to write a file that may be large; on leaving it is `path`. Raises StudyError, as above."""
+    with safely(path, 0), new_file(path) as aside:
+        yield aside
+
+
+@contextmanager
 def safely(path: Path, needed: int) -> Iterator[None]:
     """Within the block `path`, of about `needed` bytes, is written. Raises StudyError when the disk refuses."""
     try:

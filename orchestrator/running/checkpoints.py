@@ -89,6 +89,13 @@ class Checkpoints:
             )
         return found
 
+    def older(self) -> list[Path]:
+        """The files and folders of all checkpoints but the newest; none where that one does not hold."""
+        states = self._states()
+        if not states or self._held(states[0], True) is None:
+            return []
+        return sorted(p for p in self._root.iterdir() if _OWN.fullmatch(p.name) and p.stem != states[0].stem)
+
     def damaged(self) -> tuple[str, ...]:
         """The names of the checkpoints that do not hold, where an older one does."""
         held = [(path.stem, self._held(path, True) is not None) for path in self._states()]

@@ -33,6 +33,7 @@ from orchestrator.running.running_trial import (
     why_stop,
 )
 from orchestrator.running.signals import GracefulShutdown
+from orchestrator.running.stopping import persons_stop
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -290,7 +291,9 @@ class _Sweep:
         behind = self.study.early_stop(trial.number, event.step, here.wer[self.spec.objective])
         if event.final:
             self._end(trial, at_last_step(trial))
-        elif stop := why_stop(self.spec, trial, rung, self._baseline_rate, behind):
+        elif stop := why_stop(self.spec, trial, rung, self._baseline_rate, behind) or persons_stop(
+            self.folder, trial.number, event.step
+        ):
             self._end(trial, stop)
 
     @property

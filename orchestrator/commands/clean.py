@@ -1,0 +1,46 @@
+"""`orchestrate clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.opening import Studies, all_studies, open_study
+from orchestrator.commands.output import show
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+
+
+def clean(
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="One study; without it all.", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is not needed; without it only shown.")] = False,
+    studies: Studies = None,
+) -> None:
+    """Show what caches and checkpoints take, and remove what no study needs any more."""
+    from orchestrator.errors import OrchestrateError
+    from orchestrator.reporting import disk
+    from orchestrator.running.cleaning import clean as remove_unneeded
+    from orchestrator.running.cleaning import usage_of
+
+    found = []
+    for folder, project in _folders(spec, studies):
+        usage = usage_of(folder, project)
+        if yes:
+            try:
+                usage = remove_unneeded(folder, project)
+            except OrchestrateError as error:
+                typer.echo(str(error), err=True)
+        found.append(usage)
+    show(disk.build(found, yes))
+
+
+def _folders(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:
+    if spec is None:
+        return all_studies(studies)
+    opened = open_study(spec, [], studies)
+    return [(opened.folder, opened.root)]

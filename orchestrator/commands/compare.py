@@ -1,0 +1,65 @@
+"""`orchestrate compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.opening import Studies, open_study
+from orchestrator.commands.output import show
+from orchestrator.errors import SpecError
+
+if TYPE_CHECKING:
+    from orchestrator.verdicts.side_by_side import Side
+
+_FORMATS = ("terminal", "md", "html", "json")
+
+
+def compare(
+    sides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A B...",
+            help="Sweep files or names of studies, each with :N for a trial that is not its best.",
+            show_default=False,
+        ),
+    ],
+    form: Annotated[str, typer.Option("--format", help=f"{', '.join(_FORMATS)}.")] = "terminal",
+    shown: Annotated[
+        int, typer.Option("--utterances", min=0, help="How many that got worse, and better, to show.")
+    ] = 10,
+    studies: Studies = None,
+) -> None:
+    """Studies or trials side by side: files, verdicts, paired differences, utterances that changed."""
+    from orchestrator.reporting import html, markdown, side_by_side
+    from orchestrator.verdicts.side_by_side import pair_of
+
+    if form not in _FORMATS:
+        raise SpecError(f"--format {form} is not known\n  Allowed: {', '.join(_FORMATS)}.")
+    if len(sides) < 2:
+        raise SpecError("compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7")
+    opened = [_side(each, studies) for each in sides]
+    pairs = [pair_of(opened[0], other, len(opened) - 1) for other in opened[1:]]
+    if form == "json":
+        typer.echo(side_by_side.render_json(opened, pairs), nl=False)
+        return
+    document = side_by_side.build(opened, pairs, shown)
+    if form == "terminal":
+        show(document)
+    else:
+        typer.echo(markdown.render(document) if form == "md" else html.render(document), nl=False)
+
+
+def _side(word: str, studies: Path | None) -> Side:
+    """`phone` is the best trial of that study, `phone:7` its trial 7; a file may hold a colon."""
+    from orchestrator.verdicts.conclusion import conclude
+    from orchestrator.verdicts.side_by_side import side_of
+
+    name, colon, number = word.rpartition(":")
+    if Path(word).exists() or not colon or not (number.isascii() and number.isdigit()):
+        name, number = word, ""
+    opened = open_study(Path(name), [], studies)
+    conclusion = conclude(opened.sweep, opened.folder)
+    return side_of(word, opened.sweep, opened.folder, conclusion, int(number) if number else None)

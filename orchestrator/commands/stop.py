@@ -1,0 +1,28 @@
+"""`orchestrate stop`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.output import say, told
+
+
+def stop(
+    spec: Study,
+    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)],
+    overrides: Overrides = None,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the trial and shown in the report.")] = "",
+    studies: Studies = None,
+) -> None:
+    """End one trial at its next evaluation, as a decision of yours; the sweep goes on."""
+    from orchestrator.records.locking import holder
+    from orchestrator.running.stopping import ask_to_stop
+
+    _, folder = told(open_study(spec, overrides or [], studies))
+    ask_to_stop(folder, number, reason)
+    running = holder(folder.lock_file)
+    when = f"at its next evaluation, by {running}" if running else "at its next evaluation, once the sweep continues"
+    say(f"trial {number} of study {folder.name} ends {when}")

@@ -1,0 +1,57 @@
+"""`orchestrate table`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.output import told
+from orchestrator.errors import SpecError
+
+KINDS = ("trials", "measurements", "utterances")
+
+
+def table(
+    spec: Study,
+    overrides: Overrides = None,
+    of: Annotated[str, typer.Option("--of", help=f"{', '.join(KINDS)}.")] = "trials",
+    form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
+    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")] = None,
+    every: Annotated[
+        bool,
+        typer.Option("--every-measurement", help="Utterances of all measurements, not of the results alone."),
+    ] = False,
+    studies: Studies = None,
+) -> None:
+    """Trials, measurements or utterances of a study as one table for other programs."""
+    from orchestrator.records.writing import written_whole
+    from orchestrator.reporting import frames, spreadsheet, tables
+
+    _check(of, form, to)
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    found = tables.table(sweep, folder, of, every)
+    if to is None:
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+        spreadsheet.write_csv(found, sys.stdout)
+        return
+    with written_whole(to) as aside:
+        if form == "parquet":
+            frames.write_parquet(found, aside)
+        else:
+            with open(aside, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                spreadsheet.write_csv(found, file)
+
+
+def _check(of: str, form: str, to: Path | None) -> None:
+    if of not in KINDS:
+        raise SpecError(f"--of {of} is not known\n  Allowed: {', '.join(KINDS)}.")
+    if form not in ("csv", "parquet"):
+        raise SpecError(f"--format {form} is not known\n  Allowed: csv, parquet.")
+    if form == "parquet" and to is None:
+        raise SpecError("--format parquet needs --to FILE, a file that does not exist yet")
+    if to is not None and to.exists():
+        raise SpecError(f"{to} exists\n  Name a file that does not; nothing is overwritten.")

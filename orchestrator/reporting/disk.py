@@ -1,0 +1,60 @@
+"""`orchestrate clean`: what studies take on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.reporting.document import Block, Document, Paragraph, Table
+
+
+class Usage(Protocol):
+    """`running.cleaning.Usage`."""
+
+    @property
+    def study(self) -> str:
+        """Its name."""
+
+    @property
+    def cache(self) -> int:
+        """Bytes."""
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes."""
+
+    @property
+    def rest(self) -> int:
+        """Bytes."""
+
+    @property
+    def unneeded(self) -> tuple[Path, ...]:
+        """What may go."""
+
+    @property
+    def free(self) -> int:
+        """Bytes of it."""
+
+    @property
+    def kept(self) -> str:
+        """Why nothing may go."""
+
+
+def build(found: Sequence[Usage], removed: bool) -> Document:
+    """A row a study; `removed`: what was not needed is gone."""
+    total, word = sum(each.free for each in found), "removed" if removed else "not needed"
+    rows = tuple(
+        (each.study, *map(size, (each.cache, each.checkpoint, each.rest, each.free)), each.kept) for each in found
+    )
+    blocks: list[Block] = [Table(("study", "cache", "checkpoints", "the rest", word, "kept because"), rows)]
+    if total and not removed:
+        blocks.append(
+            Paragraph("`orchestrate clean --yes` removes it; the same command as before makes a cache again.")
+        )
+    return Document("Disk space of studies", f"{size(total)} {word}", tuple(blocks))
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    return f"{count / 1e6:,.1f} MB"

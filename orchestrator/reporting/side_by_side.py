@@ -1,0 +1,222 @@
+"""`orchestrate compare`: studies or trials side by side, in words and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.status import duration
+from orchestrator.reporting.transcripts import NOTHING
+from orchestrator.reporting.wording import (
+    delta_text,
+    rate_heading,
+    rates_of,
+    shown_percent,
+    shown_points,
+    value_text,
+)
+from orchestrator.scoring.saying import is_share_found, rate_text
+from orchestrator.sweepfile.comparison import compare
+from orchestrator.verdicts.side_by_side import Changed, Difference, Pair, Side
+
+_LONGEST = 60
+
+
+def build(sides: Sequence[Side], pairs: Sequence[Pair], shown: int) -> Document:
+    """`pairs` hold the first side against each other one; `shown` utterances of a kind are listed."""
+    blocks: list[Block] = [Heading("Side by side"), _overview(sides)]
+    blocks += _files(sides)
+    blocks += _parameters(sides)
+    for pair in pairs:
+        blocks += _differences(pair)
+        blocks += _utterances(pair, shown)
+    title = " and ".join(side.label for side in sides)
+    return Document(f"Comparison of {title}", "; ".join(map(_headline, pairs)), tuple(blocks))
+
+
+def _headline(pair: Pair) -> str:
+    return f"{pair.after.label} against {pair.before.label}: {_said(_deciding(pair))}"
+
+
+def _deciding(pair: Pair) -> Difference:
+    """Of the objective, on the confirm sets where both were confirmed; of what there is otherwise."""
+    objective = pair.before.spec.objective
+    own = [d for d in pair.differences if d.rate.removeprefix("confirm_") == objective]
+    return (own or pair.differences)[-1]
+
+
+def _said(difference: Difference) -> str:
+    points = shown_points(difference.rate, difference.estimate.point)
+    where = "on the confirm set" if difference.stage == "confirm" else "on the set of the search"
+    return f"{rate_text(difference.rate)} {points} points {where}, {_answer(difference)}"
+
+
+def _answer(difference: Difference) -> str:
+    lower, upper = difference.bounds
+    if upper < 0:
+        return "better at 95 %"
+    return "worse at 95 %" if lower > 0 else "undecided"
+
+
+def _overview(sides: Sequence[Side]) -> Table:
+    rates = tuple(dict.fromkeys(rate for side in sides for rate in rates_of(side.spec)))
+    rows = {
+        "study": [side.folder.name for side in sides],
+        "verdict of the study": [str(side.conclusion.decision or "-") for side in sides],
+        "its best trial": [_number(side) for side in sides],
+        "trials ended": [str(len(side.conclusion.results)) for side in sides],
+        "time spent": [duration(side.folder.seconds_spent()) for side in sides],
+        "trial compared": [str(side.result.number) for side in sides],
+        "state": [str(side.result.state) for side in sides],
+        "step": [str(side.result.step) for side in sides],
+        "adapter scale": [value_text(side.result.adapter_scale) for side in sides],
+    }
+    changes = {f"{rate_heading(rate)} % (change)": [delta_text(s.result, rate) for s in sides] for rate in rates}
+    return _table("", sides, rows | changes)
+
+
+def _number(side: Side) -> str:
+    return "-" if side.conclusion.best is None else str(side.conclusion.best.number)
+
+
+def _table(corner: str, sides: Sequence[Side], rows: dict[str, list[str]]) -> Table:
+    columns = (corner, *(side.label for side in sides))
+    return Table(columns, tuple((name, *cells) for name, cells in rows.items()))
+
+
+def _files(sides: Sequence[Side]) -> Iterator[Block]:
+    """Fields of the sweep files that are not the same on every side."""
+    first, rows = sides[0], dict[str, list[str]]()
+    for index, side in enumerate(sides[1:], start=1):
+        for change in compare(first.spec, side.spec):
+            if change.path != "name":
+                cells = rows.setdefault(change.path, [_shown(change.old)] * len(sides))
+                cells[index] = _shown(change.new)
+    yield Heading("What differs in the sweep files")
+    yield _table("field", sides, rows) if rows else Paragraph("Nothing but the name.")
+
+
+def _parameters(sides: Sequence[Side]) -> Iterator[Block]:
+    """Parameters of the compared trials that are not the same on every side."""
+    plans = [side.folder.read_plan(side.result.number) for side in sides]
+    params = [plan.params.model_dump(mode="json") if plan else {} for plan in plans]
+    rows = {
+        name: [_shown(each.get(name)) for each in params]
+        for name in dict.fromkeys(name for each in params for name in each)
+    }
+    differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
+    yield Heading("What differs in the trials")
+    yield _table("parameter", sides, differing) if differing else Paragraph("No parameter.")
+
+
+def _shown(value: Any) -> str:
+    text = "-" if value is None else value_text(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _differences(pair: Pair) -> Iterator[Block]:
+    before, after = pair.before.label, pair.after.label
+    yield Heading(f"{after} against {before}")
+    yield Paragraph(
+        "Paired differences on the sets that both were evaluated on alike; the bounds are two-sided and hold at 95 % "
+        "for all comparisons here together. The sets of the search chose the trials, so they flatter both."
+    )
+    columns = ("rate", "sets", f"{before} %", f"{after} %", "difference", "bounds", "the data")
+    yield Table(columns, tuple(map(_row, pair.differences)))
+    if pair.refused:
+        yield Bullets(tuple(_refusals(pair)))
+
+
+def _row(each: Difference) -> tuple[str, ...]:
+    lower, upper = each.bounds
+    if is_share_found(each.rate):
+        lower, upper = -upper, -lower
+    return (
+        rate_text(each.rate),
+        each.stage,
+        shown_percent(each.rate, each.before),
+        shown_percent(each.rate, each.after),
+        shown_points(each.rate, each.estimate.point),
+        f"{lower:+.2f} to {upper:+.2f}",
+        _answer(each),
+    )
+
+
+def _refusals(pair: Pair) -> Iterator[str]:
+    for rate, fields in pair.refused.items():
+        named = ", ".join(fields)
+        yield f"{rate_text(rate)} is not compared: it was evaluated differently ({named})"
+
+
+def _utterances(pair: Pair, shown: int) -> Iterator[Block]:
+    worse = [each for each in pair.changed if each.errors[1] > each.errors[0]]
+    better = [each for each in pair.changed if each.errors[1] < each.errors[0]]
+    same = len(pair.changed) - len(worse) - len(better)
+    yield Heading(f"Utterances that {pair.after.label} hears differently")
+    yield Paragraph(
+        f"{len(worse)} with more errors, {len(better)} with fewer, {same} with other text and as many errors."
+    )
+    for word, found in (("More errors", worse), ("Fewer errors", better)):
+        if found and shown:
+            yield Heading(f"{word}, the first {min(shown, len(found))}")
+            yield Table(
+                ("set", "utterance", "errors", "reference", pair.before.label, pair.after.label),
+                tuple(map(_utterance_row, found[:shown])),
+            )
+
+
+def _utterance_row(each: Changed) -> tuple[str, ...]:
+    texts = (text.strip() or NOTHING for text in (each.reference, *each.texts))
+    return each.set, each.utterance, f"{each.errors[0]} to {each.errors[1]}", *texts
+
+
+def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:
+    """The same as one JSON object; rates in percent, differences in points, `after` less `before`."""
+    value = {"sides": [_side(side) for side in sides], "pairs": [_pair(pair) for pair in pairs]}
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
+def _side(side: Side) -> dict[str, Any]:
+    result = side.result.model_dump(mode="json")
+    return {
+        "label": side.label,
+        "study": side.folder.name,
+        "decision": side.conclusion.decision,
+        "trial": result,
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "before": pair.before.label,
+        "after": pair.after.label,
+        "differences": [
+            {
+                "rate": each.rate,
+                "sets": each.stage,
+                "before": each.before,
+                "after": each.after,
+                "difference": each.estimate.point,
+                "bounds": [_finite(bound) for bound in each.bounds],
+                "unit": each.estimate.unit,
+            }
+            for each in pair.differences
+        ],
+        "refused": {rate: dict(fields) for rate, fields in pair.refused.items()},
+        "changed": [
+            {
+                "set": each.set,
+                "utterance": each.utterance,
+                "errors": each.errors,
+                "texts": each.texts,
+                "reference": each.reference,
+            }
+            for each in pair.changed
+        ],
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if abs(value) != float("inf") else None

@@ -1,0 +1,47 @@
+"""All studies of a project in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.document import Document, Table
+from orchestrator.reporting.status import duration
+from orchestrator.reporting.wording import delta_text, rate_heading
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+
+_COLUMNS = ("study", "state", "trials", "verdict", "best trial", "objective % (change)", "held-out % (change)", "time")
+
+StudyRow = tuple[str, ...]
+"""Under `_COLUMNS`."""
+
+
+def study_row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, running: str) -> StudyRow:
+    """`running`: who holds the study, in words; empty where nobody does."""
+    state = f"running: {running}" if running else "finished" if done else "stopped, continues"
+    best = conclusion.best
+    rates = ("-", "-") if best is None else (delta_text(best, spec.objective), delta_text(best, "heldout"))
+    objective = "" if spec.objective == "domain" or best is None else f"{rate_heading(spec.objective)} "
+    return (
+        folder.name,
+        state,
+        f"{len(conclusion.results)} of {spec.budget.trials}",
+        str(conclusion.decision or "-"),
+        "-" if best is None else str(best.number),
+        f"{objective}{rates[0]}",
+        rates[1],
+        duration(folder.seconds_spent()),
+    )
+
+
+def damaged_row(name: str, why: str) -> StudyRow:
+    """A study that cannot be read, with the first line of why."""
+    return (name, why.partition("\n")[0], *("-",) * (len(_COLUMNS) - 2))
+
+
+def build(rows: Sequence[StudyRow]) -> Document:
+    """Every study, by name."""
+    running = sum(row[1].startswith("running") for row in rows)
+    count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
+    return Document("Studies", f"{count}, {running} running", (Table(_COLUMNS, tuple(rows)),))

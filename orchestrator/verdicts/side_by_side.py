@@ -1,0 +1,251 @@
+"""Two adapters of any studies beside each other: the paired difference on the sets that both were measured on.
+
+Numbers of different evaluations are never compared. The parts of an evaluation's fingerprint that speak of one set
+alone (its sound, its texts) decide about that set; every other part decides about all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.bootstrap import DeltaEstimate
+from orchestrator.scoring.judge import Scores, error_budget
+from orchestrator.scoring.rates import SetScore, estimate
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
+from orchestrator.verdicts.judging import RESAMPLES, pooled
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What one adapter was measured as, by the search or by its confirmation."""
+
+    scores: Scores
+    """Summed over the seeds of a confirmation."""
+    parts: Mapping[str, str]
+    """Of the evaluation's fingerprint."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One trial of one study."""
+
+    label: str
+    spec: SweepSpec
+    folder: StudyFolder
+    conclusion: Conclusion
+    result: TrialResult
+    stages: Mapping[str, Stage]
+    """By search and confirm, those that were measured."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One rate of one set, `after` less `before`."""
+
+    stage: str
+    rate: str
+    before: float
+    after: float
+    """Percent."""
+    estimate: DeltaEstimate
+    confidence: float
+    """Of the two-sided bounds: all comparisons of one call share the error."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Points."""
+        return self.estimate.interval(self.confidence)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One utterance that the two sides heard differently."""
+
+    set: str
+    utterance: str
+    speaker: str
+    errors: tuple[int, int]
+    texts: tuple[str, str]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """All that is to be said of two sides."""
+
+    before: Side
+    after: Side
+    differences: tuple[Difference, ...]
+    refused: Mapping[str, Mapping[str, tuple[str, str]]]
+    """Set -> field of its evaluation -> what either side has: the sets that cannot be compared."""
+    changed: tuple[Changed, ...]
+    """Of the search's sets, the largest change first."""
+
+
+def side_of(label: str, spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, number: int | None) -> Side:
+    """A study's trial `number`, or its best one. Raises StudyError where there is none or it was not measured."""
+    chosen = next((r for r in conclusion.results if r.number == number), None)
+    result = conclusion.best or conclusion.lowest_domain if number is None else chosen
+    if result is None:
+        which = "no measured trial" if number is None else f"no ended trial {number}"
+        raise StudyError(f"study {folder.name} has {which}\n  `orchestrate status {folder.name}` lists those it has.")
+    if result.duplicate_of is not None:
+        result = next(r for r in conclusion.results if r.number == result.duplicate_of)
+    measurement = chosen_measurement(folder, result)
+    if measurement is None:
+        raise StudyError(
+            f"trial {result.number} of study {folder.name} has no numbers: {result.reason}\n  Name another trial."
+        )
+    stages = {"search": _stage(folder, [measurement])}
+    confirmed = next((each for each in conclusion.confirmed if each.trial == result.number), None)
+    results = [seed.result for seed in confirmed.seeds if seed.result] if confirmed else []
+    if rows := [row for each in results if (row := chosen_measurement(folder, each))]:
+        stages["confirm"] = _stage(folder, rows)
+    return Side(label, spec, folder, conclusion, result, stages)
+
+
+def _stage(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:
+    return Stage(pooled(rows), folder.evaluations().get(rows[0].fingerprint, {}))
+
+
+def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLES) -> Pair:
+    """Compare two sides; `pairs` comparisons share the error of their bounds.
+
+    Raises FingerprintError, naming the fields, where no set was evaluated alike on both sides.
+    """
+    refused: dict[str, dict[str, tuple[str, str]]] = {}
+    differences: list[Difference] = []
+    for stage in before.stages.keys() & after.stages.keys():
+        one, other = before.stages[stage], after.stages[stage]
+        of_all, of_set = _differing(one, other)
+        for rate in _shared(one.scores, other.scores):
+            fields = of_all | of_set.get(_set_of(rate, of_set), {})
+            if fields:
+                refused[rate] = fields
+            elif found := _difference(stage, rate, before, after, pairs, resamples):
+                differences.append(found)
+    if not differences:
+        raise FingerprintError(_nothing_shared(before, after, refused))
+    order = {"search": 0, "confirm": 1}
+    shown = tuple(sorted(differences, key=lambda each: order[each.stage]))
+    sets = {each.rate for each in shown if each.stage == "search"}
+    return Pair(before, after, shown, refused, _changed(before, after, sets))
+
+
+def _shared(one: Scores, other: Scores) -> list[str]:
+    return [rate for rate in one.sets if rate in other.sets]
+
+
+def _differing(one: Stage, other: Stage) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, tuple[str, str]]]]:
+    """Fields of the two evaluations that differ: those of all sets, and by set those of one alone.
+
+    A set that only one side has is no difference: it is not compared.
+    """
+    if one.scores.fingerprint == other.scores.fingerprint:
+        return {}, {}
+    if not one.parts or not other.parts:
+        return {"fingerprint": (one.scores.fingerprint[:12], other.scores.fingerprint[:12])}, {}
+    of_all: dict[str, tuple[str, str]] = {}
+    of_set: dict[str, dict[str, tuple[str, str]]] = {}
+    for field in dict.fromkeys((*one.parts, *other.parts)):
+        values = one.parts.get(field, "-"), other.parts.get(field, "-")
+        name, _, what = field.rpartition(".")
+        if values[0] == values[1]:
+            continue
+        if what in ("audio", "text") and name:
+            of_set.setdefault(name, {})[field] = values
+        else:
+            of_all[field] = values
+    return of_all, of_set
+
+
+def _set_of(rate: str, names: Mapping[str, object]) -> str:
+    """The set that a rate is of: domain_cer is of domain."""
+    found = [name for name in names if rate == name or rate.startswith(f"{name}_")]
+    return max(found, key=len, default="")
+
+
+def _difference(stage: str, rate: str, before: Side, after: Side, pairs: int, resamples: int) -> Difference | None:
+    one, other = (side.stages[stage].scores.sets[rate] for side in (before, after))
+    one, other = _alike(one, other)
+    found = estimate(one, other, resamples=resamples, seed=before.spec.seed)
+    if found is None or one.wer is None or other.wer is None:
+        return None
+    return Difference(stage, rate, one.wer, other.wer, found, error_budget(CONFIDENCE, pairs))
+
+
+def _alike(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore]:
+    """The same counts over equally many decodings: three seeds beside two are six of each."""
+    decodings = math.lcm(one.decodings, other.decodings)
+    return _repeated(one, decodings), _repeated(other, decodings)
+
+
+def _repeated(score: SetScore, decodings: int) -> SetScore:
+    times = decodings // score.decodings
+    errors = tuple(times * count for count in score.errors)
+    units = tuple(times * count for count in score.reference_words)
+    return replace(score, errors=errors, reference_words=units, decodings=decodings)
+
+
+def _changed(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:
+    """Utterances that the two heard differently, from what worsened most to what improved most by size of change."""
+    found = [row for name in sorted(sets) for row in _changed_of(before, after, name)]
+    return tuple(sorted(found, key=lambda each: -abs(each.errors[1] - each.errors[0])))
+
+
+def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
+    rows = [chosen_measurement(side.folder, side.result) for side in (before, after)]
+    if any(row is None or name not in row.sets for row in rows):
+        return []
+    heard = [
+        side.folder.read_hypotheses(side.result.number, row).get(name, ())
+        for side, row in zip((before, after), rows, strict=True)
+        if row is not None
+    ]
+    measured = [row.sets[name] for row in rows if row is not None]
+    total = len(measured[0].utterance_ids)
+    if any(len(texts) != total for texts in heard):
+        return []
+    record = before.folder.sets().get(name)
+    references = record.texts if record and len(record.texts) == total else ("",) * total
+    return [
+        Changed(name, utterance, speaker, errors, texts, reference)
+        for utterance, speaker, errors, texts, reference in zip(
+            measured[0].utterance_ids,
+            measured[0].speakers,
+            zip(measured[0].errors, measured[1].errors, strict=True),
+            zip(*heard, strict=True),
+            references,
+            strict=True,
+        )
+        if errors[0] != errors[1] or texts[0] != texts[1]
+    ]
+
+
+def _nothing_shared(before: Side, after: Side, refused: Mapping[str, Mapping[str, tuple[str, str]]]) -> str:
+    head = (
+        f"{before.label} and {after.label} have no set that both were evaluated on alike, so no number of one can be "
+    )
+    head += "compared with one of the other."
+    fields = {field: values for each in refused.values() for field, values in each.items()}
+    if not fields:
+        return f"{head}\n  They have no set of the same name."
+    rows = "".join(
+        f"\n  {field}: {_short(one)} in {before.label}, {_short(other)} in {after.label}"
+        for field, (one, other) in fields.items()
+    )
+    advice = "Measure both alike (sets, model, device, versions), in a new study: --fork NAME."
+    return f"{head}\nWhat differs in the evaluation:{rows}\n  {advice}"
+
+
+def _short(value: str) -> str:
+    """A digest by its first digits."""
+    return value[:12] if len(value) == 64 else value

@@ -1,0 +1,72 @@
+"""What is removed of studies, and what never is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli_project import folder_of, make_project, orchestrate
+
+
+@pytest.fixture(name="spec")
+def _spec(tmp_path: Path) -> Path:
+    spec = make_project(tmp_path)
+    assert orchestrate(spec, "--quiet") == 0
+    return spec
+
+
+def test_a_finished_study_keeps_all_but_its_cache(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, studies = folder_of(spec), folder_of(spec).path.parent
+    folder.cache.mkdir(exist_ok=True)
+    (folder.cache / "audio.bin").write_bytes(bytes(2_000_000))
+    capsys.readouterr()
+    assert orchestrate("clean", "--studies", studies) == 0
+    assert "\n2.5 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists(), "only shown"
+    assert orchestrate("clean", "--yes", "--studies", studies) == 0
+    assert not list(folder.cache.iterdir())
+    assert len(list(folder.checkpoint.glob("*.json"))) == 1
+    assert orchestrate("repair", spec, "--check") == 0
+    capsys.readouterr()
+    assert orchestrate(spec, "--quiet") == 0, "finished as before"
+    assert "ACCEPT" in capsys.readouterr().out
+
+
+def test_an_unfinished_study_and_what_links_point_to_are_left(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, elsewhere = folder_of(spec), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept.bin").write_bytes(b"x")
+    for path in sorted(folder.cache.rglob("*"), reverse=True) if folder.cache.exists() else ():
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.cache.mkdir(exist_ok=True)
+    (folder.cache / "link").symlink_to(elsewhere)
+    assert orchestrate("clean", spec, "--yes") == 0
+    assert (elsewhere / "kept.bin").exists() and not (folder.cache / "link").is_symlink()
+    folder.cache.rmdir()
+    folder.cache.symlink_to(elsewhere)
+    assert orchestrate("clean", spec, "--yes") == 0
+    assert (elsewhere / "kept.bin").exists() and folder.cache.is_symlink()
+    folder.cache.unlink()
+    folder.cache.mkdir()
+    (folder.cache / "audio.bin").write_bytes(b"x")
+    folder.checkpoint.rename(folder.path / "gone")
+    capsys.readouterr()
+    assert orchestrate("clean", spec, "--yes") == 0
+    assert "not finished" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
+
+
+def test_all_studies_in_one_table_and_a_damaged_one_hides_none(
+    spec: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert orchestrate(spec, "--quiet", "budget.trials=2", "--fork", "other") in (0, 4, 5)
+    (folder_of(spec, "other").path / "journal.jsonl").unlink()
+    capsys.readouterr()
+    monkeypatch.chdir(spec.parents[1])
+    assert orchestrate("status") == 0
+    out = capsys.readouterr().out
+    assert "2 studies, 0 running" in out and "finished" in out and "5 of 5" in out
+    assert "journal.jsonl is lost" in out
+    assert orchestrate("status", "--studies", spec.parent) == 3
+    assert "there are no studies in" in capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""A person's hand on a sweep: one trial is ended at its next rung, whatever happens around it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import Interrupted, StudyError
+from orchestrator.records.results import TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Event, Measured
+from orchestrator.running.signals import GracefulShutdown
+from orchestrator.running.stopping import ask_to_stop
+from tests.cli_project import folder_of, make_project, orchestrate, process
+from tests.fake_worker import FakeWorker
+from tests.running_support import history, make_spec, run
+
+
+class Asking(FakeWorker):
+    """Asks for the end of trial 1 once its first rung was measured, and may ask the sweep to end as well."""
+
+    folder: StudyFolder
+    drain: GracefulShutdown | None = None
+
+    def advance(self) -> tuple[Event, ...]:
+        """Train, then ask."""
+        events = super().advance()
+        if any(isinstance(event, Measured) and event.number == 1 and event.step == 100 for event in events):
+            ask_to_stop(self.folder, 1, "loss  looks\nwrong")
+            if self.drain:
+                self.drain.requested = "SIGINT"
+        return events
+
+
+def asking(root: Path, drain: GracefulShutdown | None = None) -> Asking:
+    worker = Asking()
+    worker.folder, worker.drain = StudyFolder(root, "s"), drain
+    return worker
+
+
+def test_a_trial_ends_at_its_rung_as_a_persons_decision(tmp_path: Path) -> None:
+    spec = make_spec()
+    run(spec, tmp_path, asking(tmp_path))
+    folder = StudyFolder(tmp_path, "s")
+    result = folder.read_result(1)
+    assert result is not None
+    assert (result.state, result.pruned_by, result.steps_trained) == (TrialState.PRUNED, "person", 100)
+    assert result.reason == "ended by a person at step 100: loss looks wrong"
+    assert "trials/0001/stop.json" in folder.journal.chain().files and not folder.faults()
+    assert not list((folder.path / "requests").iterdir())
+    assert "trial 1 is ended by a person at step 100" in folder.notes.read_text()
+    assert len(folder.results()) == spec.budget.trials
+
+
+def test_interrupted_at_the_decision_equals_uninterrupted(tmp_path: Path) -> None:
+    spec = make_spec()
+    run(spec, tmp_path / "straight", asking(tmp_path / "straight"))
+    with GracefulShutdown() as drain, pytest.raises(Interrupted):
+        run(spec, tmp_path / "cut", asking(tmp_path / "cut", drain), drain=drain)
+    run(spec, tmp_path / "cut", FakeWorker())
+    assert history(spec, tmp_path / "cut") == history(spec, tmp_path / "straight")
+
+
+def test_a_decision_that_was_sealed_before_a_kill_holds_at_the_same_rung(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec()
+    run(spec, tmp_path / "straight", asking(tmp_path / "straight"))
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyFolder, "note", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(spec, tmp_path / "cut", asking(tmp_path / "cut"))
+    folder = StudyFolder(tmp_path / "cut", "s")
+    assert folder.read_stop(1) is not None and folder.read_result(1) is None
+    run(spec, tmp_path / "cut", FakeWorker())
+    assert history(spec, tmp_path / "cut") == history(spec, tmp_path / "straight")
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_is_no_request_stops_nothing(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    (folder.path / "requests").mkdir(parents=True)
+    (folder.path / "requests" / "stop-0001.json").write_text("{")
+    run(make_spec(), tmp_path)
+    result = folder.read_result(1)
+    assert result is not None and result.pruned_by != "person"
+
+
+def test_from_another_process_while_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, folder = make_project(tmp_path), None
+    running = process(spec, "--quiet", "execution.pack=1", pause=0.2)
+    folder = folder_of(spec)
+    deadline = time.monotonic() + 60
+    while not folder.plan_file(0).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert orchestrate("stop", spec, 0, "--reason", "=cmd()") == 0
+    assert f"by process {running.pid} on" in capsys.readouterr().out
+    assert orchestrate("status", "--studies", folder.path.parent) == 0
+    assert "1 study, 1 running" in capsys.readouterr().out
+    assert orchestrate("clean", "--yes", "--studies", folder.path.parent) == 0
+    assert "in use by process" in capsys.readouterr().out
+    running.communicate(timeout=100)
+    result = folder.read_result(0)
+    assert result is not None and result.pruned_by == "person" and result.reason.endswith(": =cmd()")
+    assert orchestrate("stop", spec, 0) == 3
+    assert "trial 0 of study demo has ended: PRUNED" in capsys.readouterr().err
+
+
+def test_a_trial_that_never_began_cannot_be_stopped(tmp_path: Path) -> None:
+    run(make_spec(), tmp_path)
+    with pytest.raises(StudyError, match="study s has no trial 99 yet"):
+        ask_to_stop(StudyFolder(tmp_path, "s"), 99, "")

@@ -1,0 +1,137 @@
+"""Studies and trials side by side: the difference, its bounds, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from orchestrator.scoring.judge import Scores
+from orchestrator.scoring.rates import SetScore
+from orchestrator.verdicts.side_by_side import Stage, _alike, _differing, _set_of
+from tests.cli_project import folder_of, make_project, orchestrate
+
+
+@pytest.fixture(scope="module", name="spec")
+def _spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = make_project(tmp_path_factory.mktemp("project"))
+    assert orchestrate(spec, "--quiet") == 0
+    assert orchestrate(spec, "--quiet", "budget.trials=2", "seed=5", "--fork", "other") in (0, 4, 5)
+    return spec
+
+
+@pytest.fixture(autouse=True)
+def _inside(spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(spec.parents[1])
+    capsys.readouterr()
+
+
+def compared(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+    assert orchestrate("compare", *words, "--format", "json") == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_difference_is_that_of_the_counts(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [pair] = compared(capsys, "demo:0", "demo:2")["pairs"]
+    folder = folder_of(spec)
+    rows = {}
+    for number in (0, 2):
+        result = folder.read_result(number)
+        assert result is not None
+        rows[number] = next(
+            row
+            for row in folder.read_measurements(number)
+            if (row.step, row.adapter_scale) == (result.step, result.adapter_scale)
+        )
+    for found in pair["differences"]:
+        if found["sets"] == "search":
+            one, other = (rows[number].sets[found["rate"]] for number in (0, 2))
+            assert (found["before"], found["after"]) == (one.wer, other.wer)
+            assert found["difference"] == pytest.approx(other.wer - one.wer)
+            lower, upper = found["bounds"]
+            assert lower < found["difference"] < upper
+            by_speaker: dict[str, list[int]] = {}
+            for speaker, a, b in zip(one.speakers, one.errors, other.errors, strict=True):
+                by_speaker.setdefault(speaker, []).append(b - a)
+            means = [100 * np.mean(each) / 12 for each in by_speaker.values()]
+            interval = stats.t.interval(0.95, len(means) - 1, np.mean(means), stats.sem(means))
+            if stats.sem(means) > 0.1:  # else the floor of the standard error decides
+                assert (lower, upper) == pytest.approx(interval, abs=0.25)
+    errors = sum(each["errors"][1] - each["errors"][0] for each in pair["changed"] if each["set"] == "domain")
+    assert errors == sum(rows[2].sets["domain"].errors) - sum(rows[0].sets["domain"].errors)
+
+
+def test_studies_are_compared_by_their_best_trials(capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("compare", "demo", "other") == 0
+    out = capsys.readouterr().out
+    assert "budget.trials" in out and "seed" in out and "other against demo" in out
+    assert "confirm" in out, "both were confirmed on the same sets"
+    assert orchestrate("compare", "demo:0", "demo:1", "demo:2", "--format", "md") == 0
+    assert "demo:2 against demo:0" in capsys.readouterr().out
+
+
+def test_more_comparisons_have_wider_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = compared(capsys, "demo:0", "demo:2")["pairs"][0]["differences"][0]["bounds"]
+    among = compared(capsys, "demo:0", "demo:2", "demo:1")["pairs"][0]["differences"][0]["bounds"]
+    assert among[0] < alone[0] and alone[1] < among[1]
+
+
+def test_other_evaluations_are_refused_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = make_project(tmp_path)
+    audio = (elsewhere.parents[1] / "data" / "domain.jsonl").rename(elsewhere.parents[1] / "data" / "talk.jsonl")
+    assert orchestrate(elsewhere, "--quiet", "name=talk", f"data.domain={audio}") in (0, 4, 5)
+    (elsewhere.parents[1] / "studies" / "talk").rename(Path("studies") / "talk")
+    capsys.readouterr()
+    assert orchestrate("compare", "demo", "talk") == 0
+    out = capsys.readouterr().out
+    assert "domain WER is not compared: it was evaluated differently (sets)" in out
+    assert "on the confirm set" in out.splitlines()[1]
+    best = out.partition("trial compared")[2].split()[0]
+    first = 1 if best == "0" else 0  # not confirmed, so measured on the sets of the search alone
+    assert orchestrate("compare", f"demo:{first}", f"talk:{first}") == 2
+    error = capsys.readouterr().err
+    assert "have no set that both were evaluated on alike" in error
+    assert f"  sets: domain in demo:{first}, talk in talk:{first}\n" in error
+
+
+def stage(**parts: str) -> Stage:
+    score = SetScore((1, 0), (3, 3))
+    fields = {"device": "cpu", "domain.audio": "a", "domain.text": "t", "noisy.audio": "n"}
+    return Stage(Scores(str(parts), {"domain": score, "heldout": score}), fields | parts)
+
+
+def test_a_part_of_one_set_decides_about_that_set_alone() -> None:
+    assert _differing(stage(), replace(stage(), parts=stage().parts)) == ({}, {})
+    other = stage(**{"domain.audio": "b"})
+    assert _differing(stage(), other) == ({}, {"domain": {"domain.audio": ("a", "b")}})
+    assert _differing(stage(), stage(device="cuda"))[0] == {"device": ("cpu", "cuda")}
+    assert _set_of("domain_cer", {"domain": {}, "heldout": {}}) == "domain"
+    assert _set_of("heldout", {"domain": {}}) == ""
+
+
+def test_seeds_of_different_number_weigh_the_same() -> None:
+    three, two = SetScore((3, 0), (9, 9), (), 3), SetScore((4, 2), (6, 6), (), 2)
+    one, other = _alike(three, two)
+    assert (one.decodings, one.errors, one.reference_words) == (6, (6, 0), (18, 18))
+    assert (other.errors, other.reference_words) == ((12, 6), (18, 18))
+    assert (one.wer, other.wer) == (three.wer, two.wer)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["demo"], 2, "compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7\n"),
+        (["demo", "demo:9"], 3, "study demo has no ended trial 9\n"),
+        (["demo", "nothing"], 2, "nothing"),
+        (["demo", "other", "--format", "pdf"], 2, "--format pdf is not known"),
+    ],
+)
+def test_what_is_refused(words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate("compare", *words) == code
+    assert message in capsys.readouterr().err
