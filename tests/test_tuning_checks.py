@@ -22,7 +22,6 @@ from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import check_speech
 from orchestrator.tuning.adapters import pack
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.decoding import transcription
@@ -33,6 +32,7 @@ from orchestrator.tuning.model.base_model import BaseModel, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
+from orchestrator.tuning.selfcheck import speech
 from orchestrator.tuning.selfcheck import trial as check_trial
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.training import pack_group as group
@@ -327,7 +327,7 @@ def test_target_patterns_that_hit_nothing_or_no_linear_layer(bench: Bench) -> No
 
 
 def test_texts_that_do_not_belong_to_the_model(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_speech, "HIGH_LOSS", 0.01)
+    monkeypatch.setattr(speech, "HIGH_LOSS", 0.01)
     found = check_model(bench.base, bench.spec, bench.sets, bench.data, bench.clips, bench.autocast)
     assert [(each.name, each.level) for each in found] == [("base-loss", "warn")]
     assert "do texts, audio and model belong together?" in found[0].message
@@ -344,14 +344,14 @@ def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
         asked.append(len(asked))
         return len(row) * (9.0 if len(asked) in (3, 5, 8) else 1.0)
 
-    monkeypatch.setattr(check_speech, "stock_loss", loss)
-    [found] = check_speech.base_loss(bench.base, data, bench.clips["train"])
+    monkeypatch.setattr(speech, "stock_loss", loss)
+    [found] = speech.base_loss(bench.base, data, bench.clips["train"])
     assert asked == list(range(8)) and "above 5 on 3 of them" in found.message
     assert "The highest is 9.00 (train.jsonl:2): " in found.message
-    rows = check_speech.spread(replace(data, domain=100))
+    rows = speech.spread(replace(data, domain=100))
     assert len(rows) == 16 and rows[0] == 0 and rows[-1] == 93
-    monkeypatch.setattr(check_speech, "stock_loss", lambda base, clip, row: float(len(row)))
-    assert list(check_speech.base_loss(bench.base, data, bench.clips["train"])) == []
+    monkeypatch.setattr(speech, "stock_loss", lambda base, clip, row: float(len(row)))
+    assert list(speech.base_loss(bench.base, data, bench.clips["train"])) == []
 
 
 SPELT = {
@@ -376,17 +376,17 @@ def test_texts_spelt_unlike_what_the_model_writes(
     def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> transcription.Decoded:
         return transcription.Decoded([[0]] * len(clips), [False] * len(clips))
 
-    monkeypatch.setattr(check_speech, "decode", decoded)
+    monkeypatch.setattr(speech, "decode", decoded)
     base: Any = Spelt()
-    [found] = check_speech.spelling(base, data, bench.clips["train"], 13)
+    [found] = speech.spelling(base, data, bench.clips["train"], 13)
     counts = (8, 0) if ours == 0 else (0, 8)
     assert (found.name, found.level) == ("spelling", "warn")
     assert found.message.startswith(f"{counts[0]} of 8 training texts have {kind}, and {counts[1]} of 8 transcripts")
     assert f"{texts['written']!r} (train.jsonl:1) is {texts['heard']!r} to it" in found.message
     texts["heard"] = texts["written"]
-    assert list(check_speech.spelling(base, data, bench.clips["train"], 13)) == []
+    assert list(speech.spelling(base, data, bench.clips["train"], 13)) == []
     texts["heard"] = ""
-    assert list(check_speech.spelling(base, data, bench.clips["train"], 13)) == [], "it hears nothing"
+    assert list(speech.spelling(base, data, bench.clips["train"], 13)) == [], "it hears nothing"
 
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -20,14 +20,14 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
+from orchestrator.tuning.decoding.measuring import MeasuredSets, measure_apart
 from orchestrator.tuning.faults import Fault, enough_memory, fault_of
-from orchestrator.tuning.measuring import MeasuredSets, measure_apart
 from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
-from orchestrator.tuning.stepping import Stepper
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
+from orchestrator.tuning.training.stepping import Stepper
 
 PROGRESS_TICKS = 10
 """Ticks between progress events."""

@@ -13,13 +13,14 @@ from orchestrator.errors import Interrupted, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import faults, stepping
+from orchestrator.tuning import faults
 from orchestrator.tuning import worker as engine
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training import pack_group as lane
 from orchestrator.tuning.training import step as training
+from orchestrator.tuning.training import stepping
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER

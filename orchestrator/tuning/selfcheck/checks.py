@@ -17,11 +17,11 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.check_speech import base_loss, spelling
 from orchestrator.tuning.decoding.evaluation import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.selfcheck.encoder import attention_mask, encoder_reuse, padding
 from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
+from orchestrator.tuning.selfcheck.speech import base_loss, spelling
 from orchestrator.tuning.selfcheck.trial import dtype, evaluation, training
 from orchestrator.tuning.training.step import TrainingSet
 

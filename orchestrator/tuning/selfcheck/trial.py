@@ -10,11 +10,11 @@ import transformers
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
-from orchestrator.tuning.check_speech import stock_loss
 from orchestrator.tuning.decoding.transcription import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.probe import ALIKE, DIFFERENT, MEMORY, Probe, apart, share
+from orchestrator.tuning.selfcheck.speech import stock_loss
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 
 LOSS_ALIKE = 1e-3
