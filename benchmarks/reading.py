@@ -3,7 +3,8 @@
     python benchmarks/reading.py                       the package of this checkout
     python benchmarks/reading.py PATH [PATH ...]       other packages beside it, by their folders
 
-Counted with `ast`, tests left out. Code lines are lines that hold a token other than a comment or a docstring.
+Counted with `ast`, tests left out. Code lines are lines that hold a token other than a comment or a
+docstring.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Module:
         return (node for node in ast.walk(self.tree) if isinstance(node, FUNCTIONS))
 
     def imported(self, package: str) -> set[str]:
-        """The modules of its own package that it imports where it is loaded, not inside a function."""
+        """The modules of its own package that it imports where it is loaded, not inside a
+        function.
+        """
         found = set()
         for node in self.tree.body:
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package:
@@ -57,7 +60,9 @@ class Module:
 
 def read(package: Path) -> list[Module]:
     """Every module of the package, tests apart."""
-    paths = (path for path in sorted(package.rglob("*.py")) if not _is_test(path.relative_to(package)))
+    paths = (
+        path for path in sorted(package.rglob("*.py")) if not _is_test(path.relative_to(package))
+    )
     return [_module(path, package) for path in paths]
 
 
@@ -68,22 +73,35 @@ def _is_test(path: Path) -> bool:
 def _module(path: Path, package: Path) -> Module:
     text = path.read_text()
     tree = ast.parse(text)
-    name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
+    name = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(
+        ".__init__"
+    )
     return Module(name, text, tree, frozenset(_code_lines(text) - _docstring_lines(tree)))
 
 
 def _code_lines(text: str) -> set[int]:
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return {line for token in tokens if token.type not in NO_CODE for line in range(token.start[0], token.end[0] + 1)}
+    return {
+        line
+        for token in tokens
+        if token.type not in NO_CODE
+        for line in range(token.start[0], token.end[0] + 1)
+    }
 
 
 def _docstring_lines(tree: ast.Module) -> set[int]:
     strings = (
         node
         for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
     )
-    return {line for node in strings for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    return {
+        line
+        for node in strings
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
 
 
 def measures(modules: list[Module]) -> dict[str, str]:
@@ -93,7 +111,9 @@ def measures(modules: list[Module]) -> dict[str, str]:
     nodes = [node for module in modules for node in ast.walk(module.tree)]
     statements = sum(isinstance(node, ast.stmt) for node in nodes)
     sizes = [len(module.code) for module in modules if module.code]
-    lengths = [_length(function, module.code) for module in modules for function in module.functions()]
+    lengths = [
+        _length(function, module.code) for module in modules for function in module.functions()
+    ]
     names = [name for name in (function.name.strip("_") for function in functions) if name]
     lines = [line for module in modules for line in module.text.splitlines()]
     return {

@@ -43,7 +43,9 @@ class Code:
 
 @dataclass(frozen=True)
 class Plot:
-    """Inline SVG, made here and trusted, under its own heading; formats without pictures leave both out."""
+    """Inline SVG, made here and trusted, under its own heading; formats without pictures leave both
+    out.
+    """
 
     title: str
     svg: str

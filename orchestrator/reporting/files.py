@@ -10,5 +10,9 @@ from orchestrator.reporting.document import Document
 
 def write(folder: StudyFolder, document: Document) -> None:
     """Write both, each at once or not at all."""
-    write_aside(folder.report_markdown, markdown.render(document).encode("utf-8", errors="backslashreplace"))
-    write_aside(folder.report_html, html.render(document).encode("utf-8", errors="backslashreplace"))
+    write_aside(
+        folder.report_markdown, markdown.render(document).encode("utf-8", errors="backslashreplace")
+    )
+    write_aside(
+        folder.report_html, html.render(document).encode("utf-8", errors="backslashreplace")
+    )

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
+from orchestrator.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Paragraph,
+    Plot,
+    Table,
+)
 from orchestrator.reporting.escape import html_text
 
 _STYLE = """
@@ -36,7 +45,9 @@ _PAGE = """<!DOCTYPE html>
 
 
 def render(document: Document) -> str:
-    """A complete page; every text is escaped, scripts and remote content are forbidden by its policy."""
+    """A complete page; every text is escaped, scripts and remote content are forbidden by its
+    policy.
+    """
     body = "\n".join(map(_block, document.blocks))
     title, headline = html_text(document.title), html_text(document.headline)
     return _PAGE.format(title=title, headline=headline, style=_STYLE, body=body)

@@ -1,4 +1,6 @@
-"""What an adapter gains and forgets as it is scaled after training: one curve a trial, the winner's in a table too."""
+"""What an adapter gains and forgets as it is scaled after training: one curve a trial, the winner's
+in a table too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
 from orchestrator.reporting.svg import Curve, Point, scatter
-from orchestrator.reporting.wording import plotted_limits, rate_heading, rates_of, shown_percent, shown_points
+from orchestrator.reporting.wording import (
+    plotted_limits,
+    rate_heading,
+    rates_of,
+    shown_percent,
+    shown_points,
+)
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -42,7 +50,12 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
     if "heldout" not in spec.data.evaluated:
         return
     dots = [
-        Point(v.delta["heldout"], -v.delta["domain"], f"trial {v.number}, scale {v.adapter_scale:g}", v.feasible)
+        Point(
+            v.delta["heldout"],
+            -v.delta["domain"],
+            f"trial {v.number}, scale {v.adapter_scale:g}",
+            v.feasible,
+        )
         for verdicts in by_trial.values()
         for v in verdicts
     ]
@@ -50,16 +63,25 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
         Curve(f"trial {number}", tuple((v.delta["heldout"], -v.delta["domain"]) for v in verdicts))
         for number, verdicts in by_trial.items()
     ]
-    yield Plot("Gain against regression, along the adapter scales", scatter(dots, *plotted_limits(spec), paths))
+    yield Plot(
+        "Gain against regression, along the adapter scales",
+        scatter(dots, *plotted_limits(spec), paths),
+    )
 
 
-def _scaled(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult) -> list[Verdict]:
-    """The trial's measurements at its last step that has several scales, by scale; empty when there is none."""
+def _scaled(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult
+) -> list[Verdict]:
+    """The trial's measurements at its last step that has several scales, by scale; empty when there
+    is none.
+    """
     if conclusion.baseline is None:
         return []
     rungs: dict[int, list[Measurement]] = {}
     for row in folder.read_measurements(result.number):
-        if row.fingerprint == conclusion.baseline.fingerprint and set(spec.data.evaluated) <= set(row.sets):
+        if row.fingerprint == conclusion.baseline.fingerprint and set(spec.data.evaluated) <= set(
+            row.sets
+        ):
             rungs.setdefault(row.step, []).append(row)
     last = max((step for step, rows in rungs.items() if len(rows) > 1), default=None)
     if last is None:
@@ -72,6 +94,9 @@ def _row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
     cells = [
         cell
         for rate in rates
-        for cell in (shown_percent(rate, verdict.wer.get(rate)), shown_points(rate, verdict.delta.get(rate)))
+        for cell in (
+            shown_percent(rate, verdict.wer.get(rate)),
+            shown_points(rate, verdict.delta.get(rate)),
+        )
     ]
     return f"{verdict.adapter_scale:g}", *cells, "yes" if verdict.feasible else "no"

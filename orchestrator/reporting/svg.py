@@ -1,4 +1,6 @@
-"""Two plots as inline SVG: gain against regression with the limits, and WER over steps. No script, no files."""
+"""Two plots as inline SVG: gain against regression with the limits, and WER over steps. No script,
+no files.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Pixel of a value."""
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+        return round(
+            self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
+        )
 
     @property
     def ticks(self) -> tuple[float, ...]:
@@ -55,7 +59,10 @@ class Axis:
 
 
 def scatter(
-    points: Sequence[Point], min_gain: float | None, max_regression: float | None, paths: Sequence[Curve] = ()
+    points: Sequence[Point],
+    min_gain: float | None,
+    max_regression: float | None,
+    paths: Sequence[Curve] = (),
 ) -> str:
     """Held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
 
@@ -63,7 +70,10 @@ def scatter(
     """
     if not points:
         return ""
-    x, y = _axes([p.x for p in points] + [max_regression or 0.0, 0.0], [p.y for p in points] + [min_gain or 0.0, 0.0])
+    x, y = _axes(
+        [p.x for p in points] + [max_regression or 0.0, 0.0],
+        [p.y for p in points] + [min_gain or 0.0, 0.0],
+    )
     marks = [_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
@@ -72,7 +82,9 @@ def scatter(
     for path in paths:
         corners = " ".join(f"{x.at(a)},{y.at(b)}" for a, b in path.points)
         tip = f"<title>{html_text(path.name)}</title>"
-        marks.append(f'<polyline points="{corners}" fill="none" stroke="{COLOURS[6]}">{tip}</polyline>')
+        marks.append(
+            f'<polyline points="{corners}" fill="none" stroke="{COLOURS[6]}">{tip}</polyline>'
+        )
     for point in points:
         colour = COLOURS[2] if point.good else COLOURS[1]
         where = f'cx="{x.at(point.x)}" cy="{y.at(point.y)}"'
@@ -96,7 +108,9 @@ def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
         path = " ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)
         colour = COLOURS[index % len(COLOURS)]
         tip = f"<title>{html_text(line.name)}</title>"
-        marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>')
+        marks.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>'
+        )
     return _svg(label, marks)
 
 
@@ -112,7 +126,9 @@ def _axis(values: Iterable[float], start: float, end: float) -> Axis:
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
-    parts = [f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>']
+    parts = [
+        f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>'
+    ]
     for tick in x.ticks:
         parts.append(_text(x.at(tick), y.start + 16, f"{tick:g}"))
     for tick in y.ticks:
@@ -120,7 +136,9 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     parts.append(_text((x.start + x.end) / 2, HEIGHT - 14, x_label))
     middle = (y.start + y.end) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
-    parts.append(f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html_text(y_label)}</text>')
+    parts.append(
+        f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html_text(y_label)}</text>'
+    )
     return "".join(parts)
 
 

@@ -7,7 +7,16 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
+from orchestrator.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Paragraph,
+    Plot,
+    Table,
+)
 from orchestrator.reporting.escape import plain
 
 
@@ -20,7 +29,9 @@ def console() -> Console:
 
 
 def show(document: Document, console: Console) -> None:
-    """Print everything but the plots. Texts go in as `Text`, so nothing in them is read as markup."""
+    """Print everything but the plots. Texts go in as `Text`, so nothing in them is read as
+    markup.
+    """
     console.print(Text(plain(document.title), style="dim"))
     console.print(Text(plain(document.headline), style="bold"))
     for block in document.blocks:

@@ -1,4 +1,6 @@
-"""Would more recordings help? What trials on parts of the training set gained, by the share they were trained on."""
+"""Would more recordings help? What trials on parts of the training set gained, by the share they
+were trained on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ FLAT = 0.1
 
 
 def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
-    """The best trial of each share, as a table and a curve; nothing where the share was not searched."""
+    """The best trial of each share, as a table and a curve; nothing where the share was not
+    searched.
+    """
     best = _best_by_share(spec, conclusion)
     if len(best) < 2:
         return
@@ -25,12 +29,23 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     yield Heading("How much data?")
     yield Paragraph(_answer(spec, best))
     rows = (
-        (f"{100 * share:.3g} %", str(trial.number), percent(trial.wer[rate]), points(trial.delta.get(rate)))
+        (
+            f"{100 * share:.3g} %",
+            str(trial.number),
+            percent(trial.wer[rate]),
+            points(trial.delta.get(rate)),
+        )
         for share, trial in best.items()
     )
-    yield Table(("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows))
-    curve = Curve("best trial", tuple((100 * share, trial.wer[rate]) for share, trial in best.items()))
-    base = conclusion.baseline.sets["domain"].wer if conclusion.baseline and rate == "domain" else None
+    yield Table(
+        ("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows)
+    )
+    curve = Curve(
+        "best trial", tuple((100 * share, trial.wer[rate]) for share, trial in best.items())
+    )
+    base = (
+        conclusion.baseline.sets["domain"].wer if conclusion.baseline and rate == "domain" else None
+    )
     if svg := curves([curve], base, f"{rate_text(rate)}, %"):
         yield Plot(f"{rate_text(rate).capitalize()} over the share of data.train, %", svg)
 
@@ -42,7 +57,10 @@ def _best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, Trial
         share = result.params.get("train_share")
         if isinstance(share, float) and rate in result.wer and result.duplicate_of is None:
             held = best.get(share)
-            if held is None or (not result.feasible, result.wer[rate]) < (not held.feasible, held.wer[rate]):
+            if held is None or (not result.feasible, result.wer[rate]) < (
+                not held.feasible,
+                held.wer[rate],
+            ):
                 best[share] = result
     return dict(sorted(best.items()))
 
