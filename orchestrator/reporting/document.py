@@ -51,13 +51,43 @@ class Plot:
     svg: str
 
 
-Block = Heading | Paragraph | Bullets | Table | Code | Plot
+@dataclass(frozen=True)
+class AlignedText:
+    """What one model heard, beside what was said: (said, heard) a place, empty where nothing was."""
+
+    label: str
+    words: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class AlignedUtterance:
+    """One utterance: its line, what was said, and what each model heard."""
+
+    title: str
+    reference: str
+    texts: tuple[AlignedText, ...]
+
+
+@dataclass(frozen=True)
+class AlignedUtterances:
+    """Utterances with their errors marked, under their own heading; formats without marks leave
+    both out.
+    """
+
+    title: str
+    utterances: tuple[AlignedUtterance, ...]
+
+
+Block = Heading | Paragraph | Bullets | Table | Code | Plot | AlignedUtterances
 
 
 @dataclass(frozen=True)
 class Document:
-    """Title, the one-line answer, and the rest."""
+    """Title, the one-line answer, and the rest; `details` are for pages that fold them away, not
+    for a terminal.
+    """
 
     title: str
     headline: str
     blocks: tuple[Block, ...]
+    details: tuple[Block, ...] = ()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from orchestrator.reporting.document import (
+    AlignedText,
+    AlignedUtterance,
+    AlignedUtterances,
     Block,
     Bullets,
     Code,
@@ -21,6 +24,10 @@ table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { border-bottom: 1px solid #8886; padding: .2rem .6rem; text-align: left; vertical-align: top; }
 td { font-variant-numeric: tabular-nums; }
 pre { background: #8882; padding: .6rem; overflow-x: auto; }
+del { color: #b3261e; }
+ins { color: #1a7f37; font-weight: 600; }
+@media (prefers-color-scheme: dark) { del { color: #ff8a80; } ins { color: #7ee787; } }
+dt { font-size: .85rem; opacity: .75; }
 svg { max-width: 44rem; width: 100%; }
 svg text { fill: currentColor; }
 .headline { font-size: 1.3rem; font-weight: 600; }
@@ -48,7 +55,7 @@ def render(document: Document) -> str:
     """A complete page; every text is escaped, scripts and remote content are forbidden by its
     policy.
     """
-    body = "\n".join(map(_block, document.blocks))
+    body = "\n".join(map(_block, (*document.blocks, *document.details)))
     title, headline = html_text(document.title), html_text(document.headline)
     return _PAGE.format(title=title, headline=headline, style=_STYLE, body=body)
 
@@ -68,6 +75,27 @@ def _block(block: Block) -> str:
             return "<pre>" + "\n".join(map(html_text, lines)) + "</pre>"
         case Plot(title, svg):
             return f"<h2>{html_text(title)}</h2>{svg}"
+        case AlignedUtterances(title, utterances):
+            return f"<h3>{html_text(title)}</h3>" + "".join(map(_utterance, utterances))
+
+
+def _utterance(utterance: AlignedUtterance) -> str:
+    lines = [("said", html_text(utterance.reference))]
+    lines += [(text.label, _marked(text)) for text in utterance.texts]
+    body = "".join(f"<dt>{html_text(label)}</dt><dd>{line}</dd>" for label, line in lines)
+    return f"<details><summary>{html_text(utterance.title)}</summary><dl>{body}</dl></details>"
+
+
+def _marked(text: AlignedText) -> str:
+    """Missed words struck out, added words underlined, a mistaken word as both."""
+    return " ".join(_word(said, heard) for said, heard in text.words)
+
+
+def _word(said: str, heard: str) -> str:
+    if said == heard:
+        return html_text(said)
+    missed = f"<del>{html_text(said)}</del>" if said else ""
+    return missed + (f"<ins>{html_text(heard)}</ins>" if heard else "")
 
 
 def _row(tag: str, cells: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.reporting.document import (
+    AlignedUtterances,
     Block,
     Bullets,
     Code,
@@ -36,7 +37,7 @@ def _block(block: Block) -> str:
         case Code(lines):
             # Indented, because a fence could be closed by a line of its own content.
             return "\n".join(f"    {plain(line)}" for line in lines)
-        case Plot():
+        case Plot() | AlignedUtterances():
             return ""
 
 

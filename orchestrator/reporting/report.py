@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales, shipped, train_shares, transcripts
+from orchestrator.reporting import scales, shipped, train_shares, transcripts, word_changes
 from orchestrator.reporting.document import (
     Block,
     Bullets,
@@ -72,7 +72,8 @@ def build(
     blocks += _notes(folder)
     blocks += _commands(folder, conclusion, words)
     answer = headline(spec, folder, conclusion, done) + (OTHER_LIMITS if other_limits else "")
-    return Document(f"Sweep {folder.name}", answer, tuple(blocks))
+    changed = tuple(word_changes.blocks(spec, folder, conclusion))
+    return Document(f"Sweep {folder.name}", answer, tuple(blocks), changed)
 
 
 def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from orchestrator.reporting.document import (
+    AlignedUtterances,
     Block,
     Bullets,
     Code,
@@ -53,7 +54,7 @@ def _show(block: Block, console: Console) -> None:
         case Code(lines):
             for line in lines:
                 console.print(Text(f"  {plain(line)}"), soft_wrap=True)
-        case Plot():
+        case Plot() | AlignedUtterances():
             return
 
 
