@@ -37,7 +37,9 @@ def status(
     from orchestrator.running.session import finished
 
     if spec is None:
-        show(overview.build([_standing_row(*found) for found in all_studies(studies)]))
+        faults: list[str] = []
+        rows = [_standing_row(*found, faults) for found in all_studies(studies)]
+        show(overview.build(rows, faults))
         return
     sweep, folder = told(open_study(spec, overrides or [], studies))
     show(_standing(sweep, folder, finished(sweep, folder)))
@@ -67,8 +69,8 @@ def watch(
         time.sleep(every)
 
 
-def _standing_row(folder: StudyFolder, project: Path) -> StudyRow:
-    """One study of the table; one that cannot be read says why, and hides no other."""
+def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> StudyRow:
+    """One study of the table; one that cannot be read adds why to `faults`, and hides no other."""
     from orchestrator.records.contents import stored_spec
     from orchestrator.records.locking import holder
     from orchestrator.reporting.studies import damaged_row, study_row
@@ -80,7 +82,8 @@ def _standing_row(folder: StudyFolder, project: Path) -> StudyRow:
         sweep = stored_spec(folder, project)
         return study_row(sweep, folder, conclude(sweep, folder), finished(sweep, folder), running)
     except OrchestrateError as error:
-        return damaged_row(folder.name, str(error))
+        faults.append(f"{folder.name}: {str(error).splitlines()[0]}")
+        return damaged_row(folder.name)
 
 
 def _standing(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:

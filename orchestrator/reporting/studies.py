@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Document, Table
+from orchestrator.reporting.document import Bullets, Document, Table
 from orchestrator.reporting.status import duration
 from orchestrator.reporting.wording import delta_text, rate_heading
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -52,13 +52,19 @@ def study_row(
     )
 
 
-def damaged_row(name: str, why: str) -> StudyRow:
-    """A study that cannot be read, with the first line of why."""
-    return (name, why.partition("\n")[0], *("-",) * (len(_COLUMNS) - 2))
+def damaged_row(name: str) -> StudyRow:
+    """A study that cannot be read."""
+    return (name, "damaged", *("-",) * (len(_COLUMNS) - 2))
 
 
-def build(rows: Sequence[StudyRow]) -> Document:
-    """Every study, by name."""
+def build(rows: Sequence[StudyRow], faults: Sequence[str] = ()) -> Document:
+    """Every study, by name, and below them why some cannot be read: a reason holds a path, which
+    in a cell would leave the other columns no room.
+    """
     running = sum(row[1].startswith("running") for row in rows)
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
-    return Document("Studies", f"{count}, {running} running", (Table(_COLUMNS, tuple(rows)),))
+    return Document(
+        "Studies",
+        f"{count}, {running} running",
+        (Table(_COLUMNS, tuple(rows)), Bullets(tuple(faults))),
+    )
