@@ -31,6 +31,7 @@ def run(
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import files, report
+    from orchestrator.reporting.page import report_page
     from orchestrator.reporting.record import keep
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import finished, run_study
@@ -46,7 +47,7 @@ def run(
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
     document = report.build(sweep, folder, conclusion, naming_words(spec, sweep.name, studies), done)
-    files.write(folder, document)
+    files.write(folder, document, report_page.render(sweep, folder, conclusion, document, done))
     terminal.show(document, terminal.console())
     if done:
         places = {"--studies": studies, "--record": record}

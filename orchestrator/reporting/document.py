@@ -42,14 +42,14 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Plot:
-    """Inline SVG, made here and trusted, under its own heading; formats without pictures leave both out."""
+class Picture:
+    """A file beside the document, by its name there; `text` says what it shows where it is not shown."""
 
-    title: str
-    svg: str
+    file: str
+    text: str
 
 
-Block = Heading | Paragraph | Bullets | Table | Code | Plot
+Block = Heading | Paragraph | Bullets | Table | Code | Picture
 
 
 @dataclass(frozen=True)

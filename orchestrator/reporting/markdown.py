@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
+from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Picture, Table
 from orchestrator.reporting.escape import markdown, plain
 
 
@@ -27,8 +27,8 @@ def _block(block: Block) -> str:
         case Code(lines):
             # Indented, because a fence could be closed by a line of its own content.
             return "\n".join(f"    {plain(line)}" for line in lines)
-        case Plot():
-            return ""
+        case Picture(file, text):
+            return f"![{markdown(text)}]({file})"
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, shipped, train_shares, transcripts
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Plot, Table
-from orchestrator.reporting.svg import Curve, Point, curves, scatter
+from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     delta_text,
@@ -18,7 +17,6 @@ from orchestrator.reporting.wording import (
     limits_of,
     params_text,
     percent,
-    plotted_limits,
     proof,
     rate_heading,
     rates_of,
@@ -35,6 +33,8 @@ from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measu
 from orchestrator.verdicts.headroom import HIGH, high_wer
 from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
+CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
+"""Headings that other formats look for."""
 OTHER_LIMITS = "; judged by other limits than the study's"
 
 
@@ -58,7 +58,6 @@ def build(
     blocks += _trials(spec, conclusion)
     blocks += scales.blocks(spec, folder, conclusion)
     blocks += train_shares.blocks(spec, conclusion)
-    blocks += _plots(spec, folder, conclusion)
     blocks += transcripts.blocks(folder, conclusion)
     blocks += _notes(folder)
     blocks += _commands(folder, conclusion, words)
@@ -185,7 +184,7 @@ def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
 def _cannot_say(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[Block]:
     items = list(caveats(spec, folder, conclusion, done))
     if items:
-        yield Heading("What the numbers cannot say")
+        yield Heading(CANNOT_SAY)
         yield Bullets(tuple(items))
 
 
@@ -282,7 +281,7 @@ def _baselines(conclusion: Conclusion) -> Iterator[Block]:
 def _trials(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     if not conclusion.results:
         return
-    yield Heading("All trials")
+    yield Heading(TRIALS)
     states = Counter(str(result.state) for result in conclusion.results)
     yield Paragraph(", ".join(f"{count} {state}" for state, count in sorted(states.items())))
     rates = rates_of(spec)
@@ -301,32 +300,6 @@ def _trial_row(result: TrialResult, rates: Sequence[str]) -> tuple[str, ...]:
         params_text(result.params),
         result.reason,
     )
-
-
-def _plots(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
-    dots = [
-        Point(r.delta["heldout"], -r.delta["domain"], f"trial {r.number}: {params_text(r.params)}", r.feasible)
-        for r in conclusion.results
-        if {"domain", "heldout"} <= r.delta.keys()
-    ]
-    if dots:
-        yield Plot("Gain against regression", scatter(dots, *plotted_limits(spec)))
-    for name in spec.data.evaluated:
-        lines = [Curve(f"trial {r.number}", _path(folder, r, name)) for r in conclusion.results if r.wer]
-        base = conclusion.baseline.sets[name].wer if conclusion.baseline and name in conclusion.baseline.sets else None
-        if svg := curves(lines, base, f"{name} WER, %"):
-            yield Plot(f"{name.capitalize()} WER over steps", svg)
-
-
-def _path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[float, float], ...]:
-    """Per step the WER at the chosen adapter scale, or at the one nearest to it."""
-    wanted = result.adapter_scale or 1.0
-    rows: dict[int, Measurement] = {}
-    for row in folder.read_measurements(result.number):
-        held = rows.get(row.step)
-        if held is None or abs(row.adapter_scale - wanted) < abs(held.adapter_scale - wanted):
-            rows[row.step] = row
-    return tuple((float(step), row.sets[name].wer) for step, row in sorted(rows.items()) if name in row.sets)
 
 
 def _notes(folder: StudyFolder) -> Iterator[Block]:

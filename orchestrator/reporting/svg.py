@@ -1,34 +1,38 @@
-"""Two plots as inline SVG: gain against regression with the limits, and WER over steps. No script, no files."""
+"""The plot of a model card as an SVG file: gain against regression with the limits. It has no script."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, log10
+from typing import Literal
 
 from orchestrator.reporting.escape import html_text
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+COLOURS = ("#4477aa", "#ee6677", "#228833")
 """Paul Tol's bright scheme, told apart by colour-blind readers."""
+INK = "#222"
+"""On white, whatever colours the page around the picture has."""
+
+
+Kind = Literal["this", "good", "broken"]
+_MARKS: dict[Kind, tuple[str, str, str]] = {
+    "this": ("★", COLOURS[0], "this model"),
+    "good": ("●", COLOURS[2], "keeps the guardrails"),
+    "broken": ("×", COLOURS[1], "breaks one"),
+}
+"""Sign, colour and what it means."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One dot; `label` is its tooltip."""
+    """One mark; `label` is its tooltip."""
 
     x: float
     y: float
     label: str
-    good: bool
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One polyline."""
-
-    name: str
-    points: tuple[tuple[float, float], ...]
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -54,12 +58,10 @@ class Axis:
         return tuple(round(i * step, 10) for i in range(first, first + 12) if i * step < self.high)
 
 
-def scatter(
-    points: Sequence[Point], min_gain: float | None, max_regression: float | None, paths: Sequence[Curve] = ()
-) -> str:
+def scatter(points: Sequence[Point], min_gain: float | None, max_regression: float | None) -> str:
     """Held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
 
-    `paths` join dots that belong together.
+    Empty without points.
     """
     if not points:
         return ""
@@ -67,37 +69,29 @@ def scatter(
     marks = [_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
+        marks.append(_text(x.at(max_regression), y.end + 4, "allowed: less", "end"))
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
-    for path in paths:
-        corners = " ".join(f"{x.at(a)},{y.at(b)}" for a, b in path.points)
-        tip = f"<title>{html_text(path.name)}</title>"
-        marks.append(f'<polyline points="{corners}" fill="none" stroke="{COLOURS[6]}">{tip}</polyline>')
-    for point in points:
-        colour = COLOURS[2] if point.good else COLOURS[1]
-        where = f'cx="{x.at(point.x)}" cy="{y.at(point.y)}"'
-        tip = f"<title>{html_text(point.label)}</title>"
-        marks.append(f'<circle {where} r="4" fill="{colour}" fill-opacity="0.75">{tip}</circle>')
-    return _svg("Gain against regression", marks)
+        marks.append(_text(x.end, y.at(min_gain) - 4, "asked for", "end"))
+    # the model itself comes last, so that no other mark hides it
+    marks += [_mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")]
+    return _svg("Gain against regression", [*marks, _legend({p.kind for p in points})])
 
 
-def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
-    """WER in percent over optimizer steps, a polyline per trial; the baseline dashed."""
-    lines = [line for line in lines if line.points]
-    if not lines:
-        return ""
-    everything = [point for line in lines for point in line.points]
-    extra = [] if baseline is None else [baseline]
-    x, y = _axes([0.0, *(p[0] for p in everything)], [*(p[1] for p in everything), *extra])
-    marks = [_frame(x, y, "optimizer step", label)]
-    if baseline is not None:
-        marks.append(_line(x.start, y.at(baseline), x.end, y.at(baseline)))
-    for index, line in enumerate(lines):
-        path = " ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)
-        colour = COLOURS[index % len(COLOURS)]
-        tip = f"<title>{html_text(line.name)}</title>"
-        marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>')
-    return _svg(label, marks)
+def _mark(x: float, y: float, point: Point) -> str:
+    sign, colour, _ = _MARKS[point.kind]
+    size = 22 if point.kind == "this" else 16
+    tip = f"<title>{html_text(point.label)}</title>"
+    where = f'x="{x}" y="{round(y + size / 3, 1)}" font-size="{size}" text-anchor="middle"'
+    return f'<text class="mark" {where} fill="{colour}">{sign}{tip}</text>'
+
+
+def _legend(kinds: Collection[Kind]) -> str:
+    shown = [(sign, colour, said) for kind, (sign, colour, said) in _MARKS.items() if kind in kinds]
+    words = "   ".join(
+        f'<tspan fill="{colour}">{sign}</tspan><tspan fill="{INK}"> {said}</tspan>   ' for sign, colour, said in shown
+    )
+    return f'<text x="{WIDTH - 12}" y="{HEIGHT - 34}" text-anchor="end" xml:space="preserve">{words}</text>'
 
 
 def _axes(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:
@@ -112,7 +106,7 @@ def _axis(values: Iterable[float], start: float, end: float) -> Axis:
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
-    parts = [f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>']
+    parts = [f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="{INK}"/>']
     for tick in x.ticks:
         parts.append(_text(x.at(tick), y.start + 16, f"{tick:g}"))
     for tick in y.ticks:
@@ -120,18 +114,22 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     parts.append(_text((x.start + x.end) / 2, HEIGHT - 14, x_label))
     middle = (y.start + y.end) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
-    parts.append(f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html_text(y_label)}</text>')
+    parts.append(f'<text x="14" y="{middle}" text-anchor="middle" fill="{INK}" {turned}>{html_text(y_label)}</text>')
     return "".join(parts)
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{html_text(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{INK}">{html_text(text)}</text>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="currentColor" stroke-dasharray="5 4" opacity="0.6"/>'
+    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{INK}" stroke-dasharray="5 4" opacity="0.6"/>'
 
 
 def _svg(title: str, marks: Sequence[str]) -> str:
-    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html_text(title)}" font-size="12">'
+    head = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'role="img" aria-label="{html_text(title)}" font-family="sans-serif" font-size="12">'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
+    )
     return head + "".join(marks) + "</svg>"
