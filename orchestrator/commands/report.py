@@ -39,4 +39,4 @@ def report(
     elif form == "md":
         typer.echo(markdown.render(document), nl=False)
     else:
-        typer.echo(report_page.render(sweep, folder, conclusion, document, done), nl=False)
+        typer.echo(report_page.render(sweep, folder, conclusion, document, words, done), nl=False)

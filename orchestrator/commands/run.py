@@ -46,8 +46,9 @@ def run(
     with observer_of(sweep, quiet, NullObserver()) as observer, GracefulShutdown(observer.say) as drain:
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
-    document = report.build(sweep, folder, conclusion, naming_words(spec, sweep.name, studies), done)
-    files.write(folder, document, report_page.render(sweep, folder, conclusion, document, done))
+    words = naming_words(spec, sweep.name, studies)
+    document = report.build(sweep, folder, conclusion, words, done)
+    files.write(folder, document, report_page.render(sweep, folder, conclusion, document, words, done))
     terminal.show(document, terminal.console())
     if done:
         places = {"--studies": studies, "--record": record}

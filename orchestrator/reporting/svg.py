@@ -1,4 +1,4 @@
-"""The plot of a model card as an SVG file: gain against regression with the limits. It has no script."""
+"""Two plots as SVG: gain against regression with the limits, for a model card, and WER over steps. No script."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Literal
 from orchestrator.reporting.escape import html_text
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 56
-COLOURS = ("#4477aa", "#ee6677", "#228833")
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 """Paul Tol's bright scheme, told apart by colour-blind readers."""
-INK = "#222"
-"""On white, whatever colours the page around the picture has."""
 
 
 Kind = Literal["this", "good", "broken"]
@@ -33,6 +31,14 @@ class Point:
     y: float
     label: str
     kind: Kind
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One polyline."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Axis:
 
 
 def scatter(points: Sequence[Point], min_gain: float | None, max_regression: float | None) -> str:
-    """Held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
+    """A file: held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
 
     Empty without points.
     """
@@ -75,7 +81,7 @@ def scatter(points: Sequence[Point], min_gain: float | None, max_regression: flo
         marks.append(_text(x.end, y.at(min_gain) - 4, "asked for", "end"))
     # the model itself comes last, so that no other mark hides it
     marks += [_mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")]
-    return _svg("Gain against regression", [*marks, _legend({p.kind for p in points})])
+    return _file(_svg("Gain against regression", [*marks, _legend({p.kind for p in points})]))
 
 
 def _mark(x: float, y: float, point: Point) -> str:
@@ -89,9 +95,29 @@ def _mark(x: float, y: float, point: Point) -> str:
 def _legend(kinds: Collection[Kind]) -> str:
     shown = [(sign, colour, said) for kind, (sign, colour, said) in _MARKS.items() if kind in kinds]
     words = "   ".join(
-        f'<tspan fill="{colour}">{sign}</tspan><tspan fill="{INK}"> {said}</tspan>   ' for sign, colour, said in shown
+        f'<tspan fill="{colour}">{sign}</tspan><tspan fill="currentColor"> {said}</tspan>'
+        for sign, colour, said in shown
     )
     return f'<text x="{WIDTH - 12}" y="{HEIGHT - 34}" text-anchor="end" xml:space="preserve">{words}</text>'
+
+
+def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
+    """WER in percent over optimizer steps, a polyline per trial; the baseline dashed."""
+    lines = [line for line in lines if line.points]
+    if not lines:
+        return ""
+    everything = [point for line in lines for point in line.points]
+    extra = [] if baseline is None else [baseline]
+    x, y = _axes([0.0, *(p[0] for p in everything)], [*(p[1] for p in everything), *extra])
+    marks = [_frame(x, y, "optimizer step", label)]
+    if baseline is not None:
+        marks.append(_line(x.start, y.at(baseline), x.end, y.at(baseline)))
+    for index, line in enumerate(lines):
+        path = " ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)
+        colour = COLOURS[index % len(COLOURS)]
+        tip = f"<title>{html_text(line.name)}</title>"
+        marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>')
+    return _svg(label, marks)
 
 
 def _axes(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:
@@ -106,7 +132,7 @@ def _axis(values: Iterable[float], start: float, end: float) -> Axis:
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
-    parts = [f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="{INK}"/>']
+    parts = [f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>']
     for tick in x.ticks:
         parts.append(_text(x.at(tick), y.start + 16, f"{tick:g}"))
     for tick in y.ticks:
@@ -114,22 +140,26 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     parts.append(_text((x.start + x.end) / 2, HEIGHT - 14, x_label))
     middle = (y.start + y.end) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
-    parts.append(f'<text x="14" y="{middle}" text-anchor="middle" fill="{INK}" {turned}>{html_text(y_label)}</text>')
+    parts.append(f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html_text(y_label)}</text>')
     return "".join(parts)
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{INK}">{html_text(text)}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{html_text(text)}</text>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{INK}" stroke-dasharray="5 4" opacity="0.6"/>'
+    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="currentColor" stroke-dasharray="5 4" opacity="0.6"/>'
 
 
 def _svg(title: str, marks: Sequence[str]) -> str:
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'role="img" aria-label="{html_text(title)}" font-family="sans-serif" font-size="12">'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>'
-    )
+    head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html_text(title)}" font-size="12">'
     return head + "".join(marks) + "</svg>"
+
+
+def _file(svg: str) -> str:
+    """A picture by itself, on white whatever colours the page around it has."""
+    head, rest = svg.split(">", 1)
+    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" color="#222"', 1)
+    marks = f'<rect width="100%" height="100%" fill="white"/><g fill="#222">{rest.removesuffix("</svg>")}</g>'
+    return f"{head}>{marks}</svg>\n"

@@ -33,7 +33,7 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     caption = f"<caption>{html_text(title)}</caption>" if title else ""
     label = html_text(title or ", ".join(columns[:3]))
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Table: {label}"><table class="sortable">'
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {label}"><table class="sortable">'
         f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

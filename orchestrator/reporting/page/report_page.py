@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,9 +35,18 @@ FIRST_CAVEATS = 2
 _SIGNS = {True: ("✓", "holds"), False: ("✗", "does not hold"), None: ("?", "not measured")}
 
 
-def render(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, document: Document, done: bool) -> str:
-    """The page of a study in one file; `document` is its report, `done`: nothing is left to train."""
-    contents = file_contents(spec, folder, conclusion)
+def render(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    document: Document,
+    words: Sequence[str],
+    done: bool,
+) -> str:
+    """The page of a study in one file; `document` is its report, `words` name the study on the command line, `done`:
+    nothing is left to train."""
+    command = shlex.join(["orchestrate", "listen", *words])
+    contents = {**file_contents(spec, folder, conclusion), "listen": command}
     return study_page(spec, conclusion, document, done, contents)
 
 

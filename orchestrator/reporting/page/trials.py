@@ -34,7 +34,7 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
     columns = "".join(f'<th scope="col">{heading_html(name)}</th>' for name in head)
     return (
         f"{_filters(results)}"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Table of all trials">'
+        '<div class="scroll" tabindex="0" role="group" aria-label="Table of all trials">'
         '<table class="sortable trials" id="trial-table">'
         f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>"
         f"{_fixed(results, varied)}"

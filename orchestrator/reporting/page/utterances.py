@@ -179,7 +179,8 @@ def _confirm_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
         for seed in finalist.seeds:
             measurement = _own_measurement(folder, seed.result, baseline) if seed.result else None
             if measurement is not None:
-                label = f"trial {finalist.trial} with seed {seed.run.seed}"
+                which = ", the winner" if finalist is conclusion.confirmation else ""
+                label = f"trial {finalist.trial}{which}, seed {seed.run.seed}"
                 models.append(Model(str(seed.run.number), label, measurement))
     return models
 

@@ -18,7 +18,7 @@ function colourOf(series, index, theme) {
   return COLOURS[index % COLOURS.length];
 }
 
-const SHAPES = { best: "star", confirmed: "rectRot", broken: "crossRot", bounds: "line" };
+const SHAPES = { best: "rectRot", confirmed: "triangle", broken: "crossRot", bounds: "line" };
 
 function dataset(series, index, theme) {
   const colour = colourOf(series, index, theme);
@@ -143,7 +143,7 @@ function numbersOf(chart) {
     const shown = rows.map(([name, text, x, y]) => [name, text, x.toFixed(2), chart.bars ? "" : y.toFixed(2)]);
     const table = plainTable(chart.title, ["series", "point", chart.x, chart.y || " "], shown);
     makeSortable(table);
-    details.append(element("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": `Numbers: ${chart.title}` }, table));
+    details.append(element("div", { class: "scroll", tabIndex: 0, role: "group", "aria-label": `Numbers: ${chart.title}` }, table));
   });
   return details;
 }

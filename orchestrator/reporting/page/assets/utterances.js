@@ -96,8 +96,10 @@ function spoken(reference, row) {
 }
 
 function changeText(before, after) {
-  if (after === before) return ["", `no change, ${after} errors`];
-  return after > before ? ["worse", `${signed(after - before)} worse: ${before} → ${after} errors`] : ["better", `${signed(after - before)} better: ${before} → ${after} errors`];
+  if (after === before) return ["", `as many errors: ${after}`];
+  const many = Math.abs(after - before);
+  const said = `${many} ${after > before ? "more" : "fewer"} ${many === 1 ? "error" : "errors"}: ${before} → ${after}`;
+  return after > before ? ["worse", `▲ ${said}`] : ["better", `▼ ${said}`];
 }
 
 function lengthText(set, row) {
@@ -206,11 +208,12 @@ class UtteranceView {
   note() {
     const { set, after } = this;
     const said = [];
+    if (!after.counted) said.push("The normaliser here is another version than the one that measured: marks may differ from the counts of the report.");
     if (set.rows.length < set.total) said.push(`Of ${set.total} utterances the ${set.rows.length} most changed are here.`);
     if (set.models_left_out) said.push(`${set.models_left_out} models are not in this file.`);
-    if (!this.source.contents.live) said.push("Audio of the most changed utterances is in this file; the listen command under Details has all of it, and every trial.");
-    if (!after.counted) said.push("The normaliser here is another version than the one that measured: marks may differ from the counts of the report.");
-    return element("p", { class: "note" }, said.join(" "));
+    if (this.source.contents.listen) said.push("Audio of the most changed utterances is in this file. All of it, and every trial: ");
+    const command = this.source.contents.listen ? element("code", {}, this.source.contents.listen) : null;
+    return element("p", { class: "note" }, said.join(" "), command);
   }
 
   fitting() {
@@ -248,7 +251,7 @@ class UtteranceView {
       if (!groups.length) return null;
       const made = plainTable(caption, columns(first, "said"), rows(groups));
       makeSortable(made);
-      return element("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": caption }, made);
+      return element("div", { class: "scroll", tabIndex: 0, role: "group", "aria-label": caption }, made);
     };
     const pairs = confusions.map(([name, , before, after]) => [name.replace(/^ -> /, "(nothing) -> ").replace(/-> $/, "-> (nothing)"), before, after, signed(after - before)]);
     const confused = plainTable("Confusions: said -> heard", ["pair", "untuned", "tuned", "change"], pairs);
@@ -258,7 +261,7 @@ class UtteranceView {
       element(
         "div", { class: "pair" },
         table("Words that are heard better", "word", better), table("Words that are heard worse", "word", worse),
-        pairs.length ? element("div", { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Confusions" }, confused) : null,
+        pairs.length ? element("div", { class: "scroll", tabIndex: 0, role: "group", "aria-label": "Confusions" }, confused) : null,
         table("Errors by speaker", "speaker", speakers), table("Errors by length", "length", lengths),
       ),
     );
