@@ -1,9 +1,11 @@
-"""Does torch.compile pay? Packed optimizer steps as they are, and with the layers of encoder and decoder compiled.
+"""Does torch.compile pay? Packed optimizer steps as they are, and with the layers of encoder and
+decoder compiled.
 
     python benchmarks/compiled.py [--k 4] [--targets mixed] [--mode reduce-overhead]
 
-Both sides take turns, so that what else the machine does meets both. `--mode reduce-overhead` is CUDA graphs. The last
-line says after how many steps of the pack the compiling is paid back; a trial of the quickstart has 100 or 150.
+Both sides take turns, so that what else the machine does meets both. `--mode reduce-overhead` is
+CUDA graphs. The last line says after how many steps of the pack the compiling is paid back; a trial
+of the quickstart has 100 or 150.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ TURNS = 5
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--k", type=int, default=4, help="trials in the pack")
     parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps a turn")
@@ -38,7 +42,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="compiled-") as name:
         steps = (2 * TURNS + 3) * chosen.steps
         work = workload.build(
-            Path(name).resolve(), chosen.data.resolve(), chosen.model.resolve(), 3 * chosen.k, steps, 1, 8, 13.0
+            Path(name).resolve(),
+            chosen.data.resolve(),
+            chosen.model.resolve(),
+            3 * chosen.k,
+            steps,
+            1,
+            8,
+            13.0,
         )
         print(compare(work, chosen))
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.coverage [DATASETS]
 
-Speakers differ in size, in how hard they are, and in what tuning does to them; utterances differ in length and
-hardness. `shipped` is `DeltaEstimate.interval(0.95)`, beside it the one-sided 95 % bounds and, for comparison, the
-percentile interval of the same resamples. With 1,000 datasets a printed share has a standard error of 0.7 points.
+Speakers differ in size, in how hard they are, and in what tuning does to them; utterances differ in
+length and hardness. `shipped` is `DeltaEstimate.interval(0.95)`, beside it the one-sided 95 %
+bounds and, for comparison, the percentile interval of the same resamples. With 1,000 datasets a
+printed share has a standard error of 0.7 points.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Scenario:
     named: bool = True
     """Whether the manifest says who speaks."""
     form: Literal["points", "share", "precision"] = "points"
-    """points: of the rate. share: of the baseline's errors. precision: of rates over what each model heard."""
+    """points: of the rate. share: of the baseline's errors. precision: of rates over what each
+    model heard.
+    """
     units: float = 20.0
     """Mean of words, characters or terms an utterance."""
     clump: int = 1
@@ -60,13 +63,36 @@ SCENARIOS = (
     Scenario("8 speakers x 25, resampled as utterances", 8, 25, 0.12, 0.25, 0.02),
     Scenario("share of domain errors, 40 speakers x 12", 40, 12, 0.12, 0.25, 0.02, form="share"),
     Scenario("share of heldout errors, 100 speakers x 5", 100, 5, 0.045, 0.1, 0.006, form="share"),
-    Scenario("share of heldout errors, 500 utterances", 500, 1, 0.045, 0.1, 0.006, named=False, form="share"),
+    Scenario(
+        "share of heldout errors, 500 utterances",
+        500,
+        1,
+        0.045,
+        0.1,
+        0.006,
+        named=False,
+        form="share",
+    ),
     Scenario("CER, domain, 40 speakers x 12", 40, 12, 0.12, 0.25, 0.02, units=20, clump=3),
-    Scenario("CER, heldout, 500 utterances", 500, 1, 0.045, 0.1, 0.006, named=False, units=20, clump=3),
+    Scenario(
+        "CER, heldout, 500 utterances", 500, 1, 0.045, 0.1, 0.006, named=False, units=20, clump=3
+    ),
     Scenario("terms missed, 40 speakers x 25", 40, 25, 0.2, 0.3, 0.02, units=1.5),
     Scenario("terms missed, 500 utterances", 500, 1, 0.2, 0.3, 0.02, named=False, units=1.5),
-    Scenario("precision of terms, 40 speakers x 25", 40, 25, 0.2, 0.3, 0.02, form="precision", units=1.5),
-    Scenario("precision of terms, 500 utterances", 500, 1, 0.2, 0.3, 0.02, named=False, form="precision", units=1.5),
+    Scenario(
+        "precision of terms, 40 speakers x 25", 40, 25, 0.2, 0.3, 0.02, form="precision", units=1.5
+    ),
+    Scenario(
+        "precision of terms, 500 utterances",
+        500,
+        1,
+        0.2,
+        0.3,
+        0.02,
+        named=False,
+        form="precision",
+        units=1.5,
+    ),
 )
 
 
@@ -86,22 +112,29 @@ class Sample:
 def draw(scenario: Scenario, generator: np.random.Generator) -> Sample:
     """Draw speakers, their utterances, and both models' errors."""
     count = scenario.speakers
-    of_speaker = np.repeat(np.arange(count), generator.geometric(1 / scenario.utterances_each, count))
+    of_speaker = np.repeat(
+        np.arange(count), generator.geometric(1 / scenario.utterances_each, count)
+    )
     n = len(of_speaker)
     least = 1 if scenario.units >= 5 else 0  # an utterance may well hold no term
     words = np.maximum(least, generator.gamma(2, scenario.units / 2, n).round().astype(int))
     hardness = _effect(generator, 0.4, count)[of_speaker] * _effect(generator, 0.8, n)
     baseline = generator.binomial(words, np.minimum(0.95, scenario.wer * hardness))
-    mended = generator.binomial(baseline, np.minimum(0.95, scenario.fixed * _effect(generator, 0.5, count)[of_speaker]))
+    mended = generator.binomial(
+        baseline, np.minimum(0.95, scenario.fixed * _effect(generator, 0.5, count)[of_speaker])
+    )
     spoiled = generator.binomial(
-        words - baseline, np.minimum(0.95, scenario.broken * _effect(generator, 0.5, count)[of_speaker])
+        words - baseline,
+        np.minimum(0.95, scenario.broken * _effect(generator, 0.5, count)[of_speaker]),
     )
     names = [f"s{s}" for s in of_speaker] if scenario.named else []
     tuned = baseline - mended + spoiled
     if scenario.form == "precision":
         # what a model heard is what it got right and what nobody said
         own, heard = (words - errors + generator.poisson(0.15, n) for errors in (baseline, tuned))
-        wrong = [np.minimum(units, generator.poisson(0.1, n) + units // 4) for units in (own, heard)]
+        wrong = [
+            np.minimum(units, generator.poisson(0.1, n) + units // 4) for units in (own, heard)
+        ]
         return Sample(wrong[0], wrong[1], heard, names, own)
     # five characters to a word, of which `clump` are wrong where the word is
     each = 5 if scenario.clump > 1 else 1
@@ -109,33 +142,50 @@ def draw(scenario: Scenario, generator: np.random.Generator) -> Sample:
 
 
 def truth(scenario: Scenario) -> float:
-    """The population's delta in its form, from a sample so large that its own error does not matter."""
-    sample = draw(replace(scenario, speakers=POPULATION // scenario.utterances_each), np.random.default_rng(1))
+    """The population's delta in its form, from a sample so large that its own error does not
+    matter.
+    """
+    sample = draw(
+        replace(scenario, speakers=POPULATION // scenario.utterances_each), np.random.default_rng(1)
+    )
     if sample.own is not None:
-        return float(100 * (sample.tuned.sum() / sample.words.sum() - sample.baseline.sum() / sample.own.sum()))
+        return float(
+            100
+            * (sample.tuned.sum() / sample.words.sum() - sample.baseline.sum() / sample.own.sum())
+        )
     units = sample.baseline if scenario.form == "share" else sample.words
     return float(100 * (sample.tuned - sample.baseline).sum() / units.sum())
 
 
 def estimated(scenario: Scenario, sample: Sample, seed: int) -> DeltaEstimate:
     """The shipped estimate in the scenario's form."""
-    before, after, speakers = sample.baseline.tolist(), sample.tuned.tolist(), sample.speakers or None
+    before, after, speakers = (
+        sample.baseline.tolist(),
+        sample.tuned.tolist(),
+        sample.speakers or None,
+    )
     if sample.own is not None:
         units = sample.own.tolist(), sample.words.tolist()
-        return paired_rates((before, units[0]), (after, units[1]), speakers, resamples=RESAMPLES, seed=seed)
+        return paired_rates(
+            (before, units[0]), (after, units[1]), speakers, resamples=RESAMPLES, seed=seed
+        )
     words = before if scenario.form == "share" else sample.words.tolist()
     return paired_delta(before, after, words, speakers, resamples=RESAMPLES, seed=seed)
 
 
 def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, float]:
-    """Shares of datasets in which each interval or bound holds, and the mean width of the interval in points."""
+    """Shares of datasets in which each interval or bound holds, and the mean width of the interval
+    in points.
+    """
     target, generator = truth(scenario), np.random.default_rng(seed)
     hits = np.zeros((datasets, 5))
     for row in range(datasets):
         sample = draw(scenario, generator)
         estimate = estimated(scenario, sample, row)
         low, high = estimate.interval(0.95)
-        percentile_low, percentile_high = _percentile(scenario, sample, estimate.unit == "speaker", row)
+        percentile_low, percentile_high = _percentile(
+            scenario, sample, estimate.unit == "speaker", row
+        )
         hits[row] = (
             low <= target <= high,
             estimate.lower() <= target,
@@ -143,10 +193,18 @@ def coverage(scenario: Scenario, datasets: int, seed: int = 2) -> dict[str, floa
             percentile_low <= target <= percentile_high,
             high - low,
         )
-    return dict(zip(("shipped", "lower", "upper", "percentile", "width"), hits.mean(axis=0).tolist(), strict=True))
+    return dict(
+        zip(
+            ("shipped", "lower", "upper", "percentile", "width"),
+            hits.mean(axis=0).tolist(),
+            strict=True,
+        )
+    )
 
 
-def _percentile(scenario: Scenario, sample: Sample, by_speaker: bool, seed: int) -> tuple[float, float]:
+def _percentile(
+    scenario: Scenario, sample: Sample, by_speaker: bool, seed: int
+) -> tuple[float, float]:
     if sample.own is not None:
         return float("nan"), float("nan")
     units = sample.baseline if scenario.form == "share" else sample.words
@@ -165,14 +223,18 @@ def _effect(generator: np.random.Generator, spread: float, size: int) -> NDArray
 
 def main(datasets: int = 1_000) -> None:
     print(f"{datasets} datasets a row; nominal: 95 %")
-    print(f"{'scenario':<42}{'delta':>7}{'shipped':>9}{'lower':>7}{'upper':>7}{'percentile':>12}{'width':>7}")
+    print(
+        f"{'scenario':<42}{'delta':>7}{'shipped':>9}{'lower':>7}{'upper':>7}{'percentile':>12}{'width':>7}"
+    )
     for scenario in SCENARIOS:
         shares = coverage(scenario, datasets)
         cells = "".join(
             f"{100 * shares[key]:>{width}.1f}"
             for key, width in (("shipped", 9), ("lower", 7), ("upper", 7), ("percentile", 12))
         )
-        print(f"{scenario.name:<42}{truth(scenario):>7.2f}{cells}{shares['width']:>7.2f}", flush=True)
+        print(
+            f"{scenario.name:<42}{truth(scenario):>7.2f}{cells}{shares['width']:>7.2f}", flush=True
+        )
 
 
 if __name__ == "__main__":

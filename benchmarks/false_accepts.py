@@ -1,18 +1,20 @@
-"""How often a sweep accepts an adapter that does not keep the promise, by rule and by the data it looks at.
+"""How often a sweep accepts an adapter that does not keep the promise, by rule and by the data it
+looks at.
 
     python -m benchmarks.false_accepts [STUDIES]
 
-Each simulated study trains 30 recipes whose true gains and regressions scatter around the figures on the left. Its
-feasible trials are ranked by their measured numbers, and the shipped code judges the best one on the sets that chose
-it, and the best two retrained with three fresh seeds on sets of the same size that the search never saw; the better of
-the two there is the winner. An ACCEPT is false when the recipe's true gain is below 1.0 point or its true regression is
+Each simulated study trains 30 recipes whose true gains and regressions scatter around the figures
+on the left. Its feasible trials are ranked by their measured numbers, and the shipped code judges
+the best one on the sets that chose it, and the best two retrained with three fresh seeds on sets of
+the same size that the search never saw; the better of the two there is the winner. An ACCEPT is
+false when the recipe's true gain is below 1.0 point or its true regression is
 0.2 points or more.
 
-`literal` asks for the measured numbers alone, `shipped` decides by the rules a sweep file has by default (a gain must
-be proven, a regression must hold), `proven` has both proven.
+`literal` asks for the measured numbers alone, `shipped` decides by the rules a sweep file has by
+default (a gain must be proven, a regression must hold), `proven` has both proven.
 
-Assumed, not measured on a model: sets of 200 and 500 utterances (standard errors of about 0.25 and 0.10 points),
-recipes scattered by 0.15 (domain) and 0.05 points (heldout), seeds by as much again.
+Assumed, not measured on a model: sets of 200 and 500 utterances (standard errors of about 0.25 and
+0.10 points), recipes scattered by 0.15 (domain) and 0.05 points (heldout), seeds by as much again.
 """
 
 from __future__ import annotations
@@ -137,14 +139,18 @@ class EvaluationSet:
 
     def score(self, errors: Ints, form: Form) -> SetScore:
         """The counts as the judge takes them."""
-        return SetScore(tuple((form.errors * errors).tolist()), tuple((form.units * self.words).tolist()))
+        return SetScore(
+            tuple((form.errors * errors).tolist()), tuple((form.units * self.words).tolist())
+        )
 
 
 def draw(population: Population, generator: np.random.Generator) -> EvaluationSet:
     """Utterances of about 20 words whose hardness scatters."""
     words = np.maximum(1, generator.gamma(2, 10, population.utterances).round().astype(int))
     hardness = generator.lognormal(-0.32, 0.8, population.utterances)
-    return EvaluationSet(population, generator.binomial(words, np.minimum(0.95, population.wer * hardness)), words)
+    return EvaluationSet(
+        population, generator.binomial(words, np.minimum(0.95, population.wer * hardness)), words
+    )
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,9 @@ class Outcome:
 def study(
     gain: float, regression: float, generator: np.random.Generator, form: Form
 ) -> tuple[Outcome, Outcome | None] | None:
-    """One sweep: its winner on the search's data, and on confirm data where a finalist is feasible there."""
+    """One sweep: its winner on the search's data, and on confirm data where a finalist is feasible
+    there.
+    """
     recipes = np.stack(
         [
             generator.normal(-gain, DOMAIN.recipe_spread, TRIALS),
@@ -170,21 +178,30 @@ def study(
     errors = [train(search, recipe, generator) for recipe in recipes]
     base_heldout = search[1].baseline.sum()
     feasible = [
-        t for t, (_, heldout) in enumerate(errors) if 100 * (heldout.sum() - base_heldout) < 0.2 * search[1].words.sum()
+        t
+        for t, (_, heldout) in enumerate(errors)
+        if 100 * (heldout.sum() - base_heldout) < 0.2 * search[1].words.sum()
     ]
     if not feasible:
         return None
     sound = (-recipes[:, 0] >= 1.0) & (recipes[:, 1] < 0.2)
     finalists = sorted(feasible, key=lambda t: errors[t][0].sum())[:FINALISTS]
-    first = Outcome(bool(sound[finalists[0]]), verdict(search, [errors[finalists[0]]], finalists[0], TRIALS, form))
+    first = Outcome(
+        bool(sound[finalists[0]]),
+        verdict(search, [errors[finalists[0]]], finalists[0], TRIALS, form),
+    )
     fresh = draw(DOMAIN, generator), draw(HELDOUT, generator)
     retrained = {t: [train(fresh, recipes[t], generator) for _ in range(SEEDS)] for t in finalists}
-    confirmed = best_feasible([verdict(fresh, runs, t, len(finalists), form) for t, runs in retrained.items()])
+    confirmed = best_feasible(
+        [verdict(fresh, runs, t, len(finalists), form) for t, runs in retrained.items()]
+    )
     return first, Outcome(bool(sound[confirmed.number]), confirmed) if confirmed else None
 
 
 def train(
-    sets: tuple[EvaluationSet, EvaluationSet], recipe: NDArray[np.float64], generator: np.random.Generator
+    sets: tuple[EvaluationSet, EvaluationSet],
+    recipe: NDArray[np.float64],
+    generator: np.random.Generator,
 ) -> tuple[Ints, Ints]:
     """One training of a recipe with a new seed: its errors on both sets."""
     domain, heldout = (
@@ -203,7 +220,10 @@ def verdict(
 ) -> Verdict:
     """The shipped judgement of one or several trainings of a recipe, pooled."""
     named = tuple(zip(form.rates, sets, strict=True))
-    tuned = {name: pool([part.score(run[i], form) for run in runs]) for i, (name, part) in enumerate(named)}
+    tuned = {
+        name: pool([part.score(run[i], form) for run in runs])
+        for i, (name, part) in enumerate(named)
+    }
     baseline = {name: part.score(part.baseline, form) for name, part in named}
     spec = spec_of(form)
     return judge(
@@ -223,7 +243,10 @@ def accepts(rule: str, judged: Verdict) -> bool:
         return all(limit.holds for limit in (*judged.acceptance, *judged.guardrails))
     if rule == "shipped":
         return judged.decision is Decision.ACCEPT
-    return decide([to_prove(limit) for limit in judged.acceptance], judged.guardrails) is Decision.ACCEPT
+    return (
+        decide([to_prove(limit) for limit in judged.acceptance], judged.guardrails)
+        is Decision.ACCEPT
+    )
 
 
 def to_prove(limit: LimitVerdict) -> LimitVerdict:
@@ -238,7 +261,9 @@ def false_accepts(
     generator = np.random.default_rng(seed)
     false: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for searched, confirmed in filter(None, (study(gain, regression, generator, form) for _ in range(studies))):
+    for searched, confirmed in filter(
+        None, (study(gain, regression, generator, form) for _ in range(studies))
+    ):
         for data, outcome in (("search", searched), ("confirm", confirmed)):
             if outcome is None:
                 continue
@@ -258,8 +283,13 @@ def main(studies: int = 150) -> None:
         print(f"{'gain':<6}{'regression':<10}" + "".join(f"{column:>18}" for column in columns))
         for gain, regression in CASES:
             shares = false_accepts(gain, regression, studies, form=form)
-            cells = (f"{100 * shares[column][0]:.0f} / {100 * shares[column][1]:.0f}" for column in columns)
-            print(f"{gain:<6}{regression:<10}" + "".join(f"{cell:>18}" for cell in cells), flush=True)
+            cells = (
+                f"{100 * shares[column][0]:.0f} / {100 * shares[column][1]:.0f}"
+                for column in columns
+            )
+            print(
+                f"{gain:<6}{regression:<10}" + "".join(f"{cell:>18}" for cell in cells), flush=True
+            )
 
 
 if __name__ == "__main__":

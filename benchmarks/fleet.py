@@ -1,12 +1,14 @@
-"""Two packs of one core each, in processes, against one pack of as many slots on two cores: the same trials, by turns.
+"""Two packs of one core each, in processes, against one pack of as many slots on two cores: the
+same trials, by turns.
 
     python benchmarks/fleet.py                              the shipped corpus and model
     python benchmarks/fleet.py --trials 4 --steps 6 --utterances 12       a quick look
     python benchmarks/fleet.py --config streaming-tiny      the real size, random weights
 
-Time is from the first trial admitted to the last released, evaluations included; loading is apart. Memory is the most
-that the process and its packs held together, shared pages counted once (PSS). Compare rows of one run with each other,
-on a quiet machine, and not with another run's. It adds no search: which trials are under way changes nothing here.
+Time is from the first trial admitted to the last released, evaluations included; loading is apart.
+Memory is the most that the process and its packs held together, shared pages counted once (PSS).
+Compare rows of one run with each other, on a quiet machine, and not with another run's. It adds no
+search: which trials are under way changes nothing here.
 """
 
 from __future__ import annotations
@@ -36,12 +38,20 @@ SIDES = {
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=8)
-    parser.add_argument("--slots", type=int, default=4, help="of all packs together; an even number")
+    parser.add_argument(
+        "--slots", type=int, default=4, help="of all packs together; an even number"
+    )
     parser.add_argument("--steps", type=int, default=20, help="optimizer steps a trial")
-    parser.add_argument("--utterances", type=int, default=40, help="of each of the two evaluation sets")
-    parser.add_argument("--repeats", type=int, default=1, help="runs of each row; the median is shown")
+    parser.add_argument(
+        "--utterances", type=int, default=40, help="of each of the two evaluation sets"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="runs of each row; the median is shown"
+    )
     parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
     parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
     parser.add_argument("--data", type=Path, default=ROOT / "data")
@@ -114,7 +124,9 @@ def main() -> None:
         if chosen.config == "streaming-tiny":
             data, model = workload.random_corpus(folder, model, 4 * chosen.steps, chosen.utterances)
         rate = 6.5 if chosen.config == "streaming-tiny" else 13.0
-        work = workload.build(folder, data, model, 3 * chosen.trials, chosen.steps, 2, chosen.utterances, rate)
+        work = workload.build(
+            folder, data, model, 3 * chosen.trials, chosen.steps, 2, chosen.utterances, rate
+        )
         rows: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
         for _ in range(chosen.repeats):
             for number, (name, execution) in enumerate(SIDES.items()):
@@ -123,12 +135,18 @@ def main() -> None:
 
 
 def measured(
-    folder: Path, work: workload.Workload, name: str, execution: dict[str, Any], chosen: argparse.Namespace
+    folder: Path,
+    work: workload.Workload,
+    name: str,
+    execution: dict[str, Any],
+    chosen: argparse.Namespace,
 ) -> dict[str, float]:
     """One side in a process of its own."""
     sweep = work.write_sweep(name, chosen.trials, chosen.slots // execution["packs"], "cpu")
     written = json.loads(sweep.read_text())
-    points = [point for point in work.points if chosen.targets in ("mixed", point["target_modules"])]
+    points = [
+        point for point in work.points if chosen.targets in ("mixed", point["target_modules"])
+    ]
     written["start_with"] = points[: chosen.trials]
     written["execution"] |= execution
     sweep.write_text(json.dumps(written))

@@ -1,12 +1,14 @@
-"""The same trials by a plain Optuna + Seq2SeqTrainer + PEFT script and by packs of adapters, side by side.
+"""The same trials by a plain Optuna + Seq2SeqTrainer + PEFT script and by packs of adapters, side
+by side.
 
     python benchmarks/makespan.py                                  the shipped corpus and model, all tables
     python benchmarks/makespan.py --trials 2 --steps 6 --utterances 24     a quick look
     python benchmarks/makespan.py --device cuda --config streaming-tiny --k 32
                                                                    the real size, random weights, on a GPU
 
-Every row is a fresh process (or several), timed from before it starts to after it ends. All figures of a run are of one
-machine, one after the other; compare them with each other, not with another run's. See docs/performance.md.
+Every row is a fresh process (or several), timed from before it starts to after it ends. All figures
+of a run are of one machine, one after the other; compare them with each other, not with another
+run's. See docs/performance.md.
 """
 
 from __future__ import annotations
@@ -27,31 +29,49 @@ from _shared.tables import growth_table, row_table, wer_table
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PARTS = ("plain", "one", "concurrent", "packed", "k", "n")
-"""What --only may name: the plain script as one process a trial, in one process, and several at once; packs; growth."""
+"""What --only may name: the plain script as one process a trial, in one process, and several at
+once; packs; growth.
+"""
 SHIPPED = tuple(part for part in PARTS if part != "concurrent")
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, help="12; with --config streaming-tiny as many as --k")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--trials", type=int, help="12; with --config streaming-tiny as many as --k"
+    )
     parser.add_argument("--steps", type=int, default=30, help="optimizer steps a trial")
     parser.add_argument("--rungs", type=int, default=2, help="evaluations a trial")
-    parser.add_argument("--utterances", type=int, default=60, help="of each of the two evaluation sets")
+    parser.add_argument(
+        "--utterances", type=int, default=60, help="of each of the two evaluation sets"
+    )
     parser.add_argument("--only", help=f"comma-separated parts: {', '.join(PARTS)}")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="folder of the manifests")
     parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
-    parser.add_argument("--repeats", type=int, default=1, help="runs of each row; the median is shown")
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="runs of each row; the median is shown"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
     parser.add_argument("--k", type=int, default=8, help="largest pack of the growth table")
     parser.add_argument("--processes", type=int, default=12, help="of the part `concurrent`")
-    parser.add_argument("--plain-trials", type=int, help="run the plain script on so many trials and scale (marked ~)")
-    parser.add_argument("--tokens-per-second", type=float, help="cap of decoding; 13, or 6.5 for streaming-tiny")
+    parser.add_argument(
+        "--plain-trials",
+        type=int,
+        help="run the plain script on so many trials and scale (marked ~)",
+    )
+    parser.add_argument(
+        "--tokens-per-second", type=float, help="cap of decoding; 13, or 6.5 for streaming-tiny"
+    )
     return parser.parse_args()
 
 
 def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
-    """What to run; several processes at once only make sense on a GPU, and there packs of every size are the table."""
+    """What to run; several processes at once only make sense on a GPU, and there packs of every
+    size are the table.
+    """
     if chosen.only is None:
         return ("plain", "concurrent", "k") if chosen.config != "shipped" else SHIPPED
     asked = tuple(chosen.only.split(","))
@@ -61,7 +81,9 @@ def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
 
 
 def ceiling(device: str) -> float:
-    """Floating-point operations a second of large float32 products, measured in a process of its own."""
+    """Floating-point operations a second of large float32 products, measured in a process of its
+    own.
+    """
     command = [sys.executable, str(HERE / "_shared" / "gemm.py"), device]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1e9
 
@@ -74,7 +96,14 @@ def prepare(chosen: argparse.Namespace, folder: Path) -> workload.Workload:
         (data, model), rate = workload.random_corpus(folder, model, train, chosen.utterances), 6.5
     trials = chosen.trials or (chosen.k if chosen.config == "streaming-tiny" else 12)
     return workload.build(
-        folder, data, model, trials, chosen.steps, chosen.rungs, chosen.utterances, chosen.tokens_per_second or rate
+        folder,
+        data,
+        model,
+        trials,
+        chosen.steps,
+        chosen.rungs,
+        chosen.utterances,
+        chosen.tokens_per_second or rate,
     )
 
 
@@ -107,13 +136,17 @@ def counts(trials: int) -> list[int]:
 def main() -> None:
     chosen = options()
     asked = parts(chosen)
-    # end as with Ctrl+C: the process that is being measured is stopped, the temporary folder removed
+    # end as with Ctrl+C: the process that is being measured is stopped, the temporary folder
+    # removed
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("makespan.py: terminated"))
     if chosen.device == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            print("--device cuda: torch finds no CUDA device on this machine; use --device cpu", file=sys.stderr)
+            print(
+                "--device cuda: torch finds no CUDA device on this machine; use --device cpu",
+                file=sys.stderr,
+            )
             raise SystemExit(2)
     with tempfile.TemporaryDirectory(prefix="makespan-") as name:
         folder = Path(name).resolve()

@@ -16,7 +16,9 @@ from typing import Any
 
 
 def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> None:
-    """Add the time spent in a method to `seconds[phase]`. It ends with values on the host, so a GPU is done by then."""
+    """Add the time spent in a method to `seconds[phase]`. It ends with values on the host, so a GPU
+    is done by then.
+    """
     method: Callable[..., Any] = getattr(owner, name)
 
     def timed(*arguments: Any, **named: Any) -> Any:
@@ -54,8 +56,12 @@ def main() -> None:
         orchestrate(arguments, make_worker)
     finally:
         torch = sys.modules.get("torch")  # not there when the sweep file was refused
-        device_peak = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
-        Path(report).write_text(json.dumps({"seconds": seconds, "capacity": capacity, "device_peak": device_peak}))
+        device_peak = (
+            torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
+        )
+        Path(report).write_text(
+            json.dumps({"seconds": seconds, "capacity": capacity, "device_peak": device_peak})
+        )
 
 
 if __name__ == "__main__":

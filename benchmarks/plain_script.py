@@ -1,11 +1,13 @@
-"""The script a practitioner would write for the same sweep: Optuna, Seq2SeqTrainer, PEFT, `generate`, jiwer.
+"""The script a practitioner would write for the same sweep: Optuna, Seq2SeqTrainer, PEFT,
+`generate`, jiwer.
 
     python benchmarks/plain_script.py WORKLOAD --study sqlite:///STUDY.db --report REPORT.json [--trial N]
 
-It knows nothing of the product. `benchmarks/makespan.py` writes WORKLOAD and runs this script once per trial, or once
-for all of them. It is written as well as such a script is: audio decoded once a process, batches of 32 sorted by
-length, attention masks, new tokens capped by the longest clip of each batch, the cache on, adapters merged while
-decoding, no loss computed beside `generate`, no bf16 on a CPU, nothing logged or saved at each step.
+It knows nothing of the product. `benchmarks/makespan.py` writes WORKLOAD and runs this script once
+per trial, or once for all of them. It is written as well as such a script is: audio decoded once a
+process, batches of 32 sorted by length, attention masks, new tokens capped by the longest clip of
+each batch, the cache on, adapters merged while decoding, no loss computed beside `generate`, no
+bf16 on a CPU, nothing logged or saved at each step.
 """
 
 from __future__ import annotations
@@ -57,13 +59,21 @@ class Script:
         """Audio and labels, [tokens, EOS], of a manifest."""
         tokenizer = self.processor.tokenizer
         return [
-            {"audio": clip, "labels": [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]}
+            {
+                "audio": clip,
+                "labels": [
+                    *tokenizer(text, add_special_tokens=False).input_ids,
+                    tokenizer.eos_token_id,
+                ],
+            }
             for clip, text in zip(*read_manifest(path), strict=True)
         ]
 
     def inputs(self, clips: list[np.ndarray]) -> dict[str, torch.Tensor]:
         """Padded audio and its attention mask."""
-        batch = self.processor(clips, sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
+        batch = self.processor(
+            clips, sampling_rate=RATE, return_attention_mask=True, return_tensors="pt"
+        )
         return {"input_values": batch["input_values"], "attention_mask": batch["attention_mask"]}
 
     def collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -98,7 +108,9 @@ class Script:
         trainer.train()
         spent = time.perf_counter() - began
         self.seconds["train"] += spent - (self.seconds["decode"] - decoded)
-        model.save_pretrained(str(Path(self.work["output"]) / f"trial-{self.work['points'].index(trial.params)}"))
+        model.save_pretrained(
+            str(Path(self.work["output"]) / f"trial-{self.work['points'].index(trial.params)}")
+        )
         self.trials.append({"point": trial.params, "wer": evaluation.wer, "ended": time.time()})
         return evaluation.wer["domain"]
 
@@ -128,10 +140,17 @@ class Script:
         heard = [""] * len(clips)
         for start in range(0, len(order), EVAL_BATCH):
             rows = order[start : start + EVAL_BATCH]
-            batch = {name: part.to(self.device) for name, part in self.inputs([clips[row] for row in rows]).items()}
+            batch = {
+                name: part.to(self.device)
+                for name, part in self.inputs([clips[row] for row in rows]).items()
+            }
             cap = int(self.work["tokens_per_second"] * len(clips[rows[-1]]) / RATE) + 2
-            ids = model.generate(**batch, max_new_tokens=cap, do_sample=False, num_beams=1, use_cache=True)
-            for row, text in zip(rows, self.processor.batch_decode(ids, skip_special_tokens=True), strict=True):
+            ids = model.generate(
+                **batch, max_new_tokens=cap, do_sample=False, num_beams=1, use_cache=True
+            )
+            for row, text in zip(
+                rows, self.processor.batch_decode(ids, skip_special_tokens=True), strict=True
+            ):
                 heard[row] = text
         return heard
 
@@ -141,7 +160,9 @@ class Script:
         wer = {}
         for name, (clips, texts) in self.sets.items():
             heard = self.transcribe(model, clips)
-            wer[name] = 100 * jiwer.wer([self.normalise(t) for t in texts], [self.normalise(t) for t in heard])
+            wer[name] = 100 * jiwer.wer(
+                [self.normalise(t) for t in texts], [self.normalise(t) for t in heard]
+            )
         self.seconds["decode"] += time.perf_counter() - began
         return wer
 
@@ -172,7 +193,9 @@ class Evaluate(TrainerCallback):  # type: ignore[misc]  # transformers is untype
 def read_manifest(path: str) -> tuple[list[np.ndarray], list[str]]:
     """Clips, float32 of shape (samples,) at RMS 0.075, and their texts."""
     rows = [json.loads(line) for line in Path(path).read_bytes().split(b"\n") if line]
-    return [read_audio(Path(path).parent / row["audio_filepath"]) for row in rows], [row["text"] for row in rows]
+    return [read_audio(Path(path).parent / row["audio_filepath"]) for row in rows], [
+        row["text"] for row in rows
+    ]
 
 
 def read_audio(path: Path) -> np.ndarray:
@@ -186,7 +209,9 @@ def read_audio(path: Path) -> np.ndarray:
 
 def main() -> None:
     began = time.time()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("workload", type=Path)
     parser.add_argument("--study", required=True, help="Optuna storage URL")
     parser.add_argument("--report", type=Path, required=True)
@@ -200,10 +225,17 @@ def main() -> None:
     if options.trial in (None, 0):
         script.baseline(study)
     for number in range(len(work["points"])) if options.trial is None else [options.trial]:
-        study.sampler = optuna.samplers.PartialFixedSampler(work["points"][number], optuna.samplers.RandomSampler(0))
+        study.sampler = optuna.samplers.PartialFixedSampler(
+            work["points"][number], optuna.samplers.RandomSampler(0)
+        )
         study.optimize(script.objective, n_trials=1)
     device_peak = torch.cuda.max_memory_allocated() if script.device.type == "cuda" else 0
-    report = {"began": began, "seconds": script.seconds, "trials": script.trials, "device_peak": device_peak}
+    report = {
+        "began": began,
+        "seconds": script.seconds,
+        "trials": script.trials,
+        "device_peak": device_peak,
+    }
     options.report.write_text(json.dumps(report))
 
 

@@ -1,11 +1,12 @@
-"""Why tuning Moonshine used to stand still: the old recipe, the right one, and each fault of the old one alone.
+"""Why tuning Moonshine used to stand still: the old recipe, the right one, and each fault of the
+old one alone.
 
     python benchmarks/plateau.py                      # rewrites docs/why-it-plateaued.md and its figures
     python benchmarks/plateau.py --docs FOLDER --steps 16 --utterances 8
 
-An hour on two CPU cores, or more: beams are slow there. `orchestrate benchmarks/plain_recipes.yaml` is how the rate and
-scale of the right way were chosen. `--record FILE` keeps the numbers; with a FILE that exists
-the page is drawn from it and nothing is trained.
+An hour on two CPU cores, or more: beams are slow there. `orchestrate benchmarks/plain_recipes.yaml`
+is how the rate and scale of the right way were chosen. `--record FILE` keeps the numbers; with a
+FILE that exists the page is drawn from it and nothing is trained.
 """
 
 from __future__ import annotations
@@ -48,9 +49,13 @@ from orchestrator.scoring.wer import edit_counts
 PAGE = "why-it-plateaued.md"
 RECIPES = (RIGHT, *EACH_FAULT, OLD, OLD_FASTER)
 SHARES = (0.25, 0.5, 1.0)
-"""Of a training, after which it is evaluated; with beams, which take minutes, after the whole of it alone."""
+"""Of a training, after which it is evaluated; with beams, which take minutes, after the whole of it
+alone.
+"""
 CONFIRM = {"domain": ("domain_confirm.jsonl",), "heldout": ("heldout_confirm.jsonl",)}
-"""Evaluated here, since plain_recipes.yaml chose the right way's rate and scale on the search's sets."""
+"""Evaluated here, since plain_recipes.yaml chose the right way's rate and scale on the search's
+sets.
+"""
 TOKENS_PER_SECOND = 10.0
 SEED = 1
 
@@ -67,8 +72,13 @@ class Bench:
     """How many times the steps of the old way are trained once more."""
 
     def runs(self) -> list[Run]:
-        """Every recipe, trained and evaluated; those that differ in decoding alone share one training."""
-        untrained = {each.penalties: self.evaluate(fresh_model(self.model, SEED), each, 0) for each in (RIGHT, OLD)}
+        """Every recipe, trained and evaluated; those that differ in decoding alone share one
+        training.
+        """
+        untrained = {
+            each.penalties: self.evaluate(fresh_model(self.model, SEED), each, 0)
+            for each in (RIGHT, OLD)
+        }
         done: dict[str, Run] = {}
         for recipe in RECIPES:
             if recipe.name not in done:
@@ -78,10 +88,14 @@ class Bench:
         done |= self.trained([longer], self.steps * self.longer, untrained)
         return list(done.values())
 
-    def trained(self, recipes: list[Recipe], steps: int, untrained: dict[bool, Evaluation]) -> dict[str, Run]:
+    def trained(
+        self, recipes: list[Recipe], steps: int, untrained: dict[bool, Evaluation]
+    ) -> dict[str, Run]:
         """One training, evaluated by the decoding of each of the recipes."""
         first, updates = recipes[0], recipes[0].updates(steps)
-        print(f"{', '.join(r.name for r in recipes)}: {updates} updates", file=sys.stderr, flush=True)
+        print(
+            f"{', '.join(r.name for r in recipes)}: {updates} updates", file=sys.stderr, flush=True
+        )
         model = fresh_model(self.model, SEED)
         stops = {max(1, round(share * updates)) for share in SHARES}
         points = {recipe.name: [untrained[recipe.penalties]] for recipe in recipes}
@@ -101,14 +115,20 @@ class Bench:
         with merged(model, recipe.adapter_scale):
             for name in CONFIRM:
                 speech = self.sets[name]
-                heard, cut[name] = transcribe(recipe.penalties, model, self.processor, speech.clips, TOKENS_PER_SECOND)
-                counts = edit_counts([clean(text) for text in speech.texts], [clean(text) for text in heard])
+                heard, cut[name] = transcribe(
+                    recipe.penalties, model, self.processor, speech.clips, TOKENS_PER_SECOND
+                )
+                counts = edit_counts(
+                    [clean(text) for text in speech.texts], [clean(text) for text in heard]
+                )
                 errors[name], words[name] = list(counts.errors), list(counts.reference_words)
         return Evaluation(updates, errors, words, cut)
 
 
 def load_sets(data: Path, utterances: int) -> dict[str, Speech]:
-    """Training sets whole, evaluated sets cut to their first utterances, which have all speakers evenly."""
+    """Training sets whole, evaluated sets cut to their first utterances, which have all speakers
+    evenly.
+    """
     sets = {}
     for name, files in (NAMES | CONFIRM).items():
         path = next(data / file for file in files if (data / file).is_file())
@@ -136,19 +156,33 @@ def measure(data: Path, model: Path, steps: int, utterances: int, longer: int) -
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder of the page; made if missing")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--docs", type=Path, default=ROOT / "docs", help="folder of the page; made if missing"
+    )
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
-    parser.add_argument("--steps", type=int, default=150, help="steps of every recipe, as it counts them")
-    parser.add_argument("--utterances", type=int, default=500, help="evaluated utterances of each set")
-    parser.add_argument("--longer", type=int, default=8, help="steps of the last run, in times of the others'")
-    parser.add_argument("--record", type=Path, help="keep the numbers here, or draw from those that are here")
+    parser.add_argument(
+        "--steps", type=int, default=150, help="steps of every recipe, as it counts them"
+    )
+    parser.add_argument(
+        "--utterances", type=int, default=500, help="evaluated utterances of each set"
+    )
+    parser.add_argument(
+        "--longer", type=int, default=8, help="steps of the last run, in times of the others'"
+    )
+    parser.add_argument(
+        "--record", type=Path, help="keep the numbers here, or draw from those that are here"
+    )
     options = parser.parse_args(arguments)
     if options.record and options.record.is_file():
         record = Record.of(json.loads(options.record.read_text()))
     else:
-        record = measure(options.data, options.model, options.steps, options.utterances, options.longer)
+        record = measure(
+            options.data, options.model, options.steps, options.utterances, options.longer
+        )
         if options.record:
             options.record.write_text(json.dumps(asdict(record)))
     options.docs.mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,10 @@
 
     python benchmarks/profile_step.py [--k 4] [--targets decoder-attention]
 
-Two tables for each, from one torch.profiler run: time by the part of the program that asked for it, and self time by
-kind of operation. On a CPU everything runs on one thread here; otherwise every core runs its share of it. On a GPU the
-second table is the device's own time. The profiler itself slows short operations, so read shares, not seconds.
+Two tables for each, from one torch.profiler run: time by the part of the program that asked for it,
+and self time by kind of operation. On a CPU everything runs on one thread here; otherwise every
+core runs its share of it. On a GPU the second table is the device's own time. The profiler itself
+slows short operations, so read shares, not seconds.
 """
 
 from __future__ import annotations
@@ -32,7 +33,11 @@ PARTS = (
     ("orchestrator.tuning.decoding.transcription", "stack_merged", "merging adapters"),
     ("orchestrator.tuning.decoding.transcription", "_propose", "proposing drafts"),
     ("orchestrator.tuning.decoding.transcription", "_accept", "accepting tokens"),
-    ("orchestrator.tuning.decoding.evaluation", "EvaluationSet.score", "normalising and counting words"),
+    (
+        "orchestrator.tuning.decoding.evaluation",
+        "EvaluationSet.score",
+        "normalising and counting words",
+    ),
 )
 """Module, function, what it is called in the table. None of them runs inside another."""
 
@@ -51,11 +56,20 @@ KINDS = {
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--k", type=int, default=4, help="trials in the pack")
     parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
-    parser.add_argument("--steps", type=int, default=10, help="optimizer steps profiled, after as many unprofiled ones")
-    parser.add_argument("--utterances", type=int, default=100, help="of each of the two evaluation sets")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=10,
+        help="optimizer steps profiled, after as many unprofiled ones",
+    )
+    parser.add_argument(
+        "--utterances", type=int, default=100, help="of each of the two evaluation sets"
+    )
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -108,7 +122,9 @@ def profile(title: str, action: Callable[[], Any]) -> str:
         if cuda:
             torch.cuda.synchronize()
     events = profiler.key_averages()
-    parts = {event.key: event.cpu_time_total / 1e6 for event in events if event.key.startswith("part: ")}
+    parts = {
+        event.key: event.cpu_time_total / 1e6 for event in events if event.key.startswith("part: ")
+    }
     total = parts.pop("part: total")
     kinds: dict[str, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
     for event in events:
@@ -117,13 +133,24 @@ def profile(title: str, action: Callable[[], Any]) -> str:
             own = event.self_device_time_total if cuda else event.self_cpu_time_total
             kinds[kind(event.key)] = seconds + own / 1e6, calls + event.count
     rest = total - sum(parts.values())
-    by_part = sorted([(key.removeprefix("part: "), value) for key, value in parts.items()], key=lambda row: -row[1])
+    by_part = sorted(
+        [(key.removeprefix("part: "), value) for key, value in parts.items()],
+        key=lambda row: -row[1],
+    )
     return "\n".join(
         [
             f"{title}: {total:.2f} s under the profiler\n",
-            markdown(["part", "s", "share"], [_row(*row, total) for row in [*by_part, ("the rest", rest)]]),
             markdown(
-                [f"kind of operation{', on the device' if cuda else ''}", "s", "share of these", "calls"],
+                ["part", "s", "share"],
+                [_row(*row, total) for row in [*by_part, ("the rest", rest)]],
+            ),
+            markdown(
+                [
+                    f"kind of operation{', on the device' if cuda else ''}",
+                    "s",
+                    "share of these",
+                    "calls",
+                ],
                 [
                     [*_row(key, seconds, sum(s for s, _ in kinds.values())), str(calls)]
                     for key, (seconds, calls) in sorted(kinds.items(), key=lambda item: -item[1][0])
@@ -140,7 +167,10 @@ def _row(name: str, seconds: float, total: float) -> list[str]:
 def kind(name: str) -> str:
     """The kind of an operation or kernel."""
     lower = name.lower()
-    return next((key for key, words in KINDS.items() if any(word in lower for word in words.split())), "other")
+    return next(
+        (key for key, words in KINDS.items() if any(word in lower for word in words.split())),
+        "other",
+    )
 
 
 def main() -> None:
@@ -151,7 +181,10 @@ def main() -> None:
         steps = 2 * chosen.steps
         if chosen.config == "streaming-tiny":
             train = steps * workload.BATCH // 2
-            (data, model), rate = workload.random_corpus(folder, model, train, chosen.utterances), 6.5
+            (data, model), rate = (
+                workload.random_corpus(folder, model, train, chosen.utterances),
+                6.5,
+            )
         work = workload.build(folder, data, model, 3 * chosen.k, steps, 1, chosen.utterances, rate)
         run(work, chosen)
 
@@ -174,12 +207,16 @@ def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
             worker.evaluator.measure([(slot.adapter, 1.0) for slot in group.slots])
 
     train()
-    print(f"K = {len(worker.active)}, {chosen.targets} targets, {work.model.name}, {chosen.device}\n")
+    print(
+        f"K = {len(worker.active)}, {chosen.targets} targets, {work.model.name}, {chosen.device}\n"
+    )
     print(profile(f"{chosen.steps} optimizer steps", train))
     for group in groups:
         group.unpack()
     sets = sum(len(work.rows(name)) for name in ("domain", "heldout"))
-    print(profile(f"one evaluation of {len(worker.active)} adapters on {sets} utterances", evaluate))
+    print(
+        profile(f"one evaluation of {len(worker.active)} adapters on {sets} utterances", evaluate)
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""Does an ACCEPT of the quickstart keep its promise? Several sweep seeds, and a large set that no sweep has seen.
+"""Does an ACCEPT of the quickstart keep its promise? Several sweep seeds, and a large set that no
+sweep has seen.
 
     python benchmarks/quickstart_seeds.py [--seeds 5] [--folder studies/quickstart-seeds] [KEY=VALUE]...
 
-Runs sweeps/quickstart.yaml once with every sweep seed, by the product's command, and prints what its own report says.
-The best trial of each is exported and heard, by the product's code, on fresh synthetic speech (2,000 domain and 4,000
-held-out utterances: new sentences, voices and noise), where its true gain and regression show. A sample is heard again
-by docs/check_adapter.py, stock transformers and jiwer. The same command again continues where it was.
+Runs sweeps/quickstart.yaml once with every sweep seed, by the product's command, and prints what
+its own report says. The best trial of each is exported and heard, by the product's code, on fresh
+synthetic speech (2,000 domain and 4,000 held-out utterances: new sentences, voices and noise),
+where its true gain and regression show. A sample is heard again by docs/check_adapter.py, stock
+transformers and jiwer. The same command again continues where it was.
 
-Exit code 0 when at least four of five seeds are accepted, and no accepted one breaks a limit on the fresh set; else 1.
+Exit code 0 when at least four of five seeds are accepted, and no accepted one breaks a limit on the
+fresh set; else 1.
 """
 
 from __future__ import annotations
@@ -77,8 +80,18 @@ class Bench:
 
     def command(self, verb: str, seed: int, *more: str) -> subprocess.CompletedProcess[str]:
         """One command of the product on the study of a seed."""
-        words = [verb, str(SWEEP), *more, f"seed={seed}", *self.overrides, "--studies", str(self.study(seed))]
-        return subprocess.run([sys.executable, "-m", "orchestrator", *words], cwd=ROOT, text=True, capture_output=True)
+        words = [
+            verb,
+            str(SWEEP),
+            *more,
+            f"seed={seed}",
+            *self.overrides,
+            "--studies",
+            str(self.study(seed)),
+        ]
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator", *words], cwd=ROOT, text=True, capture_output=True
+        )
 
     def study(self, seed: int) -> Path:
         return self.folder / f"seed-{seed}"
@@ -89,7 +102,9 @@ class Bench:
         expect(self.command("run", seed, "--quiet"), ENDED)
         report = json.loads(expect(self.command("report", seed, "--format", "json"), (0,)))
         trial, adapter = report["best_trial"], self.study(seed) / "adapter"
-        confirmed = next((each["pooled"] for each in report["confirmation"] if each["trial"] == trial), None)
+        confirmed = next(
+            (each["pooled"] for each in report["confirmation"] if each["trial"] == trial), None
+        )
         if trial is None:
             return Outcome(seed, report["decision"], None, None, [])
         if not adapter.is_dir():
@@ -102,7 +117,9 @@ class Bench:
         return Outcome(seed, report["decision"], trial, confirmed, self.limits(base, tuned, spec))
 
     def heard(self, model: str, place: Path, spec: SweepSpec) -> dict[str, list[str]]:
-        """What a model folder or adapter hears in the fresh sets, by the product's decoding; kept in `place`."""
+        """What a model folder or adapter hears in the fresh sets, by the product's decoding; kept
+        in `place`.
+        """
         kept = place / "heard-fresh.json"
         if not kept.is_file():
             from orchestrator.tuning.decoding.audio_files import open_model, transcribe_files
@@ -129,36 +146,63 @@ class Bench:
         found: dict[str, list[str]] = json.loads(kept.read_text())
         return found
 
-    def limits(self, base: dict[str, list[str]], tuned: dict[str, list[str]], spec: SweepSpec) -> list[LimitVerdict]:
-        """Every limit of the sweep on the fresh set; a limit that is guardrail and criterion stands once."""
+    def limits(
+        self, base: dict[str, list[str]], tuned: dict[str, list[str]], spec: SweepSpec
+    ) -> list[LimitVerdict]:
+        """Every limit of the sweep on the fresh set; a limit that is guardrail and criterion stands
+        once.
+        """
         scores = {
-            name: [score(rows(path), heard[name], spec.evaluation.normalizer) for heard in (base, tuned)]
+            name: [
+                score(rows(path), heard[name], spec.evaluation.normalizer)
+                for heard in (base, tuned)
+            ]
             for name, path in self.manifests.items()
         }
         verdicts = []
-        asked = {(each.metric, each.kind, each.limit): each for each in (*guardrails_of(spec), *acceptance_of(spec))}
+        asked = {
+            (each.metric, each.kind, each.limit): each
+            for each in (*guardrails_of(spec), *acceptance_of(spec))
+        }
         for criterion in asked.values():
             before, after = scores[criterion.metric.removesuffix("_wer")]
             paired = estimate(before, after)
             verdicts.append(
-                judge_limit(criterion, before, after, paired, confidence=CONFIDENCE, violation_confidence=CONFIDENCE)
+                judge_limit(
+                    criterion,
+                    before,
+                    after,
+                    paired,
+                    confidence=CONFIDENCE,
+                    violation_confidence=CONFIDENCE,
+                )
             )
         return verdicts
 
     def cross_check(self, adapter: Path, tuned: dict[str, list[str]], spec: SweepSpec) -> None:
-        """Stock `generate` and jiwer must find the WER of the first utterances. Raises SystemExit."""
+        """Stock `generate` and jiwer must find the WER of the first utterances. Raises
+        SystemExit.
+        """
         for name, manifest in self.manifests.items():
             first = rows(manifest)[: self.sample]
             own = score(first, tuned[name][: self.sample], spec.evaluation.normalizer).wer
             cut = manifest.with_name(f"{name}-sample.jsonl")
             cut.write_text("".join(json.dumps(row) + "\n" for row in first))
-            script = [sys.executable, str(ROOT / "docs" / "check_adapter.py"), spec.model.id, str(adapter), str(cut)]
+            script = [
+                sys.executable,
+                str(ROOT / "docs" / "check_adapter.py"),
+                spec.model.id,
+                str(adapter),
+                str(cut),
+            ]
             said = expect(subprocess.run(script, cwd=ROOT, text=True, capture_output=True), (0,))
             stock = float(re.search(r"WER ([\d.]+) %", said)[1])  # type: ignore[index]
             if own is None or not math.isclose(own, stock, abs_tol=1e-9):
                 place = f"{name}, {len(first)} utterances"
                 raise SystemExit(f"{place}: ours is {own} %, stock generate and jiwer {stock} %")
-            say(f"  {name}: {stock:.2f} % on {len(first)} utterances by stock generate and jiwer, the same by ours")
+            say(
+                f"  {name}: {stock:.2f} % on {len(first)} utterances by stock generate and jiwer, the same by ours"
+            )
 
 
 def score(said: Sequence[dict[str, Any]], heard: Sequence[str], normalise: str) -> SetScore:
@@ -176,7 +220,9 @@ def rows(manifest: Path) -> list[dict[str, Any]]:
 def expect(done: subprocess.CompletedProcess[str], codes: tuple[int, ...]) -> str:
     """The output of a command that ended as it should; SystemExit with what it said otherwise."""
     if done.returncode not in codes:
-        raise SystemExit(f"{' '.join(map(str, done.args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise SystemExit(
+            f"{' '.join(map(str, done.args))} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return done.stdout
 
 
@@ -185,8 +231,12 @@ def say(text: str) -> None:
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """A row per seed, confirmed changes beside those on the fresh set, WER points with 95 % bounds."""
-    head = "| seed | verdict | best trial | limit | confirmed | fresh set | holds there | the data |"
+    """A row per seed, confirmed changes beside those on the fresh set, WER points with 95 %
+    bounds.
+    """
+    head = (
+        "| seed | verdict | best trial | limit | confirmed | fresh set | holds there | the data |"
+    )
     lines = [head, "|" + "---|" * 8]
     for each in outcomes:
         head = f"| {each.seed} | {each.decision} | {'none' if each.trial is None else each.trial} |"
@@ -196,7 +246,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
             asked = f"{limit.criterion.metric} {limit.criterion.kind} {limit.criterion.limit:g}"
             found = f"{limit.delta:+.2f} ({limit.lower:+.2f} to {limit.upper:+.2f})"
             holds = "yes" if limit.holds else "no"
-            lines.append(f"{head} {asked} | {_confirmed(each, limit)} | {found} | {holds} | {limit.evidence} |")
+            lines.append(
+                f"{head} {asked} | {_confirmed(each, limit)} | {found} | {holds} | {limit.evidence} |"
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -204,7 +256,10 @@ def _confirmed(outcome: Outcome, limit: LimitVerdict) -> str:
     wanted = (limit.criterion.metric, limit.criterion.kind, limit.criterion.limit)
     for each in (outcome.confirmed or {}).get("limits", []):
         if (each["metric"], each["kind"], each["limit"]) == wanted and each["delta"] is not None:
-            bounds = ["none" if each[side] is None else f"{each[side]:+.2f}" for side in ("lower", "upper")]
+            bounds = [
+                "none" if each[side] is None else f"{each[side]:+.2f}"
+                for side in ("lower", "upper")
+            ]
             return f"{each['delta']:+.2f} ({' to '.join(bounds)})"
     return "not measured"
 
@@ -216,23 +271,33 @@ def conclusion(outcomes: Sequence[Outcome]) -> tuple[str, bool]:
     needed = math.ceil(NEEDED * len(outcomes))
     text = f"ACCEPT for {len(accepted)} of {len(outcomes)} seeds (at least {needed} wanted); "
     text += f"of these, {len(broken)} break a limit on the fresh set (none wanted)"
-    return text + (f": seeds {', '.join(map(str, broken))}" if broken else ""), len(accepted) >= needed and not broken
+    return text + (f": seeds {', '.join(map(str, broken))}" if broken else ""), len(
+        accepted
+    ) >= needed and not broken
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="of the sweep file, for every seed")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="of the sweep file, for every seed"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="sweep seeds 1 to so many")
     parser.add_argument("--folder", type=Path, default=ROOT / "studies" / "quickstart-seeds")
     parser.add_argument("--domain", type=int, default=2000, help="fresh domain utterances")
     parser.add_argument("--heldout", type=int, default=4000, help="fresh held-out utterances")
-    parser.add_argument("--sample", type=int, default=50, help="utterances of each set for the cross-check")
+    parser.add_argument(
+        "--sample", type=int, default=50, help="utterances of each set for the cross-check"
+    )
     options = parser.parse_args(arguments)
     sizes = {"domain": options.domain, "heldout": options.heldout}
     folder = options.folder.resolve()
     fresh = folder / f"fresh-{options.domain}-{options.heldout}"
     say(f"fresh set: {fresh}")
-    bench = Bench(folder, tuple(options.overrides), fresh_sets(fresh, sizes, FRESH_SEED), options.sample)
+    bench = Bench(
+        folder, tuple(options.overrides), fresh_sets(fresh, sizes, FRESH_SEED), options.sample
+    )
     outcomes = []
     for seed in range(1, options.seeds + 1):
         outcomes.append(bench.outcome(seed))

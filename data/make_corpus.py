@@ -1,10 +1,12 @@
-"""Make the embedded corpus: six sets of synthetic speech with their manifests, or the base model's training set.
+"""Make the embedded corpus: six sets of synthetic speech with their manifests, or the base model's
+training set.
 
     python data/make_corpus.py OUT               # audio/<set>/*.opus and the six manifests, about three minutes
     python data/make_corpus.py OUT --base 14000  # base.npz, what the base model was trained on, about half an hour
 
-Needs espeak-ng and flite on the PATH. Everything is drawn from seeded generators and the engines are deterministic: the
-same versions of espeak-ng, flite, torchaudio and libsndfile give the same bytes. A speaker is a voice with an accent.
+Needs espeak-ng and flite on the PATH. Everything is drawn from seeded generators and the engines
+are deterministic: the same versions of espeak-ng, flite, torchaudio and libsndfile give the same
+bytes. A speaker is a voice with an accent.
 """
 
 from __future__ import annotations
@@ -30,17 +32,23 @@ BASE_SIZE, BASE_SEED = 14_000, 4
 NEW_ACCENT = "en-gb-x-gbclan"  # the base model never met it
 ACCENTS = ("en-us", "en-gb-x-rp", "en-us-nyc", "en-gb-scotland")
 KNOWN_VARIANTS = ("m1", "m3", "m4", "m7", "f1", "f2", "f4", "f5")
-# espeak-ng ignores the variant after plain `en-gb`: eight names, one voice. The base model met it under all eight.
+# espeak-ng ignores the variant after plain `en-gb`: eight names, one voice. The base model met it
+# under all eight.
 BASE_VOICES = [f"{a}+{v}" for a in ("en-us", "en-gb", *ACCENTS[1:]) for v in KNOWN_VARIANTS]
 BASE_FLITE = ("kal16", "rms", "slt")
-CLEARER, NOISIER = (16.5, 28.5), (15.0, 27.0)  # signal to noise of the radio channel, dB, drawn evenly
-PEAK = 0.6  # of full scale: Opus overshoots by up to a half, and whoever decodes to int16 would clip
+CLEARER, NOISIER = (
+    (16.5, 28.5),
+    (15.0, 27.0),
+)  # signal to noise of the radio channel, dB, drawn evenly
+PEAK = (
+    0.6  # of full scale: Opus overshoots by up to a half, and whoever decodes to int16 would clip
+)
 
 
 @dataclass(frozen=True)
 class SetPlan:
-    """One set: its name, manifest, size, the kind of sentence, the channel's range in dB, and who speaks. Every speaker
-    gets an equal share."""
+    """One set: its name, manifest, size, the kind of sentence, the channel's range in dB, and who
+    speaks. Every speaker gets an equal share."""
 
     name: str
     manifest: str
@@ -57,8 +65,8 @@ def crossed(variants: Iterable[str], accents: Iterable[str] = ACCENTS) -> tuple[
 
 
 def known_speakers(half: int) -> tuple[str, ...]:
-    """Half of the speakers for held-out speech: a chequerboard over variants and accents, so that each half has every
-    variant and every accent, and two of the other four voices."""
+    """Half of the speakers for held-out speech: a chequerboard over variants and accents, so that
+    each half has every variant and every accent, and two of the other four voices."""
     cells = itertools.product(enumerate(KNOWN_VARIANTS), enumerate((*ACCENTS, NEW_ACCENT)))
     espeak = [f"{accent}+{variant}" for (i, variant), (j, accent) in cells if (i + j) % 2 == half]
     return (*espeak, *(("en-gb", "slt") if half else ("kal16", "rms")))
@@ -67,20 +75,44 @@ def known_speakers(half: int) -> tuple[str, ...]:
 DOMAIN_VARIANTS = ("croak", "grandpa", "m5", "m6", "f3")
 DOMAIN_CONFIRM_VARIANTS = ("max", "john", "sandro", "Alex", "rob")
 TRAIN_VARIANTS = ("m2", "m8", "pablo", "Mario", "pedro", "Denis", "Hugo", "paul", "quincy", "klatt")
-REPLAY_SPEAKERS = crossed(("Mike", "aunty"), (*ACCENTS, NEW_ACCENT))  # near copies of m3 and f4: all but known
+REPLAY_SPEAKERS = crossed(
+    ("Mike", "aunty"), (*ACCENTS, NEW_ACCENT)
+)  # near copies of m3 and f4: all but known
 
 SETS = (
-    SetPlan("domain", "domain_manifest.jsonl", 500, 82, air_traffic, CLEARER, crossed(DOMAIN_VARIANTS)),
-    SetPlan("domain_confirm", "domain_confirm.jsonl", 500, 83, air_traffic, CLEARER, crossed(DOMAIN_CONFIRM_VARIANTS)),
+    SetPlan(
+        "domain", "domain_manifest.jsonl", 500, 82, air_traffic, CLEARER, crossed(DOMAIN_VARIANTS)
+    ),
+    SetPlan(
+        "domain_confirm",
+        "domain_confirm.jsonl",
+        500,
+        83,
+        air_traffic,
+        CLEARER,
+        crossed(DOMAIN_CONFIRM_VARIANTS),
+    ),
     SetPlan("heldout", "heldout_manifest.jsonl", 500, 55, general, NOISIER, known_speakers(0)),
-    SetPlan("heldout_confirm", "heldout_confirm.jsonl", 500, 56, general, NOISIER, known_speakers(1)),
-    SetPlan("train", "train_manifest_expanded.jsonl", 720, 81, air_traffic, CLEARER, crossed(TRAIN_VARIANTS)),
+    SetPlan(
+        "heldout_confirm", "heldout_confirm.jsonl", 500, 56, general, NOISIER, known_speakers(1)
+    ),
+    SetPlan(
+        "train",
+        "train_manifest_expanded.jsonl",
+        720,
+        81,
+        air_traffic,
+        CLEARER,
+        crossed(TRAIN_VARIANTS),
+    ),
     SetPlan("replay", "replay_manifest.jsonl", 720, 54, general, NOISIER, REPLAY_SPEAKERS),
 )
 
 
 def base_utterances(size: int = BASE_SIZE) -> list[Utterance]:
-    """The base model's training set before it is spoken: 85 % general, 15 % air traffic, one in ten over a radio."""
+    """The base model's training set before it is spoken: 85 % general, 15 % air traffic, one in ten
+    over a radio.
+    """
     rng = random.Random(BASE_SEED)
     return [_base_utterance(rng) for _ in range(size)]
 
@@ -94,7 +126,9 @@ def _base_utterance(rng: random.Random) -> Utterance:
 
 
 def plan_sets() -> dict[str, list[Utterance]]:
-    """Every set before it is spoken. No sentence occurs twice, in one set, in two, or in the base model's training."""
+    """Every set before it is spoken. No sentence occurs twice, in one set, in two, or in the base
+    model's training.
+    """
     taken = {utterance.text for utterance in base_utterances()}
     return {plan.name: plan_set(plan, taken) for plan in SETS}
 
@@ -103,11 +137,16 @@ def plan_set(plan: SetPlan, taken: set[str]) -> list[Utterance]:
     """A set before it is spoken; its sentences are not in `taken`, to which they are added."""
     rng = random.Random(plan.seed)
     turns = itertools.islice(_turns(plan.speakers, rng), plan.size)
-    return [_set_utterance(_fresh_sentence(plan.sentence, rng, taken), speaker, plan.channel, rng) for speaker in turns]
+    return [
+        _set_utterance(_fresh_sentence(plan.sentence, rng, taken), speaker, plan.channel, rng)
+        for speaker in turns
+    ]
 
 
 def _turns(speakers: tuple[str, ...], rng: random.Random) -> Iterator[str]:
-    """Round after round of all speakers, each round in a new order: any stretch of the set has them evenly."""
+    """Round after round of all speakers, each round in a new order: any stretch of the set has them
+    evenly.
+    """
     while True:
         yield from rng.sample(speakers, len(speakers))
 
@@ -119,7 +158,9 @@ def _fresh_sentence(sentence: Sentence, rng: random.Random, taken: set[str]) -> 
     return text
 
 
-def _set_utterance(text: str, speaker: str, channel: tuple[float, float], rng: random.Random) -> Utterance:
+def _set_utterance(
+    text: str, speaker: str, channel: tuple[float, float], rng: random.Random
+) -> Utterance:
     speed, pitch, seed = rng.randint(130, 190), rng.randint(35, 65), rng.randrange(1 << 30)
     return Utterance(text, speaker, speed, pitch, seed, rng.uniform(*channel))
 
@@ -138,18 +179,24 @@ def write_set(out: Path, plan: SetPlan, utterances: list[Utterance]) -> float:
     with ThreadPoolExecutor(4) as pool:
         durations = list(pool.map(write_clip, names, utterances))
     rows = map(partial(_manifest_row, plan.name), names, durations, utterances)
-    (out / plan.manifest).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (out / plan.manifest).write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     return sum(durations) / 3600
 
 
-def _manifest_row(folder: str, name: str, duration: float, utterance: Utterance) -> dict[str, str | float]:
+def _manifest_row(
+    folder: str, name: str, duration: float, utterance: Utterance
+) -> dict[str, str | float]:
     path = f"audio/{folder}/{name}.opus"
     said = {"text": utterance.text, "speaker": utterance.speaker}
     return {"id": name, "audio_filepath": path, "duration": duration, **said}
 
 
 def write_base(out: Path, size: int) -> float:
-    """Write `base.npz` (audio: int16, all utterances end to end; lengths; text; speaker); return its hours."""
+    """Write `base.npz` (audio: int16, all utterances end to end; lengths; text; speaker); return
+    its hours.
+    """
     utterances = base_utterances(size)
     audio = list(_spoken(utterances))
     np.savez(
@@ -168,11 +215,15 @@ def _spoken(utterances: list[Utterance]) -> Iterator[np.ndarray]:
 
 
 def check_voices_differ(plans: Iterable[SetPlan]) -> None:
-    """Raise ValueError where two speakers of the sets are one voice: espeak-ng ignores what it does not understand."""
+    """Raise ValueError where two speakers of the sets are one voice: espeak-ng ignores what it does
+    not understand.
+    """
     speakers = sorted({speaker for plan in plans for speaker in plan.speakers})
     sample = Utterance("speedbird one two", "", 160, 50, 0, None)
     voices: dict[bytes, str] = {}
-    for speaker, samples in zip(speakers, _spoken([replace(sample, speaker=s) for s in speakers]), strict=True):
+    for speaker, samples in zip(
+        speakers, _spoken([replace(sample, speaker=s) for s in speakers]), strict=True
+    ):
         other = voices.setdefault(samples.tobytes(), speaker)
         if other != speaker:
             raise ValueError(
@@ -181,22 +232,32 @@ def check_voices_differ(plans: Iterable[SetPlan]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument(
-        "--base", type=int, metavar="N", help="write the base model's training set of N utterances instead"
+        "--base",
+        type=int,
+        metavar="N",
+        help="write the base model's training set of N utterances instead",
     )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     single_threaded()
     if arguments.base is not None:
-        print(f"base: {arguments.base} utterances, {write_base(arguments.out, arguments.base):.2f} h")
+        print(
+            f"base: {arguments.base} utterances, {write_base(arguments.out, arguments.base):.2f} h"
+        )
         return
     check_voices_differ(SETS)
     planned = plan_sets()
     for plan in SETS:
         hours = write_set(arguments.out, plan, planned[plan.name])
-        print(f"{plan.name}: {plan.size} utterances, {len(plan.speakers)} speakers, {hours:.2f} h", flush=True)
+        print(
+            f"{plan.name}: {plan.size} utterances, {len(plan.speakers)} speakers, {hours:.2f} h",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python data/make_recorded.py
 
-`train_manifest.jsonl` is the first 120 utterances of the training set, three of each of its 40 speakers;
-`test_manifest.jsonl` the first two of the domain set. Any stretch of a manifest has all its speakers evenly, so the
-first utterances are as hard as the rest.
+`train_manifest.jsonl` is the first 120 utterances of the training set, three of each of its 40
+speakers; `test_manifest.jsonl` the first two of the domain set. Any stretch of a manifest has all
+its speakers evenly, so the first utterances are as hard as the rest.
 """
 
 from __future__ import annotations

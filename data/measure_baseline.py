@@ -1,10 +1,11 @@
-"""Measure the base model on the embedded sets with nothing but transformers and jiwer, and print a Markdown table.
+"""Measure the base model on the embedded sets with nothing but transformers and jiwer, and print a
+Markdown table.
 
     python data/measure_baseline.py [DATA] [--model FOLDER] [--per-speaker]
 
-Greedy decoding, RMS 0.075, an attention mask, batches of similar length, new tokens capped by the longest clip of the
-batch. WER twice: of the words as they are, and after the Whisper English normaliser (spelled-out numbers become digits
-there, so a wrong digit may cost a whole number).
+Greedy decoding, RMS 0.075, an attention mask, batches of similar length, new tokens capped by the
+longest clip of the batch. WER twice: of the words as they are, and after the Whisper English
+normaliser (spelled-out numbers become digits there, so a wrong digit may cost a whole number).
 """
 
 from __future__ import annotations
@@ -63,8 +64,13 @@ def transcribe(model: Any, processor: Any, clips: list[np.ndarray]) -> list[str]
 
 
 def tokens_per_second_needed(processor: Any, rows: list[dict[str, Any]]) -> float:
-    """The least rate r for which `r * seconds + 2` new tokens hold every reference and its end of sequence."""
-    counts = [len(processor.tokenizer(row["text"], add_special_tokens=False).input_ids) + 1 for row in rows]
+    """The least rate r for which `r * seconds + 2` new tokens hold every reference and its end of
+    sequence.
+    """
+    counts = [
+        len(processor.tokenizer(row["text"], add_special_tokens=False).input_ids) + 1
+        for row in rows
+    ]
     return max((count - 2) / row["duration"] for count, row in zip(counts, rows, strict=True))
 
 
@@ -74,22 +80,32 @@ def measure(name: str, manifest: Path, model: Any, processor: Any, per_speaker: 
     said, heard = [row["text"] for row in rows], transcribe(model, processor, clips)
     normalise = EnglishTextNormalizer()
     plain = 100 * jiwer.wer(said, heard)
-    whisper = 100 * jiwer.wer([normalise(text) for text in said], [normalise(text) for text in heard])
+    whisper = 100 * jiwer.wer(
+        [normalise(text) for text in said], [normalise(text) for text in heard]
+    )
     speakers: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row, text in zip(rows, heard, strict=True):
         speakers[row["speaker"]].append((row["text"], text))
     if per_speaker:
         for speaker, pairs in sorted(speakers.items()):
-            print(f"{name} {speaker}: {100 * jiwer.wer([a for a, _ in pairs], [b for _, b in pairs]):.1f} %")
-    hours, words = sum(row["duration"] for row in rows) / 3600, sum(len(text.split()) for text in said)
+            print(
+                f"{name} {speaker}: {100 * jiwer.wer([a for a, _ in pairs], [b for _, b in pairs]):.1f} %"
+            )
+    hours, words = (
+        sum(row["duration"] for row in rows) / 3600,
+        sum(len(text.split()) for text in said),
+    )
     rate = tokens_per_second_needed(processor, rows)
     return (
-        f"| {name} | {len(rows)} | {hours:.2f} | {words} | {len(speakers)} | {plain:.2f} | {whisper:.2f} | {rate:.1f} |"
+        f"| {name} | {len(rows)} | {hours:.2f} | {words} | {len(speakers)} "
+        f"| {plain:.2f} | {whisper:.2f} | {rate:.1f} |"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     here = Path(__file__).parent
     parser.add_argument("data", type=Path, nargs="?", default=here, help="folder of the manifests")
     parser.add_argument("--model", type=Path, default=here / "base-model")
@@ -102,7 +118,9 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, manifest in MANIFESTS.items():
-        table.append(measure(name, arguments.data / manifest, model, processor, arguments.per_speaker))
+        table.append(
+            measure(name, arguments.data / manifest, model, processor, arguments.per_speaker)
+        )
     print("\n".join(table))
 
 

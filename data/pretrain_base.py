@@ -34,14 +34,23 @@ from transformers import (
     PreTrainedTokenizerFast,
     Wav2Vec2FeatureExtractor,
 )
-from transformers.models.moonshine_streaming.modeling_moonshine_streaming import MoonshineStreamingEncoderModelOutput
-from transformers.models.moonshine_streaming.processing_moonshine_streaming import MoonshineStreamingProcessor
+from transformers.models.moonshine_streaming.modeling_moonshine_streaming import (
+    MoonshineStreamingEncoderModelOutput,
+)
+from transformers.models.moonshine_streaming.processing_moonshine_streaming import (
+    MoonshineStreamingProcessor,
+)
 
 BOS, EOS = 1, 2
 LETTERS = " abcdefghijklmnopqrstuvwxyz"
 WIDTH, LAYERS, HEADS, PIECES = 120, 3, 3, 384
-FRAME = 80  # samples; the embedder halves the frame rate twice, hence audio in multiples of 4 frames
-BATCH, POOL = 32, 8  # a batch is one of POOL consecutive slices of POOL * BATCH clips sorted by length
+FRAME = (
+    80  # samples; the embedder halves the frame rate twice, hence audio in multiples of 4 frames
+)
+BATCH, POOL = (
+    32,
+    8,
+)  # a batch is one of POOL consecutive slices of POOL * BATCH clips sorted by length
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,9 @@ class Corpus:
 
 @dataclass(frozen=True)
 class Batch:
-    """audio (B, S) float32; mask (B, S) int64, 1 on whole frames of speech; labels (B, T) int64, -100 where padded."""
+    """audio (B, S) float32; mask (B, S) int64, 1 on whole frames of speech; labels (B, T) int64,
+    -100 where padded.
+    """
 
     audio: torch.Tensor
     mask: torch.Tensor
@@ -66,7 +77,10 @@ def load_corpus(path: Path) -> Corpus:
     with np.load(path) as stored:
         audio, lengths, texts = stored["audio"], stored["lengths"], stored["text"]
     ends = np.cumsum(lengths)
-    return Corpus([audio[end - n : end] for end, n in zip(ends, lengths, strict=True)], [str(text) for text in texts])
+    return Corpus(
+        [audio[end - n : end] for end, n in zip(ends, lengths, strict=True)],
+        [str(text) for text in texts],
+    )
 
 
 def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
@@ -74,7 +88,9 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     bpe = Tokenizer(models.BPE(unk_token="<unk>"))
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     special = ["<unk>", "<s>", "</s>"]
-    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=PIECES, special_tokens=special, show_progress=False))
+    bpe.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=PIECES, special_tokens=special, show_progress=False)
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
     )
@@ -83,14 +99,18 @@ def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 def make_processor(tokenizer: PreTrainedTokenizerFast) -> Any:
     """Raw 16 kHz audio, not normalised, as for the published Moonshine models."""
     extractor = Wav2Vec2FeatureExtractor(
-        feature_size=1, sampling_rate=RATE, padding_value=0.0, do_normalize=False, return_attention_mask=True
+        feature_size=1,
+        sampling_rate=RATE,
+        padding_value=0.0,
+        do_normalize=False,
+        return_attention_mask=True,
     )
     return MoonshineStreamingProcessor(extractor, tokenizer)
 
 
 def make_model(pieces: int) -> Any:
-    """A MoonshineStreaming of about 1.9 M parameters. The bare config leaves out the key-value heads and the decoder's
-    start token, and wants windows as lists of lists."""
+    """A MoonshineStreaming of about 1.9 M parameters. The bare config leaves out the key-value
+    heads and the decoder's start token, and wants windows as lists of lists."""
     size: dict[str, Any] = {
         "hidden_size": WIDTH,
         "intermediate_size": 4 * WIDTH,
@@ -113,7 +133,9 @@ def make_model(pieces: int) -> Any:
     return MoonshineStreamingForConditionalGeneration(config)
 
 
-def collate(corpus: Corpus, rows: Any, tokenizer: Any, rng: np.random.Generator | None = None) -> Batch:
+def collate(
+    corpus: Corpus, rows: Any, tokenizer: Any, rng: np.random.Generator | None = None
+) -> Batch:
     """A padded batch at RMS 0.075; with `rng`, white noise on three clips of ten."""
     waves = [_wave(corpus.clips[i], rng) for i in rows]
     width = -(-max(map(len, waves)) // (4 * FRAME)) * 4 * FRAME
@@ -121,8 +143,13 @@ def collate(corpus: Corpus, rows: Any, tokenizer: Any, rng: np.random.Generator 
     for row, wave in enumerate(waves):
         audio[row, : len(wave)] = torch.from_numpy(wave)
         mask[row, : len(wave) // FRAME * FRAME] = 1
-    ids = [torch.tensor([*tokenizer(corpus.texts[i], add_special_tokens=False).input_ids, EOS]) for i in rows]
-    return Batch(audio, mask, torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-100))
+    ids = [
+        torch.tensor([*tokenizer(corpus.texts[i], add_special_tokens=False).input_ids, EOS])
+        for i in rows
+    ]
+    return Batch(
+        audio, mask, torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=-100)
+    )
 
 
 def _wave(clip: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
@@ -130,23 +157,33 @@ def _wave(clip: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
     wave = wave * (RMS / max(1e-6, float(np.sqrt((wave**2).mean()))))
     if rng is None or rng.random() >= 0.3:
         return wave
-    return wave + np.float32(rng.uniform(0, 0.004)) * rng.standard_normal(len(wave)).astype(np.float32)
+    return wave + np.float32(rng.uniform(0, 0.004)) * rng.standard_normal(len(wave)).astype(
+        np.float32
+    )
 
 
 def start_as_sines(weight: torch.Tensor) -> None:
-    """Fill the frame projection (WIDTH, FRAME) with Hann-windowed sines and cosines from 67 Hz to 8 kHz * 0.96."""
+    """Fill the frame projection (WIDTH, FRAME) with Hann-windowed sines and cosines from 67 Hz to 8
+    kHz * 0.96.
+    """
     n = torch.arange(float(FRAME))
     with torch.no_grad():
         for i, row in enumerate(weight):
             wave = torch.cos if i % 2 else torch.sin
-            row.copy_(wave(2 * math.pi * (i // 2 + 1) / (WIDTH / 2) * 0.48 * n) * torch.hann_window(FRAME) * 0.35)
+            row.copy_(
+                wave(2 * math.pi * (i // 2 + 1) / (WIDTH / 2) * 0.48 * n)
+                * torch.hann_window(FRAME)
+                * 0.35
+            )
 
 
 def warm_embedder(model: Any, corpus: Corpus, tokenizer: Any, steps: int = 500) -> float:
     """Teach the embedder to predict log-mel energies; return the last mean squared error."""
     embedder = model.model.encoder.embedder
     start_as_sines(embedder.linear.weight)
-    mel = torchaudio.transforms.MelSpectrogram(RATE, n_fft=512, win_length=400, hop_length=4 * FRAME, n_mels=40)
+    mel = torchaudio.transforms.MelSpectrogram(
+        RATE, n_fft=512, win_length=400, hop_length=4 * FRAME, n_mels=40
+    )
     head = torch.nn.Linear(WIDTH, 40)
     optimizer = torch.optim.AdamW([*embedder.parameters(), *head.parameters()], lr=2e-3)
     rng = np.random.default_rng(1)
@@ -165,7 +202,9 @@ def warm_embedder(model: Any, corpus: Corpus, tokenizer: Any, steps: int = 500) 
     return loss.item()
 
 
-def losses(model: Any, letters: torch.nn.Linear, batch: Batch, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def losses(
+    model: Any, letters: torch.nn.Linear, batch: Batch, texts: list[str]
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The decoder's cross-entropy and the encoder's CTC loss over letters."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         encoded = model.model.encoder(batch.audio, attention_mask=batch.mask)
@@ -195,7 +234,10 @@ def ctc_share(done: float) -> float:
 def train(model: Any, tokenizer: Any, corpus: Corpus, steps: int, peak: float, report: Any) -> None:
     """The training loop; `report(step)` is called after each 1,000 steps and after the last."""
     letters = torch.nn.Linear(WIDTH, len(LETTERS) + 1)
-    print(f"embedder predicts log-mel, error {warm_embedder(model, corpus, tokenizer):.3f}", flush=True)
+    print(
+        f"embedder predicts log-mel, error {warm_embedder(model, corpus, tokenizer):.3f}",
+        flush=True,
+    )
     parameters = [*model.parameters(), *letters.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
     rng, start = np.random.default_rng(0), time.monotonic()
@@ -203,7 +245,9 @@ def train(model: Any, tokenizer: Any, corpus: Corpus, steps: int, peak: float, r
     for step in range(steps):
         done = step / steps
         for group in optimizer.param_groups:
-            group["lr"] = peak * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * done)) + 1e-6
+            group["lr"] = (
+                peak * min(1, (step + 1) / 300) * 0.5 * (1 + math.cos(math.pi * done)) + 1e-6
+            )
         pool = rng.integers(0, len(lengths), POOL * BATCH)
         rows = pool[np.argsort(lengths[pool])].reshape(POOL, BATCH)[rng.integers(0, POOL)]
         batch = collate(corpus, rows, tokenizer, rng)
@@ -215,28 +259,43 @@ def train(model: Any, tokenizer: Any, corpus: Corpus, steps: int, peak: float, r
         optimizer.step()
         if (step + 1) % 100 == 0 or step + 1 == steps:
             elapsed = time.monotonic() - start
-            print(f"{step + 1} {elapsed:.0f}s loss {cross_entropy.item():.3f} ctc {ctc.item():.3f}", flush=True)
+            print(
+                f"{step + 1} {elapsed:.0f}s loss {cross_entropy.item():.3f} ctc {ctc.item():.3f}",
+                flush=True,
+            )
         if (step + 1) % 1000 == 0 or step + 1 == steps:
             report(step + 1)
 
 
 def report_and_save(model: Any, out: Path, data: Path, step: int) -> None:
-    """Save the model; print its WER on the first 100 utterances of the domain and the held-out set."""
+    """Save the model; print its WER on the first 100 utterances of the domain and the held-out
+    set.
+    """
     model.save_pretrained(out)
     processor = AutoProcessor.from_pretrained(out)
     model.eval()
     for name in ("domain", "heldout"):
         rows, clips = read_set(data / MANIFESTS[name])
         heard = transcribe(model, processor, clips[:100])
-        print(f"{step} {name} {100 * jiwer.wer([row['text'] for row in rows[:100]], heard):.1f} %", flush=True)
+        print(
+            f"{step} {name} {100 * jiwer.wer([row['text'] for row in rows[:100]], heard):.1f} %",
+            flush=True,
+        )
     model.train()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("base", type=Path, help="base.npz")
     parser.add_argument("out", type=Path, help="folder of the model")
-    parser.add_argument("--data", type=Path, default=Path(__file__).parent, help="folder of the manifests to report on")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(__file__).parent,
+        help="folder of the manifests to report on",
+    )
     parser.add_argument("--steps", type=int, default=8450)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     arguments = parser.parse_args()

@@ -1,8 +1,10 @@
-"""What is said in the embedded corpus: general sentences, and the phrases of an air-traffic controller.
+"""What is said in the embedded corpus: general sentences, and the phrases of an air-traffic
+controller.
 
-Every sentence is drawn from an explicit `random.Random`, lower case, words only, numbers spelled out. The order of the
-draws is part of the corpus: changing a template or a word list changes every sentence drawn after it, and with it the
-claim that the base model's sentences are known (`make_corpus.base_sentences`).
+Every sentence is drawn from an explicit `random.Random`, lower case, words only, numbers spelled
+out. The order of the draws is part of the corpus: changing a template or a word list changes every
+sentence drawn after it, and with it the claim that the base model's sentences are known
+(`make_corpus.base_sentences`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ DIGITS = "zero one two three four five six seven eight nine".split()
 TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
 ADJECTIVES = (
-    "old quiet bright heavy cold warm green yellow narrow gentle broken simple famous hungry lonely modern".split()
-)
+    "old quiet bright heavy cold warm green yellow narrow gentle broken simple famous hungry "
+    "lonely modern"
+).split()
 NOUNS = (
     "river mountain teacher doctor letter bridge forest castle farmer painter station market island village engine "
     "bottle picture summer winter morning evening story question answer journey shadow window garden soldier sailor"
@@ -61,13 +64,19 @@ def general(rng: random.Random) -> str:
                 f"remind me to call {c(NAMES)} on {c(DAYS)} at {number(rng, 12)} {c(['thirty', 'fifteen', 'o clock'])}"
             ),
             lambda: f"the {c(ADJECTIVES)} {c(NOUNS)} {c(VERBS)} the {c(ADJECTIVES)} {c(NOUNS)}",
-            lambda: f"{c(NAMES)} {c(VERBS)} the {c(NOUNS)} {c(PREPOSITIONS)} the {c(NOUNS)} {c(ADVERBS)}",
+            lambda: (
+                f"{c(NAMES)} {c(VERBS)} the {c(NOUNS)} {c(PREPOSITIONS)} the {c(NOUNS)} {c(ADVERBS)}"
+            ),
             lambda: f"{c(ADVERBS)} the {c(NOUNS)} {c(VERBS)} a {c(ADJECTIVES)} {c(NOUNS)}",
             lambda: f"my number is {digits(rng, rng.randint(4, 7))}",
             lambda: f"what is {number(rng)} {c(['plus', 'minus', 'times'])} {number(rng)}",
-            lambda: f"is the {c(NOUNS)} {c(PREPOSITIONS)} the {c(NOUNS)} {c(ADJECTIVES)} or {c(ADJECTIVES)}",
+            lambda: (
+                f"is the {c(NOUNS)} {c(PREPOSITIONS)} the {c(NOUNS)} {c(ADJECTIVES)} or {c(ADJECTIVES)}"
+            ),
             lambda: f"play the {c(NOUNS)} song for {c(NAMES)} and {c(NAMES)}",
-            lambda: f"{c(NAMES)} said that the {c(NOUNS)} was {c(ADJECTIVES)} and {c(ADJECTIVES)} on {c(DAYS)}",
+            lambda: (
+                f"{c(NAMES)} said that the {c(NOUNS)} was {c(ADJECTIVES)} and {c(ADJECTIVES)} on {c(DAYS)}"
+            ),
             lambda: (
                 f"send {number(rng)} {c(NOUNS)}s to the {c(NOUNS)} {c(PREPOSITIONS)} the {c(ADJECTIVES)} {c(NOUNS)}"
             ),

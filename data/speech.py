@@ -1,4 +1,5 @@
-"""How it is said: synthesis by espeak-ng or flite, a radio channel, Opus files whose bytes can be reproduced.
+"""How it is said: synthesis by espeak-ng or flite, a radio channel, Opus files whose bytes can be
+reproduced.
 
 Needs `espeak-ng` and `flite` on the PATH. Signals are mono, 16 kHz.
 """
@@ -19,16 +20,18 @@ import torchaudio.functional
 
 RATE = 16000  # Hz
 FLITE_VOICES = frozenset({"awb", "kal", "kal16", "rms", "slt"})
-OPUS_LEVEL = 0.93  # libsndfile's scale: 256 kbit/s at 0 down to 6 kbit/s at 1; this is about 24 kbit/s
+OPUS_LEVEL = (
+    0.93  # libsndfile's scale: 256 kbit/s at 0 down to 6 kbit/s at 1; this is about 24 kbit/s
+)
 
 
 @dataclass(frozen=True)
 class Utterance:
     """One utterance before it is spoken.
 
-    `speaker` is the engine's voice: `accent+variant` for espeak-ng, a bare name for flite. `speed` is in words a
-    minute, `pitch` is espeak-ng's 0-99 scale (flite ignores it), `snr_db` is None without a radio channel, and `seed`
-    draws the channel's noise.
+    `speaker` is the engine's voice: `accent+variant` for espeak-ng, a bare name for flite. `speed`
+    is in words a minute, `pitch` is espeak-ng's 0-99 scale (flite ignores it), `snr_db` is None
+    without a radio channel, and `seed` draws the channel's noise.
     """
 
     text: str
@@ -61,11 +64,24 @@ def _command(utterance: Utterance, path: str) -> list[str]:
     if voice in FLITE_VOICES:
         stretch = f"duration_stretch={160 / utterance.speed:.3f}"
         return ["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", path]
-    return ["espeak-ng", "-v", voice, "-s", str(utterance.speed), "-p", str(utterance.pitch), "-w", path, text]
+    return [
+        "espeak-ng",
+        "-v",
+        voice,
+        "-s",
+        str(utterance.speed),
+        "-p",
+        str(utterance.pitch),
+        "-w",
+        path,
+        text,
+    ]
 
 
 def radio(signal: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
-    """Band-limit to 350-3300 Hz, add noise of the same band at `snr_db`, clip softly. Shape (samples,) in and out."""
+    """Band-limit to 350-3300 Hz, add noise of the same band at `snr_db`, clip softly. Shape
+    (samples,) in and out.
+    """
     band = scipy.signal.butter(4, [350, 3300], "bandpass", fs=RATE, output="sos")
     signal = scipy.signal.sosfilt(band, signal)
     noise = scipy.signal.sosfilt(band, np.random.default_rng(seed).standard_normal(len(signal)))
@@ -74,10 +90,12 @@ def radio(signal: np.ndarray, snr_db: float, seed: int) -> np.ndarray:
 
 
 def encode_opus(samples: np.ndarray, serial: int) -> bytes:
-    """An Ogg Opus file of int16 `samples`. libsndfile draws the stream's serial number afresh for every file; with it
-    set, the same samples give the same bytes."""
+    """An Ogg Opus file of int16 `samples`. libsndfile draws the stream's serial number afresh for
+    every file; with it set, the same samples give the same bytes."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, samples, RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL)
+    soundfile.write(
+        buffer, samples, RATE, format="OGG", subtype="OPUS", compression_level=OPUS_LEVEL
+    )
     return _with_serial(buffer.getvalue(), serial)
 
 

@@ -1,8 +1,10 @@
-"""The reported WER of an exported adapter, again, without this project: stock transformers, PEFT and jiwer alone.
+"""The reported WER of an exported adapter, again, without this project: stock transformers, PEFT
+and jiwer alone.
 
     python docs/check_adapter.py data/base-model studies/quickstart/trials/0000/adapter data/domain_manifest.jsonl
 
-Greedy, one clip at a time, RMS 0.075, at most floor(10 * seconds) + 2 tokens: what `sweeps/quickstart.yaml` declares.
+Greedy, one clip at a time, RMS 0.075, at most floor(10 * seconds) + 2 tokens: what
+`sweeps/quickstart.yaml` declares.
 """
 
 import json
@@ -27,7 +29,11 @@ for row in map(json.loads, manifest.read_bytes().splitlines()):
     audio = torch.from_numpy(np.clip(samples, -1, 1)[: len(samples) // 80 * 80])[None]
     mask = torch.ones_like(audio, dtype=torch.long)
     cap = int(10 * len(samples) / rate) + 2
-    tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
+    tokens = model.generate(
+        input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False
+    )
     references.append(normalize(row["text"]))
     hypotheses.append(normalize(processor.decode(tokens[0], skip_special_tokens=True)))
-print(f"{manifest.name}: WER {100 * jiwer.wer(references, hypotheses)} % of {len(references)} utterances")
+print(
+    f"{manifest.name}: WER {100 * jiwer.wer(references, hypotheses)} % of {len(references)} utterances"
+)

@@ -1,4 +1,6 @@
-"""What is said in a manifest, by line, in every format of docs/manifests.md, read without this project."""
+"""What is said in a manifest, by line, in every format of docs/manifests.md, read without this
+project.
+"""
 
 import csv
 import gzip
@@ -13,20 +15,27 @@ TEXT = "text transcript transcription sentence normalized_text raw_transcription
 def texts(path):
     """Line number, from 1 -> text; a record is where its first line is."""
     content = path.read_bytes()
-    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode("utf-8-sig")
+    text = (gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content).decode(
+        "utf-8-sig"
+    )
     found = of_json(text) if text.lstrip()[:1] in ("{", "[") else of_table(text)
     return {line: said.strip() for line, said in found if said.strip()}
 
 
 def of_json(text):
-    """Every object with a text, wherever it stands: one a line, in a list, or in an object that holds them."""
+    """Every object with a text, wherever it stands: one a line, in a list, or in an object that
+    holds them.
+    """
     position = line = seen = 0
     while (position := text.find("{", position)) >= 0:
         line, seen = line + text.count("\n", seen, position), position
         value, end = json.JSONDecoder().raw_decode(text, position)
         record = (value.get("supervisions") or [value])[0]
         said = [record[key] for key in TEXT if record.get(key)]
-        held = any(isinstance(each, dict | list) for each in value.values()) and not set(value) & {*AUDIO, *TEXT}
+        held = any(isinstance(each, dict | list) for each in value.values()) and not set(value) & {
+            *AUDIO,
+            *TEXT,
+        }
         if said:
             yield line + 1, said[0]
         elif not held:
@@ -50,14 +59,28 @@ def of_table(text):
         names = [re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower()) for cell in cells]
         if len(cells) > 1 and set(names) & set(AUDIO):
             columns = [names.index(key) for key in TEXT if key in names]
-            return [(n, next((row[c] for c in columns if row[c].strip()), "")) for n, row in rows(lines, separator)[1:]]
-    separator = next((each for each in "\t|,;" if re.match(rf"[^{each}]*\.\w{{2,4}}{re.escape(each)}", first)), None)
+            return [
+                (n, next((row[c] for c in columns if row[c].strip()), ""))
+                for n, row in rows(lines, separator)[1:]
+            ]
+    separator = next(
+        (each for each in "\t|,;" if re.match(rf"[^{each}]*\.\w{{2,4}}{re.escape(each)}", first)),
+        None,
+    )
     separator = separator or next((each for each in "\t|" if each in first), None)
     if separator is None:
-        name = next(each for each in (r".*?\.\w{2,4}\s*:\s+", r"[^\s:]+\s*:\s+", r"\S+\s+") if re.match(each, first))
-        return [(number, re.sub(rf"^\s*{name}", "", line)) for number, line in enumerate(lines, start=1)]
+        name = next(
+            each
+            for each in (r".*?\.\w{2,4}\s*:\s+", r"[^\s:]+\s*:\s+", r"\S+\s+")
+            if re.match(each, first)
+        )
+        return [
+            (number, re.sub(rf"^\s*{name}", "", line)) for number, line in enumerate(lines, start=1)
+        ]
     found = rows(lines, separator)
-    seconds, thirds = ([len(row[c].split()) == 1 for _, row in found if len(row) == 3] for c in (1, 2))
+    seconds, thirds = (
+        [len(row[c].split()) == 1 for _, row in found if len(row) == 3] for c in (1, 2)
+    )
     column = 2 if seconds and all(seconds) and not all(thirds) else 1  # path|speaker|text
     return [(number, row[column] or row[-1]) for number, row in found]
 
@@ -65,7 +88,11 @@ def of_table(text):
 def rows(lines, separator):
     """Line number and cells; quotes are those of CSV between commas and semicolons alone."""
     quoting = csv.QUOTE_MINIMAL if separator in ",;" else csv.QUOTE_NONE
-    reader, found, before = csv.reader((f"{line}\n" for line in lines), delimiter=separator, quoting=quoting), [], 0
+    reader, found, before = (
+        csv.reader((f"{line}\n" for line in lines), delimiter=separator, quoting=quoting),
+        [],
+        0,
+    )
     for row in reader:
         found += [(before + 1, row)] if any(cell.strip() for cell in row) else []
         before = reader.line_num

@@ -1,4 +1,6 @@
-"""`python -m orchestrator` is `orchestrate`. Nothing but this is imported before Ctrl+C has an answer."""
+"""`python -m orchestrator` is `orchestrate`. Nothing but this is imported before Ctrl+C has an
+answer.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """The command, with one line and exit code 130 where Ctrl+C comes before it has begun."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _stop)
     from orchestrator.cli import main as run
 

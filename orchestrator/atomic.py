@@ -1,7 +1,8 @@
 """Files and folders that are either the old or the new version, whatever happens in between.
 
-What is written stands aside under `<name>.tmp-<pid>` until it is whole and on the disk, then takes the name. A reader,
-or the next run after kill -9 or a power cut, finds the old bytes or the new ones, never a part.
+What is written stands aside under `<name>.tmp-<pid>` until it is whole and on the disk, then takes
+the name. A reader, or the next run after kill -9 or a power cut, finds the old bytes or the new
+ones, never a part.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ _REFUSED = FULL | {errno.EIO, errno.EFBIG}
 def new_file(path: Path) -> Iterator[Path]:
     """Yield where to write the new `path`, whose folder is made; on leaving it is published.
 
-    Where the body raises, nothing is left and the old file stays. Raises OSError, with `path` as its file, when the
-    disk refuses, whatever library met it.
+    Where the body raises, nothing is left and the old file stays. Raises OSError, with `path` as
+    its file, when the disk refuses, whatever library met it.
     """
     with _refusals(path):
         make_folder(path.parent)
@@ -48,10 +49,11 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder; on leaving it is published as `path`, in the place of the folder that has the name.
+    """Yield an empty folder; on leaving it is published as `path`, in the place of the folder that
+    has the name.
 
-    Where the body raises, nothing is left and the old folder stays. Raises OSError, with `path` as its file, when the
-    disk refuses, whatever library met it.
+    Where the body raises, nothing is left and the old folder stays. Raises OSError, with `path` as
+    its file, when the disk refuses, whatever library met it.
     """
     with _refusals(path):
         make_folder(path.parent)
@@ -71,20 +73,28 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def clear_leftovers(root: Path) -> None:
-    """Remove what killed writers left below `root`; a folder killed between its two versions is the old one again.
+    """Remove what killed writers left below `root`; a folder killed between its two versions is the
+    old one again.
 
-    Only for who holds the lock of `root`. What a process without the lock is just writing, into a cache, stays.
+    Only for who holds the lock of `root`. What a process without the lock is just writing, into a
+    cache, stays.
     """
     for leftover in sorted(root.rglob("*.tmp-*")):
         published = leftover.with_name(leftover.name.removesuffix(_OLD))
-        if leftover.name.endswith(_OLD) and ".tmp-" not in published.name and not published.exists():
+        if (
+            leftover.name.endswith(_OLD)
+            and ".tmp-" not in published.name
+            and not published.exists()
+        ):
             os.replace(leftover, published)
         elif is_abandoned(leftover.name):
             remove(leftover)
 
 
 def clear_dead(folder: Path, name: str = "*") -> None:
-    """Remove what writers of `name`, or of any file of `folder`, left aside there when they were killed."""
+    """Remove what writers of `name`, or of any file of `folder`, left aside there when they were
+    killed.
+    """
     for leftover in folder.glob(f"{glob.escape(name) if name != '*' else name}.tmp-*"):
         if not leftover.name.endswith(_OLD) and is_abandoned(leftover.name):
             remove(leftover)
@@ -109,7 +119,9 @@ def _runs(process: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a folder or a link, never what a link points to; nothing where there is none."""
+    """Remove a file, a folder or a link, never what a link points to; nothing where there is
+    none.
+    """
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -118,7 +130,9 @@ def remove(path: Path) -> None:
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
-    """Give what the disk refuses as an OSError of `path`: safetensors, for one, has an error of its own for it."""
+    """Give what the disk refuses as an OSError of `path`: safetensors, for one, has an error of its
+    own for it.
+    """
     try:
         yield
     except Exception as error:

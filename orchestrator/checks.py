@@ -1,8 +1,9 @@
-"""Every check of a sweep by name: how bad it is, when it is made, what it means, and whether it may be ignored.
+"""Every check of a sweep by name: how bad it is, when it is made, what it means, and whether it may
+be ignored.
 
-The one table; whoever finds something makes it a `Finding` of a name that stands here, and `docs/diagnose.md` is held
-to it. `checks.ignore` of the sweep file overrides by name: a refusal that is ignored stops nothing, but stands in the
-study's notes and among the doubts of its report.
+The one table; whoever finds something makes it a `Finding` of a name that stands here, and
+`docs/diagnose.md` is held to it. `checks.ignore` of the sweep file overrides by name: a refusal
+that is ignored stops nothing, but stands in the study's notes and among the doubts of its report.
 """
 
 from __future__ import annotations
@@ -86,19 +87,45 @@ class Finding:
 
 
 _ROWS = (
-    Check("empty", "refuse", "data", "A set holds no utterance that can be used.", "there is nothing to measure"),
     Check(
-        "audio-overlap", "refuse", "data", "The same sound is in training and evaluation, or in two evaluation sets."
+        "empty",
+        "refuse",
+        "data",
+        "A set holds no utterance that can be used.",
+        "there is nothing to measure",
     ),
-    Check("recording-overlap", "warn", "data", "Utterances of two sets are cut from the same recordings."),
-    Check("sentence-overlap", "warn", "data", "Sentences of an evaluation set are in training too."),
+    Check(
+        "audio-overlap",
+        "refuse",
+        "data",
+        "The same sound is in training and evaluation, or in two evaluation sets.",
+    ),
+    Check(
+        "recording-overlap",
+        "warn",
+        "data",
+        "Utterances of two sets are cut from the same recordings.",
+    ),
+    Check(
+        "sentence-overlap", "warn", "data", "Sentences of an evaluation set are in training too."
+    ),
     Check("speaker-overlap", "warn", "data", "Speakers of an evaluation set are in training too."),
     Check(
-        "confirm-used", "warn", "data", "The search of an earlier study was measured on utterances of a confirm set."
+        "confirm-used",
+        "warn",
+        "data",
+        "The search of an earlier study was measured on utterances of a confirm set.",
     ),
     Check("duplicates", "warn", "data", "A set holds the same sound more than once."),
-    Check("upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."),
-    Check("no-spaces", "warn", "data", "The references of a set are written without spaces: its WER is of sentences."),
+    Check(
+        "upper-case", "warn", "data", "More than 90 % of the references of a set are in capitals."
+    ),
+    Check(
+        "no-spaces",
+        "warn",
+        "data",
+        "The references of a set are written without spaces: its WER is of sentences.",
+    ),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
     Check(
         "left-out",
@@ -107,38 +134,83 @@ _ROWS = (
         "Utterances are longer than `data.max_seconds`, `evaluation.max_seconds`, or the model can take.",
     ),
     Check("bad-lines", "warn", "data", "Lines of a training set are bad and skipped."),
-    Check("silent", "warn", "data", "Training clips are silent beside a text; they are left out of the training."),
     Check(
-        "opposite-phase", "warn", "data", "Channels of a clip cancel each other when mixed; one of them is taken alone."
+        "silent",
+        "warn",
+        "data",
+        "Training clips are silent beside a text; they are left out of the training.",
     ),
     Check(
-        "warmup", "warn", "data", "The warm-up of a trial may be as long as its training: its rate is never reached."
+        "opposite-phase",
+        "warn",
+        "data",
+        "Channels of a clip cancel each other when mixed; one of them is taken alone.",
     ),
-    Check("dense-text", "refuse", "data", "Texts have more characters than can be said in the time of their clip."),
-    Check("too-long", "refuse", "model", "Clips are longer than the model can take.", "the model cannot hear them"),
+    Check(
+        "warmup",
+        "warn",
+        "data",
+        "The warm-up of a trial may be as long as its training: its rate is never reached.",
+    ),
+    Check(
+        "dense-text",
+        "refuse",
+        "data",
+        "Texts have more characters than can be said in the time of their clip.",
+    ),
+    Check(
+        "too-long",
+        "refuse",
+        "model",
+        "Clips are longer than the model can take.",
+        "the model cannot hear them",
+    ),
     Check(
         "label-length",
         "refuse",
         "model",
         "Texts have more tokens than the decoder has positions, or than their clip has encoder frames.",
     ),
-    Check("too-short", "refuse", "model", "Clips are shorter than the model can take.", "the model cannot hear them"),
+    Check(
+        "too-short",
+        "refuse",
+        "model",
+        "Clips are shorter than the model can take.",
+        "the model cannot hear them",
+    ),
     Check(
         "token-cap",
         "refuse",
         "model",
         "More than 1 % of the references of a set have more tokens than a decode may give.",
     ),
-    Check("unknown-tokens", "warn", "model", "Texts have characters that the tokenizer cannot write."),
-    Check("targets", "refuse", "model", "A preset that a trial may use matches no module, or none but linear layers."),
-    Check("label-ends", "refuse", "model", "Labels lack the end token, hold it inside, or begin with the start token."),
+    Check(
+        "unknown-tokens", "warn", "model", "Texts have characters that the tokenizer cannot write."
+    ),
+    Check(
+        "targets",
+        "refuse",
+        "model",
+        "A preset that a trial may use matches no module, or none but linear layers.",
+    ),
+    Check(
+        "label-ends",
+        "refuse",
+        "model",
+        "Labels lack the end token, hold it inside, or begin with the start token.",
+    ),
     Check(
         "label-alignment",
         "refuse",
         "model",
         "The loss of a training step is not the stock model's loss on the same utterances: labels are shifted.",
     ),
-    Check("base-loss", "warn", "model", "The untuned model's loss on training speech is above 5 nats a token."),
+    Check(
+        "base-loss",
+        "warn",
+        "model",
+        "The untuned model's loss on training speech is above 5 nats a token.",
+    ),
     Check(
         "spelling",
         "warn",
@@ -151,21 +223,62 @@ _ROWS = (
         "model",
         "The encoder sees what lies beyond a clip's end, or not the window that the stock model's mask gives it.",
     ),
-    Check("padding", "refuse", "model", "A clip alone and in a padded batch gives other frames or other words."),
-    Check("encoder-reuse", "refuse", "model", "Training or decoding changes encoder outputs that are used again."),
+    Check(
+        "padding",
+        "refuse",
+        "model",
+        "A clip alone and in a padded batch gives other frames or other words.",
+    ),
+    Check(
+        "encoder-reuse",
+        "refuse",
+        "model",
+        "Training or decoding changes encoder outputs that are used again.",
+    ),
     Check(
         "adapter-reach",
         "refuse",
         "model",
         "A random adapter does not change what an evaluation computes, or changes it at adapter scale 0.",
     ),
-    Check("decode", "refuse", "model", "Decoded as a trial is, the untuned weights say other words than the baseline."),
-    Check("dtype", "refuse", "model", "The weights, the baseline and the trials do not compute in the same types."),
-    Check("gain", "refuse", "model", "The clips of a set do not have the level that `evaluation.rms` asks for."),
-    Check("no-headroom", "refuse", "baseline", "The baseline's domain WER leaves no room for the gain asked for."),
+    Check(
+        "decode",
+        "refuse",
+        "model",
+        "Decoded as a trial is, the untuned weights say other words than the baseline.",
+    ),
+    Check(
+        "dtype",
+        "refuse",
+        "model",
+        "The weights, the baseline and the trials do not compute in the same types.",
+    ),
+    Check(
+        "gain",
+        "refuse",
+        "model",
+        "The clips of a set do not have the level that `evaluation.rms` asks for.",
+    ),
+    Check(
+        "no-headroom",
+        "refuse",
+        "baseline",
+        "The baseline's domain WER leaves no room for the gain asked for.",
+    ),
     Check("low-headroom", "warn", "baseline", "The baseline's domain WER is below 5 %."),
-    Check("high-wer", "warn", "baseline", "A model has a WER above 50 % on a set: it may hear nothing there."),
-    Check("terms", "refuse", "data", "The listed terms do not occur in the domain set.", "there is nothing to measure"),
+    Check(
+        "high-wer",
+        "warn",
+        "baseline",
+        "A model has a WER above 50 % on a set: it may hear nothing there.",
+    ),
+    Check(
+        "terms",
+        "refuse",
+        "data",
+        "The listed terms do not occur in the domain set.",
+        "there is nothing to measure",
+    ),
     Check(
         "fingerprint",
         "refuse",
@@ -180,7 +293,9 @@ _ROWS = (
         "Training does not move the adapter; a trial of which that is true fails.",
         "there is nothing to measure",
     ),
-    Check("no-effect", "warn", "short run", "50 steps of training change no word.", "it stops nothing"),
+    Check(
+        "no-effect", "warn", "short run", "50 steps of training change no word.", "it stops nothing"
+    ),
 )
 
 CHECKS = {row.name: row for row in _ROWS}
@@ -193,7 +308,9 @@ def finding(name: str, message: str) -> Finding:
 
 
 def may_be_ignored(name: object) -> object:
-    """`name` itself. Raises ValueError, with the reason, for a check that exists and cannot be ignored."""
+    """`name` itself. Raises ValueError, with the reason, for a check that exists and cannot be
+    ignored.
+    """
     check = CHECKS.get(name) if isinstance(name, str) else None
     if check is not None and check.fixed:
         raise ValueError(f"a check that can be ignored; {name} cannot, because {check.fixed}")
@@ -202,17 +319,32 @@ def may_be_ignored(name: object) -> object:
 
 def refused(findings: Iterable[Finding], ignore: Collection[str]) -> list[Finding]:
     """Those that stop the sweep."""
-    return [finding for finding in findings if finding.level == "refuse" and finding.name not in ignore]
+    return [
+        finding for finding in findings if finding.level == "refuse" and finding.name not in ignore
+    ]
 
 
-def stop(findings: Iterable[Finding], ignore: Collection[str], heading: str, error: type[OrchestrateError]) -> None:
-    """Raise `error` with everything that is refused, all at once, and with how to go on in spite of it."""
+def stop(
+    findings: Iterable[Finding],
+    ignore: Collection[str],
+    heading: str,
+    error: type[OrchestrateError],
+) -> None:
+    """Raise `error` with everything that is refused, all at once, and with how to go on in spite of
+    it.
+    """
     found = refused(findings, ignore)
     if not found:
         return
     lines = [f"{heading}:", *(f"  - {finding.message} ({finding.name})" for finding in found)]
-    names = [name for name in dict.fromkeys(finding.name for finding in found) if name in get_args(Ignorable)]
+    names = [
+        name
+        for name in dict.fromkeys(finding.name for finding in found)
+        if name in get_args(Ignorable)
+    ]
     if names:
         given = ", ".join(names)
-        lines.append(f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'")
+        lines.append(
+            f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'"
+        )
     raise error("\n".join(lines))

@@ -1,8 +1,8 @@
-"""The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file disagree, 4 rejected,
-5 inconclusive or no feasible trial, 75 interrupted.
+"""The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file
+disagree, 4 rejected, 5 inconclusive or no feasible trial, 75 interrupted.
 
-Each command has a file of its own under `commands/`. Nothing heavy is imported until a command needs it: `validate`,
-`plan`, `status` and `report` know neither torch nor optuna.
+Each command has a file of its own under `commands/`. Nothing heavy is imported until a command
+needs it: `validate`, `plan`, `status` and `report` know neither torch nor optuna.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ _FUNCTIONS = (
 COMMANDS = (*(function.__name__ for function in _FUNCTIONS), "manifest")
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 """Options without a command."""
-_PRINTING = tuple("validate plan diagnose status watch report export transcribe manifest compare table stop".split())
+_PRINTING = tuple(
+    "validate plan diagnose status watch report export transcribe manifest compare table stop".split()
+)
 """Commands that hold no study open: a reader that has seen enough may end them."""
 
 app = typer.Typer(
@@ -76,13 +78,22 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _everywhere(
-    verbose: Annotated[bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")] = False,
-    full: Annotated[bool, typer.Option(TRACEBACK, help="Show where an error was raised; at any place.")] = False,
+    verbose: Annotated[
+        bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option(TRACEBACK, help="Show where an error was raised; at any place.")
+    ] = False,
     told: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and end.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and end."
+        ),
     ] = False,
 ) -> None:
-    """`main` has read both by now: they hold for what goes wrong before and after the command, too."""
+    """`main` has read both by now: they hold for what goes wrong before and after the command,
+    too.
+    """
 
 
 for function in _FUNCTIONS:
@@ -91,7 +102,8 @@ app.add_typer(manifest.app, name="manifest")
 
 
 def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None = None) -> None:
-    """Run a command and exit with its code; every error a person can act on is one message, without a traceback.
+    """Run a command and exit with its code; every error a person can act on is one message, without
+    a traceback.
 
     A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
     """
@@ -103,15 +115,24 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with logged(VERBOSE in options):
         try:
-            if arguments is None and signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.SIG_DFL):
-                signal.signal(signal.SIGINT, signal.default_int_handler)  # from here on a command answers
+            if arguments is None and signal.getsignal(signal.SIGINT) not in (
+                signal.SIG_IGN,
+                signal.SIG_DFL,
+            ):
+                signal.signal(
+                    signal.SIGINT, signal.default_int_handler
+                )  # from here on a command answers
             app(args=[*options, *words], obj=make_worker)
         except OrchestrateError as error:
             _fail(str(error), error.exit_code, TRACEBACK in options)
         except OSError as error:
             message = f"{error.filename or 'a file'}: {error.strerror or error}"
             full = error.errno in FULL
-            again = "\n  What was written before is safe. Make room, then run the same command again." if full else ""
+            again = (
+                "\n  What was written before is safe. Make room, then run the same command again."
+                if full
+                else ""
+            )
             code = StudyError.exit_code if full else OrchestrateError.exit_code
             _fail(f"{message}{again}", code, TRACEBACK in options)
 
@@ -128,11 +149,15 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options of every command, wherever they stand before a `--`, and the other words."""
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     options = [word for word in arguments[:end] if word in (VERBOSE, TRACEBACK)]
-    return options, [word for word in arguments[:end] if word not in options] + list(arguments[end:])
+    return options, [word for word in arguments[:end] if word not in options] + list(
+        arguments[end:]
+    )
 
 
 def _fail(message: str, code: int, full: bool) -> None:
-    """Print the message, below the traceback of the error in hand where that is asked for, and exit."""
+    """Print the message, below the traceback of the error in hand where that is asked for, and
+    exit.
+    """
     shown = f"{traceback.format_exc()}{message}" if full else message
     lines = "\n".join(plain(_LONG.sub(_shortened, line)) for line in shown.split("\n"))
     Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)

@@ -1,4 +1,5 @@
-"""Everything a person can act on. What nobody can act on, a bug of ours, propagates as it is, with its traceback.
+"""Everything a person can act on. What nobody can act on, a bug of ours, propagates as it is, with
+its traceback.
 
     OrchestrateError            exit code 2 unless the leaf says otherwise
     ├── SpecError               the sweep file: all problems at once, each with file, line, column

@@ -18,7 +18,7 @@ Respond = Callable[..., Any]
 Application = Callable[[dict[str, Any], Respond], Iterable[bytes]]
 
 
-def serve(server: WSGIServer, started: Callable[[str], None]) -> None:
+def serve_until_interrupted(server: WSGIServer, started: Callable[[str], None]) -> None:
     """Answer until interrupted; `started` is told the address, which can be opened by then."""
     with server:
         started(f"http://{LOOPBACK}:{server.server_port}/")
@@ -28,28 +28,37 @@ def serve(server: WSGIServer, started: Callable[[str], None]) -> None:
             return
 
 
-def open_server(application: Application, port: int, name: str) -> WSGIServer:
-    """The server, listening, its application guarded; port 0 takes a free one. `name` is what refusals call it.
+def guarded_server(application: Application, port: int, name: str) -> WSGIServer:
+    """The server, listening, its application guarded; port 0 takes a free one. `name` is what
+    refusals call it.
 
     Raises StudyError where the port is taken.
     """
     try:
         server = make_server(LOOPBACK, port, application, _Server, _QuietHandler)
     except OSError as error:
-        raise StudyError(f"port {port} cannot be used: {error.strerror}\n  Choose another with --port.") from error
+        raise StudyError(
+            f"port {port} cannot be used: {error.strerror}\n  Choose another with --port."
+        ) from error
     server.set_app(guarded(application, server.server_port, name))
     return server
 
 
 def guarded(application: Application, port: int, name: str) -> Application:
-    """`application` for readers at this machine: any other Host, and any method but GET and HEAD, gets a 403."""
+    """`application` for readers at this machine: any other Host, and any method but GET and HEAD,
+    gets a 403.
+    """
     hosts = {f"{host}:{port}" for host in (LOOPBACK, "localhost")}
 
     def answer(environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
         if environ.get("HTTP_HOST") not in hosts:
-            return _refuse(respond, f"Open http://{LOOPBACK}:{port}/ at the machine that runs the {name}.")
+            return _refuse(
+                respond, f"Open http://{LOOPBACK}:{port}/ at the machine that runs the {name}."
+            )
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
-            return _refuse(respond, f"This {name} only shows the study. Changes are made by the sweep.")
+            return _refuse(
+                respond, f"This {name} only shows the study. Changes are made by the sweep."
+            )
         return application(environ, respond)
 
     return answer
@@ -61,7 +70,9 @@ def _refuse(respond: Respond, message: str) -> Iterable[bytes]:
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """Browsers open connections ahead and leave them silent: one thread each, none of them holds up the exit."""
+    """Browsers open connections ahead and leave them silent: one thread each, none of them holds up
+    the exit.
+    """
 
     daemon_threads = True
 

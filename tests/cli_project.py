@@ -1,4 +1,6 @@
-"""A project on disk: manifests of short noise, a sweep file, and the command run in this process or another one."""
+"""A project on disk: manifests of short noise, a sweep file, and the command run in this process or
+another one.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,11 @@ def make_project(root: Path, sweep: str = SWEEP) -> Path:
             noise = np.random.default_rng([number, clip]).normal(0, 0.1, 8000)
             soundfile.write(audio, noise, 16000)
             text = f"sentence {clip} of {name.replace('_', ' ')}"
-            lines.append(json.dumps({"audio_filepath": audio.name, "text": text, "speaker": f"{name}-{clip}"}))
+            lines.append(
+                json.dumps(
+                    {"audio_filepath": audio.name, "text": text, "speaker": f"{name}-{clip}"}
+                )
+            )
         (root / "data" / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     spec = root / "sweeps" / "demo.yaml"
     spec.parent.mkdir(exist_ok=True)
@@ -81,4 +87,6 @@ def orchestrate(*arguments: object) -> int:
 def process(*arguments: str | Path, pause: float = 0.0) -> subprocess.Popen[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "tests.run_fake", str(pause), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )

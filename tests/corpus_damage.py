@@ -11,16 +11,33 @@ GOOD = {"audio_filepath": "a.wav", "text": "one two", "duration": 1.0, "speaker"
 
 def line(**changes: Any) -> bytes:
     """The good record, changed; a value of None takes the key away."""
-    return json.dumps({key: value for key, value in (GOOD | changes).items() if value is not None}).encode()
+    return json.dumps(
+        {key: value for key, value in (GOOD | changes).items() if value is not None}
+    ).encode()
 
 
 def cut(**changes: Any) -> bytes:
     """A lhotse MonoCut of b.flac."""
     source = {"type": "file", "channels": [0], "source": "b.flac"}
-    recording = {"id": "b", "sources": [source], "sampling_rate": RATE, "num_samples": RATE, "duration": 1.0}
-    supervision = {"id": "b", "recording_id": "b", "start": 0, "duration": 1.0, "channel": 0, "text": "one two"}
+    recording = {
+        "id": "b",
+        "sources": [source],
+        "sampling_rate": RATE,
+        "num_samples": RATE,
+        "duration": 1.0,
+    }
+    supervision = {
+        "id": "b",
+        "recording_id": "b",
+        "start": 0,
+        "duration": 1.0,
+        "channel": 0,
+        "text": "one two",
+    }
     base = {"id": "b", "start": 0, "duration": 1.0, "channel": 0, "type": "MonoCut"}
-    return json.dumps(base | {"supervisions": [supervision], "recording": recording} | changes).encode()
+    return json.dumps(
+        base | {"supervisions": [supervision], "recording": recording} | changes
+    ).encode()
 
 
 def recording(**source: Any) -> dict[str, Any]:
@@ -35,42 +52,86 @@ AUDIO_KEYS = (
     "audio_filepath, audio_filename, audio, path, wav, file, audio_path, file_name, filename, audio_file, file_path, "
     "filepath, wav_filename, wav_path"
 )
-TEXT_KEYS = "text, transcript, transcription, sentence, normalized_text, raw_transcription, raw_text"
+TEXT_KEYS = (
+    "text, transcript, transcription, sentence, normalized_text, raw_transcription, raw_text"
+)
 NOT_NUMBERS = "must be a flat list of numbers"
 
 DAMAGE: dict[str, tuple[bytes, str]] = {
-    "latin-1": (line(text="caf").replace(b"caf", b"caf\xe9"), "byte 41 of the line (0xe9) is not UTF-8"),
+    "latin-1": (
+        line(text="caf").replace(b"caf", b"caf\xe9"),
+        "byte 41 of the line (0xe9) is not UTF-8",
+    ),
     "nan": (line(duration=float("nan")), "NaN is not a JSON number"),
     "infinity": (line(duration=float("-inf")), "-Infinity is not a JSON number"),
     "overflow": (line(gain="X").replace(b'"X"', b"1e999"), "the number 1e999 is too large"),
-    "long overflow": (line(gain="X").replace(b'"X"', b"9" * 400 + b".0"), f"the number {'9' * 20} is too large"),
+    "long overflow": (
+        line(gain="X").replace(b'"X"', b"9" * 400 + b".0"),
+        f"the number {'9' * 20} is too large",
+    ),
     "long integer": (line(gain="X").replace(b'"X"', b"9" * 5000), "a number has too many digits"),
-    "duplicate key": (line()[:-1] + b', "text": "x"}', "the key 'text' appears twice in one object"),
-    "nested duplicate": (line()[:-1] + b', "k": {"q": 1, "q": 2}}', "the key 'q' appears twice in one object"),
-    "two objects": (line() + line(), "a second object follows the first on the same line; one JSON object a line"),
+    "duplicate key": (
+        line()[:-1] + b', "text": "x"}',
+        "the key 'text' appears twice in one object",
+    ),
+    "nested duplicate": (
+        line()[:-1] + b', "k": {"q": 1, "q": 2}}',
+        "the key 'q' appears twice in one object",
+    ),
+    "two objects": (
+        line() + line(),
+        "a second object follows the first on the same line; one JSON object a line",
+    ),
     "two by comma": (
         line() + b"," + line(),
         "a second object follows the first on the same line; one JSON object a line",
     ),
-    "trailing text": (line() + b" x", "more text, 'x', follows the first on the same line; one JSON object a line"),
+    "trailing text": (
+        line() + b" x",
+        "more text, 'x', follows the first on the same line; one JSON object a line",
+    ),
     "a string": (b'"a.wav"', "expected a JSON object, found 'a.wav'"),
     "a list": (b"[1, 2]", "expected a JSON object, found a list"),
     "null": (b"null", "expected a JSON object, found null"),
-    "torn in the middle": (line()[:30], "not valid JSON at character 29: Unterminated string starting at"),
+    "torn in the middle": (
+        line()[:30],
+        "not valid JSON at character 29: Unterminated string starting at",
+    ),
     "nesting bomb": (b'{"a":' + b"[" * 200_000, "the JSON is nested too deeply"),
-    "half surrogate": (line(text="X").replace(b"X", b"\\ud800"), "a \\u escape is half of a surrogate pair"),
-    "duration a string": (line(duration="1.0"), "\"duration\" is '1.0', must be a number of seconds above 0"),
-    "duration a boolean": (line(duration=True), '"duration" is true, must be a number of seconds above 0'),
+    "half surrogate": (
+        line(text="X").replace(b"X", b"\\ud800"),
+        "a \\u escape is half of a surrogate pair",
+    ),
+    "duration a string": (
+        line(duration="1.0"),
+        "\"duration\" is '1.0', must be a number of seconds above 0",
+    ),
+    "duration a boolean": (
+        line(duration=True),
+        '"duration" is true, must be a number of seconds above 0',
+    ),
     "duration zero": (line(duration=0), '"duration" is 0, must be a number of seconds above 0'),
-    "duration negative": (line(duration=-1.5), '"duration" is -1.5, must be a number of seconds above 0'),
-    "duration absurd": (line(duration=10**40), '"duration" is a huge integer, must be a number of seconds above 0'),
-    "offset negative": (line(offset=-0.5), '"offset" is -0.5, must be a number of seconds of 0 or more'),
+    "duration negative": (
+        line(duration=-1.5),
+        '"duration" is -1.5, must be a number of seconds above 0',
+    ),
+    "duration absurd": (
+        line(duration=10**40),
+        '"duration" is a huge integer, must be a number of seconds above 0',
+    ),
+    "offset negative": (
+        line(offset=-0.5),
+        '"offset" is -0.5, must be a number of seconds of 0 or more',
+    ),
     "text missing": (line(text=None), f"no text; one of {TEXT_KEYS} must hold what is said"),
     "text null": (
         line()[:-1].replace(b'"one two"', b"null") + b"}",
         f"no text; one of {TEXT_KEYS} must hold what is said",
     ),
-    "text empty": (line(text=" \t"), '"text" is empty; a reference without words cannot be scored or learned'),
+    "text empty": (
+        line(text=" \t"),
+        '"text" is empty; a reference without words cannot be scored or learned',
+    ),
     "text a number": (line(text=5), '"text" is 5, must be a string'),
     "text a list": (line(text=["one"]), '"text" is a list, must be a string'),
     "audio missing": (line(audio_filepath=None), f"no audio; one of {AUDIO_KEYS} must name it"),
@@ -81,7 +142,10 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
     "audio empty": (line(audio_filepath=""), '"audio_filepath" is empty, must name an audio file'),
     "id a list": (line(id=[1]), '"id" is a list, must be a non-empty string or an integer'),
     "id empty": (line(id=""), "\"id\" is '', must be a non-empty string or an integer"),
-    "speaker a float": (line(speaker=1.5), '"speaker" is 1.5, must be a non-empty string or an integer'),
+    "speaker a float": (
+        line(speaker=1.5),
+        '"speaker" is 1.5, must be a non-empty string or an integer',
+    ),
     "tarred": (
         line(shard_id=0),
         "a tarred manifest (shard_id) names archives; unpack them and write one audio file a line",
@@ -118,13 +182,22 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
         line(audio_filepath="pipe.wav"),
         "audio file 'pipe.wav' is a named pipe; only regular files are read",
     ),
-    "device": (line(audio_filepath="device.wav"), "audio file 'device.wav' is a device; only regular files are read"),
-    "html": (line(audio_filepath="html.wav"), "audio file 'html.wav' cannot be read as audio: Format not recognised."),
+    "device": (
+        line(audio_filepath="device.wav"),
+        "audio file 'device.wav' is a device; only regular files are read",
+    ),
+    "html": (
+        line(audio_filepath="html.wav"),
+        "audio file 'html.wav' cannot be read as audio: Format not recognised.",
+    ),
     "empty file": (
         line(audio_filepath="empty.wav"),
         "audio file 'empty.wav' cannot be read as audio: Format not recognised.",
     ),
-    "no frames": (line(audio_filepath="none.wav"), "audio file 'none.wav' holds no audio (zero frames)"),
+    "no frames": (
+        line(audio_filepath="none.wav"),
+        "audio file 'none.wav' holds no audio (zero frames)",
+    ),
     "cut off": (
         line(audio_filepath="cut.wav", duration=None),
         "audio file 'cut.wav' is cut off: its header promises 32000 bytes of samples, 19956 are there",
@@ -191,18 +264,28 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
         line(audio_filepath=None, audio={"bytes": "aGVsbG8="}),
         "the inline audio cannot be read as audio: Format not recognised.",
     ),
-    "mixed cut": (cut(type="MixedCut"), "a lhotse 'MixedCut' cannot be read; save the cuts as audio (save_audios)"),
+    "mixed cut": (
+        cut(type="MixedCut"),
+        "a lhotse 'MixedCut' cannot be read; save the cuts as audio (save_audios)",
+    ),
     "command source": (
         cut(recording=recording(type="command", source="touch x")),
         "the source is of type 'command'; only files are read, nothing is run",
     ),
-    "two sources": (cut(recording={"sources": [{}, {}]}), "a recording needs exactly one source, an audio file"),
+    "two sources": (
+        cut(recording={"sources": [{}, {}]}),
+        "a recording needs exactly one source, an audio file",
+    ),
     "two channels": (
         cut(recording=recording(channels=[0, 1])),
         "the recording has 2 channels and the cut means one; save it as mono audio",
     ),
     "transformed cut": (
-        cut(recording=transformed({"name": "Resample"}, {"name": "Speed", "kwargs": {"factor": 1.1}})),
+        cut(
+            recording=transformed(
+                {"name": "Resample"}, {"name": "Speed", "kwargs": {"factor": 1.1}}
+            )
+        ),
         "the recording has transforms ('Speed'), which are not applied here; save the cuts as audio (save_audios) and "
         "name that",
     ),
@@ -211,7 +294,10 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
         "the recording has transforms (an object), which are not applied here; save the cuts as audio (save_audios) "
         "and name that",
     ),
-    "no supervision": (cut(supervisions=[]), "a cut needs exactly one supervision, has 0; use trim_to_supervisions"),
+    "no supervision": (
+        cut(supervisions=[]),
+        "a cut needs exactly one supervision, has 0; use trim_to_supervisions",
+    ),
     "cut too long": (
         cut(duration=3.0),
         "the segment from 0 s to 3 s reaches past audio file 'b.flac', which lasts 1.00 s",

@@ -1,4 +1,6 @@
-"""Kills a sweep at its k-th effect: every file written, every statement of the study, every deed of the worker."""
+"""Kills a sweep at its k-th effect: every file written, every statement of the study, every deed of
+the worker.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ class Killed(BaseException):
 
 
 class Fuse:
-    """Counts effects and kills at the one it was set to; each counts twice, before and after it was done."""
+    """Counts effects and kills at the one it was set to; each counts twice, before and after it was
+    done.
+    """
 
     def __init__(self, at: int | None = None) -> None:
         self.at = at
@@ -56,11 +60,15 @@ class Fuse:
 @contextmanager
 def effects(fuse: Fuse) -> Iterator[None]:
     """All effects of a sweep go through `fuse`."""
-    targets: list[tuple[Any, str]] = [(room, "write_aside") for room in (store, sealed, unsealed, checkpoints)]
+    targets: list[tuple[Any, str]] = [
+        (room, "write_aside") for room in (store, sealed, unsealed, checkpoints)
+    ]
     targets += [(store.StudyFolder, "drop_final"), (journal.Journal, "seal")]
     targets += [(RDBStorage, name) for name in STUDY_WRITES]
     targets += [(FakeWorker, name) for name in WORKER_DEEDS]
-    patches = [mock.patch.object(owner, name, fuse.around(getattr(owner, name))) for owner, name in targets]
+    patches = [
+        mock.patch.object(owner, name, fuse.around(getattr(owner, name))) for owner, name in targets
+    ]
     for patch in patches:
         patch.start()
     try:

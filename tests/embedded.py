@@ -1,4 +1,6 @@
-"""Small sweeps on the shipped model and the first utterances of the shipped sets: real audio, seconds to run."""
+"""Small sweeps on the shipped model and the first utterances of the shipped sets: real audio,
+seconds to run.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,12 @@ def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
     """A plan on the sweep's sets."""
     own: TrialParams = params(**({"max_steps": 8, "batch_size": 4} | changes))
     return TrialPlan(
-        sweep=spec.name, number=number, model=spec.model, data=spec.data, evaluation=spec.evaluation, params=own
+        sweep=spec.name,
+        number=number,
+        model=spec.model,
+        data=spec.data,
+        evaluation=spec.evaluation,
+        params=own,
     )
 
 
@@ -76,7 +83,9 @@ def stock_words(spec: SweepSpec, path: Path, model: Any) -> list[str]:
         audio = stock_audio(samples, model)
         cap = int(spec.evaluation.max_tokens_per_second * len(samples) / 16000) + 2
         mask = torch.ones_like(audio, dtype=torch.long)
-        tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
+        tokens = model.generate(
+            input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False
+        )
         heard.append(tokenizer.decode(tokens[0], skip_special_tokens=True).strip())
     return heard
 
@@ -94,7 +103,9 @@ def stock_audio(samples: np.ndarray, model: Any) -> torch.Tensor:
 
 @torch.no_grad()
 def is_greedy(spec: SweepSpec, utterance: Utterance, model: Any, words: str) -> bool:
-    """Whether each token of `words`, and the end, is the stock model's most likely one after those before it."""
+    """Whether each token of `words`, and the end, is the stock model's most likely one after those
+    before it.
+    """
     tokens = AutoTokenizer.from_pretrained(spec.model.id)(words, add_special_tokens=False).input_ids
     audio, config = stock_audio(scaled(spec, utterance), model), model.config
     logits = model(

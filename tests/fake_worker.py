@@ -1,7 +1,9 @@
-"""A worker without torch: measurements are a pure function of a trial's plan, step and adapter scale.
+"""A worker without torch: measurements are a pure function of a trial's plan, step and adapter
+scale.
 
-It keeps the contract of `records/worker.py` strictly and fails loudly on misuse, so that a sweep which admits beyond
-capacity, releases a stranger, or forgets to release a finished trial cannot pass.
+It keeps the contract of `records/worker.py` strictly and fails loudly on misuse, so that a sweep
+which admits beyond capacity, releases a stranger, or forgets to release a finished trial cannot
+pass.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Slot:
 class FakeWorker:
     """`capacity` slots that train by counting; `every_progress` steps between progress reports."""
 
-    def __init__(self, capacity: int = 2, sets: str = "search", every_progress: int = 50, version: str = "1") -> None:
+    def __init__(
+        self, capacity: int = 2, sets: str = "search", every_progress: int = 50, version: str = "1"
+    ) -> None:
         self.capacity = capacity
         self.sets = sets
         self.every_progress = every_progress
@@ -66,7 +70,9 @@ class FakeWorker:
         assert not self.slots, "the baseline is measured before training"
         self.baselines += 1
         sets = {name: self._set(name, rate, 0) for name, rate in BASELINE_RATE.items()}
-        measurement = Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets)
+        measurement = Measurement(
+            trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets
+        )
         return Measured(-1, 0, (measurement,), (_hypotheses(sets),), final=True)
 
     def admit(self, plan: TrialPlan) -> None:
@@ -104,18 +110,24 @@ class FakeWorker:
 
     def save(self, folder: Path) -> None:
         """Write all slots, atomically."""
-        assert not any(slot.ended for slot in self.slots.values()), "an ended trial must be released before a save"
+        assert not any(slot.ended for slot in self.slots.values()), (
+            "an ended trial must be released before a save"
+        )
         assert not folder.exists(), f"{folder} exists"
         aside = folder.with_name(folder.name + ".aside")
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        (aside / "slots.json").write_text(json.dumps({str(n): slot.step for n, slot in self.slots.items()}))
+        (aside / "slots.json").write_text(
+            json.dumps({str(n): slot.step for n, slot in self.slots.items()})
+        )
         aside.rename(folder)
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
         """Continue from `save`."""
         assert not self.slots, "restore into a fresh worker"
-        steps = {int(n): step for n, step in json.loads((folder / "slots.json").read_text()).items()}
+        steps = {
+            int(n): step for n, step in json.loads((folder / "slots.json").read_text()).items()
+        }
         assert set(steps) <= set(plans), f"no plan for {set(steps) - set(plans)}"
         self.slots = {number: Slot(plans[number], step) for number, step in steps.items()}
 
@@ -137,12 +149,18 @@ class FakeWorker:
         return events
 
     def _measured(self, plan: TrialPlan, step: int) -> Measured:
-        measurements = tuple(self._measurement(plan, step, scale) for scale in plan.params.adapter_scales)
+        measurements = tuple(
+            self._measurement(plan, step, scale) for scale in plan.params.adapter_scales
+        )
         hypotheses = tuple(_hypotheses(measurement.sets) for measurement in measurements)
-        return Measured(plan.number, step, measurements, hypotheses, final=step == plan.params.max_steps)
+        return Measured(
+            plan.number, step, measurements, hypotheses, final=step == plan.params.max_steps
+        )
 
     def _measurement(self, plan: TrialPlan, step: int, scale: float) -> Measurement:
-        seed = derived_seed(digest(plan.params.model_dump(mode="json", exclude={"adapter_scales"})), step)
+        seed = derived_seed(
+            digest(plan.params.model_dump(mode="json", exclude={"adapter_scales"})), step
+        )
         rates = rates_at(plan, step, scale)
         return Measurement(
             trial=plan.number,
@@ -154,8 +172,12 @@ class FakeWorker:
         )
 
     def _set(self, name: str, rate: float, seed: int) -> SetMeasurement:
-        shared = np.random.default_rng(derived_seed("words", self.sets, name)).random((UTTERANCES, WORDS))
-        own = np.random.default_rng(derived_seed("own", self.sets, name, seed)).random((UTTERANCES, WORDS))
+        shared = np.random.default_rng(derived_seed("words", self.sets, name)).random(
+            (UTTERANCES, WORDS)
+        )
+        own = np.random.default_rng(derived_seed("own", self.sets, name, seed)).random(
+            (UTTERANCES, WORDS)
+        )
         jitter = 0.002 if seed else 0.0
         errors = ((shared < rate) ^ (own < jitter)).sum(axis=1)
         return SetMeasurement(
@@ -170,12 +192,18 @@ class FakeWorker:
 
 
 def rates_at(plan: TrialPlan, step: int, scale: float) -> dict[str, float]:
-    """True word error rates: the domain gains with rate x rank until training diverges, the held-out set pays."""
+    """True word error rates: the domain gains with rate x rank until training diverges, the
+    held-out set pays.
+    """
     params = plan.params
     trained = step / (step + 200)
     strength = min(params.learning_rate / 1e-3, 4.0)
-    domain = BASELINE_RATE["domain"] - 0.06 * trained * scale * min(strength, 1.5) * (1 + params.rank / 64)
-    heldout = BASELINE_RATE["heldout"] + 0.008 * trained * scale**2 * strength**2 * (1 - params.replay_ratio)
+    domain = BASELINE_RATE["domain"] - 0.06 * trained * scale * min(strength, 1.5) * (
+        1 + params.rank / 64
+    )
+    heldout = BASELINE_RATE["heldout"] + 0.008 * trained * scale**2 * strength**2 * (
+        1 - params.replay_ratio
+    )
     if params.learning_rate > 0.1:
         domain = BASELINE_RATE["domain"] + 0.2 * trained
     return {"domain": max(domain, 0.01), "heldout": min(heldout, 0.9)}
@@ -187,4 +215,7 @@ def loss_at(plan: TrialPlan, step: int) -> float:
 
 
 def _hypotheses(sets: dict[str, SetMeasurement]) -> Hypotheses:
-    return {name: tuple(f"words of {u}" for u in measured.utterance_ids) for name, measured in sets.items()}
+    return {
+        name: tuple(f"words of {u}" for u in measured.utterance_ids)
+        for name, measured in sets.items()
+    }

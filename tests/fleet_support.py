@@ -35,11 +35,15 @@ UNEQUAL = ("study.db", "study.lock", "notes.md", "clock.json")
 
 
 class ThreadHosts:
-    """Packs on so many threads; the calls whose number is in `kills` lose their pack, before or after their effect."""
+    """Packs on so many threads; the calls whose number is in `kills` lose their pack, before or
+    after their effect.
+    """
 
     ahead = True
 
-    def __init__(self, template: FakeWorker, threads: int, kills: Sequence[int] = (), seed: int = 0) -> None:
+    def __init__(
+        self, template: FakeWorker, threads: int, kills: Sequence[int] = (), seed: int = 0
+    ) -> None:
         self.template, self.kills = template, set(kills)
         self.pool = ThreadPoolExecutor(threads)
         self.random = random.Random(seed)
@@ -66,7 +70,11 @@ class ThreadHosts:
     def counted(self) -> str:
         """When this call loses its pack: before, after, or never."""
         self.calls += 1
-        return "never" if self.calls not in self.kills else self.when or ("before", "after")[self.calls % 2]
+        return (
+            "never"
+            if self.calls not in self.kills
+            else self.when or ("before", "after")[self.calls % 2]
+        )
 
 
 class ThreadRemote:
@@ -151,7 +159,11 @@ def run_fleet(
 def study_bytes(root: Path) -> dict[str, bytes]:
     """All files of a study that say what came of it."""
     apart = ("checkpoint", "logs", "cache")
-    files = {path.relative_to(root / "s"): path for path in sorted((root / "s").rglob("*")) if path.is_file()}
+    files = {
+        path.relative_to(root / "s"): path
+        for path in sorted((root / "s").rglob("*"))
+        if path.is_file()
+    }
     return {
         str(name): path.read_bytes()
         for name, path in files.items()
@@ -160,7 +172,8 @@ def study_bytes(root: Path) -> dict[str, bytes]:
 
 
 def drive(worker: Worker, trials: int, between: Callable[[], None] = lambda: None) -> list[str]:
-    """A search in small: what it asks next depends on all it was told. Returns what happened, in order.
+    """A search in small: what it asks next depends on all it was told. Returns what happened, in
+    order.
 
     `between` is called after each handful of events, where a sweep writes its checkpoint.
     """
@@ -199,4 +212,6 @@ def next_plan(number: int, history: list[str]) -> TrialPlan:
     }
     plan = trial_plan(make_spec(searched=SEARCHED), number, params)
     patterns = ("decoder.*.q_proj",) if at // 3 % 2 else ("q_proj",)
-    return plan.model_copy(update={"params": plan.params.model_copy(update={"target_patterns": patterns})})
+    return plan.model_copy(
+        update={"params": plan.params.model_copy(update={"target_patterns": patterns})}
+    )

@@ -1,4 +1,6 @@
-"""The command with the fake worker in the place of torch: `python -m tests.run_fake SECONDS_PER_TICK ARGUMENT...`"""
+"""The command with the fake worker in the place of torch: `python -m tests.run_fake
+SECONDS_PER_TICK ARGUMENT...`
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def make_worker(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
     """One worker for the search, one of other sets for the confirmation."""
     pack = 2 if spec.execution.pack == "auto" else spec.execution.pack
     source = spec.data.evaluated["domain"]
-    return SlowWorker(capacity=pack, sets=source.path.stem if source.split is None else f"{source.part} part")
+    return SlowWorker(
+        capacity=pack, sets=source.path.stem if source.split is None else f"{source.part} part"
+    )
 
 
 if __name__ == "__main__":

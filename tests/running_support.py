@@ -65,13 +65,22 @@ def run(
     clock: Callable[[], float] | None = None,
     drain: GracefulShutdown | None = None,
 ) -> SweepOutcome:
-    """Run or continue a sweep as the command does: under the lock, with a study opened and closed."""
+    """Run or continue a sweep as the command does: under the lock, with a study opened and
+    closed.
+    """
     folder = StudyFolder(root, spec.name)
     with folder.lock():
         study = Study.open(folder.database, spec)
         try:
             return run_sweep(
-                spec, folder, worker or FakeWorker(), study, observer, clock or _ticking(), drain, resamples=RESAMPLES
+                spec,
+                folder,
+                worker or FakeWorker(),
+                study,
+                observer,
+                clock or _ticking(),
+                drain,
+                resamples=RESAMPLES,
             )
         finally:
             study.close()
@@ -86,7 +95,10 @@ def history(spec: SweepSpec, root: Path) -> list[tuple[Any, ...]]:
         for trial in study.trials():
             result = folder.read_result(trial.number)
             assert result is not None, f"trial {trial.number} has no result"
-            steps = [(m.step, m.adapter_scale, m.sets["domain"].wer) for m in folder.read_measurements(trial.number)]
+            steps = [
+                (m.step, m.adapter_scale, m.sets["domain"].wer)
+                for m in folder.read_measurements(trial.number)
+            ]
             adapters = [folder.adapter_folder(trial.number), folder.final_folder(trial.number)]
             configs = [adapter / "adapter_config.json" for adapter in adapters]
             exported = [config.read_text() if config.exists() else None for config in configs]

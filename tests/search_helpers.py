@@ -25,7 +25,9 @@ from orchestrator.sweepfile.sweep import (
 
 @contextmanager
 def fast_folder() -> Iterator[Path]:
-    """A folder in memory where there is one: every write of a study is synced, and these tests make thousands."""
+    """A folder in memory where there is one: every write of a study is synced, and these tests make
+    thousands.
+    """
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     try:
@@ -50,7 +52,9 @@ FINITE = (
 )
 
 
-def make_spec(method: str = "tpe", searched: tuple[Dimension, ...] = MIXED, **changes: Any) -> SweepSpec:
+def make_spec(
+    method: str = "tpe", searched: tuple[Dimension, ...] = MIXED, **changes: Any
+) -> SweepSpec:
     """A sweep with one guardrail over `searched`."""
     fields: dict[str, Any] = {
         "version": 1,
@@ -66,7 +70,9 @@ def make_spec(method: str = "tpe", searched: tuple[Dimension, ...] = MIXED, **ch
     return SweepSpec(**(fields | changes))
 
 
-def make_result(number: int, params: dict[str, Any], domain: float = 50.0, **changes: Any) -> TrialResult:
+def make_result(
+    number: int, params: dict[str, Any], domain: float = 50.0, **changes: Any
+) -> TrialResult:
     """A feasible result, unless changed."""
     fields: dict[str, Any] = {
         "number": number,

@@ -1,7 +1,8 @@
-"""Runs of a small sweep in processes of their own, to be killed: python -m tests.search_process ROOT TRIALS [COPIES].
+"""Runs of a small sweep in processes of their own, to be killed: python -m tests.search_process
+ROOT TRIALS [COPIES].
 
-Prints a line for each step that is acknowledged: `asked N {params}`, `told N WER`. Waits for the lock. With COPIES it
-forks that many, which spares their imports, and exits with how many failed.
+Prints a line for each step that is acknowledged: `asked N {params}`, `told N WER`. Waits for the
+lock. With COPIES it forks that many, which spares their imports, and exits with how many failed.
 """
 
 from __future__ import annotations

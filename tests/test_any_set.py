@@ -1,4 +1,6 @@
-"""A file with five sets and limits of each kind: validated, run, resumed, judged and reported, on the shipped model."""
+"""A file with five sets and limits of each kind: validated, run, resumed, judged and reported, on
+the shipped model.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from orchestrator.scoring.text import normalizer
 from orchestrator.sweepfile.loading import load_spec
 from tests.embedded import DATA, cut_manifest
 
-SETS = {"train": 16, "replay": 8, "domain": 8, "heldout": 6, "confirm_domain": 6, "confirm_heldout": 6}
+SETS = {
+    "train": 16,
+    "replay": 8,
+    "domain": 8,
+    "heldout": 6,
+    "confirm_domain": 6,
+    "confirm_heldout": 6,
+}
 Printed = pytest.CaptureFixture[str]
 TERMS = "# what matters\nclimb\nheading\nrunway\nturn left\nflight level\n"
 
@@ -37,8 +46,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "version": 1,
         "name": "five",
         "model": {"id": str(DATA / "base-model")},
-        "data": cut | {"also": {"noisy": noisy, "far": {"manifest": far, "rungs": "last"}, "again": cut["heldout"]}},
-        "evaluation": {"every": 2, "max_tokens_per_second": 13, "terms": "terms.txt", "max_seconds": 9.0},
+        "data": cut
+        | {
+            "also": {
+                "noisy": noisy,
+                "far": {"manifest": far, "rungs": "last"},
+                "again": cut["heldout"],
+            }
+        },
+        "evaluation": {
+            "every": 2,
+            "max_tokens_per_second": 13,
+            "terms": "terms.txt",
+            "max_seconds": 9.0,
+        },
         "parameters": {
             "learning_rate": {"values": [3e-4, 1e-3]},
             "max_steps": 4,
@@ -87,22 +108,30 @@ def test_every_set_is_measured_with_baseline_and_trials(finished: StudyFolder) -
     assert len(finished.results()) == 4
 
 
-def test_character_errors_and_terms_are_those_of_the_texts(project: Path, finished: StudyFolder) -> None:
+def test_character_errors_and_terms_are_those_of_the_texts(
+    project: Path, finished: StudyFolder
+) -> None:
     spec, record = load_spec(project / "sweeps" / "five.yaml"), finished.sets()["domain"]
     row = finished.read_measurements(0)[-1]
     clean = normalizer(spec.evaluation.normalizer)
     references = [clean(text) for text in record.texts]
     heard = [clean(text) for text in finished.read_hypotheses(0, row)["domain"]]
     measured = row.sets["domain"]
-    assert sum(measured.character_errors) / sum(measured.characters) == pytest.approx(jiwer.cer(references, heard))
+    assert sum(measured.character_errors) / sum(measured.characters) == pytest.approx(
+        jiwer.cer(references, heard)
+    )
     assert measured.terms is not None
     terms = [line for line in TERMS.splitlines() if not line.startswith("#")]
     padded = [f" {text} " for text in references]
-    assert sum(measured.terms.said) == sum(text.count(f" {term} ") for text in padded for term in terms)
+    assert sum(measured.terms.said) == sum(
+        text.count(f" {term} ") for text in padded for term in terms
+    )
     assert row.sets["heldout"].terms is None
 
 
-def test_the_report_has_every_limit_in_its_own_unit(project: Path, finished: StudyFolder, capsys: Printed) -> None:
+def test_the_report_has_every_limit_in_its_own_unit(
+    project: Path, finished: StudyFolder, capsys: Printed
+) -> None:
     spec = project / "sweeps" / "five.yaml"
     assert orchestrate("report", spec, "--format", "json") == 0
     found = json.loads(capsys.readouterr().out)
@@ -120,13 +149,17 @@ def test_the_report_has_every_limit_in_its_own_unit(project: Path, finished: Stu
     assert "some further set WER does not rise" in page and "far CER is at most 95 %" in page
 
 
-def test_a_set_that_changed_is_refused_by_name(project: Path, finished: StudyFolder, capsys: Printed) -> None:
+def test_a_set_that_changed_is_refused_by_name(
+    project: Path, finished: StudyFolder, capsys: Printed
+) -> None:
     spec = project / "sweeps" / "five.yaml"
     manifest = load_spec(spec).data.also["noisy"].manifest
     before = manifest.read_text()
     manifest.write_text("\n".join(before.splitlines()[:-1]) + "\n")
     try:
-        assert orchestrate(spec, "budget.trials=5", "parameters.train_share={values: [0.5, 1.0]}") == 3
+        assert (
+            orchestrate(spec, "budget.trials=5", "parameters.train_share={values: [0.5, 1.0]}") == 3
+        )
         assert "(noisy): 6 utterances then, 5 now" in capsys.readouterr().err
     finally:
         manifest.write_text(before)
@@ -163,7 +196,10 @@ def test_terms_are_confirmed_over_several_seeds(tmp_path: Path, capsys: Printed)
         "data": cut | {"confirm": confirm},
         "evaluation": {"every": 6, "max_tokens_per_second": 13, "terms": "terms.txt"},
         "parameters": {"learning_rate": 3e-2, "max_steps": 6, "batch_size": 4},
-        "acceptance": {"terms_precision": {"max_regression": 100}, "terms_recall": {"max_regression": 100}},
+        "acceptance": {
+            "terms_precision": {"max_regression": 100},
+            "terms_recall": {"max_regression": 100},
+        },
         "confirm": {"top": 1, "seeds": [1, 2]},
         "budget": {"trials": 1},
         "execution": {"pack": 2},
@@ -175,10 +211,14 @@ def test_terms_are_confirmed_over_several_seeds(tmp_path: Path, capsys: Printed)
     capsys.readouterr()
     assert orchestrate("report", spec, "--format", "json") == 0
     [finalist] = json.loads(capsys.readouterr().out)["confirmation"]
-    assert [each["metric"] for each in finalist["pooled"]["limits"]] == ["terms_precision", "terms_recall"]
+    assert [each["metric"] for each in finalist["pooled"]["limits"]] == [
+        "terms_precision",
+        "terms_recall",
+    ]
     assert all(each["lower"] is not None for each in finalist["pooled"]["limits"])
     heard = [
-        StudyFolder(tmp_path / "studies", "terms").read_measurements(-run)[0].sets["confirm_domain"] for run in (1, 2)
+        StudyFolder(tmp_path / "studies", "terms").read_measurements(-run)[0].sets["confirm_domain"]
+        for run in (1, 2)
     ]
     assert heard[0].terms is not None and heard[1].terms is not None
     assert heard[0].terms.heard != heard[1].terms.heard, "or this test says nothing"

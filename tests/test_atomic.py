@@ -29,7 +29,9 @@ def linears() -> Mapping[str, PackedLinear]:
 
 
 def adapter_of(linears: Mapping[str, PackedLinear], seed: int) -> Adapter:
-    targets = tuple(name for name in linears if name.startswith("decoder.") and name.endswith("q_proj"))
+    targets = tuple(
+        name for name in linears if name.startswith("decoder.") and name.endswith("q_proj")
+    )
     return initial_adapter(linears, targets, params(seed=seed))
 
 
@@ -77,7 +79,9 @@ def test_a_failure_midway_keeps_the_old_adapter_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3])
-def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(tmp_path: Path, dies_at: int) -> None:
+def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(
+    tmp_path: Path, dies_at: int
+) -> None:
     folder = tmp_path / "adapter"
     with new_folder(folder) as aside:
         (aside / "weights").write_text("old")
@@ -105,9 +109,13 @@ def test_a_folder_killed_while_it_is_replaced_is_the_old_or_the_new(tmp_path: Pa
     assert (folder / "weights").read_text() == ("new" if dies_at == 3 else "old")
 
 
-def test_the_replaced_adapter_is_the_new_one(linears: Mapping[str, PackedLinear], tmp_path: Path) -> None:
+def test_the_replaced_adapter_is_the_new_one(
+    linears: Mapping[str, PackedLinear], tmp_path: Path
+) -> None:
     write(linears, tmp_path / "adapter", 0)
     write(linears, tmp_path / "adapter", 1)
     stored = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     fresh = adapter_of(linears, 1).modules["decoder.layers.0.self_attn.q_proj"]["A"]
-    assert stored["base_model.model.model.decoder.layers.0.self_attn.q_proj.lora_A.weight"].equal(fresh)
+    assert stored["base_model.model.model.decoder.layers.0.self_attn.q_proj.lora_A.weight"].equal(
+        fresh
+    )

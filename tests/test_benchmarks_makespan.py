@@ -30,7 +30,14 @@ def corpus(tmp_path: Path) -> Path:
         rows = []
         for index in range(20):
             soundfile.write(folder / f"{name}-{index}.wav", np.zeros(16000, np.float32), 16000)
-            rows.append({"id": f"{index}", "audio_filepath": f"{name}-{index}.wav", "duration": 1.0, "text": "one"})
+            rows.append(
+                {
+                    "id": f"{index}",
+                    "audio_filepath": f"{name}-{index}.wav",
+                    "duration": 1.0,
+                    "text": "one",
+                }
+            )
         (folder / files[-1]).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -38,14 +45,20 @@ def corpus(tmp_path: Path) -> Path:
 def built(folder: Path, corpus: Path, trials: int = 12) -> workload.Workload:
     work = folder / "work"
     work.mkdir()
-    return workload.build(work, corpus, folder, trials, steps=4, rungs=2, utterances=5, tokens_per_second=13.0)
+    return workload.build(
+        work, corpus, folder, trials, steps=4, rungs=2, utterances=5, tokens_per_second=13.0
+    )
 
 
 def test_forward_estimate_is_what_torch_counts() -> None:
     size = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2)
     size |= dict(num_key_value_heads=2)
-    ids = dict(pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=40)
-    config = MoonshineStreamingConfig(**size, **ids, encoder_config={**size, "sliding_windows": [[16, 4], [16, 0]]})
+    ids = dict(
+        pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=40
+    )
+    config = MoonshineStreamingConfig(
+        **size, **ids, encoder_config={**size, "sliding_windows": [[16, 4], [16, 0]]}
+    )
     config._attn_implementation = "eager"  # matrix products, which the counter knows
     model = MoonshineStreamingForConditionalGeneration(config).eval()
     clip = arithmetic.Clip(frames=200, tokens=30)
@@ -57,7 +70,8 @@ def test_forward_estimate_is_what_torch_counts() -> None:
             decoder_input_ids=torch.ones(1, 30, dtype=torch.long),
         )
     shape = arithmetic.Shape(config.to_dict())
-    # torch counts attention over all keys: the encoder's outside its windows, the decoder's of tokens to come
+    # torch counts attention over all keys: the encoder's outside its windows, the decoder's of
+    # tokens to come
     outside = sum(2 * 32 * (200 - sum(window)) for window in shape.windows) * 200
     outside += 2 * 2 * 32 * 30 * 15
     assert 2 * (shape.forward(clip) + outside) == pytest.approx(counter.get_total_flops(), rel=0.01)
@@ -86,10 +100,17 @@ def test_both_sides_get_the_same_work(tmp_path: Path, corpus: Path) -> None:
         plan = trial_plan(spec, number, dict(spec.start_with[number]))
         assert {name: getattr(plan.params, name) for name in point} == point
         assert (plan.params.alpha, plan.params.max_steps) == (point["rank"], plain["steps"])
-        assert (plan.params.warmup_steps, plan.params.batch_size) == (plain["warmup_steps"], plain["batch_size"])
-        assert plan.rungs == (2, 4) == tuple(range(plain["every"], plain["steps"] + 1, plain["every"]))
+        assert (plan.params.warmup_steps, plan.params.batch_size) == (
+            plain["warmup_steps"],
+            plain["batch_size"],
+        )
+        assert (
+            plan.rungs == (2, 4) == tuple(range(plain["every"], plain["steps"] + 1, plain["every"]))
+        )
     assert [str(spec.data.train), str(spec.data.replay)] == plain["train"]
-    assert sorted(plain["order"]) == list(range(4 * workload.BATCH)), "every training utterance once"
+    assert sorted(plain["order"]) == list(range(4 * workload.BATCH)), (
+        "every training utterance once"
+    )
     assert work.utterances(12) == (1 + 12 * 2) * 10
 
 

@@ -1,4 +1,6 @@
-"""The old recipe has the faults that its page says it has, and the page's prose survives a new run."""
+"""The old recipe has the faults that its page says it has, and the page's prose survives a new
+run.
+"""
 
 from __future__ import annotations
 
@@ -33,16 +35,25 @@ def logits_of(labels: torch.Tensor) -> tuple[Any, dict[str, torch.Tensor], torch
 def test_the_right_loss_scores_each_label_and_the_old_one_the_label_after_it() -> None:
     model, inputs, logits = logits_of(IDS)
     right = F.cross_entropy(logits.flatten(0, 1), IDS.flatten(), ignore_index=-100)
-    after = F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), IDS[:, 1:].flatten(), ignore_index=-100)
+    after = F.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), IDS[:, 1:].flatten(), ignore_index=-100
+    )
     with torch.no_grad():
-        assert old_way.loss_of(old_way.RIGHT, model, inputs, IDS).item() == pytest.approx(right.item(), rel=1e-6)
-        assert old_way.loss_of(old_way.OLD, model, inputs, IDS).item() == pytest.approx(after.item(), rel=1e-6)
+        assert old_way.loss_of(old_way.RIGHT, model, inputs, IDS).item() == pytest.approx(
+            right.item(), rel=1e-6
+        )
+        assert old_way.loss_of(old_way.OLD, model, inputs, IDS).item() == pytest.approx(
+            after.item(), rel=1e-6
+        )
     assert abs(right.item() - after.item()) > 1e-3
 
 
 def test_labels_end_in_eos_or_as_the_tokenizer_leaves_them() -> None:
     words = tokenizer()
-    assert old_way.labels(old_way.RIGHT, words, ["zero one", "two"]).tolist() == [[3, 4, 2], [5, 2, -100]]
+    assert old_way.labels(old_way.RIGHT, words, ["zero one", "two"]).tolist() == [
+        [3, 4, 2],
+        [5, 2, -100],
+    ]
     assert old_way.labels(old_way.OLD, words, ["zero one", "two"]).tolist() == [[3, 4], [5, -100]]
 
 
@@ -74,7 +85,10 @@ def test_a_page_keeps_its_words_and_gets_new_tables_and_figures(tmp_path: Path) 
     page = tmp_path / "page.md"
     page.write_text(
         "Words before.\n"
-        + "".join(f"<!-- begin: {n} -->\nold {n}\n<!-- end: {n} -->\n" for n in ("sizes", "together", "alone", "costs"))
+        + "".join(
+            f"<!-- begin: {n} -->\nold {n}\n<!-- end: {n} -->\n"
+            for n in ("sizes", "together", "alone", "costs")
+        )
         + "Words after.\n"
     )
     plateau_page.write(page, record)
@@ -89,6 +103,8 @@ def test_a_page_keeps_its_words_and_gets_new_tables_and_figures(tmp_path: Path) 
     shown = {path.name for path in (tmp_path / "images").iterdir()}
     described = (Path(__file__).parents[1] / "docs" / "why-it-plateaued.md").read_text()
     assert shown == {
-        f"plateau-{part}-{what}.svg" for part in ("together", "alone") for what in ("loss", "domain", "heldout")
+        f"plateau-{part}-{what}.svg"
+        for part in ("together", "alone")
+        for what in ("loss", "domain", "heldout")
     }
     assert all(name.endswith(".svg") for name in shown) and described

@@ -23,7 +23,9 @@ def test_what_can_be_ignored_is_what_the_table_says() -> None:
 
 def test_every_check_is_planted_by_a_test() -> None:
     own = (Path(__file__).name, "test_docs.py")
-    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name not in own)
+    tests = "".join(
+        path.read_text() for path in Path(__file__).parent.glob("test_*.py") if path.name not in own
+    )
     here = ["low-headroom"]
     assert [name for name in CHECKS if f'"{name}"' not in tests] == here
 
@@ -34,7 +36,11 @@ def test_the_level_of_a_finding_is_the_tables() -> None:
 
 
 def test_all_refusals_are_said_at_once_with_the_way_on() -> None:
-    found = [finding("empty", "no clip."), finding("audio-overlap", "both."), finding("too-few", "few.")]
+    found = [
+        finding("empty", "no clip."),
+        finding("audio-overlap", "both."),
+        finding("too-few", "few."),
+    ]
     with pytest.raises(DataError) as caught:
         stop(found, (), "Not so", DataError)
     assert str(caught.value) == (
@@ -48,7 +54,9 @@ def test_all_refusals_are_said_at_once_with_the_way_on() -> None:
 
 
 def test_a_check_that_cannot_be_ignored_says_why() -> None:
-    with pytest.raises(ValueError, match="fingerprint cannot, because the numbers do not measure the same thing"):
+    with pytest.raises(
+        ValueError, match="fingerprint cannot, because the numbers do not measure the same thing"
+    ):
         may_be_ignored("fingerprint")
     assert may_be_ignored("padding") == "padding"
 
@@ -58,7 +66,10 @@ def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load_spec(spec)
     unknown, fixed, _ = str(caught.value).split("\n")
-    assert "checks.ignore.0 cannot be `to-few`; did you mean `too-few`? allowed: 'audio-overlap'" in unknown
+    assert (
+        "checks.ignore.0 cannot be `to-few`; did you mean `too-few`? allowed: 'audio-overlap'"
+        in unknown
+    )
     assert "zero-delta cannot, because there is nothing to measure" in fixed
 
 
@@ -73,7 +84,9 @@ def test_a_model_that_hears_nothing_is_doubted() -> None:
             insertions=(0,),
             reference_words=(10,),
         )
-        return Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"domain": counts})
+        return Measurement(
+            trial=None, step=0, adapter_scale=1.0, fingerprint="f", sets={"domain": counts}
+        )
 
     assert high_wer(measured(5), "the untuned model") == []
     [doubt] = high_wer(measured(16), "the untuned model")
@@ -84,7 +97,9 @@ def test_a_model_that_hears_nothing_is_doubted() -> None:
 def test_what_is_ignored_may_change_between_runs(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     before, after = load_spec(spec), load_spec(spec, ["checks.ignore=[too-few]"])
-    assert [(change.path, change.allowed) for change in compare(before, after)] == [("checks.ignore", True)]
+    assert [(change.path, change.allowed) for change in compare(before, after)] == [
+        ("checks.ignore", True)
+    ]
 
 
 def overlapping(root: Path) -> Path:
@@ -94,38 +109,57 @@ def overlapping(root: Path) -> Path:
     return spec
 
 
-def test_a_refusal_ignored_by_name_is_noted_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_ignored_by_name_is_noted_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = overlapping(tmp_path)
     assert orchestrate(spec) == 2
     assert "checks.ignore='[audio-overlap]'" in capsys.readouterr().err
     assert orchestrate(spec, "checks.ignore=[audio-overlap]") == 0
     out = capsys.readouterr().out
     assert "Check audio-overlap is ignored by the sweep file." in out
-    assert "Check audio-overlap was ignored: 3 of 3 utterances of heldout" in out.partition("cannot say")[2]
+    assert (
+        "Check audio-overlap was ignored: 3 of 3 utterances of heldout"
+        in out.partition("cannot say")[2]
+    )
     folder = StudyFolder(tmp_path / "studies", "demo")
-    [noted] = [line for line in folder.notes.read_text().split("\n") if "audio-overlap is ignored" in line]
+    [noted] = [
+        line for line in folder.notes.read_text().split("\n") if "audio-overlap is ignored" in line
+    ]
     assert noted.startswith("- 20") and "data: 3 of 3 utterances of heldout" in noted
     assert "audio-overlap" in {each.name for each in folder.findings()}
     assert orchestrate("diagnose", spec, "checks.ignore=[audio-overlap]") == 0
     assert "ignored (audio-overlap): 3 of 3" in capsys.readouterr().out
 
 
-def test_a_warning_stands_among_the_doubts_of_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_stands_among_the_doubts_of_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path)
     assert orchestrate(spec) == 0
     doubts = capsys.readouterr().out.partition("What the numbers cannot say")[2]
-    assert "3 training utterances are few; below 200 most trials memorise them" in doubts.partition("Baseline")[0]
+    assert (
+        "3 training utterances are few; below 200 most trials memorise them"
+        in doubts.partition("Baseline")[0]
+    )
 
 
-def test_a_gain_beyond_the_baseline_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = make_project(tmp_path, SWEEP.replace("domain_wer: {min_gain: 1.0}", "domain_wer: {min_gain: 40}"))
+def test_a_gain_beyond_the_baseline_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(
+        tmp_path, SWEEP.replace("domain_wer: {min_gain: 1.0}", "domain_wer: {min_gain: 40}")
+    )
     for _ in range(2):
         assert orchestrate(spec) == 2
         error = capsys.readouterr().err
         assert error.startswith(
             "The baseline leaves no room for the gain that is asked for:\n  - the baseline's domain"
         )
-        assert "so a gain of 40 points cannot be reached by any adapter" in error and "(no-headroom)" in error
+        assert (
+            "so a gain of 40 points cannot be reached by any adapter" in error
+            and "(no-headroom)" in error
+        )
     assert orchestrate(spec, "checks.ignore=[no-headroom]") == 4
 
 

@@ -70,14 +70,18 @@ def test_the_json_schema_needs_no_sweep_file(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["title"] == "Sweep"
 
 
-def test_a_broken_sweep_file_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_sweep_file_is_one_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path, SWEEP.replace("method: tpe", "method: tpi"))
     assert orchestrate(spec) == 2
     captured = capsys.readouterr()
     assert "method" in captured.err and "Traceback" not in captured.err and captured.out == ""
 
 
-def test_a_damaged_manifest_stops_before_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_manifest_stops_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path)
     (tmp_path / "data" / "domain.jsonl").write_text("{broken\n")
     assert orchestrate(spec) == 2
@@ -86,10 +90,14 @@ def test_a_damaged_manifest_stops_before_training(tmp_path: Path, capsys: pytest
 
 def test_overlapping_sets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = make_project(tmp_path)
-    (tmp_path / "data" / "heldout.jsonl").write_bytes((tmp_path / "data" / "train.jsonl").read_bytes())
+    (tmp_path / "data" / "heldout.jsonl").write_bytes(
+        (tmp_path / "data" / "train.jsonl").read_bytes()
+    )
     assert orchestrate(spec) == 2
     error = capsys.readouterr().err
-    assert error.startswith("The data cannot answer the sweep's question:\n  - 3 of 3 utterances of heldout")
+    assert error.startswith(
+        "The data cannot answer the sweep's question:\n  - 3 of 3 utterances of heldout"
+    )
 
 
 def test_plan_shows_what_would_run(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +115,9 @@ def test_diagnose_status_and_watch(finished: Path, capsys: pytest.CaptureFixture
         assert "ACCEPT: trial" in capsys.readouterr().out
 
 
-def test_a_trial_reruns_alone_to_the_same_counts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trial_reruns_alone_to_the_same_counts(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("trial", finished, "1", "--quiet") == 0
     assert "Reproduced exactly at step" in capsys.readouterr().out
 
@@ -123,10 +133,15 @@ def test_export_writes_adapter_and_card_once(
     assert "base_model: fake/model" in card and "ACCEPT" in card
     capsys.readouterr()
     assert orchestrate("export", finished, "--to", to) == 3
-    assert capsys.readouterr().err == f"{to} exists\n  Name a folder that does not; nothing is overwritten.\n"
+    assert (
+        capsys.readouterr().err
+        == f"{to} exists\n  Name a folder that does not; nothing is overwritten.\n"
+    )
 
 
-def test_a_changed_sweep_file_is_refused_with_a_table(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_changed_sweep_file_is_refused_with_a_table(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate(finished, "parameters.max_steps=300") == 3
     assert capsys.readouterr().err == (
         "Study demo was begun with another sweep file:\n"
@@ -134,7 +149,9 @@ def test_a_changed_sweep_file_is_refused_with_a_table(finished: Path, capsys: py
         "  parameters.max_steps  200    300\n"
         "Two ways on: put the sweep file back as the study has it, or begin a new study with --fork NAME.\n"
     )
-    assert orchestrate(finished, "parameters.max_steps=300", "budget.trials=2", "--fork", "other", "-q") in (0, 4, 5)
+    assert orchestrate(
+        finished, "parameters.max_steps=300", "budget.trials=2", "--fork", "other", "-q"
+    ) in (0, 4, 5)
     assert len(folder_of(finished, "other").results()) == 2
 
 
@@ -156,13 +173,17 @@ def test_a_study_that_its_model_refused_takes_the_corrected_file(
     assert len(folder_of(spec).results()) == 1
 
 
-def test_a_second_run_beside_the_first_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_run_beside_the_first_is_refused(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = (
         "import sys, time; from pathlib import Path; from orchestrator.records.store import StudyFolder\n"
         f"with StudyFolder(Path({str(finished.parents[1] / 'studies')!r}), 'demo').lock():\n"
         "    print('held', flush=True); time.sleep(60)"
     )
-    holder = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert holder.stdout and holder.stdout.readline() == "held\n"
         assert orchestrate(finished) == 3
@@ -181,7 +202,9 @@ def test_exit_codes_follow_the_verdict(tmp_path: Path, limits: str, code: int) -
     assert orchestrate(make_project(tmp_path, text), "-q", "budget.trials=3") == code
 
 
-def test_no_feasible_trial_is_inconclusive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_feasible_trial_is_inconclusive(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = SWEEP.replace("max_regression: 0.5", "max_regression: 0.0")
     assert orchestrate(make_project(tmp_path, text), "-q", "budget.trials=2") == 5
     assert "INCONCLUSIVE: no feasible trial; 2 of 2 trials ended" in capsys.readouterr().out
@@ -194,13 +217,19 @@ def test_commands_on_a_study_that_is_not_there(
     spec = make_project(tmp_path)
     more = {"export": ("--to", "x"), "trial": ("0",)}.get(command, ())
     assert orchestrate(command, spec, *more) == 3
-    expected = f"there is no study demo in {tmp_path / 'studies'}\n  `orchestrate {spec}` begins it.\n"
+    expected = (
+        f"there is no study demo in {tmp_path / 'studies'}\n  `orchestrate {spec}` begins it.\n"
+    )
     assert capsys.readouterr().err == expected
 
 
-def test_markup_and_escapes_in_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_markup_and_escapes_in_names_are_printed_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = SWEEP.replace("name: demo", 'name: demo\ndescription: "[/red] \\e[31m"')
-    spec = make_project(tmp_path, text.replace("attention", '{values: ["[/foo]"], presets: {"[/foo]": [q_proj]}}'))
+    spec = make_project(
+        tmp_path, text.replace("attention", '{values: ["[/foo]"], presets: {"[/foo]": [q_proj]}}')
+    )
     code = orchestrate(spec, "-q", "budget.trials=2")
     captured = capsys.readouterr()
     assert "\x1b" not in captured.out + captured.err

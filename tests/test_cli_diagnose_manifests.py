@@ -29,7 +29,9 @@ def written(folder: Path, name: str, seconds: list[float], speakers: int = 0) ->
     return path
 
 
-def test_lengths_and_parts_of_every_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_lengths_and_parts_of_every_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     named = written(tmp_path, "a", [1, 2, 6, 9, 12, 18, 25, 3, 4, 5], speakers=5)
     nameless = written(tmp_path, "b", [1.0] * 4)
     assert orchestrate("diagnose", named, nameless, "--validation", "0.25") == 0
@@ -38,13 +40,18 @@ def test_lengths_and_parts_of_every_manifest(tmp_path: Path, capsys: pytest.Capt
     assert f"{nameless} 4 1.00 4 (100.0 %)" in out
     assert f"{named} 9 7 2 by speaker" in out
     assert f"{nameless} 4 3 1 random: lines name no two speakers" in out
-    assert f"{named}: 9 samples are left within 20 s; to train on fewer than 200, most trials memorise them." in out
+    assert (
+        f"{named}: 9 samples are left within 20 s; to train on fewer than 200, most trials memorise them."
+        in out
+    )
     first, _ = read_bare([named, nameless], 8.0, 0.25, 0)
     assert (first.filtered, first.train + first.validation, first.by) == (6, 6, "speaker")
     assert read_bare([nameless], 0.5, 0.25, 0)[0].filtered == 0
 
 
-def test_faults_of_all_manifests_are_said_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_of_all_manifests_are_said_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     paths = [written(tmp_path, name, [1.0]) for name in "ab"]
     for path in paths:
         path.write_text(path.read_text() + "{broken\n")
@@ -62,18 +69,26 @@ def test_a_model_is_measured_on_each_and_low_rates_are_flagged(
         rows = [json.loads(line) for line in (DATA / SETS[name]).read_text().splitlines()[:12]]
         rows = [row | {"audio_filepath": str(DATA / row["audio_filepath"])} for row in rows]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert orchestrate("diagnose", *heard.values(), "--model", DATA / "base-model", "--sample", 8) == 0
+    assert (
+        orchestrate("diagnose", *heard.values(), "--model", DATA / "base-model", "--sample", 8) == 0
+    )
     out = " ".join(capsys.readouterr().out.split())
     assert f"Baseline WER of {DATA}/base-model" in out
     rates = {}
     for path in heard.values():
-        rates[path] = float(out.partition("utterances heard")[2].partition(f"{path} ")[2].split()[0])
+        rates[path] = float(
+            out.partition("utterances heard")[2].partition(f"{path} ")[2].split()[0]
+        )
         assert f"{path} {rates[path]:.2f} 8 0" in out
-        assert (f"{path}: the model's WER is {rates[path]:.2f} %, below 6.8 %" in out) == (rates[path] < 6.8)
+        assert (f"{path}: the model's WER is {rates[path]:.2f} %, below 6.8 %" in out) == (
+            rates[path] < 6.8
+        )
     assert min(rates.values()) < 6.8 < max(rates.values())
 
 
-def test_a_model_that_hears_nothing_is_flagged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_hears_nothing_is_flagged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "other.jsonl"
     rows = [json.loads(line) for line in (DATA / SETS["domain"]).read_text().splitlines()[:8]]
     texts = [str(row["text"])[::-1] for row in rows]
@@ -84,10 +99,16 @@ def test_a_model_that_hears_nothing_is_flagged(tmp_path: Path, capsys: pytest.Ca
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert orchestrate("diagnose", path, "--model", DATA / "base-model") == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert "8 0 above 50 %" in out and f"{path}: the model's WER is " in out and "it may hear nothing of" in out
+    assert (
+        "8 0 above 50 %" in out
+        and f"{path}: the model's WER is " in out
+        and "it may hear nothing of" in out
+    )
 
 
-def test_options_that_do_not_go_together_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_do_not_go_together_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path, "a", [1.0])
     assert orchestrate("diagnose", path, "--train") == 2
     assert f"--train needs a sweep file, and {path} is a manifest" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""What a person can act on is one message; a bug of ours keeps its traceback; --verbose and --traceback say more."""
+"""What a person can act on is one message; a bug of ours keeps its traceback; --verbose and
+--traceback say more.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,20 @@ def broken(*_: Any, **__: Any) -> Any:
     raise KeyError("a name that we forgot")
 
 
-@pytest.mark.parametrize("place", ["loading.SpaceReader", "loading.build", "reading._Reader.document"])
-def test_a_bug_of_ours_is_no_fault_of_the_sweep_file(spec: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "place", ["loading.SpaceReader", "loading.build", "reading._Reader.document"]
+)
+def test_a_bug_of_ours_is_no_fault_of_the_sweep_file(
+    spec: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(f"orchestrator.sweepfile.{place}", broken)
     with pytest.raises(KeyError, match="a name that we forgot"):
         main(["validate", str(spec)])
 
 
-def test_a_bug_in_the_middle_of_a_sweep_keeps_its_traceback(spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_the_middle_of_a_sweep_keeps_its_traceback(
+    spec: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestrator.running.running_trial.RunningTrial.best", property(broken))
     with pytest.raises(KeyError, match="a name that we forgot"):
         main([str(spec), "--quiet"], make_worker)
@@ -61,14 +69,18 @@ def test_a_traceback_of_a_user_error_comes_where_it_is_asked_for(
     assert "orchestrator.errors.SpecError" in full and "in load_spec" in full
 
 
-def test_a_traceback_of_an_unreadable_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_of_an_unreadable_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path)
     (tmp_path / "studies").write_text("in the way")
     assert orchestrate("status", spec, "--traceback") in (2, 3)
     assert capsys.readouterr().err.startswith("Traceback (most recent call last):\n")
 
 
-def test_verbose_logs_to_stderr_what_is_done(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_logs_to_stderr_what_is_done(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate(spec, "--quiet", "--verbose") in (0, 4, 5)
     said = capsys.readouterr()
     for words in (
@@ -106,14 +118,20 @@ def test_help_names_both_options(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_assertion_of_ours_is_no_fault_of_the_database(tmp_path: Path) -> None:
     from orchestrator.search.storage import storage_errors
 
-    with pytest.raises(AssertionError, match="ours"), storage_errors(tmp_path / "study.db", "Nothing was changed."):
+    with (
+        pytest.raises(AssertionError, match="ours"),
+        storage_errors(tmp_path / "study.db", "Nothing was changed."),
+    ):
         raise AssertionError("ours")
 
 
 def test_an_assertion_that_a_database_error_led_to_is(tmp_path: Path) -> None:
     from orchestrator.search.storage import storage_errors
 
-    with pytest.raises(StudyError, match="disk is full"), storage_errors(tmp_path / "study.db", "Nothing was changed."):
+    with (
+        pytest.raises(StudyError, match="disk is full"),
+        storage_errors(tmp_path / "study.db", "Nothing was changed."),
+    ):
         try:
             raise sqlite3.OperationalError("disk is full")
         except sqlite3.OperationalError as error:

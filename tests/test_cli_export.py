@@ -1,4 +1,6 @@
-"""`export` on a real study: best, final and merged, the same words in this program, in stock PEFT and transformers."""
+"""`export` on a real study: best, final and merged, the same words in this program, in stock PEFT
+and transformers.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,9 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """Two lengths at a rate so high that words change at once and only get worse: the first trial has one rung, so its
-    last measurement is its best one; the second is best at its first of three."""
+    """Two lengths at a rate so high that words change at once and only get worse: the first trial
+    has one rung, so its last measurement is its best one; the second is best at its first of
+    three."""
     root = tmp_path_factory.mktemp("project")
     (root / "sweeps").mkdir()
     small_sweep(
@@ -65,14 +68,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     )
     sweep = root / "sweeps" / "sweep.yaml"
     assert run(sweep) in (0, 4, 5)
-    clips = [json.loads(line)["audio_filepath"] for line in (root / "sweeps" / "domain.jsonl").read_text().splitlines()]
+    clips = [
+        json.loads(line)["audio_filepath"]
+        for line in (root / "sweeps" / "domain.jsonl").read_text().splitlines()
+    ]
     return Finished(sweep, StudyFolder(root / "studies", "small"), clips)
 
 
 def run(sweep: Path, *options: str) -> int:
     """The command with the real worker; its exit code."""
     with pytest.raises(SystemExit) as ended:
-        main([str(sweep), "--quiet", *options], lambda spec, folder: start_worker(spec, folder.cache))
+        main(
+            [str(sweep), "--quiet", *options], lambda spec, folder: start_worker(spec, folder.cache)
+        )
     return int(ended.value.code or 0)
 
 
@@ -82,14 +90,26 @@ def export(study: Finished, to: Path, *options: str) -> Path:
 
 
 def kept(study: Finished, number: int, final: bool) -> tuple[int, float]:
-    """Step and scale of the adapter that is asked for, from the numbers on file: lowest domain WER first."""
+    """Step and scale of the adapter that is asked for, from the numbers on file: lowest domain WER
+    first.
+    """
     rows = study.folder.read_measurements(number)
     rows = tuple(row for row in rows if not final or row.step == rows[-1].step)
-    chosen = min(rows, key=lambda row: (row.sets["domain"].wer, row.sets["heldout"].wer, row.step, row.adapter_scale))
+    chosen = min(
+        rows,
+        key=lambda row: (
+            row.sets["domain"].wer,
+            row.sets["heldout"].wer,
+            row.step,
+            row.adapter_scale,
+        ),
+    )
     return chosen.step, chosen.adapter_scale
 
 
-def heard_by_transcribe(folder: Path, study: Finished, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def heard_by_transcribe(
+    folder: Path, study: Finished, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
     capsys.readouterr()
     assert orchestrate("transcribe", folder, *study.clips, *CAP) == 0
     return [line.partition("\t")[2] for line in capsys.readouterr().out.splitlines()]
@@ -104,7 +124,10 @@ def base_model() -> Any:
 
 
 def test_the_study_has_trials_of_both_kinds(study: Finished) -> None:
-    assert {kept(study, number, True) == kept(study, number, False) for number in (0, 1)} == {True, False}
+    assert {kept(study, number, True) == kept(study, number, False) for number in (0, 1)} == {
+        True,
+        False,
+    }
     assert all(kept(study, number, False)[1] != 1 for number in (0, 1))
     assert study.folder.final_folder(1).is_dir()
 
@@ -119,8 +142,14 @@ def test_every_way_to_load_an_export_hears_the_words_that_the_study_recorded(
     assert recorded != heard_by_stock(base_model(), study)
     options = (str(number), *(["--final"] if final else []))
     adapter = export(study, tmp_path / "adapter", *options)
-    assert f"trial {number} of study small, step {step}, adapter scale {scale:g}, is in" in capsys.readouterr().out
-    assert heard_by_stock(peft.PeftModel.from_pretrained(base_model(), str(adapter)), study) == recorded
+    assert (
+        f"trial {number} of study small, step {step}, adapter scale {scale:g}, is in"
+        in capsys.readouterr().out
+    )
+    assert (
+        heard_by_stock(peft.PeftModel.from_pretrained(base_model(), str(adapter)), study)
+        == recorded
+    )
     assert heard_by_transcribe(adapter, study, capsys) == recorded
     merged = export(study, tmp_path / "merged", *options, "--merged")
     assert heard_by_stock(AutoModelForSpeechSeq2Seq.from_pretrained(merged), study) == recorded
@@ -154,27 +183,42 @@ def test_the_card_says_which_adapter_it_is(study: Finished, tmp_path: Path) -> N
     best, (step, scale) = conclusion.best.number, kept(study, conclusion.best.number, False)
     card = card_of(export(study, tmp_path / "best"))
     assert (
-        f"The adapter of the measurement that gave the trial its result: step {step}, adapter scale {scale:g}" in card
+        f"The adapter of the measurement that gave the trial its result: step {step}, adapter scale {scale:g}"
+        in card
     )
-    assert f"Trial {best} of sweep small: {conclusion.decision}{doubt(conclusion)}. The trial is COMPLETE" in card
+    assert (
+        f"Trial {best} of sweep small: {conclusion.decision}{doubt(conclusion)}. The trial is COMPLETE"
+        in card
+    )
     assert "DOUBTFUL" in card, "a model made of noise hears nothing"
     assert "library_name: peft" in card
     assert_measured(tmp_path / "best", kept_wers(study, best, step, scale))
     for name, each in conclusion.baseline.sets.items():
-        assert f"| {name} | sweeps/{name}.jsonl | {len(each.errors)} | {sum(each.reference_words)} |" in card
+        assert (
+            f"| {name} | sweeps/{name}.jsonl | {len(each.errors)} | {sum(each.reference_words)} |"
+            in card
+        )
         assert each.manifest_sha256 in card
     assert "| train | sweeps/train.jsonl | - | - | - |" in card
-    assert "domain utterances cannot tell a change of" in card and "nothing about another domain" in card
+    assert (
+        "domain utterances cannot tell a change of" in card
+        and "nothing about another domain" in card
+    )
     assert "--rms 0.075 --max-tokens-per-second 13" in card
     assert "    budget:\n      trials: 2\n" in card
     assert str(study.sweep.parents[1]) not in card, "paths start at the project's folder"
     last, at = kept(study, 1, True)
     card = card_of(export(study, tmp_path / "final", "1", "--final", "--merged"))
-    assert f"The adapter of the trial's last measurement: step {last}, adapter scale {at:g}. The trial's result" in card
+    assert (
+        f"The adapter of the trial's last measurement: step {last}, adapter scale {at:g}. The trial's result"
+        in card
+    )
     assert "Trial 1 of sweep small, its last measurement: no verdict on this adapter alone." in card
     assert_measured(tmp_path / "final", kept_wers(study, 1, last, at))
     assert "library_name: transformers" in card and "It is merged into the weights of" in card
-    measured = {row.step: row for row in study.folder.read_measurements(1) if row.adapter_scale == at}[last]
+    measured = {
+        row.step: row for row in study.folder.read_measurements(1) if row.adapter_scale == at
+    }[last]
     assert f"| domain | {measured.sets['domain'].wer:.2f} |" in card
 
 
@@ -188,25 +232,43 @@ def flipped(data: bytes) -> bytes:
     ids=["flipped", "truncated", "emptied", "missing"],
 )
 def test_a_damaged_adapter_is_neither_exported_nor_heard(
-    study: Finished, damage: Callable[[bytes], bytes | None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    study: Finished,
+    damage: Callable[[bytes], bytes | None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     studies = tmp_path / "studies"
     shutil.copytree(study.folder.path, studies / "small")
     folder = StudyFolder(studies, "small")
-    for place, options in ((folder.adapter_folder(0), ("0",)), (folder.final_folder(1), ("1", "--final"))):
+    for place, options in (
+        (folder.adapter_folder(0), ("0",)),
+        (folder.final_folder(1), ("1", "--final")),
+    ):
         weights = place / "adapter_model.safetensors"
         data = damage(weights.read_bytes())
         weights.unlink() if data is None else weights.write_bytes(data)
         name = weights.relative_to(folder.path)
         for command in (
             ("export", study.sweep, *options, "--to", tmp_path / "x", "--studies", studies),
-            ("export", study.sweep, *options, "--merged", "--to", tmp_path / "x", "--studies", studies),
+            (
+                "export",
+                study.sweep,
+                *options,
+                "--merged",
+                "--to",
+                tmp_path / "x",
+                "--studies",
+                studies,
+            ),
             ("transcribe", place, *study.clips, *CAP),
         ):
             capsys.readouterr()
             assert orchestrate(*command) == 3
             said = capsys.readouterr()
-            assert f"  {name} {'is lost' if data is None else 'has been altered'}\n" in said.err and not said.out
+            assert (
+                f"  {name} {'is lost' if data is None else 'has been altered'}\n" in said.err
+                and not said.out
+            )
     assert not (tmp_path / "x").exists()
 
 
@@ -235,7 +297,10 @@ def test_what_is_needed_to_hear_travels_with_the_model(
 
 
 def test_the_script_beside_an_adapter_says_the_recorded_words(
-    study: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     step, scale = kept(study, 0, False)
     folder = export(study, tmp_path / "adapter", "0")

@@ -39,11 +39,21 @@ def test_the_extra_of_from_dataset_is_shown(
         assert "pip install 'orchestrator[hub]'" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [("validate", "--json-schema"), ("plan", "SPEC"), ("validate", "SPEC")])
+@pytest.mark.parametrize(
+    "words", [("validate", "--json-schema"), ("plan", "SPEC"), ("validate", "SPEC")]
+)
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path: Path, words: tuple[str, ...]) -> None:
     spec = str(make_project(tmp_path))
-    command = [sys.executable, "-u", "-m", "orchestrator", *(spec if word == "SPEC" else word for word in words)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "orchestrator",
+        *(spec if word == "SPEC" else word for word in words),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""

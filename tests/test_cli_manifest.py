@@ -1,4 +1,6 @@
-"""`orchestrate manifest`: what it writes is what a sweep reads, repeatable, and what cannot be used is said at once."""
+"""`orchestrate manifest`: what it writes is what a sweep reads, repeatable, and what cannot be used
+is said at once.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ RATE = 16_000
 
 def tone(path: Path, seconds: float = 1.0, pitch: float = 1000.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * RATE)) / RATE), RATE)
+    soundfile.write(
+        path, 0.3 * np.sin(2 * np.pi * pitch * np.arange(int(seconds * RATE)) / RATE), RATE
+    )
     return path
 
 
@@ -37,7 +41,12 @@ def make_manifest(folder: Path, speakers: str = "aaabbc") -> Path:
     lines = []
     for number, speaker in enumerate(speakers):
         audio = tone(folder / "audio" / f"{number}.wav", 1 + number / 10)
-        line = {"audio_filepath": f"audio/{audio.name}", "text": f"text {number}", "speaker": speaker, "take": number}
+        line = {
+            "audio_filepath": f"audio/{audio.name}",
+            "text": f"text {number}",
+            "speaker": speaker,
+            "take": number,
+        }
         lines.append(json.dumps(line))
     path = folder / "all.jsonl"
     path.write_text("\n".join(lines) + "\n")
@@ -47,24 +56,43 @@ def make_manifest(folder: Path, speakers: str = "aaabbc") -> Path:
 # from-folder
 
 
-def test_a_folder_with_texts_becomes_a_shuffled_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_with_texts_becomes_a_shuffled_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number in range(20):
         audio = tone(tmp_path / "rec" / f"s{number % 4}" / f"{number:02d}.wav", 0.5)
         audio.with_suffix(".txt").write_text(f"take\n {number}\n")
     out = tmp_path / "sets" / "domain.jsonl"
-    assert orchestrate("manifest", "from-folder", tmp_path / "rec", out, "--speaker", "folder", "--seed", 3) == 0
+    assert (
+        orchestrate(
+            "manifest", "from-folder", tmp_path / "rec", out, "--speaker", "folder", "--seed", 3
+        )
+        == 0
+    )
     assert capsys.readouterr().out == f"{out}: 20 utterances, 0.00 h, 4 speakers\n"
     order = [each.text for each in load_manifest(out).utterances]
-    assert sorted(order, key=lambda text: int(text.split()[1])) == [f"take {number}" for number in range(20)] != order
+    assert (
+        sorted(order, key=lambda text: int(text.split()[1]))
+        == [f"take {number}" for number in range(20)]
+        != order
+    )
     assert rows(out)[0]["audio_filepath"].startswith("../rec/s")
     source = json.loads((tmp_path / "sets" / "domain.jsonl.source.json").read_text())
     assert source["made_by"] == "orchestrate manifest from-folder"
     assert source["arguments"]["seed"] == 3 and source["sha256"] == load_manifest(out).sha256
     again = tmp_path / "sets" / "again.jsonl"
-    assert orchestrate("manifest", "from-folder", tmp_path / "rec", again, "--speaker", "folder", "--seed", 3) == 0
+    assert (
+        orchestrate(
+            "manifest", "from-folder", tmp_path / "rec", again, "--speaker", "folder", "--seed", 3
+        )
+        == 0
+    )
     assert again.read_bytes() == out.read_bytes()
     fewer = tmp_path / "sets" / "fewer.jsonl"
-    assert orchestrate("manifest", "from-folder", tmp_path / "rec", fewer, "--samples", 5, "--seed", 3) == 0
+    assert (
+        orchestrate("manifest", "from-folder", tmp_path / "rec", fewer, "--samples", 5, "--seed", 3)
+        == 0
+    )
     assert [row["id"] for row in rows(fewer)] == [row["id"] for row in rows(out)[:5]]
 
 
@@ -72,9 +100,14 @@ def test_librispeech_folders_are_read(tmp_path: Path) -> None:
     chapter = tmp_path / "test-clean" / "84" / "121123"
     for number in range(2):
         tone(chapter / f"84-121123-000{number}.flac")
-    (chapter / "84-121123.trans.txt").write_text("84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS\n")
+    (chapter / "84-121123.trans.txt").write_text(
+        "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS\n"
+    )
     out = tmp_path / "heldout.jsonl"
-    assert orchestrate("manifest", "from-folder", tmp_path / "test-clean", out, "--speaker", "prefix") == 0
+    assert (
+        orchestrate("manifest", "from-folder", tmp_path / "test-clean", out, "--speaker", "prefix")
+        == 0
+    )
     found = {each.id: (each.text, each.speaker) for each in load_manifest(out).utterances}
     assert found == {
         "84/121123/84-121123-0000": ("GO DO YOU HEAR", "84"),
@@ -88,7 +121,9 @@ def test_a_table_of_transcripts_names_recordings_four_ways(tmp_path: Path) -> No
     table = tmp_path / "texts.tsv"
     table.write_text("x/1.wav\tone\nx/2\ttwo\n3.wav\tthree\n4\tfour\n")
     out = tmp_path / "m.jsonl"
-    assert orchestrate("manifest", "from-folder", tmp_path / "rec", out, "--transcripts", table) == 0
+    assert (
+        orchestrate("manifest", "from-folder", tmp_path / "rec", out, "--transcripts", table) == 0
+    )
     assert {each.id: each.text for each in load_manifest(out).utterances} == {
         "x/1": "one",
         "x/2": "two",
@@ -97,14 +132,21 @@ def test_a_table_of_transcripts_names_recordings_four_ways(tmp_path: Path) -> No
     }
 
 
-def test_everything_wrong_with_a_folder_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_everything_wrong_with_a_folder_is_said_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "rec"
     for name in ("x/1.wav", "y/1.wav", "2.wav", "3.wav"):
         tone(folder / name)
     (folder / "broken.wav").write_text("no sound")
     table = tmp_path / "texts.tsv"
-    table.write_text("1\tone\n2\ttwo\n2.wav\ttwo again\n9\tnine\nno tab\nx/1\tone\ny/1\tone\nbroken\tno\n")
-    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl", "--transcripts", table) == 2
+    table.write_text(
+        "1\tone\n2\ttwo\n2.wav\ttwo again\n9\tnine\nno tab\nx/1\tone\ny/1\tone\nbroken\tno\n"
+    )
+    assert (
+        orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl", "--transcripts", table)
+        == 2
+    )
     assert capsys.readouterr().err.splitlines() == [
         f"{folder} has 4 faults:",
         f"  {table}:1: '1' may be any of 2 recordings; write its folder too",
@@ -119,10 +161,15 @@ def test_everything_wrong_with_a_folder_is_said_at_once(tmp_path: Path, capsys: 
     ("make", "message"),
     [
         (False, "there is no folder {0}\n  Name the folder that holds the recordings.\n"),
-        (True, f"{{0}} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.\n"),
+        (
+            True,
+            f"{{0}} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.\n",
+        ),
     ],
 )
-def test_no_folder_no_manifest(tmp_path: Path, make: bool, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_folder_no_manifest(
+    tmp_path: Path, make: bool, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "rec"
     if make:
         folder.mkdir()
@@ -130,10 +177,20 @@ def test_no_folder_no_manifest(tmp_path: Path, make: bool, message: str, capsys:
     assert capsys.readouterr().err == message.format(folder)
 
 
-def test_more_samples_than_there_are_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_samples_than_there_are_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tone(tmp_path / "rec" / "1.wav").with_suffix(".txt").write_text("one")
-    assert orchestrate("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl", "--samples", 2) == 2
-    assert capsys.readouterr().err == "--samples 2 is more than there is: 1 utterances\n  Ask for fewer.\n"
+    assert (
+        orchestrate(
+            "manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl", "--samples", 2
+        )
+        == 2
+    )
+    assert (
+        capsys.readouterr().err
+        == "--samples 2 is more than there is: 1 utterances\n  Ask for fewer.\n"
+    )
 
 
 # noisy
@@ -142,11 +199,15 @@ def test_more_samples_than_there_are_are_refused(tmp_path: Path, capsys: pytest.
 def test_noise_has_the_ratio_that_is_written_down(tmp_path: Path) -> None:
     source, out = make_manifest(tmp_path), tmp_path / "noisy" / "all.jsonl"
     assert orchestrate("manifest", "noisy", source, out, "--snr", "-5:15", "--seed", 7) == 0
-    clean = {each.id: load_audio(each).samples.astype(float) for each in load_manifest(source).utterances}
+    clean = {
+        each.id: load_audio(each).samples.astype(float) for each in load_manifest(source).utterances
+    }
     ratios = []
     for each in load_manifest(out).utterances:
         copy, original = load_audio(each).samples.astype(float), clean[each.id]
-        gain = (copy @ original) / (original @ original)  # the copy was scaled down where it would have been cut
+        gain = (copy @ original) / (
+            original @ original
+        )  # the copy was scaled down where it would have been cut
         noise = copy / gain - original
         ratios.append(each.extra["snr_db"])
         measured = 10 * np.log10((original @ original) / (noise @ noise))
@@ -188,12 +249,19 @@ def test_a_band_leaves_little_outside(tmp_path: Path) -> None:
     source, out = tmp_path / "m.jsonl", tmp_path / "narrow" / "m.jsonl"
     source.write_text(json.dumps({"audio_filepath": "white.wav", "text": "noise"}))
     assert orchestrate("manifest", "noisy", source, out, "--band", "300:3400", "--snr", "0:0") == 0
-    frequency, power = signal.welch(load_audio(load_manifest(out).utterances[0]).samples, RATE, nperseg=1024)
+    frequency, power = signal.welch(
+        load_audio(load_manifest(out).utterances[0]).samples, RATE, nperseg=1024
+    )
     inside = power[(frequency > 600) & (frequency < 1700)].mean()
-    assert power[frequency > 6800].mean() < 0.01 * inside and power[frequency < 100].mean() < 0.01 * inside
+    assert (
+        power[frequency > 6800].mean() < 0.01 * inside
+        and power[frequency < 100].mean() < 0.01 * inside
+    )
 
 
-def test_silent_and_broken_clips_are_said_with_their_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_silent_and_broken_clips_are_said_with_their_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = make_manifest(tmp_path, "ab")
     soundfile.write(tmp_path / "audio" / "1.wav", np.zeros(RATE), RATE)
     assert orchestrate("manifest", "noisy", source, tmp_path / "n" / "m.jsonl", "--snr", "0:5") == 2
@@ -207,21 +275,38 @@ def test_silent_and_broken_clips_are_said_with_their_lines(tmp_path: Path, capsy
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "noisy needs at least one of --snr, --band and --speed\n  Such as --snr 0:15 --band 300:3400.\n"),
-        (("--snr", "5"), "--snr 5 is no range\n  Write LO:HI, two numbers from -20 to 60, LO first.\n"),
-        (("--snr", "nan:5"), "--snr nan:5 is no range\n  Write LO:HI, two numbers from -20 to 60, LO first.\n"),
+        (
+            (),
+            "noisy needs at least one of --snr, --band and --speed\n  Such as --snr 0:15 --band 300:3400.\n",
+        ),
+        (
+            ("--snr", "5"),
+            "--snr 5 is no range\n  Write LO:HI, two numbers from -20 to 60, LO first.\n",
+        ),
+        (
+            ("--snr", "nan:5"),
+            "--snr nan:5 is no range\n  Write LO:HI, two numbers from -20 to 60, LO first.\n",
+        ),
         (
             ("--band", "3400:300"),
             "--band 3400:300 is no range\n  Write LO:HI, two numbers from 20 to 7900, LO first.\n",
         ),
-        (("--band", "300:300"), "--band 300:300 is empty\n  Write two frequencies, such as --band 300:3400.\n"),
-        (("--speed", "0:1"), "--speed 0:1 is no range\n  Write LO:HI, two numbers from 0.5 to 2, LO first.\n"),
+        (
+            ("--band", "300:300"),
+            "--band 300:300 is empty\n  Write two frequencies, such as --band 300:3400.\n",
+        ),
+        (
+            ("--speed", "0:1"),
+            "--speed 0:1 is no range\n  Write LO:HI, two numbers from 0.5 to 2, LO first.\n",
+        ),
     ],
 )
 def test_ranges_that_are_none(
     tmp_path: Path, options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert orchestrate("manifest", "noisy", tmp_path / "m.jsonl", tmp_path / "n.jsonl", *options) == 2
+    assert (
+        orchestrate("manifest", "noisy", tmp_path / "m.jsonl", tmp_path / "n.jsonl", *options) == 2
+    )
     assert capsys.readouterr().err == message
 
 
@@ -231,7 +316,9 @@ def test_ranges_that_are_none(
 def test_nobody_speaks_in_both_parts(tmp_path: Path) -> None:
     source = make_manifest(tmp_path, "abcdefghij" * 4)
     parts = tmp_path / "a" / "domain.jsonl", tmp_path / "b" / "confirm.jsonl"
-    assert orchestrate("manifest", "split", source, "--out", *parts, "--share", 0.7, "--seed", 1) == 0
+    assert (
+        orchestrate("manifest", "split", source, "--out", *parts, "--share", 0.7, "--seed", 1) == 0
+    )
     first, second = (load_manifest(part).utterances for part in parts)
     assert len(first) == 28 and len(second) == 12
     assert not {each.speaker for each in first} & {each.speaker for each in second}
@@ -248,10 +335,26 @@ def test_segments_inline_samples_and_encoded_bytes_survive_a_split(tmp_path: Pat
     encoded = io.BytesIO()
     soundfile.write(encoded, np.full(800, 0.25), RATE, format="WAV")
     lines = [
-        {"audio_filepath": "long.wav", "offset": 0.0, "duration": 1.0, "text": "one", "speaker": "a"},
-        {"audio_filepath": "long.wav", "offset": 1.5, "duration": 1.0, "text": "two", "speaker": "b"},
+        {
+            "audio_filepath": "long.wav",
+            "offset": 0.0,
+            "duration": 1.0,
+            "text": "one",
+            "speaker": "a",
+        },
+        {
+            "audio_filepath": "long.wav",
+            "offset": 1.5,
+            "duration": 1.0,
+            "text": "two",
+            "speaker": "b",
+        },
         {"audio": [0.1, -0.2, 0.3] * 100, "text": "three", "speaker": "c"},
-        {"audio": {"bytes": base64.b64encode(encoded.getvalue()).decode()}, "text": "four", "speaker": "d"},
+        {
+            "audio": {"bytes": base64.b64encode(encoded.getvalue()).decode()},
+            "text": "four",
+            "speaker": "d",
+        },
     ]
     source = tmp_path / "m.jsonl"
     source.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -259,7 +362,9 @@ def test_segments_inline_samples_and_encoded_bytes_survive_a_split(tmp_path: Pat
     assert orchestrate("manifest", "split", source, "--out", *parts) == 0
     found = {each.text: each for part in parts for each in load_manifest(part).utterances}
     for each in load_manifest(source).utterances:
-        np.testing.assert_array_equal(load_audio(found[each.text]).samples, load_audio(each).samples)
+        np.testing.assert_array_equal(
+            load_audio(found[each.text]).samples, load_audio(each).samples
+        )
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,9 +385,15 @@ def make_dataset(count: int = 12) -> datasets.Dataset:
     audio = []
     for number in range(count):
         stream = io.BytesIO()
-        soundfile.write(stream, np.sin(np.arange(RATE // 2) * (number + 1) / 50), RATE, format="FLAC")
+        soundfile.write(
+            stream, np.sin(np.arange(RATE // 2) * (number + 1) / 50), RATE, format="FLAC"
+        )
         audio.append({"bytes": stream.getvalue(), "path": f"{number}.flac"})
-    columns = {"audio": audio, "text": [f"text {n}" for n in range(count)], "speaker_id": [n % 3 for n in range(count)]}
+    columns = {
+        "audio": audio,
+        "text": [f"text {n}" for n in range(count)],
+        "speaker_id": [n % 3 for n in range(count)],
+    }
     return datasets.Dataset.from_dict(columns).cast_column("audio", datasets.Audio(decode=False))
 
 
@@ -297,25 +408,42 @@ def test_a_saved_data_set_becomes_a_manifest_with_its_own_bytes(tmp_path: Path) 
     for each in found:
         row = data[int(each.id)]
         assert (each.text, each.speaker) == (row["text"], str(row["speaker_id"]))
-        assert each.audio and each.audio.read_bytes() == row["audio"]["bytes"] and each.audio.suffix == ".flac"
+        assert (
+            each.audio
+            and each.audio.read_bytes() == row["audio"]["bytes"]
+            and each.audio.suffix == ".flac"
+        )
     source = json.loads((tmp_path / "domain.jsonl.source.json").read_text())
     assert source["arguments"]["seed"] == 5 and source["arguments"]["dataset"]["rows"] == 12
 
 
-def test_a_folder_of_parquet_files_and_columns_of_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_parquet_files_and_columns_of_other_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     data = make_dataset(3).rename_columns({"text": "words", "speaker_id": "who", "audio": "sound"})
     (tmp_path / "set").mkdir()
     data.to_parquet(str(tmp_path / "set" / "train-0.parquet"))
     out = tmp_path / "m.jsonl"
-    options = ("--split", "train", "--text-column", "words", "--speaker-column", "who", "--audio-column", "sound")
+    options = (
+        "--split",
+        "train",
+        "--text-column",
+        "words",
+        "--speaker-column",
+        "who",
+        "--audio-column",
+        "sound",
+    )
     assert orchestrate("manifest", "from-dataset", tmp_path / "set", out, *options) == 0
     assert {(each.text, each.speaker) for each in load_manifest(out).utterances} == {
         (f"text {number}", str(number)) for number in range(3)
     }
 
 
-def test_data_sets_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_data_sets_that_do_not_fit_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_dataset(2).rename_column("text", "words").save_to_disk(str(tmp_path / "saved"))
     out, saved = tmp_path / "m.jsonl", tmp_path / "saved"
     capsys.readouterr()

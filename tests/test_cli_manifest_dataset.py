@@ -1,4 +1,6 @@
-"""`orchestrate manifest` as the documentation uses it: configs and splits of a data set become the sets of a sweep."""
+"""`orchestrate manifest` as the documentation uses it: configs and splits of a data set become the
+sets of a sweep.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,11 @@ from orchestrator.corpus.manifest import Manifest, load_manifest
 from tests.cli_project import ROOT, orchestrate
 from tests.embedded import DATA, SETS
 
-PARTS = {("other", "validation"): ("train", 12), ("other", "test"): ("domain", 24), ("clean", "test"): ("heldout", 24)}
+PARTS = {
+    ("other", "validation"): ("train", 12),
+    ("other", "test"): ("domain", 24),
+    ("clean", "test"): ("heldout", 24),
+}
 """Config and split of the stand-in for LibriSpeech -> whose utterances it holds, and how many."""
 
 
@@ -25,7 +31,10 @@ def shipped(config: str, split: str) -> list[dict[str, Any]]:
     rows = [json.loads(line) for line in (DATA / SETS[name]).read_text().splitlines()[:count]]
     return [
         {
-            "audio": {"bytes": (DATA / row["audio_filepath"]).read_bytes(), "path": Path(row["audio_filepath"]).name},
+            "audio": {
+                "bytes": (DATA / row["audio_filepath"]).read_bytes(),
+                "path": Path(row["audio_filepath"]).name,
+            },
             "text": row["text"].upper(),
             "speaker_id": row["speaker"],
             "chapter_id": 0,
@@ -37,7 +46,9 @@ def shipped(config: str, split: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def librispeech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as the hub holds a data set: parquet files, and a card that names configs and splits."""
+    """A folder as the hub holds a data set: parquet files, and a card that names configs and
+    splits.
+    """
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     folder, configs = tmp_path / "hub", []
     for config in ("clean", "other"):
@@ -56,13 +67,20 @@ def librispeech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def documented(hub: Path) -> list[list[str]]:
     """The commands of docs/manifests.md, on that folder and with a share of its samples."""
-    page = (ROOT / "docs" / "manifests.md").read_text().partition("\nLibriSpeech, clean as general speech")[2]
+    page = (
+        (ROOT / "docs" / "manifests.md")
+        .read_text()
+        .partition("\nLibriSpeech, clean as general speech")[2]
+    )
     block = page.partition("\n\n")[2].partition("\n\n")[0]
     first, *rest = [line.strip() for line in block.splitlines()]
     name, _, command = first.partition("=")
     (command,) = shlex.split(command)
     assert command.endswith(" openslr/librispeech_asr")
-    filled = [line.replace(f"${name}", command).replace("openslr/librispeech_asr", str(hub)) for line in rest]
+    filled = [
+        line.replace(f"${name}", command).replace("openslr/librispeech_asr", str(hub))
+        for line in rest
+    ]
     return [shlex.split(line.replace("--samples 2000", "--samples 8")) for line in filled]
 
 
@@ -77,9 +95,15 @@ def test_the_documented_commands_make_the_sets_of_the_shipped_sweeps(
     data = tmp_path / "project" / "data"
     made: dict[str, Manifest] = {path.stem: load_manifest(path) for path in data.glob("*.jsonl")}
     assert made.keys() > {"train_manifest_expanded", "domain_manifest", "heldout_manifest"}
-    assert all((tmp_path / "again" / "data" / f"{name}.jsonl").read_bytes() == raw(data, name) for name in made)
+    assert all(
+        (tmp_path / "again" / "data" / f"{name}.jsonl").read_bytes() == raw(data, name)
+        for name in made
+    )
     assert len(made["train_manifest_expanded"].utterances) == 8
-    for first, second in (("domain_manifest", "domain_confirm"), ("heldout_manifest", "heldout_confirm")):
+    for first, second in (
+        ("domain_manifest", "domain_confirm"),
+        ("heldout_manifest", "heldout_confirm"),
+    ):
         assert len(made[first].utterances) + len(made[second].utterances) == 24
         assert not speakers(made[first]) & speakers(made[second])
     rows = {row["id"]: row for key in PARTS for row in shipped(*key)}
@@ -90,17 +114,32 @@ def test_the_documented_commands_make_the_sets_of_the_shipped_sweeps(
             assert each.audio is not None and each.audio.read_bytes() == row["audio"]["bytes"]
 
 
-def test_the_source_is_written_down(librispeech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_is_written_down(
+    librispeech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for _, *words in documented(librispeech):
         assert orchestrate(*words) == 0
-    said = {path.name.split(".")[0]: json.loads(path.read_text()) for path in Path("data").glob("*.source.json")}
+    said = {
+        path.name.split(".")[0]: json.loads(path.read_text())
+        for path in Path("data").glob("*.source.json")
+    }
     train = said["train_manifest_expanded"]["arguments"]
-    wanted = {"name": str(librispeech), "config": "other", "split": "validation", "samples": 8, "seed": 1}
+    wanted = {
+        "name": str(librispeech),
+        "config": "other",
+        "split": "validation",
+        "samples": 8,
+        "seed": 1,
+    }
     assert {name: train[name] for name in wanted} == wanted
     assert train["dataset"]["rows"] == 12 and train["dataset"]["fingerprint"]
     part = said["domain_manifest"]["arguments"]
-    assert (part["seed"], part["by"], part["source"]["sha256"]) == (4, "speaker", said["other"]["sha256"])
+    assert (part["seed"], part["by"], part["source"]["sha256"]) == (
+        4,
+        "speaker",
+        said["other"]["sha256"],
+    )
 
 
 def raw(data: Path, name: str) -> bytes:
@@ -114,19 +153,30 @@ def speakers(manifest: Manifest) -> set[str]:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ((), "Config name is missing. Please pick one among the available configs: ['clean', 'other']"),
+        (
+            (),
+            "Config name is missing. Please pick one among the available configs: ['clean', 'other']",
+        ),
         (("--config", "noisy"), "BuilderConfig 'noisy' not found. Available: ['clean', 'other']"),
     ],
 )
 def test_a_config_that_is_not_there_is_answered_with_those_that_are(
-    librispeech: Path, tmp_path: Path, options: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+    librispeech: Path,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    why: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert orchestrate("manifest", "from-dataset", librispeech, tmp_path / "m.jsonl", *options) == 2
     assert f"data set '{librispeech}' cannot be loaded: {why}\n" in capsys.readouterr().err
 
 
-def test_a_saved_data_set_has_its_splits_and_no_configs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = datasets.Dataset.from_list(shipped("clean", "test")).cast_column("audio", datasets.Audio(decode=False))
+def test_a_saved_data_set_has_its_splits_and_no_configs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = datasets.Dataset.from_list(shipped("clean", "test")).cast_column(
+        "audio", datasets.Audio(decode=False)
+    )
     datasets.DatasetDict({"test": data, "dev": data}).save_to_disk(str(tmp_path / "both"))
     datasets.Dataset(data.data, split=datasets.Split.TRAIN).save_to_disk(str(tmp_path / "one"))
     out = tmp_path / "m.jsonl"
@@ -141,10 +191,14 @@ def test_a_saved_data_set_has_its_splits_and_no_configs(tmp_path: Path, capsys: 
     ):
         capsys.readouterr()
         assert orchestrate("manifest", "from-dataset", tmp_path / folder, out, *options) == 2
-        assert f"data set '{tmp_path / folder}' cannot be loaded: {why}\n" in capsys.readouterr().err
+        assert (
+            f"data set '{tmp_path / folder}' cannot be loaded: {why}\n" in capsys.readouterr().err
+        )
     assert orchestrate("manifest", "from-dataset", tmp_path / "one", out, "--split", "train") == 0
     more = ("--split", "train", "--samples", 25)
-    assert orchestrate("manifest", "from-dataset", tmp_path / "one", tmp_path / "n.jsonl", *more) == 2
+    assert (
+        orchestrate("manifest", "from-dataset", tmp_path / "one", tmp_path / "n.jsonl", *more) == 2
+    )
     assert not (tmp_path / "n-audio").exists(), "a refused command leaves nothing"
 
 
@@ -168,18 +222,31 @@ def audio_folder(folder: Path, clips: str) -> dict[str, str]:
     ],
 )
 def test_an_audio_folder_is_read_without_torchcodec(
-    clips: str, split: str, metadata: str, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: str,
+    split: str,
+    metadata: str,
+    form: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.setitem(sys.modules, "torchcodec", None)
-    said, place = audio_folder(tmp_path / "set", clips), "" if "/" in metadata or not clips else f"{clips}/"
-    lines = "".join(json.dumps({"file_name": place + name, "transcript": text}) + "\n" for name, text in said.items())
+    said, place = (
+        audio_folder(tmp_path / "set", clips),
+        "" if "/" in metadata or not clips else f"{clips}/",
+    )
+    lines = "".join(
+        json.dumps({"file_name": place + name, "transcript": text}) + "\n"
+        for name, text in said.items()
+    )
     rows = "".join(f'{place}{name},"{text}"\n' for name, text in said.items())
     (tmp_path / "set" / metadata).write_text(form.format(rows=rows, lines=lines))
     out = tmp_path / "m.jsonl"
     assert orchestrate("manifest", "from-dataset", tmp_path / "set", out, "--split", split) == 0
     stored = {(tmp_path / "set" / clips / name).read_bytes(): text for name, text in said.items()}
-    assert {each.audio.read_bytes(): each.text for each in load_manifest(out).utterances if each.audio} == stored
+    assert {
+        each.audio.read_bytes(): each.text for each in load_manifest(out).utterances if each.audio
+    } == stored
     assert datasets.Audio.encode_example.__name__ == "encode_example"
 
 
@@ -188,17 +255,30 @@ def test_an_audio_folder_without_texts_is_for_from_folder(
 ) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     audio_folder(tmp_path / "set", "")
-    assert orchestrate("manifest", "from-dataset", tmp_path / "set", tmp_path / "m.jsonl", "--split", "train") == 2
+    assert (
+        orchestrate(
+            "manifest", "from-dataset", tmp_path / "set", tmp_path / "m.jsonl", "--split", "train"
+        )
+        == 2
+    )
     error = capsys.readouterr().err
-    assert "has no column that is known to hold text" in error and "orchestrate manifest from-folder." in error
+    assert (
+        "has no column that is known to hold text" in error
+        and "orchestrate manifest from-folder." in error
+    )
 
 
-def test_a_row_without_sound_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_without_sound_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = [{"audio": {"bytes": b"none", "path": "a.wav"}, "text": "x"}]
     data = datasets.Dataset.from_list(rows).cast_column("audio", datasets.Audio(decode=False))
     data.save_to_disk(str(tmp_path / "set"))
     assert orchestrate("manifest", "from-dataset", tmp_path / "set", tmp_path / "m.jsonl") == 2
-    assert f"{tmp_path / 'set'} has 1 fault:\n  row 0: its audio cannot be read" in capsys.readouterr().err
+    assert (
+        f"{tmp_path / 'set'} has 1 fault:\n  row 0: its audio cannot be read"
+        in capsys.readouterr().err
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 

@@ -1,4 +1,6 @@
-"""`manifest from-folder` and `from-kaldi` on folders as they come: strays, links, lists, texts that need choosing."""
+"""`manifest from-folder` and `from-kaldi` on folders as they come: strays, links, lists, texts that
+need choosing.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ def test_what_a_mac_leaves_behind_is_no_recording(tmp_path: Path) -> None:
     folder = tmp_path / "rec"
     for name in ("one", "two"):
         say(folder / f"{name}.wav", name)
-        for stray in (folder / f"._{name}.wav", folder / f"._{name}.txt", folder / "__MACOSX" / f"{name}.wav"):
+        for stray in (
+            folder / f"._{name}.wav",
+            folder / f"._{name}.txt",
+            folder / "__MACOSX" / f"{name}.wav",
+        ):
             stray.parent.mkdir(exist_ok=True)
             stray.write_bytes(APPLE)
     say(folder / ".trash" / "old.wav", "old")
@@ -53,7 +59,10 @@ def test_recordings_without_a_transcript_are_left_out_and_counted(
     for name in ("two", "three"):
         tone(folder / f"{name}.wav")
     assert made(folder, out) == {"one": "one"}
-    assert capsys.readouterr().out == f"{out}: 1 utterances, 0.00 h\nleft out 2 of 3: 2 without a transcript\n"
+    assert (
+        capsys.readouterr().out
+        == f"{out}: 1 utterances, 0.00 h\nleft out 2 of 3: 2 without a transcript\n"
+    )
     source = json.loads((tmp_path / "m.jsonl.source.json").read_text())
     assert source["arguments"]["left_out"] == {"without a transcript": 2}
     (folder / "one.txt").unlink()
@@ -67,7 +76,10 @@ def test_recordings_without_a_transcript_are_left_out_and_counted(
 def test_one_file_name_in_two_folders_is_two_recordings(tmp_path: Path) -> None:
     for number, place in enumerate(("ann", "bob")):
         say(tmp_path / "rec" / place / "001.wav", f"said by {place}", pitch=500 + 100 * number)
-    assert made(tmp_path / "rec", tmp_path / "m.jsonl") == {"ann/001": "said by ann", "bob/001": "said by bob"}
+    assert made(tmp_path / "rec", tmp_path / "m.jsonl") == {
+        "ann/001": "said by ann",
+        "bob/001": "said by bob",
+    }
 
 
 def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None:
@@ -87,7 +99,11 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None
         (("--name", "a/*"), {"a/short", "a/tone"}, "2 whose name is not a/*"),
         (("--name", "*e*.wav"), {"a/tone", "b/noted"}, "2 whose name is not *e*.wav"),
         (("--brackets", "drop"), {"a/short", "b/long"}, "2 whose text has a part in brackets"),
-        (("--brackets", "strip"), {"a/short", "b/long", "b/noted"}, "1 whose text is all in brackets"),
+        (
+            ("--brackets", "strip"),
+            {"a/short", "b/long", "b/noted"},
+            "1 whose text is all in brackets",
+        ),
         (
             ("--brackets", "strip", "--min-seconds", 1, "--name", "b/*"),
             {"b/long", "b/noted"},
@@ -96,7 +112,11 @@ def test_links_to_folders_are_followed_and_loops_are_not(tmp_path: Path) -> None
     ],
 )
 def test_recordings_are_chosen_by_length_name_and_brackets(
-    tmp_path: Path, options: tuple[object, ...], kept: set[str], said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    options: tuple[object, ...],
+    kept: set[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "rec"
     say(folder / "a" / "short.wav", "short", 0.5, 400)
@@ -111,17 +131,25 @@ def test_recordings_are_chosen_by_length_name_and_brackets(
         assert found["b/noted"] == "well then go"
 
 
-def test_nothing_left_and_options_that_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_left_and_options_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     say(tmp_path / "rec" / "one.wav", "one")
     command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl")
     assert orchestrate(*command, "--min-seconds", "9") == 2
-    assert capsys.readouterr().err.startswith(f"nothing of {tmp_path / 'rec'} is left: left out 1 of 1: 1 shorter than")
+    assert capsys.readouterr().err.startswith(
+        f"nothing of {tmp_path / 'rec'} is left: left out 1 of 1: 1 shorter than"
+    )
     assert orchestrate(*command, "--brackets", "remove") == 2
-    assert capsys.readouterr().err == "--brackets remove is not known\n  Allowed: keep, drop, strip.\n"
+    assert (
+        capsys.readouterr().err == "--brackets remove is not known\n  Allowed: keep, drop, strip.\n"
+    )
     assert not (tmp_path / "m.jsonl").exists()
 
 
-def test_errors_name_the_transcript_and_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_name_the_transcript_and_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "rec"
     say(folder / "a.wav", "fine")
     say(folder / "b.wav", " \n\n")
@@ -142,8 +170,9 @@ def test_errors_name_the_transcript_and_its_line(tmp_path: Path, capsys: pytest.
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     error = capsys.readouterr().err
     assert "m.jsonl is not written; what it is made of has 1 fault:\n" in error
-    assert f"{folder}/e.txt:2: the same audio as {folder}/a.txt:1; keep one of the two" in error or (
-        f"{folder}/a.txt:1: the same audio as {folder}/e.txt:2; keep one of the two" in error
+    assert (
+        f"{folder}/e.txt:2: the same audio as {folder}/a.txt:1; keep one of the two" in error
+        or (f"{folder}/a.txt:1: the same audio as {folder}/e.txt:2; keep one of the two" in error)
     )
     assert [path.name for path in tmp_path.iterdir()] == ["rec"]
 
@@ -161,19 +190,28 @@ LISTS = {
 
 @pytest.mark.parametrize("form", LISTS)
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_list_of_transcripts_has_any_format_that_is_read(tmp_path: Path, form: str, inside: bool) -> None:
+def test_a_list_of_transcripts_has_any_format_that_is_read(
+    tmp_path: Path, form: str, inside: bool
+) -> None:
     folder = tmp_path / "rec"
     for number, name in enumerate(("one", "two")):
         tone(folder / f"{name}.wav", pitch=500 + 100 * number)
     path = (folder if inside else tmp_path) / "list.csv"
     path.write_text(LISTS[form])
-    assert made(folder, tmp_path / "m.jsonl", "--transcripts", path) == {"one": "eins", "two": "zwei"}
+    assert made(folder, tmp_path / "m.jsonl", "--transcripts", path) == {
+        "one": "eins",
+        "two": "zwei",
+    }
     path.rename(folder / "metadata.csv")
     assert made(folder, tmp_path / "n.jsonl") == {"one": "eins", "two": "zwei"}
 
 
-def test_a_published_list_of_prompts_is_read_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Comments, a path that is also a file name elsewhere, and a line whose recording was never delivered."""
+def test_a_published_list_of_prompts_is_read_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Comments, a path that is also a file name elsewhere, and a line whose recording was never
+    delivered.
+    """
     folder, out, path = tmp_path / "rec", tmp_path / "m.jsonl", tmp_path / "prompts.txt.gz"
     for number, name in enumerate(("sorry", "followme/sorry", "#1", "followme/unique")):
         tone(folder / f"{name}.wav", pitch=500 + 100 * number)
@@ -204,16 +242,32 @@ def test_the_only_speaker_is_named_and_the_split_says_what_that_means(
     assert orchestrate("manifest", "split", out, "--share", 0.5, "--out", *parts) == 0
     assert "has one speaker, 'Allison Smith': it is split by sentence" in capsys.readouterr().out
     for wrong in ("one=", "one= ", "allison"):
-        command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "n.jsonl", "--speaker", wrong)
+        command = (
+            "manifest",
+            "from-folder",
+            tmp_path / "rec",
+            tmp_path / "n.jsonl",
+            "--speaker",
+            wrong,
+        )
         assert orchestrate(*command) == 2
         assert capsys.readouterr().err.endswith("Allowed: none, folder, prefix, one=NAME.\n")
 
 
-def test_a_list_for_another_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_list_for_another_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tone(tmp_path / "rec" / "one.wav")
     path = tmp_path / "list.txt"
     path.write_text("; for others\nthree.wav: three\n; and\nfour.wav: four\n")
-    command = ("manifest", "from-folder", tmp_path / "rec", tmp_path / "m.jsonl", "--transcripts", path)
+    command = (
+        "manifest",
+        "from-folder",
+        tmp_path / "rec",
+        tmp_path / "m.jsonl",
+        "--transcripts",
+        path,
+    )
     assert orchestrate(*command) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"{tmp_path / 'rec'} has 2 faults:",
@@ -222,7 +276,9 @@ def test_a_list_for_another_folder_is_refused(tmp_path: Path, capsys: pytest.Cap
     ]
     path.write_text("; nothing but this\n")
     assert orchestrate(*command) == 2
-    assert capsys.readouterr().err.startswith(f"{path} is no manifest: its first line is '; nothing but this'")
+    assert capsys.readouterr().err.startswith(
+        f"{path} is no manifest: its first line is '; nothing but this'"
+    )
 
 
 def test_a_list_that_is_none_and_recordings_that_are_not_read(
@@ -232,14 +288,24 @@ def test_a_list_that_is_none_and_recordings_that_are_not_read(
     tone(folder / "one.wav")
     path = tmp_path / "list.txt"
     path.write_text("Dear all,\n")
-    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl", "--transcripts", path) == 2
-    assert capsys.readouterr().err.startswith(f"{path} is no manifest: its first line is 'Dear all,'; read are JSON")
+    assert (
+        orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl", "--transcripts", path)
+        == 2
+    )
+    assert capsys.readouterr().err.startswith(
+        f"{path} is no manifest: its first line is 'Dear all,'; read are JSON"
+    )
     (folder / "one.wav").rename(folder / "one.m4a")
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
-    assert f"{folder}/one.m4a is not read; convert it and its like: ffmpeg -i IN OUT.wav" in capsys.readouterr().err
+    assert (
+        f"{folder}/one.m4a is not read; convert it and its like: ffmpeg -i IN OUT.wav"
+        in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
+@pytest.mark.parametrize(
+    "locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}]
+)
 def test_names_beyond_ascii_in_any_locale(tmp_path: Path, locale: dict[str, str]) -> None:
     say(tmp_path / "rec" / "grün.wav", "grün")
     environment = {**os.environ, "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)} | locale
@@ -248,13 +314,17 @@ def test_names_beyond_ascii_in_any_locale(tmp_path: Path, locale: dict[str, str]
         ("filter", "grün.jsonl", "größer.jsonl"),
     ):
         command = [sys.executable, "-m", "orchestrator", "manifest", *words]
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, check=False
+        )
         assert (done.returncode, done.stderr) == (0, b"")
     assert texts(tmp_path / "größer.jsonl") == {"grün": "grün"}
     assert b'"gr\xc3\xbcn.jsonl"' in (tmp_path / "größer.jsonl.source.json").read_bytes()
 
 
-def test_a_name_that_is_not_utf8_is_a_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_is_not_utf8_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "rec").mkdir()
     for path in (say(tmp_path / "a.wav", "green"), tmp_path / "a.txt"):
         path.rename(tmp_path / "rec" / os.fsdecode(b"gr\xfcn" + path.suffix.encode()))
@@ -273,7 +343,9 @@ def kaldi(folder: Path) -> Path:
     return folder
 
 
-def test_a_kaldi_directory_becomes_a_manifest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_kaldi_directory_becomes_a_manifest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = kaldi(tmp_path / "train")
     (folder / "utt2spk").write_text("rec1 ann\nrec2 bob\n")
     (folder / "wav.scp").write_text((folder / "wav.scp").read_text() + "rec3 audio/rec3.wav\n")
@@ -286,7 +358,10 @@ def test_a_kaldi_directory_becomes_a_manifest(tmp_path: Path, capsys: pytest.Cap
         out = tmp_path / f"{number}.jsonl"
         assert orchestrate(*words[:-1], out) == 0
         assert capsys.readouterr().out.splitlines()[1] == "left out 1 of 3: 1 without a transcript"
-        found = {each.id: (each.text, each.speaker, each.duration) for each in load_manifest(out).utterances}
+        found = {
+            each.id: (each.text, each.speaker, each.duration)
+            for each in load_manifest(out).utterances
+        }
         assert found == {"rec1": ("HELLO THERE", "ann", 2.0), "rec2": ("GOOD BYE", "bob", 2.0)}
 
 
@@ -295,11 +370,16 @@ def test_segments_of_a_kaldi_directory(tmp_path: Path) -> None:
     (folder / "segments").write_text("u1 rec1 0.0 0.75\nu2 rec1 0.75 2.0\n")
     (folder / "text").write_text("u1 HELLO\nu2 THERE\n")
     assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 0
-    found = {each.id: (each.offset, each.duration) for each in load_manifest(tmp_path / "m.jsonl").utterances}
+    found = {
+        each.id: (each.offset, each.duration)
+        for each in load_manifest(tmp_path / "m.jsonl").utterances
+    }
     assert found == {"u1": (0.0, 0.75), "u2": (0.75, 1.25)}
 
 
-def test_faults_of_a_kaldi_directory_name_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_of_a_kaldi_directory_name_file_and_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = kaldi(tmp_path / "train")
     (folder / "wav.scp").write_text("rec1 sox a.sph -t wav - |\nrec2 gone.wav\nrec2 again.wav\n")
     (folder / "text").write_text("rec1 HELLO\nrec2 GOOD BYE\nrec9 WHO\nrec4\n")

@@ -1,4 +1,6 @@
-"""`manifest split` and `filter`: what parts share, what is left out, and that parts appear together or not at all."""
+"""`manifest split` and `filter`: what parts share, what is left out, and that parts appear together
+or not at all.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,18 @@ def segments(folder: Path, recordings: int = 6, speaker: str = "ann") -> Path:
     for number in range(recordings):
         audio = tone(folder / f"{number}.wav", 4.0, 300 + 50 * number)
         for part in range(4):
-            line = {"audio_filepath": audio.name, "offset": float(part), "duration": 1.0, "speaker": speaker}
-            lines.append(json.dumps(line | {"text": f"Sentence {(number // 2) * 4 + part}{'.' * (number % 2)}"}) + "\n")
+            line = {
+                "audio_filepath": audio.name,
+                "offset": float(part),
+                "duration": 1.0,
+                "speaker": speaker,
+            }
+            lines.append(
+                json.dumps(
+                    line | {"text": f"Sentence {(number // 2) * 4 + part}{'.' * (number % 2)}"}
+                )
+                + "\n"
+            )
     path = folder / "all.jsonl"
     path.write_text("".join(lines))
     return path
@@ -46,7 +58,9 @@ def apart(parts: list[tuple[Utterance, ...]], unit: str) -> bool:
 @pytest.mark.parametrize("unit", ["sentence", "recording", "utterance"])
 @pytest.mark.parametrize("count", [2, 3])
 def test_no_two_parts_share_the_unit(tmp_path: Path, unit: str, count: int) -> None:
-    parts = parts_of(segments(tmp_path), count, "--by", unit, "--share", "0.5" if count == 2 else "0.5:0.25")
+    parts = parts_of(
+        segments(tmp_path), count, "--by", unit, "--share", "0.5" if count == 2 else "0.5:0.25"
+    )
     assert apart(parts, unit)
     assert abs(len(parts[0]) - 12) <= 2
     source = json.loads((tmp_path / "a.jsonl.source.json").read_text())
@@ -80,13 +94,19 @@ def test_one_speaker_is_split_by_sentence_and_it_says_what_that_means(
     nameless = segments(tmp_path / "nameless", speaker="")
     nameless.write_text(nameless.read_text().replace('"speaker": "", ', ""))
     assert apart(parts_of(nameless, 3), "sentence")
-    assert f"no line of {nameless} names a speaker: it is split by sentence" in capsys.readouterr().out
+    assert (
+        f"no line of {nameless} names a speaker: it is split by sentence" in capsys.readouterr().out
+    )
 
 
-def test_sentences_in_two_parts_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sentences_in_two_parts_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     parts_of(segments(tmp_path), 2, "--by", "recording", "--seed", "1")
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 2 or said[2].endswith("sentences stand in more than one part; --by sentence keeps them apart.")
+    assert len(said) == 2 or said[2].endswith(
+        "sentences stand in more than one part; --by sentence keeps them apart."
+    )
 
 
 @pytest.mark.parametrize(
@@ -105,14 +125,34 @@ def test_sentences_in_two_parts_are_said(tmp_path: Path, capsys: pytest.CaptureF
             "1 of 3 lines of {0} name no speaker, the first is {0}:2\n"
             "  Give every line a speaker: nobody may speak in both parts.\n",
         ),
-        ("ab", ("--by", "word"), "--by word is not known\n  Allowed: speaker, sentence, recording, utterance.\n"),
-        ("ab", ("--share", "1"), "--share 1 leaves a part empty\n  Allowed: above 0 and below 1.\n"),
-        ("ab", ("--share", "half"), "--share half is no share\n  Write 0.5, or 0.6:0.2 for three parts.\n"),
-        ("ab", ("--share", "0.5:0.2"), "--share 0.5:0.2 has 2 shares for 2 parts\n  The last part gets the rest.\n"),
+        (
+            "ab",
+            ("--by", "word"),
+            "--by word is not known\n  Allowed: speaker, sentence, recording, utterance.\n",
+        ),
+        (
+            "ab",
+            ("--share", "1"),
+            "--share 1 leaves a part empty\n  Allowed: above 0 and below 1.\n",
+        ),
+        (
+            "ab",
+            ("--share", "half"),
+            "--share half is no share\n  Write 0.5, or 0.6:0.2 for three parts.\n",
+        ),
+        (
+            "ab",
+            ("--share", "0.5:0.2"),
+            "--share 0.5:0.2 has 2 shares for 2 parts\n  The last part gets the rest.\n",
+        ),
     ],
 )
 def test_what_cannot_be_split(
-    tmp_path: Path, speakers: str, options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    speakers: str,
+    options: tuple[str, ...],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     source = make_manifest(tmp_path, speakers)
     source.write_text(source.read_text().replace('"speaker": " ", ', ""))
@@ -122,7 +162,9 @@ def test_what_cannot_be_split(
     assert not any(path.exists() for path in out)
 
 
-def test_two_speakers_are_too_few_for_three_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_speakers_are_too_few_for_three_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = make_manifest(tmp_path, "aabb")
     out = [tmp_path / f"{name}.jsonl" for name in "xyz"]
     assert orchestrate("manifest", "split", source, "--out", *out) == 2
@@ -141,7 +183,12 @@ def test_all_parts_appear_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         real(one, other)
 
     monkeypatch.setattr(os, "replace", full)
-    assert orchestrate("manifest", "split", source, "--out", tmp_path / "x.jsonl", tmp_path / "y.jsonl") == 3
+    assert (
+        orchestrate(
+            "manifest", "split", source, "--out", tmp_path / "x.jsonl", tmp_path / "y.jsonl"
+        )
+        == 3
+    )
     assert len(calls) == 3 and sorted(tmp_path.iterdir()) == before
 
 
@@ -160,7 +207,11 @@ def filtered(source: Path, *options: object) -> list[str]:
         ((), "012345", ""),
         (("--min-seconds", 1.2), "2345", "left out 2 of 6: 2 shorter than 1.2 s\n"),
         (("--max-seconds", 1.2), "012", "left out 3 of 6: 3 longer than 1.2 s\n"),
-        (("--name", "audio/[0-2].wav"), "012", "left out 3 of 6: 3 whose name is not audio/[0-2].wav\n"),
+        (
+            ("--name", "audio/[0-2].wav"),
+            "012",
+            "left out 3 of 6: 3 whose name is not audio/[0-2].wav\n",
+        ),
         (("--name", "4.wav"), "4", "left out 5 of 6: 5 whose name is not 4.wav\n"),
         (("--text", "[135]$"), "135", "left out 3 of 6: 3 whose text has no [135]$\n"),
         (("--without-text", "text [01]"), "2345", "left out 2 of 6: 2 whose text has text [01]\n"),
@@ -172,7 +223,11 @@ def filtered(source: Path, *options: object) -> list[str]:
     ],
 )
 def test_a_filter_says_how_many_it_left_out_and_why(
-    tmp_path: Path, options: tuple[object, ...], kept: str, said: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    options: tuple[object, ...],
+    kept: str,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     source = make_manifest(tmp_path)
     assert filtered(source, *options) == [f"text {number}" for number in kept]
@@ -191,7 +246,9 @@ def test_a_filter_copies_any_format_into_our_own(tmp_path: Path) -> None:
     assert filtered(source, "--brackets", "strip") == ["eins", "zwei"]
 
 
-def test_filters_that_leave_nothing_or_are_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_filters_that_leave_nothing_or_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = make_manifest(tmp_path)
     command = ("manifest", "filter", source, tmp_path / "o.jsonl")
     assert orchestrate(*command, "--min-seconds", "60") == 2

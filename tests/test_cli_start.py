@@ -1,4 +1,6 @@
-"""What a newcomer meets first: the version, completion, a project to start from, and a clean checkout after it."""
+"""What a newcomer meets first: the version, completion, a project to start from, and a clean
+checkout after it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"orchestrate {version('orchestrator')}\n"
 
 
-def test_a_shell_can_complete(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shell_can_complete(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     assert orchestrate("--show-completion", "bash") == 0
     assert "_COMPLETE=complete_bash" in capsys.readouterr().out
@@ -38,11 +42,16 @@ def test_init_writes_a_project_that_plans_and_overwrites_nothing(
     assert orchestrate("plan", spec) == 0
     assert "Not read: data.train: there is no file" in capsys.readouterr().out
     assert orchestrate("init", place) == 2
-    assert capsys.readouterr().err == f"{spec} exists\n  Name another folder; nothing is overwritten.\n"
+    assert (
+        capsys.readouterr().err
+        == f"{spec} exists\n  Name another folder; nothing is overwritten.\n"
+    )
 
 
 def test_the_quickstart_alone_leaves_no_row_in_the_record() -> None:
-    without = [path.name for path in (ROOT / "sweeps").rglob("*.yaml") if not load_spec(path).record]
+    without = [
+        path.name for path in (ROOT / "sweeps").rglob("*.yaml") if not load_spec(path).record
+    ]
     assert without == ["quickstart.yaml"]
 
 

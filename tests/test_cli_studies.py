@@ -1,4 +1,6 @@
-"""Studies by their name, forks that are not mistaken for what they were forked from, and verdicts by other limits."""
+"""Studies by their name, forks that are not mistaken for what they were forked from, and verdicts
+by other limits.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def inside(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Path:
+def inside(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Path:
     monkeypatch.chdir(project.parents[1])
     capsys.readouterr()
     return Path("sweeps/demo.yaml")
@@ -43,14 +47,19 @@ def test_the_commands_that_a_fork_prints_mean_the_fork(
 
 
 @pytest.mark.parametrize("command", ["status", "watch", "report"])
-def test_a_study_is_opened_by_its_name(inside: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_is_opened_by_its_name(
+    inside: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate(command, "phone2") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("Sweep phone2\n") and captured.err == ""
     assert orchestrate(command, inside) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("Sweep demo\n")
-    assert captured.err == "study demo; beside it were begun with --fork: phone2. Each opens by its name.\n"
+    assert (
+        captured.err
+        == "study demo; beside it were begun with --fork: phone2. Each opens by its name.\n"
+    )
     assert orchestrate(command, inside, "name=phone2") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("Sweep phone2\n") and captured.err == ""
@@ -67,7 +76,9 @@ def test_trial_and_export_take_a_name_and_say_the_study(
     assert "trial 0 of study demo" in captured.out and "phone2" in captured.err
 
 
-def test_a_name_that_means_nothing_is_refused(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_means_nothing_is_refused(
+    inside: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("status", "phone3") == 2
     assert "phone3" in capsys.readouterr().err
     assert orchestrate("status", inside, "name=phone3") == 3
@@ -81,8 +92,12 @@ def test_a_report_by_other_limits_says_so(inside: Path, capsys: pytest.CaptureFi
     assert "other limits" not in capsys.readouterr().out
     assert orchestrate("report", inside, "acceptance.domain_wer.min_gain=30") == 0
     headline = capsys.readouterr().out.splitlines()[1]
-    assert headline.startswith("REJECT: trial") and headline.endswith("; judged by other limits than the study's")
-    assert orchestrate("report", inside, "acceptance.domain_wer.min_gain=30", "--format", "json") == 0
+    assert headline.startswith("REJECT: trial") and headline.endswith(
+        "; judged by other limits than the study's"
+    )
+    assert (
+        orchestrate("report", inside, "acceptance.domain_wer.min_gain=30", "--format", "json") == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert (found["decision"], found["other_limits"]) == ("REJECT", True)
     assert orchestrate("report", inside, "acceptance.domain_wer.min_gain=1.0") == 0

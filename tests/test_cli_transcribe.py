@@ -1,4 +1,6 @@
-"""`orchestrate transcribe` against stock transformers and stock PEFT, on the shipped model and real clips."""
+"""`orchestrate transcribe` against stock transformers and stock PEFT, on the shipped model and real
+clips.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +37,17 @@ def stock_words(model: Any, path: str, rms: float | None = 0.075) -> str:
     """Greedy generate on one clip, alone."""
     samples, rate = soundfile.read(path, dtype="float32")
     assert rate == 16000
-    samples = samples if rms is None else samples * np.float32(rms / np.sqrt(np.mean(samples.astype(float) ** 2)))
+    samples = (
+        samples
+        if rms is None
+        else samples * np.float32(rms / np.sqrt(np.mean(samples.astype(float) ** 2)))
+    )
     processor = AutoProcessor.from_pretrained(BASE)
     inputs = processor([samples], sampling_rate=16000, return_attention_mask=True)
     with torch.inference_mode():
-        tokens = model.generate(**inputs, do_sample=False, max_new_tokens=int(13 * len(samples) / 16000) + 2)
+        tokens = model.generate(
+            **inputs, do_sample=False, max_new_tokens=int(13 * len(samples) / 16000) + 2
+        )
     return str(processor.batch_decode(tokens, skip_special_tokens=True)[0]).strip()
 
 
@@ -48,12 +56,16 @@ def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random adapter, large enough to change words."""
     torch.manual_seed(0)
     base = AutoModelForSpeechSeq2Seq.from_pretrained(BASE)
-    config = peft.LoraConfig(r=4, lora_alpha=40, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    config = peft.LoraConfig(
+        r=4, lora_alpha=40, target_modules=["q_proj", "v_proj"], init_lora_weights=False
+    )
     tuned = peft.get_peft_model(base, config)
     folder = tmp_path_factory.mktemp("adapter")
     tuned.save_pretrained(str(folder))
     written = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps(written | {"base_model_name_or_path": str(BASE)}))
+    (folder / "adapter_config.json").write_text(
+        json.dumps(written | {"base_model_name_or_path": str(BASE)})
+    )
     return folder
 
 
@@ -62,7 +74,9 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("rms", [0.075, None])
-def test_a_base_model_hears_what_stock_generate_hears(rms: float | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_base_model_hears_what_stock_generate_hears(
+    rms: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("transcribe", BASE, *CLIPS, *CAP, "--rms", rms or 0) == 0
     model = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval()
     assert lines(capsys) == [f"{path}\t{stock_words(model, path, rms)}" for path in CLIPS]
@@ -91,7 +105,10 @@ def test_no_warning_of_a_library_stands_beside_the_words(adapter: Path) -> None:
 
 
 def test_a_text_that_was_cut_off_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert orchestrate("transcribe", BASE, CLIPS[0], "--max-tokens-per-second", "1", "--device", "cpu") == 0
+    assert (
+        orchestrate("transcribe", BASE, CLIPS[0], "--max-tokens-per-second", "1", "--device", "cpu")
+        == 0
+    )
     assert capsys.readouterr().err == (
         f"{CLIPS[0]}: cut off at 1 tokens a second; speech this dense needs a larger --max-tokens-per-second\n"
     )
@@ -131,10 +148,16 @@ def test_a_folder_means_all_audio_in_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert f"{tmp_path}/none holds no audio" in capsys.readouterr().err
 
 
-def test_a_long_recording_is_heard_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Sentences with pauses between them, longer together than the model takes: what stock generate hears in each."""
+def test_a_long_recording_is_heard_in_pieces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Sentences with pauses between them, longer together than the model takes: what stock generate
+    hears in each.
+    """
     pause = np.zeros(8000, np.float32)
-    parts = [part for path in CLIPS * 5 for part in (soundfile.read(path, dtype="float32")[0], pause)]
+    parts = [
+        part for path in CLIPS * 5 for part in (soundfile.read(path, dtype="float32")[0], pause)
+    ]
     soundfile.write(tmp_path / "long.wav", np.concatenate(parts), 16000, subtype="FLOAT")
     assert sum(map(len, parts)) > 30 * 16000
     longest = load_base_model(ModelSpec(id=str(BASE)), torch.device("cpu")).family.longest_seconds
@@ -162,7 +185,9 @@ def test_level_and_token_cap_are_those_that_lie_beside_the_model(
     assert lines(capsys) == unscaled
     (kept / "transcription.json").write_text('{"rms": 7}')
     assert orchestrate("transcribe", kept, CLIPS[0]) == 2
-    assert "transcription.json is damaged: rms: Input should be less than 1" in capsys.readouterr().err
+    assert (
+        "transcription.json is damaged: rms: Input should be less than 1" in capsys.readouterr().err
+    )
 
 
 def adapter_folder(folder: Path, config: str) -> Path:
@@ -190,7 +215,9 @@ def test_a_damaged_adapter_is_one_message(
     assert message in capsys.readouterr().err
 
 
-def test_folders_that_are_no_models_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folders_that_are_no_models_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("transcribe", tmp_path, CLIPS[0]) == 2
     assert capsys.readouterr().err == (
         f"{tmp_path} holds neither config.json nor adapter_config.json\n"
@@ -199,7 +226,9 @@ def test_folders_that_are_no_models_are_refused(tmp_path: Path, capsys: pytest.C
     assert orchestrate("transcribe", BASE, CLIPS[0], "--base", BASE) == 2
     assert "--base goes with an adapter alone" in capsys.readouterr().err
     assert orchestrate("transcribe", BASE, CLIPS[0], "--device", "gpu") == 2
-    assert capsys.readouterr().err == "--device gpu is not known\n  Allowed: auto, cpu, cuda, mps.\n"
+    assert (
+        capsys.readouterr().err == "--device gpu is not known\n  Allowed: auto, cpu, cuda, mps.\n"
+    )
 
 
 def test_an_adapter_without_weights_is_refused(
@@ -209,4 +238,6 @@ def test_an_adapter_without_weights_is_refused(
     (tmp_path / "adapter_model.safetensors").write_bytes(b"torn")
     assert orchestrate("transcribe", tmp_path, CLIPS[0]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"adapter {tmp_path} does not fit {BASE}: ") and "Traceback" not in error
+    assert (
+        error.startswith(f"adapter {tmp_path} does not fit {BASE}: ") and "Traceback" not in error
+    )

@@ -1,4 +1,6 @@
-"""`data.confirm: {split: ...}`: speakers kept from the search, from the sweep file to the report."""
+"""`data.confirm: {split: ...}`: speakers kept from the search, from the sweep file to the
+report.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def write_set(root: Path, name: str, speakers: list[str], seed: int) -> Path:
     for clip, speaker in enumerate(speakers * 2):
         audio = root / f"{name}-{clip}.wav"
         soundfile.write(audio, np.random.default_rng([seed, clip]).normal(0, 0.1, 8000), 16000)
-        row = {"audio_filepath": audio.name, "text": f"sentence {clip} of {name}", "speaker": speaker}
+        row = {
+            "audio_filepath": audio.name,
+            "text": f"sentence {clip} of {name}",
+            "speaker": speaker,
+        }
         rows.append(json.dumps({key: value for key, value in row.items() if value}) + "\n")
     path = root / f"{name}.jsonl"
     path.write_text("".join(rows))
@@ -50,7 +56,9 @@ def split_project(root: Path, sweep: str = SPLIT) -> Path:
     """A project whose domain and held-out set have five speakers each."""
     spec = make_project(root, sweep)
     for seed, name in enumerate(("domain", "heldout")):
-        write_set(root / "data", name, [f"{name} {number}" for number in range(SPEAKERS)], 50 + seed)
+        write_set(
+            root / "data", name, [f"{name} {number}" for number in range(SPEAKERS)], 50 + seed
+        )
     return spec
 
 
@@ -67,21 +75,34 @@ def test_the_parts_are_those_of_manifest_split_and_share_no_speaker(tmp_path: Pa
     assert orchestrate("manifest", "split", path, "--out", *files, "--share", 0.3, "--seed", 7) == 0
     for part, written in zip(("confirm", "search"), files, strict=True):
         mine = load_evaluation_manifest(path, 0.3, 7, part)  # type: ignore[arg-type]
-        assert {each.text for each in mine.utterances} == {each.text for each in load_manifest(written).utterances}
-        assert [each.line for each in mine.utterances] == sorted(each.line for each in mine.utterances)
+        assert {each.text for each in mine.utterances} == {
+            each.text for each in load_manifest(written).utterances
+        }
+        assert [each.line for each in mine.utterances] == sorted(
+            each.line for each in mine.utterances
+        )
         assert mine.sha256 == load_manifest(path).sha256
-    confirm, search = (load_evaluation_manifest(path, 0.3, 7, part) for part in ("confirm", "search"))
+    confirm, search = (
+        load_evaluation_manifest(path, 0.3, 7, part) for part in ("confirm", "search")
+    )
     assert len(confirm.utterances) == 6 and len(search.utterances) == 14
-    assert not {each.speaker for each in confirm.utterances} & {each.speaker for each in search.utterances}
+    assert not {each.speaker for each in confirm.utterances} & {
+        each.speaker for each in search.utterances
+    }
     assert confirm.part == "confirm part of a split by speaker (0.3, seed 7): 3 of 10 speakers"
     other = load_evaluation_manifest(path, 0.3, 8, "confirm")
-    assert {each.speaker for each in other.utterances} != {each.speaker for each in confirm.utterances}
+    assert {each.speaker for each in other.utterances} != {
+        each.speaker for each in confirm.utterances
+    }
 
 
 def test_however_small_the_share_nobody_is_left_out_and_no_part_is_empty(tmp_path: Path) -> None:
     path = write_set(tmp_path, "set", ["a", "b"], 1)
     for share in (1e-6, 0.5, 1 - 1e-6):
-        parts = [load_evaluation_manifest(path, share, 0, part).utterances for part in ("search", "confirm")]
+        parts = [
+            load_evaluation_manifest(path, share, 0, part).utterances
+            for part in ("search", "confirm")
+        ]
         assert sorted(map(len, parts)) == [2, 2]
 
 
@@ -116,8 +137,12 @@ def test_the_study_keeps_which_lines_were_searched_and_which_confirm(finished: P
         search, confirm = sets[name], sets[f"confirm_{name}"]
         path = finished.parents[1] / "data" / f"{name}.jsonl"
         by_line = {each.line: each.speaker for each in load_manifest(path).utterances}
-        assert sorted((*search.lines, *confirm.lines)) == sorted(by_line) and len(confirm.lines) == 4
-        assert not {by_line[line] for line in search.lines} & {by_line[line] for line in confirm.lines}
+        assert (
+            sorted((*search.lines, *confirm.lines)) == sorted(by_line) and len(confirm.lines) == 4
+        )
+        assert not {by_line[line] for line in search.lines} & {
+            by_line[line] for line in confirm.lines
+        }
         assert search.manifest == confirm.manifest == f"data/{name}.jsonl"
         assert search.sha256 == load_manifest(path).sha256
         assert not set(search.audio_sha256) & set(confirm.audio_sha256)
@@ -129,22 +154,33 @@ def test_the_search_has_the_one_part_and_every_confirmation_run_the_other(finish
     folder = folder_of(finished)
     spec = load_spec(folder.path / "spec.yaml")
     assert {source.part for source in spec.data.evaluated.values()} == {"search"}
-    assert {source.part for source in confirmation_spec(spec).data.evaluated.values()} == {"confirm"}
+    assert {source.part for source in confirmation_spec(spec).data.evaluated.values()} == {
+        "confirm"
+    }
     plan, run = folder.read_plan(0), folder.read_plan(-1)
     assert plan and run and TrialPlan.model_validate_json(run.model_dump_json()) == run
     assert {source.part for source in plan.data.evaluated.values()} == {"search"}
     assert {source.part for source in run.data.evaluated.values()} == {"confirm"}
     assert run.recipe != run.model_copy(update={"data": plan.data}).recipe
     assert len(folder.confirmations()) == 2
-    assert len(json.loads((folder.path / "baseline.json").read_bytes())) == 2, "two evaluations, two baselines"
+    assert len(json.loads((folder.path / "baseline.json").read_bytes())) == 2, (
+        "two evaluations, two baselines"
+    )
 
 
-def test_a_finished_study_stays_as_it_is(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_study_stays_as_it_is(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = [(result.number, result.wer) for result in folder_of(finished).confirmations()]
     assert orchestrate(finished) == 0
     out = capsys.readouterr().out
-    assert "confirmation run" not in out and before == [(r.number, r.wer) for r in folder_of(finished).confirmations()]
-    assert "The confirm sets are split off domain and heldout by speaker: about 40 % of the utterances" in out
+    assert "confirmation run" not in out and before == [
+        (r.number, r.wer) for r in folder_of(finished).confirmations()
+    ]
+    assert (
+        "The confirm sets are split off domain and heldout by speaker: about 40 % of the utterances"
+        in out
+    )
     assert orchestrate(finished, "data.confirm.split=0.5") == 3
     assert "data.confirm.split  0.4    0.5" in capsys.readouterr().err
 
@@ -155,17 +191,26 @@ def test_the_record_of_runs_names_the_part(finished: Path, tmp_path: Path) -> No
     assert ", search part, split 0.4, seed 2)" in record.read_text()
 
 
-def test_plan_and_diagnose_show_the_parts(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_and_diagnose_show_the_parts(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("plan", finished) == 0
     out = capsys.readouterr().out
-    assert "confirm sets are split off domain and heldout by speaker: about 40 % of the utterances of each, seed 2" in (
-        " ".join(out.split())
+    assert (
+        "confirm sets are split off domain and heldout by speaker: about 40 % of the utterances of each, seed 2"
+        in (" ".join(out.split()))
     )
-    assert "with the 6 utterances of heldout." in out and "with the 4 utterances of confirm_heldout." in out
+    assert (
+        "with the 6 utterances of heldout." in out
+        and "with the 4 utterances of confirm_heldout." in out
+    )
     assert orchestrate("diagnose", finished) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "domain is the search part of a split by speaker (0.4, seed 2): 3 of 5 speakers" in out
-    assert "confirm_heldout is the confirm part of a split by speaker (0.4, seed 2): 2 of 5 speakers" in out
+    assert (
+        "confirm_heldout is the confirm part of a split by speaker (0.4, seed 2): 2 of 5 speakers"
+        in out
+    )
 
 
 def test_one_sound_under_two_speakers_is_a_leak_between_the_parts(
@@ -176,7 +221,9 @@ def test_one_sound_under_two_speakers_is_a_leak_between_the_parts(
     for clip in clips:
         clip.write_bytes(clips[0].read_bytes())
     assert orchestrate(spec) == 2
-    assert "4 of 4 utterances of confirm_domain (100.0 %) are in domain too" in capsys.readouterr().err
+    assert (
+        "4 of 4 utterances of confirm_domain (100.0 %) are in domain too" in capsys.readouterr().err
+    )
 
 
 def test_a_manifest_that_grew_cannot_move_searched_speakers_into_the_confirm_part(
@@ -185,7 +232,9 @@ def test_a_manifest_that_grew_cannot_move_searched_speakers_into_the_confirm_par
     spec = split_project(tmp_path)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
     kept = folder_of(spec).sets()
-    write_set(tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS + 2)], 50)
+    write_set(
+        tmp_path / "data", "domain", [f"domain {number}" for number in range(SPEAKERS + 2)], 50
+    )
     capsys.readouterr()
     assert orchestrate(spec) == 3
     error = capsys.readouterr().err
@@ -200,7 +249,9 @@ def test_a_manifest_that_grew_cannot_move_searched_speakers_into_the_confirm_par
     assert len(folder_of(spec).results()) == 5
 
 
-def test_speech_that_an_earlier_search_measured_is_doubted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speech_that_an_earlier_search_measured_is_doubted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = split_project(tmp_path, SWEEP)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
     split = ("data.confirm={split: 0.4}", "budget.trials=2")
@@ -223,7 +274,9 @@ def test_the_same_split_again_is_not_doubted_and_another_seed_is(tmp_path: Path)
     spec = split_project(tmp_path)
     for options in ((), ("--fork", "same"), ("--fork", "other", "data.confirm.seed=5")):
         assert orchestrate(spec, "--quiet", "budget.trials=2", *options) in (0, 4, 5)
-    assert "confirm-used" not in {each.name for name in ("demo", "same") for each in folder_of(spec, name).findings()}
+    assert "confirm-used" not in {
+        each.name for name in ("demo", "same") for each in folder_of(spec, name).findings()
+    }
     assert "confirm-used" in {each.name for each in folder_of(spec, "other").findings()}
 
 
@@ -234,7 +287,9 @@ def test_a_study_that_never_measured_anything_used_nothing(tmp_path: Path) -> No
     for path in (*study.path.glob("*.json*"), *study.path.glob("trials")):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     study.write_spec(resolved_yaml(load_spec(spec)))  # as one that stopped before its baseline
-    assert orchestrate(spec, "--quiet", "budget.trials=2", "data.confirm={split: 0.4}", "--fork", "b") in (0, 4, 5)
+    assert orchestrate(
+        spec, "--quiet", "budget.trials=2", "data.confirm={split: 0.4}", "--fork", "b"
+    ) in (0, 4, 5)
     assert "confirm-used" not in {each.name for each in folder_of(spec, "b").findings()}
 
 
@@ -249,9 +304,16 @@ def test_the_seed_is_filled_in_and_the_resolved_file_says_the_same(tmp_path: Pat
 def test_a_split_takes_the_place_of_manifests_in_an_extended_file(tmp_path: Path) -> None:
     split_project(tmp_path, SWEEP)
     upper = tmp_path / "sweeps" / "upper.yaml"
-    upper.write_text("extends: demo.yaml\ndata: {confirm: {domain: null, heldout: null, split: 0.4}}\n")
+    upper.write_text(
+        "extends: demo.yaml\ndata: {confirm: {domain: null, heldout: null, split: 0.4}}\n"
+    )
     confirm = load_spec(upper).data.confirm
-    assert confirm and (confirm.domain, confirm.heldout, confirm.split, confirm.seed) == (None, None, 0.4, 0)
+    assert confirm and (confirm.domain, confirm.heldout, confirm.split, confirm.seed) == (
+        None,
+        None,
+        0.4,
+        0,
+    )
 
 
 def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Path) -> None:
@@ -265,17 +327,30 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
     spec = load_spec(tmp_path / "sweep.yaml", changes)
     folder = StudyFolder(tmp_path / "studies", spec.name)
     with GracefulShutdown(lambda text: None) as drain:
-        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain)
+        run_study(
+            spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain
+        )
     [trial], [run] = (m for m in (folder.read_measurements(0)[-1:], folder.read_measurements(-1)))
     assert trial.fingerprint != run.fingerprint
     for name in ("domain", "heldout"):
         search, confirm = trial.sets[name], run.sets[f"confirm_{name}"]
         everybody = load_manifest(getattr(spec.data, name)).utterances
-        assert sorted((*search.utterance_ids, *confirm.utterance_ids)) == sorted(each.id for each in everybody)
-        assert search.speakers and confirm.speakers and not set(search.speakers) & set(confirm.speakers)
-    page = markdown.render(report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True))
+        assert sorted((*search.utterance_ids, *confirm.utterance_ids)) == sorted(
+            each.id for each in everybody
+        )
+        assert (
+            search.speakers
+            and confirm.speakers
+            and not set(search.speakers) & set(confirm.speakers)
+        )
+    page = markdown.render(
+        report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True)
+    )
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "recompute.py", folder.path], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, ROOT / "docs" / "recompute.py", folder.path],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     for line in done.stdout.splitlines():

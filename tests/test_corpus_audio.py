@@ -21,7 +21,9 @@ RATE = 16_000
 
 
 def tone(rate: int, seconds: float = 0.5, frequency: float = 440.0) -> np.ndarray:
-    return (0.3 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)).astype(np.float32)
+    return (0.3 * np.sin(2 * np.pi * frequency * np.arange(int(rate * seconds)) / rate)).astype(
+        np.float32
+    )
 
 
 def manifest_of(folder: Path, *names: str, for_training: bool = False) -> Manifest:
@@ -127,11 +129,17 @@ def test_without_rms_samples_stay_as_they_are(folder: Path) -> None:
 
 
 def test_equal_sound_has_equal_hashes_whatever_holds_it(folder: Path) -> None:
-    soundfile.write(folder / "mono.flac", soundfile.read(folder / "mono.wav", dtype="int16")[0], RATE)
-    clips = prepare(manifest_of(folder, "mono.wav", "mono.flac", "mono.opus"), rms=0.075, cache=folder / "cache")
+    soundfile.write(
+        folder / "mono.flac", soundfile.read(folder / "mono.wav", dtype="int16")[0], RATE
+    )
+    clips = prepare(
+        manifest_of(folder, "mono.wav", "mono.flac", "mono.opus"), rms=0.075, cache=folder / "cache"
+    )
     wav, flac, opus = clips.pcm_sha256
     assert wav == flac != opus
-    loud = prepare(manifest_of(folder, "mono.wav", "mono.flac", "mono.opus"), rms=0.2, cache=folder / "cache")
+    loud = prepare(
+        manifest_of(folder, "mono.wav", "mono.flac", "mono.opus"), rms=0.2, cache=folder / "cache"
+    )
     assert loud.pcm_sha256 == clips.pcm_sha256
     assert loud.content_sha256 == clips.content_sha256
 
@@ -169,7 +177,9 @@ def test_the_cache_is_used_until_something_changes(folder: Path, decoded: list[s
     assert len(decoded) == 7
 
 
-@pytest.mark.parametrize("damage", ["flip samples", "cut samples", "no samples", "flip index", "cut index", "no index"])
+@pytest.mark.parametrize(
+    "damage", ["flip samples", "cut samples", "no samples", "flip index", "cut index", "no index"]
+)
 def test_a_damaged_cache_is_built_again(folder: Path, decoded: list[str], damage: str) -> None:
     manifest = manifest_of(folder, "mono.wav", "wide.flac")
     cache = folder / "cache"

@@ -1,4 +1,6 @@
-"""max_bad_fraction: bad training lines are skipped up to a share and said; evaluation sets are never cut."""
+"""max_bad_fraction: bad training lines are skipped up to a share and said; evaluation sets are
+never cut.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,11 @@ def test_an_evaluation_set_is_never_cut(manifest: Path) -> None:
 
 def test_skipped_lines_are_counted_and_said(manifest: Path) -> None:
     found = training(manifest, 0.5)
-    (said,) = (f for f in check_sets({"train": found}, max_seconds=20, longest_seconds=None) if f.name == "bad-lines")
+    (said,) = (
+        f
+        for f in check_sets({"train": found}, max_seconds=20, longest_seconds=None)
+        if f.name == "bad-lines"
+    )
     assert (said.level, said.message) == ("warn", skipped_lines("train", found))
     assert said.message == (
         f"2 of 10 lines of train (20.0 %) are bad and skipped, e.g. {manifest}:3: "
@@ -93,7 +99,9 @@ def test_a_set_without_a_good_line_is_refused(manifest: Path) -> None:
         training(manifest, 0.99)
 
 
-def test_a_sweep_goes_on_without_them_and_notes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_goes_on_without_them_and_notes_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path)
     train = tmp_path / "data" / "train.jsonl"
     train.write_text(train.read_text() + "{broken\n")
@@ -104,7 +112,10 @@ def test_a_sweep_goes_on_without_them_and_notes_it(tmp_path: Path, capsys: pytes
     domain = tmp_path / "data" / "domain.jsonl"
     domain.write_text(domain.read_text() + "{broken\n")
     capsys.readouterr()
-    assert orchestrate(spec, "-q", "budget.trials=2", "--max-bad-fraction", "0.3", "--fork", "again") == 2
+    assert (
+        orchestrate(spec, "-q", "budget.trials=2", "--max-bad-fraction", "0.3", "--fork", "again")
+        == 2
+    )
     assert "domain.jsonl has 1 fault:" in capsys.readouterr().err
     assert orchestrate(spec, "--max-bad-fraction", "1.5") == 2
     assert "data.max_bad_fraction" in capsys.readouterr().err

@@ -1,4 +1,6 @@
-"""Files that libsndfile reads short or calls endless are read to their end; cut-off ones are refused."""
+"""Files that libsndfile reads short or calls endless are read to their end; cut-off ones are
+refused.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def two_in_one(folder: Path) -> Path:
 def two_of_stereo(folder: Path) -> Path:
     sides = np.stack([speech(1.5, 48_000), speech(1.5, 48_000)[::-1]], axis=1)
     soundfile.write(folder / "part.mp3", sides, 48_000)
-    (folder / "joined.mp3").write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x02ab" + 2 * (folder / "part.mp3").read_bytes())
+    (folder / "joined.mp3").write_bytes(
+        b"ID3\x04\x00\x00\x00\x00\x00\x02ab" + 2 * (folder / "part.mp3").read_bytes()
+    )
     return folder / "joined.mp3"
 
 
@@ -69,9 +73,12 @@ def test_an_mp3_that_says_its_length_is_left_alone(tmp_path: Path, mode: str) ->
 
 
 @pytest.mark.parametrize(
-    ("rate", "channels", "subtype"), [(16_000, 1, "PCM_16"), (44_100, 2, "PCM_24"), (11_000, 1, "PCM_16")]
+    ("rate", "channels", "subtype"),
+    [(16_000, 1, "PCM_16"), (44_100, 2, "PCM_24"), (11_000, 1, "PCM_16")],
 )
-def test_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path, rate: int, channels: int, subtype: str) -> None:
+def test_flac_of_unknown_length_is_read_to_its_end(
+    tmp_path: Path, rate: int, channels: int, subtype: str
+) -> None:
     sides = np.stack([speech(2.3, rate)] * channels, axis=1)
     soundfile.write(tmp_path / "whole.flac", sides, rate, subtype=subtype)
     whole = (tmp_path / "whole.flac").read_bytes()
@@ -92,14 +99,18 @@ def test_flac_of_unknown_length_is_read_to_its_end(tmp_path: Path, rate: int, ch
 def test_flac_without_a_frame_is_no_audio(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.flac", speech(), RATE)
     whole = (tmp_path / "a.flac").read_bytes()
-    (tmp_path / "a.flac").write_bytes(whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:42])
+    (tmp_path / "a.flac").write_bytes(
+        whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:42]
+    )
     with pytest.raises(ManifestError, match=r"set\.jsonl has 1 fault"):
         manifest_of(tmp_path, "a.flac")
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @pytest.mark.parametrize("kept", [0.5, 0.9])
-def test_an_ogg_file_that_was_cut_off_is_refused_with_a_cure(tmp_path: Path, subtype: str, kept: float) -> None:
+def test_an_ogg_file_that_was_cut_off_is_refused_with_a_cure(
+    tmp_path: Path, subtype: str, kept: float
+) -> None:
     soundfile.write(tmp_path / "a.ogg", speech(6.0), RATE, format="OGG", subtype=subtype)
     manifest_of(tmp_path, "a.ogg")
     whole = (tmp_path / "a.ogg").read_bytes()
@@ -108,7 +119,10 @@ def test_an_ogg_file_that_was_cut_off_is_refused_with_a_cure(tmp_path: Path, sub
         (tmp_path / "a.ogg").write_bytes(whole[:end])
         with pytest.raises(ManifestError) as caught:
             manifest_of(tmp_path, "a.ogg")
-        assert "set.jsonl:1: audio file 'a.ogg' is cut off: its last Ogg page is not the end" in str(caught.value)
+        assert (
+            "set.jsonl:1: audio file 'a.ogg' is cut off: its last Ogg page is not the end"
+            in str(caught.value)
+        )
         assert "convert it to FLAC" in str(caught.value)
     (tmp_path / "a.ogg").write_bytes(whole + b"a tag")
     manifest_of(tmp_path, "a.ogg")

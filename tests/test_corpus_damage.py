@@ -1,4 +1,6 @@
-"""Every kind of damage to a manifest is found with file and line, alone and together with others."""
+"""Every kind of damage to a manifest is found with file and line, alone and together with
+others.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ def test_each_damage_alone_is_found_at_its_line(folder: Path, kind: str) -> None
     assert not (folder / "x").exists()
 
 
-def test_all_damage_at_once_in_the_order_of_lines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_damage_at_once_in_the_order_of_lines(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(folder, *(raw for raw, _ in DAMAGE.values()))
     messages = [message.replace("FOLDER", str(folder)) for _, message in DAMAGE.values()]
     expected = [f"{number}: {message}" for number, message in enumerate(messages, start=1)]
@@ -123,8 +127,14 @@ def test_a_line_too_long(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "{path} holds no utterances: the file is empty. A set needs at least one line with audio and text."),
-        (b"\n \n", "{path} holds no utterances: the file is empty. A set needs at least one line with audio and text."),
+        (
+            b"",
+            "{path} holds no utterances: the file is empty. A set needs at least one line with audio and text.",
+        ),
+        (
+            b"\n \n",
+            "{path} holds no utterances: the file is empty. A set needs at least one line with audio and text.",
+        ),
         (
             b'{"_skipme": true}\n',
             "{path} holds no utterances: every line is marked _skipme. A set "
@@ -156,7 +166,10 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
     ]:
         with pytest.raises(ManifestError) as caught:
             load_manifest(folder / name)
-        assert str(caught.value) == f"The manifest {folder / name} {reason} Check data: in the sweep file."
+        assert (
+            str(caught.value)
+            == f"The manifest {folder / name} {reason} Check data: in the sweep file."
+        )
 
 
 @pytest.mark.parametrize(
@@ -168,9 +181,15 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
             b'[{"audio": "a.wav", "text": "x"},\n{"a',
             "2: item 2: not valid JSON at character 36: Unterminated string starting at",
         ),
-        (b'[{"audio": "a.wav", "text": "x"}\n{}]', '2: "," or "]" is missing after item 1 of the JSON array'),
+        (
+            b'[{"audio": "a.wav", "text": "x"}\n{}]',
+            '2: "," or "]" is missing after item 1 of the JSON array',
+        ),
         (b'[{"audio": "a.wav", "text": "x"}]\n{}', "1: more text, '{}', follows the JSON array"),
-        (b"a.wav\tone\nb.flac\n", "2: 1 tab-separated columns where 2 are expected (audio_filepath<TAB>text)"),
+        (
+            b"a.wav\tone\nb.flac\n",
+            "2: 1 tab-separated columns where 2 are expected (audio_filepath<TAB>text)",
+        ),
         (
             b"path\tduration\tsentence\na.wav\tlong\tone\n",
             "2: \"duration\" is 'long', must be a number of seconds above 0",
@@ -192,19 +211,28 @@ def test_a_wav_of_unknown_length_is_no_fault(folder: Path) -> None:
     at = raw.index(b"data") + 4
     raw[at : at + 4] = struct.pack("<I", 0xFFFFFFFF)
     (folder / "piped.wav").write_bytes(raw)
-    assert load_manifest(write(folder, line(audio_filepath="piped.wav"))).utterances[0].duration == 1.0
+    assert (
+        load_manifest(write(folder, line(audio_filepath="piped.wav"))).utterances[0].duration == 1.0
+    )
 
 
 def test_no_damage_escapes_as_another_exception(folder: Path) -> None:
-    """Bytes changed, cut out and repeated at random: the manifest loads, or the error is one for a person."""
-    whole = b"\n".join([line(), line(audio_filepath=None, duration=None, audio=[0.1, 2e-3]), cut()]) + b"\n"
+    """Bytes changed, cut out and repeated at random: the manifest loads, or the error is one for a
+    person.
+    """
+    whole = (
+        b"\n".join([line(), line(audio_filepath=None, duration=None, audio=[0.1, 2e-3]), cut()])
+        + b"\n"
+    )
     draws = np.random.default_rng(0)
     outcomes = set()
     for _ in range(200):
         raw = bytearray(whole)
         for _ in range(draws.integers(1, 4)):
             at, length = draws.integers(len(raw)), draws.integers(1, 12)
-            raw[at : at + length] = [b"", draws.bytes(int(length)), raw[at : at + length] * 2][draws.integers(3)]
+            raw[at : at + length] = [b"", draws.bytes(int(length)), raw[at : at + length] * 2][
+                draws.integers(3)
+            ]
         path = folder / "set.jsonl"
         path.write_bytes(raw)
         try:

@@ -1,4 +1,6 @@
-"""What only decoding finds is found before anything trains: with file and line, all at once, and nothing is cached."""
+"""What only decoding finds is found before anything trains: with file and line, all at once, and
+nothing is cached.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def folder(tmp_path: Path) -> Path:
 
 def manifest_of(folder: Path, *names: str) -> Manifest:
     path = folder / "set.jsonl"
-    path.write_text("".join(json.dumps({"audio": name, "text": "one two"}) + "\n" for name in names))
+    path.write_text(
+        "".join(json.dumps({"audio": name, "text": "one two"}) + "\n" for name in names)
+    )
     return load_manifest(path)
 
 
@@ -74,7 +78,9 @@ def short(folder: Path) -> str:
 
 def odd_rate(folder: Path) -> str:
     soundfile.write(folder / "bad.wav", noise(), 44_099)
-    return "audio file 'FOLDER/bad.wav' has the sampling rate 44099 Hz; convert it to 16000 Hz first"
+    return (
+        "audio file 'FOLDER/bad.wav' has the sampling rate 44099 Hz; convert it to 16000 Hz first"
+    )
 
 
 def padded_header(folder: Path) -> str:
@@ -105,7 +111,9 @@ def test_what_only_decoding_finds(folder: Path, kind: str, monkeypatch: pytest.M
     manifest = manifest_of(folder, "a.wav", bad)
     with pytest.raises(ManifestError) as caught:
         prepare(manifest, rms=0.075, cache=folder / "cache")
-    assert str(caught.value).startswith(f"{manifest.path} has 1 fault:\n  {manifest.path}:2: {message}")
+    assert str(caught.value).startswith(
+        f"{manifest.path} has 1 fault:\n  {manifest.path}:2: {message}"
+    )
     monkeypatch.setattr(audio, "load_audio", None)  # what was found is on file with the good clips
     with pytest.raises(ManifestError) as again:
         prepare(manifest, rms=0.075, cache=folder / "cache")

@@ -37,7 +37,9 @@ class Corpus:
     def clip(self, name: str, seed: int, seconds: float = 0.25) -> str:
         path = self.folder / name
         path.parent.mkdir(exist_ok=True)
-        steps = np.random.default_rng(seed).integers(-3000, 3000, int(seconds * RATE), dtype=np.int16)
+        steps = np.random.default_rng(seed).integers(
+            -3000, 3000, int(seconds * RATE), dtype=np.int16
+        )
         soundfile.write(path, steps, RATE)
         return name
 
@@ -72,14 +74,22 @@ def check(sets: dict[str, Manifest], **changes: Any) -> list[Finding]:
 
 def test_clean_sets_give_no_findings(corpus: Corpus) -> None:
     names = ("train", "replay", "domain", "heldout", "confirm_domain", "confirm_heldout")
-    sets = {name: corpus.manifest(name, corpus.rows(name, 100 * index)) for index, name in enumerate(names)}
+    sets = {
+        name: corpus.manifest(name, corpus.rows(name, 100 * index))
+        for index, name in enumerate(names)
+    }
     assert check(sets) == []
 
 
 @pytest.mark.parametrize("kind", ["same path", "link", "copy"])
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("train", "domain"), ("replay", "heldout"), ("train", "confirm_domain"), ("domain", "confirm_domain")],
+    [
+        ("train", "domain"),
+        ("replay", "heldout"),
+        ("train", "confirm_domain"),
+        ("domain", "confirm_domain"),
+    ],
 )
 def test_shared_audio_is_refused(corpus: Corpus, first: str, second: str, kind: str) -> None:
     sets = {first: corpus.manifest(first, corpus.rows(first, 0))}
@@ -110,7 +120,9 @@ def test_shared_samples_in_another_codec_are_found_once_decoded(corpus: Corpus) 
     rows[1]["audio"] = "domain/1.flac"
     sets = {"train": train, "domain": corpus.manifest("domain", rows)}
     assert check(sets) == []
-    clips = {name: prepare(each, rms=0.075, cache=corpus.folder / "cache") for name, each in sets.items()}
+    clips = {
+        name: prepare(each, rms=0.075, cache=corpus.folder / "cache") for name, each in sets.items()
+    }
     (finding,) = check(sets, pcm={name: each.pcm_sha256 for name, each in clips.items()})
     assert (finding.name, finding.level) == ("audio-overlap", "refuse")
     assert f"{sets['domain'].path}:2 is {train.path}:1 (the same samples)" in finding.message
@@ -130,14 +142,22 @@ def test_an_id_counts_only_where_text_and_length_agree(corpus: Corpus) -> None:
 
 def test_inline_audio_is_compared_too(corpus: Corpus) -> None:
     rows = [{"audio": [0.1, -0.2, 0.3], "text": "one"}]
-    sets = {"train": corpus.manifest("train", rows), "domain": corpus.manifest("domain", [rows[0] | {"text": "two"}])}
+    sets = {
+        "train": corpus.manifest("train", rows),
+        "domain": corpus.manifest("domain", [rows[0] | {"text": "two"}]),
+    }
     assert [finding.name for finding in check(sets)] == ["audio-overlap"]
 
 
 def test_segments_of_one_recording(corpus: Corpus) -> None:
     corpus.clip("long.wav", 0, 4.0)
-    train = corpus.manifest("train", [{"audio": "long.wav", "text": "a", "offset": 0.0, "duration": 2.0}])
-    for offset, name, level in [(1.5, "audio-overlap", "refuse"), (2.0, "recording-overlap", "warn")]:
+    train = corpus.manifest(
+        "train", [{"audio": "long.wav", "text": "a", "offset": 0.0, "duration": 2.0}]
+    )
+    for offset, name, level in [
+        (1.5, "audio-overlap", "refuse"),
+        (2.0, "recording-overlap", "warn"),
+    ]:
         rows = [{"audio": "long.wav", "text": "b", "offset": offset, "duration": 1.0}]
         (finding,) = check({"train": train, "domain": corpus.manifest("domain", rows)})
         assert (finding.name, finding.level) == (name, level)
@@ -168,10 +188,13 @@ def test_shared_sentences_and_speakers_warn_with_counts(corpus: Corpus) -> None:
 
 def test_duplicates_inside_a_set_warn(corpus: Corpus) -> None:
     rows = corpus.rows("train", 0)
-    (corpus.folder / "train" / "2.wav").write_bytes((corpus.folder / "train" / "0.wav").read_bytes())
+    (corpus.folder / "train" / "2.wav").write_bytes(
+        (corpus.folder / "train" / "0.wav").read_bytes()
+    )
     train = corpus.manifest("train", rows)
     message = (
-        f"1 of 3 utterances of train (33.3 %) repeat audio of the same set, e.g. {train.path}:3 is {train.path}:1."
+        f"1 of 3 utterances of train (33.3 %) repeat audio of the same set, "
+        f"e.g. {train.path}:3 is {train.path}:1."
     )
     assert check({"train": train}) == [Finding("duplicates", "warn", message)]
 
@@ -204,7 +227,11 @@ def test_training_utterances_over_the_limit_are_left_out_and_counted() -> None:
         )
     ]
     assert check({"train": train}, max_seconds=2.0) == [
-        Finding("empty", "refuse", "no utterance of train (train.jsonl) is at most max_seconds (2) long.")
+        Finding(
+            "empty",
+            "refuse",
+            "no utterance of train (train.jsonl) is at most max_seconds (2) long.",
+        )
     ]
 
 
@@ -215,7 +242,9 @@ def test_what_the_model_cannot_take_is_refused() -> None:
         "model can take: domain.jsonl:1 (90.0 s), domain.jsonl:3 (99.0 s); "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
-    assert check({"domain": domain}, longest_seconds=81.9) == [Finding("too-long", "refuse", message)]
+    assert check({"domain": domain}, longest_seconds=81.9) == [
+        Finding("too-long", "refuse", message)
+    ]
     assert check({"domain": domain}, longest_seconds=None) == []
     (finding,) = check({"train": domain}, max_seconds=100.0, longest_seconds=81.9)
     message = (
@@ -230,21 +259,32 @@ def test_a_chapter_beside_a_sentence_is_refused_with_every_line() -> None:
     sets = {name: spoken(5.0, 5.0, 0.2, path=f"{name}.jsonl") for name in ("train", "domain")}
     for name, each in sets.items():
         texts = ("so it was " * 34, "so it was " * 35, "a beep that lasts a moment of the tone")
-        utterances = tuple(replace(u, text=text) for u, text in zip(each.utterances, texts, strict=True))
+        utterances = tuple(
+            replace(u, text=text) for u, text in zip(each.utterances, texts, strict=True)
+        )
         sets[name] = replace(each, utterances=utterances)
-    found = [each for each in check_sets(sets, max_seconds=20, longest_seconds=None) if each.name == "dense-text"]
+    found = [
+        each
+        for each in check_sets(sets, max_seconds=20, longest_seconds=None)
+        if each.name == "dense-text"
+    ]
     assert [each.level for each in found] == ["refuse", "refuse"]
     assert found[0].message == (
         "1 of 3 utterances of train (33.3 %) have more text than can be said in their clip, above 60 characters a "
         "second: train.jsonl:2 (350 characters beside 5.0 s). Give each line the words of its own clip, or delete it."
     )
     assert "domain.jsonl:2 (350 characters beside 5.0 s)" in found[1].message
-    assert not any(each.name == "dense-text" for each in check({"train": sets["train"]}, max_seconds=4.0))
+    assert not any(
+        each.name == "dense-text" for each in check({"train": sets["train"]}, max_seconds=4.0)
+    )
 
 
 def test_few_training_utterances_warn() -> None:
     assert [
-        finding.name for finding in check_sets({"train": spoken(*[1.0] * 199)}, max_seconds=20, longest_seconds=80)
+        finding.name
+        for finding in check_sets(
+            {"train": spoken(*[1.0] * 199)}, max_seconds=20, longest_seconds=80
+        )
     ] == ["too-few"]
     assert check_sets({"train": spoken(*[1.0] * 200)}, max_seconds=20, longest_seconds=80) == []
 
@@ -257,7 +297,10 @@ def test_an_empty_set_is_refused() -> None:
 
 def test_refusals_come_first() -> None:
     sets = {"train": spoken(1.0), "domain": spoken(path="d.jsonl")}
-    assert [each.level for each in check_sets(sets, max_seconds=20, longest_seconds=None)] == ["refuse", "warn"]
+    assert [each.level for each in check_sets(sets, max_seconds=20, longest_seconds=None)] == [
+        "refuse",
+        "warn",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -280,15 +323,28 @@ def test_upper_case_references(texts: list[str], upper: bool) -> None:
 def test_upper_case_sets_warn() -> None:
     (finding,) = check({"heldout": spoken(1.0, path="h.jsonl", texts="MISTER QUILTER")})
     assert (finding.name, finding.level) == ("upper-case", "warn")
-    assert finding.message.startswith("more than 90 % of the references of heldout are in capitals; they are lowered")
+    assert finding.message.startswith(
+        "more than 90 % of the references of heldout are in capitals; they are lowered"
+    )
 
 
 def test_profiles_are_plain_values() -> None:
     manifest = spoken(4.0, 6.0, 9.0, 12.0, 18.0, 25.0)
     profile = duration_profile(manifest)
-    assert (profile.total, profile.shortest, profile.median, profile.longest) == (Size(6, 74.0), 4.0, 10.5, 25.0)
+    assert (profile.total, profile.shortest, profile.median, profile.longest) == (
+        Size(6, 74.0),
+        4.0,
+        10.5,
+        25.0,
+    )
     assert profile.percentile_95 == pytest.approx(np.percentile([4, 6, 9, 12, 18, 25], 95))
-    assert [profile.survivors[limit].utterances for limit in (5.0, 8.0, 10.0, 15.0, 20.0)] == [1, 2, 3, 4, 5]
+    assert [profile.survivors[limit].utterances for limit in (5.0, 8.0, 10.0, 15.0, 20.0)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     assert profile.survivors[8.0] == Size(2, 10.0)
     assert speaker_sizes(spoken(1.0, 2.0, 3.0)) == {"s0": Size(2, 4.0), "s1": Size(1, 2.0)}
     assert duration_profile(spoken()).total == Size(0, 0.0)

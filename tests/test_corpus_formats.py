@@ -1,4 +1,6 @@
-"""Files that people have: each is one corpus, or one sentence that says what it is and which command helps."""
+"""Files that people have: each is one corpus, or one sentence that says what it is and which
+command helps.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ from orchestrator.errors import ManifestError
 from tests.cli_project import orchestrate
 
 RATE = 16_000
-ROWS = [("one", "alpha bravo", "ann"), ("two", "charlie delta", "bob"), ("three", "echo foxtrot", "ann")]
+ROWS = [
+    ("one", "alpha bravo", "ann"),
+    ("two", "charlie delta", "bob"),
+    ("three", "echo foxtrot", "ann"),
+]
 TEXTS = [text for _, text, _ in ROWS]
 FORMATS: dict[str, Callable[[], str]] = {
     "ljspeech": lambda: lines("{0}|{1}|{1}"),
@@ -48,7 +54,9 @@ FORMATS: dict[str, Callable[[], str]] = {
     "pretty list": lambda: json.dumps(objects(), indent=4),
     "data": lambda: json.dumps({"version": 1, "data": objects()}, indent=1),
     "data in one line": lambda: json.dumps({"data": objects()}),
-    "by id": lambda: json.dumps({name: each for (name, _, _), each in zip(ROWS, objects(), strict=True)}, indent=1),
+    "by id": lambda: json.dumps(
+        {name: each for (name, _, _), each in zip(ROWS, objects(), strict=True)}, indent=1
+    ),
     "texts by name": lambda: json.dumps({f"{name}.wav": text for name, text, _ in ROWS}, indent=1),
     "an array without brackets": lambda: records("audio", "text").replace("}\n", "},\n"),
 }
@@ -69,7 +77,9 @@ def records(audio: str, text: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number, (name, _, _) in enumerate(ROWS):
-        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, RATE // 2), RATE)
+        soundfile.write(
+            tmp_path / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, RATE // 2), RATE
+        )
     return tmp_path
 
 
@@ -118,7 +128,9 @@ def test_a_quote_between_tabs_is_a_quote_and_between_commas_it_quotes(folder: Pa
         "path\tsentence\n" + "".join(f"{r[0]}.wav\t{t}\n" for r, t in zip(ROWS, said, strict=True))
     )
     assert read(folder / "a.tsv") == said
-    (folder / "a.csv").write_text('path,sentence\none.wav,"alpha, ""bravo"""\ntwo.wav,"char\nlie"\nthree.wav,echo\n')
+    (folder / "a.csv").write_text(
+        'path,sentence\none.wav,"alpha, ""bravo"""\ntwo.wav,"char\nlie"\nthree.wav,echo\n'
+    )
     found = load_manifest(folder / "a.csv").utterances
     assert [each.text for each in found] == ['alpha, "bravo"', "char lie", "echo"]
     assert [each.line for each in found] == [2, 3, 5]
@@ -135,8 +147,14 @@ def test_a_quote_between_tabs_is_a_quote_and_between_commas_it_quotes(folder: Pa
                 "3: audio file 'gone.wav' does not exist, neither in {} nor in the current folder",
             ],
         ),
-        ('path,sentence\none.wav,alpha\ntwo.wav,"bravo\n', ["3: a quote that opens here is never closed"]),
-        ("one|alpha\ntwo\n", ["2: 1 |-separated columns where 2 are expected (audio_filepath|text)"]),
+        (
+            'path,sentence\none.wav,alpha\ntwo.wav,"bravo\n',
+            ["3: a quote that opens here is never closed"],
+        ),
+        (
+            "one|alpha\ntwo\n",
+            ["2: 1 |-separated columns where 2 are expected (audio_filepath|text)"],
+        ),
         ("one.wav: alpha\nbravo\n", ["2: 'bravo' is no name: text, as the lines before it are"]),
         (
             '{\n "audio_filepath": "one.wav",\n "text": "alpha"\n}\n{\n "audio_filepath": oops\n}\n',
@@ -171,15 +189,31 @@ READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists o
             b"clip,words,who\na,b,c\n",
             "is a comma-separated table whose columns nothing names: 'clip,words,who'",
         ),
-        ("a.tsv", b"clip\twords\twho\na\tb\tc\n", "is a tab-separated table whose columns nothing names"),
+        (
+            "a.tsv",
+            b"clip\twords\twho\na\tb\tc\n",
+            "is a tab-separated table whose columns nothing names",
+        ),
         (
             "a.csv",
             b"path,duration\none.wav,1\n",
             "is a table without a column of text; it has path, duration: name one",
         ),
-        ("a.csv", b"id,sentence\none,hello\n", "is a table without a column of audio; it has id, sentence: name one"),
-        ("a.csv", b"path,path,sentence\n", "is a table with two columns 'path'; name each column once in its first"),
-        ("a.json", b"{'audio': 'one.wav'}\n{'audio': 'two.wav'}\n", "is not JSON: none of its 2 lines can be read"),
+        (
+            "a.csv",
+            b"id,sentence\none,hello\n",
+            "is a table without a column of audio; it has id, sentence: name one",
+        ),
+        (
+            "a.csv",
+            b"path,path,sentence\n",
+            "is a table with two columns 'path'; name each column once in its first",
+        ),
+        (
+            "a.json",
+            b"{'audio': 'one.wav'}\n{'audio': 'two.wav'}\n",
+            "is not JSON: none of its 2 lines can be read",
+        ),
         (
             "a.json",
             b'{"train": [{"path": "one.wav"}], "test": [{"path": "two.wav"}]}',
@@ -195,20 +229,58 @@ READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists o
             b"- path: one.wav\n  text: x\n",
             "is no manifest: its first line is '- path: one.wav'; read are JSON",
         ),
-        ("a.csv", b"path,sentence\n", "is a table of a first line alone; add a row for each utterance"),
-        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS, not the file; fetch"),
-        ("a.tsv", b"<!DOCTYPE html>\n<html>", "is a web page, not the file; download the file itself"),
-        ("a.parquet", b"PAR1\x00\x00", "is a Parquet file, a part of a data set: orchestrate manifest from-dataset "),
-        ("a.xlsx", b"PK\x03\x04\x00", "is a ZIP archive or a workbook (.xlsx); unpack it, or save the sheet as CSV"),
-        ("._a.jsonl", b"\x00\x05\x16\x07\x00", "is what macOS keeps beside a file (._), not the file; name the one"),
-        ("a.csv", b"path,sentence\rone.wav,a\rtwo.wav,b\r", "has the line ends of old Macs (CR); write new ones: tr"),
+        (
+            "a.csv",
+            b"path,sentence\n",
+            "is a table of a first line alone; add a row for each utterance",
+        ),
+        (
+            "a.jsonl",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer of Git LFS, not the file; fetch",
+        ),
+        (
+            "a.tsv",
+            b"<!DOCTYPE html>\n<html>",
+            "is a web page, not the file; download the file itself",
+        ),
+        (
+            "a.parquet",
+            b"PAR1\x00\x00",
+            "is a Parquet file, a part of a data set: orchestrate manifest from-dataset ",
+        ),
+        (
+            "a.xlsx",
+            b"PK\x03\x04\x00",
+            "is a ZIP archive or a workbook (.xlsx); unpack it, or save the sheet as CSV",
+        ),
+        (
+            "._a.jsonl",
+            b"\x00\x05\x16\x07\x00",
+            "is what macOS keeps beside a file (._), not the file; name the one",
+        ),
+        (
+            "a.csv",
+            b"path,sentence\rone.wav,a\rtwo.wav,b\r",
+            "has the line ends of old Macs (CR); write new ones: tr",
+        ),
         ("a.bin", b"abc\x00def", f"is a binary file; read are {READ}, as UTF-8 text"),
         ("a.jsonl.bz2", b"BZh91AY", "is compressed (bzip2); decompress it: bunzip2 -k "),
-        ("a.csv", "path,sentence\n".encode("utf-16"), "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 "),
-        ("a.csv", b"caf\xe9\n", "cannot be read: in line 1, byte 4 of the line (0xe9) is not UTF-8; save it as UTF-8"),
+        (
+            "a.csv",
+            "path,sentence\n".encode("utf-16"),
+            "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 ",
+        ),
+        (
+            "a.csv",
+            b"caf\xe9\n",
+            "cannot be read: in line 1, byte 4 of the line (0xe9) is not UTF-8; save it as UTF-8",
+        ),
     ],
 )
-def test_what_is_no_manifest_is_said_in_one_line(folder: Path, name: str, content: bytes, said: str) -> None:
+def test_what_is_no_manifest_is_said_in_one_line(
+    folder: Path, name: str, content: bytes, said: str
+) -> None:
     path = folder / name
     path.write_bytes(content)
     assert refusal(path).startswith(f"{path} {said}") and "\n" not in refusal(path)

@@ -46,13 +46,17 @@ def test_the_loudest_channel_is_taken_where_channels_cancel_each_other(
     found = load_audio(load_manifest(tmp_path / "set.jsonl").utterances[0])
     assert (found.opposite, found.mixed_down) == (opposite is not None, opposite is None)
     expected = sides(*gains).astype("f4")
-    taken = expected.mean(axis=1) if opposite is None else expected[:, int(np.argmax(np.abs(gains)))]
+    taken = (
+        expected.mean(axis=1) if opposite is None else expected[:, int(np.argmax(np.abs(gains)))]
+    )
     np.testing.assert_allclose(found.samples, taken, atol=1e-7)
 
 
 def spoiled(root: Path) -> Path:
     """A project with every kind of sound: silent, of opposite channels, stereo, of another rate."""
-    spec = make_project(root, SWEEP.replace("max_steps: 200", "max_steps: 200\n  warmup_steps: {values: [0, 300]}"))
+    spec = make_project(
+        root, SWEEP.replace("max_steps: 200", "max_steps: 200\n  warmup_steps: {values: [0, 300]}")
+    )
     soundfile.write(root / "data" / "train-1.wav", np.zeros(8000), RATE)
     soundfile.write(root / "data" / "domain-0.wav", sides(1, -1), RATE)
     soundfile.write(root / "data" / "heldout-2.wav", sides(1, 0.5), RATE)
@@ -74,22 +78,40 @@ def test_what_became_of_the_sound_is_said_with_count_and_line(
     assert "heldout 0 1 0" in out and "confirm_domain 1 0 0" in out, "the table of counts"
     for _ in range(2):
         assert orchestrate(spec, "parameters.warmup_steps={values: [0, 300]}") in (0, 4, 5)
-    doubts = capsys.readouterr().out.rpartition("What the numbers cannot say")[2].partition("\nBaseline")[0]
+    doubts = (
+        capsys.readouterr()
+        .out.rpartition("What the numbers cannot say")[2]
+        .partition("\nBaseline")[0]
+    )
     for each in (silent, channels, warm_up[1:]):
         assert "".join(each.split()) in "".join(doubts.split())
     notes = folder_of(spec).notes.read_text()
-    assert notes.count(f"of 3 clips of heldout 1 mixed down to one channel (e.g. {data}/heldout.jsonl:3)") == 1
-    assert notes.count(f"of 3 clips of confirm_domain 1 resampled to 16 kHz (e.g. {data}/confirm_domain.jsonl:3)") == 1
+    assert (
+        notes.count(
+            f"of 3 clips of heldout 1 mixed down to one channel (e.g. {data}/heldout.jsonl:3)"
+        )
+        == 1
+    )
+    assert (
+        notes.count(
+            f"of 3 clips of confirm_domain 1 resampled to 16 kHz (e.g. {data}/confirm_domain.jsonl:3)"
+        )
+        == 1
+    )
     assert silent in notes and channels in notes
 
 
 @pytest.mark.parametrize("name", ["silent", "opposite-phase", "warmup"])
-def test_they_can_be_ignored_by_name(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_they_can_be_ignored_by_name(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("diagnose", spoiled(tmp_path), f"checks.ignore=[{name}]") == 0
     assert f"ignored ({name})" in capsys.readouterr().out
 
 
-def test_faults_of_all_sets_are_one_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_of_all_sets_are_one_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec, data = make_project(tmp_path), tmp_path / "data"
     (data / "train.jsonl").write_text("{broken\n")
     wrong = np.full(8000, np.nan)
@@ -103,17 +125,26 @@ def test_faults_of_all_sets_are_one_report(tmp_path: Path, capsys: pytest.Captur
         assert said.count("Correct or delete these lines, then run the same command again.") == 1
 
 
-def test_references_of_which_nothing_is_left_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_references_of_which_nothing_is_left_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec, path = make_project(tmp_path), tmp_path / "data" / "confirm_domain.jsonl"
     rows = [json.loads(line) | {"text": "[door]"} for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert orchestrate(spec) == 2
     said = capsys.readouterr().err
-    assert f"no reference of confirm_domain ({path}) has a word left by normalizer whisper-en, e.g. {path}:1" in said
+    assert (
+        f"no reference of confirm_domain ({path}) has a word left by normalizer whisper-en, e.g. {path}:1"
+        in said
+    )
 
 
-def test_terms_that_nobody_says_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = make_project(tmp_path, SWEEP.replace("evaluation: {", "evaluation: {terms: data/terms.txt, "))
+def test_terms_that_nobody_says_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(
+        tmp_path, SWEEP.replace("evaluation: {", "evaluation: {terms: data/terms.txt, ")
+    )
     (tmp_path / "data" / "terms.txt").write_text("squawk\n")
     assert orchestrate("diagnose", spec) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -128,6 +159,10 @@ def test_a_model_that_hears_next_to_nothing_is_said(tmp_path: Path) -> None:
     assert orchestrate(spec, "-q") in (0, 4, 5)
     baseline = conclude(load_spec(spec), folder_of(spec)).baseline
     assert baseline is not None
-    deaf = {"domain": baseline.sets["domain"].model_copy(update={"deletions": baseline.sets["domain"].reference_words})}
+    deaf = {
+        "domain": baseline.sets["domain"].model_copy(
+            update={"deletions": baseline.sets["domain"].reference_words}
+        )
+    }
     [found] = high_wer(baseline.model_copy(update={"sets": deaf}), "the untuned model")
     assert found.name == "high-wer" and "above 50 % a model may hear nothing" in found.message

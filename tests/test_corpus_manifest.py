@@ -28,7 +28,9 @@ def waves(tmp_path: Path) -> list[np.ndarray]:
     """Three clips, also as 16-bit WAV files, so that float and integer sources agree exactly."""
     made = []
     for index in range(3):
-        steps = np.random.default_rng(index).integers(-3000, 3000, RATE // 2 + 37 * index, dtype=np.int16)
+        steps = np.random.default_rng(index).integers(
+            -3000, 3000, RATE // 2 + 37 * index, dtype=np.int16
+        )
         soundfile.write(tmp_path / f"{index}.wav", steps, RATE)
         made.append(steps.astype(np.float32) / 32768)
     return made
@@ -84,14 +86,25 @@ def segment(index: int, wave: np.ndarray, folder: Path) -> dict[str, Any]:
 def lhotse(index: int, wave: np.ndarray, folder: Path) -> dict[str, Any]:
     source = {"type": "file", "channels": [0], "source": str(folder / f"{index}.wav")}
     seconds = len(wave) / RATE
-    supervision = {"id": f"s{index}", "start": 0.0, "duration": seconds, "text": TEXTS[index], "language": "en"}
+    supervision = {
+        "id": f"s{index}",
+        "start": 0.0,
+        "duration": seconds,
+        "text": TEXTS[index],
+        "language": "en",
+    }
     return {
         "id": f"cut{index}",
         "start": 0.0,
         "duration": seconds,
         "channel": 0,
         "supervisions": [supervision | {"speaker": SPEAKERS[index]}],
-        "recording": {"id": f"r{index}", "sources": [source], "sampling_rate": RATE, "duration": seconds},
+        "recording": {
+            "id": f"r{index}",
+            "sources": [source],
+            "sampling_rate": RATE,
+            "duration": seconds,
+        },
         "type": "MonoCut",
     }
 
@@ -113,7 +126,9 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.__name__)
-def test_every_format_of_one_corpus_is_the_same_corpus(tmp_path: Path, waves: list[np.ndarray], form: Any) -> None:
+def test_every_format_of_one_corpus_is_the_same_corpus(
+    tmp_path: Path, waves: list[np.ndarray], form: Any
+) -> None:
     path = tmp_path / "set.json"
     path.write_bytes(lines([form(index, wave, tmp_path) for index, wave in enumerate(waves)]))
     manifest = load_manifest(path)
@@ -138,20 +153,27 @@ WRAPPINGS: dict[str, Callable[[list[dict[str, Any]]], bytes]] = {
     "no last newline": lambda rows: lines(rows)[:-1],
     "array": lambda rows: json.dumps(rows).encode(),
     "pretty array": lambda rows: json.dumps(rows, indent=2).encode(),
-    "table": lambda rows: "".join(f"{row['audio_filepath']}\t{row['text']}\n" for row in rows).encode(),
+    "table": lambda rows: "".join(
+        f"{row['audio_filepath']}\t{row['text']}\n" for row in rows
+    ).encode(),
     "table with names": lambda rows: (
         b"speaker\tpath\tduration\tsentence\n"
         + "".join(
-            f"{row['speaker']}\t{row['audio_filepath']}\t{row['duration']}\t{row['text']}\n" for row in rows
+            f"{row['speaker']}\t{row['audio_filepath']}\t{row['duration']}\t{row['text']}\n"
+            for row in rows
         ).encode()
     ),
 }
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_wrappings_do_not_change_what_is_read(tmp_path: Path, waves: list[np.ndarray], wrapping: str) -> None:
+def test_wrappings_do_not_change_what_is_read(
+    tmp_path: Path, waves: list[np.ndarray], wrapping: str
+) -> None:
     path = tmp_path / "set"
-    path.write_bytes(WRAPPINGS[wrapping]([nemo(index, wave, tmp_path) for index, wave in enumerate(waves)]))
+    path.write_bytes(
+        WRAPPINGS[wrapping]([nemo(index, wave, tmp_path) for index, wave in enumerate(waves)])
+    )
     found = load_manifest(path).utterances
     assert tuple(each.text for each in found) == TEXTS
     assert [each.audio for each in found] == [tmp_path / f"{index}.wav" for index in range(3)]
@@ -159,7 +181,9 @@ def test_wrappings_do_not_change_what_is_read(tmp_path: Path, waves: list[np.nda
         assert [each.line for each in found] == [2, 9, 16]
 
 
-def test_unknown_keys_are_kept_and_skipped_lines_dropped(tmp_path: Path, waves: list[np.ndarray]) -> None:
+def test_unknown_keys_are_kept_and_skipped_lines_dropped(
+    tmp_path: Path, waves: list[np.ndarray]
+) -> None:
     row = nemo(0, waves[0], tmp_path) | {"session": "m1", "nested": {"a": [1]}}
     skipped = {"_skipme": True, "audio_filepath": "gone.wav"}
     path = tmp_path / "set.jsonl"
@@ -194,13 +218,21 @@ def test_made_ids_do_not_depend_on_the_machine(tmp_path: Path, waves: list[np.nd
     path.write_bytes(lines(rows))
     found = load_manifest(path).utterances
     # sha256sum of "0.wav\n0.0" and so on, and of the two floats
-    assert [each.id for each in found] == ["0-ea4cc1e5", "1-608a9ace", "1-8bf7e309", "inline-deea3b24add6", "17"]
+    assert [each.id for each in found] == [
+        "0-ea4cc1e5",
+        "1-608a9ace",
+        "1-8bf7e309",
+        "inline-deea3b24add6",
+        "17",
+    ]
     assert [each.explicit_id for each in found] == [False, False, False, False, True]
 
 
 def test_utterances_are_values(tmp_path: Path, waves: list[np.ndarray]) -> None:
     path = tmp_path / "set.jsonl"
-    path.write_bytes(lines([inline_floats(index, wave, tmp_path) for index, wave in enumerate(waves)]))
+    path.write_bytes(
+        lines([inline_floats(index, wave, tmp_path) for index, wave in enumerate(waves)])
+    )
     first, again = load_manifest(path), load_manifest(path)
     assert first == again
     assert len(set(first.utterances)) == 3

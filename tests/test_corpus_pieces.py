@@ -19,7 +19,9 @@ def test_pieces_are_the_whole_and_none_is_too_long_or_too_short(seconds: float, 
     np.testing.assert_array_equal(np.concatenate(found), samples)
     lengths = [len(each) / RATE for each in found]
     assert max(lengths) <= 30 and (len(lengths) == 1) == (seconds <= 30)
-    assert all(length >= 7 for length in lengths[-1:]) and all(length >= 14.9 for length in lengths[:-1])
+    assert all(length >= 7 for length in lengths[-1:]) and all(
+        length >= 14.9 for length in lengths[:-1]
+    )
 
 
 def test_the_cut_is_in_the_pause() -> None:

@@ -36,11 +36,17 @@ def test_stretches_longer_than_words(texts: list[str], unspaced: bool) -> None:
 
 def test_an_evaluation_set_without_spaces_is_said(tmp_path: Path) -> None:
     sets = {}
-    for number, (name, text) in enumerate((("train", "可以着陆"), ("domain", "左转航向"), ("heldout", "turn left"))):
-        soundfile.write(tmp_path / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, 8000), 16000)
+    for number, (name, text) in enumerate(
+        (("train", "可以着陆"), ("domain", "左转航向"), ("heldout", "turn left"))
+    ):
+        soundfile.write(
+            tmp_path / f"{name}.wav", np.random.default_rng(number).normal(0, 0.1, 8000), 16000
+        )
         path = tmp_path / f"{name}.jsonl"
         path.write_text(json.dumps({"audio": f"{name}.wav", "text": text}))
         sets[name] = load_manifest(path)
     found = check_sets(sets, max_seconds=20, longest_seconds=None)
     said = [each.message for each in found if each.name == "no-spaces"]
-    assert len(said) == 1 and said[0].startswith("the references of domain are written without spaces between words")
+    assert len(said) == 1 and said[0].startswith(
+        "the references of domain are written without spaces between words"
+    )

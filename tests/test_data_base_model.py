@@ -1,4 +1,6 @@
-"""The embedded base model loads like one from the hub, and the script that trains it makes the same thing."""
+"""The embedded base model loads like one from the hub, and the script that trains it makes the same
+thing.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,10 @@ def test_tokenizer_round_trip_and_end_of_sequence(processor: Any) -> None:
 
 
 def test_ten_tokens_a_second_hold_every_reference_and_six_and_a_half_do_not(processor: Any) -> None:
-    needed = [script("measure_baseline").tokens_per_second_needed(processor, rows(name, -1)) for name in MANIFESTS]
+    needed = [
+        script("measure_baseline").tokens_per_second_needed(processor, rows(name, -1))
+        for name in MANIFESTS
+    ]
     assert 6.5 < max(needed) < 8.5 < script("measure_baseline").TOKENS_PER_SECOND
 
 
@@ -69,7 +74,9 @@ def test_loss_is_plain_cross_entropy_up_to_the_end_of_sequence(model: Any, proce
     row = rows("heldout_manifest.jsonl", 1)[0]
     samples, _ = soundfile.read(DATA / row["audio_filepath"], dtype="float32")
     inputs = processor(samples * (0.075 / np.sqrt((samples**2).mean())), sampling_rate=16000)
-    labels = torch.tensor([[*processor.tokenizer(row["text"], add_special_tokens=False).input_ids, 2]])
+    labels = torch.tensor(
+        [[*processor.tokenizer(row["text"], add_special_tokens=False).input_ids, 2]]
+    )
     with torch.no_grad():
         given = model(**inputs, labels=labels)
     expected = torch.nn.functional.cross_entropy(given.logits[0], labels[0])
@@ -83,9 +90,13 @@ def test_training_script_builds_the_shipped_architecture(model: Any) -> None:
         name: p.shape for name, p in model.named_parameters()
     }
     ignored = {"transformers_version", "architectures", "_name_or_path", "dtype"}
-    configs = [{k: v for k, v in m.config.to_dict().items() if k not in ignored} for m in (made, model)]
+    configs = [
+        {k: v for k, v in m.config.to_dict().items() if k not in ignored} for m in (made, model)
+    ]
     for config in configs:
-        config["encoder_config"] = {k: v for k, v in config["encoder_config"].items() if k not in ignored}
+        config["encoder_config"] = {
+            k: v for k, v in config["encoder_config"].items() if k not in ignored
+        }
     assert configs[0] == configs[1]
 
 
@@ -114,12 +125,18 @@ def test_losses_of_the_training_step_are_finite_and_reach_every_parameter(proces
     cross_entropy, ctc = pretraining.losses(model, letters, batch, corpus.texts)
     (cross_entropy + ctc).backward()
     assert torch.isfinite(cross_entropy) and torch.isfinite(ctc)
-    assert [name for name, p in model.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()] == []
+    assert [
+        name
+        for name, p in model.named_parameters()
+        if p.grad is None or not torch.isfinite(p.grad).all()
+    ] == []
 
 
 def test_base_set_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     audio = np.arange(7, dtype=np.int16)
-    np.savez(tmp_path / "base.npz", audio=audio, lengths=[3, 4], text=["a b", "c"], speaker=["x", "y"])
+    np.savez(
+        tmp_path / "base.npz", audio=audio, lengths=[3, 4], text=["a b", "c"], speaker=["x", "y"]
+    )
     corpus = script("pretrain_base").load_corpus(tmp_path / "base.npz")
     assert [clip.tolist() for clip in corpus.clips] == [[0, 1, 2], [3, 4, 5, 6]]
     assert corpus.texts == ["a b", "c"]

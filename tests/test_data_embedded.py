@@ -69,7 +69,9 @@ def test_decoded_length_is_the_header_s(sets: dict[str, list[dict[str, Any]]]) -
         assert 0.5 < float(np.abs(samples).max()) < 1.0  # decoding to int16 clips nothing
 
 
-def test_every_audio_file_is_named_once_and_all_are_small(sets: dict[str, list[dict[str, Any]]]) -> None:
+def test_every_audio_file_is_named_once_and_all_are_small(
+    sets: dict[str, list[dict[str, Any]]],
+) -> None:
     named = [row["audio_filepath"] for rows in sets.values() for row in rows]
     found = [path for path in (DATA / "audio").rglob("*") if path.is_file()]
     assert sorted(named) == sorted(path.relative_to(DATA).as_posix() for path in found)
@@ -95,17 +97,22 @@ def test_evaluated_speakers_are_in_no_other_set(sets: dict[str, list[dict[str, A
             assert speakers[name].isdisjoint(speakers[other]), (name, other)
 
 
-def test_domain_timbres_are_unknown_to_the_base_model(sets: dict[str, list[dict[str, Any]]]) -> None:
+def test_domain_timbres_are_unknown_to_the_base_model(
+    sets: dict[str, list[dict[str, Any]]],
+) -> None:
     corpus = script("make_corpus")
     variants = [
-        {row["speaker"].partition("+")[2] for row in sets[name]} for name in ("train", "domain", "domain_confirm")
+        {row["speaker"].partition("+")[2] for row in sets[name]}
+        for name in ("train", "domain", "domain_confirm")
     ]
     for one, other in itertools.combinations([*variants, set(corpus.KNOWN_VARIANTS)], 2):
         assert one.isdisjoint(other)
 
 
 @pytest.mark.parametrize("name", ("heldout", "heldout_confirm"))
-def test_heldout_voices_are_known_but_for_one_accent(name: str, sets: dict[str, list[dict[str, Any]]]) -> None:
+def test_heldout_voices_are_known_but_for_one_accent(
+    name: str, sets: dict[str, list[dict[str, Any]]]
+) -> None:
     corpus = script("make_corpus")
     # espeak-ng speaks every `en-gb+variant` in the one voice called `en-gb` here
     known = {*corpus.BASE_VOICES, *corpus.BASE_FLITE, "en-gb"}
@@ -123,7 +130,9 @@ def test_any_stretch_has_all_speakers(sets: dict[str, list[dict[str, Any]]]) -> 
 
 def test_the_manifests_are_what_the_script_plans(sets: dict[str, list[dict[str, Any]]]) -> None:
     for name, planned in script("make_corpus").plan_sets().items():
-        assert [(row["text"], row["speaker"]) for row in sets[name]] == [(u.text, u.speaker) for u in planned]
+        assert [(row["text"], row["speaker"]) for row in sets[name]] == [
+            (u.text, u.speaker) for u in planned
+        ]
 
 
 def test_the_scripts_name_the_manifests_there_are() -> None:
@@ -137,7 +146,9 @@ def test_the_checksum_is_libsndfile_s_own(tmp_path: Path) -> None:
     samples = np.random.default_rng(0).normal(0, 3000, 16000).astype(np.int16)
     soundfile.write(path, samples, 16000, format="OGG", subtype="OPUS")
     written = path.read_bytes()
-    assert script("speech")._with_serial(written, int.from_bytes(written[14:18], "little")) == written
+    assert (
+        script("speech")._with_serial(written, int.from_bytes(written[14:18], "little")) == written
+    )
 
 
 def test_the_same_samples_give_the_same_bytes() -> None:

@@ -1,4 +1,6 @@
-"""The documentation says what the code does: fields, parameters, commands, exit codes, files, examples and links."""
+"""The documentation says what the code does: fields, parameters, commands, exit codes, files,
+examples and links.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,11 @@ def cells(page: str, name: str) -> list[str]:
 
 
 def blocks(page: str, *languages: str) -> list[str]:
-    return [text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", page, re.M | re.S) if language in languages]
+    return [
+        text
+        for language, text in re.findall(r"^```(\w*)\n(.*?)^```", page, re.M | re.S)
+        if language in languages
+    ]
 
 
 def shown(value: Any) -> str:
@@ -92,7 +98,9 @@ def shown(value: Any) -> str:
 
 
 def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Dotted path and description of every field a sweep file may have, but for limits and the search space."""
+    """Dotted path and description of every field a sweep file may have, but for limits and the
+    search space.
+    """
     for name, field in model.model_fields.items():
         options = (field.annotation, *get_args(field.annotation))
         inner = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
@@ -106,7 +114,12 @@ def fields(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fiel
 
 def bounds(field: FieldInfo) -> list[float]:
     """The ends of the interval a field is restricted to."""
-    return [getattr(limit, end) for limit in field.metadata for end in ("gt", "ge", "lt", "le") if hasattr(limit, end)]
+    return [
+        getattr(limit, end)
+        for limit in field.metadata
+        for end in ("gt", "ge", "lt", "le")
+        if hasattr(limit, end)
+    ]
 
 
 def literals(annotation: Any) -> list[str]:
@@ -116,12 +129,20 @@ def literals(annotation: Any) -> list[str]:
     return [value for inner in get_args(annotation) for value in literals(inner)]
 
 
-@pytest.mark.parametrize(("path", "field"), [pytest.param(*each, id=each[0]) for each in fields(SweepSpec)])
-def test_every_field_is_documented_with_its_default_and_its_limits(path: str, field: FieldInfo) -> None:
+@pytest.mark.parametrize(
+    ("path", "field"), [pytest.param(*each, id=each[0]) for each in fields(SweepSpec)]
+)
+def test_every_field_is_documented_with_its_default_and_its_limits(
+    path: str, field: FieldInfo
+) -> None:
     _, allowed, default, _ = cells(FIELDS, path)
-    assert default == ("required" if field.is_required() else shown(field.get_default(call_default_factory=True)))
+    assert default == (
+        "required" if field.is_required() else shown(field.get_default(call_default_factory=True))
+    )
     words = re.findall(r"[\w.-]*\w", allowed)
-    assert {*literals(field.annotation), *(f"{bound:.10g}" for bound in bounds(field))} <= set(words)
+    assert {*literals(field.annotation), *(f"{bound:.10g}" for bound in bounds(field))} <= set(
+        words
+    )
 
 
 def test_every_limit_is_documented_and_no_field_that_does_not_exist() -> None:
@@ -142,7 +163,13 @@ def test_every_limit_is_documented_and_no_field_that_does_not_exist() -> None:
 
 @pytest.mark.parametrize("row", (*TABLE.values(), ADAPTER_SCALE), ids=lambda row: row.name)
 def test_every_parameter_is_documented_with_its_default_and_what_is_allowed(row: Parameter) -> None:
-    default = "required" if row.required else str(row.default).lower() if row.default is not None else "none"
+    default = (
+        "required"
+        if row.required
+        else str(row.default).lower()
+        if row.default is not None
+        else "none"
+    )
     assert cells(PARAMETERS, row.name) == [
         f"`{row.name}`", row.allowed, default, row.doc.replace("||", "\\|\\|")
     ]  # fmt: skip
@@ -155,12 +182,19 @@ def test_no_parameter_is_documented_that_does_not_exist() -> None:
 
 def test_presets_methods_and_forms_are_documented() -> None:
     for name, patterns in PRESETS.items():
-        assert cells(SWEEP_FILE, name) == [f"`{name}`", ", ".join(f"`{pattern}`" for pattern in patterns)]
+        assert cells(SWEEP_FILE, name) == [
+            f"`{name}`",
+            ", ".join(f"`{pattern}`" for pattern in patterns),
+        ]
     for method in literals(SweepSpec.model_fields["method"].annotation):
         assert cells(SWEEP_FILE, method)
     for form in {"log", "step", "when"} & set(Dimension.model_fields):
         assert f"`{form}`" in PARAMETERS
-    numbers = f"At most {MAX_VALUES} values", f"at most {MAX_GRID} combinations", f"until {STARTUP_TRIALS} trials"
+    numbers = (
+        f"At most {MAX_VALUES} values",
+        f"at most {MAX_GRID} combinations",
+        f"until {STARTUP_TRIALS} trials",
+    )
     assert [number for number in numbers if number not in SWEEP_FILE] == []
 
 
@@ -189,13 +223,21 @@ def test_every_command_and_option_is_documented() -> None:
         page = MANIFESTS if " " in name else table
         assert f"orchestrate {name}" in page, name
         rows = [line for line in page.split("\n") if " " in name or f"`orchestrate {name} " in line]
-        long = {option for each in command.params for option in each.opts if option.startswith("--")} - {"--help"}
-        undocumented = {option for option in long if not any(re.search(rf"{option}\b", row) for row in rows)}
+        long = {
+            option for each in command.params for option in each.opts if option.startswith("--")
+        } - {"--help"}
+        undocumented = {
+            option for option in long if not any(re.search(rf"{option}\b", row) for row in rows)
+        }
         assert undocumented == set(), name
 
 
 def test_every_exit_code_is_documented_in_one_table() -> None:
-    leaves = [value for value in vars(errors).values() if isinstance(value, type) and hasattr(value, "exit_code")]
+    leaves = [
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and hasattr(value, "exit_code")
+    ]
     codes = {0, 1} | {leaf.exit_code for leaf in leaves} | set(EXIT_CODES.values())
     table = README.partition("### Exit codes")[2].partition("\n## ")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.M)} == codes
@@ -209,11 +251,16 @@ def test_the_formulas_name_the_constants_of_the_code() -> None:
     assert f"at least {bootstrap.FLOOR_WORDS:g} words" in VERDICT
     assert f"B = {judging.RESAMPLES:,} resamples" in VERDICT
     assert f"({limits.POWER} * SE" in VERDICT and round(power.Z_POWER, 2) == limits.POWER
-    assert f"{limits.AT_LIMIT:g}".replace("e-0", "e-") in VERDICT and f"; {limits.UNMEASURED:g} when" in VERDICT
+    assert (
+        f"{limits.AT_LIMIT:g}".replace("e-0", "e-") in VERDICT
+        and f"; {limits.UNMEASURED:g} when" in VERDICT
+    )
 
 
 def test_every_file_of_a_study_is_documented() -> None:
-    layout = re.findall(r"[a-z-]+\.(?:yaml|db|lock|jsonl?|md|html)|[a-z]+/(?=\s|\d)", store.__doc__ or "")
+    layout = re.findall(
+        r"[a-z-]+\.(?:yaml|db|lock|jsonl?|md|html)|[a-z]+/(?=\s|\d)", store.__doc__ or ""
+    )
     assert len(layout) >= 14 and [name for name in layout if name not in STUDIES] == []
 
 
@@ -270,9 +317,14 @@ def within(whole: Any, part: Any) -> Any:
 
 
 def test_the_transcript_is_a_finished_run() -> None:
-    transcript = QUICKSTART.partition("<!-- transcript:begin -->")[2].partition("<!-- transcript:end -->")[0]
+    transcript = QUICKSTART.partition("<!-- transcript:begin -->")[2].partition(
+        "<!-- transcript:end -->"
+    )[0]
     assert re.search(r"^(ACCEPT|REJECT|INCONCLUSIVE): ", transcript, re.M)
-    assert "PRUNED, guardrail heldout_wer" in transcript and "What the numbers cannot say" in transcript
+    assert (
+        "PRUNED, guardrail heldout_wer" in transcript
+        and "What the numbers cannot say" in transcript
+    )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
@@ -285,7 +337,9 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
         aim = path.parent / file if file else path
         assert aim.exists(), target
         headings = re.findall(r"^#+ (.*)$", aim.read_text(), re.M) if anchor else []
-        assert not anchor or anchor in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
+        assert not anchor or anchor in {
+            re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings
+        }
 
 
 def test_links_are_looked_for_where_there_are_some() -> None:
@@ -308,26 +362,40 @@ def snippets(page: str) -> list[str]:
     """Lines of code, continued ones joined: indented blocks and shell or Python fences."""
     prose = re.sub(r"^```.*?^```", "", page, flags=re.M | re.S).replace("\\\n", " ")
     indented = [line.strip() for line in prose.split("\n") if line.startswith("    ")]
-    return [*indented, *(line for text in blocks(page, "sh", "bash", "python", "") for line in text.split("\n"))]
+    return [
+        *indented,
+        *(line for text in blocks(page, "sh", "bash", "python", "") for line in text.split("\n")),
+    ]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_files_that_the_documentation_names_exist(path: Path) -> None:
     page = path.read_text()
     code = [*snippets(page), *re.findall(r"`([^`\n]+)`", page)]
-    named = {word for line in code for word in re.findall(r"[\w./*-]+/[\w*-]+\.(?:py|yaml|toml)\b", line)}
+    named = {
+        word for line in code for word in re.findall(r"[\w./*-]+/[\w*-]+\.(?:py|yaml|toml)\b", line)
+    }
     folders = (ROOT, path.parent)
     plain = {name for name in named if "*" not in name and "NAME" not in name and name != TO_WRITE}
-    assert {name for name in plain if not any((folder / name).exists() for folder in folders)} == set()
+    assert {
+        name for name in plain if not any((folder / name).exists() for folder in folders)
+    } == set()
     modules = {word for line in code for word in re.findall(r"python -m (benchmarks[\w.]*)", line)}
-    assert {name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()} == set()
+    assert {
+        name for name in modules if not (ROOT / f"{name.replace('.', '/')}.py").exists()
+    } == set()
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_commands_in_snippets_exist_with_their_options(path: Path) -> None:
-    commands, targets = command_line(), set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M))
+    commands, targets = (
+        command_line(),
+        set(re.findall(r"^(\w[\w-]*):", (ROOT / "Makefile").read_text(), re.M)),
+    )
     for line in snippets(path.read_text()):
-        words = shlex.split(line, comments=True) if line.startswith(("orchestrate ", "make ")) else []
+        words = (
+            shlex.split(line, comments=True) if line.startswith(("orchestrate ", "make ")) else []
+        )
         if words[:1] == ["make"]:
             assert words[1] in targets, line
         elif words and words[1] not in ("SPEC",) and not words[1].endswith(".yaml"):

@@ -1,4 +1,6 @@
-"""docs/read_manifest.py, which knows nothing of this project, reads the same texts at the same lines."""
+"""docs/read_manifest.py, which knows nothing of this project, reads the same texts at the same
+lines.
+"""
 
 from __future__ import annotations
 
@@ -46,22 +48,31 @@ def test_every_format(folder: Path, name: str, compressed: bool, read: Read) -> 
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
-def test_every_shape_of_a_record(tmp_path: Path, waves: list[np.ndarray], shape: Shape, read: Read) -> None:
+def test_every_shape_of_a_record(
+    tmp_path: Path, waves: list[np.ndarray], shape: Shape, read: Read
+) -> None:
     path = tmp_path / "set.jsonl"
-    path.write_text("".join(json.dumps(shape(index, wave, tmp_path)) + "\n" for index, wave in enumerate(waves)))
+    path.write_text(
+        "".join(json.dumps(shape(index, wave, tmp_path)) + "\n" for index, wave in enumerate(waves))
+    )
     assert read(path) == expected(path)
 
 
 def test_quotes_and_rows_over_several_lines(folder: Path, read: Read) -> None:
     path = folder / "a.csv"
-    path.write_text('path,sentence\none.wav,"alpha, ""bravo"""\n\ntwo.wav,"char\nlie"\nthree.wav,echo\n')
+    path.write_text(
+        'path,sentence\none.wav,"alpha, ""bravo"""\n\ntwo.wav,"char\nlie"\nthree.wav,echo\n'
+    )
     assert {line: " ".join(text.split()) for line, text in read(path).items()} == expected(path)
-    path.write_text('path\tsentence\none.wav\t"alpha\ntwo.wav\tchar ""lie""\nthree.wav\techo, "fox"\n')
+    path.write_text(
+        'path\tsentence\none.wav\t"alpha\ntwo.wav\tchar ""lie""\nthree.wav\techo, "fox"\n'
+    )
     assert read(path) == expected(path)
 
 
 @pytest.mark.parametrize(
-    "form", ["{0}.wav {1}, please", "{0}.wav: {1}, please: now", "{0}.wav,{1} | please", "{0} {1}; go"]
+    "form",
+    ["{0}.wav {1}, please", "{0}.wav: {1}, please: now", "{0}.wav,{1} | please", "{0} {1}; go"],
 )
 def test_separators_inside_of_texts(folder: Path, form: str, read: Read) -> None:
     path = folder / "list.txt"

@@ -1,4 +1,6 @@
-"""A reader recomputes the report of a real study with jiwer and numpy alone, in two scripts of 30 lines."""
+"""A reader recomputes the report of a real study with jiwer and numpy alone, in two scripts of 30
+lines.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     root = tmp_path_factory.mktemp("recomputed")
     sets = {}
     for name in ("domain", "heldout"):
-        rows = [json.loads(line) for line in (DATA / f"{name}_confirm.jsonl").read_bytes().splitlines()[:24]]
+        rows = [
+            json.loads(line)
+            for line in (DATA / f"{name}_confirm.jsonl").read_bytes().splitlines()[:24]
+        ]
         absolute = [row | {"audio_filepath": str(DATA / row["audio_filepath"])} for row in rows]
         sets[name] = root / f"{name}_confirm.jsonl"
         sets[name].write_text("".join(json.dumps(row) + "\n" for row in absolute))
@@ -43,8 +48,12 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     spec = load_spec(sweep, [confirm, "confirm={top: 2, seeds: [101, 102]}"])
     folder = StudyFolder(root / "studies", spec.name)
     with GracefulShutdown(lambda text: None) as drain:
-        run_study(spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain)
-    text = markdown.render(report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True))
+        run_study(
+            spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain
+        )
+    text = markdown.render(
+        report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True)
+    )
     return folder, text.replace("\\_", "_")
 
 
@@ -54,18 +63,25 @@ def recomputed(script: str, folder: StudyFolder) -> str:
     assert len([line for line in lines if not line.startswith(("import ", "from "))]) <= 30
     assert not re.search(r"^(import|from) orchestrator", code, re.M)
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / script, folder.path], capture_output=True, text=True, cwd=folder.path
+        [sys.executable, ROOT / "docs" / script, folder.path],
+        capture_output=True,
+        text=True,
+        cwd=folder.path,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_every_wer_and_every_change_follows_from_what_was_heard(study: tuple[StudyFolder, str]) -> None:
+def test_every_wer_and_every_change_follows_from_what_was_heard(
+    study: tuple[StudyFolder, str],
+) -> None:
     folder, text = study
     out = recomputed("recompute.py", folder)
     found = {
         (who, name): (wer, change)
-        for who, name, wer, change in re.findall(r"^([\w ]+): (\w+) ([\d.]+) \(([+-][\d.]+)\)$", out, re.M)
+        for who, name, wer, change in re.findall(
+            r"^([\w ]+): (\w+) ([\d.]+) \(([+-][\d.]+)\)$", out, re.M
+        )
     }
     for name in ("domain", "heldout", "confirm_domain", "confirm_heldout"):
         assert f"| {name} | {found['baseline', name][0]} | 24 |" in text
@@ -74,7 +90,9 @@ def test_every_wer_and_every_change_follows_from_what_was_heard(study: tuple[Stu
             "{} ({})".format(*found[f"trial {result.number}", name]).replace("-0.00", "+0.00")
             for name in ("domain", "heldout")
         ]
-        assert f"| {result.number} | {result.state} | {cells[0]} | {cells[1]} |" in text.replace("-0.00", "+0.00")
+        assert f"| {result.number} | {result.state} | {cells[0]} | {cells[1]} |" in text.replace(
+            "-0.00", "+0.00"
+        )
     for number in {result.params["trial"] for result in folder.confirmations()}:
         assert f"| {found[f'trial {number}', 'confirm_domain'][0]} |" in text
 
@@ -87,4 +105,8 @@ def test_every_bound_follows_from_the_counts(study: tuple[StudyFolder, str]) -> 
     assert len(reported) >= 4
     for low, high in reported:
         # Student's quantile is drawn there and exact here: a hundredth in the last place.
-        assert any(abs(low - a) <= 0.021 and abs(high - b) <= 0.021 for a, b in again), (low, high, out)
+        assert any(abs(low - a) <= 0.021 and abs(high - b) <= 0.021 for a, b in again), (
+            low,
+            high,
+            out,
+        )

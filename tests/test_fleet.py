@@ -1,4 +1,6 @@
-"""A study is a function of its file and its packs, never of where they run, how fast, or which of them is lost."""
+"""A study is a function of its file and its packs, never of where they run, how fast, or which of
+them is lost.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,13 @@ SPECS = {
     "short": make_spec(budget=Budget(trials=5), scales=(1.0,), seed=5),
     "tpe": SPEC,
     "median": make_spec(
-        budget=Budget(trials=8), early_stop=EarlyStop(method="median", startup_trials=1), scales=(0.5,)
+        budget=Budget(trials=8),
+        early_stop=EarlyStop(method="median", startup_trials=1),
+        scales=(0.5,),
     ),
     "fails": make_spec(
-        budget=Budget(trials=8), searched=(SPACE[0].model_copy(update={"choices": (0.6, 1e-3)}), *SPACE[1:])
+        budget=Budget(trials=8),
+        searched=(SPACE[0].model_copy(update={"choices": (0.6, 1e-3)}), *SPACE[1:]),
     ),
 }
 
@@ -42,7 +47,10 @@ def inline(spec: SweepSpec, root: Path, packs: int) -> dict[str, bytes]:
 
 def check_threads(name: str, packs: int, tmp_path: Path, chosen: tuple[int, ...]) -> None:
     expected = inline(SPECS[name], tmp_path / "inline", packs)
-    assert len([file for file in expected if file.endswith("result.json")]) == SPECS[name].budget.trials
+    assert (
+        len([file for file in expected if file.endswith("result.json")])
+        == SPECS[name].budget.trials
+    )
     for threads in chosen:
         root = tmp_path / f"{threads}"
         run_fleet(SPECS[name], root, ThreadHosts(FakeWorker(), threads, seed=threads), packs)
@@ -57,7 +65,9 @@ def test_threads_and_their_speed_leave_no_trace_in_a_study(tmp_path: Path) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("packs", [1, 2, 4])
-def test_any_number_of_threads_leaves_no_trace_in_a_study(name: str, packs: int, tmp_path: Path) -> None:
+def test_any_number_of_threads_leaves_no_trace_in_a_study(
+    name: str, packs: int, tmp_path: Path
+) -> None:
     check_threads(name, packs, tmp_path, (1, 2, 3, 4))
 
 
@@ -81,14 +91,20 @@ def driven(fleet: Fleet, tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("packs", [1, 2, 4])
 def test_a_search_is_the_same_on_any_number_of_threads(packs: int, tmp_path: Path) -> None:
     expected = driven(fleet_on(InlineHosts(FakeWorker()), packs), tmp_path / "inline")
-    assert sum("Failed" in line for line in expected) and sum("Measured" in line for line in expected) > 5
+    assert (
+        sum("Failed" in line for line in expected)
+        and sum("Measured" in line for line in expected) > 5
+    )
     for threads in (1, 2, 3, 4):
         hosts = ThreadHosts(FakeWorker(), threads, seed=threads)
         assert driven(fleet_on(hosts, packs), tmp_path / f"{threads}") == expected
 
 
 def test_the_number_of_packs_is_part_of_the_search(tmp_path: Path) -> None:
-    one, two = (driven(fleet_on(InlineHosts(FakeWorker()), packs), tmp_path / f"{packs}") for packs in (1, 2))
+    one, two = (
+        driven(fleet_on(InlineHosts(FakeWorker()), packs), tmp_path / f"{packs}")
+        for packs in (1, 2)
+    )
     assert one != two
 
 
@@ -122,7 +138,9 @@ def check_calls(save_every: float, tmp_path: Path, stride: int) -> None:
 
 
 def check_pairs(tmp_path: Path, chosen: slice) -> int:
-    """Two packs lost in turn, or one twice. Twice at one step while it trains is another case: a trial fails."""
+    """Two packs lost in turn, or one twice. Twice at one step while it trains is another case: a
+    trial fails.
+    """
     expected, total = straight(2, 0.0, tmp_path)
     equal = 0
     for pair in list(itertools.combinations(range(1, total + 1), 2))[chosen]:
@@ -145,7 +163,9 @@ def test_packs_lost_at_every_pair_of_calls_leave_no_trace(tmp_path: Path) -> Non
 
 def test_slots_that_kill_two_workers_at_one_step_end_the_newest_trial(tmp_path: Path) -> None:
     _, total = straight(1, 0.0, tmp_path)
-    came = next(came for at in range(1, total) if "died twice" in str(came := lost_twice(at, tmp_path)))
+    came = next(
+        came for at in range(1, total) if "died twice" in str(came := lost_twice(at, tmp_path))
+    )
     failed = "Failed 1 at 100: its worker died twice at step 100: killed in training"
     assert came[:4] == ["admitted 0", "admitted 1", failed, "released 1"]
     assert sum("admitted" in line for line in came) == 7

@@ -1,4 +1,6 @@
-"""Several packs from the command line: decided once, shown, kept, compared, and the same wherever they run."""
+"""Several packs from the command line: decided once, shown, kept, compared, and the same wherever
+they run.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,25 @@ def came(folder: StudyFolder) -> dict[str, str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
-def test_a_study_is_the_same_inline_and_in_processes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_is_the_same_inline_and_in_processes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inline, forked = make_project(tmp_path / "a", PACKS), make_project(tmp_path / "b", PACKS)
-    codes = {orchestrate(inline, "--quiet"), orchestrate(forked, "--quiet", "execution.processes=true")}
+    codes = {
+        orchestrate(inline, "--quiet"),
+        orchestrate(forked, "--quiet", "execution.processes=true"),
+    }
     assert len(codes) == 1
     assert came(folder_of(inline)) == came(folder_of(forked))
     assert len(came(folder_of(inline))) > 20
     pack = json.loads((folder_of(forked).path / "pack.json").read_bytes())
-    assert pack == {"slots": 2, "why": "execution.pack: 2", "device": "unknown", "packs": 2, "cores": 1}
+    assert pack == {
+        "slots": 2,
+        "why": "execution.pack: 2",
+        "device": "unknown",
+        "packs": 2,
+        "cores": 1,
+    }
     assert "runs in process" in (folder_of(forked).logs / "pack-1.log").read_text()
     assert "runs in this process" in (folder_of(inline).logs / "pack-1.log").read_text()
     capsys.readouterr()
@@ -53,7 +66,9 @@ def test_a_study_is_the_same_inline_and_in_processes(tmp_path: Path, capsys: pyt
 
 
 def test_other_packs_are_another_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    short = PACKS.replace("trials: 5", "trials: 2").replace("confirm: {top: 1, seeds: [101, 102]}\n", "")
+    short = PACKS.replace("trials: 5", "trials: 2").replace(
+        "confirm: {top: 1, seeds: [101, 102]}\n", ""
+    )
     spec = make_project(tmp_path, short)
     orchestrate(spec, "--quiet")
     for change, text in {
@@ -67,11 +82,19 @@ def test_other_packs_are_another_study(tmp_path: Path, capsys: pytest.CaptureFix
     assert orchestrate(spec, "--quiet", "execution.packs=auto", "execution.cores=auto") in (0, 4, 5)
 
 
-def test_plan_shows_packs_and_what_trials_in_flight_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_shows_packs_and_what_trials_in_flight_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path, PACKS)
-    assert orchestrate("plan", spec, "execution.processes=true", "execution.devices=[cuda:0, cuda:1]") == 0
+    assert (
+        orchestrate("plan", spec, "execution.processes=true", "execution.devices=[cuda:0, cuda:1]")
+        == 0
+    )
     shown = said(capsys)
-    assert "2 packs, cores: 1, a process each on cuda:0, cuda:1 in turn; each a pack of 2 adapters at once" in shown
+    assert (
+        "2 packs, cores: 1, a process each on cuda:0, cuda:1 in turn; each a pack of 2 adapters at once"
+        in shown
+    )
     assert (
         "4 trials in flight: 5 trials, 4 drawn before any result; tpe learns from few of them: give budget.trials at "
         "least 12, or fewer packs or a smaller pack"
@@ -79,13 +102,18 @@ def test_plan_shows_packs_and_what_trials_in_flight_cost(tmp_path: Path, capsys:
     assert orchestrate("plan", spec, "budget.trials=12") == 0
     shown = said(capsys)
     assert "2 packs, cores: 1, all in one process;" in shown
-    assert "4 trials in flight: 12 trials, 4 drawn before any result" in shown and "learns from few" not in shown
+    assert (
+        "4 trials in flight: 12 trials, 4 drawn before any result" in shown
+        and "learns from few" not in shown
+    )
     assert orchestrate("plan", spec, "execution.packs=1") == 0
     assert "in flight" not in said(capsys)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
-def test_status_shows_packs_and_a_stopped_run_continues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_shows_packs_and_a_stopped_run_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     straight, stopped = make_project(tmp_path / "a", PACKS), make_project(tmp_path / "b", PACKS)
     orchestrate(straight, "--quiet")
     run = process(stopped, "execution.processes=true", pause=0.3)
@@ -107,8 +135,14 @@ def test_status_shows_packs_and_a_stopped_run_continues(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("launcher: local", "execution.launcher is no key any more; remove it: where packs run is said by"),
-        ("workers: 1", "execution.workers is no key any more; remove it: several packs at once are execution.packs"),
+        (
+            "launcher: local",
+            "execution.launcher is no key any more; remove it: where packs run is said by",
+        ),
+        (
+            "workers: 1",
+            "execution.workers is no key any more; remove it: several packs at once are execution.packs",
+        ),
         ("packs: 0", "execution.packs cannot be `0`; allowed: "),
         ("devices: [gpu1]", "cpu, cuda, or one GPU of several such as cuda:1"),
         ("processes: some", "execution.processes cannot be `some`"),
@@ -125,7 +159,9 @@ def test_a_study_of_before_is_read(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     orchestrate(spec, "--quiet")
     stored = folder_of(spec).spec
-    old = stored.read_text().replace("execution:\n", "execution:\n  launcher: local\n  workers: 1\n")
+    old = stored.read_text().replace(
+        "execution:\n", "execution:\n  launcher: local\n  workers: 1\n"
+    )
     stored.write_text(old)
     assert load_spec(stored).execution == load_spec(spec).execution
 

@@ -1,4 +1,6 @@
-"""Packs in processes: the study is that of packs inline, whichever is killed; none outlives its owner."""
+"""Packs in processes: the study is that of packs inline, whichever is killed; none outlives its
+owner.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,12 @@ class Refusing(FakeWorker):
 
 
 def processes() -> list[psutil.Process]:
-    """The packs of this process that run; multiprocessing keeps a tracker of its own beside those that it spawns."""
-    running = [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+    """The packs of this process that run; multiprocessing keeps a tracker of its own beside those
+    that it spawns.
+    """
+    running = [
+        each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE
+    ]
     return [each for each in running if "resource_tracker" not in " ".join(each.cmdline())]
 
 
@@ -82,7 +88,9 @@ def test_packs_in_processes_are_those_inline(expected: list[str], tmp_path: Path
     hosts = ForkHosts(FakeWorker(), tmp_path / "logs")
     assert searched(Fleet(hosts, 2, 2, tmp_path / "logs", 0.0), tmp_path / "saves") == expected
     text = (tmp_path / "logs" / "pack-1.log").read_text()
-    assert "runs in process " in text and "trial 1 admitted" in text and "measured at step 100" in text
+    assert (
+        "runs in process " in text and "trial 1 admitted" in text and "measured at step 100" in text
+    )
 
 
 def check_kills(expected: list[str], tmp_path: Path, kills: int, seed: int) -> None:
@@ -118,7 +126,9 @@ def test_a_sigkill_at_random_moments_leaves_no_trace(expected: list[str], tmp_pa
 
 
 @pytest.mark.slow
-def test_a_hundred_sigkills_at_random_moments_leave_no_trace(expected: list[str], tmp_path: Path) -> None:
+def test_a_hundred_sigkills_at_random_moments_leave_no_trace(
+    expected: list[str], tmp_path: Path
+) -> None:
     for seed in range(25):
         check_kills(expected, tmp_path / f"{seed}", 4, seed)
 
@@ -147,13 +157,16 @@ def test_what_a_pack_refuses_is_refused_here_with_its_cause(tmp_path: Path) -> N
 
 def spawn_hosts(tmp_path: Path, template: FakeWorker) -> SpawnHosts:
     spec = load_spec(
-        make_project(tmp_path), ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"]
+        make_project(tmp_path),
+        ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"],
     )
     return SpawnHosts(template, spec, StudyFolder(tmp_path / "studies", "demo"), make_worker)
 
 
 def test_packs_that_load_the_model_themselves_are_those_inline(tmp_path: Path) -> None:
-    template = make_worker(load_spec(make_project(tmp_path), ["execution.pack=2"]), StudyFolder(tmp_path, "demo"))
+    template = make_worker(
+        load_spec(make_project(tmp_path), ["execution.pack=2"]), StudyFolder(tmp_path, "demo")
+    )
     inline = searched(Fleet(InlineHosts(template), 2, 2, save_every=0.0), tmp_path / "inline", 4)
     spawned = Fleet(spawn_hosts(tmp_path, template), 2, 2, save_every=0.0)
     assert searched(spawned, tmp_path / "spawned", 4) == inline
@@ -162,7 +175,8 @@ def test_packs_that_load_the_model_themselves_are_those_inline(tmp_path: Path) -
 def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path) -> None:
     fleet = Fleet(spawn_hosts(tmp_path, FakeWorker(sets="others")), 2, 2)
     with pytest.raises(
-        FingerprintError, match=r"pack 0 on cuda:0 would evaluate otherwise .*: sets is .* there, others"
+        FingerprintError,
+        match=r"pack 0 on cuda:0 would evaluate otherwise .*: sets is .* there, others",
     ):
         fleet.admit(next_plan(0, []))
 
@@ -184,7 +198,9 @@ time.sleep(60)
 
 
 def test_packs_end_with_their_owner_however_it_ends(tmp_path: Path) -> None:
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert owner.stdout is not None
     packs = [psutil.Process(int(number)) for number in owner.stdout.readline().split()]
     owner.kill()

@@ -1,4 +1,6 @@
-"""The real worker in two packs: adapters to the bit, inline or in processes, one of which is killed."""
+"""The real worker in two packs: adapters to the bit, inline or in processes, one of which is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def plans(spec: SweepSpec) -> list[TrialPlan]:
 
 
 def trained(template: PackWorker, hosts: Hosts, folder: Path, kill: bool = False) -> dict[str, str]:
-    """Every adapter that was exported, by trial and step, and every measurement; `kill`: a pack in the middle of it."""
+    """Every adapter that was exported, by trial and step, and every measurement; `kill`: a pack in
+    the middle of it.
+    """
     fleet = Fleet(hosts, 2, 2, save_every=0.0)
     waiting, came = plans(template.prepared.spec), {}
     saves = itertools.count()
@@ -55,7 +59,9 @@ def trained(template: PackWorker, hosts: Hosts, folder: Path, kill: bool = False
                 continue
             where = folder / f"{event.number}-{event.step}"
             fleet.export(event.number, 1.0, where)
-            came[where.name] = hashlib.sha256((where / "adapter_model.safetensors").read_bytes()).hexdigest()
+            came[where.name] = hashlib.sha256(
+                (where / "adapter_model.safetensors").read_bytes()
+            ).hexdigest()
             came[f"{where.name} measured"] = repr(event.measurements)
             if event.final:
                 fleet.release(event.number)

@@ -28,7 +28,8 @@ BELOW: dict[str, set[str]] = {
     "tuning": _STUDY | {"verdicts", "atomic"},
     "fleet": _STUDY | {"atomic"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},
-    "commands": _STUDY | {"fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
+    "commands": _STUDY
+    | {"fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }
@@ -52,17 +53,29 @@ def imports(path: Path, package: str = "orchestrator") -> set[str]:
 
 
 def imported(source: str) -> set[str]:
-    """Full names of the modules that a piece of code imports: at its top, within functions, and by a name in quotes."""
+    """Full names of the modules that a piece of code imports: at its top, within functions, and by
+    a name in quotes.
+    """
     nodes = list(ast.walk(ast.parse(source)))
     froms = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    return froms | plain | {name for node in nodes if isinstance(node, ast.Call) for name in by_name(node)}
+    return (
+        froms
+        | plain
+        | {name for node in nodes if isinstance(node, ast.Call) for name in by_name(node)}
+    )
 
 
 def by_name(call: ast.Call) -> list[str]:
     """The module of `import_module("torch")` and `__import__("torch")`."""
-    function = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    words = [each.value for each in call.args[:1] if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+    function = (
+        call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    )
+    words = [
+        each.value
+        for each in call.args[:1]
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
     return words if function in ("import_module", "__import__") else []
 
 
@@ -70,16 +83,22 @@ def room(name: str) -> str:
     return name.split(".")[1].partition("_")[0]
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
 def test_imports_point_down_only(path: Path) -> None:
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py").partition("_")[0]
-    allowed = BELOW.get(own, BELOW["cli"]) | {own, "cli"} if own in ("", "cli") else BELOW[own] | {own}
+    allowed = (
+        BELOW.get(own, BELOW["cli"]) | {own, "cli"} if own in ("", "cli") else BELOW[own] | {own}
+    )
     assert not {name for name in imports(path) if room(name) not in allowed}
 
 
 @pytest.mark.parametrize("library", OWNERS)
 def test_a_library_is_imported_by_the_rooms_that_own_it_alone(library: str) -> None:
-    files = {str(path.relative_to(PACKAGE)): imports(path, library) for path in PACKAGE.rglob("*.py")}
+    files = {
+        str(path.relative_to(PACKAGE)): imports(path, library) for path in PACKAGE.rglob("*.py")
+    }
     rooms = {name for name, found in files.items() if found}
     assert rooms, "nobody imports it: is the name right?"
     assert {name for name in rooms if not name.startswith(OWNERS[library])} == set()
@@ -107,7 +126,14 @@ def test_a_word_is_no_import() -> None:
     assert imported("say('import torch')\nversion('torch')\ntorch = 1") == set()
 
 
-@pytest.mark.parametrize("module", ["cli", "running.session", "records.store", "scoring.judge", "reporting.report"])
+@pytest.mark.parametrize(
+    "module", ["cli", "running.session", "records.store", "scoring.judge", "reporting.report"]
+)
 def test_the_upper_rooms_start_without_torch_and_optuna(module: str) -> None:
     code = f"import orchestrator.{module}, sys; print(sorted({{'torch', 'optuna', 'transformers'}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )

@@ -12,15 +12,22 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LINES = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-PINS = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in LINES)}
+LINES = [
+    line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")
+]
+PINS = {
+    canonicalize_name(name): version
+    for name, _, version in (line.partition("==") for line in LINES)
+}
 GROUPS = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
 DECLARED = sorted({text for group in GROUPS for text in group})
 
 
 def test_the_constraints_are_exact_versions_and_no_place_of_one_machine() -> None:
     assert len(PINS) == len(LINES) > 50
-    assert [line for line in LINES if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line)] == []
+    assert [
+        line for line in LINES if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][0-9A-Za-z.]*", line)
+    ] == []
 
 
 @pytest.mark.parametrize("text", DECLARED)

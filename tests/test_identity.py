@@ -1,4 +1,6 @@
-"""What makes a study the same study: contents and settings, never where they lie or how a message is worded."""
+"""What makes a study the same study: contents and settings, never where they lie or how a message
+is worded.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,18 @@ from tests.run_fake import make_worker
 from tests.running_support import make_spec
 
 ENDED = (0, 4, 5)
-TIMED = {"clock.json", "journal.jsonl", "notes.md", "report.md", "report.html", "study.db", "study.lock"}
-"""Files of a study that hold times or places; the journal, because the seconds of a result enter its digest."""
+TIMED = {
+    "clock.json",
+    "journal.jsonl",
+    "notes.md",
+    "report.md",
+    "report.html",
+    "study.db",
+    "study.lock",
+}
+"""Files of a study that hold times or places; the journal, because the seconds of a result enter
+its digest.
+"""
 
 
 def contents(study: Path) -> dict[str, bytes]:
@@ -31,7 +43,11 @@ def contents(study: Path) -> dict[str, bytes]:
     found = {}
     for path in sorted(study.rglob("*")):
         name = str(path.relative_to(study))
-        if path.is_file() and path.name not in TIMED and not name.startswith(("cache/", "checkpoint/")):
+        if (
+            path.is_file()
+            and path.name not in TIMED
+            and not name.startswith(("cache/", "checkpoint/"))
+        ):
             data = path.read_bytes()
             if path.name == "result.json":
                 data = json.dumps(json.loads(data) | {"seconds": 0}).encode()
@@ -48,16 +64,24 @@ def edit(path: Path, line: int, **changes: str) -> None:
 def test_golden_identities() -> None:
     """A change here makes every study on every disk a stranger: raise FORMAT with it."""
     plan = trial_plan(
-        make_spec(), 3, {"learning_rate": 1e-3, "rank": 8, "max_steps": 200}, {"train": "a", "model": "b"}
+        make_spec(),
+        3,
+        {"learning_rate": 1e-3, "rank": 8, "max_steps": 200},
+        {"train": "a", "model": "b"},
     )
     assert plan.recipe == "1bf36a0a0bf3e84e7226c4b8716e7e59ee2f71cf08f4db44a3eb48b2e844dc46"
-    assert digest({"format": "3", "rms": "0.075"}) == "fd3b93879e9539cee31b1a4d82b08c822805eef20a52cf79089dad0ca95a328d"
+    assert (
+        digest({"format": "3", "rms": "0.075"})
+        == "fd3b93879e9539cee31b1a4d82b08c822805eef20a52cf79089dad0ca95a328d"
+    )
 
 
 def test_a_recipe_counts_contents_and_not_names() -> None:
     point = {"learning_rate": 1e-3, "rank": 8, "max_steps": 200}
     spec = make_spec()
-    renamed = spec.model_copy(update={"data": spec.data.model_copy(update={"train": Path("/elsewhere")})})
+    renamed = spec.model_copy(
+        update={"data": spec.data.model_copy(update={"train": Path("/elsewhere")})}
+    )
     known = dict.fromkeys(("train", "domain", "heldout", "model"), "1")
     assert trial_plan(spec, 0, point).recipe != trial_plan(renamed, 0, point).recipe
     assert trial_plan(spec, 0, point, known).recipe == trial_plan(renamed, 0, point, known).recipe
@@ -79,7 +103,9 @@ def test_a_moved_project_ends_byte_for_byte_like_one_that_stayed(tmp_path: Path)
     assert not [name for name, data in there.items() if str(tmp_path).encode() in data]
 
 
-def test_a_finished_study_is_reported_where_it_was_moved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_study_is_reported_where_it_was_moved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path / "before")
     code = orchestrate(spec, "--quiet")
     capsys.readouterr()
@@ -112,7 +138,10 @@ def test_a_renamed_manifest_is_the_same_and_another_one_is_not(
     (tmp_path / "data" / "train.jsonl").rename(tmp_path / "data" / "training.jsonl")
     spec.write_text(spec.read_text().replace("data/train.jsonl", "data/training.jsonl"))
     assert orchestrate(spec, "--quiet", "budget.trials=3") in ENDED
-    assert "data.train from data/train.jsonl to data/training.jsonl" in folder_of(spec).notes.read_text()
+    assert (
+        "data.train from data/train.jsonl to data/training.jsonl"
+        in folder_of(spec).notes.read_text()
+    )
     capsys.readouterr()
     assert orchestrate(spec, "data.heldout=data/domain.jsonl") == 3
     assert "data.heldout  data/heldout.jsonl  data/domain.jsonl" in capsys.readouterr().err
@@ -126,9 +155,13 @@ def test_a_manifest_written_otherwise_is_the_same(tmp_path: Path) -> None:
         path = tmp_path / "data" / f"{name}.jsonl"
         rows = [json.loads(row) for row in path.read_text().splitlines()]
         for row in rows:
-            audio = (tmp_path / "data" / row["audio_filepath"]).rename(tmp_path / "clips" / row["audio_filepath"])
+            audio = (tmp_path / "data" / row["audio_filepath"]).rename(
+                tmp_path / "clips" / row["audio_filepath"]
+            )
             row["audio_filepath"] = str(audio)
-        path.write_text("\n" + "\n".join(json.dumps(dict(reversed(row.items()))) for row in rows) + "\n\n")
+        path.write_text(
+            "\n" + "\n".join(json.dumps(dict(reversed(row.items()))) for row in rows) + "\n\n"
+        )
     assert orchestrate(spec, "--quiet") in ENDED
     assert len(folder_of(spec).results()) == 5
 
@@ -161,7 +194,9 @@ def test_changed_data_are_refused_by_name(
             "  Put the data back, or begin a new study with --fork NAME.\n"
         )
     after = contents(folder_of(spec).path)
-    assert {k: v for k, v in after.items() if k != "spec.yaml"} == {k: v for k, v in before.items() if k != "spec.yaml"}
+    assert {k: v for k, v in after.items() if k != "spec.yaml"} == {
+        k: v for k, v in before.items() if k != "spec.yaml"
+    }
 
 
 def test_a_study_of_another_format_is_refused_in_one_sentence(
@@ -171,9 +206,17 @@ def test_a_study_of_another_format_is_refused_in_one_sentence(
     assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
     mark = folder_of(spec).path / "study.json"
     folder_of(spec).journal.path.unlink()  # those formats had none
-    for written, version in ((None, "orchestrator 0.1"), (b'{"format": 2}', "another version (format 2)")):
+    for written, version in (
+        (None, "orchestrator 0.1"),
+        (b'{"format": 2}', "another version (format 2)"),
+    ):
         mark.unlink() if written is None else mark.write_bytes(written)
-        for command in ((spec,), ("report", spec), ("status", spec), ("export", spec, "--to", tmp_path / "out")):
+        for command in (
+            (spec,),
+            ("report", spec),
+            ("status", spec),
+            ("export", spec, "--to", tmp_path / "out"),
+        ):
             capsys.readouterr()
             assert orchestrate(*command) == 3
             assert capsys.readouterr().err.startswith(
@@ -188,10 +231,14 @@ def test_a_study_s_own_spec_is_a_sweep_file_of_its_project(tmp_path: Path) -> No
     assert stored.data == load_spec(spec).data
 
 
-def test_the_pack_of_a_study_is_decided_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_pack_of_a_study_is_decided_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path)
     study = folder_of(spec).path
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED  # the worker of these tests has 2 slots
+    assert (
+        orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    )  # the worker of these tests has 2 slots
     assert json.loads((study / "pack.json").read_bytes()) == {
         "slots": 2,
         "why": "execution.pack: auto",
@@ -204,11 +251,16 @@ def test_the_pack_of_a_study_is_decided_once(tmp_path: Path, capsys: pytest.Capt
         "study demo trains 2 adapters at once, the sweep file says execution.pack: 4\n"
         "  Write 2 or auto there, or begin a new study with --fork NAME.\n"
     )
-    assert "pack: auto" in (study / "spec.yaml").read_text() and "execution" not in (study / "notes.md").read_text()
+    assert (
+        "pack: auto" in (study / "spec.yaml").read_text()
+        and "execution" not in (study / "notes.md").read_text()
+    )
     assert orchestrate("trial", spec, "0", "--quiet") == 0
     capsys.readouterr()
     assert orchestrate("plan", spec) == 0
-    assert "pack of 2 adapters at once, kept since the study began" in " ".join(capsys.readouterr().out.split())
+    assert "pack of 2 adapters at once, kept since the study began" in " ".join(
+        capsys.readouterr().out.split()
+    )
     seen: list[object] = []
 
     def recording(sweep: SweepSpec, folder: StudyFolder) -> Worker:

@@ -30,7 +30,9 @@ from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.embedded import small_sweep
 from tests.running_support import make_spec
 
-WORK = Work(search_steps=1000, confirm_steps=200, search_utterances=4000, confirm_utterances=500, loads=2)
+WORK = Work(
+    search_steps=1000, confirm_steps=200, search_utterances=4000, confirm_utterances=500, loads=2
+)
 PACE = Pace(device="cpu", slots=2, load=10.0, step=(0.1, 0.2), decode_seconds=(0.01, 0.03))
 FIRST = Spent(study="first", seconds=600.0, steps=1200, steps_to_end=2000)
 SECOND = Spent(study="second", seconds=300.0, steps=300, steps_to_end=300)
@@ -48,7 +50,9 @@ def test_a_probe_times_the_work() -> None:
 
 def test_the_wall_clock_caps_the_search_and_not_the_confirmation() -> None:
     cost = probed_cost(WORK, PACE, 150.0)
-    assert cost.low == pytest.approx(1000 * 0.1 + 4000 * 0.01 + 200 * 0.1 + 500 * 0.01 + 20), "140 s: below the limit"
+    assert cost.low == pytest.approx(1000 * 0.1 + 4000 * 0.01 + 200 * 0.1 + 500 * 0.01 + 20), (
+        "140 s: below the limit"
+    )
     assert cost.high == pytest.approx(150 + 200 * 0.2 + 500 * 0.03 + 20)
     recorded = recorded_cost(WORK, [SECOND], 150.0)
     assert recorded and recorded.low == recorded.high == pytest.approx(150 + 200 * 1.0)
@@ -62,14 +66,17 @@ def test_one_earlier_study_gives_its_pace_and_what_was_cut() -> None:
     )
     assert cost.high == pytest.approx(1200 * 0.5)
     assert (
-        cost.basis == "study first: 0.5 s per optimizer step of one trial, evaluations included, 40 % of the steps cut"
+        cost.basis
+        == "study first: 0.5 s per optimizer step of one trial, evaluations included, 40 % of the steps cut"
     )
 
 
 def test_several_studies_span_the_estimate() -> None:
     cost = recorded_cost(WORK, [SECOND, FIRST], None)
     assert cost is not None
-    assert cost.low == pytest.approx(0.6 * 1000 * 0.5 + 200 * 0.5) and cost.high == pytest.approx(1200 * 1.0)
+    assert cost.low == pytest.approx(0.6 * 1000 * 0.5 + 200 * 0.5) and cost.high == pytest.approx(
+        1200 * 1.0
+    )
     assert cost.basis.startswith("2 studies second, first: 0.5 s to 1 s per optimizer step")
 
 
@@ -104,7 +111,9 @@ def test_measured_times_have_two_digits() -> None:
 
 
 def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
-    """The demo: 5 trials of 200 steps, rungs 100 and 200, two scales at the last; one finalist with two seeds."""
+    """The demo: 5 trials of 200 steps, rungs 100 and 200, two scales at the last; one finalist with
+    two seeds.
+    """
     spec = load_spec(make_project(tmp_path))
     sizes = {name: SetSize(utterances=n, words=9) for name, n in
              {"train": 7, "domain": 30, "heldout": 20, "confirm_domain": 3, "confirm_heldout": 2}.items()}  # fmt: skip
@@ -115,11 +124,19 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
         confirm_utterances=(1 + 2) * 5,
         loads=2,
     )
-    alone = load_spec(tmp_path / "sweeps" / "demo.yaml", ["confirm=", "parameters.rank=8", "start_with="])
+    alone = load_spec(
+        tmp_path / "sweeps" / "demo.yaml", ["confirm=", "parameters.rank=8", "start_with="]
+    )
     plan = sweep_plan(alone, sizes)
-    assert (plan.points, plan.trials, plan.trained) == (3, 5, 3), "a point that comes again is not trained again"
+    assert (plan.points, plan.trials, plan.trained) == (3, 5, 3), (
+        "a point that comes again is not trained again"
+    )
     assert plan.work == Work(
-        search_steps=600, confirm_steps=0, search_utterances=(1 + 3 * 3) * 50, confirm_utterances=0, loads=1
+        search_steps=600,
+        confirm_steps=0,
+        search_utterances=(1 + 3 * 3) * 50,
+        confirm_utterances=0,
+        loads=1,
     )
 
 
@@ -151,9 +168,13 @@ def test_what_a_study_took_is_read_from_its_clock_and_its_trials(project: Path) 
     assert spent(StudyFolder(folder.path.parent, "nothing")) is None
 
 
-def test_plan_says_the_time_and_from_which_study(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_says_the_time_and_from_which_study(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = planned(capsys, project)
-    assert re.search(r"about [\d.]+ (to [\d.]+ )?min if no trial is pruned or repeated; from study demo: ", out), out
+    assert re.search(
+        r"about [\d.]+ (to [\d.]+ )?min if no trial is pruned or repeated; from study demo: ", out
+    ), out
     other = planned(capsys, project, "name=later")
     assert "from study demo: " in other, "another study of the same root and model is the next best"
     assert "time: not known; `orchestrate plan SPEC --probe`" in planned(
@@ -163,7 +184,9 @@ def test_plan_says_the_time_and_from_which_study(project: Path, capsys: pytest.C
     assert "time: not known" in elsewhere
 
 
-def test_a_damaged_neighbour_does_not_stop_a_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_neighbour_does_not_stop_a_plan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path)
     assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
     studies = tmp_path / "studies"
@@ -184,22 +207,43 @@ def test_a_probe_needs_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
-    spec = small_sweep(tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": "auto"})
+    spec = small_sweep(
+        tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": "auto"}
+    )
     said: list[str] = []
     pace = measure_pace(spec, tmp_path / "cache", said.append)
-    assert said == ["loading and checking the base model", "measuring a few steps and a small evaluation"]
+    assert said == [
+        "loading and checking the base model",
+        "measuring a few steps and a small evaluation",
+    ]
     assert pace.device and pace.slots >= 1 and pace.load > 0
-    assert 0 < pace.step[0] <= pace.step[1] < 60 and 0 < pace.decode_seconds[0] <= pace.decode_seconds[1] < 60
-    assert not list((tmp_path / "cache").glob("pack-*.json")), "a probe leaves the choice of the pack to the sweep"
+    assert (
+        0 < pace.step[0] <= pace.step[1] < 60
+        and 0 < pace.decode_seconds[0] <= pace.decode_seconds[1] < 60
+    )
+    assert not list((tmp_path / "cache").glob("pack-*.json")), (
+        "a probe leaves the choice of the pack to the sweep"
+    )
 
 
 def test_plan_with_a_probe_prints_its_basis(tmp_path: Path) -> None:
     small_sweep(tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": 2})
-    command = [sys.executable, "-m", "orchestrator", "plan", str(tmp_path / "sweep.yaml"), "--probe"]
-    done = subprocess.run([*command, "--studies", tmp_path / "studies"], cwd=ROOT, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "plan",
+        str(tmp_path / "sweep.yaml"),
+        "--probe",
+    ]
+    done = subprocess.run(
+        [*command, "--studies", tmp_path / "studies"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     out = " ".join(done.stdout.split())
-    time = r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min) if no trial is pruned or repeated"
+    time = (
+        r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min) if no trial is pruned or repeated"
+    )
     basis = r"from a probe of the sweep's first point on \w+, 2 at once: .* per optimizer step of one trial"
     assert re.search(f"{time}; {basis}", out), out
     assert not (tmp_path / "studies" / "small" / "spec.yaml").exists(), "a plan begins no study"
@@ -220,5 +264,7 @@ def test_a_step_costs_its_rows_and_more_where_the_encoder_is_adapted() -> None:
     assert cost(target_patterns=decoder, batch_size=8) == 8
     assert cost(target_patterns=decoder, batch_size=8, gradient_accumulation_steps=3) == 24
     assert (
-        cost(target_patterns=("q_proj",), batch_size=8) == cost(target_patterns=("encoder.*.fc1",), batch_size=8) == 32
+        cost(target_patterns=("q_proj",), batch_size=8)
+        == cost(target_patterns=("encoder.*.fc1",), batch_size=8)
+        == 32
     )

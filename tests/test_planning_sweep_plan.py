@@ -10,7 +10,14 @@ import pytest
 
 from orchestrator.planning.points import is_active
 from orchestrator.planning.power import smallest_detectable, standard_error, utterances_needed
-from orchestrator.planning.sweep_plan import SetSize, SweepPlan, count_points, sweep_plan, trial_plan, warm_up_text
+from orchestrator.planning.sweep_plan import (
+    SetSize,
+    SweepPlan,
+    count_points,
+    sweep_plan,
+    trial_plan,
+    warm_up_text,
+)
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec
@@ -80,7 +87,9 @@ def test_averaged_steps_are_the_last_rungs(spec: SweepSpec, tmp_path: Path) -> N
 def test_inactive_parameters_fall_back_and_do_not_split_recipes(spec: SweepSpec) -> None:
     pissa = trial_plan(spec, 0, POINT | {"adapter": "pissa"})
     assert pissa.params.lora_dropout == 0.0 and pissa.params.weight_decay == 0.0
-    without = {key: value for key, value in POINT.items() if key not in ("lora_dropout", "weight_decay")}
+    without = {
+        key: value for key, value in POINT.items() if key not in ("lora_dropout", "weight_decay")
+    }
     assert trial_plan(spec, 1, without | {"adapter": "pissa"}).recipe == pissa.recipe
 
 
@@ -108,7 +117,9 @@ def test_values_outside_the_space_are_refused(
 
 
 def test_is_active(spec: SweepSpec) -> None:
-    dropout = next(dimension for dimension in spec.parameters.searched if dimension.name == "lora_dropout")
+    dropout = next(
+        dimension for dimension in spec.parameters.searched if dimension.name == "lora_dropout"
+    )
     assert is_active(dropout, {"adapter": "dora", "rank": 8})
     assert not is_active(dropout, {"adapter": "dora", "rank": 4})
     assert not is_active(dropout, {"adapter": "pissa", "rank": 8})
@@ -116,20 +127,37 @@ def test_is_active(spec: SweepSpec) -> None:
 
 
 def test_points_are_counted_as_enumeration_counts_them(spec: SweepSpec) -> None:
-    everything = itertools.product(*(dimension.values or () for dimension in spec.parameters.searched))
+    everything = itertools.product(
+        *(dimension.values or () for dimension in spec.parameters.searched)
+    )
     names = [dimension.name for dimension in spec.parameters.searched]
-    distinct = {trial_plan(spec, 0, dict(zip(names, values, strict=True))).recipe for values in everything}
+    distinct = {
+        trial_plan(spec, 0, dict(zip(names, values, strict=True))).recipe for values in everything
+    }
     dropout_free = 3 * 4 - 2 * 3
     # a dropout of 0.0 that was chosen and one that is a default are one recipe, but two points
-    assert count_points(spec.parameters) == 2 * 2 * 2 * (dropout_free + 2 * 3 * (1 + 3)) == len(distinct)
+    assert (
+        count_points(spec.parameters)
+        == 2 * 2 * 2 * (dropout_free + 2 * 3 * (1 + 3))
+        == len(distinct)
+    )
 
 
-def test_continuous_spaces_have_no_count_and_large_ones_are_counted_at_once(spec: SweepSpec, tmp_path: Path) -> None:
+def test_continuous_spaces_have_no_count_and_large_ones_are_counted_at_once(
+    spec: SweepSpec, tmp_path: Path
+) -> None:
     path = tmp_path / "small.yaml"
-    assert count_points(load_spec(path, ["parameters.learning_rate={min: 1e-4, max: 1e-3}"]).parameters) is None
+    assert (
+        count_points(
+            load_spec(path, ["parameters.learning_rate={min: 1e-4, max: 1e-3}"]).parameters
+        )
+        is None
+    )
     large = load_spec(path, ["parameters.seed={min: 0, max: 1000000000}"])
     assert count_points(large.parameters) == 1_000_000_001 * (count_points(spec.parameters) or 0)
-    everything_fixed = load_spec(path, ["parameters={learning_rate: 1e-3, max_steps: 10}", "start_with="])
+    everything_fixed = load_spec(
+        path, ["parameters={learning_rate: 1e-3, max_steps: 10}", "start_with="]
+    )
     assert count_points(everything_fixed.parameters) == 1
 
 
@@ -143,7 +171,10 @@ def test_a_plan_says_what_else_decides_its_numbers(spec: SweepSpec, tmp_path: Pa
 
 
 def test_sweep_plan(spec: SweepSpec) -> None:
-    plan = sweep_plan(spec, {"heldout": SetSize(utterances=120, words=2340), "train": SetSize(utterances=9, words=90)})
+    plan = sweep_plan(
+        spec,
+        {"heldout": SetSize(utterances=120, words=2340), "train": SetSize(utterances=9, words=90)},
+    )
     assert SweepPlan.model_validate_json(plan.model_dump_json()) == plan
     assert plan.trials == 5 and plan.confirmation_trials == 6 and plan.rungs == (40, 80, 120)
     assert plan.optimizer_steps == (5 + 6) * 120
@@ -194,8 +225,12 @@ def test_a_grid_shows_its_points_and_stops_at_its_end(tmp_path: Path) -> None:
         (51000, 0.02, 0.068, 0.17),
     ],
 )
-def test_power_agrees_with_simulation(words: int, churn: float, error: float, detectable: float) -> None:
-    """Simulated with gamma utterance lengths and log-normal speaker effects, which the formula leaves out."""
+def test_power_agrees_with_simulation(
+    words: int, churn: float, error: float, detectable: float
+) -> None:
+    """Simulated with gamma utterance lengths and log-normal speaker effects, which the formula
+    leaves out.
+    """
     assert standard_error(words, churn) == pytest.approx(error, rel=0.25)
     assert smallest_detectable(words, churn) == pytest.approx(detectable, rel=0.25)
 
@@ -240,7 +275,11 @@ def test_the_plan_lists_the_points_that_the_search_asks(
         Dimension(name="weight_decay", low=0.0, high=0.3, step=0.1),
     )
     spec = make_spec(
-        method=method, searched=searched, fixed={"max_steps": 100}, start_with=starts, budget=Budget(trials=8)
+        method=method,
+        searched=searched,
+        fixed={"max_steps": 100},
+        start_with=starts,
+        budget=Budget(trials=8),
     )
     planned = sweep_plan(spec, show=8).first
     study = Study.open(tmp_path / "study.db", spec)
@@ -248,7 +287,10 @@ def test_the_plan_lists_the_points_that_the_search_asks(
         asked = [study.ask() for _ in planned]
     finally:
         study.close()
-    active = {str({n: v for n, v in start.items() if start.get("rank") != 8 or n != "max_steps"}) for start in starts}
+    active = {
+        str({n: v for n, v in start.items() if start.get("rank") != 8 or n != "max_steps"})
+        for start in starts
+    }
     assert len(planned) == (8 if method != "tpe" else len(active))
     assert sum(point.origin == "start_with" for point in planned) == len(active)
     if starts and "weight_decay" in starts[0]:
@@ -262,7 +304,9 @@ def test_the_plan_lists_the_points_that_the_search_asks(
 
 
 @pytest.mark.parametrize("method", ["random", "tpe", "qmc", "grid"])
-def test_a_stepped_range_gives_the_numbers_that_a_person_would_write(method: str, tmp_path: Path) -> None:
+def test_a_stepped_range_gives_the_numbers_that_a_person_would_write(
+    method: str, tmp_path: Path
+) -> None:
     weight = Dimension(name="weight_decay", low=0.0, high=0.9, step=0.1)
     when = (Condition(parameter="weight_decay", operator="in", value=(0.3, 0.6, 0.7)),)
     rank = Dimension(name="rank", choices=(8, 16), when=when)
@@ -282,14 +326,26 @@ def test_a_stepped_range_gives_the_numbers_that_a_person_would_write(method: str
 @pytest.mark.parametrize(
     ("warmup", "steps", "said"),
     [
-        ("100", "{values: [4, 400]}", "warmup_steps may be 100 where max_steps is 4: such trials never train"),
-        ("{min: 0, max: 120}", "120", "warmup_steps may be 120 where max_steps is 120: such trials never train"),
+        (
+            "100",
+            "{values: [4, 400]}",
+            "warmup_steps may be 100 where max_steps is 4: such trials never train",
+        ),
+        (
+            "{min: 0, max: 120}",
+            "120",
+            "warmup_steps may be 120 where max_steps is 120: such trials never train",
+        ),
         ("{min: 0, max: 119}", "120", ""),
         ("0", "{min: 1, max: 9}", ""),
     ],
 )
-def test_a_warm_up_that_outlasts_a_trial_is_said(tmp_path: Path, warmup: str, steps: str, said: str) -> None:
-    text = TEXT.replace("max_steps: {values: [100, 120]}", f"max_steps: {steps}\n  warmup_steps: {warmup}")
+def test_a_warm_up_that_outlasts_a_trial_is_said(
+    tmp_path: Path, warmup: str, steps: str, said: str
+) -> None:
+    text = TEXT.replace(
+        "max_steps: {values: [100, 120]}", f"max_steps: {steps}\n  warmup_steps: {warmup}"
+    )
     path = tmp_path / "sweep.yaml"
     path.write_text(text)
     spec = load_spec(path)

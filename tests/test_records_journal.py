@@ -1,4 +1,6 @@
-"""The journal: a chain of what was written, before it was; a kill in between; what a reader believes."""
+"""The journal: a chain of what was written, before it was; a kill in between; what a reader
+believes.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_what_is_extended_and_what_is_read_are_one() -> None:
     chain, data = chain_of({"a": "1"}, {"a": "2", "b": "3"}, {"b": None}, {"c": "4", "a": "2"})
     assert read_chain(data) == chain and chain.length == len(data)
     assert chain.files == ("a", "c") and chain.act == 4
-    assert chain.entries("test", {"a": "2", "c": "4"}) == (), "what is sealed so already needs no line"
+    assert chain.entries("test", {"a": "2", "c": "4"}) == (), (
+        "what is sealed so already needs no line"
+    )
 
 
 def test_once_closed_no_file_may_be_as_before() -> None:
@@ -63,7 +67,12 @@ def test_every_byte_of_the_chain_counts() -> None:
         with pytest.raises(ValueError, match="line"):
             read_chain(changed)
     lines = data.splitlines(keepends=True)
-    for broken in (lines[1:], [lines[0], lines[2]], [lines[1], lines[0], lines[2]], [*lines, lines[2]]):
+    for broken in (
+        lines[1:],
+        [lines[0], lines[2]],
+        [lines[1], lines[0], lines[2]],
+        [*lines, lines[2]],
+    ):
         with pytest.raises(ValueError, match="line"):
             read_chain(b"".join(broken))
 
@@ -109,7 +118,10 @@ def test_killed_between_journal_and_file_what_was_before_holds(tmp_path: Path, w
     assert (settled.read_spec(), settled.results()) == before
     settled.write_result(make_result(0, {}, 7.0))
     settled.write_result(make_result(1, {}))
-    assert [r.number for r in StudyFolder(tmp_path, "s").results()] == [0, 1] and not settled.journal.faults()
+    assert [r.number for r in StudyFolder(tmp_path, "s").results()] == [
+        0,
+        1,
+    ] and not settled.journal.faults()
 
 
 def test_what_somebody_else_wrote_is_never_sealed(tmp_path: Path) -> None:
@@ -126,7 +138,12 @@ def test_a_lost_journal_is_no_new_study(tmp_path: Path) -> None:
     folder.write_spec("x\n")
     folder.journal.path.unlink()
     again = StudyFolder(tmp_path, "s")
-    for act in (again.check_format, again.read_spec, again.results, lambda: again.write_spec("y\n")):
+    for act in (
+        again.check_format,
+        again.read_spec,
+        again.results,
+        lambda: again.write_spec("y\n"),
+    ):
         with pytest.raises(StudyError, match=r"journal\.jsonl is lost"):
             act()
 
@@ -185,7 +202,9 @@ def test_a_reader_beside_a_writer_never_sees_damage(tmp_path: Path) -> None:
     assert looks and reader.read_spec() == "149\n"
 
 
-def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_journal_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = StudyFolder(tmp_path, "s")
     folder.write_spec("x\n")
     before = folder.journal.path.read_bytes()

@@ -36,7 +36,9 @@ with StudyFolder(Path(sys.argv[1]), "phase3").lock():
 
 
 def hold(root: Path, child: str = "") -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(root), child], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(root), child], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     return process, int(process.stdout.readline().split()[1])
 
@@ -69,7 +71,9 @@ def test_kill_nine_frees_the_study_whatever_children_live_on(tmp_path: Path, chi
             os.kill(orphan, signal.SIGKILL)
 
 
-def test_the_lock_is_free_after_an_exception_and_holds_within_one_process_too(tmp_path: Path) -> None:
+def test_the_lock_is_free_after_an_exception_and_holds_within_one_process_too(
+    tmp_path: Path,
+) -> None:
     folder = StudyFolder(tmp_path, "phase3")
     with pytest.raises(KeyError), folder.lock():
         with pytest.raises(StudyError, match=f"in use by process {os.getpid()} on "), folder.lock():
@@ -80,9 +84,14 @@ def test_the_lock_is_free_after_an_exception_and_holds_within_one_process_too(tm
 
 
 @pytest.mark.parametrize("signature", [b"", b"{", b"[]", b'{"pid": "x"}', b"\xff"])
-def test_a_holder_that_has_not_signed_yet_is_another_process(tmp_path: Path, signature: bytes) -> None:
+def test_a_holder_that_has_not_signed_yet_is_another_process(
+    tmp_path: Path, signature: bytes
+) -> None:
     folder = StudyFolder(tmp_path, "phase3")
     with folder.lock():
         (folder.path / "study.lock").write_bytes(signature)
-        with pytest.raises(StudyError, match="study phase3 is in use by another process\n"), folder.lock():
+        with (
+            pytest.raises(StudyError, match="study phase3 is in use by another process\n"),
+            folder.lock(),
+        ):
             pass

@@ -31,7 +31,9 @@ def test_the_commit_is_that_of_the_checkout_with_its_changes(tmp_path: Path) -> 
     source = tmp_path / "package"
     source.mkdir()
     (source / "__init__.py").write_text("")
-    assert _commit(source) == {}, "not tracked: someone else's repository around an installed package"
+    assert _commit(source) == {}, (
+        "not tracked: someone else's repository around an installed package"
+    )
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "first")
     commit = git(tmp_path, "rev-parse", "HEAD")

@@ -27,7 +27,9 @@ def _folder(tmp_path: Path) -> StudyFolder:
     return StudyFolder(tmp_path / "studies", "phase3")
 
 
-def measurement(step: int = 100, scale: float = 1.0, errors: int = 1, **changes: Any) -> Measurement:
+def measurement(
+    step: int = 100, scale: float = 1.0, errors: int = 1, **changes: Any
+) -> Measurement:
     fields: dict[str, Any] = {
         "manifest_sha256": "ab" * 32,
         "utterance_ids": ("a", "b\u2028c"),
@@ -52,7 +54,12 @@ def plan(number: int = 7) -> TrialPlan:
     spec = make_spec()
     params = TrialParams(learning_rate=1e-3, max_steps=100, target_patterns=("decoder.*",))
     return TrialPlan(
-        sweep="phase3", number=number, model=spec.model, data=spec.data, evaluation=spec.evaluation, params=params
+        sweep="phase3",
+        number=number,
+        model=spec.model,
+        data=spec.data,
+        evaluation=spec.evaluation,
+        params=params,
     )
 
 
@@ -69,7 +76,9 @@ def test_the_layout_on_disk(folder: StudyFolder) -> None:
             folder.write_result(make_result(number, {}))
         folder.note("fell back to cpu")
         folder.add_seconds(1.5)
-    files = sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file())
+    files = sorted(
+        str(path.relative_to(folder.path)) for path in folder.path.rglob("*") if path.is_file()
+    )
     per_run = ("hypotheses-100-0.85.jsonl", "measurements.jsonl", "plan.json", "result.json")
     assert files == [
         "baseline.json",
@@ -85,12 +94,19 @@ def test_the_layout_on_disk(folder: StudyFolder) -> None:
     ]
     assert folder.trial_folder(12345).name == "12345"
     assert folder.adapter_folder(7) == folder.path / "trials/0007/adapter"
-    assert folder.checkpoint == folder.path / "checkpoint" and folder.database == folder.path / "study.db"
+    assert (
+        folder.checkpoint == folder.path / "checkpoint"
+        and folder.database == folder.path / "study.db"
+    )
 
 
 def test_what_is_written_is_read_back(folder: StudyFolder) -> None:
     assert not folder.exists and folder.read_spec() is None and folder.read_plan(7) is None
-    assert folder.read_result(7) is None and folder.read_measurements(7) == () and folder.results() == ()
+    assert (
+        folder.read_result(7) is None
+        and folder.read_measurements(7) == ()
+        and folder.results() == ()
+    )
     assert folder.read_baseline("f1") is None and folder.seconds_spent() == 0.0
     assert folder.read_hypotheses(7, measurement()) == {}
 
@@ -120,7 +136,11 @@ def test_a_rung_recorded_again_is_one_rung(folder: StudyFolder) -> None:
     folder.record_measurements(7, [measurement(200), measurement(200, 0.5)], HEARD * 2)
     folder.record_measurements(7, [measurement(100)], HEARD)
     folder.record_measurements(7, [measurement(200, 0.5, errors=4)], [{"domain": ("new", "new")}])
-    assert folder.read_measurements(7) == (measurement(100), measurement(200, 0.5, errors=4), measurement(200))
+    assert folder.read_measurements(7) == (
+        measurement(100),
+        measurement(200, 0.5, errors=4),
+        measurement(200),
+    )
     assert folder.read_hypotheses(7, measurement(200, 0.5)) == {"domain": ("new", "new")}
     assert folder.read_hypotheses(7, measurement(200)) == HEARD[0]
 
@@ -158,7 +178,17 @@ def test_a_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     )
 
 
-DAMAGE = [b"", b"{", b"\xff\xfe", b"null", b"[]", b'{"a": 1}', b"[" * 100_000, b'{"number": 1e999}', b"\x00" * 50]
+DAMAGE = [
+    b"",
+    b"{",
+    b"\xff\xfe",
+    b"null",
+    b"[]",
+    b'{"a": 1}',
+    b"[" * 100_000,
+    b'{"number": 1e999}',
+    b"\x00" * 50,
+]
 
 
 @pytest.mark.parametrize("data", [None, *DAMAGE])
@@ -199,7 +229,10 @@ def test_a_lost_or_damaged_file_is_named_with_what_to_do(
 def test_a_damaged_clock_is_named_with_what_to_do(folder: StudyFolder, data: bytes) -> None:
     folder.add_seconds(2.0)
     (folder.path / "clock.json").write_bytes(data)
-    with pytest.raises(StudyError, match=r"clock\.json is damaged: (?s:.)*Delete it, then run the same command again"):
+    with pytest.raises(
+        StudyError,
+        match=r"clock\.json is damaged: (?s:.)*Delete it, then run the same command again",
+    ):
         folder.seconds_spent()
     (folder.path / "clock.json").unlink()
     assert folder.add_seconds(1.0, known=2.0) == 3.0
@@ -227,16 +260,22 @@ def test_a_full_disk_is_one_message_and_keeps_the_old_file(
     with pytest.raises(StudyError) as caught:
         folder.add_seconds(1)
     first, second = str(caught.value).split("\n")
-    assert first.startswith(f"{before} could not be written: No space left on device; it needs 0.0 kB, ")
+    assert first.startswith(
+        f"{before} could not be written: No space left on device; it needs 0.0 kB, "
+    )
     assert (
         second
         == "  What was written before is safe. Make room or fix the permissions, then run the same command again."
     )
-    assert before.read_bytes() == old and [path.name for path in folder.path.iterdir()] == ["clock.json"]
+    assert before.read_bytes() == old and [path.name for path in folder.path.iterdir()] == [
+        "clock.json"
+    ]
 
 
 @pytest.mark.parametrize("dies_at", ["open", "fsync", "replace", "after"])
-def test_a_write_killed_at_any_point_leaves_the_old_or_the_new(tmp_path: Path, dies_at: str) -> None:
+def test_a_write_killed_at_any_point_leaves_the_old_or_the_new(
+    tmp_path: Path, dies_at: str
+) -> None:
     path = tmp_path / "studies" / "phase3" / "result.json"
     write_aside(path, b"old" * 1000)
     code = (
@@ -258,15 +297,22 @@ def test_a_write_killed_at_any_point_leaves_the_old_or_the_new(tmp_path: Path, d
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == (b"new" if dies_at == "after" else b"old") * 1000
     with StudyFolder(tmp_path / "studies", "phase3").lock():
-        assert sorted(entry.name for entry in path.parent.iterdir()) == ["result.json", "study.lock"]
+        assert sorted(entry.name for entry in path.parent.iterdir()) == [
+            "result.json",
+            "study.lock",
+        ]
 
 
-def test_every_write_is_synced_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_write_is_synced_file_and_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[str] = []
     fsync, replace = os.fsync, os.replace
 
     def synced(descriptor: int) -> None:
-        events.append("sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.split(".tmp-")[0])
+        events.append(
+            "sync " + Path(os.readlink(f"/proc/self/fd/{descriptor}")).name.split(".tmp-")[0]
+        )
         fsync(descriptor)
 
     def renamed(source: Path, target: Path) -> None:
@@ -293,6 +339,12 @@ def test_leftovers_go_when_the_lock_is_taken_and_not_before(folder: StudyFolder)
 
 
 def test_json_on_disk_is_readable_by_people(folder: StudyFolder) -> None:
-    folder.write_result(make_result(7, {"rank": 8}, state=TrialState.PRUNED, reason="über dem Limit", feasible=False))
+    folder.write_result(
+        make_result(
+            7, {"rank": 8}, state=TrialState.PRUNED, reason="über dem Limit", feasible=False
+        )
+    )
     text = (folder.trial_folder(7) / "result.json").read_text()
-    assert "über dem Limit" in text and text.endswith("}\n") and json.loads(text)["state"] == "PRUNED"
+    assert (
+        "über dem Limit" in text and text.endswith("}\n") and json.loads(text)["state"] == "PRUNED"
+    )

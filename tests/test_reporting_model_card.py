@@ -35,12 +35,16 @@ def test_the_head_names_base_library_and_task(spec: Path, tmp_path: Path) -> Non
     assert (data["pipeline_tag"], data["tags"]) == ("automatic-speech-recognition", ["lora"])
 
 
-def test_the_model_index_has_the_measured_and_the_confirmed_wers(spec: Path, tmp_path: Path) -> None:
+def test_the_model_index_has_the_measured_and_the_confirmed_wers(
+    spec: Path, tmp_path: Path
+) -> None:
     card = exported(spec, tmp_path / "out")
     folder = folder_of(spec)
     found = {each.dataset_split: each for each in card.data.eval_results or ()}
     assert list(found) == ["domain", "heldout", "confirm_domain", "confirm_heldout"]
-    result = next(each for each in folder.results() if f"trial {each.number}" in str(card.data.model_name))
+    result = next(
+        each for each in folder.results() if f"trial {each.number}" in str(card.data.model_name)
+    )
     for name, wer in result.wer.items():
         assert (found[name].metric_value, found[name].metric_name) == (round(wer, 2), SEARCH)
     runs = [each.wer["confirm_domain"] for each in folder.confirmations()]
@@ -52,7 +56,9 @@ def test_the_model_index_has_the_measured_and_the_confirmed_wers(spec: Path, tmp
 
 def test_another_trial_has_its_own_numbers_alone(spec: Path, tmp_path: Path) -> None:
     best = exported(spec, tmp_path / "best").data.model_name
-    number = next(each.number for each in folder_of(spec).results() if f"trial {each.number}" not in str(best))
+    number = next(
+        each.number for each in folder_of(spec).results() if f"trial {each.number}" not in str(best)
+    )
     found = exported(spec, tmp_path / "other", str(number)).data.eval_results or []
     assert [each.metric_name for each in found] == [SEARCH, SEARCH]
 
@@ -64,7 +70,9 @@ def test_a_verdict_that_nobody_should_believe_is_doubted_wherever_it_stands(
         capsys.readouterr()
         assert orchestrate("report", spec, "--format", "md") == 0
         headline = capsys.readouterr().out.split("\n")[2]
-        return headline, next(line for line in exported(spec, to).text.split("\n") if "of sweep demo" in line)
+        return headline, next(
+            line for line in exported(spec, to).text.split("\n") if "of sweep demo" in line
+        )
 
     sound = said(tmp_path / "sound")
     assert all("ACCEPT" in each and "DOUBTFUL" not in each for each in sound)
@@ -73,11 +81,15 @@ def test_a_verdict_that_nobody_should_believe_is_doubted_wherever_it_stands(
     assert all("ACCEPT" in each and "; DOUBTFUL: a WER of " in each for each in doubted)
 
 
-@pytest.mark.parametrize("model", ["fake/model: x", "'", '"#', "- a", "yes", "e\u2028f", "[tags]", "---"])
+@pytest.mark.parametrize(
+    "model", ["fake/model: x", "'", '"#', "- a", "yes", "e\u2028f", "[tags]", "---"]
+)
 def test_whatever_the_base_model_is_called_the_head_is_yaml(tmp_path: Path, model: str) -> None:
     written = '"' + model.replace('"', '\\"') + '"'
     spec = make_project(tmp_path, SWEEP.replace("id: fake/model", f"id: {written}"))
     assert orchestrate(spec, "-q", "budget.trials=1", "confirm=", "data.confirm=") in (0, 4, 5)
     card = exported(spec, tmp_path / "out", "0")
-    head: dict[str, Any] = YAML(typ="safe", pure=True).load(card.content.split("\n---\n")[0].removeprefix("---\n"))
+    head: dict[str, Any] = YAML(typ="safe", pure=True).load(
+        card.content.split("\n---\n")[0].removeprefix("---\n")
+    )
     assert head["base_model"] == card.data.base_model == model

@@ -16,9 +16,19 @@ PROSE = "# Plan\n\nH1: it works | honestly.\n\n"
 AFTER = "\n## Later\n\nmore, without a newline at its end"
 
 
-def made(name: str = "h1", verdict: str = "REJECT", date: str = "2025-01-01", output: str = "studies/h1") -> Row:
+def made(
+    name: str = "h1", verdict: str = "REJECT", date: str = "2025-01-01", output: str = "studies/h1"
+) -> Row:
     cells = dict.fromkeys(map(str, range(len(COLUMNS))), "-")
-    row = [name, date, f"`orchestrate sweeps/{name}.yaml`", *list(cells)[3:-3], verdict, "42", f"`{output}`"]
+    row = [
+        name,
+        date,
+        f"`orchestrate sweeps/{name}.yaml`",
+        *list(cells)[3:-3],
+        verdict,
+        "42",
+        f"`{output}`",
+    ]
     return Row(tuple(row))
 
 
@@ -59,7 +69,9 @@ def test_a_persons_lines_between_the_markers_stay() -> None:
 def test_line_ends_of_the_file_are_kept() -> None:
     text = entered(marked().replace("\n", "\r\n"), made())
     assert text.replace("\r\n", "").count("\n") == 0
-    assert text.startswith(PROSE.replace("\n", "\r\n")) and text.endswith(AFTER.replace("\n", "\r\n"))
+    assert text.startswith(PROSE.replace("\n", "\r\n")) and text.endswith(
+        AFTER.replace("\n", "\r\n")
+    )
 
 
 def test_a_file_of_mixed_line_ends_has_one_table_and_keeps_them() -> None:
@@ -71,10 +83,14 @@ def test_a_file_of_mixed_line_ends_has_one_table_and_keeps_them() -> None:
 
 def test_a_table_that_a_formatter_aligned_is_left_alone() -> None:
     text = entered(entered(marked(), made()), made("h2"))
-    wide = text.replace(" | REJECT | ", " |     REJECT      | ").replace("| --- |", "| :---------- |", 1)
+    wide = text.replace(" | REJECT | ", " |     REJECT      | ").replace(
+        "| --- |", "| :---------- |", 1
+    )
     assert wide != text and entered(wide, made()) == wide
     grown = entered(wide, made("h2", verdict="ACCEPT"))
-    assert inside(grown)[:3] == inside(wide)[:3] and inside(grown)[3:] == [made("h2", verdict="ACCEPT").line]
+    assert inside(grown)[:3] == inside(wide)[:3] and inside(grown)[3:] == [
+        made("h2", verdict="ACCEPT").line
+    ]
 
 
 def test_a_persons_hand_in_the_table_touches_no_other_row() -> None:
@@ -87,7 +103,9 @@ def test_a_persons_hand_in_the_table_touches_no_other_row() -> None:
     assert entered(edited, rows[1]) == edited, "a run that found nothing new leaves the file alone"
     again = entered(edited, rows[2])
     assert inside(again) == [*inside(edited)[:4], rows[2].line, "A note on these runs."]
-    assert inside(entered(again, rows[0]))[2:5] == [row.line for row in rows], "a row says what its study says"
+    assert inside(entered(again, rows[0]))[2:5] == [row.line for row in rows], (
+        "a row says what its study says"
+    )
 
 
 @pytest.mark.parametrize("before", ["", "# Plan", "# Plan\n", "# Plan\n\n"])
@@ -99,9 +117,16 @@ def test_markers_are_appended_where_there_are_none(before: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "begins", "ends"),
-    [(f"{BEGIN}\n", 1, 0), (f"{END}\n", 0, 1), (f"{END}\n{BEGIN}\n", 1, 1), (f"{BEGIN}\n{BEGIN}\n{END}\n", 2, 1)],
+    [
+        (f"{BEGIN}\n", 1, 0),
+        (f"{END}\n", 0, 1),
+        (f"{END}\n{BEGIN}\n", 1, 1),
+        (f"{BEGIN}\n{BEGIN}\n{END}\n", 2, 1),
+    ],
 )
-def test_broken_markers_are_refused_and_nothing_is_written(tmp_path: Path, text: str, begins: int, ends: int) -> None:
+def test_broken_markers_are_refused_and_nothing_is_written(
+    tmp_path: Path, text: str, begins: int, ends: int
+) -> None:
     path = tmp_path / "plan.md"
     path.write_text(text)
     with pytest.raises(StudyError) as caught:
@@ -152,7 +177,11 @@ def test_a_run_is_recorded_once_and_replaced_when_it_grows(tmp_path: Path) -> No
     assert orchestrate(spec, "-q", "budget.trials=3") == 0
     first = plan.read_text()
     row = inside(first)[2]
-    assert row.startswith("| demo | 20") and "ACCEPT: trial" in row and "confirmed with 101, 102" in row
+    assert (
+        row.startswith("| demo | 20")
+        and "ACCEPT: trial" in row
+        and "confirmed with 101, 102" in row
+    )
     assert "fake/model, data/train.jsonl" in row and f"`orchestrate {spec} budget.trials=3`" in row
     assert row.endswith("| `studies/demo` |")
     assert orchestrate(spec, "-q", "budget.trials=3") == 0
@@ -163,7 +192,9 @@ def test_a_run_is_recorded_once_and_replaced_when_it_grows(tmp_path: Path) -> No
     assert "Later, edited" in plan.read_text()
 
 
-def test_a_study_elsewhere_is_recorded_only_where_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_study_elsewhere_is_recorded_only_where_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = make_project(tmp_path / "project")
     plan = tmp_path / "project" / "docs" / "experiment_plan.md"
     plan.parent.mkdir()
@@ -172,7 +203,9 @@ def test_a_study_elsewhere_is_recorded_only_where_asked(tmp_path: Path, capsys: 
     assert orchestrate(spec, "-q", "--studies", elsewhere, "--record", asked) == 0
     assert plan.read_text() == marked()
     text = asked.read_text()
-    assert text.startswith("# Experiment plan\n") and inside(text)[2].endswith(f"| `{elsewhere}/demo` |")
+    assert text.startswith("# Experiment plan\n") and inside(text)[2].endswith(
+        f"| `{elsewhere}/demo` |"
+    )
     asked.write_text(BEGIN)
     capsys.readouterr()
     assert orchestrate(spec, "-q", "--studies", elsewhere, "--record", asked) == 0

@@ -1,4 +1,6 @@
-"""What a report says can be recomputed from the study's files, and nothing in it is markup by accident."""
+"""What a report says can be recomputed from the study's files, and nothing in it is markup by
+accident.
+"""
 
 from __future__ import annotations
 
@@ -36,20 +38,26 @@ DATA = DataSpec(
     heldout=Path("/h"),
     confirm=ConfirmData(domain=Path("/cd"), heldout=Path("/ch")),
 )
-SPEC = make_spec(data=DATA, confirm=ConfirmSpec(top=2, seeds=(101, 102, 103)), budget=Budget(trials=7))
+SPEC = make_spec(
+    data=DATA, confirm=ConfirmSpec(top=2, seeds=(101, 102, 103)), budget=Budget(trials=7)
+)
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("studies")
     run(SPEC, root)
-    run_confirmation(SPEC, StudyFolder(root, "s"), lambda: FakeWorker(sets="confirm"), resamples=RESAMPLES)
+    run_confirmation(
+        SPEC, StudyFolder(root, "s"), lambda: FakeWorker(sets="confirm"), resamples=RESAMPLES
+    )
     return root
 
 
 def built(spec: SweepSpec, root: Path) -> Document:
     folder = StudyFolder(root, "s")
-    return report.build(spec, folder, conclude(spec, folder, RESAMPLES), ["sweeps/s.yaml"], done=True)
+    return report.build(
+        spec, folder, conclude(spec, folder, RESAMPLES), ["sweeps/s.yaml"], done=True
+    )
 
 
 def rows_of(root: Path, number: int) -> list[dict[str, Any]]:
@@ -74,7 +82,9 @@ def test_every_number_of_the_trial_table_follows_from_the_edit_counts(root: Path
     for result in StudyFolder(root, "s").results():
         source = result.number if result.duplicate_of is None else result.duplicate_of
         [row] = [
-            r for r in rows_of(root, source) if (r["step"], r["adapter_scale"]) == (result.step, result.adapter_scale)
+            r
+            for r in rows_of(root, source)
+            if (r["step"], r["adapter_scale"]) == (result.step, result.adapter_scale)
         ]
         cells = []
         for name in ("domain", "heldout"):
@@ -89,13 +99,17 @@ def test_the_best_trial_is_the_feasible_one_of_lowest_confirmed_wer(root: Path) 
     base = baselines(root)
     pooled: dict[int, dict[str, float]] = {}
     for number in sorted({result.params["trial"] for result in folder.confirmations()}):
-        runs = [result.number for result in folder.confirmations() if result.params["trial"] == number]
+        runs = [
+            result.number for result in folder.confirmations() if result.params["trial"] == number
+        ]
         rows = [rows_of(root, n)[0] for n in runs]
         pooled[number] = {
             name: float(np.mean([wer(row["sets"][name]) for row in rows]))
             for name in ("confirm_domain", "confirm_heldout")
         }
-    feasible = [n for n, w in pooled.items() if w["confirm_heldout"] - base["confirm_heldout"] < 0.3]
+    feasible = [
+        n for n, w in pooled.items() if w["confirm_heldout"] - base["confirm_heldout"] < 0.3
+    ]
     assert conclusion.best is not None
     assert conclusion.best.number == min(feasible, key=lambda n: pooled[n]["confirm_domain"])
     confirmation = conclusion.confirmation
@@ -118,7 +132,10 @@ def test_seeds_that_keep_every_limit_alone_reproduce(root: Path) -> None:
 def test_a_finalist_keeps_its_schedule_and_stops_at_its_best_step(root: Path) -> None:
     folder = StudyFolder(root, "s")
     for confirmed in folder.confirmations():
-        plan, original = folder.read_plan(confirmed.number), folder.read_plan(confirmed.params["trial"])
+        plan, original = (
+            folder.read_plan(confirmed.number),
+            folder.read_plan(confirmed.params["trial"]),
+        )
         result = folder.read_result(confirmed.params["trial"])
         assert plan and original and result
         assert plan.params.max_steps == original.params.max_steps
@@ -163,7 +180,9 @@ def test_no_trial_disappears_from_any_format(root: Path) -> None:
     for reason in reasons:
         assert reason.replace("'", "&#x27;") in page
         assert escape_markdown(reason) in text
-    trials = json.loads(machine.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True, False))["trials"]
+    trials = json.loads(
+        machine.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True, False)
+    )["trials"]
     assert [trial["number"] for trial in trials] == list(range(7))
 
 
@@ -189,7 +208,9 @@ def hostile(root: Path) -> Document:
     )  # fmt: skip
     folder.write_result(result)
     folder.note(HOSTILE)
-    return report.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), [f"a {HOSTILE}.yaml"], done=False)
+    return report.build(
+        SPEC, folder, conclude(SPEC, folder, RESAMPLES), [f"a {HOSTILE}.yaml"], done=False
+    )
 
 
 def test_hostile_text_stays_text_in_html(tmp_path: Path) -> None:
@@ -234,7 +255,8 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
     folder.write_plan(plan)
     out = io.StringIO()
     terminal.show(
-        status.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), done=False), Console(file=out, width=200)
+        status.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), done=False),
+        Console(file=out, width=200),
     )
     assert re.search(rf"\n 0 +0/{plan.params.max_steps} +- +learning_rate=", out.getvalue())
 
@@ -254,7 +276,9 @@ def test_a_terminal_gets_a_table_with_the_time_left(root: Path) -> None:
     out, now = io.StringIO(), iter([0.0, *[60.0] * 9])
     plan = StudyFolder(root, "s").read_plan(0)
     assert plan is not None
-    with LiveReporter(Console(file=out, width=160, force_terminal=True), ("rank",), lambda: next(now)) as show:
+    with LiveReporter(
+        Console(file=out, width=160, force_terminal=True), ("rank",), lambda: next(now)
+    ) as show:
         show.admitted(plan, 0)
         show.progress(Progress(0, 50, 1.25))
     left = round(60 / 50 * (plan.params.max_steps - 50))

@@ -56,26 +56,35 @@ def test_what_is_guarded(text: str, cell: str) -> None:
 def test_numbers_stay_numbers() -> None:
     file = io.StringIO()
     columns = {"delta": float, "n": int, "ok": bool, "text": str}
-    write_csv(DataTable(columns, iter([(-3.5, -1, True, '-x "y", z'), (None, None, None, None)])), file)
+    write_csv(
+        DataTable(columns, iter([(-3.5, -1, True, '-x "y", z'), (None, None, None, None)])), file
+    )
     assert file.getvalue() == 'delta,n,ok,text\n-3.5,-1,true,"\'-x ""y"", z"\n,,,\n'
 
 
-def test_every_trial_and_confirmation_is_a_row(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_trial_and_confirmation_is_a_row(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     capsys.readouterr()
     assert orchestrate("table", spec) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     folder = folder_of(spec)
-    results = {str(result.number): result for result in (*folder.results(), *folder.confirmations())}
+    results = {
+        str(result.number): result for result in (*folder.results(), *folder.confirmations())
+    }
     assert [row["number"] for row in rows] == ["0", "1", "2", "3", "4", "-1", "-2"]
     for row in rows:
         result = results[row["number"]]
         assert (row["state"], row["reason"]) == (str(result.state), guarded(result.reason))
         assert {name: float(row[f"wer_{name}"]) for name in result.wer} == result.wer
-        assert row["params_learning_rate"] == str(folder.read_plan(result.number).params.learning_rate)  # type: ignore[union-attr]
+        plan = folder.read_plan(result.number)
+        assert plan and row["params_learning_rate"] == str(plan.params.learning_rate)
     assert {row["confirms"] for row in rows[5:]} == {str(folder.results()[0].number)}
 
 
-def test_frames_hold_what_csv_and_parquet_hold(spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_frames_hold_what_csv_and_parquet_hold(
+    spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     study = orchestrator.open_study(folder_of(spec).path)
     for kind in ("trials", "measurements", "utterances"):
         frame = getattr(study, kind)()
@@ -85,16 +94,26 @@ def test_frames_hold_what_csv_and_parquet_hold(spec: Path, tmp_path: Path, capsy
         assert list(read.columns) == list(frame.columns) and len(read) == len(frame) > 0
         to = tmp_path / f"{kind}.parquet"
         assert orchestrate("table", spec, "--of", kind, "--format", "parquet", "--to", to) == 0
-        stored = pandas.read_parquet(to, dtype_backend="numpy_nullable").astype(frame.dtypes.to_dict())
+        stored = pandas.read_parquet(to, dtype_backend="numpy_nullable").astype(
+            frame.dtypes.to_dict()
+        )
         pandas.testing.assert_frame_equal(stored, frame)
 
 
 def test_utterances_add_up_to_the_rates(spec: Path) -> None:
     study = orchestrator.open_study(folder_of(spec).path)
     chosen = study.measurements().query("gave_the_result")
-    sums = study.utterances().groupby(["run", "number", "set"], dropna=False)[["errors", "words"]].sum()
+    sums = (
+        study.utterances()
+        .groupby(["run", "number", "set"], dropna=False)[["errors", "words"]]
+        .sum()
+    )
     rates = (100 * sums["errors"] / sums["words"]).sort_index()
-    expected = chosen.set_index(["run", "number", "set"])["wer"].groupby(level=[0, 1, 2], dropna=False).first()
+    expected = (
+        chosen.set_index(["run", "number", "set"])["wer"]
+        .groupby(level=[0, 1, 2], dropna=False)
+        .first()
+    )
     # baselines of search and confirmation have sets of one name: each is a row of its own
     trained = [key for key in rates.index if key[0] != "baseline"]
     assert trained and rates[trained].tolist() == pytest.approx(expected[trained].tolist())
@@ -104,12 +123,20 @@ def test_utterances_add_up_to_the_rates(spec: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--of", "rungs"], "--of rungs is not known\n  Allowed: trials, measurements, utterances.\n"),
+        (
+            ["--of", "rungs"],
+            "--of rungs is not known\n  Allowed: trials, measurements, utterances.\n",
+        ),
         (["--format", "xlsx"], "--format xlsx is not known\n  Allowed: csv, parquet.\n"),
-        (["--format", "parquet"], "--format parquet needs --to FILE, a file that does not exist yet\n"),
+        (
+            ["--format", "parquet"],
+            "--format parquet needs --to FILE, a file that does not exist yet\n",
+        ),
     ],
 )
-def test_what_is_refused(spec: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_refused(
+    spec: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     capsys.readouterr()
     assert orchestrate("table", spec, *words) == 2
     assert capsys.readouterr().err == message
@@ -121,13 +148,21 @@ def test_the_package_is_light_and_says_what_is_missing(
     spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "import orchestrator, sys; print(len({'pandas', 'pyarrow', 'numpy', 'pydantic'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "0\n"
+    )
     with pytest.raises(StudyError, match="there is no study at"):
         orchestrator.open_study(tmp_path / "nothing")
     monkeypatch.setitem(sys.modules, "pandas", None)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     study = orchestrator.open_study(folder_of(spec).path)
-    with pytest.raises(SpecError, match=r"pandas is not installed\n  python -m pip install 'orchestrator\[tables\]'"):
+    with pytest.raises(
+        SpecError,
+        match=r"pandas is not installed\n  python -m pip install 'orchestrator\[tables\]'",
+    ):
         study.trials()
     with pytest.raises(SpecError, match="pyarrow is not installed"):
         frames.write_parquet(DataTable({}, iter(())), tmp_path / "x")

@@ -25,7 +25,10 @@ PHASE2 = (
         "  adapter: {values: [dora, pissa]}\n"
         "  target_modules: {values: [attention, mine], presets: {mine: [fc1, q_proj]}}\n",
     )
-    .replace("{learning_rate: 5.0e-4, rank: 32}", "{learning_rate: 5.0e-4, rank: 32, target_modules: mine}")
+    .replace(
+        "{learning_rate: 5.0e-4, rank: 32}",
+        "{learning_rate: 5.0e-4, rank: 32, target_modules: mine}",
+    )
 )
 PHASE3 = SWEEP.replace("name: demo", "name: phase3").replace("  target_modules: attention\n", "").replace(
     "  rank: {min: 4, max: 32, log: true}\n", ""
@@ -57,11 +60,17 @@ def test_the_best_trial_of_the_other_study_is_taken_and_written_down(project: Pa
     assert plan is not None
     spec = load_chained(project, [], studies(project))
     assert spec.take is not None
-    assert (spec.take.study, spec.take.trial, spec.take.recipe) == ("phase2", best.number, plan.recipe)
+    assert (spec.take.study, spec.take.trial, spec.take.recipe) == (
+        "phase2",
+        best.number,
+        plan.recipe,
+    )
     fixed = spec.parameters.fixed
     assert (fixed["adapter"], fixed["rank"]) == (plan.params.adapter, plan.params.rank)
     assert spec.parameters.presets[str(fixed["target_modules"])] == plan.params.target_patterns
-    assert not {"adapter", "rank", "target_modules"} & {dimension.name for dimension in spec.parameters.searched}
+    assert not {"adapter", "rank", "target_modules"} & {
+        dimension.name for dimension in spec.parameters.searched
+    }
 
 
 def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
@@ -93,7 +102,10 @@ def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["take.study=phase3"], "sweep phase3 takes parameters from itself\n  Name another study under take.study."),
+        (
+            ["take.study=phase3"],
+            "sweep phase3 takes parameters from itself\n  Name another study under take.study.",
+        ),
         (
             ["take.study=phase1"],
             "sweep phase3 takes adapter, rank, target_modules from study phase1, which is not in STUDIES\n"
@@ -121,7 +133,9 @@ def test_an_unfinished_study_decides_nothing(project: Path, tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose phase 2 allows nothing, so that none of its trials is feasible; the sweep file of phase 3."""
+    """A project whose phase 2 allows nothing, so that none of its trials is feasible; the sweep
+    file of phase 3.
+    """
     root = tmp_path_factory.mktemp("strict")
     phase2 = make_project(root, PHASE2.replace("max_regression: 0.5", "max_regression: 0.0"))
     assert orchestrate(phase2, "--quiet") == 5
@@ -134,7 +148,9 @@ def lowest(phase3: Path) -> TrialResult:
     """Of phase 2, by its results alone."""
     results = StudyFolder(studies(phase3), "phase2").results()
     assert results and not any(result.feasible for result in results)
-    return min((result for result in results if result.wer), key=lambda result: result.wer["domain"])
+    return min(
+        (result for result in results if result.wer), key=lambda result: result.wer["domain"]
+    )
 
 
 def test_a_chain_ends_where_no_trial_is_feasible_and_says_what_that_means(strict: Path) -> None:
@@ -160,7 +176,9 @@ def test_where_nothing_was_measured_even_the_fallback_takes_nothing() -> None:
     )  # fmt: skip
     nothing = Conclusion((failed,), None, None, None, None, (), None)
     take = TakeSpec(study="phase2", parameters=("rank",), fallback="lowest_domain")
-    with pytest.raises(StudyError, match="None was measured: read why in the report of phase2, and mend that sweep"):
+    with pytest.raises(
+        StudyError, match="None was measured: read why in the report of phase2, and mend that sweep"
+    ):
         chosen_trial("phase3", take, nothing)
 
 
@@ -174,7 +192,9 @@ def test_the_fallback_takes_the_lowest_domain_wer_and_marks_it_wherever_it_is_sh
     assert spec.parameters.fixed["adapter"] == nearest.params["adapter"]
     mark = f"taken from trial {nearest.number} of study phase2, which is INFEASIBLE: it does not keep the guardrails of"
     assert mark in spec.taken
-    assert orchestrate("validate", strict, f"take.trial={nearest.number}") == 0, "named, it is taken and marked as well"
+    assert orchestrate("validate", strict, f"take.trial={nearest.number}") == 0, (
+        "named, it is taken and marked as well"
+    )
     assert mark in " ".join(capsys.readouterr().out.split())
     assert orchestrate("plan", strict, fallback) == 0
     planned = " ".join(capsys.readouterr().out.split())
@@ -188,7 +208,8 @@ def test_the_fallback_takes_the_lowest_domain_wer_and_marks_it_wherever_it_is_sh
 
 def test_the_fallback_changes_nothing_where_a_trial_is_feasible(project: Path) -> None:
     plain, fallback = (
-        load_chained(project, words, studies(project)) for words in ([], ["take.fallback=lowest_domain"])
+        load_chained(project, words, studies(project))
+        for words in ([], ["take.fallback=lowest_domain"])
     )
     assert plain.take and fallback.take
     assert (fallback.take.trial, fallback.take.infeasible) == (plain.take.trial, False)
@@ -196,7 +217,10 @@ def test_the_fallback_changes_nothing_where_a_trial_is_feasible(project: Path) -
 
 
 def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> None:
-    names = ["parameters.adapter_scale=", "take.parameters=[alpha_ratio, rank, adapter, target_modules, adapter_scale]"]
+    names = [
+        "parameters.adapter_scale=",
+        "take.parameters=[alpha_ratio, rank, adapter, target_modules, adapter_scale]",
+    ]
     spec = load_chained(project, names, studies(project))
     assert spec.take is not None and spec.take.trial is not None
     result = StudyFolder(studies(project), "phase2").read_result(spec.take.trial)
@@ -206,7 +230,11 @@ def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> Non
 
 
 def test_a_parameter_is_taken_or_written_never_both(project: Path) -> None:
-    with pytest.raises(SpecError, match="rank is under parameters and under take; remove it from one of the two"):
+    with pytest.raises(
+        SpecError, match="rank is under parameters and under take; remove it from one of the two"
+    ):
         load_chained(project, ["parameters.rank=8"], studies(project))
-    with pytest.raises(SpecError, match=r"take.parameters cannot be .* different parameters, of learning_rate"):
+    with pytest.raises(
+        SpecError, match=r"take.parameters cannot be .* different parameters, of learning_rate"
+    ):
         load_chained(project, [f"take.parameters={json.dumps(['depth'])}"], studies(project))

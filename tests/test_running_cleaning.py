@@ -16,13 +16,17 @@ def _spec(tmp_path: Path) -> Path:
     return spec
 
 
-def test_a_finished_study_keeps_all_but_its_cache(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_finished_study_keeps_all_but_its_cache(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, studies = folder_of(spec), folder_of(spec).path.parent
     folder.cache.mkdir(exist_ok=True)
     (folder.cache / "audio.bin").write_bytes(bytes(2_000_000))
     capsys.readouterr()
     assert orchestrate("clean", "--studies", studies) == 0
-    assert "\n2.5 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists(), "only shown"
+    assert (
+        "\n2.5 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
+    ), "only shown"
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
     assert not list(folder.cache.iterdir())
     assert len(list(folder.checkpoint.glob("*.json"))) == 1

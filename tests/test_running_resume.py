@@ -17,9 +17,13 @@ from tests.running_support import SPACE, history, make_spec, run
 
 SPECS = {
     "tpe": make_spec(budget=Budget(trials=5), scales=(1.0,), seed=5),
-    "duplicates": make_spec(budget=Budget(trials=6), searched=SPACE[:1], fixed={"rank": 8, "max_steps": 200}),
+    "duplicates": make_spec(
+        budget=Budget(trials=6), searched=SPACE[:1], fixed={"rank": 8, "max_steps": 200}
+    ),
     "median": make_spec(
-        budget=Budget(trials=6), early_stop=EarlyStop(method="median", startup_trials=1), scales=(0.5,)
+        budget=Budget(trials=6),
+        early_stop=EarlyStop(method="median", startup_trials=1),
+        scales=(0.5,),
     ),
     "fails": make_spec(budget=Budget(trials=4), searched=SPACE[1:], fixed={"learning_rate": 0.6}),
 }
@@ -103,7 +107,9 @@ def test_without_its_checkpoints_what_ended_stays_and_the_rest_starts_anew(tmp_p
     spec = SPECS["tpe"]
     total = count_effects(spec, tmp_path / "straight")
     killed_at(total * 2 // 3, spec, tmp_path / "s")
-    ended = {folder.parent.name for folder in (tmp_path / "s" / "s" / "trials").glob("*/result.json")}
+    ended = {
+        folder.parent.name for folder in (tmp_path / "s" / "s" / "trials").glob("*/result.json")
+    }
     assert ended
     shutil.rmtree(tmp_path / "s" / "s" / "checkpoint")
     worker = FakeWorker()
@@ -124,7 +130,10 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(part: str, tmp_path: P
         path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
         said = Said()
         run(spec, root, observer=said)
-        assert f"checkpoint {newest.stem} is damaged: the sweep continues from the one before it" in said.text
+        assert (
+            f"checkpoint {newest.stem} is damaged: the sweep continues from the one before it"
+            in said.text
+        )
         assert history(spec, root) == history(spec, tmp_path / "straight")
 
 
@@ -139,10 +148,16 @@ def test_the_journal_of_a_killed_run_ends_where_that_of_a_straight_one_does(tmp_
 
 
 def sealed(root: Path) -> dict[str, str | None]:
-    """What a journal says of every file, but for results, whose seconds are the clock's; and all of it holds."""
+    """What a journal says of every file, but for results, whose seconds are the clock's; and all of
+    it holds.
+    """
     folder = StudyFolder(root, "s")
     assert not folder.faults()
-    return {file: digest for file, digest in folder.journal.chain().newest.items() if digest and "result" not in file}
+    return {
+        file: digest
+        for file, digest in folder.journal.chain().newest.items()
+        if digest and "result" not in file
+    }
 
 
 class Said(NullObserver):

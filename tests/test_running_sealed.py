@@ -1,4 +1,6 @@
-"""A finished study of which every file in turn is lost, or has one byte flipped: the same verdict, or one message."""
+"""A finished study of which every file in turn is lost, or has one byte flipped: the same verdict,
+or one message.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Finished:
 @pytest.fixture(scope="module", name="made")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     root = tmp_path_factory.mktemp("sealed")
-    spec = make_project(root, SWEEP.replace("trials: 5", "trials: 4").replace("min_gain: 1.0", "min_gain: 20.0"))
+    spec = make_project(
+        root, SWEEP.replace("trials: 5", "trials: 4").replace("min_gain: 1.0", "min_gain: 20.0")
+    )
     code = orchestrate(spec, "--quiet")
     assert code == 4, "a rejected study, which a lost file must not turn into anything else"
     folder = folder_of(spec)
@@ -97,7 +101,11 @@ def test_no_damage_changes_a_verdict(
         finished.restore()
     stand = {"baseline.json", "pack.json", "sets.json", "spec.yaml", "study.json", "journal.jsonl"}
     stand |= {f"trials/{n:04d}/{what}" for n in range(4) for what in ("result.json",)}
-    stand |= {f"confirm/{n:04d}/{what}" for n in (1, 2) for what in ("result.json", "plan.json", "measurements.jsonl")}
+    stand |= {
+        f"confirm/{n:04d}/{what}"
+        for n in (1, 2)
+        for what in ("result.json", "plan.json", "measurements.jsonl")
+    }
     assert stand <= refused, stand - refused
 
 
@@ -147,7 +155,10 @@ def remade(finished: Finished, names: list[str], capsys: pytest.CaptureFixture[s
     ids=["settings", "sets", "plan", "results", "confirmation"],
 )
 def test_what_follows_from_the_rest_is_made_again_to_the_byte(
-    finished: Finished, names: list[str], damage: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+    finished: Finished,
+    names: list[str],
+    damage: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     for name in names:
         damage(finished.folder.path / name)
@@ -167,7 +178,9 @@ def test_a_lost_database_is_made_again_and_the_search_goes_on(
     assert [result.params for result in finished.folder.results()] == params
 
 
-def test_a_damaged_database_is_set_aside_and_made_again(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_database_is_set_aside_and_made_again(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     finished.folder.database.write_bytes(b"not a database" * 1000)
     capsys.readouterr()
     assert orchestrate(finished.spec, "--quiet", "budget.trials=5") == 3
@@ -192,21 +205,31 @@ def test_a_database_with_other_numbers_is_refused_before_the_search_learns_from_
 
 
 @pytest.mark.parametrize("name", ["baseline.json", "trials/0001/measurements.jsonl", "pack.json"])
-def test_what_was_measured_is_not_made_up(finished: Finished, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_was_measured_is_not_made_up(
+    finished: Finished, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     flip(finished.folder.path / name)
     before = finished.folder.journal.path.read_bytes()
     capsys.readouterr()
     assert orchestrate("repair", finished.spec) == 3
     said = capsys.readouterr().err
-    assert f"  {name} has been altered\n" in said and "restore them from a copy of the study" in said
+    assert (
+        f"  {name} has been altered\n" in said and "restore them from a copy of the study" in said
+    )
     assert finished.folder.journal.path.read_bytes() == before, "nothing was sealed"
     shutil.copy(finished.copy / name, finished.folder.path / name)
     assert orchestrate("repair", finished.spec, "--check") == 0
 
 
-def test_a_lost_trial_is_said_with_what_still_stands(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_trial_is_said_with_what_still_stands(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.rmtree(finished.folder.path / "trials" / "0002")
-    for command in ((finished.spec, "--quiet"), ("report", finished.spec), ("status", finished.spec)):
+    for command in (
+        (finished.spec, "--quiet"),
+        ("report", finished.spec),
+        ("status", finished.spec),
+    ):
         capsys.readouterr()
         assert orchestrate(*command) == 3
         said = capsys.readouterr().err
@@ -222,17 +245,26 @@ def test_looser_limits_are_refused_without_spec_or_database(finished: Finished) 
         finished.restore()
 
 
-def test_a_file_that_nobody_sealed_is_refused(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_nobody_sealed_is_refused(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     invented = finished.folder.path / "trials" / "0009" / "result.json"
     invented.parent.mkdir()
     shutil.copy(finished.folder.result_file(0), invented)
     assert orchestrate(finished.spec, "--quiet") == 3
-    assert "trials/0009/result.json was not written by a run of this study" in capsys.readouterr().err
+    assert (
+        "trials/0009/result.json was not written by a run of this study" in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize("damage", [lose, flip, lambda path: path.write_bytes(b"")], ids=["lost", "flipped", "emptied"])
+@pytest.mark.parametrize(
+    "damage", [lose, flip, lambda path: path.write_bytes(b"")], ids=["lost", "flipped", "emptied"]
+)
 def test_a_damaged_adapter_is_not_exported(
-    finished: Finished, damage: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished: Finished,
+    damage: Callable[[Path], None],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     best = json.loads(finished.folder.result_file(0).read_bytes())["number"]
     damage(finished.folder.adapter_folder(best) / "adapter_config.json")
@@ -248,10 +280,15 @@ def test_a_copied_and_a_moved_study_hold(finished: Finished, tmp_path: Path) -> 
     assert orchestrate("repair", copied, "--check") == 0
     shutil.move(tmp_path / "copied", tmp_path / "moved")
     moved = tmp_path / "moved" / "sweeps" / "demo.yaml"
-    assert orchestrate("repair", moved, "--check") == 0 and orchestrate(moved, "--quiet") == finished.code
+    assert (
+        orchestrate("repair", moved, "--check") == 0
+        and orchestrate(moved, "--quiet") == finished.code
+    )
 
 
-def test_a_damaged_checkpoint_is_removed_by_a_repair(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_removed_by_a_repair(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
     newest = max(finished.folder.checkpoint.glob("*.json"))
     flip(newest)
     assert orchestrate(finished.spec, "--quiet") == finished.code

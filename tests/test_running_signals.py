@@ -23,7 +23,9 @@ def wait_for_ticks(started: subprocess.Popen[str], count: int) -> None:
 
 def numbers(spec: Path) -> list[Any]:
     studies = spec.parents[1] / "studies"
-    confirmed = [c.model_copy(update={"seconds": 0.0}) for c in StudyFolder(studies, "demo").confirmations()]
+    confirmed = [
+        c.model_copy(update={"seconds": 0.0}) for c in StudyFolder(studies, "demo").confirmations()
+    ]
     return [*history(load_spec(spec), studies), confirmed]
 
 

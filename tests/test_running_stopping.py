@@ -19,7 +19,9 @@ from tests.running_support import history, make_spec, run
 
 
 class Asking(FakeWorker):
-    """Asks for the end of trial 1 once its first rung was measured, and may ask the sweep to end as well."""
+    """Asks for the end of trial 1 once its first rung was measured, and may ask the sweep to end as
+    well.
+    """
 
     folder: StudyFolder
     drain: GracefulShutdown | None = None
@@ -27,7 +29,10 @@ class Asking(FakeWorker):
     def advance(self) -> tuple[Event, ...]:
         """Train, then ask."""
         events = super().advance()
-        if any(isinstance(event, Measured) and event.number == 1 and event.step == 100 for event in events):
+        if any(
+            isinstance(event, Measured) and event.number == 1 and event.step == 100
+            for event in events
+        ):
             ask_to_stop(self.folder, 1, "loss  looks\nwrong")
             if self.drain:
                 self.drain.requested = "SIGINT"
@@ -46,7 +51,11 @@ def test_a_trial_ends_at_its_rung_as_a_persons_decision(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     result = folder.read_result(1)
     assert result is not None
-    assert (result.state, result.pruned_by, result.steps_trained) == (TrialState.PRUNED, "person", 100)
+    assert (result.state, result.pruned_by, result.steps_trained) == (
+        TrialState.PRUNED,
+        "person",
+        100,
+    )
     assert result.reason == "ended by a person at step 100: loss looks wrong"
     assert "trials/0001/stop.json" in folder.journal.chain().files and not folder.faults()
     assert not list((folder.path / "requests").iterdir())
@@ -91,7 +100,9 @@ def test_what_is_no_request_stops_nothing(tmp_path: Path) -> None:
     assert result is not None and result.pruned_by != "person"
 
 
-def test_from_another_process_while_it_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_another_process_while_it_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec, folder = make_project(tmp_path), None
     running = process(spec, "--quiet", "execution.pack=1", pause=0.2)
     folder = folder_of(spec)
@@ -106,7 +117,9 @@ def test_from_another_process_while_it_runs(tmp_path: Path, capsys: pytest.Captu
     assert "in use by process" in capsys.readouterr().out
     running.communicate(timeout=100)
     result = folder.read_result(0)
-    assert result is not None and result.pruned_by == "person" and result.reason.endswith(": =cmd()")
+    assert (
+        result is not None and result.pruned_by == "person" and result.reason.endswith(": =cmd()")
+    )
     assert orchestrate("stop", spec, 0) == 3
     assert "trial 0 of study demo has ended: PRUNED" in capsys.readouterr().err
 

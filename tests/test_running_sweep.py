@@ -1,4 +1,6 @@
-"""The sweep loop on the fake worker: budget, duplicates, guardrails, failures, time, an orderly stop."""
+"""The sweep loop on the fake worker: budget, duplicates, guardrails, failures, time, an orderly
+stop.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,23 @@ def test_a_lowered_budget_asks_for_nothing_more(tmp_path: Path) -> None:
 
 
 def test_a_grid_ends_before_its_budget(tmp_path: Path) -> None:
-    spec = make_spec(method="grid", searched=SPACE[:1], fixed={"rank": 8, "max_steps": 100}, budget=Budget(trials=9))
+    spec = make_spec(
+        method="grid",
+        searched=SPACE[:1],
+        fixed={"rank": 8, "max_steps": 100},
+        budget=Budget(trials=9),
+    )
     outcome = run(spec, tmp_path)
     assert (len(outcome.results), outcome.exhausted) == (4, True)
 
 
 def test_a_duplicate_copies_its_original_with_its_constraints(tmp_path: Path) -> None:
-    spec = make_spec(method="random", searched=SPACE[:1], fixed={"rank": 8, "max_steps": 200}, budget=Budget(trials=12))
+    spec = make_spec(
+        method="random",
+        searched=SPACE[:1],
+        fixed={"rank": 8, "max_steps": 200},
+        budget=Budget(trials=12),
+    )
     worker = FakeWorker()
     results = {result.number: result for result in run(spec, tmp_path, worker).results}
     copies = [result for result in results.values() if result.duplicate_of is not None]
@@ -61,7 +73,9 @@ def test_a_duplicate_copies_its_original_with_its_constraints(tmp_path: Path) ->
         assert original.number < copy.number and original.duplicate_of is None
         kept = ("state", "feasible", "wer", "delta", "constraints", "params")
         assert [getattr(copy, name) for name in kept] == [getattr(original, name) for name in kept]
-        assert copy.reason.startswith(f"same recipe as trial {original.number}, not trained again: ")
+        assert copy.reason.startswith(
+            f"same recipe as trial {original.number}, not trained again: "
+        )
     study = Study.open(folder_of(tmp_path).database, spec)
     values = {trial.number: trial.value for trial in study.trials()}
     study.close()
@@ -90,16 +104,23 @@ def test_a_guardrail_prunes_only_when_broken_at_every_scale(tmp_path: Path) -> N
     assert not pruned.feasible and pruned.constraints["heldout_wer"] > 0
     cured = make_spec(searched=searched, fixed=fixed, scales=(0.1, 1.0), budget=Budget(trials=1))
     [complete] = run(cured, tmp_path / "b").results
-    assert (complete.state, complete.adapter_scale, complete.steps_trained) == (TrialState.COMPLETE, 0.1, 300)
+    assert (complete.state, complete.adapter_scale, complete.steps_trained) == (
+        TrialState.COMPLETE,
+        0.1,
+        300,
+    )
 
 
 @pytest.mark.parametrize(
-    ("rule", "pruned_by", "steps"), [("point", "guardrail:heldout_wer:point", 100), ("proven", None, 300)]
+    ("rule", "pruned_by", "steps"),
+    [("point", "guardrail:heldout_wer:point", 100), ("proven", None, 300)],
 )
 def test_the_point_rule_prunes_at_a_rung_what_is_not_proven(
     tmp_path: Path, rule: Literal["point", "proven"], pruned_by: str | None, steps: int
 ) -> None:
-    """The trial's held-out change at its first rung is above the limit, and the set is too small to prove it."""
+    """The trial's held-out change at its first rung is above the limit, and the set is too small to
+    prove it.
+    """
     fixed = {"learning_rate": 1e-3, "rank": 8, "max_steps": 300}
     free = make_spec(searched=(Dimension(name="seed", choices=(1,)),), fixed=fixed, scales=(1.0,), guardrails={},
                      budget=Budget(trials=1))  # fmt: skip
@@ -134,7 +155,9 @@ def test_the_ratio_rule_stops_what_is_worse_than_the_baseline(tmp_path: Path) ->
                      guardrails={"heldout_wer": Limit(max_regression=99.0)})  # fmt: skip
     first = run(spec, tmp_path).results[0]
     assert (first.pruned_by, first.steps_trained) == ("ratio", 100)
-    assert re.fullmatch(r"domain WER \S+ % at step 100 is above 1.1 times the baseline \(\S+ %\)", first.reason)
+    assert re.fullmatch(
+        r"domain WER \S+ % at step 100 is above 1.1 times the baseline \(\S+ %\)", first.reason
+    )
 
 
 def test_a_failed_trial_keeps_its_reason_and_no_numbers(tmp_path: Path) -> None:
@@ -157,8 +180,12 @@ class Choosy(FakeWorker):
 
 def test_a_trial_that_does_not_fit_the_model_fails_alone(tmp_path: Path) -> None:
     results = run(make_spec(), tmp_path, Choosy()).results
-    misfits = [result for result in results if result.params["rank"] > 8 and result.duplicate_of is None]
-    assert misfits and all((r.state, r.reason) == (TrialState.FAIL, "rank does not fit") for r in misfits)
+    misfits = [
+        result for result in results if result.params["rank"] > 8 and result.duplicate_of is None
+    ]
+    assert misfits and all(
+        (r.state, r.reason) == (TrialState.FAIL, "rank does not fit") for r in misfits
+    )
     assert len(results) == 8
 
 
@@ -180,9 +207,13 @@ def test_the_adapter_of_the_last_rung_is_kept_where_it_is_not_the_best(tmp_path:
         rows = folder.read_measurements(result.number)
         last = final_adapter(spec, folder, result)
         assert last.step == rows[-1].step == result.steps_trained
-        measured = next(row for row in rows if (row.step, row.adapter_scale) == (last.step, last.adapter_scale))
+        measured = next(
+            row for row in rows if (row.step, row.adapter_scale) == (last.step, last.adapter_scale)
+        )
         assert last.wer == {name: each.wer for name, each in measured.sets.items()}
-        expected = f'{{"number": {result.number}, "step": {last.step}, "scale": {last.adapter_scale}}}'
+        expected = (
+            f'{{"number": {result.number}, "step": {last.step}, "scale": {last.adapter_scale}}}'
+        )
         assert (last.folder / "adapter_config.json").read_text() == expected
         assert last.folder.name == ("adapter" if last.gave_the_result else "final")
         assert folder.final_folder(result.number).exists() != last.gave_the_result
@@ -227,7 +258,9 @@ def test_an_orderly_stop_continues_without_a_trace(tmp_path: Path) -> None:
     for after in (1, 4):
         root = tmp_path / f"stopped-{after}"
         drain = GracefulShutdown()
-        with pytest.raises(Interrupted, match=r"Stopped by SIGTERM after \d trials\. The same command continues"):
+        with pytest.raises(
+            Interrupted, match=r"Stopped by SIGTERM after \d trials\. The same command continues"
+        ):
             run(spec, root, observer=Stopping(drain, after), drain=drain)
         run(spec, root)
         assert history(spec, root) == history(spec, tmp_path / "straight")
@@ -277,7 +310,9 @@ class Strict(FakeWorker):
 
     def advance(self) -> tuple[Event, ...]:
         events = super().advance()
-        self.measured += [(event.number, event.step) for event in events if isinstance(event, Measured)]
+        self.measured += [
+            (event.number, event.step) for event in events if isinstance(event, Measured)
+        ]
         return events
 
 

@@ -23,7 +23,9 @@ def load() -> Callable[[str], ModuleType]:
     return from_file
 
 
-def test_intervals_cover_clustered_data_where_percentile_intervals_do_not(load: Callable[[str], ModuleType]) -> None:
+def test_intervals_cover_clustered_data_where_percentile_intervals_do_not(
+    load: Callable[[str], ModuleType],
+) -> None:
     benchmark = load("coverage")
     scenario = next(s for s in benchmark.SCENARIOS if s.name == "domain, 20 speakers x 6")
     shares = benchmark.coverage(scenario, 400)
@@ -36,16 +38,24 @@ def test_intervals_cover_clustered_data_where_percentile_intervals_do_not(load: 
 
 @pytest.mark.parametrize(
     "name",
-    ["share of heldout errors, 100 speakers x 5", "CER, heldout, 500 utterances", "precision of terms, 500 utterances"],
+    [
+        "share of heldout errors, 100 speakers x 5",
+        "CER, heldout, 500 utterances",
+        "precision of terms, 500 utterances",
+    ],
 )
-def test_other_rates_and_shares_are_covered_as_points_are(load: Callable[[str], ModuleType], name: str) -> None:
+def test_other_rates_and_shares_are_covered_as_points_are(
+    load: Callable[[str], ModuleType], name: str
+) -> None:
     benchmark = load("coverage")
     shares = benchmark.coverage(next(s for s in benchmark.SCENARIOS if s.name == name), 200)
     assert 0.9 <= shares["shipped"] <= 0.995, shares
 
 
 @pytest.mark.parametrize("form", ["percent of the baseline", "CER", "terms"])
-def test_other_forms_accept_falsely_no_more_often(load: Callable[[str], ModuleType], form: str) -> None:
+def test_other_forms_accept_falsely_no_more_often(
+    load: Callable[[str], ModuleType], form: str
+) -> None:
     benchmark = load("false_accepts")
     shares = benchmark.false_accepts(0.8, 0.1, 20, form=benchmark.FORMS[form])
     assert shares["shipped, confirm"][0] <= 0.05
@@ -64,7 +74,9 @@ def test_the_shipped_rules_accept_falsely_in_at_most_one_study_of_twenty(
     assert all(false[key] <= accepted for key, (_, accepted) in shares.items())
 
 
-def test_the_shipped_rules_still_accept_what_is_clearly_good(load: Callable[[str], ModuleType]) -> None:
+def test_the_shipped_rules_still_accept_what_is_clearly_good(
+    load: Callable[[str], ModuleType],
+) -> None:
     shares = load("false_accepts").false_accepts(2.0, 0.1, 24)
     assert shares["shipped, confirm"][1] >= 0.35
     assert shares["shipped, confirm"][0] <= 0.05

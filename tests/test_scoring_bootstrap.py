@@ -10,7 +10,9 @@ def _set(n: int = 300, seed: int = 0) -> tuple[list[int], list[int], list[int]]:
     generator = np.random.default_rng(seed)
     words = generator.integers(3, 40, n)
     baseline = generator.binomial(words, 0.12)
-    tuned = baseline - generator.binomial(baseline, 0.25) + generator.binomial(words - baseline, 0.02)
+    tuned = (
+        baseline - generator.binomial(baseline, 0.25) + generator.binomial(words - baseline, 0.02)
+    )
     return baseline.tolist(), tuned.tolist(), words.tolist()
 
 
@@ -19,7 +21,9 @@ def _difference(n: int = 300) -> tuple[NDArray[np.float64], NDArray[np.float64]]
     return np.subtract(tuned, baseline).astype(float), np.asarray(words, float)
 
 
-def _ratio(difference: NDArray[np.float64], words: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+def _ratio(
+    difference: NDArray[np.float64], words: NDArray[np.float64], axis: int = -1
+) -> NDArray[np.float64]:
     ratio: NDArray[np.float64] = 100 * difference.sum(axis=axis) / words.sum(axis=axis)
     return ratio
 
@@ -27,7 +31,13 @@ def _ratio(difference: NDArray[np.float64], words: NDArray[np.float64], axis: in
 def test_resamples_agree_with_scipy() -> None:
     difference, words = _difference()
     oracle = stats.bootstrap(
-        (difference, words), _ratio, paired=True, vectorized=True, n_resamples=20_000, method="percentile", rng=1
+        (difference, words),
+        _ratio,
+        paired=True,
+        vectorized=True,
+        n_resamples=20_000,
+        method="percentile",
+        rng=1,
     )
     deltas, _ = resample(difference, words, 20_000, seed=2)
     spread = oracle.standard_error
@@ -52,13 +62,17 @@ def test_each_resample_carries_its_own_standard_error() -> None:
         d, w = difference[drawn[row]], words[drawn[row]]
         assert deltas[row] == pytest.approx(float(_ratio(d, w)))
         residual = d - d.sum() / w.sum() * w
-        assert errors[row] == pytest.approx(float(100 * np.sqrt(50 / 49 * (residual**2).sum()) / w.sum()))
+        assert errors[row] == pytest.approx(
+            float(100 * np.sqrt(50 / 49 * (residual**2).sum()) / w.sum())
+        )
 
 
 def test_point_is_the_difference_of_corpus_wers() -> None:
     baseline, tuned, words = _set()
     estimate = paired_delta(baseline, tuned, words, None, seed=0)
-    assert estimate.point == pytest.approx(100 * sum(tuned) / sum(words) - 100 * sum(baseline) / sum(words))
+    assert estimate.point == pytest.approx(
+        100 * sum(tuned) / sum(words) - 100 * sum(baseline) / sum(words)
+    )
 
 
 def test_bounds_are_never_narrower_than_student_s() -> None:
@@ -76,13 +90,17 @@ def test_pairing_makes_the_bounds_narrower_than_two_separate_systems() -> None:
     difference, words = _difference()
     baseline, tuned, _ = _set()
     shuffled = np.random.default_rng(0).permutation(len(words))
-    apart = np.asarray(tuned, float)[shuffled] * words / words[shuffled] - np.asarray(baseline, float)
+    apart = np.asarray(tuned, float)[shuffled] * words / words[shuffled] - np.asarray(
+        baseline, float
+    )
     assert jackknife_error(difference, words) < 0.7 * jackknife_error(apart, words)
 
 
 def test_swapping_the_systems_mirrors_the_estimate() -> None:
     baseline, tuned, words = _set(60)
-    forth, back = (paired_delta(*pair, words, None, seed=3) for pair in ((baseline, tuned), (tuned, baseline)))
+    forth, back = (
+        paired_delta(*pair, words, None, seed=3) for pair in ((baseline, tuned), (tuned, baseline))
+    )
     assert back.point == -forth.point
     assert back.upper(0.95) == pytest.approx(-forth.lower(0.95))
     assert forth.probability_of_improvement > 0.9 > 0.1 > back.probability_of_improvement
@@ -104,15 +122,25 @@ def test_chunks_of_resamples_draw_as_one(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize(
     ("blocks", "unit", "why"),
     [
-        (None, "utterance", "the manifest names no speakers; if few people speak, the bounds are too narrow"),
-        ([""] * 40, "utterance", "the manifest names no speakers; if few people speak, the bounds are too narrow"),
+        (
+            None,
+            "utterance",
+            "the manifest names no speakers; if few people speak, the bounds are too narrow",
+        ),
+        (
+            [""] * 40,
+            "utterance",
+            "the manifest names no speakers; if few people speak, the bounds are too narrow",
+        ),
         ([f"s{i}" for i in range(39)] + [""], "utterance", "1 of 40 utterances name no speaker; "),
         ([f"s{i % 19}" for i in range(40)], "utterance", "only 19 speakers, fewer than 20; "),
         (["me"] * 40, "utterance", "only 1 speaker, fewer than 20; "),
         ([f"s{i % 20}" for i in range(40)], "speaker", "20 speakers, at least 20"),
     ],
 )
-def test_the_estimate_says_what_was_resampled_and_why(blocks: list[str] | None, unit: str, why: str) -> None:
+def test_the_estimate_says_what_was_resampled_and_why(
+    blocks: list[str] | None, unit: str, why: str
+) -> None:
     estimate = paired_delta(*_set(40), blocks, resamples=100, seed=0)
     assert estimate.unit == unit
     assert estimate.why.startswith(why)
@@ -126,7 +154,9 @@ def test_speakers_that_differ_widen_the_bounds() -> None:
     by_speaker = paired_delta(baseline, tuned, words, speakers, seed=0)
     by_utterance = paired_delta(baseline, tuned, words, None, seed=0)
     assert by_speaker.point == by_utterance.point
-    assert by_speaker.standard_error == pytest.approx(by_utterance.standard_error * 10**0.5, rel=0.05)
+    assert by_speaker.standard_error == pytest.approx(
+        by_utterance.standard_error * 10**0.5, rel=0.05
+    )
 
 
 def test_a_set_in_which_nothing_changed_still_has_bounds() -> None:
@@ -147,7 +177,9 @@ def test_several_decodings_of_a_set_are_not_more_utterances() -> None:
     assert thrice.interval(0.95) == pytest.approx(once.interval(0.95))
     same = [3] * 20
     flat = paired_delta(same, same, [30] * 20, None, seed=0, decodings=3)
-    assert flat.upper() == pytest.approx(paired_delta([1] * 20, [1] * 20, [10] * 20, None, seed=0).upper())
+    assert flat.upper() == pytest.approx(
+        paired_delta([1] * 20, [1] * 20, [10] * 20, None, seed=0).upper()
+    )
 
 
 def test_what_cannot_be_told_has_infinite_bounds() -> None:

@@ -19,7 +19,14 @@ from orchestrator.scoring.judge import (
     optimism,
     set_name,
 )
-from orchestrator.scoring.limits import UNMEASURED, Criterion, Evidence, LimitVerdict, Rule, constraint
+from orchestrator.scoring.limits import (
+    UNMEASURED,
+    Criterion,
+    Evidence,
+    LimitVerdict,
+    Rule,
+    constraint,
+)
 from orchestrator.scoring.rates import SetScore, delta, pool
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.verdicts.judging import acceptance_of, criteria, guardrails_of
@@ -37,9 +44,15 @@ def score(errors: int, n: int = N, words: int = 20) -> SetScore:
     return SetScore(tuple(errors // n + (i < errors % n) for i in range(n)), (words,) * n)
 
 
-def scores(domain: int | None, heldout: int | None, fingerprint: str = "f", **kwargs: Any) -> Scores:
+def scores(
+    domain: int | None, heldout: int | None, fingerprint: str = "f", **kwargs: Any
+) -> Scores:
     sets = {"domain": domain, "heldout": heldout}
-    return Scores(fingerprint, {name: score(errors) for name, errors in sets.items() if errors is not None}, **kwargs)
+    return Scores(
+        fingerprint,
+        {name: score(errors) for name, errors in sets.items() if errors is not None},
+        **kwargs,
+    )
 
 
 BASELINE = scores(1200, 450)
@@ -64,14 +77,22 @@ def test_a_good_trial_is_feasible_and_accepted() -> None:
     assert good.delta == {"domain": -2.0, "heldout": 0.02}
     assert good.constraints == {"heldout_wer": pytest.approx(-0.18)}
     gain, regression = good.acceptance
-    assert (gain.baseline, gain.tuned, gain.delta, gain.holds, gain.evidence) == (12.0, 10.0, -2.0, True, "proven")
+    assert (gain.baseline, gain.tuned, gain.delta, gain.holds, gain.evidence) == (
+        12.0,
+        10.0,
+        -2.0,
+        True,
+        "proven",
+    )
     assert regression.evidence is Evidence.PROVEN
     assert gain.lower < -2.0 < gain.upper < -1.0
     assert gain.utterances_needed is None
 
 
 def test_limits_are_compared_as_exact_decimals() -> None:
-    """100 * 470/10000 - 100 * 450/10000 is 0.2000000000000002 in floats; 20 errors in 10,000 words are 0.2 points."""
+    """100 * 470/10000 - 100 * 450/10000 is 0.2000000000000002 in floats; 20 errors in 10,000 words
+    are 0.2 points.
+    """
     assert 100 * 470 / 10_000 - 100 * 450 / 10_000 != 0.2
     at_limit = verdict(1100, 470)
     gain, regression = at_limit.acceptance
@@ -100,15 +121,22 @@ def test_undecided_limits_say_how_many_utterances_would_decide() -> None:
     assert estimate is not None and undecided.delta is not None
     expected = N * (2.49 * estimate.standard_error / (0.2 - undecided.delta)) ** 2
     assert undecided.utterances_needed == math.ceil(expected) > N
-    assert verdict(1000, 470).guardrails[0].utterances_needed is None, "at the limit no number decides"
+    assert verdict(1000, 470).guardrails[0].utterances_needed is None, (
+        "at the limit no number decides"
+    )
 
 
 def test_looking_often_makes_violation_harder_to_claim_and_nothing_else() -> None:
-    """30 more errors are violated at one look with this seed, not when the error is shared among 50."""
+    """30 more errors are violated at one look with this seed, not when the error is shared among
+    50.
+    """
     once, often = (verdict(1000, 482, looks=looks) for looks in (1, 50))
     assert once.guardrails[0].evidence is Evidence.VIOLATED
     assert often.guardrails[0].evidence is Evidence.UNDECIDED
-    assert replace(often.guardrails[0], evidence=Evidence.VIOLATED, utterances_needed=None) == once.guardrails[0]
+    assert (
+        replace(often.guardrails[0], evidence=Evidence.VIOLATED, utterances_needed=None)
+        == once.guardrails[0]
+    )
     assert often.constraints == once.constraints
     assert error_budget(0.95, 10) == pytest.approx(0.995)
     assert error_budget(0.95, 1) == error_budget(0.95, 0) == pytest.approx(0.95)
@@ -116,10 +144,14 @@ def test_looking_often_makes_violation_harder_to_claim_and_nothing_else() -> Non
 
 @pytest.mark.parametrize("looks", [1, 5, 20])
 def test_repeated_looks_prune_a_trial_at_the_limit_at_most_as_often_as_promised(looks: int) -> None:
-    """A normal delta exactly at its limit, looked at independently: the worst case of Bonferroni."""
+    """A normal delta exactly at its limit, looked at independently: the worst case of
+    Bonferroni.
+    """
     generator = random.Random(looks)
     reach = NormalDist().inv_cdf(error_budget(0.95, looks))
-    pruned = sum(any(generator.gauss(0, 1) > reach for _ in range(looks)) for _ in range(4_000)) / 4_000
+    pruned = (
+        sum(any(generator.gauss(0, 1) > reach for _ in range(looks)) for _ in range(4_000)) / 4_000
+    )
     assert 0.035 <= pruned <= 0.06
 
 
@@ -130,7 +162,9 @@ def test_what_was_not_measured_fails_closed() -> None:
         assert missing.decision is Decision.INCONCLUSIVE
         assert "heldout" in missing.wer or missing.constraints == {"heldout_wer": UNMEASURED}
         assert all(limit.holds is None for limit in missing.acceptance if limit.delta is None)
-    assert verdict(1150, None).decision is Decision.REJECT, "a criterion that fails fails, whatever else is missing"
+    assert verdict(1150, None).decision is Decision.REJECT, (
+        "a criterion that fails fails, whatever else is missing"
+    )
 
 
 def test_a_baseline_without_the_set_fails_closed() -> None:
@@ -151,7 +185,9 @@ def test_impossible_counts_are_not_measurements(bad: float, side: str, field: st
     damaged: dict[str, Any] = {field: (bad, *getattr(healthy, field)[1:])}
     broken = replace(healthy, **damaged)
     tuned, baseline = (broken, healthy) if side == "tuned" else (healthy, broken)
-    judged = judge(Scores("f", {"heldout": tuned}), Scores("f", {"heldout": baseline}), guardrails=[REGRESSION])
+    judged = judge(
+        Scores("f", {"heldout": tuned}), Scores("f", {"heldout": baseline}), guardrails=[REGRESSION]
+    )
     assert judged.guardrails[0].holds is None
     assert not judged.feasible
     assert judged.constraints == {"heldout_wer": UNMEASURED}
@@ -192,7 +228,9 @@ def test_judging_is_total_and_fails_closed(seed: int) -> None:
         Criterion("domain_wer", "min_gain", 0.0),
     ]
     tuned, baseline = (_random_side(generator, words) for _ in range(2))
-    judged = judge(tuned, baseline, guardrails=guardrails, acceptance=[GAIN, REGRESSION], resamples=50, looks=3)
+    judged = judge(
+        tuned, baseline, guardrails=guardrails, acceptance=[GAIN, REGRESSION], resamples=50, looks=3
+    )
     for one in (*judged.guardrails, *judged.acceptance):
         assert (one.holds is None) == (one.delta is None)
         assert one.delta is None or math.isfinite(one.delta)
@@ -207,7 +245,9 @@ def test_judging_is_total_and_fails_closed(seed: int) -> None:
     assert judged.decision is not Decision.ACCEPT or judged.feasible
 
 
-def _limit(criterion: Criterion, holds: bool | None, evidence: Evidence, upper: float) -> LimitVerdict:
+def _limit(
+    criterion: Criterion, holds: bool | None, evidence: Evidence, upper: float
+) -> LimitVerdict:
     return LimitVerdict(criterion, 12.0, 11.0, -1.0, holds, evidence, -9.0, upper, None, None)
 
 
@@ -231,9 +271,14 @@ P, V, U = Evidence.PROVEN, Evidence.VIOLATED, Evidence.UNDECIDED
 )
 def test_the_decision_table(gain: Any, guard: Any, point: str, default: str, proven: str) -> None:
     def decision(gain_rule: Rule, guard_rule: Rule) -> Decision:
-        asked = _limit(replace(GAIN, rule=gain_rule), *gain), _limit(replace(REGRESSION, rule=guard_rule), *guard)
+        asked = (
+            _limit(replace(GAIN, rule=gain_rule), *gain),
+            _limit(replace(REGRESSION, rule=guard_rule), *guard),
+        )
         # The rule of a guardrail is about pruning and changes no verdict.
-        assert decide(asked, [_limit(replace(REGRESSION, rule="proven"), *guard)]) == decide(asked, [])
+        assert decide(asked, [_limit(replace(REGRESSION, rule="proven"), *guard)]) == decide(
+            asked, []
+        )
         return decide(asked, [])
 
     assert (decision("point", "point"), decision("proven", "point"), decision("proven", "proven")) == (
@@ -244,7 +289,8 @@ def test_the_decision_table(gain: Any, guard: Any, point: str, default: str, pro
 def test_the_rules_a_sweep_file_has_by_default() -> None:
     limit = Limit(max_regression=0.2)
     spec = make_spec(
-        guardrails={"heldout_wer": limit}, acceptance={"domain_wer": Limit(min_gain=1.0), "heldout_wer": limit}
+        guardrails={"heldout_wer": limit},
+        acceptance={"domain_wer": Limit(min_gain=1.0), "heldout_wer": limit},
     )
     assert [criterion.rule for criterion in guardrails_of(spec)] == ["proven"]
     assert [criterion.rule for criterion in acceptance_of(spec)] == ["proven", "point"]
@@ -252,11 +298,16 @@ def test_the_rules_a_sweep_file_has_by_default() -> None:
         guardrails={"heldout_wer": Limit(max_regression=0.2, rule="point")},
         acceptance={"domain_wer": Limit(min_gain=1.0, rule="point")},
     )
-    assert [criterion.rule for criterion in (*guardrails_of(chosen), *acceptance_of(chosen))] == ["point", "point"]
+    assert [criterion.rule for criterion in (*guardrails_of(chosen), *acceptance_of(chosen))] == [
+        "point",
+        "point",
+    ]
 
 
 def test_rivals_on_the_same_data_make_a_proof_harder_and_change_no_number() -> None:
-    alone, one_of_many = (verdict(1075, 452, n_comparisons=n_comparisons) for n_comparisons in (1, 30))
+    alone, one_of_many = (
+        verdict(1075, 452, n_comparisons=n_comparisons) for n_comparisons in (1, 30)
+    )
     assert alone.decision is Decision.ACCEPT
     assert one_of_many.decision is Decision.INCONCLUSIVE
     gain, shared = alone.acceptance[0], one_of_many.acceptance[0]
@@ -279,7 +330,9 @@ def test_a_guardrail_under_the_point_rule_is_broken_by_the_measured_number() -> 
 
 def test_nothing_to_decide_is_not_an_acceptance() -> None:
     assert decide([], []) is Decision.INCONCLUSIVE
-    assert judge(scores(1000, 450), BASELINE, guardrails=[REGRESSION], resamples=50).decision is None
+    assert (
+        judge(scores(1000, 450), BASELINE, guardrails=[REGRESSION], resamples=50).decision is None
+    )
 
 
 def test_the_decision_is_monotonic_in_what_was_measured() -> None:
@@ -292,7 +345,12 @@ def test_the_decision_is_monotonic_in_what_was_measured() -> None:
 
 
 def test_confirmation_reads_the_confirm_sets() -> None:
-    both = {"domain": score(1000), "heldout": score(450), "confirm_domain": score(1190), "confirm_heldout": score(450)}
+    both = {
+        "domain": score(1000),
+        "heldout": score(450),
+        "confirm_domain": score(1190),
+        "confirm_heldout": score(450),
+    }
     base = {name: score(1200 if "domain" in name else 450) for name in both}
     search, confirmed = (
         judge(
@@ -306,7 +364,11 @@ def test_confirmation_reads_the_confirm_sets() -> None:
         for confirmed in (False, True)
     )
     assert (search.decision, search.confirmed, search.objective) == (Decision.ACCEPT, False, 10.0)
-    assert (confirmed.decision, confirmed.confirmed, confirmed.objective) == (Decision.REJECT, True, 11.9)
+    assert (confirmed.decision, confirmed.confirmed, confirmed.objective) == (
+        Decision.REJECT,
+        True,
+        11.9,
+    )
     assert optimism(search.delta["domain"], confirmed.delta["confirm_domain"]) == pytest.approx(1.9)
     assert set_name("heldout_wer", True) == "confirm_heldout"
 
@@ -319,9 +381,17 @@ def test_seeds_are_pooled_into_their_mean_without_adding_utterances() -> None:
     assert pooled.wer == pytest.approx(sum(s.wer or 0 for s in seeds) / 3)
     assert delta(base, pooled) == pytest.approx(sum(delta(base, s) or 0 for s in seeds) / 3)
     same = judge(
-        Scores("f", {"domain": pool([seeds[0]] * 3)}), Scores("f", {"domain": base}), guardrails=[], acceptance=[GAIN]
+        Scores("f", {"domain": pool([seeds[0]] * 3)}),
+        Scores("f", {"domain": base}),
+        guardrails=[],
+        acceptance=[GAIN],
     )
-    once = judge(Scores("f", {"domain": seeds[0]}), Scores("f", {"domain": base}), guardrails=[], acceptance=[GAIN])
+    once = judge(
+        Scores("f", {"domain": seeds[0]}),
+        Scores("f", {"domain": base}),
+        guardrails=[],
+        acceptance=[GAIN],
+    )
     assert same.acceptance[0].delta == once.acceptance[0].delta
     assert same.acceptance[0].lower == pytest.approx(once.acceptance[0].lower)
     assert pool([pool(seeds[:2]), pool(seeds[:2])]).decodings == 4
@@ -332,7 +402,9 @@ def test_only_like_can_be_pooled() -> None:
         pool([])
     with pytest.raises(FingerprintError) as refused:
         pool([score(100), score(100, words=21)])
-    assert str(refused.value) == ("The seeds of a finalist were scored on different utterances; measure them again.")
+    assert str(refused.value) == (
+        "The seeds of a finalist were scored on different utterances; measure them again."
+    )
 
 
 def test_different_evaluations_are_never_compared() -> None:
@@ -386,23 +458,33 @@ def test_ties_go_to_less_regression_then_fewer_steps_then_the_earlier_trial() ->
 
 
 def test_criteria_come_from_the_limits_of_the_sweep_file_in_order() -> None:
-    limits = {"heldout_wer": Limit(max_regression=0.2), "domain_wer": Limit(max_regression=0.5, min_gain=0.0)}
+    limits = {
+        "heldout_wer": Limit(max_regression=0.2),
+        "domain_wer": Limit(max_regression=0.5, min_gain=0.0),
+    }
     assert criteria(make_spec(), limits) == (
         REGRESSION,
         Criterion("domain_wer", "max_regression", 0.5),
         Criterion("domain_wer", "min_gain", 0.0),
     )
-    assert criteria(make_spec(), {"heldout_wer": Limit(max_regression=0.2, rule="proven")}) == (PRUNING,)
+    assert criteria(make_spec(), {"heldout_wer": Limit(max_regression=0.2, rule="proven")}) == (
+        PRUNING,
+    )
 
 
 def test_two_limits_on_one_metric_are_one_constraint() -> None:
-    limits = [Criterion("domain_wer", "max_regression", 0.5), Criterion("domain_wer", "min_gain", 1.0)]
+    limits = [
+        Criterion("domain_wer", "max_regression", 0.5),
+        Criterion("domain_wer", "min_gain", 1.0),
+    ]
     judged = judge(scores(1150, None), BASELINE, guardrails=limits, resamples=50)
     assert judged.constraints == {"domain_wer": pytest.approx(0.5)}
     assert constraint(judged.guardrails[:1]) == pytest.approx(-1.0)
 
 
 @pytest.mark.parametrize(("errors", "speakers"), [((1, 2), ()), ((1,), ("a", "b"))])
-def test_a_score_covers_the_same_utterances_throughout(errors: tuple[int, ...], speakers: tuple[str, ...]) -> None:
+def test_a_score_covers_the_same_utterances_throughout(
+    errors: tuple[int, ...], speakers: tuple[str, ...]
+) -> None:
     with pytest.raises(ValueError, match="same utterances"):
         SetScore(errors, (5,), speakers)

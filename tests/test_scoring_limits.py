@@ -18,7 +18,15 @@ from orchestrator.planning.sweep_plan import trial_plan
 from orchestrator.running.running_trial import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge
-from orchestrator.scoring.limits import Criterion, Evidence, LimitVerdict, estimate_of, one_of, risk, value_of
+from orchestrator.scoring.limits import (
+    Criterion,
+    Evidence,
+    LimitVerdict,
+    estimate_of,
+    one_of,
+    risk,
+    value_of,
+)
 from orchestrator.scoring.rates import SetScore, delta, estimate, pool, relative_delta
 from orchestrator.scoring.saying import allowed_text, asked_text, value_text
 from orchestrator.scoring.terms import Terms
@@ -43,9 +51,13 @@ def answer(criterion: Criterion, before: SetScore, after: SetScore) -> LimitVerd
     return judge(tuned, baseline, guardrails=[criterion], resamples=500).guardrails[0]
 
 
-@pytest.mark.parametrize(("errors", "holds"), [(449, True), (472, True), (473, False), (500, False)])
+@pytest.mark.parametrize(
+    ("errors", "holds"), [(449, True), (472, True), (473, False), (500, False)]
+)
 def test_a_share_of_the_baseline_is_compared_exactly_and_strictly(errors: int, holds: bool) -> None:
-    """5 % of 450 errors are 22.5: 22 more are less, 23 are not; and of 400 errors 20 more are exactly 5 %."""
+    """5 % of 450 errors are 22.5: 22 more are less, 23 are not; and of 400 errors 20 more are
+    exactly 5 %.
+    """
     limit = Criterion("domain_wer", "max_regression", 5.0, unit="percent")
     assert answer(limit, score(450), score(errors)).holds is holds
     at_limit = answer(limit, score(400), score(420))
@@ -67,7 +79,9 @@ def test_a_share_has_the_bounds_of_a_ratio() -> None:
     expected = paired_delta(before.errors, after.errors, before.errors, None, resamples=500, seed=1)
     assert found == expected and found is not None
     assert found.point == pytest.approx(100 * 20 / 450)
-    pooled = replace(after, errors=tuple(3 * e for e in after.errors), reference_words=(60,) * N, decodings=3)
+    pooled = replace(
+        after, errors=tuple(3 * e for e in after.errors), reference_words=(60,) * N, decodings=3
+    )
     assert relative_delta(before, pooled) == relative_delta(before, after)
 
 
@@ -79,7 +93,12 @@ def test_a_baseline_without_errors_has_no_shares() -> None:
 
 @pytest.mark.parametrize(
     ("errors", "holds", "evidence"),
-    [(4000, True, "undecided"), (4001, False, "undecided"), (3000, True, "proven"), (5000, False, "violated")],
+    [
+        (4000, True, "undecided"),
+        (4001, False, "undecided"),
+        (3000, True, "proven"),
+        (5000, False, "violated"),
+    ],
 )
 def test_an_absolute_rate_is_at_most_the_limit(errors: int, holds: bool, evidence: str) -> None:
     limit = Criterion("domain_wer", "max_rate", 40.0)
@@ -97,7 +116,11 @@ def test_a_multiple_of_the_baseline() -> None:
 
 def test_not_worse_allows_no_change() -> None:
     limit = Criterion("domain_wer", "not_worse")
-    assert [answer(limit, score(400), score(errors)).holds for errors in (399, 400, 401)] == [True, True, False]
+    assert [answer(limit, score(400), score(errors)).holds for errors in (399, 400, 401)] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_gain_asked_for_ends_no_trial_before_its_end() -> None:
@@ -107,11 +130,20 @@ def test_a_gain_asked_for_ends_no_trial_before_its_end() -> None:
 
 
 def test_one_of_several_sets() -> None:
-    kept, lost = (answer(Criterion("domain_wer", "not_worse"), score(400), score(errors)) for errors in (300, 500))
+    kept, lost = (
+        answer(Criterion("domain_wer", "not_worse"), score(400), score(errors))
+        for errors in (300, 500)
+    )
     missing = replace(lost, holds=None, evidence=Evidence.UNDECIDED, value=None)
     asked = Criterion("any_also_wer", "not_worse", among=("noisy_wer", "quiet_wer"))
-    assert one_of(asked, [lost, kept]).holds is True and one_of(asked, [lost, kept]).evidence is Evidence.PROVEN
-    assert one_of(asked, [lost, lost]).holds is False and one_of(asked, [lost, lost]).evidence is Evidence.VIOLATED
+    assert (
+        one_of(asked, [lost, kept]).holds is True
+        and one_of(asked, [lost, kept]).evidence is Evidence.PROVEN
+    )
+    assert (
+        one_of(asked, [lost, lost]).holds is False
+        and one_of(asked, [lost, lost]).evidence is Evidence.VIOLATED
+    )
     assert one_of(asked, [lost, missing]).holds is None, "what was not measured might have kept it"
     assert one_of(asked, [missing, kept]).holds is True
 
@@ -123,7 +155,9 @@ def test_one_of_two_shares_out_the_error() -> None:
     found: dict[str, LimitVerdict] = {}
     for metric, among in (("noisy_wer", ()), ("any_also_wer", ("noisy_wer", "quiet_wer"))):
         limit = Criterion(metric, "not_worse", among=among)
-        [found[metric]] = judge(Scores("f", after), Scores("f", before), guardrails=[limit]).guardrails
+        [found[metric]] = judge(
+            Scores("f", after), Scores("f", before), guardrails=[limit]
+        ).guardrails
     alone, shared = found["noisy_wer"], found["any_also_wer"]
     assert shared.estimate is not None and shared.estimate == alone.estimate
     assert alone.upper == shared.estimate.upper(0.95) < shared.upper == shared.estimate.upper(0.975)
@@ -134,7 +168,10 @@ def test_limits_of_a_sweep_file_become_criteria() -> None:
     data = make_spec().data.model_copy(update={"also": also})
     spec = make_spec(
         data=data,
-        guardrails={"heldout_wer": Limit(max_regression="5%", max_wer="2x"), "every_also_wer": Limit(asks="not_worse")},
+        guardrails={
+            "heldout_wer": Limit(max_regression="5%", max_wer="2x"),
+            "every_also_wer": Limit(asks="not_worse"),
+        },
         acceptance={"domain_cer": Limit(max_cer=40.0), "any_also_wer": Limit(asks="not_worse")},
     )
     assert guardrails_of(spec) == (
@@ -150,11 +187,15 @@ def test_limits_of_a_sweep_file_become_criteria() -> None:
 
 
 def test_the_risk_of_a_limit_that_holds_undecided() -> None:
-    """With many utterances the bounds are nearly normal: the chance is that of the normal distribution."""
+    """With many utterances the bounds are nearly normal: the chance is that of the normal
+    distribution.
+    """
     generator = np.random.default_rng(3)
     before = SetScore(tuple(generator.binomial(20, 0.05, 2000).tolist()), (20,) * 2000)
     changed = tuple(
-        int(e) for e in np.asarray(before.errors) + generator.choice([-1, 0, 1], 2000, p=[0.08, 0.83, 0.09])
+        int(e)
+        for e in np.asarray(before.errors)
+        + generator.choice([-1, 0, 1], 2000, p=[0.08, 0.83, 0.09])
     )
     after = SetScore(tuple(max(0, e) for e in changed), (20,) * 2000)
     change = delta(before, after)
@@ -167,20 +208,28 @@ def test_the_risk_of_a_limit_that_holds_undecided() -> None:
     assert found.chance == pytest.approx(expected, abs=0.03)
     wanted = 2000 * (1.645 * verdict.estimate.standard_error / 0.05) ** 2
     assert found.utterances == math.ceil(wanted)
-    assert risk(answer(Criterion("domain_wer", "max_regression", change + 9), before, after)) is None, "proven"
-    assert risk(answer(Criterion("domain_wer", "max_regression", change), before, after)) is None, "does not hold"
+    assert (
+        risk(answer(Criterion("domain_wer", "max_regression", change + 9), before, after)) is None
+    ), "proven"
+    assert risk(answer(Criterion("domain_wer", "max_regression", change), before, after)) is None, (
+        "does not hold"
+    )
 
 
 def test_the_chance_is_that_of_the_bounds() -> None:
     estimated = estimate(score(450), score(460), resamples=2000, seed=0)
     assert estimated is not None
     for confidence in (0.8, 0.9, 0.95, 0.99):
-        assert estimated.chance_above(estimated.upper(confidence)) == pytest.approx(1 - confidence, abs=0.03)
+        assert estimated.chance_above(estimated.upper(confidence)) == pytest.approx(
+            1 - confidence, abs=0.03
+        )
 
 
 # rates beside the WER
 
-texts = st.lists(st.text(alphabet="ab c", min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=6)
+texts = st.lists(
+    st.text(alphabet="ab c", min_size=1, max_size=12).filter(str.strip), min_size=1, max_size=6
+)
 
 
 @settings(max_examples=100, deadline=None)
@@ -222,8 +271,13 @@ def test_precision_counts_in_what_each_model_heard() -> None:
     assert delta(before, after) == pytest.approx(100 * (3 / 30 - 10 / 30))
     limit = Criterion("terms_precision", "min_gain", 5.0)
     key = "domain_terms_precision"
-    [verdict] = judge(Scores("f", {key: after}), Scores("f", {key: before}), guardrails=[limit]).guardrails
-    assert verdict.holds is True and asked_text(limit) == "domain terms precision rises by at least 5 points"
+    [verdict] = judge(
+        Scores("f", {key: after}), Scores("f", {key: before}), guardrails=[limit]
+    ).guardrails
+    assert (
+        verdict.holds is True
+        and asked_text(limit) == "domain terms precision rises by at least 5 points"
+    )
 
 
 def test_the_precision_of_several_seeds_is_pooled_though_each_heard_its_own_words() -> None:
@@ -233,7 +287,11 @@ def test_the_precision_of_several_seeds_is_pooled_though_each_heard_its_own_word
         SetScore((2, 0, 0, 1), (8, 0, 9, 10), of_hypotheses=True),
     ]
     pooled = pool(seeds)
-    assert (pooled.errors, pooled.reference_words, pooled.decodings) == ((3, 1, 0, 2), (17, 2, 17, 21), 2)
+    assert (pooled.errors, pooled.reference_words, pooled.decodings) == (
+        (3, 1, 0, 2),
+        (17, 2, 17, 21),
+        2,
+    )
     assert delta(before, pooled) == pytest.approx(100 * (6 / 57 - 10 / 30))
     once = estimate(before, pool(seeds[:1]), resamples=500)
     twice = estimate(before, pool([seeds[0], seeds[0]]), resamples=500)
@@ -246,9 +304,15 @@ def test_two_rates_of_equal_units_are_one_difference() -> None:
     generator = np.random.default_rng(1)
     units = generator.integers(5, 20, 80)
     before, after = (generator.binomial(units, p) for p in (0.2, 0.15))
-    one = paired_delta(before.tolist(), after.tolist(), units.tolist(), None, resamples=4000, seed=0)
+    one = paired_delta(
+        before.tolist(), after.tolist(), units.tolist(), None, resamples=4000, seed=0
+    )
     two = paired_rates(
-        (before.tolist(), units.tolist()), (after.tolist(), units.tolist()), None, resamples=4000, seed=0
+        (before.tolist(), units.tolist()),
+        (after.tolist(), units.tolist()),
+        None,
+        resamples=4000,
+        seed=0,
     )
     assert two.point == pytest.approx(one.point)
     assert two.standard_error == pytest.approx(one.standard_error, rel=0.05)
@@ -270,7 +334,9 @@ def test_two_rates_of_equal_units_are_one_difference() -> None:
         ((2.0, math.nan), None, "undecided"),
     ],
 )
-def test_a_loss_that_falls_by_and_large(losses: tuple[float, ...], holds: bool | None, evidence: str) -> None:
+def test_a_loss_that_falls_by_and_large(
+    losses: tuple[float, ...], holds: bool | None, evidence: str
+) -> None:
     verdict = judge_trend(Criterion("train_loss", "falls"), losses, 0.95)
     assert (verdict.holds, verdict.evidence) == (holds, evidence)
 
@@ -286,7 +352,10 @@ def test_limits_are_said_with_their_units() -> None:
     share = Criterion("heldout_cer", "max_regression", 5.0, unit="percent")
     assert asked_text(share) == "heldout CER rises by less than 5 % of the baseline's"
     verdict = answer(replace(share, metric="domain_wer"), score(400), score(440))
-    assert value_text(verdict) == "+10.0 % of the baseline" and allowed_text(share) == "allowed is less than +5 %"
+    assert (
+        value_text(verdict) == "+10.0 % of the baseline"
+        and allowed_text(share) == "allowed is less than +5 %"
+    )
     assert (
         asked_text(Criterion("noisy_wer", "max_rate", 2.0, unit="times"))
         == "noisy WER is at most 2 times the baseline's"
@@ -308,15 +377,27 @@ def test_limits_are_said_with_their_units() -> None:
             1200,
             "3.00 times the baseline at step 0 (allowed is at most 2 times and the data prove it)",
         ),
-        (Limit(asks="not_worse", rule="point"), 401, "+0.01 points at step 0 (allowed is +0 or lower)"),
+        (
+            Limit(asks="not_worse", rule="point"),
+            401,
+            "+0.01 points at step 0 (allowed is +0 or lower)",
+        ),
     ],
 )
 def test_the_limit_that_is_broken_prunes_and_is_named(limit: Limit, noisy: int, said: str) -> None:
     also = {"noisy": AlsoSet(manifest=Path("/noisy"))}
     data = make_spec().data.model_copy(update={"also": also})
-    spec = make_spec(data=data, guardrails={"heldout_wer": Limit(max_regression=0.5), "noisy_wer": limit})
-    before, after = ({name: score(400) for name in ("domain", "heldout", "noisy")} for _ in range(2))
-    rung = [judged(spec, Scores("f", after | {"noisy": score(noisy)}), Scores("f", before), resamples=500)]
+    spec = make_spec(
+        data=data, guardrails={"heldout_wer": Limit(max_regression=0.5), "noisy_wer": limit}
+    )
+    before, after = (
+        {name: score(400) for name in ("domain", "heldout", "noisy")} for _ in range(2)
+    )
+    rung = [
+        judged(
+            spec, Scores("f", after | {"noisy": score(noisy)}), Scores("f", before), resamples=500
+        )
+    ]
     plan = trial_plan(spec, 0, {"learning_rate": 1e-3, "rank": 8, "max_steps": 200})
     stop = why_stop(spec, RunningTrial(plan, {}, 0.0), rung, 4.0, behind=False)
     assert stop is not None and stop.rule == f"guardrail:noisy_wer:{limit.rule or 'proven'}"
@@ -325,8 +406,12 @@ def test_the_limit_that_is_broken_prunes_and_is_named(limit: Limit, noisy: int, 
 
 def verdict_of(**rates: tuple[SetScore, SetScore]) -> Verdict:
     before, after = ({name: pair[at] for name, pair in rates.items()} for at in (0, 1))
-    return judge(Scores("f", after), Scores("f", before), guardrails=[], metric="domain_cer", resamples=50)
+    return judge(
+        Scores("f", after), Scores("f", before), guardrails=[], metric="domain_cer", resamples=50
+    )
 
 
 def test_the_objective_may_be_a_cer() -> None:
-    assert verdict_of(domain=(score(1), score(2)), domain_cer=(score(100), score(50))).objective == 0.5
+    assert (
+        verdict_of(domain=(score(1), score(2)), domain_cer=(score(100), score(50))).objective == 0.5
+    )

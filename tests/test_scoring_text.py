@@ -28,7 +28,9 @@ def test_whisper_en_maps_spelling_and_numbers() -> None:
 @pytest.mark.parametrize("apostrophe", ["\u2019", "\u2018", "\u02bc", "\uff07"])
 def test_typographic_apostrophes_do_not_make_another_word(name: str, apostrophe: str) -> None:
     normalize = normalizer(name)
-    assert normalize(f"It{apostrophe}s done, we don{apostrophe}t.") == normalize("It's done, we don't.")
+    assert normalize(f"It{apostrophe}s done, we don{apostrophe}t.") == normalize(
+        "It's done, we don't."
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,10 @@ def test_basic_keeps_words_and_inner_apostrophes(text: str, expected: str) -> No
 def test_basic_normalises_its_own_output_to_itself() -> None:
     generator = random.Random(0)
     for _ in range(2_000):
-        text = "".join(chr(generator.choice((32, 39, 0x2019, generator.randrange(33, 0x3000)))) for _ in range(12))
+        text = "".join(
+            chr(generator.choice((32, 39, 0x2019, generator.randrange(33, 0x3000))))
+            for _ in range(12)
+        )
         once = normalizer("basic")(text)
         assert normalizer("basic")(once) == once, ascii(text)
 
@@ -63,7 +68,9 @@ def test_none_only_collapses_whitespace() -> None:
 
 @pytest.mark.parametrize("lookup", [normalizer, normalizer_version])
 def test_unknown_name_is_refused(lookup: object) -> None:
-    with pytest.raises(ValueError, match=r"^unknown normalizer 'whisper'; allowed: whisper-en, basic, none$"):
+    with pytest.raises(
+        ValueError, match=r"^unknown normalizer 'whisper'; allowed: whisper-en, basic, none$"
+    ):
         lookup("whisper")  # type: ignore[operator]
 
 
@@ -75,7 +82,9 @@ def test_versions_name_the_package_and_differ(monkeypatch: pytest.MonkeyPatch) -
     assert normalizer_version("basic") == versions["basic"]
     normalizer_version.cache_clear()
     monkeypatch.setattr(unicodedata, "unidata_version", "0.0.0")
-    assert normalizer_version("basic") != versions["basic"], "the interpreter's Unicode tables decide what a letter is"
+    assert normalizer_version("basic") != versions["basic"], (
+        "the interpreter's Unicode tables decide what a letter is"
+    )
     normalizer_version.cache_clear()
 
 

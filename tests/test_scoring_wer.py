@@ -9,15 +9,23 @@ from orchestrator.scoring.wer import edit_counts
 
 SPOKEN = (
     ("turn left heading two seven zero", "turn left heading 270"),
-    ("descend and maintain flight level one eight zero", "descend maintain flight level one eight zero zero"),
-    ("contact tower on one one eight decimal seven", "contact our on one one eight decimal seven seven seven"),
+    (
+        "descend and maintain flight level one eight zero",
+        "descend maintain flight level one eight zero zero",
+    ),
+    (
+        "contact tower on one one eight decimal seven",
+        "contact our on one one eight decimal seven seven seven",
+    ),
     ("good morning", ""),
     ("roger", "roger roger that"),
 )
 
 
 def _sentences(generator: random.Random, least: int) -> list[str]:
-    return [" ".join(generator.choices("abcdefgh", k=generator.randrange(least, 15))) for _ in range(12)]
+    return [
+        " ".join(generator.choices("abcdefgh", k=generator.randrange(least, 15))) for _ in range(12)
+    ]
 
 
 def test_errors_and_wer_equal_jiwer_on_random_sentences() -> None:
@@ -28,14 +36,18 @@ def test_errors_and_wer_equal_jiwer_on_random_sentences() -> None:
         oracle = jiwer.process_words(references, hypotheses)
         assert sum(counts.errors) == oracle.substitutions + oracle.deletions + oracle.insertions
         assert counts.wer == pytest.approx(100 * oracle.wer, rel=1e-15)
-        for reference, hypothesis, errors in zip(references, hypotheses, counts.errors, strict=True):
+        for reference, hypothesis, errors in zip(
+            references, hypotheses, counts.errors, strict=True
+        ):
             one = jiwer.process_words(reference, hypothesis)
             assert errors == one.substitutions + one.deletions + one.insertions
 
 
 def test_errors_and_wer_equal_jiwer_on_speech() -> None:
     normalize = normalizer("whisper-en")
-    references, hypotheses = ([normalize(text) for text in texts] for texts in zip(*SPOKEN, strict=True))
+    references, hypotheses = (
+        [normalize(text) for text in texts] for texts in zip(*SPOKEN, strict=True)
+    )
     counts = edit_counts(references, hypotheses)
     assert counts.wer == pytest.approx(100 * jiwer.wer(references, hypotheses), rel=1e-15)
     assert counts.reference_words == tuple(len(reference.split()) for reference in references)
@@ -43,7 +55,11 @@ def test_errors_and_wer_equal_jiwer_on_speech() -> None:
 
 def test_kinds_of_edits_are_told_apart() -> None:
     counts = edit_counts(["a b c", "a b c", "a b c"], ["a x c", "a c", "a b c d e"])
-    assert (counts.substitutions, counts.deletions, counts.insertions) == ((1, 0, 0), (0, 1, 0), (0, 0, 2))
+    assert (counts.substitutions, counts.deletions, counts.insertions) == (
+        (1, 0, 0),
+        (0, 1, 0),
+        (0, 0, 2),
+    )
     assert counts.errors == (1, 1, 2)
     assert counts.wer == pytest.approx(100 * 4 / 9)
 

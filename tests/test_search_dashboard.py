@@ -53,14 +53,22 @@ def test_it_shows_the_study(port: int) -> None:
     [study] = json.loads(body)["study_summaries"]
     assert status == 200 and study["study_name"] == "small"
     trials = json.loads(request(port, "GET", f"/api/studies/{study['study_id']}")[1])["trials"]
-    assert [(trial["state"], trial.get("values")) for trial in trials] == [("Complete", [42.0]), ("Running", None)]
+    assert [(trial["state"], trial.get("values")) for trial in trials] == [
+        ("Complete", [42.0]),
+        ("Running", None),
+    ]
     assert request(port, "GET", "/api/studies", Host=f"localhost:{port}")[0] == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1", "localhost:1", "127.0.0.1.evil", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:80", "127.0.0.1", "localhost:1", "127.0.0.1.evil", ""]
+)
 def test_a_foreign_host_is_refused(port: int, host: str) -> None:
     status, body = request(port, "GET", "/api/studies", Host=host)
-    assert (status, body) == (403, f"Open http://127.0.0.1:{port}/ at the machine that runs the dashboard.\n")
+    assert (status, body) == (
+        403,
+        f"Open http://127.0.0.1:{port}/ at the machine that runs the dashboard.\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,12 +86,18 @@ def test_a_foreign_host_is_refused(port: int, host: str) -> None:
 def test_nothing_can_be_changed(port: int, database: Path, method: str, path: str) -> None:
     before = list(sqlite3.connect(database).iterdump())
     status, body = request(port, method, path)
-    assert (status, body) == (403, "This dashboard only shows the study. Changes are made by the sweep.\n")
+    assert (status, body) == (
+        403,
+        "This dashboard only shows the study. Changes are made by the sweep.\n",
+    )
     assert list(sqlite3.connect(database).iterdump()) == before
 
 
 def test_even_past_the_guard_the_database_refuses_to_change(database: Path) -> None:
-    with _read_only(database).engine.connect() as connection, pytest.raises(Exception, match="readonly database"):
+    with (
+        _read_only(database).engine.connect() as connection,
+        pytest.raises(Exception, match="readonly database"),
+    ):
         connection.exec_driver_sql("DELETE FROM studies")
 
 
@@ -92,11 +106,17 @@ def test_it_listens_on_loopback_only_and_names_a_taken_port(database: Path, port
         assert server.server_address[0] == "127.0.0.1"
     with pytest.raises(StudyError) as caught:
         open_server(database, port)
-    assert str(caught.value) == f"port {port} cannot be used: Address already in use\n  Choose another with --port."
+    assert (
+        str(caught.value)
+        == f"port {port} cannot be used: Address already in use\n  Choose another with --port."
+    )
 
 
 def test_no_study_yet(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as caught:
         open_server(tmp_path / "study.db", 0)
-    assert str(caught.value) == f"there is no study at {tmp_path}/study.db yet\n  Start the sweep first."
+    assert (
+        str(caught.value)
+        == f"there is no study at {tmp_path}/study.db yet\n  Start the sweep first."
+    )
     assert not list(tmp_path.iterdir())

@@ -32,7 +32,9 @@ def _root() -> Iterator[Path]:
 def start(root: Path, *numbers: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.search_process", str(root), *map(str, numbers)]
     where = Path(__file__).resolve().parents[1]
-    return subprocess.Popen(command, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def trials_of(root: Path) -> tuple[StudyTrial, ...]:
@@ -61,14 +63,17 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path) ->
     while not finished:
         process = start(root, TRIALS)
         assert process.stdout
-        # Killed a while after some acknowledged line: the waits are spread over creation, ask, files and tell.
+        # Killed a while after some acknowledged line: the waits are spread over creation, ask,
+        # files and tell.
         lines = 1 + derived_seed("lines", kills) % 4
         delay = derived_seed("delay", kills) % 40 / 1000
         timer: threading.Timer | None = None
         for count, line in enumerate(process.stdout):
             acknowledge(line, asked, told)
             if count + 1 == lines and kills < 8:
-                timer = threading.Timer(0.25 if lines == 1 else delay, process.send_signal, [signal.SIGKILL])
+                timer = threading.Timer(
+                    0.25 if lines == 1 else delay, process.send_signal, [signal.SIGKILL]
+                )
                 timer.start()
         _, error = process.communicate()
         if timer:
@@ -92,7 +97,9 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path) ->
 
     with fast_folder() as undisturbed:
         assert start(undisturbed, TRIALS).wait(timeout=100) == 0
-        assert [(t.params, t.value) for t in trials_of(undisturbed)] == [(t.params, t.value) for t in trials]
+        assert [(t.params, t.value) for t in trials_of(undisturbed)] == [
+            (t.params, t.value) for t in trials
+        ]
 
 
 def acknowledge(line: str, asked: dict[int, str], told: dict[int, float]) -> None:

@@ -1,4 +1,6 @@
-"""Interrupted equals uninterrupted: a sweep killed at any write holds the same trials, bit for bit."""
+"""Interrupted equals uninterrupted: a sweep killed at any write holds the same trials, bit for
+bit.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def _folder() -> Iterator[Path]:
 
 
 def schedule(trials: int, slots: int) -> list[tuple[str, int, int]]:
-    """Events of a pack in the order in which a sweep meets them: ask, report (at 100, 200, ..), tell."""
+    """Events of a pack in the order in which a sweep meets them: ask, report (at 100, 200, ..),
+    tell.
+    """
     events: list[tuple[str, int, int]] = []
     left: dict[int, int] = {}
     asked = 0
@@ -62,13 +66,28 @@ def result_of(number: int, params: dict[str, Any], step: int) -> TrialResult:
     """Some complete, some infeasible, some failed."""
     wer, kind = value_of(params, step), number % 5
     if kind == 3:
-        return make_result(number, params, wer, feasible=False, constraints={"heldout_wer": 0.4}, reason="guardrail")
+        return make_result(
+            number,
+            params,
+            wer,
+            feasible=False,
+            constraints={"heldout_wer": 0.4},
+            reason="guardrail",
+        )
     if kind == 4:
-        return make_result(number, params, state=TrialState.FAIL, feasible=False, wer={}, delta={}, constraints={})
+        return make_result(
+            number, params, state=TrialState.FAIL, feasible=False, wer={}, delta={}, constraints={}
+        )
     return make_result(number, params, wer)
 
 
-def play(path: Path, spec: SweepSpec, events: list[tuple[str, int, int]], done: list[int], stops: list[bool]) -> None:
+def play(
+    path: Path,
+    spec: SweepSpec,
+    events: list[tuple[str, int, int]],
+    done: list[int],
+    stops: list[bool],
+) -> None:
     """One process: continue after the events in `done`."""
     study = Study.open(path, spec)
     try:
@@ -106,7 +125,9 @@ def final(path: Path, spec: SweepSpec) -> list[Any]:
 
 
 def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
-    """The process dies at write number `fuse[0]` to the database, before it (`fuse[1]` is 0) or just after it."""
+    """The process dies at write number `fuse[0]` to the database, before it (`fuse[1]` is 0) or
+    just after it.
+    """
 
     def burning(original: Any) -> Any:
         def write(*arguments: Any, **options: Any) -> Any:
@@ -135,10 +156,17 @@ def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
     ],
 )
 def test_a_study_killed_at_any_write_and_resumed_equals_one_straight_through(
-    method: str, trials: int, slots: int, searched: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    trials: int,
+    slots: int,
+    searched: Any,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start_with = ({"rank": 8}, {"rank": 8, "replay_ratio": 0.5})
-    spec = make_spec(method, searched, seed=5, start_with=start_with, early_stop=EarlyStop(method="median"))
+    spec = make_spec(
+        method, searched, seed=5, start_with=start_with, early_stop=EarlyStop(method="median")
+    )
     events = schedule(trials, slots)
     expected, expected_stops = straight(folder / "straight.db", spec, events)
 
@@ -192,7 +220,9 @@ def test_an_ask_cut_after_each_parameter_is_completed_with_the_same_values(
         assert final(folder / f"{cut}.db", spec) == expected
 
 
-def test_a_sampler_that_lives_on_would_repeat_its_points(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_that_lives_on_would_repeat_its_points(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # The negative control of the tests above: with one seed for all trials they must fail.
     spec = make_spec("random")
     inner = StatelessSampler._inner

@@ -1,4 +1,6 @@
-"""What the study promises around Optuna's traps: ends, constraints, order, counting, errors of the database."""
+"""What the study promises around Optuna's traps: ends, constraints, order, counting, errors of the
+database.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def _database() -> Iterator[Path]:
 def native(path: Path, name: str = "small") -> optuna.Study:
     """The study as stock Optuna reads it."""
     engine = {"creator": lambda: sqlite3.connect(path)}
-    return optuna.load_study(study_name=name, storage=optuna.storages.RDBStorage("sqlite://", engine))
+    return optuna.load_study(
+        study_name=name, storage=optuna.storages.RDBStorage("sqlite://", engine)
+    )
 
 
 def test_the_database_lies_where_it_was_asked_for(database: Path) -> None:
@@ -52,7 +56,11 @@ def test_the_database_lies_where_it_was_asked_for(database: Path) -> None:
 
 
 def test_start_with_comes_first_and_what_it_leaves_open_is_drawn(database: Path) -> None:
-    points = ({"rank": 16}, {"rank": 16}, {"rank": 4, "replay_ratio": 0.5, "kl_weight": 0.3, "max_steps": 200})
+    points = (
+        {"rank": 16},
+        {"rank": 16},
+        {"rank": 4, "replay_ratio": 0.5, "kl_weight": 0.3, "max_steps": 200},
+    )
     study = Study.open(database, make_spec("tpe", FINITE, start_with=points))
     first, second, third = study.ask(), study.ask(), study.ask()
     assert first and second and third
@@ -85,7 +93,9 @@ def test_grid_tries_every_cell_once_and_ends(database: Path) -> None:
         Dimension(name="kl_weight", choices=(0.0, 0.1, 0.3), when=WHEN_REPLAY),
         Dimension(name="max_steps", low=100, high=200, step=100),
     )
-    study = Study.open(database, make_spec("grid", space, start_with=({"rank": 8, "replay_ratio": 0.5},)))
+    study = Study.open(
+        database, make_spec("grid", space, start_with=({"rank": 8, "replay_ratio": 0.5},))
+    )
     asked = []
     while (next_one := study.ask()) is not None:
         asked.append(next_one.params)
@@ -128,7 +138,10 @@ def test_an_infeasible_trial_is_pruned_and_so_never_best(database: Path) -> None
         "wer_domain": 49.0, "wer_heldout": 5.0, "delta_domain": -11.0, "delta_heldout": -0.1, "feasible": False,
         "reason": "heldout +0.60 points", "best_step": 100, "steps_trained": 100, "seconds": 0.0, "adapter_scale": 1.0,
     }  # fmt: skip
-    assert optuna_dashboard.get_note(optuna.trial.Trial(stock, stock.trials[1]._trial_id)) == "heldout +0.60 points"
+    assert (
+        optuna_dashboard.get_note(optuna.trial.Trial(stock, stock.trials[1]._trial_id))
+        == "heldout +0.60 points"
+    )
 
 
 def test_for_gp_an_infeasible_trial_is_complete_with_its_constraint(database: Path) -> None:
@@ -197,7 +210,10 @@ def test_telling_the_same_twice_is_no_change_and_another_end_is_refused(database
         study.report(0, 100, 51.0)
         study.tell(0, make_result(0, {}, 51.0))
     study.report(0, 200, 1.0)
-    with pytest.raises(StudyError, match=r"already ended COMPLETE with 51.0, now it is said to be COMPLETE with 52.0"):
+    with pytest.raises(
+        StudyError,
+        match=r"already ended COMPLETE with 51.0, now it is said to be COMPLETE with 52.0",
+    ):
         study.tell(0, make_result(0, {}, 52.0))
     with pytest.raises(StudyError, match="now it is said to be FAIL"):
         study.tell(0, make_result(0, {}, state=TrialState.FAIL, feasible=False, constraints={}))
@@ -260,7 +276,9 @@ def test_a_locked_database_loses_no_result(database: Path, monkeypatch: pytest.M
     study.close()
 
 
-def test_a_full_disk_at_any_write_of_tell_loses_no_result(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_any_write_of_tell_loses_no_result(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = Study.open(database, make_spec("tpe", RANK))
     for failing in range(60):
         asked = study.ask()

@@ -1,4 +1,6 @@
-"""Exported graphs on a real study: the words that were measured, and planted differences found by name."""
+"""Exported graphs on a real study: the words that were measured, and planted differences found by
+name.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +75,9 @@ def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("form", ["onnx", "moonshine"])
-def test_a_float32_form_says_what_was_measured(study: Study, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_float32_form_says_what_was_measured(
+    study: Study, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert study.verify("--runtime", form) == 0
     found = study.folder.shipped()[f"{form}/0"]
     assert set(found.sets) == {"domain", "heldout"}
@@ -109,7 +113,9 @@ def planted_tokenizer(folder: Path, study: Study) -> None:
 
 
 def planted_windows(folder: Path, study: Study) -> None:
-    other = study.export(folder.parent / "other", "--format", "onnx", "--encoder-windows", "inclusive")
+    other = study.export(
+        folder.parent / "other", "--format", "onnx", "--encoder-windows", "inclusive"
+    )
     shutil.copyfile(other / "encoder.onnx", folder / "encoder.onnx")
     rewrite(folder)
 
@@ -123,7 +129,9 @@ def planted_scale(folder: Path, study: Study) -> None:
     config["lora_alpha"] *= (0.7 if own == 0.35 else 0.35) / own
     (other / "adapter_config.json").write_text(json.dumps(config))
     again.mkdir()
-    source = Source("small", ModelSpec(id=str(DATA / "base-model")), EvaluationSpec(), "stock", other)
+    source = Source(
+        "small", ModelSpec(id=str(DATA / "base-model")), EvaluationSpec(), "stock", other
+    )
     write_graphs(source, "onnx", "none", again)
     for name in ("encoder.onnx", "decoder.onnx"):
         shutil.copyfile(again / name, folder / name)
@@ -134,7 +142,9 @@ def rewrite(folder: Path, **changes: Any) -> None:
     """A manifest that vouches for the files as they are now."""
     manifest = read_manifest(folder)
     files = {name: file_sha256(folder / name) for name in manifest.files}
-    (folder / "export.json").write_text(manifest.model_copy(update={"files": files, **changes}).model_dump_json())
+    (folder / "export.json").write_text(
+        manifest.model_copy(update={"files": files, **changes}).model_dump_json()
+    )
 
 
 PLANTED: dict[str, tuple[Callable[[Path, Study], None], str]] = {
@@ -146,7 +156,9 @@ PLANTED: dict[str, tuple[Callable[[Path, Study], None], str]] = {
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_difference_is_named(planted: str, study: Study, exported: Path, tmp_path: Path) -> None:
+def test_a_planted_difference_is_named(
+    planted: str, study: Study, exported: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "planted"
     shutil.copytree(exported, folder)
     plant, said = PLANTED[planted]
@@ -156,7 +168,9 @@ def test_a_planted_difference_is_named(planted: str, study: Study, exported: Pat
     assert said in named
 
 
-def test_what_an_export_says_of_itself_is_compared_and_its_files_are_checked(study: Study, tmp_path: Path) -> None:
+def test_what_an_export_says_of_itself_is_compared_and_its_files_are_checked(
+    study: Study, tmp_path: Path
+) -> None:
     folder = study.export(tmp_path / "x", "--format", "onnx", "--encoder-windows", "inclusive")
     with open(folder / "tokenizer_config.json", "a") as file:
         file.write("\n")
@@ -185,13 +199,17 @@ def test_both_families_leave_as_graphs_that_say_the_same_words(family: str, tmp_
     assert list(heard.texts) == [base.text(tokens) for tokens in expected.tokens]
 
 
-def test_of_an_adapter_of_the_decoder_only_the_graphs_that_change_leave(study: Study, tmp_path: Path) -> None:
+def test_of_an_adapter_of_the_decoder_only_the_graphs_that_change_leave(
+    study: Study, tmp_path: Path
+) -> None:
     folder = study.export(tmp_path / "x", "--format", "moonshine", "--changed-only")
     assert {path.name for path in folder.glob("*.onnx")} == {"cross_kv.onnx", "decoder_kv.onnx"}
     assert (folder / "tokenizer.bin").is_file() and (folder / "streaming_config.json").is_file()
 
 
-def test_a_verdict_that_waits_for_what_ships(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_verdict_that_waits_for_what_ships(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "sweeps").mkdir()
     small_sweep(
         tmp_path / "sweeps",

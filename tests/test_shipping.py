@@ -32,7 +32,12 @@ from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
-from orchestrator.tuning.deploying.moonshine_form import check_exportable, read_tokenizer_bin, text_of, tokenizer_bin
+from orchestrator.tuning.deploying.moonshine_form import (
+    check_exportable,
+    read_tokenizer_bin,
+    text_of,
+    tokenizer_bin,
+)
 from orchestrator.verdicts.conclusion import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
@@ -71,9 +76,15 @@ def manifest(**changes: Any) -> ExportManifest:
     ("changes", "said"),
     [
         ({}, []),
-        ({"encoder_windows": "16+4,16+0"}, ["encoder windows: the export has 16+4,16+0, the study 15+3,15+0"]),
+        (
+            {"encoder_windows": "16+4,16+0"},
+            ["encoder windows: the export has 16+4,16+0, the study 15+3,15+0"],
+        ),
         ({"adapter_scale": 0.75}, ["adapter scale: the export has 0.75, the study 0.5"]),
-        ({"tokenizer_sha256": "d" * 64}, [f"tokenizer: the export has {'d' * 16}..., the study {'c' * 16}..."]),
+        (
+            {"tokenizer_sha256": "d" * 64},
+            [f"tokenizer: the export has {'d' * 16}..., the study {'c' * 16}..."],
+        ),
         (
             {"max_tokens_per_second": 3.0, "rms": None},
             [
@@ -95,11 +106,16 @@ def test_an_altered_and_a_missing_file_are_named(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == kept and not [*altered_files(kept, tmp_path)]
     (tmp_path / "a.onnx").write_text("x")
     (tmp_path / "b.onnx").unlink()
-    assert [*altered_files(kept, tmp_path)] == ["a.onnx is not the file that was exported", "b.onnx is missing"]
+    assert [*altered_files(kept, tmp_path)] == [
+        "a.onnx is not the file that was exported",
+        "b.onnx is missing",
+    ]
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"has no export\.json.*\n  Make one: orchestrate export SPEC"):
+    with pytest.raises(
+        ModelError, match=r"has no export\.json.*\n  Make one: orchestrate export SPEC"
+    ):
         read_manifest(tmp_path)
     (tmp_path / "export.json").write_text('{"form": "onnx"}')
     with pytest.raises(ModelError, match=r"export\.json is damaged: quantized: Field required"):
@@ -112,7 +128,9 @@ def without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name in hidden else find(name))
 
 
-def test_a_missing_package_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_one_line_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     without_the_extra(monkeypatch)
     with pytest.raises(SpecError) as refused:
         extras.check_installed("moonshine", "--format moonshine")
@@ -134,7 +152,9 @@ def test_validate_refuses_a_verdict_on_what_cannot_be_made(
 
 def test_acceptance_shipped_is_read_and_kept(tmp_path: Path) -> None:
     spec = load_spec(make_project(tmp_path, SHIPPED_SWEEP))
-    assert asks_for_shipped(spec) and "shipped" not in {criterion.metric for criterion in acceptance_of(spec)}
+    assert asks_for_shipped(spec) and "shipped" not in {
+        criterion.metric for criterion in acceptance_of(spec)
+    }
     again = tmp_path / "sweeps" / "again.yaml"
     again.write_text(resolved_yaml(spec))
     assert load_spec(again) == spec
@@ -144,9 +164,17 @@ def test_acceptance_shipped_is_read_and_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "value", "said"),
     [
-        ("acceptance", "false", "acceptance.shipped cannot be `false`; allowed: true, or remove it"),
+        (
+            "acceptance",
+            "false",
+            "acceptance.shipped cannot be `false`; allowed: true, or remove it",
+        ),
         ("acceptance", "onnx", "acceptance.shipped cannot be `onnx`; allowed: true, or remove it"),
-        ("guardrails", "true", "guardrails cannot have shipped, which is asked of the winner; move it to acceptance"),
+        (
+            "guardrails",
+            "true",
+            "guardrails cannot have shipped, which is asked of the winner; move it to acceptance",
+        ),
     ],
 )
 def test_what_shipped_cannot_be(section: str, value: str, said: str, tmp_path: Path) -> None:
@@ -159,12 +187,27 @@ def test_what_shipped_cannot_be(section: str, value: str, said: str, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--format", "tflite"), "--format tflite is not known\n  Allowed: adapter, merged, onnx, moonshine."),
-        (("--quantize", "int4", "--format", "onnx"), "--quantize int4 is not known\n  Allowed: none, int8."),
-        (("--quantize", "int8"), "--quantize is for graphs: give it with --format onnx or moonshine"),
+        (
+            ("--format", "tflite"),
+            "--format tflite is not known\n  Allowed: adapter, merged, onnx, moonshine.",
+        ),
+        (
+            ("--quantize", "int4", "--format", "onnx"),
+            "--quantize int4 is not known\n  Allowed: none, int8.",
+        ),
+        (
+            ("--quantize", "int8"),
+            "--quantize is for graphs: give it with --format onnx or moonshine",
+        ),
         (("--encoder-windows", "inclusive"), "--encoder-windows is for graphs"),
-        (("--changed-only", "--format", "onnx"), "--changed-only is for the five graphs of the authors' runtime"),
-        (("--merged", "--format", "onnx"), "--merged is short for --format merged, and --format onnx was given"),
+        (
+            ("--changed-only", "--format", "onnx"),
+            "--changed-only is for the five graphs of the authors' runtime",
+        ),
+        (
+            ("--merged", "--format", "onnx"),
+            "--merged is short for --format merged, and --format onnx was given",
+        ),
     ],
 )
 def test_options_of_export_that_do_not_go_together(
@@ -182,18 +225,31 @@ def test_export_of_graphs_without_the_extra_says_what_to_install(
     orchestrate("run", sweep, "--quiet")
     capsys.readouterr()
     assert orchestrate("export", sweep, "--to", tmp_path / "out", "--format", "onnx") == 2
-    assert capsys.readouterr().err.startswith("--format onnx needs onnx and onnxruntime and onnxscript: pip install")
+    assert capsys.readouterr().err.startswith(
+        "--format onnx needs onnx and onnxruntime and onnxscript: pip install"
+    )
     assert orchestrate("verify", sweep) == 2
     assert "verify --runtime onnx needs onnx" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
 def test_nothing_of_the_extra_is_imported_without_a_flag() -> None:
-    modules = ("cli", "running.verifying", "tuning.worker", "tuning.deploying.writing", "tuning.deploying.runtime")
+    modules = (
+        "cli",
+        "running.verifying",
+        "tuning.worker",
+        "tuning.deploying.writing",
+        "tuning.deploying.runtime",
+    )
     names = sorted({name for needed in extras.NEEDED.values() for name in needed})
     code = "import sys\n" + "".join(f"import orchestrator.{name}\n" for name in modules)
     code += f"print(sorted({{*{names}}} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "[]\n"
+    )
 
 
 @given(st.lists(st.binary(max_size=300), max_size=30))
@@ -207,13 +263,23 @@ def test_a_vocabulary_file_that_is_cut_off_is_said() -> None:
 
 
 def test_text_of_tokens_is_words_without_special_tokens() -> None:
-    vocabulary = [b"<unk>", b"<s>", b"</s>", "\u2581turn".encode(), "\u2581le".encode(), b"ft", b"<"]
+    vocabulary = [
+        b"<unk>",
+        b"<s>",
+        b"</s>",
+        "\u2581turn".encode(),
+        "\u2581le".encode(),
+        b"ft",
+        b"<",
+    ]
     assert text_of([1, 3, 4, 5, 6, 2], vocabulary) == "turn left<"
 
 
 def test_version_1_has_no_form_of_the_authors_and_the_message_says_which_it_has() -> None:
     check_exportable(small_model("streaming"))
-    with pytest.raises(ModelError, match=r"no exporter of Moonshine version 1.*\n  Use --format onnx"):
+    with pytest.raises(
+        ModelError, match=r"no exporter of Moonshine version 1.*\n  Use --format onnx"
+    ):
         check_exportable(small_model("v1"))
 
 
@@ -234,10 +300,17 @@ def counts(errors: int, words: int = 40) -> SetMeasurement:
 
 def shipped(**changes: Any) -> Shipped:
     domain = ShippedSet(
-        baseline_measured=counts(40), tuned_measured=counts(10), baseline_shipped=counts(40), tuned_shipped=counts(12)
+        baseline_measured=counts(40),
+        tuned_measured=counts(10),
+        baseline_shipped=counts(40),
+        tuned_shipped=counts(12),
     )
-    heldout = domain.model_copy(update={"baseline_measured": counts(8), "tuned_measured": counts(8)})
-    heldout = heldout.model_copy(update={"baseline_shipped": counts(8), "tuned_shipped": counts(10)})
+    heldout = domain.model_copy(
+        update={"baseline_measured": counts(8), "tuned_measured": counts(8)}
+    )
+    heldout = heldout.model_copy(
+        update={"baseline_shipped": counts(8), "tuned_shipped": counts(10)}
+    )
     values: dict[str, Any] = dict(
         form="onnx",
         quantized="int8",
@@ -264,14 +337,19 @@ def test_a_limit_that_holds_as_measured_and_not_as_shipped_is_lost(tmp_path: Pat
         folder_of(sweep),
         make_spec(
             guardrails={"heldout_wer": Limit(max_regression=0.3)},
-            acceptance={"domain_wer": Limit(min_gain=1.0), "heldout_wer": Limit(max_regression=0.3)},
+            acceptance={
+                "domain_wer": Limit(min_gain=1.0),
+                "heldout_wer": Limit(max_regression=0.3),
+            },
         ),
     )
     result, found = folder.results()[0], shipped()
     (again,) = judge_again(spec, folder, result, found)
     assert isinstance(again, JudgedAgain) and not again.confirmed
     assert {limit.criterion.metric for limit in again.lost} == {"heldout_wer"}
-    words = OtherWords(set="heldout", utterance="1", model="tuned", measured="a", shipped="b", margin=1.0)
+    words = OtherWords(
+        set="heldout", utterance="1", model="tuned", measured="a", shipped="b", margin=1.0
+    )
     said = headline(shipped(other_words=(words,)), [again])
     assert said == (
         "A limit is lost in this form: heldout WER rises by less than 0.3 points; 1 of 160 hypotheses have other words"
@@ -280,7 +358,10 @@ def test_a_limit_that_holds_as_measured_and_not_as_shipped_is_lost(tmp_path: Pat
     with folder.lock():
         folder.write_shipped(found)
         folder.write_shipped(shipped(quantized="none"))
-    assert set(folder.shipped()) == {"onnx-int8/0", "onnx/0"} and folder.shipped()["onnx-int8/0"] == found
+    assert (
+        set(folder.shipped()) == {"onnx-int8/0", "onnx/0"}
+        and folder.shipped()["onnx-int8/0"] == found
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,7 +374,9 @@ def test_a_limit_that_holds_as_measured_and_not_as_shipped_is_lost(tmp_path: Pat
         (Decision.REJECT, None, Decision.REJECT),
     ],
 )
-def test_the_decision_with_what_ships(decision: Decision, kept: bool | None, expected: Decision) -> None:
+def test_the_decision_with_what_ships(
+    decision: Decision, kept: bool | None, expected: Decision
+) -> None:
     assert _as_shipped(decision, kept) is expected
 
 

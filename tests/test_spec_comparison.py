@@ -45,7 +45,10 @@ def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-
         ("description=why", FieldChange("description", "", "why", True)),
         ("seed=3", FieldChange("seed", 0, 3, False)),
         ("method=random", FieldChange("method", "tpe", "random", False)),
-        ("data.train=/e/train.jsonl", FieldChange("data.train", "/d/train.jsonl", "/e/train.jsonl", False)),
+        (
+            "data.train=/e/train.jsonl",
+            FieldChange("data.train", "/d/train.jsonl", "/e/train.jsonl", False),
+        ),
         (
             "guardrails.heldout_wer.max_regression=0.3",
             FieldChange("guardrails.heldout_wer.max_regression", 0.2, 0.3, False),
@@ -71,12 +74,17 @@ def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-
         (
             "parameters.learning_rate.log=false",
             FieldChange(
-                "parameters.learning_rate", {"min": 1e-4, "max": 1e-2, "log": True}, {"min": 1e-4, "max": 1e-2}, False
+                "parameters.learning_rate",
+                {"min": 1e-4, "max": 1e-2, "log": True},
+                {"min": 1e-4, "max": 1e-2},
+                False,
             ),
         ),
         (
             "parameters.learning_rate=1e-3",
-            FieldChange("parameters.learning_rate", {"min": 1e-4, "max": 1e-2, "log": True}, 1e-3, False),
+            FieldChange(
+                "parameters.learning_rate", {"min": 1e-4, "max": 1e-2, "log": True}, 1e-3, False
+            ),
         ),
         (
             "parameters.max_steps={min: 100, max: 700, step: 100}",
@@ -99,7 +107,10 @@ def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-
         (
             "parameters.adapter={values: [lora, dora, pissa]}",
             FieldChange(
-                "parameters.adapter", {"values": ["lora", "dora"]}, {"values": ["lora", "dora", "pissa"]}, False
+                "parameters.adapter",
+                {"values": ["lora", "dora"]},
+                {"values": ["lora", "dora", "pissa"]},
+                False,
             ),
         ),
         ("parameters.batch_size=4", FieldChange("parameters.batch_size", 8, 4, False)),
@@ -107,7 +118,10 @@ def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-
             "parameters.target_modules.presets.mine=[fc2]",
             FieldChange("parameters.target_modules.presets.mine", ["fc1"], ["fc2"], False),
         ),
-        ("parameters.adapter_scale=0.5", FieldChange("parameters.adapter_scale", [1.0], [0.5], False)),
+        (
+            "parameters.adapter_scale=0.5",
+            FieldChange("parameters.adapter_scale", [1.0], [0.5], False),
+        ),
     ],
 )
 def test_one_change(load, override: str, change: FieldChange) -> None:  # type: ignore[no-untyped-def]
@@ -125,5 +139,7 @@ def test_a_removed_section_and_an_unused_preset(load) -> None:  # type: ignore[n
 
 def test_a_grid_may_not_widen(load) -> None:  # type: ignore[no-untyped-def]
     fixed = ("method=grid", "parameters.learning_rate=1e-3", "parameters.weight_decay=0.0")
-    changes = compare(load(*fixed), load(*fixed, "parameters.max_steps={min: 100, max: 700, step: 100}"))
+    changes = compare(
+        load(*fixed), load(*fixed, "parameters.max_steps={min: 100, max: 700, step: 100}")
+    )
     assert [change.allowed for change in changes] == [False]

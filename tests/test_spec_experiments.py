@@ -1,4 +1,6 @@
-"""The sweep files with a twin on the embedded corpus, and which modules the recorded experiments adapt."""
+"""The sweep files with a twin on the embedded corpus, and which modules the recorded experiments
+adapt.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,11 @@ MLP = {"encoder.mlp": ("fc1", "fc2"), "decoder.mlp": ("fc1", "fc2")}
 
 def everywhere(layers: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """In every attention of encoder and decoder."""
-    return {"encoder.self_attn": layers, "decoder.self_attn": layers, "decoder.encoder_attn": layers}
+    return {
+        "encoder.self_attn": layers,
+        "decoder.self_attn": layers,
+        "decoder.encoder_attn": layers,
+    }
 
 
 MEANT: dict[str, dict[str, tuple[str, ...]]] = {
@@ -51,33 +57,59 @@ def test_every_twin_has_its_original() -> None:
 
 
 def test_what_is_recommended_is_the_same_for_both_families() -> None:
-    streaming, v1 = (load_spec(ROOT / "sweeps" / f"{name}.yaml") for name in ("recommended", "recommended_v1"))
+    streaming, v1 = (
+        load_spec(ROOT / "sweeps" / f"{name}.yaml") for name in ("recommended", "recommended_v1")
+    )
     assert {change.path for change in compare(streaming, v1)} == {"name", "model.id"}
-    assert (streaming.model.id, v1.model.id) == tuple(f"UsefulSensors/moonshine-{n}tiny" for n in ("streaming-", ""))
+    assert (streaming.model.id, v1.model.id) == tuple(
+        f"UsefulSensors/moonshine-{n}tiny" for n in ("streaming-", "")
+    )
 
 
 @pytest.mark.parametrize("name", ["recommended", "recommended_v1", "embedded/recommended"])
 def test_what_is_recommended_guards_against_forgetting_and_is_confirmed(name: str) -> None:
     spec = load_spec(ROOT / "sweeps" / f"{name}.yaml")
     assert spec.objective == "domain" and spec.acceptance["domain_wer"].min_gain == 1.0
-    assert spec.guardrails["heldout_wer"].max_regression == spec.acceptance["heldout_wer"].max_regression == 0.2
-    assert spec.parameters.fixed["adapter"] == "lora" and spec.parameters.fixed["replay_ratio"] == 0.5
-    assert spec.data.replay and all(weight > 0 for weight in map(float, spec.parameters.possible("kl_weight")))
+    assert (
+        spec.guardrails["heldout_wer"].max_regression
+        == spec.acceptance["heldout_wer"].max_regression
+        == 0.2
+    )
+    assert (
+        spec.parameters.fixed["adapter"] == "lora" and spec.parameters.fixed["replay_ratio"] == 0.5
+    )
+    assert spec.data.replay and all(
+        weight > 0 for weight in map(float, spec.parameters.possible("kl_weight"))
+    )
     assert len(spec.parameters.adapter_scales) > 2 and max(spec.parameters.adapter_scales) == 1.0
-    assert spec.confirm and len(spec.confirm.seeds) == 3 and spec.data.confirm and spec.data.confirm.split == 0.3
+    assert (
+        spec.confirm
+        and len(spec.confirm.seeds) == 3
+        and spec.data.confirm
+        and spec.data.confirm.split == 0.3
+    )
     assert spec.budget.wall_clock and spec.budget.wall_clock <= 3 * 3600
-    rates = next(dimension for dimension in spec.parameters.searched if dimension.name == "learning_rate")
+    rates = next(
+        dimension for dimension in spec.parameters.searched if dimension.name == "learning_rate"
+    )
     assert rates.log and (name.startswith("embedded") or (rates.low, rates.high) == (1e-4, 1e-3))
 
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)
-def test_an_embedded_experiment_is_its_own_study_of_the_same_project(path: Path, tmp_path: Path) -> None:
+def test_an_embedded_experiment_is_its_own_study_of_the_same_project(
+    path: Path, tmp_path: Path
+) -> None:
     spec, original = load_spec(path), load_spec(path.parents[1] / path.name)
     assert project_root(path) == ROOT == project_root(path.parents[1] / path.name)
-    assert (spec.name, spec.model.id) == (f"embedded-{path.stem}", str(ROOT / "data" / "base-model"))
+    assert (spec.name, spec.model.id) == (
+        f"embedded-{path.stem}",
+        str(ROOT / "data" / "base-model"),
+    )
     assert (spec.data, spec.evaluation.max_tokens_per_second) == (original.data, 13)
     assert spec.acceptance == original.acceptance and spec.guardrails == original.guardrails
-    assert spec.parameters.fixed.get("target_modules") == original.parameters.fixed.get("target_modules")
+    assert spec.parameters.fixed.get("target_modules") == original.parameters.fixed.get(
+        "target_modules"
+    )
     stored = tmp_path / "spec.yaml"
     stored.write_text(resolved_yaml(spec))
     assert load_spec(stored) == spec
@@ -108,6 +140,10 @@ def test_targets_are_the_modules_meant(name: str, base: BaseModel) -> None:
 def target_sets(name: str) -> dict[str, tuple[str, ...]]:
     """The target sets that trials of an experiment may have, by name."""
     space = load_spec(ROOT / "sweeps" / f"{name}.yaml").parameters
-    searched = [dimension.choices or () for dimension in space.searched if dimension.name == "target_modules"]
+    searched = [
+        dimension.choices or ()
+        for dimension in space.searched
+        if dimension.name == "target_modules"
+    ]
     names = searched[0] if searched else (space.fixed["target_modules"],)
     return {str(each): space.presets[str(each)] for each in names}

@@ -1,4 +1,6 @@
-"""The sweep file: what loads, what is refused and in which words, and what files and overrides make together."""
+"""The sweep file: what loads, what is refused and in which words, and what files and overrides make
+together.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def test_shipped_sweeps_are_there() -> None:
 
 
 @pytest.mark.parametrize("path", BROKEN, ids=lambda path: path.stem)
-def test_broken_files_say_exactly_what_is_wrong(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_files_say_exactly_what_is_wrong(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(path.parent)
     with pytest.raises(SpecError) as caught:
         load_spec(Path(path.name))
@@ -89,9 +93,13 @@ def test_values_and_types(sweeps: Path) -> None:
     spec = load_spec(sweeps / "small.yaml")
     space = spec.parameters
     dimensions = {dimension.name: dimension for dimension in space.searched}
-    assert dimensions["learning_rate"] == Dimension(name="learning_rate", low=1e-4, high=1e-2, log=True)
+    assert dimensions["learning_rate"] == Dimension(
+        name="learning_rate", low=1e-4, high=1e-2, log=True
+    )
     assert dimensions["rank"].is_integer and dimensions["rank"].values == range(4, 17, 4)
-    assert type(dimensions["replay_ratio"].low) is float and not dimensions["replay_ratio"].is_integer
+    assert (
+        type(dimensions["replay_ratio"].low) is float and not dimensions["replay_ratio"].is_integer
+    )
     assert [type(choice) for choice in dimensions["kl_weight"].choices or ()] == [float, float]
     assert dimensions["weight_decay"].values == (0.0, 0.05, 0.1)
     assert dimensions["weight_decay"].when == (
@@ -118,9 +126,27 @@ def test_round_trip_as_yaml_and_as_json(sweeps: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["1e-3", "yes", "null", "010", "", " x ", "-", "0x1F", "~", ".inf", "a: b", "<<", "=", "2020-01-01"]
+    "text",
+    [
+        "1e-3",
+        "yes",
+        "null",
+        "010",
+        "",
+        " x ",
+        "-",
+        "0x1F",
+        "~",
+        ".inf",
+        "a: b",
+        "<<",
+        "=",
+        "2020-01-01",
+    ],
 )
-def test_text_that_looks_like_something_else_survives(text: str, sweeps: Path, tmp_path: Path) -> None:
+def test_text_that_looks_like_something_else_survives(
+    text: str, sweeps: Path, tmp_path: Path
+) -> None:
     spec = load_spec(sweeps / "small.yaml").model_copy(update={"description": text})
     stored = tmp_path / "spec.yaml"
     stored.write_text(resolved_yaml(spec))
@@ -156,7 +182,9 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
     assert resolve(text) == value and type(resolve(text)) is type(value)
 
 
-@pytest.mark.parametrize("text", ["010", "-007", "00", ".inf", "-.INF", ".nan", "1e999", "9" * 30, "9007199254740993"])
+@pytest.mark.parametrize(
+    "text", ["010", "-007", "00", ".inf", "-.INF", ".nan", "1e999", "9" * 30, "9007199254740993"]
+)
 def test_ambiguous_and_endless_numbers_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
         resolve(text)
@@ -165,10 +193,15 @@ def test_ambiguous_and_endless_numbers_are_refused(text: str) -> None:
 def test_size_and_special_files(sweeps: Path, tmp_path: Path) -> None:
     large = sweeps / "large.yaml"
     large.write_text("#" * (MAX_BYTES + 1))
-    assert refusal(large) == f"{large}:1:1: `{large}` has 256001 bytes, the limit is 256000; is it a sweep?"
+    assert (
+        refusal(large)
+        == f"{large}:1:1: `{large}` has 256001 bytes, the limit is 256000; is it a sweep?"
+    )
     os.mkfifo(sweeps / "pipe.yaml")
     pipe = sweeps / "pipe.yaml"
-    assert "is not a regular file; name a sweep file such as sweeps/quickstart.yaml" in refusal(pipe)
+    assert "is not a regular file; name a sweep file such as sweeps/quickstart.yaml" in refusal(
+        pipe
+    )
     absent = sweeps / "smal.yaml"
     assert "; did you mean `small.yaml`? files there: " in refusal(absent)
 
@@ -191,9 +224,16 @@ def test_overrides(sweeps: Path) -> None:
     assert spec.parameters.fixed["learning_rate"] == 1e-3
     assert [dimension.name for dimension in spec.parameters.searched][:2] == ["rank", "adapter"]
     assert spec.parameters.fixed["kl_weight"] == 0.0
-    assert spec.budget.trials == 7 and spec.evaluation.every == 50 and spec.execution.device == "cpu"
+    assert (
+        spec.budget.trials == 7 and spec.evaluation.every == 50 and spec.execution.device == "cpu"
+    )
     assert spec.start_with[0] == {"rank": 4} and spec.description == "a = b"
-    assert load_spec(path, ["parameters.rank.max=32", "parameters.rank.step=4"]).parameters.searched[1].high == 32
+    assert (
+        load_spec(path, ["parameters.rank.max=32", "parameters.rank.step=4"])
+        .parameters.searched[1]
+        .high
+        == 32
+    )
 
 
 @pytest.mark.parametrize(
@@ -218,8 +258,14 @@ def test_overrides(sweeps: Path) -> None:
             "override guardrails.heldout_wer={rule: point}: guardrails.heldout_wer asks nothing; give "
             "max_regression or min_gain or max_wer or asks",
         ),
-        ("budget", "override budget: an override has the form key.path=value, such as budget.trials=10"),
-        ("name.first=x", "override name.first=x: name is the value `small`, which has no `first` inside"),
+        (
+            "budget",
+            "override budget: an override has the form key.path=value, such as budget.trials=10",
+        ),
+        (
+            "name.first=x",
+            "override name.first=x: name is the value `small`, which has no `first` inside",
+        ),
         (
             "start_with.2={rank: 4}",
             "override start_with.2={rank: 4}: start_with is a list; `2` is not an index from 0 to 1",
@@ -228,7 +274,10 @@ def test_overrides(sweeps: Path) -> None:
             "extends=x.yaml",
             "override extends=x.yaml: extends cannot be overridden; name the other file on the command line instead",
         ),
-        ("parameters.seed=&a 4", "override parameters.seed=&a 4: anchor `&a`: remove it; anchors are refused"),
+        (
+            "parameters.seed=&a 4",
+            "override parameters.seed=&a 4: anchor `&a`: remove it; anchors are refused",
+        ),
         (
             "parameters.rank=010",
             "override parameters.rank=010: `010` starts with a zero, which some readers take as "
@@ -242,7 +291,9 @@ def test_bad_overrides(sweeps: Path, override: str, message: str) -> None:
 
 def test_every_problem_is_said_at_once(sweeps: Path) -> None:
     path = sweeps / "small.yaml"
-    path.write_text(SMALL.replace("name: small", "name: .x").replace("max_steps: 100", "max_steps: 0"))
+    path.write_text(
+        SMALL.replace("name: small", "name: .x").replace("max_steps: 100", "max_steps: 0")
+    )
     assert refusal(path, "method=tpee") == (
         f"{path}:2:7: name cannot be `.x`; allowed: 1 to 64 letters, digits, dots, dashes and underscores, a letter or "
         "digit first\n"
@@ -272,7 +323,9 @@ def test_what_is_too_much_is_refused_at_once(sweeps: Path) -> None:
 
 
 def test_extends(sweeps: Path) -> None:
-    (sweeps / "middle.yaml").write_text("extends: small.yaml\nname: middle\nevaluation: {every: 10}\n")
+    (sweeps / "middle.yaml").write_text(
+        "extends: small.yaml\nname: middle\nevaluation: {every: 10}\n"
+    )
     top = sweeps / "top.yaml"
     top.write_text(
         "extends: ../sweeps/middle.yaml\nname: top\nevaluation: {rms: null}\nbudget: {trials: 9}\n"
@@ -282,7 +335,10 @@ def test_extends(sweeps: Path) -> None:
     assert (spec.name, spec.evaluation.every, spec.evaluation.rms) == ("top", 10, None)
     assert (spec.budget.trials, spec.budget.wall_clock) == (9, 5400.0)
     dimensions = {dimension.name: dimension for dimension in spec.parameters.searched}
-    assert dimensions["learning_rate"].choices == (1e-3, 2e-3) and dimensions["learning_rate"].low is None
+    assert (
+        dimensions["learning_rate"].choices == (1e-3, 2e-3)
+        and dimensions["learning_rate"].low is None
+    )
     assert "kl_weight" not in dimensions and spec.parameters.fixed["kl_weight"] == 0.0
     assert spec.parameters.fixed["adapter"] == "lora" and spec.parameters.fixed["seed"] == 1
     assert "rank" in dimensions and spec.start_with == ()
@@ -300,17 +356,28 @@ def test_extends_points_into_the_right_file(sweeps: Path) -> None:
     assert refusal(top).startswith(f"{top}:1:10: there is no file `")
     base.write_text("extends: top.yaml\n" + SMALL)
     top.write_text("extends: small.yaml\n")
-    assert refusal(top) == f"{base}:1:10: extends `top.yaml` comes back to a file of the same chain; cut the circle"
+    assert (
+        refusal(top)
+        == f"{base}:1:10: extends `top.yaml` comes back to a file of the same chain; cut the circle"
+    )
 
 
-def test_paths_start_at_the_project(sweeps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_start_at_the_project(
+    sweeps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nested = sweeps / "mine" / "small.yaml"
     nested.parent.mkdir()
     (tmp_path / "models" / "tiny").mkdir(parents=True)
-    nested.write_text(SMALL.replace("some/model", "models/tiny").replace("domain.jsonl", "/elsewhere/domain.jsonl"))
+    nested.write_text(
+        SMALL.replace("some/model", "models/tiny").replace(
+            "domain.jsonl", "/elsewhere/domain.jsonl"
+        )
+    )
     spec = load_spec(nested)
     assert project_root(nested) == tmp_path and studies_root(nested) == tmp_path / "studies"
-    assert spec.data.train == tmp_path / "train.jsonl" and spec.data.domain == Path("/elsewhere/domain.jsonl")
+    assert spec.data.train == tmp_path / "train.jsonl" and spec.data.domain == Path(
+        "/elsewhere/domain.jsonl"
+    )
     assert spec.model.id == str(tmp_path / "models" / "tiny")
     assert load_spec(sweeps / "small.yaml").model.id == "some/model"
     assert load_spec(nested, ["model.id=models/tyny"]).model.id == str(tmp_path / "models" / "tyny")
@@ -339,10 +406,17 @@ def test_check_inputs(sweeps: Path, tmp_path: Path) -> None:
 def test_target_modules_forms(sweeps: Path) -> None:
     path = sweeps / "small.yaml"
     spec = load_spec(path, ["parameters.target_modules={patterns: [q_proj, decoder.*.fc1]}"])
-    assert spec.parameters.presets[str(spec.parameters.fixed["target_modules"])] == ("q_proj", "decoder.*.fc1")
+    assert spec.parameters.presets[str(spec.parameters.fixed["target_modules"])] == (
+        "q_proj",
+        "decoder.*.fc1",
+    )
     spec = load_spec(path, ["parameters.target_modules={value: mine, presets: {mine: [fc2]}}"])
-    assert spec.parameters.fixed["target_modules"] == "mine" and spec.parameters.presets["mine"] == ("fc2",)
-    assert load_spec(path, ["parameters.target_modules=qv"]).parameters.fixed["target_modules"] == "qv"
+    assert spec.parameters.fixed["target_modules"] == "mine" and spec.parameters.presets[
+        "mine"
+    ] == ("fc2",)
+    assert (
+        load_spec(path, ["parameters.target_modules=qv"]).parameters.fixed["target_modules"] == "qv"
+    )
 
 
 def test_an_always_true_condition_on_a_fixed_parameter_is_left_out(sweeps: Path) -> None:
@@ -353,7 +427,12 @@ def test_an_always_true_condition_on_a_fixed_parameter_is_left_out(sweeps: Path)
 STREAMING_TINY = [
     *(f"encoder.layers.{i}.self_attn.{p}_proj" for i in range(6) for p in "qkvo"),
     *(f"encoder.layers.{i}.mlp.fc{n}" for i in range(6) for n in (1, 2)),
-    *(f"decoder.layers.{i}.{a}.{p}_proj" for i in range(6) for a in ("self_attn", "encoder_attn") for p in "qkvo"),
+    *(
+        f"decoder.layers.{i}.{a}.{p}_proj"
+        for i in range(6)
+        for a in ("self_attn", "encoder_attn")
+        for p in "qkvo"
+    ),
     *(f"decoder.layers.{i}.mlp.fc{n}" for i in range(6) for n in (1, 2)),
     "encoder.embedder.linear",
     "decoder.proj",
@@ -375,10 +454,16 @@ STREAMING_TINY = [
     ],
 )
 def test_presets_match_the_modules_they_name(preset: str, count: int) -> None:
-    hits = [path for path in STREAMING_TINY if any(matches(pattern, path) for pattern in PRESETS[preset])]
+    hits = [
+        path
+        for path in STREAMING_TINY
+        if any(matches(pattern, path) for pattern in PRESETS[preset])
+    ]
     assert len(hits) == count
     assert not {"encoder.embedder.linear", "decoder.proj", "proj_out"} & set(hits)
-    assert all(any(matches(pattern, path) for path in STREAMING_TINY) for pattern in PRESETS[preset])
+    assert all(
+        any(matches(pattern, path) for path in STREAMING_TINY) for pattern in PRESETS[preset]
+    )
 
 
 def mutated(text: str, generator: random.Random) -> str:
@@ -455,11 +540,15 @@ def test_only_spec_errors_escape_mutated_files(sweeps: Path) -> None:
     assert 150 < refused < 300
 
 
-@pytest.mark.parametrize("module", ["orchestrator.sweepfile.loading", "orchestrator.planning.sweep_plan"])
+@pytest.mark.parametrize(
+    "module", ["orchestrator.sweepfile.loading", "orchestrator.planning.sweep_plan"]
+)
 def test_imports_stay_light(module: str) -> None:
     heavy = "('torch', 'optuna', 'transformers', 'peft', 'numpy')"
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -470,7 +559,10 @@ def test_each_limit_has_its_rule_and_the_defaults_are_written_out(sweeps: Path) 
     ]
     spec = load_spec(sweeps / "small.yaml", limits)
     assert spec.guardrails["heldout_wer"].rule == "point"
-    assert (spec.acceptance["domain_wer"].rule, spec.acceptance["heldout_wer"].rule) == ("proven", "point")
+    assert (spec.acceptance["domain_wer"].rule, spec.acceptance["heldout_wer"].rule) == (
+        "proven",
+        "point",
+    )
     text = resolved_yaml(spec)
     assert "domain_wer: {min_gain: 1.0, rule: proven}" in text
     written = sweeps / "written.yaml"

@@ -1,4 +1,6 @@
-"""Every built-in preset on the real classes of both families: the modules meant and no other, as PEFT takes them."""
+"""Every built-in preset on the real classes of both families: the modules meant and no other, as
+PEFT takes them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ MEANT: dict[str, tuple[tuple[Blocks, tuple[str, ...]], ...]] = {
     "decoder-self-attention": (({"decoder": ("self_attn",)}, QKVO[:3]),),
     "qv": ((ENCODER | DECODER, ("q_proj", "v_proj")),),
     "decoder-mlp": (({"decoder": ("mlp",)}, ("fc1", "fc2")),),
-    "all-linear": ((ENCODER | DECODER, QKVO), ({"encoder": ("mlp",), "decoder": ("mlp",)}, ("fc1", "fc2"))),
+    "all-linear": (
+        (ENCODER | DECODER, QKVO),
+        ({"encoder": ("mlp",), "decoder": ("mlp",)}, ("fc1", "fc2")),
+    ),
 }
 """Preset -> for each group of blocks, by stack, the linear layers in them."""
 
@@ -49,15 +54,23 @@ def test_every_preset_is_here() -> None:
 
 
 def test_the_streaming_model_holds_the_identity_that_a_careless_name_would_hit() -> None:
-    assert isinstance(small_model("streaming").get_submodule("model.decoder.proj"), torch.nn.Identity)
+    assert isinstance(
+        small_model("streaming").get_submodule("model.decoder.proj"), torch.nn.Identity
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_means_these_linear_layers_and_stock_peft_adapts_exactly_them(family: str, preset: str) -> None:
+def test_a_preset_means_these_linear_layers_and_stock_peft_adapts_exactly_them(
+    family: str, preset: str
+) -> None:
     targets = resolve_targets(wrapped(family).modules, PRESETS[preset])
     assert set(targets) == meant(preset) and len(targets) == len(set(targets))
     config = peft.LoraConfig(r=2, target_modules=[ROOT + name for name in targets])
     adapted = peft.get_peft_model(small_model(family), config).base_model.model.model
-    found = {name.removesuffix(".base_layer") for name, _ in adapted.named_modules() if name.endswith(".base_layer")}
+    found = {
+        name.removesuffix(".base_layer")
+        for name, _ in adapted.named_modules()
+        if name.endswith(".base_layer")
+    }
     assert found == meant(preset)

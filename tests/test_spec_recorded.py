@@ -1,4 +1,6 @@
-"""The recorded and planned experiments: every field of every file against what was recorded, typed here by hand."""
+"""The recorded and planned experiments: every field of every file against what was recorded, typed
+here by hand.
+"""
 
 from __future__ import annotations
 
@@ -49,10 +51,16 @@ ALL_LINEAR = {
 }  # fmt: skip
 ATTENTION = {"attention": ("q_proj", "k_proj", "v_proj", "o_proj")}
 
-BELOW_SHORT = {"domain_wer": {"min_gain": 0.01, "max_wer": "2x", "rule": "point"}, "train_loss": "falls"}
+BELOW_SHORT = {
+    "domain_wer": {"min_gain": 0.01, "max_wer": "2x", "rule": "point"},
+    "train_loss": "falls",
+}
 BELOW_LONG = BELOW_SHORT | {"train_loss": "falls_monotonically"}
 WITHIN_5_PERCENT = {"domain_wer": {"max_regression": "5%", "max_wer": "2x"}, "train_loss": "falls"}
-POINT_DOWN = {"domain_wer": {"min_gain": 1.0, "max_wer": "2x", "rule": "point"}, "train_loss": "falls"}
+POINT_DOWN = {
+    "domain_wer": {"min_gain": 1.0, "max_wer": "2x", "rule": "point"},
+    "train_loss": "falls",
+}
 LATER_SHORT = POINT_DOWN | {"heldout_wer": {"max_regression": 0.2, "max_wer": "2x"}}
 LATER_LONG = LATER_SHORT | {"train_loss": "falls_monotonically"}
 HELD = {"heldout_wer": {"max_regression": 0.2}}
@@ -139,15 +147,23 @@ CHAIN = ("phase-1.1-baseline", "phase-1.1", "phase-2.1", "phase-2.2", "phase-3.1
 
 
 def expected(name: str, run: Run) -> SweepSpec:
-    """The whole sweep that a row of the table stands for; what it does not say is at the tool's defaults."""
-    says: dict[str, Any] = {"max_steps": run.steps, "learning_rate": run.rate, "adapter": run.adapter}
+    """The whole sweep that a row of the table stands for; what it does not say is at the tool's
+    defaults.
+    """
+    says: dict[str, Any] = {
+        "max_steps": run.steps,
+        "learning_rate": run.rate,
+        "adapter": run.adapter,
+    }
     says |= {"rank": run.rank, "seed": run.seed, "batch_size": 1, "gradient_accumulation_steps": 4}
     says |= {"target_modules": next(iter(run.targets)) if run.targets else None}
     left = run.take["parameters"] if run.take else ()
     assert {key for key, value in says.items() if value is None} == set(left)
     searched = {key: value for key, value in says.items() if isinstance(value, tuple)}
     defaults = {key: row.default for key, row in TABLE.items() if row.default is not None}
-    fixed = {key: value for key, value in (defaults | says).items() if key not in (*left, *searched)}
+    fixed = {
+        key: value for key, value in (defaults | says).items() if key not in (*left, *searched)
+    }
     space = SearchSpace(
         fixed=fixed,
         searched=tuple(Dimension(name=key, choices=values) for key, values in searched.items()),
@@ -155,7 +171,9 @@ def expected(name: str, run: Run) -> SweepSpec:
         presets=PRESETS | dict(run.targets or {}),
     )
     sets = dict(zip(("domain", "heldout"), run.sets, strict=False))
-    manifests = {key: ROOT / "data" / f"{stem}.jsonl" for key, stem in ({"train": run.train} | sets).items()}
+    manifests = {
+        key: ROOT / "data" / f"{stem}.jsonl" for key, stem in ({"train": run.train} | sets).items()
+    }
     says = {
         "version": 1,
         "name": name,
@@ -194,14 +212,21 @@ def test_every_run_has_a_file_and_a_twin_and_there_are_no_others() -> None:
 def test_every_field_is_what_was_recorded(name: str) -> None:
     spec = load_spec(file_of(name))
     assert spec.description
-    assert [(each.path, each.old, each.new) for each in compare(expected(name, RUNS[name]), spec)] == [
-        ("description", "", spec.description)
-    ]
+    assert [
+        (each.path, each.old, each.new) for each in compare(expected(name, RUNS[name]), spec)
+    ] == [("description", "", spec.description)]
 
 
 def test_a_field_that_is_not_as_recorded_would_be_found() -> None:
     spec = load_spec(file_of("h2"))
-    changes = {"rate": 1e-5, "every": 50, "seconds": 20, "sets": BOTH, "stop": 1.2, "targets": QKVO_FC}
+    changes = {
+        "rate": 1e-5,
+        "every": 50,
+        "seconds": 20,
+        "sets": BOTH,
+        "stop": 1.2,
+        "targets": QKVO_FC,
+    }
     for field, value in changes.items():
         assert len(compare(expected("h2", replace(RUNS["h2"], **{field: value})), spec)) > 1, field  # type: ignore[arg-type]
 
@@ -210,7 +235,10 @@ def test_a_field_that_is_not_as_recorded_would_be_found() -> None:
 def test_a_twin_differs_in_name_model_and_token_cap_alone(name: str) -> None:
     original, twin = load_spec(file_of(name)), load_spec(RECORDED / "embedded" / f"{name}.yaml")
     chained = {"take.study"} if original.take else set()
-    assert differences(original, twin) == {"name", "model.id", "evaluation.max_tokens_per_second"} | chained
+    assert (
+        differences(original, twin)
+        == {"name", "model.id", "evaluation.max_tokens_per_second"} | chained
+    )
     assert (twin.name, twin.model.id) == (f"embedded-{name}", str(DATA / "base-model"))
     assert twin.evaluation.max_tokens_per_second == 13
     if twin.take and original.take:
@@ -219,13 +247,20 @@ def test_a_twin_differs_in_name_model_and_token_cap_alone(name: str) -> None:
 
 def planned_text(spec: SweepSpec) -> str:
     """What `orchestrate plan` prints of a sweep, apart from its sets."""
-    return markdown.render(planned.build(sweep_plan(spec), "", spec.execution, None, ())).replace("\\", "")
+    return markdown.render(planned.build(sweep_plan(spec), "", spec.execution, None, ())).replace(
+        "\\", ""
+    )
 
 
 @pytest.mark.parametrize("name", [name for name, run in RUNS.items() if not run.take])
 def test_the_plan_prints_what_was_recorded(name: str) -> None:
     run, text = RUNS[name], planned_text(load_spec(file_of(name)))
-    assert isinstance(run.steps, int) and isinstance(run.rate, float) and isinstance(run.adapter, str) and run.targets
+    assert (
+        isinstance(run.steps, int)
+        and isinstance(run.rate, float)
+        and isinstance(run.adapter, str)
+        and run.targets
+    )
     (targets, patterns), *_ = run.targets.items()
     for parameter, value in {
         "learning_rate": f"{run.rate:g}", "max_steps": run.steps, "adapter": run.adapter, "target_modules": targets,
@@ -236,13 +271,19 @@ def test_the_plan_prints_what_was_recorded(name: str) -> None:
     assert f"evaluated at steps {', '.join(map(str, rungs))}\n" in text
     assert f"training speech up to {run.seconds} s, evaluation speech up to {run.seconds} s" in text
     assert (f"target_modules {targets}: {', '.join(patterns)}" in text) == (targets not in PRESETS)
-    assert ("a trial stops above 1.1 times the baseline's domain WER" in text) == (run.stop is not None)
+    assert ("a trial stops above 1.1 times the baseline's domain WER" in text) == (
+        run.stop is not None
+    )
 
 
 def test_the_command_prints_it_of_a_twin_with_its_sets(capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("plan", RECORDED / "embedded" / "h4.yaml") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "Sweep embedded-h4" in text and "learning_rate fixed 0.0001" in text and "max_steps fixed 200" in text
+    assert (
+        "Sweep embedded-h4" in text
+        and "learning_rate fixed 0.0001" in text
+        and "max_steps fixed 200" in text
+    )
     assert "longest trial evaluated at steps 50, 100, 150, 200" in text
     assert " domain 2 " in text, "two utterances"
 
@@ -251,14 +292,21 @@ def experiments(*words: str) -> list[str]:
     """The sweep files that `make experiments` would run, in order; none where it refuses."""
     command = ["make", "-n", "-o", ".venv/installed", "experiments", *words]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    return [word for line in printed.split("\n") if "for sweep in" in line for word in re.findall(r"\S+\.yaml", line)]
+    return [
+        word
+        for line in printed.split("\n")
+        if "for sweep in" in line
+        for word in re.findall(r"\S+\.yaml", line)
+    ]
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_make_experiments_runs_the_twins_each_phase_after_the_one_it_takes_from() -> None:
     order = [Path(path).stem for path in experiments()]
     assert sorted(order) == sorted(RUNS) and len(experiments()) == len(set(experiments()))
-    assert all(order.index(run.take["study"]) < order.index(name) for name, run in RUNS.items() if run.take)
+    assert all(
+        order.index(run.take["study"]) < order.index(name) for name, run in RUNS.items() if run.take
+    )
     assert experiments("NAME=h4") == ["sweeps/recorded/embedded/h4.yaml"]
     assert experiments("NAME=phase3") == ["sweeps/embedded/phase3.yaml"]
     assert experiments("NAME=h5") == []
@@ -269,7 +317,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The phases in a project of short noise; the folder of their sweep files."""
     root = tmp_path_factory.mktemp("chain")
     make_project(root)
-    for name, stem in {"train": EXPANDED, "domain": "domain_manifest", "heldout": "heldout_manifest"}.items():
+    for name, stem in {
+        "train": EXPANDED,
+        "domain": "domain_manifest",
+        "heldout": "heldout_manifest",
+    }.items():
         (root / "data" / f"{stem}.jsonl").write_text((root / "data" / f"{name}.jsonl").read_text())
     folder = root / "sweeps" / "recorded"
     folder.mkdir()
@@ -298,16 +350,25 @@ def test_the_phases_follow_one_another(chain: Path, capsys: pytest.CaptureFixtur
     assert last.take and last.take.trial == rate.number
     assert last.parameters.fixed["adapter"] == variant.params["adapter"]
     assert last.parameters.fixed["learning_rate"] == rate.params["learning_rate"]
-    assert last.parameters.presets[str(last.parameters.fixed["target_modules"])] == QKVO_FC["q-k-v-o-fc1-fc2"]
+    assert (
+        last.parameters.presets[str(last.parameters.fixed["target_modules"])]
+        == QKVO_FC["q-k-v-o-fc1-fc2"]
+    )
     capsys.readouterr()
     assert orchestrate("plan", chain / "phase-3.2.yaml") == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "max_steps searched 500, 1000" in text and f"taken from trial {rate.number} of study phase-3.1" in text
+    assert (
+        "max_steps searched 500, 1000" in text
+        and f"taken from trial {rate.number} of study phase-3.1" in text
+    )
     assert load_spec(studies / "phase-3.2" / "spec.yaml") == last and resolved_yaml(last)
 
 
 def test_nothing_is_tuned_where_the_baseline_is_not_reproduced(chain: Path, tmp_path: Path) -> None:
-    gate, never = chain / "phase-1.1-baseline.yaml", "guardrails.domain_wer={max_wer: 1, rule: point}"
+    gate, never = (
+        chain / "phase-1.1-baseline.yaml",
+        "guardrails.domain_wer={max_wer: 1, rule: point}",
+    )
     assert orchestrate(gate, never, "--quiet", "--studies", tmp_path) == 5
     with pytest.raises(StudyError, match="none of whose 2 trials is feasible"):
         load_chained(chain / "phase-1.1.yaml", [], tmp_path)
@@ -318,7 +379,10 @@ def test_the_small_manifests_are_what_the_script_makes_over_audio_that_is_there(
     assert loaded and loaded.loader
     script = importlib.util.module_from_spec(loaded)
     loaded.loader.exec_module(script)
-    assert {name: count for name, (_, count) in script.FIRST.items()} == {f"{SMALL}.jsonl": 120, f"{TWO[0]}.jsonl": 2}
+    assert {name: count for name, (_, count) in script.FIRST.items()} == {
+        f"{SMALL}.jsonl": 120,
+        f"{TWO[0]}.jsonl": 2,
+    }
     for name, (source, count) in script.FIRST.items():
         assert (DATA / name).read_bytes() == script.content(source, count)
         rows = [json.loads(line) for line in (DATA / name).read_text().splitlines()]

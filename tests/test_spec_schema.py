@@ -21,7 +21,9 @@ BROKEN = """
     start_with too_deep unknown_key unknown_nested_key unknown_parameter unknown_preset when wrong_types wrong_version
     wrong_words
 """.split()
-"""Of the broken sweep files those whose structure is wrong; what is wrong in others only `load_spec` works out."""
+"""Of the broken sweep files those whose structure is wrong; what is wrong in others only
+`load_spec` works out.
+"""
 ANNOTATIONS = {"$schema", "$defs", "title", "description", "default", "examples", "format", "then"}
 MAPS = ("properties", "$defs")
 PARTS = ("additionalProperties", "propertyNames", "items", "not", "if", "then")
@@ -34,7 +36,10 @@ def document(text: str) -> Any:
 
 def violations(value: Any) -> list[str]:
     """What the published schema says against a document."""
-    return [f"{error.json_path}: {error.message}" for error in Draft202012Validator(json_schema()).iter_errors(value)]
+    return [
+        f"{error.json_path}: {error.message}"
+        for error in Draft202012Validator(json_schema()).iter_errors(value)
+    ]
 
 
 def schemas(schema: Any) -> Iterator[dict[str, Any]]:
@@ -43,7 +48,11 @@ def schemas(schema: Any) -> Iterator[dict[str, Any]]:
         return
     yield schema
     inner = [part for key in MAPS for part in schema.get(key, {}).values()]
-    for part in [*inner, *schema.get("anyOf", []), *(schema[key] for key in PARTS if key in schema)]:
+    for part in [
+        *inner,
+        *schema.get("anyOf", []),
+        *(schema[key] for key in PARTS if key in schema),
+    ]:
         yield from schemas(part)
 
 
@@ -64,7 +73,14 @@ def test_the_schema_knows_the_shipped_files_keys_and_the_table() -> None:
     assert set(schema["properties"]) == set(fields_at(()))
     assert set(schema["properties"]["parameters"]["properties"]) == set(NAMES)
     assert schema["additionalProperties"] is False
-    assert set(schema["then"]["required"]) == {"version", "name", "model", "data", "parameters", "budget"}
+    assert set(schema["then"]["required"]) == {
+        "version",
+        "name",
+        "model",
+        "data",
+        "parameters",
+        "budget",
+    }
 
 
 @pytest.mark.parametrize("path", [*SHIPPED, "small"], ids=str)

@@ -40,7 +40,9 @@ def refusals() -> list[ErrorDetails]:
         try:
             SweepSpec.model_validate(tree)
         except ValidationError as error:
-            found += [item for item in error.errors(include_url=False) if item["loc"][0] != "parameters"]
+            found += [
+                item for item in error.errors(include_url=False) if item["loc"][0] != "parameters"
+            ]
     return found
 
 

@@ -1,9 +1,12 @@
-"""Every shipped sweep file runs to its verdict, on the embedded corpus, with both families of models.
+"""Every shipped sweep file runs to its verdict, on the embedded corpus, with both families of
+models.
 
-The twins of the recorded experiments are left out: they differ from these in what is made small here.
+The twins of the recorded experiments are left out: they differ from these in what is made small
+here.
 
-Few trials, steps and utterances, and small models of the real classes with random weights: what is tested is that a
-file's search, parameters, limits and confirmation work together in the real worker, not how good the models get.
+Few trials, steps and utterances, and small models of the real classes with random weights: what is
+tested is that a file's search, parameters, limits and confirmation work together in the real
+worker, not how good the models get.
 """
 
 from __future__ import annotations
@@ -30,8 +33,8 @@ from tests.tuning_models import small_model
 FAMILIES = ("streaming", "v1")
 FILES = sorted((ROOT / "sweeps").rglob("*.yaml"))
 BY_DEFAULT = ("quickstart", "recorded/h2", "embedded/phase3", "embedded/recommended")
-"""What `make test` runs; together they cover tpe and grid, guardrails, both confirmations, replay, one set and two, the
-stop above a multiple of the baseline, and all variants."""
+"""What `make test` runs; together they cover tpe and grid, guardrails, both confirmations, replay,
+one set and two, the stop above a multiple of the baseline, and all variants."""
 PHASES = ("phase-1.1-baseline", "phase-1.1", "phase-2.1", "phase-2.2", "phase-3.1", "phase-3.2")
 CHAINED = ("phase3_chained", *(f"recorded/{name}" for name in PHASES))
 COUNTS = {
@@ -46,7 +49,9 @@ COUNTS = {
 }
 """Utterances of each shipped set that are used."""
 STEPS = 3
-"""Of a trial, or one more where the length is searched: one measurement on the way and one at the end."""
+"""Of a trial, or one more where the length is searched: one measurement on the way and one at the
+end.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Place:
         """A model folder as the hub has them: random weights, the shipped tokenizer."""
         folder = self.root / family
         if not folder.exists():
-            small_model(family, torch.float32, vocabulary=384, positions=2048).save_pretrained(folder)
+            small_model(family, torch.float32, vocabulary=384, positions=2048).save_pretrained(
+                folder
+            )
             for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
                 shutil.copy(DATA / "base-model" / name, folder)
         return folder
@@ -94,12 +101,17 @@ def overrides(path: Path, family: str, place: Place) -> list[str]:
         "budget.trials": min(spec.budget.trials, 3),
         "execution.pack": 2,
         "execution.device": "cpu",
-        "parameters.max_steps": {"values": [STEPS, STEPS + 1]} if "max_steps" in searched(spec) else STEPS,
+        "parameters.max_steps": {"values": [STEPS, STEPS + 1]}
+        if "max_steps" in searched(spec)
+        else STEPS,
     }
     named = {"train": spec.data.train, "replay": spec.data.replay, "domain": spec.data.domain}
     named["heldout"] = spec.data.heldout
     if spec.data.confirm:
-        named |= {"confirm.domain": spec.data.confirm.domain, "confirm.heldout": spec.data.confirm.heldout}
+        named |= {
+            "confirm.domain": spec.data.confirm.domain,
+            "confirm.heldout": spec.data.confirm.heldout,
+        }
     for each, shipped in named.items():
         if shipped:
             changes[f"data.{each}"] = str(place.manifest(shipped.stem))
@@ -119,12 +131,23 @@ def searched(spec: Any) -> set[str]:
 def run(path: Path, family: str, place: Place, *more: str) -> tuple[int, StudyFolder, Conclusion]:
     """The command with the real worker: its exit code, the study, and what follows from it."""
     studies = place.root / "studies" / family
-    words = [str(path), *overrides(path, family, place), *more, "--quiet", "--studies", str(studies)]
+    words = [
+        str(path),
+        *overrides(path, family, place),
+        *more,
+        "--quiet",
+        "--studies",
+        str(studies),
+    ]
     with pytest.raises(SystemExit) as ended:
         main(words, lambda spec, folder: start_worker(spec, folder.cache))
     assert ended.value.code in (None, 0, 4, 5)
     folder = StudyFolder(studies, load_spec(path).name)
-    return int(ended.value.code or 0), folder, conclude(load_spec(folder.path / "spec.yaml"), folder)
+    return (
+        int(ended.value.code or 0),
+        folder,
+        conclude(load_spec(folder.path / "spec.yaml"), folder),
+    )
 
 
 def check_verdict(code: int, folder: StudyFolder, conclusion: Conclusion) -> None:
@@ -136,7 +159,9 @@ def check_verdict(code: int, folder: StudyFolder, conclusion: Conclusion) -> Non
     assert {result.state for result in results} <= {TrialState.COMPLETE, TrialState.PRUNED}, results
     assert all(spec.data.evaluated.keys() <= result.wer.keys() for result in results)
     decision = conclusion.decision
-    assert decision is not None if conclusion.best else not any(result.feasible for result in results)
+    assert (
+        decision is not None if conclusion.best else not any(result.feasible for result in results)
+    )
     assert code == (EXIT_CODES[decision] if decision else 5)
     headline = folder.report_markdown.read_text().split("\n\n")[1]
     assert f"**{decision or 'INCONCLUSIVE'}: " in headline.replace("\\", "")
@@ -147,7 +172,10 @@ def check_verdict(code: int, folder: StudyFolder, conclusion: Conclusion) -> Non
 def cases() -> list[Any]:
     return [
         pytest.param(
-            path, family, marks=() if stem(path) in BY_DEFAULT else pytest.mark.slow, id=f"{stem(path)}-{family}"
+            path,
+            family,
+            marks=() if stem(path) in BY_DEFAULT else pytest.mark.slow,
+            id=f"{stem(path)}-{family}",
         )
         for path in FILES
         if stem(path) not in CHAINED and not stem(path).startswith("recorded/embedded/")
@@ -165,9 +193,13 @@ def test_a_sweep_file_runs_to_its_verdict(path: Path, family: str, place: Place)
 def test_the_phases_and_what_is_chained_to_them(family: str, place: Place) -> None:
     ended = {}
     for name in PHASES:
-        code, folder, ended[name] = run(ROOT / "sweeps" / "recorded" / f"{name}.yaml", family, place)
+        code, folder, ended[name] = run(
+            ROOT / "sweeps" / "recorded" / f"{name}.yaml", family, place
+        )
         check_verdict(code, folder, ended[name])
-    assert all(change == 0 for result in ended[PHASES[0]].results for change in result.delta.values())
+    assert all(
+        change == 0 for result in ended[PHASES[0]].results for change in result.delta.values()
+    )
     fallback = "take.fallback=lowest_domain"
     code, folder, conclusion = run(ROOT / "sweeps" / "phase3_chained.yaml", family, place, fallback)
     check_verdict(code, folder, conclusion)

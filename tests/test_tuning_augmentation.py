@@ -1,4 +1,6 @@
-"""Speed, noise and dropped chunks: what each does to a sound, that a draw decides it, and that packs do not."""
+"""Speed, noise and dropped chunks: what each does to a sound, that a draw decides it, and that
+packs do not.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def draws(count: int = 40, **changes: Any) -> list[Draw]:
     return [Draw(**({"seed": seed} | plain)) for seed in range(count)]
 
 
-def test_speed_is_a_factor_of_hundredths_that_shortens_the_clip_and_raises_its_pitch(family: Family) -> None:
+def test_speed_is_a_factor_of_hundredths_that_shortens_the_clip_and_raises_its_pitch(
+    family: Family,
+) -> None:
     factors = set()
     for draw in draws(speed=0.1):
         heard = augmented(tone(), draw, None, family)
@@ -70,7 +74,9 @@ def test_noise_has_the_stated_ratio_to_the_speech(family: Family) -> None:
     assert 5 <= min(ratios) < 7 and 18 < max(ratios) <= 20 + 1e-3
 
 
-def test_chunks_of_one_to_two_thousand_samples_are_silenced_and_nothing_else(family: Family) -> None:
+def test_chunks_of_one_to_two_thousand_samples_are_silenced_and_nothing_else(
+    family: Family,
+) -> None:
     sound = tone(4) + np.float32(0.2)  # nowhere zero
     counts = []
     for draw in draws(chunks=3):
@@ -83,7 +89,9 @@ def test_chunks_of_one_to_two_thousand_samples_are_silenced_and_nothing_else(fam
         counts.append(len(runs))
     assert {1, 2, 3} == set(counts)
     short = [augmented(tone(0.2) + np.float32(0.2), draw, None, family) for draw in draws(chunks=3)]
-    assert all((heard != 0).all() for heard in short)  # 3200 samples: one chunk could be more than half
+    assert all(
+        (heard != 0).all() for heard in short
+    )  # 3200 samples: one chunk could be more than half
 
 
 def test_the_level_afterwards_is_that_of_every_clip(family: Family) -> None:
@@ -93,13 +101,17 @@ def test_the_level_afterwards_is_that_of_every_clip(family: Family) -> None:
 
 
 def test_silence_gets_no_noise(family: Family) -> None:
-    assert not augmented(np.zeros(SAMPLE_RATE, np.float32), draws(1, snr=0.0)[0], 0.075, family).any()
+    assert not augmented(
+        np.zeros(SAMPLE_RATE, np.float32), draws(1, snr=0.0)[0], 0.075, family
+    ).any()
 
 
 @pytest.mark.parametrize("name", ["streaming", "v1"])
 def test_speed_keeps_a_clip_within_what_the_model_takes(name: str) -> None:
     model = family_of(small_model(name))
-    lengths = {len(augmented(tone(4)[: model.shortest], draw, None, model)) for draw in draws(speed=0.5)}
+    lengths = {
+        len(augmented(tone(4)[: model.shortest], draw, None, model)) for draw in draws(speed=0.5)
+    }
     assert min(lengths) == model.shortest < max(lengths)
     if math.isinf(model.longest_seconds):
         return
@@ -111,12 +123,20 @@ def test_speed_keeps_a_clip_within_what_the_model_takes(name: str) -> None:
 def test_a_draw_depends_on_seed_epoch_and_utterance_alone(family: Family) -> None:
     noisy = params(noise_snr=5.0, speed_perturb=0.1, drop_chunks=2, seed=3)
     first = drawn(noisy, clip=4, epoch=2)
-    assert first is not None and first == drawn(params(**noisy.model_dump() | {"learning_rate": 1e-5}), 4, 2)
+    assert first is not None and first == drawn(
+        params(**noisy.model_dump() | {"learning_rate": 1e-5}), 4, 2
+    )
     sound = augmented(tone(), first, None, family)
     assert np.array_equal(sound, augmented(tone(), first, None, family))
-    others = [drawn(noisy, 4, 3), drawn(noisy, 5, 2), drawn(noisy.model_copy(update={"seed": 4}), 4, 2)]
+    others = [
+        drawn(noisy, 4, 3),
+        drawn(noisy, 5, 2),
+        drawn(noisy.model_copy(update={"seed": 4}), 4, 2),
+    ]
     for other in others:
-        assert other is not None and not np.array_equal(sound, augmented(tone(), other, None, family))
+        assert other is not None and not np.array_equal(
+            sound, augmented(tone(), other, None, family)
+        )
 
 
 def test_a_share_of_the_domain_rows_is_augmented_and_no_replay_row() -> None:
@@ -124,7 +144,11 @@ def test_a_share_of_the_domain_rows_is_augmented_and_no_replay_row() -> None:
     trial = params(batch_size=8, noise_snr=5.0, augment_prob=0.3, replay_ratio=0.25)
     rows = [step_rows(trial, step, data) for step in range(100)]
     made = [step_draws(trial, step, data) for step in range(100)]
-    pairs = [pair for own, drawn_ in zip(rows, made, strict=True) for pair in zip(own, drawn_, strict=True)]
+    pairs = [
+        pair
+        for own, drawn_ in zip(rows, made, strict=True)
+        for pair in zip(own, drawn_, strict=True)
+    ]
     assert all(draw is None for row, draw in pairs if row >= 20)
     assert all(draw.clip == row for row, draw in pairs if draw is not None)
     share = sum(draw is not None for row, draw in pairs if row < 20) / 600
@@ -136,7 +160,11 @@ def test_a_share_of_the_domain_rows_is_augmented_and_no_replay_row() -> None:
 
 def test_the_documentation_names_the_constants() -> None:
     page = (ROOT / "docs" / "forgetting.md").read_text()
-    numbers = f"{SNR_SPAN:g} dB more", f"{CLEAN_SNR:g} means none", f"of {CHUNK[0]} to {CHUNK[1]} samples"
+    numbers = (
+        f"{SNR_SPAN:g} dB more",
+        f"{CLEAN_SNR:g} means none",
+        f"of {CHUNK[0]} to {CHUNK[1]} samples",
+    )
     assert [number for number in numbers if number not in page] == []
     assert TABLE["noise_snr"].default == TABLE["noise_snr"].high == CLEAN_SNR
     assert f"to {SNR_SPAN:g} more; {CLEAN_SNR:g} is none" in TABLE["noise_snr"].doc
@@ -147,19 +175,27 @@ MIXED = {
     "off": params(),
     "speed": params(speed_perturb=0.2, target_patterns=ALL_LINEAR),
     "noise, chunks": params(adapter="dora", noise_snr=0.0, drop_chunks=1, replay_ratio=0.5, seed=5),
-    "some rows": params(noise_snr=5.0, speed_perturb=0.1, augment_prob=0.5, gradient_accumulation_steps=2),
+    "some rows": params(
+        noise_snr=5.0, speed_perturb=0.1, augment_prob=0.5, gradient_accumulation_steps=2
+    ),
     "upper half": params(layers="upper-half", speed_perturb=0.1, seed=9),
-    "self-labelled": params(replay_ratio=0.5, replay_labels="model", noise_snr=10.0, layers="last-1"),
+    "self-labelled": params(
+        replay_ratio=0.5, replay_labels="model", noise_snr=10.0, layers="last-1"
+    ),
 }
 
 
-def worst(pack_row: dict[tuple[str, str], torch.Tensor], expected: dict[tuple[str, str], torch.Tensor]) -> float:
+def worst(
+    pack_row: dict[tuple[str, str], torch.Tensor], expected: dict[tuple[str, str], torch.Tensor]
+) -> float:
     assert pack_row.keys() == expected.keys()
     return max((pack_row[key] - expected[key]).abs().max().item() for key in expected)
 
 
 @pytest.mark.parametrize("name", ["streaming", "v1"])
-def test_a_pack_that_differs_in_all_of_it_gives_each_trial_what_stock_peft_gives_it_alone(name: str) -> None:
+def test_a_pack_that_differs_in_all_of_it_gives_each_trial_what_stock_peft_gives_it_alone(
+    name: str,
+) -> None:
     made = scene(name)
     pack, _ = packed(made, list(MIXED.values()))
     for slot, trial in enumerate(MIXED.values()):
@@ -167,11 +203,16 @@ def test_a_pack_that_differs_in_all_of_it_gives_each_trial_what_stock_peft_gives
 
 
 def test_trials_that_run_no_encoder_layer_hear_the_changed_sound_too() -> None:
-    trials = [params(target_patterns=DECODER), params(target_patterns=DECODER, noise_snr=0.0, augment_prob=0.5)]
+    trials = [
+        params(target_patterns=DECODER),
+        params(target_patterns=DECODER, noise_snr=0.0, augment_prob=0.5),
+    ]
     made = scene("streaming")
     pack, _ = packed(made, trials)
     for slot, trial in enumerate(trials):
-        assert worst(pack.read(pack.flat, slot), alone(small_model("streaming"), made, trial)) < 1e-10
+        assert (
+            worst(pack.read(pack.flat, slot), alone(small_model("streaming"), made, trial)) < 1e-10
+        )
     assert (pack.flat[0] - pack.flat[1]).abs().max() > 1e-4
 
 
@@ -201,7 +242,9 @@ def test_what_is_off_changes_no_number_to_the_bit() -> None:
         assert torch.equal(pack.flat, expected.flat), off
 
 
-def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
     store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
@@ -215,7 +258,11 @@ def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(monkeypatch: p
 
     monkeypatch.setattr(store, "compute", noted)
     made: Scene = (base, store, TrainingSet(base.labels(texts), 7), clips, texts)
-    packed(made, [params(noise_snr=5.0), params(noise_snr=5.0, learning_rate=1e-4), params(noise_snr=9.0)], steps=1)
+    packed(
+        made,
+        [params(noise_snr=5.0), params(noise_snr=5.0, learning_rate=1e-4), params(noise_snr=9.0)],
+        steps=1,
+    )
     assert sum(counted) == 2 * params().batch_size  # of the two noise levels, for three trials
 
 

@@ -1,4 +1,6 @@
-"""Every fault of model, training and evaluation that a start-up check is for, planted and seen caught."""
+"""Every fault of model, training and evaluation that a start-up check is for, planted and seen
+caught.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,6 @@ from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import check_speech
 from orchestrator.tuning.adapters import pack
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.decoding import transcription
@@ -33,6 +34,7 @@ from orchestrator.tuning.model.base_model import BaseModel, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
+from orchestrator.tuning.selfcheck import speech
 from orchestrator.tuning.selfcheck import trial as check_trial
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.training import pack_group as group
@@ -92,7 +94,9 @@ class Bench:
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
-    return small_sweep(tmp_path_factory.mktemp("sweep"), dict.fromkeys(("train", "replay", "domain", "heldout"), 2))
+    return small_sweep(
+        tmp_path_factory.mktemp("sweep"), dict.fromkeys(("train", "replay", "domain", "heldout"), 2)
+    )
 
 
 def made(family: str, spec: SweepSpec) -> Bench:
@@ -122,7 +126,9 @@ def test_labels_shifted_twice_by_the_library(bench: Bench, monkeypatch: pytest.M
         loss: Tensor = right(logits=logits, shift_labels=moved, **kwargs)
         return loss
 
-    monkeypatch.setattr(type(bench.base.model), "loss_function", property(lambda self: shifted_again))
+    monkeypatch.setattr(
+        type(bench.base.model), "loss_function", property(lambda self: shifted_again)
+    )
     assert "Labels that are shifted once too often do that" in bench.only("label-alignment")
 
 
@@ -145,7 +151,9 @@ def test_labels_without_an_end_or_with_a_start(bench: Bench) -> None:
         f"1 of 8 label rows begin with the start token, which the decoder puts there itself, e.g. [{start}, 5, {eos}]."
     )
     bench.data.labels[:] = [[5, eos, 6, eos] for _ in right]
-    assert bench.only("label-ends").startswith("8 of 8 label rows hold the end token before their end")
+    assert bench.only("label-ends").startswith(
+        "8 of 8 label rows hold the end token before their end"
+    )
 
 
 def test_clips_that_hear_each_other(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,8 +167,12 @@ def test_clips_that_hear_each_other(streaming: Bench, monkeypatch: pytest.Monkey
     assert "clips are not masked from each other" in streaming.first("attention-mask")
 
 
-def test_a_mask_that_lets_everything_through(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_ = property(lambda self: torch.ones(len(self.lengths), 1, 1, self.longest, dtype=torch.bool))
+def test_a_mask_that_lets_everything_through(
+    spec: SweepSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_ = property(
+        lambda self: torch.ones(len(self.lengths), 1, 1, self.longest, dtype=torch.bool)
+    )
     monkeypatch.setattr(RaggedLayout, "mask", open_)
     assert "in a padded batch differs from its own alone by" in made("v1", spec).first("padding")
 
@@ -176,22 +188,30 @@ def test_a_window_that_is_not_applied(streaming: Bench, monkeypatch: pytest.Monk
 
 def in_one_batch(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """Clips padded with zeros to the longest, and the mask that says so."""
-    audio = torch.nn.utils.rnn.pad_sequence([torch.tensor(clip) for clip in clips], batch_first=True)
+    audio = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(clip) for clip in clips], batch_first=True
+    )
     lengths = torch.tensor([len(clip) for clip in clips])
     return audio, (torch.arange(audio.shape[1]) < lengths[:, None]).long()
 
 
-def test_the_stock_embedder_gives_a_padded_clip_more_frames(streaming: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stock_embedder_gives_a_padded_clip_more_frames(
+    streaming: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stock(self: families.Streaming, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         frames, mask = self.encoder.embedder(*in_one_batch(clips))
         return frames[mask.bool()], mask.sum(1)
 
     monkeypatch.setattr(families.Streaming, "front_end", stock)
     message = streaming.first("padding")
-    assert "frames alone and" in message and message.endswith("a number would depend on what is decoded beside it.")
+    assert "frames alone and" in message and message.endswith(
+        "a number would depend on what is decoded beside it."
+    )
 
 
-def test_the_group_norm_of_v1_runs_over_padding(spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_group_norm_of_v1_runs_over_padding(
+    spec: SweepSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = families.MoonshineV1.front_end
 
     def batched(self: families.MoonshineV1, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
@@ -200,7 +220,9 @@ def test_the_group_norm_of_v1_runs_over_padding(spec: SweepSpec, monkeypatch: py
         x = torch.tanh(self.encoder.conv1(audio[:, None]))
         x = torch.nn.functional.gelu(self.encoder.conv2(self.encoder.groupnorm(x)))
         frames = torch.nn.functional.gelu(self.encoder.conv3(x)).mT
-        return torch.cat([each[:count] for each, count in zip(frames, lengths.tolist(), strict=True)]), lengths
+        return torch.cat(
+            [each[:count] for each, count in zip(frames, lengths.tolist(), strict=True)]
+        ), lengths
 
     monkeypatch.setattr(families.MoonshineV1, "front_end", batched)
     bench = made("v1", spec)
@@ -222,7 +244,9 @@ def test_positions_added_in_place_to_an_output_that_is_used_again(
     assert "add the positions out of place" in bench.first("encoder-reuse")
 
 
-def test_a_training_step_that_spoils_the_frames_of_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_step_that_spoils_the_frames_of_the_next(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = training.pack_step
 
     def spoils(base: Any, store: Any, *rest: Any) -> Any:
@@ -232,10 +256,15 @@ def test_a_training_step_that_spoils_the_frames_of_the_next(bench: Bench, monkey
         return result
 
     monkeypatch.setattr(group, "pack_step", spoils)
-    assert bench.only("encoder-reuse") == "a training step changes the frames that later steps use again."
+    assert (
+        bench.only("encoder-reuse")
+        == "a training step changes the frames that later steps use again."
+    )
 
 
-def test_an_evaluation_that_bypasses_the_adapter(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_evaluation_that_bypasses_the_adapter(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transcription, "bound_merged", lambda *_: nullcontext())
     assert "it would measure the untuned model" in bench.only("adapter-reach")
 
@@ -250,11 +279,18 @@ def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.Monk
     assert "baseline and trials are not computed alike" in bench.only("adapter-reach")
 
 
-def test_a_trial_of_another_type_than_the_baseline(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_of_another_type_than_the_baseline(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     right = transcription.transcribe
 
     def trials_in_bf16(
-        base: Any, store: Any, name: str, max_new_tokens: Any, scaled_adapters: Any, drafts: Any = None
+        base: Any,
+        store: Any,
+        name: str,
+        max_new_tokens: Any,
+        scaled_adapters: Any,
+        drafts: Any = None,
     ) -> Any:
         context: AbstractContextManager[object] = (
             torch.autocast("cpu", torch.bfloat16) if scaled_adapters else nullcontext()
@@ -263,7 +299,10 @@ def test_a_trial_of_another_type_than_the_baseline(bench: Bench, monkeypatch: py
             return right(base, store, name, max_new_tokens, scaled_adapters, drafts)
 
     monkeypatch.setattr(check_trial, "transcribe", trials_in_bf16)
-    assert bench.only("dtype") == "the baseline is computed in float32 and a trial in bfloat16; use one for both."
+    assert (
+        bench.only("dtype")
+        == "the baseline is computed in float32 and a trial in bfloat16; use one for both."
+    )
 
 
 def test_weights_of_several_types(bench: Bench) -> None:
@@ -275,7 +314,9 @@ def test_weights_of_several_types(bench: Bench) -> None:
 def test_merged_weights_of_another_type(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = pack.stack_merged
     monkeypatch.setattr(
-        transcription, "stack_merged", lambda *each: {name: weight.double() for name, weight in right(*each).items()}
+        transcription,
+        "stack_merged",
+        lambda *each: {name: weight.double() for name, weight in right(*each).items()},
     )
     assert bench.only("dtype").startswith("a trial cannot be decoded: ")
 
@@ -289,7 +330,10 @@ def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.M
     right = Evaluator.measure
 
     def shorter(self: Evaluator, scaled_adapters: Any) -> Any:
-        truncated = {name: each.__class__(each.manifest, each.clips, each.spec) for name, each in self.sets.items()}
+        truncated = {
+            name: each.__class__(each.manifest, each.clips, each.spec)
+            for name, each in self.sets.items()
+        }
         for each in truncated.values():
             each.__dict__["max_new_tokens"] = [1] * len(each.clips)
         own = Evaluator(self.base, self.store, truncated, self.spec)
@@ -323,11 +367,16 @@ def test_target_patterns_that_hit_nothing_or_no_linear_layer(bench: Bench) -> No
         changed = bench.spec.parameters.model_copy(update={"presets": presets})
         bench.spec = bench.spec.model_copy(update={"parameters": changed})
         message = bench.only("targets")
-        assert message.startswith(f"preset attention: target pattern {pattern!r} matches") and words in message
+        assert (
+            message.startswith(f"preset attention: target pattern {pattern!r} matches")
+            and words in message
+        )
 
 
-def test_texts_that_do_not_belong_to_the_model(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_speech, "HIGH_LOSS", 0.01)
+def test_texts_that_do_not_belong_to_the_model(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speech, "HIGH_LOSS", 0.01)
     found = check_model(bench.base, bench.spec, bench.sets, bench.data, bench.clips, bench.autocast)
     assert [(each.name, each.level) for each in found] == [("base-loss", "warn")]
     assert "do texts, audio and model belong together?" in found[0].message
@@ -336,7 +385,9 @@ def test_texts_that_do_not_belong_to_the_model(bench: Bench, monkeypatch: pytest
 def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two of eight texts of another language hide in a mean over two, and not in the worst of eight."""
+    """Two of eight texts of another language hide in a mean over two, and not in the worst of
+    eight.
+    """
     data = replace(bench.data, places=tuple(f"train.jsonl:{row}" for row in range(8)))
     asked: list[int] = []
 
@@ -344,14 +395,14 @@ def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
         asked.append(len(asked))
         return len(row) * (9.0 if len(asked) in (3, 5, 8) else 1.0)
 
-    monkeypatch.setattr(check_speech, "stock_loss", loss)
-    [found] = check_speech.base_loss(bench.base, data, bench.clips["train"])
+    monkeypatch.setattr(speech, "stock_loss", loss)
+    [found] = speech.base_loss(bench.base, data, bench.clips["train"])
     assert asked == list(range(8)) and "above 5 on 3 of them" in found.message
     assert "The highest is 9.00 (train.jsonl:2): " in found.message
-    rows = check_speech.spread(replace(data, domain=100))
+    rows = speech.spread(replace(data, domain=100))
     assert len(rows) == 16 and rows[0] == 0 and rows[-1] == 93
-    monkeypatch.setattr(check_speech, "stock_loss", lambda base, clip, row: float(len(row)))
-    assert list(check_speech.base_loss(bench.base, data, bench.clips["train"])) == []
+    monkeypatch.setattr(speech, "stock_loss", lambda base, clip, row: float(len(row)))
+    assert list(speech.base_loss(bench.base, data, bench.clips["train"])) == []
 
 
 SPELT = {
@@ -376,17 +427,19 @@ def test_texts_spelt_unlike_what_the_model_writes(
     def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> transcription.Decoded:
         return transcription.Decoded([[0]] * len(clips), [False] * len(clips))
 
-    monkeypatch.setattr(check_speech, "decode", decoded)
+    monkeypatch.setattr(speech, "decode", decoded)
     base: Any = Spelt()
-    [found] = check_speech.spelling(base, data, bench.clips["train"], 13)
+    [found] = speech.spelling(base, data, bench.clips["train"], 13)
     counts = (8, 0) if ours == 0 else (0, 8)
     assert (found.name, found.level) == ("spelling", "warn")
-    assert found.message.startswith(f"{counts[0]} of 8 training texts have {kind}, and {counts[1]} of 8 transcripts")
+    assert found.message.startswith(
+        f"{counts[0]} of 8 training texts have {kind}, and {counts[1]} of 8 transcripts"
+    )
     assert f"{texts['written']!r} (train.jsonl:1) is {texts['heard']!r} to it" in found.message
     texts["heard"] = texts["written"]
-    assert list(check_speech.spelling(base, data, bench.clips["train"], 13)) == []
+    assert list(speech.spelling(base, data, bench.clips["train"], 13)) == []
     texts["heard"] = ""
-    assert list(check_speech.spelling(base, data, bench.clips["train"], 13)) == [], "it hears nothing"
+    assert list(speech.spelling(base, data, bench.clips["train"], 13)) == [], "it hears nothing"
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -425,12 +478,18 @@ def compared(trial: Bench, baseline: Bench) -> Verdict:
     prints = []
     for each in (trial, baseline):
         store = EncoderCache(each.base.family, {}, 0, each.base.device)
-        prints.append(digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation))
+        prints.append(
+            digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation)
+        )
     counts = {name: SetScore((1, 1), (4, 4), ("a", "b")) for name in ("domain", "heldout")}
     return judged(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)
 
 
-def test_a_manifest_of_another_name_with_the_same_content_is_the_same_evaluation(streaming: Bench) -> None:
-    other = Bench(streaming.base, streaming.spec, load_manifest(streaming.spec.data.evaluated["heldout"].path))
+def test_a_manifest_of_another_name_with_the_same_content_is_the_same_evaluation(
+    streaming: Bench,
+) -> None:
+    other = Bench(
+        streaming.base, streaming.spec, load_manifest(streaming.spec.data.evaluated["heldout"].path)
+    )
     assert other.sets["domain"].manifest.sha256 != streaming.sets["domain"].manifest.sha256
     assert compared(streaming, other) is not None

@@ -1,4 +1,6 @@
-"""Configurations as they are found: what stock transformers makes of them, or one sentence of what is wrong."""
+"""Configurations as they are found: what stock transformers makes of them, or one sentence of what
+is wrong.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def changed(name: str, **changes: Any) -> Edit:
 
     def edit(folder: Path) -> None:
         fields = json.loads((folder / name).read_text()) | changes
-        (folder / name).write_text(json.dumps({key: value for key, value in fields.items() if value is not ...}))
+        (folder / name).write_text(
+            json.dumps({key: value for key, value in fields.items() if value is not ...})
+        )
 
     return edit
 
@@ -87,7 +91,9 @@ LOADS: dict[str, Edit] = {
     "as saved": both(),
     "no start": both(decoder_start_token_id=...),
     "no start in config.json": changed("config.json", decoder_start_token_id=...),
-    "a start in generation_config.json alone": changed("generation_config.json", decoder_start_token_id=5),
+    "a start in generation_config.json alone": changed(
+        "generation_config.json", decoder_start_token_id=5
+    ),
     "no generation_config.json": without("generation_config.json"),
     "no start and no generation_config.json": all_of(
         without("generation_config.json"), changed("config.json", decoder_start_token_id=...)
@@ -102,7 +108,9 @@ LOADS: dict[str, Edit] = {
 
 
 @pytest.mark.parametrize("label", LOADS)
-def test_what_stock_loads_is_heard_as_stock_hears_it(label: str, family: str, tmp_path: Path) -> None:
+def test_what_stock_loads_is_heard_as_stock_hears_it(
+    label: str, family: str, tmp_path: Path
+) -> None:
     folder = saved(tmp_path, family, LOADS[label])
     base, (stock, _) = loaded(folder), load_stock(ModelSpec(id=str(folder)))
     heard = decode(base, CLIPS, max_tokens_per_second=30)
@@ -112,7 +120,11 @@ def test_what_stock_loads_is_heard_as_stock_hears_it(label: str, family: str, tm
         mask = torch.ones_like(audio, dtype=torch.long)
         most = int(30 * len(clip) / 16000) + 2
         said = stock.generate(
-            input_values=audio, attention_mask=mask, max_new_tokens=most, num_beams=1, do_sample=False
+            input_values=audio,
+            attention_mask=mask,
+            max_new_tokens=most,
+            num_beams=1,
+            do_sample=False,
         )[0].tolist()
         assert said == [base.decoder.start, *tokens, *([] if truncated else said[-1:])]
         assert truncated == (said[-1] not in ends)
@@ -123,8 +135,17 @@ def test_what_stock_loads_is_heard_as_stock_hears_it(label: str, family: str, tm
 
 def test_settings_that_are_ignored_are_noted(tmp_path: Path) -> None:
     neutral = {name: values[0] for name, values in NEUTRAL.items() if values}
-    assert loaded(saved(tmp_path / "a", "v1", changed("generation_config.json", **neutral))).notes == ()
-    asked = changed("generation_config.json", num_beams=5, max_length=200, suppress_tokens=[4], no_repeat_ngram_size=2)
+    assert (
+        loaded(saved(tmp_path / "a", "v1", changed("generation_config.json", **neutral))).notes
+        == ()
+    )
+    asked = changed(
+        "generation_config.json",
+        num_beams=5,
+        max_length=200,
+        suppress_tokens=[4],
+        no_repeat_ngram_size=2,
+    )
     (note,) = loaded(saved(tmp_path / "b", "v1", asked)).notes
     assert note == (
         "generation_config.json asks for num_beams 5, max_length 200, no_repeat_ngram_size 2, suppress_tokens [4]; it "
@@ -132,24 +153,36 @@ def test_settings_that_are_ignored_are_noted(tmp_path: Path) -> None:
     )
 
 
-def test_an_end_token_of_the_tokenizer_serves_where_no_configuration_says_one(tmp_path: Path) -> None:
+def test_an_end_token_of_the_tokenizer_serves_where_no_configuration_says_one(
+    tmp_path: Path,
+) -> None:
     base = loaded(saved(tmp_path, "v1", both(eos_token_id=None)))
     assert (base.decoder.eos, base.decoder.ends) == (2, frozenset({2}))
 
 
 def rope(kind: str, **more: float) -> dict[str, Any]:
-    return {"rope_type": kind, "rope_theta": 10000.0, "partial_rotary_factor": 0.75, "factor": 2.0, **more}
+    return {
+        "rope_type": kind,
+        "rope_theta": 10000.0,
+        "partial_rotary_factor": 0.75,
+        "factor": 2.0,
+        **more,
+    }
 
 
 @pytest.mark.parametrize("kind", ["linear", "yarn"])
-def test_other_rotary_frequencies_are_those_of_stock(kind: str, family: str, tmp_path: Path) -> None:
+def test_other_rotary_frequencies_are_those_of_stock(
+    kind: str, family: str, tmp_path: Path
+) -> None:
     edit = changed("config.json", rope_parameters=rope(kind))
     folder = saved(tmp_path, family, edit)
     base, (stock, _) = loaded(folder), load_stock(ModelSpec(id=str(folder)))
     clip, row = CLIPS[0], base.labels(["left right climb"])[0]
     audio, inputs = torch.from_numpy(clip)[None], torch.tensor([[base.decoder.start, *row[:-1]]])
     mask = torch.ones_like(audio, dtype=torch.long)
-    expected = stock(input_values=audio, attention_mask=mask, decoder_input_ids=inputs, use_cache=False).logits
+    expected = stock(
+        input_values=audio, attention_mask=mask, decoder_input_ids=inputs, use_cache=False
+    ).logits
     assert (logits(base, clip, inputs) - expected).abs().max() < 1e-4
 
 
@@ -158,7 +191,9 @@ def logits(base: BaseModel, clip: np.ndarray, inputs: torch.Tensor) -> torch.Ten
     """Teacher-forced logits (1, tokens, vocabulary) of one clip."""
     frames, layout = laid_out(*base.family.front_end([clip]), base.family.block)
     memory = base.family.memory(base.encode(frames, layout, 0), layout)
-    logits: torch.Tensor = base.decoder.head(base.decoder(inputs, base.decoder.cross_keys(memory, layout), layout.mask))
+    logits: torch.Tensor = base.decoder.head(
+        base.decoder(inputs, base.decoder.cross_keys(memory, layout), layout.mask)
+    )
     return logits
 
 
@@ -167,7 +202,9 @@ def test_encoder_heads_that_share_keys_are_heard_as_stock_hears_them(tmp_path: P
         encoder(num_attention_heads=4, num_key_value_heads=2, head_dim=8)(folder)
         weights = load_file(folder / "model.safetensors")
         for name in weights:
-            if name.startswith("model.encoder") and name.endswith(("k_proj.weight", "v_proj.weight")):
+            if name.startswith("model.encoder") and name.endswith(
+                ("k_proj.weight", "v_proj.weight")
+            ):
                 weights[name] = weights[name][:16].contiguous()
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
@@ -175,14 +212,18 @@ def test_encoder_heads_that_share_keys_are_heard_as_stock_hears_them(tmp_path: P
     base, (stock, _) = loaded(folder), load_stock(ModelSpec(id=str(folder)))
     inputs, audio = torch.tensor([[1, 5, 6]]), torch.from_numpy(CLIPS[1])[None]
     mask = torch.ones_like(audio, dtype=torch.long)
-    expected = stock(input_values=audio, attention_mask=mask, decoder_input_ids=inputs, use_cache=False).logits
+    expected = stock(
+        input_values=audio, attention_mask=mask, decoder_input_ids=inputs, use_cache=False
+    ).logits
     assert (logits(base, CLIPS[1], inputs) - expected).abs().max() < 1e-4
 
 
 REFUSED: dict[str, tuple[str, Edit, str]] = {
     "no start at all": (
         "streaming",
-        all_of(both(decoder_start_token_id=None, bos_token_id=None), without("tokenizer_config.json")),
+        all_of(
+            both(decoder_start_token_id=None, bos_token_id=None), without("tokenizer_config.json")
+        ),
         "neither generation_config.json nor config.json nor the tokenizer says decoder_start_token_id. Write it in "
         "generation_config.json.",
     ),
@@ -216,7 +257,11 @@ REFUSED: dict[str, tuple[str, Edit, str]] = {
         changed("config.json", vocab_size=41),
         "model.safetensors has model.decoder.embed_tokens.weight of shape [40, 32] and config.json asks for [41, 32]",
     ),
-    "no tokenizer": ("v1", without("tokenizer.json"), "the folder needs config.json, model.safetensors and tokenizer"),
+    "no tokenizer": (
+        "v1",
+        without("tokenizer.json"),
+        "the folder needs config.json, model.safetensors and tokenizer",
+    ),
     "damaged weights": (
         "streaming",
         lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 40),
@@ -254,5 +299,8 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     base = loaded(saved(tmp_path, "v1", both()))
     base.tokenizer.add_tokens(["fortytwo"])
     base.tokenizer.add_tokens([f"x{number}" for number in range(30)])
-    with pytest.raises(ModelError, match=r"tokenizer.json gives 'x29' the token \d+, and config.json has a vocab_size"):
+    with pytest.raises(
+        ModelError,
+        match=r"tokenizer.json gives 'x29' the token \d+, and config.json has a vocab_size",
+    ):
         base.labels(["x29"])

@@ -1,4 +1,6 @@
-"""The worker on the shipped model and real audio: measured like the baseline, continued bit for bit, loaded by PEFT."""
+"""The worker on the shipped model and real audio: measured like the baseline, continued bit for
+bit, loaded by PEFT.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def plans(spec: SweepSpec) -> list[TrialPlan]:
     return [
         trial(spec, 0, replay_ratio=0.5, adapter_scales=(0.5, 1.0)),
         trial(spec, 1, adapter="dora", target_patterns=DECODER, learning_rate=1e-3, seed=5),
-        trial(spec, 2, adapter="pissa", target_patterns=ALL_LINEAR, learning_rate=1e-4, max_steps=10),
+        trial(
+            spec, 2, adapter="pissa", target_patterns=ALL_LINEAR, learning_rate=1e-4, max_steps=10
+        ),
     ]
 
 
@@ -55,7 +59,9 @@ def run(worker: PackWorker, ends: dict[int, Path] | None = None) -> list[Event]:
             events.append(event)
             if isinstance(event, Failed) or (isinstance(event, Measured) and event.final):
                 if ends is not None and isinstance(event, Measured):
-                    worker.export(event.number, event.measurements[-1].adapter_scale, ends[event.number])
+                    worker.export(
+                        event.number, event.measurements[-1].adapter_scale, ends[event.number]
+                    )
                 worker.release(event.number)
     return events
 
@@ -66,19 +72,28 @@ def measured(events: list[Event]) -> dict[tuple[int, int, float], object]:
     return {(m.trial or 0, m.step, m.adapter_scale): m.sets for m in rows}
 
 
-def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwer(spec: SweepSpec, cache: Path) -> None:
-    first, second = start_worker(spec, cache).measure_baseline(), start_worker(spec, cache).measure_baseline()
+def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwer(
+    spec: SweepSpec, cache: Path
+) -> None:
+    first, second = (
+        start_worker(spec, cache).measure_baseline(),
+        start_worker(spec, cache).measure_baseline(),
+    )
     assert first == second
     model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
     heard = stock_words(spec, spec.data.domain, model)
     references = [utterance.text for utterance in load_manifest(spec.data.domain).utterances]
     assert heard == list(first.hypotheses[0]["domain"])
     clean = normalizer("whisper-en")
-    expected = 100 * jiwer.wer([clean(text) for text in references], [clean(text) for text in heard])
+    expected = 100 * jiwer.wer(
+        [clean(text) for text in references], [clean(text) for text in heard]
+    )
     assert first.measurements[0].sets["domain"].wer == expected
 
 
-def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone(spec: SweepSpec, cache: Path) -> None:
+def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone(
+    spec: SweepSpec, cache: Path
+) -> None:
     together = start_worker(spec, cache)
     for plan in plans(spec):
         together.admit(plan)
@@ -105,13 +120,17 @@ def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopp
     assert again.active == (0, 1, 2)
     continued = run(again, {plan.number: tmp_path / f"b{plan.number}" for plan in plans(spec)})
     assert any(isinstance(event, Measured) for event in first)
-    assert [e for e in continued if isinstance(e, Measured)] == [e for e in expected if isinstance(e, Measured)]
+    assert [e for e in continued if isinstance(e, Measured)] == [
+        e for e in expected if isinstance(e, Measured)
+    ]
     for plan in plans(spec):
         files = [tmp_path / f"{run}{plan.number}" / "adapter_model.safetensors" for run in "ab"]
         assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(spec: SweepSpec, cache: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(
+    spec: SweepSpec, cache: Path, tmp_path: Path
+) -> None:
     worker = start_worker(spec, cache)
     worker.admit(plans(spec)[0])
     worker.save(tmp_path)
@@ -121,7 +140,9 @@ def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(spec: SweepSpec, cac
         start_worker(spec, cache).restore(tmp_path, {0: plans(spec)[0]})
 
 
-def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(spec: SweepSpec, cache: Path) -> None:
+def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(
+    spec: SweepSpec, cache: Path
+) -> None:
     calm = plans(spec)[0]
     alone = start_worker(spec, cache)
     alone.admit(calm)
@@ -184,12 +205,19 @@ def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, c
         *("format", "rms", "normalizer", "decode", "max_tokens_per_second", "max_seconds", "terms"),
         *("encoder_windows", "weights", "dtype", "precision", "device", "torch", "transformers"),
     }
-    settings = {name: parts[name] for name in ("format", "rms", "decode", "max_tokens_per_second", "precision")}
+    settings = {
+        name: parts[name]
+        for name in ("format", "rms", "decode", "max_tokens_per_second", "precision")
+    }
     assert settings == {
         "format": "3", "rms": "0.075", "decode": "greedy", "max_tokens_per_second": "13", "precision": "fp32"
     }  # fmt: skip
-    changed = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})})
-    differs = {key for key, value in start_worker(changed, cache).evaluation.items() if parts[key] != value}
+    changed = spec.model_copy(
+        update={"evaluation": spec.evaluation.model_copy(update={"rms": 0.1})}
+    )
+    differs = {
+        key for key, value in start_worker(changed, cache).evaluation.items() if parts[key] != value
+    }
     assert differs == {"rms"}
 
 
@@ -199,15 +227,22 @@ def test_no_sentence_and_no_path_is_part_of_the_fingerprint(spec: SweepSpec, cac
         assert " " not in value and str(spec.project) not in value, (name, value)
     before = digest(worker.evaluation)
     for name, each in worker.evaluator.sets.items():
-        reworded = replace(each.manifest, part="the other part", path=Path("/elsewhere/renamed.jsonl"))
+        reworded = replace(
+            each.manifest, part="the other part", path=Path("/elsewhere/renamed.jsonl")
+        )
         worker.evaluator.sets[name] = replace(each, manifest=reworded)
     del worker.evaluator.evaluation
     assert digest(worker.evaluation) == before
 
 
 def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: Path) -> None:
-    tight = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"max_tokens_per_second": 1.0})})
-    with pytest.raises(DataError, match=r"references of domain are longer than evaluation.max_tokens_per_second = 1"):
+    tight = spec.model_copy(
+        update={"evaluation": spec.evaluation.model_copy(update={"max_tokens_per_second": 1.0})}
+    )
+    with pytest.raises(
+        DataError,
+        match=r"references of domain are longer than evaluation.max_tokens_per_second = 1",
+    ):
         start_worker(tight, cache)
 
 
@@ -216,19 +251,26 @@ def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
 ) -> None:
     assert start_worker(spec, cache).findings == ()
     right = BaseModel.labels
-    monkeypatch.setattr(BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)])
+    monkeypatch.setattr(
+        BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)]
+    )
     with pytest.raises(ObjectiveError) as caught:
         start_worker(spec, cache)
     first, fault, way_on = str(caught.value).split("\n")
     assert first == "The model cannot be trained and measured as it is:"
     assert fault.startswith("  - 64 of 64 label rows do not end with the end token")
     assert fault.endswith(" (label-ends)")
-    assert way_on == "Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[label-ends]'"
+    assert (
+        way_on
+        == "Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[label-ends]'"
+    )
     ignoring = spec.model_copy(update={"checks": ChecksSpec(ignore=("label-ends",))})
     assert [each.name for each in start_worker(ignoring, cache).findings] == ["label-ends"]
 
 
-def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSpec, cache: Path) -> None:
+def test_labels_end_with_eos_and_do_not_start_with_the_start_token(
+    spec: SweepSpec, cache: Path
+) -> None:
     base = start_worker(spec, cache).base
     (row,) = base.labels(["climb and maintain"])
     assert row[-1] == base.decoder.eos
@@ -237,7 +279,9 @@ def test_labels_end_with_eos_and_do_not_start_with_the_start_token(spec: SweepSp
 
 
 def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cache: Path) -> None:
-    coarse = spec.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"precision": "bf16"})})
+    coarse = spec.model_copy(
+        update={"evaluation": spec.evaluation.model_copy(update={"precision": "bf16"})}
+    )
     exact, worker = start_worker(spec, cache), start_worker(coarse, cache)
     assert {k for k, v in worker.evaluation.items() if exact.evaluation[k] != v} == {"precision"}
     baseline = worker.measure_baseline().measurements[0].sets["domain"].wer
@@ -248,7 +292,9 @@ def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cach
             each.admit(plan)
         finals = [e.measurements[-1] for e in run(each) if isinstance(e, Measured) and e.final]
         rows.append([m.train_loss for m in finals])
-        assert {p.dtype for p in (each.base.model.proj_out.weight, each.base.decoder.rotary(1)[0])} == {torch.float32}
+        assert {
+            p.dtype for p in (each.base.model.proj_out.weight, each.base.decoder.rotary(1)[0])
+        } == {torch.float32}
     for fine, rough in zip(*rows, strict=True):
         assert fine != rough
         assert abs(fine - rough) < 0.05

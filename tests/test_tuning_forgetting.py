@@ -1,4 +1,6 @@
-"""Self-labelled replay, averaged adapters and the rest of what is searched against forgetting, in the worker."""
+"""Self-labelled replay, averaged adapters and the rest of what is searched against forgetting, in
+the worker.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ LABELLED = {"learning_rate": 1e-3, "max_steps": 8, "replay_ratio": 0.5}
 def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
     searched = LABELLED | {"replay_labels": {"values": ["manifest", "model"]}}
     often = {"every": 2, "max_tokens_per_second": 13}
-    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES, parameters=searched, evaluation=often)
+    return small_sweep(
+        tmp_path_factory.mktemp("sweep"), SIZES, parameters=searched, evaluation=often
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +52,20 @@ def plans(spec: SweepSpec) -> list[TrialPlan]:
     """Trials of one pack that differ in everything."""
     changes: list[dict[str, object]] = [
         {"replay_ratio": 0.5, "replay_labels": "model", "kl_weight": 0.3, "averaged_steps": (2, 4)},
-        {"speed_perturb": 0.1, "noise_snr": 5.0, "layers": "upper-half", "target_patterns": ALL_LINEAR, "seed": 3},
-        {"adapter": "dora", "drop_chunks": 2, "augment_prob": 0.5, "averaged_steps": (2, 4), "replay_ratio": 0.25},
+        {
+            "speed_perturb": 0.1,
+            "noise_snr": 5.0,
+            "layers": "upper-half",
+            "target_patterns": ALL_LINEAR,
+            "seed": 3,
+        },
+        {
+            "adapter": "dora",
+            "drop_chunks": 2,
+            "augment_prob": 0.5,
+            "averaged_steps": (2, 4),
+            "replay_ratio": 0.25,
+        },
         {"target_patterns": DECODER, "layers": "last-2", "noise_snr": 0.0, "learning_rate": 1e-3},
         {"learning_rate": 1e-3},
     ]
@@ -73,10 +89,14 @@ def test_self_labels_are_what_stock_greedy_generate_hears(spec: SweepSpec, cache
     heard = stock_words(spec, spec.data.replay, model)
     own = {
         clip - data.domain: label
-        for clip, label in zip(data.pseudo_labelled, data.labels[-len(data.pseudo_labelled) :], strict=True)
+        for clip, label in zip(
+            data.pseudo_labelled, data.labels[-len(data.pseudo_labelled) :], strict=True
+        )
     }
     assert len(own) > 8 and all(label[-1] == worker.base.decoder.eos for label in own.values())
-    assert {row: worker.base.text(label[:-1]) for row, label in own.items()} == {row: heard[row] for row in own}
+    assert {row: worker.base.text(label[:-1]) for row, label in own.items()} == {
+        row: heard[row] for row in own
+    }
     assert any(heard[row] != references[row] for row in own)
     assert f"data: {len(own)} of 16 replay utterances labelled by the model itself" in worker.notes
     transcribed = data.labels[data.domain : data.domain + 16]
@@ -116,9 +136,13 @@ def test_a_replay_set_in_which_nothing_is_heard_is_refused(
     spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "orchestrator.tuning.training.training_data.pseudo_labels", lambda base, clips, *_: [None] * len(clips)
+        "orchestrator.tuning.training.training_data.pseudo_labels",
+        lambda base, clips, *_: [None] * len(clips),
     )
-    with pytest.raises(DataError, match=r"replay\.jsonl: the model hears nothing there; use replay_labels: manifest"):
+    with pytest.raises(
+        DataError,
+        match=r"replay\.jsonl: the model hears nothing there; use replay_labels: manifest",
+    ):
         start_worker(spec, cache)
 
 
@@ -138,18 +162,28 @@ def test_packed_equals_alone_and_killed_and_resumed_equals_straight(
     packed_numbers = measured([*first, *events])
     assert not [event for event in events if isinstance(event, Failed)]
     for plan in own:
-        files = [tmp_path / how / str(plan.number) / "adapter_model.safetensors" for how in ("straight", "resumed")]
+        files = [
+            tmp_path / how / str(plan.number) / "adapter_model.safetensors"
+            for how in ("straight", "resumed")
+        ]
         assert files[0].read_bytes() == files[1].read_bytes()
     for plan in (own[0], own[3]):
         alone = start_worker(spec, cache)
         alone.admit(plan)
         numbers = measured(run(alone))
-        assert numbers == {key: value for key, value in packed_numbers.items() if key[0] == plan.number}
+        assert numbers == {
+            key: value for key, value in packed_numbers.items() if key[0] == plan.number
+        }
     plain = weights(tmp_path / "straight" / "4")
-    assert all(not torch.equal(plain[key], each) for key, each in weights(tmp_path / "straight" / "0").items())
+    assert all(
+        not torch.equal(plain[key], each)
+        for key, each in weights(tmp_path / "straight" / "0").items()
+    )
 
 
-def test_the_last_adapter_is_the_mean_of_those_at_the_last_rungs(spec: SweepSpec, cache: Path, tmp_path: Path) -> None:
+def test_the_last_adapter_is_the_mean_of_those_at_the_last_rungs(
+    spec: SweepSpec, cache: Path, tmp_path: Path
+) -> None:
     worker = start_worker(spec, cache)
     quick = {"adapter": "dora", "max_steps": 6, "target_patterns": DECODER, "layers": "last-1"}
     single = trial(spec, 0, **quick)
@@ -171,10 +205,16 @@ def test_the_last_adapter_is_the_mean_of_those_at_the_last_rungs(spec: SweepSpec
         assert not torch.equal(last, rung["0-6"][name])
     assert scores[0, 4] == scores[1, 4]
     again = start_worker(spec, cache)  # a confirmation: one rung at the end, and the same adapter
-    again.admit(averaged.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"every": 6})}))
-    (event,) = (event for event in run(again, {1: tmp_path / "confirmed"}) if isinstance(event, Measured))
+    again.admit(
+        averaged.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"every": 6})})
+    )
+    (event,) = (
+        event for event in run(again, {1: tmp_path / "confirmed"}) if isinstance(event, Measured)
+    )
     confirmed = weights(tmp_path / "confirmed")
-    assert max((confirmed[name] - rung["1-6"][name]).abs().max().item() for name in confirmed) < 1e-6
+    assert (
+        max((confirmed[name] - rung["1-6"][name]).abs().max().item() for name in confirmed) < 1e-6
+    )
     assert event.measurements[0].sets == scores[1, 6]
 
 
@@ -182,17 +222,25 @@ def test_the_mean_is_that_of_every_trained_tensor_and_of_nothing_else(spec: Swee
     plan = trial(spec, 0, adapter="pissa-dora", averaged_steps=(2, 4, 8))
     random = torch.Generator().manual_seed(0)
     shapes = {"A": (4, 6), "B": (5, 4), "magnitude": (5,), "A0": (4, 6), "B0": (5, 4)}
-    frozen = {part: torch.randn(shapes[part], generator=random, dtype=torch.float64) for part in ("A0", "B0")}
+    frozen = {
+        part: torch.randn(shapes[part], generator=random, dtype=torch.float64)
+        for part in ("A0", "B0")
+    }
     slot = Slot(plan, ("q",), Adapter(1.0, 0.0, 0, {}))
     taken = []
     for _ in plan.params.averaged_steps:
-        own = {p: torch.randn(shapes[p], generator=random, dtype=torch.float64) for p in ("A", "B", "magnitude")}
+        own = {
+            p: torch.randn(shapes[p], generator=random, dtype=torch.float64)
+            for p in ("A", "B", "magnitude")
+        }
         slot.adapter = Adapter(1.0, 0.0, 0, {"q": own | frozen})
         slot.add_to_average()
         taken.append(own)
     mean = slot.averaged().modules["q"]
     for part in ("A", "B", "magnitude"):
-        assert (mean[part] - torch.stack([each[part] for each in taken]).mean(0)).abs().max() < 1e-12
+        assert (
+            mean[part] - torch.stack([each[part] for each in taken]).mean(0)
+        ).abs().max() < 1e-12
     assert torch.equal(mean["A0"], frozen["A0"]) and torch.equal(mean["B0"], frozen["B0"])
 
 
@@ -210,14 +258,17 @@ def test_general_speech_that_nobody_transcribed_serves_where_the_model_labels_it
     assert {each.text for each in read_sets(silent)["replay"].utterances} == {""}
     check_sets(read_sets(silent), max_seconds=20, longest_seconds=None)
     worker, labelled = start_worker(silent, cache), start_worker(spec, cache)
-    assert [worker.data.labels[row] for row in worker.data.replay(params(replay_labels="model"))] == [
-        labelled.data.labels[row] for row in labelled.data.replay(params(replay_labels="model"))
-    ]
+    assert [
+        worker.data.labels[row] for row in worker.data.replay(params(replay_labels="model"))
+    ] == [labelled.data.labels[row] for row in labelled.data.replay(params(replay_labels="model"))]
     for labels in ("manifest", {"values": ["model"], "when": {"replay_ratio": {"above": 0.1}}}):
         ratio = {"replay_ratio": {"min": 0.0, "max": 0.5}}
         path = tmp_path / "sweep.yaml"
         path.write_text(
-            json.dumps(json.loads(path.read_text()) | {"parameters": LABELLED | ratio | {"replay_labels": labels}})
+            json.dumps(
+                json.loads(path.read_text())
+                | {"parameters": LABELLED | ratio | {"replay_labels": labels}}
+            )
         )
         with pytest.raises(ManifestError, match=r"replay\.jsonl.*no text; one of text, transcript"):
             read_sets(load_spec(path))

@@ -1,4 +1,6 @@
-"""One corpus in every format a manifest may have: the same sound, the same words, the same WER to the last digit."""
+"""One corpus in every format a manifest may have: the same sound, the same words, the same WER to
+the last digit.
+"""
 
 from __future__ import annotations
 
@@ -51,18 +53,33 @@ class Part:
 
 
 def nemo_files(part: Part, index: int) -> dict[str, Any]:
-    return {"audio_filepath": str(part.audio(index)), "duration": part.span(index)[1], **part.said(index)}
+    return {
+        "audio_filepath": str(part.audio(index)),
+        "duration": part.span(index)[1],
+        **part.said(index),
+    }
 
 
 def nemo_segments(part: Part, index: int) -> dict[str, Any]:
     offset, duration = part.span(index)
-    return {"audio_filepath": part.long.name, "offset": offset, "duration": duration, **part.said(index)}
+    return {
+        "audio_filepath": part.long.name,
+        "offset": offset,
+        "duration": duration,
+        **part.said(index),
+    }
 
 
 def lhotse_cuts(part: Part, index: int) -> dict[str, Any]:
     start, duration = part.span(index)
     source = {"type": "file", "channels": [0], "source": str(part.long)}
-    supervision = {"id": f"s{index}", "recording_id": "r", "start": 0.0, "duration": duration, **part.said(index)}
+    supervision = {
+        "id": f"s{index}",
+        "recording_id": "r",
+        "start": 0.0,
+        "duration": duration,
+        **part.said(index),
+    }
     samples = soundfile.info(part.long).frames
     recording = {"id": "r", "sources": [source], "sampling_rate": RATE, "num_samples": samples}
     return {
@@ -86,7 +103,10 @@ def hugging_face_bytes(part: Part, index: int) -> dict[str, Any]:
 
 
 def hugging_face_array(part: Part, index: int) -> dict[str, Any]:
-    return {"audio": {"array": part.waves[index].tolist(), "sampling_rate": RATE}, **part.said(index)}
+    return {
+        "audio": {"array": part.waves[index].tolist(), "sampling_rate": RATE},
+        **part.said(index),
+    }
 
 
 def inline_floats(part: Part, index: int) -> dict[str, Any]:
@@ -109,19 +129,30 @@ FORMS: dict[str, Callable[[Part, int], dict[str, Any]]] = {
 
 def write_table(part: Part, folder: Path) -> Path:
     path = folder / "table.tsv"
-    lines = [f"{part.audio(i)}\t{part.rows[i]['text']}\t{part.rows[i]['speaker']}" for i in range(COUNT)]
+    lines = [
+        f"{part.audio(i)}\t{part.rows[i]['text']}\t{part.rows[i]['speaker']}" for i in range(COUNT)
+    ]
     path.write_text("\n".join(["path\tsentence\tclient_id", *lines]) + "\n")
     return path
 
 
 def write_part(folder: Path) -> tuple[Path, Part]:
-    """The first utterances of the shipped domain set as they are shipped, and as the formats need them."""
+    """The first utterances of the shipped domain set as they are shipped, and as the formats need
+    them.
+    """
     shipped = cut_manifest("domain", COUNT, folder)
     waves = [load_audio(each).samples for each in load_manifest(shipped).utterances]
     gap = np.random.default_rng(0).normal(0, 0.05, GAP).astype(np.float32)
     long = folder / "long.wav"
-    soundfile.write(long, np.concatenate([part for wave in waves for part in (gap, wave)] + [gap]), RATE, "FLOAT")
-    return shipped, Part([json.loads(line) for line in shipped.read_text().splitlines()], waves, long)
+    soundfile.write(
+        long,
+        np.concatenate([part for wave in waves for part in (gap, wave)] + [gap]),
+        RATE,
+        "FLOAT",
+    )
+    return shipped, Part(
+        [json.loads(line) for line in shipped.read_text().splitlines()], waves, long
+    )
 
 
 @pytest.fixture(scope="module")
@@ -132,13 +163,18 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     paths = {"shipped": shipped, "table": write_table(part, folder)}
     for name, form in FORMS.items():
         paths[name] = folder / f"{name}.json"
-        paths[name].write_text("".join(json.dumps(form(part, index)) + "\n" for index in range(COUNT)))
+        paths[name].write_text(
+            "".join(json.dumps(form(part, index)) + "\n" for index in range(COUNT))
+        )
     spec = EvaluationSpec(max_tokens_per_second=13)
-    sweep = small_sweep(tmp_path_factory.mktemp("sweep"), {"train": 4, "replay": 4, "domain": 4, "heldout": 4})
+    sweep = small_sweep(
+        tmp_path_factory.mktemp("sweep"), {"train": 4, "replay": 4, "domain": 4, "heldout": 4}
+    )
     sweep = sweep.model_copy(update={"evaluation": spec})
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))
     sets = {
-        name: load_evaluation_set(sweep, name, SetSource(path), base, folder / "cache") for name, path in paths.items()
+        name: load_evaluation_set(sweep, name, SetSource(path), base, folder / "cache")
+        for name, path in paths.items()
     }
     clips: dict[str, Sequence[np.ndarray]] = {name: list(each.clips) for name, each in sets.items()}
     return Evaluator(base, EncoderCache(base.family, clips, 1 << 28, base.device), sets, spec)
@@ -151,7 +187,9 @@ def measured(evaluator: Evaluator) -> tuple[dict[str, SetMeasurement], dict[str,
 
 @pytest.mark.parametrize("form", ["table", *FORMS])
 def test_a_format_changes_neither_the_sound_nor_the_words_nor_the_wer(
-    form: str, evaluator: Evaluator, measured: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
+    form: str,
+    evaluator: Evaluator,
+    measured: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]],
 ) -> None:
     sets, heard = measured
     shipped, other = sets["shipped"], sets[form]
@@ -160,7 +198,15 @@ def test_a_format_changes_neither_the_sound_nor_the_words_nor_the_wer(
     assert evaluator.evaluation[f"{form}.audio"] == evaluator.evaluation["shipped.audio"]
     assert evaluator.evaluation[f"{form}.text"] == evaluator.evaluation["shipped.text"]
     assert heard[form] == heard["shipped"]
-    for name in ("substitutions", "deletions", "insertions", "reference_words", "speakers", "cap_hits", "loops"):
+    for name in (
+        "substitutions",
+        "deletions",
+        "insertions",
+        "reference_words",
+        "speakers",
+        "cap_hits",
+        "loops",
+    ):
         assert getattr(other, name) == getattr(shipped, name), name
     assert other.wer == shipped.wer
 

@@ -1,4 +1,6 @@
-"""Clips laid end to end, and parts of a step balance_by_length to cores: neither may change what is computed."""
+"""Clips laid end to end, and parts of a step balance_by_length to cores: neither may change what is
+computed.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ def padded_rows(lengths: list[int], width: int = 3) -> tuple[list[Tensor], Tenso
 
 @pytest.mark.parametrize("block", [1, 4])
 @pytest.mark.parametrize(
-    ("lengths", "slots"), [([5], 1), ([3, 1, 7], 1), ([3, 1, 7, 2, 2, 2], 2), ([1, 6, 0, 2, 3, 4], 3)]
+    ("lengths", "slots"),
+    [([5], 1), ([3, 1, 7], 1), ([3, 1, 7, 2, 2, 2], 2), ([1, 6, 0, 2, 3, 4], 3)],
 )
 def test_clips_stand_end_to_end_and_come_back(lengths: list[int], slots: int, block: int) -> None:
     torch.manual_seed(0)
@@ -39,7 +42,9 @@ def test_clips_stand_end_to_end_and_come_back(lengths: list[int], slots: int, bl
     for slot in range(slots):
         own = torch.cat(rows[slot * each : (slot + 1) * each])
         assert torch.equal(flat[slot][layout.valid[slot]], own)
-        assert layout.valid[slot].tolist() == [True] * len(own) + [False] * (layout.places - len(own))
+        assert layout.valid[slot].tolist() == [True] * len(own) + [False] * (
+            layout.places - len(own)
+        )
 
     again = layout.pad(flat.nan_to_num())
     assert torch.isfinite(again).all()
@@ -69,7 +74,9 @@ def test_gradients_pass_through_both_ways_and_only_through_real_frames() -> None
     padded = torch.randn(4, layout.longest, 2, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(2, layout.places, 2, dtype=torch.float64)
     valid = layout.valid[..., None]
-    (gradient,) = torch.autograd.grad((layout.flatten(padded) * weight).where(valid, 0.0).sum(), padded)
+    (gradient,) = torch.autograd.grad(
+        (layout.flatten(padded) * weight).where(valid, 0.0).sum(), padded
+    )
     expected = torch.zeros_like(padded)
     expected[real[..., 0]] = weight[layout.valid]
     assert torch.equal(gradient, expected)

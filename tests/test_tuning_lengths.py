@@ -1,4 +1,6 @@
-"""Clips and texts that do not fit the model: all of them, of every set, before anything is decoded or trained."""
+"""Clips and texts that do not fit the model: all of them, of every set, before anything is decoded
+or trained.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ Rows = dict[str, list[tuple[float, int]]]
 
 
 def written(
-    folder: Path, family: str, rows: Rows, positions: int = 300, texts: Mapping[str, str] | None = None
+    folder: Path,
+    family: str,
+    rows: Rows,
+    positions: int = 300,
+    texts: Mapping[str, str] | None = None,
 ) -> SweepSpec:
     """A sweep over clips of noise, with a small model of the family that has so many positions."""
     small_model(family, torch.float32, positions=positions).save_pretrained(folder / "model")
@@ -42,7 +48,9 @@ def written(
             soundfile.write(folder / f"{name}-{row}.wav", noise, RATE)
             text = " ".join(["left", "right", "climb"][at % 3] for at in range(words))
             text = (texts or {}).get(f"{name}-{row}", text)
-            lines.append({"audio_filepath": f"{name}-{row}.wav", "text": text, "speaker": f"{name}{row}"})
+            lines.append(
+                {"audio_filepath": f"{name}-{row}.wav", "text": text, "speaker": f"{name}{row}"}
+            )
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     sets = {name: f"{name}.jsonl" for name in SETS if not name.startswith("confirm")}
     confirm = {name: f"confirm_{name}.jsonl" for name in ("domain", "heldout")}
@@ -78,8 +86,14 @@ def test_every_text_and_clip_that_does_not_fit_is_named_at_once(tmp_path: Path) 
     message = refusal(written(tmp_path, "streaming", rows), tmp_path / "cache")
     for name in ("train", "domain", "heldout", "confirm_heldout"):
         assert f"{name}.jsonl:3 (301 tokens beside 5.0 s; the decoder has 300 positions)" in message
-    assert f"{tmp_path}/replay.jsonl:3 (27 tokens beside 0.4 s, which are 20 encoder frames)" in message
-    assert "1 of 3 utterances of confirm_domain (33.3 %) are longer than the 6 s the model can take" in message
+    assert (
+        f"{tmp_path}/replay.jsonl:3 (27 tokens beside 0.4 s, which are 20 encoder frames)"
+        in message
+    )
+    assert (
+        "1 of 3 utterances of confirm_domain (33.3 %) are longer than the 6 s the model can take"
+        in message
+    )
     assert message.count("(label-length)") == 5 and message.count("(too-long)") == 1
     assert message.endswith("checks.ignore='[label-length]'")
 
@@ -95,7 +109,9 @@ def test_texts_as_long_as_the_model_allows_are_trained_on_and_longer_ones_where_
         assert "train.jsonl:2 (71 tokens" in message and "train.jsonl:1" not in message
         spec = spec.model_copy(update={"checks": ChecksSpec(ignore=("base-loss", "label-length"))})
     worker = start_worker(spec, tmp_path / "cache")
-    assert [each.name for each in worker.findings] == ["label-length", "label-length"] * (family == "v1")
+    assert [each.name for each in worker.findings] == ["label-length", "label-length"] * (
+        family == "v1"
+    )
     worker.admit(first_plan(spec))
     events = [event for _ in range(2) for event in worker.advance()]
     assert any(isinstance(event, Measured) for event in events)
@@ -112,7 +128,9 @@ def test_training_clips_beyond_the_model_are_left_out_and_counted(tmp_path: Path
     assert worker.data.domain == 2
 
 
-def test_clips_of_8_to_25_s_train_and_are_measured_and_exported_with_version_1_as_published(tmp_path: Path) -> None:
+def test_clips_of_8_to_25_s_train_and_are_measured_and_exported_with_version_1_as_published(
+    tmp_path: Path,
+) -> None:
     long: Rows = {name: [(8.0, 20), (14.5, 40), (25.0, 60)] for name in SETS}
     spec = written(tmp_path, "v1", long, positions=194)
     worker = start_worker(spec, tmp_path / "cache")
@@ -122,13 +140,21 @@ def test_clips_of_8_to_25_s_train_and_are_measured_and_exported_with_version_1_a
     assert stock_words(spec, spec.data.domain, model) == list(heard.hypotheses[0]["domain"])
     worker.admit(first_plan(spec))
     ended = [event for event in worker.advance() if isinstance(event, Measured)]
-    assert ended[0].final and ended[0].measurements[0].sets["heldout"].reference_words == (20, 40, 60)
+    assert ended[0].final and ended[0].measurements[0].sets["heldout"].reference_words == (
+        20,
+        40,
+        60,
+    )
     worker.export(0, 1.0, tmp_path / "adapter")
     tuned = peft.PeftModel.from_pretrained(model, str(tmp_path / "adapter")).merge_and_unload()
-    assert stock_words(spec, spec.data.evaluated["heldout"].path, tuned) == list(ended[0].hypotheses[0]["heldout"])
+    assert stock_words(spec, spec.data.evaluated["heldout"].path, tuned) == list(
+        ended[0].hypotheses[0]["heldout"]
+    )
 
 
-def test_characters_that_the_tokenizer_cannot_write_are_said_with_their_line(tmp_path: Path) -> None:
+def test_characters_that_the_tokenizer_cannot_write_are_said_with_their_line(
+    tmp_path: Path,
+) -> None:
     texts = {"train-1": "turn left señor", "confirm_heldout-2": "climb 7"}
     worker = start_worker(written(tmp_path, "streaming", {}, texts=texts), tmp_path / "cache")
     found = [each for each in worker.findings if each.name == "unknown-tokens"]
@@ -139,15 +165,28 @@ def test_characters_that_the_tokenizer_cannot_write_are_said_with_their_line(tmp
         f"e.g. {tmp_path}/train.jsonl:2 ('turn left señor'): an adapter learns to leave them out. Spell them with "
         "characters that the model has."
     )
-    assert f"(7), e.g. {tmp_path}/confirm_heldout.jsonl:3 ('climb 7'): no model can say them" in confirm
+    assert (
+        f"(7), e.g. {tmp_path}/confirm_heldout.jsonl:3 ('climb 7'): no model can say them"
+        in confirm
+    )
 
 
-def test_clips_too_short_and_references_too_dense_are_refused_in_confirm_sets_too(tmp_path: Path) -> None:
-    rows: Rows = {"heldout": [(1.0, 3), (0.003, 3), (1.0, 3)], "confirm_domain": [(1.0, 3), (1.0, 3), (1.0, 18)]}
+def test_clips_too_short_and_references_too_dense_are_refused_in_confirm_sets_too(
+    tmp_path: Path,
+) -> None:
+    rows: Rows = {
+        "heldout": [(1.0, 3), (0.003, 3), (1.0, 3)],
+        "confirm_domain": [(1.0, 3), (1.0, 3), (1.0, 18)],
+    }
     message = refusal(written(tmp_path, "streaming", rows), tmp_path / "cache")
-    assert "1 of 3 clips of heldout are shorter than the 80 samples that the model needs (16 kHz): " in message
+    assert (
+        "1 of 3 clips of heldout are shorter than the 80 samples that the model needs (16 kHz): "
+        in message
+    )
     assert f"{tmp_path}/heldout.jsonl:2 (48 samples)" in message
-    assert [message.count(f"({name})") for name in ("too-short", "token-cap")] == [1, 2], "nothing fits into 48 samples"
+    assert [message.count(f"({name})") for name in ("too-short", "token-cap")] == [1, 2], (
+        "nothing fits into 48 samples"
+    )
     assert (
         "1 of 3 references of confirm_domain are longer than evaluation.max_tokens_per_second = 13 lets the model say: "
         f"{tmp_path}/confirm_domain.jsonl:3 (19 tokens, at most 15). The densest needs 19.0: raise it. (token-cap)"
@@ -158,4 +197,7 @@ def test_silent_training_clips_are_left_out_of_the_training(tmp_path: Path) -> N
     spec = written(tmp_path, "streaming", {})
     soundfile.write(tmp_path / "train-0.wav", np.zeros(RATE), RATE)
     worker = start_worker(spec, tmp_path / "cache")
-    assert (worker.data.domain, worker.data.places) == (2, tuple(f"{tmp_path}/train.jsonl:{at}" for at in (2, 3)))
+    assert (worker.data.domain, worker.data.places) == (
+        2,
+        tuple(f"{tmp_path}/train.jsonl:{at}" for at in (2, 3)),
+    )

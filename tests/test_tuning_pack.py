@@ -1,4 +1,6 @@
-"""Packed equals alone: a mixed pack against stock PEFT, one trial and one clip at a time, in float64."""
+"""Packed equals alone: a mixed pack against stock PEFT, one trial and one clip at a time, in
+float64.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,16 @@ CPU = torch.device("cpu")
 STEPS = 5
 MIXED = {
     "lora": params(),
-    "rslora all-linear": params(target_patterns=ALL_LINEAR, rank=8, alpha=16.0, use_rslora=True, learning_rate=1e-3),
+    "rslora all-linear": params(
+        target_patterns=ALL_LINEAR, rank=8, alpha=16.0, use_rslora=True, learning_rate=1e-3
+    ),
     "dora": params(adapter="dora", rank=2, alpha=4.0, scheduler="cosine", warmup_steps=2, seed=7),
-    "decoder, accumulated": params(target_patterns=DECODER, gradient_accumulation_steps=2, weight_decay=0.1, seed=3),
-    "clipped": params(max_grad_norm=0.01, learning_rate=1e-2, scheduler="constant", replay_ratio=0.5),
+    "decoder, accumulated": params(
+        target_patterns=DECODER, gradient_accumulation_steps=2, weight_decay=0.1, seed=3
+    ),
+    "clipped": params(
+        max_grad_norm=0.01, learning_rate=1e-2, scheduler="constant", replay_ratio=0.5
+    ),
     "pissa": params(adapter="pissa", learning_rate=1e-3),
     "pissa-dora": params(adapter="pissa-dora", rank=3, alpha=3.0, learning_rate=1e-3),
     "lora+": params(loraplus_lr_ratio=4.0, warmup_steps=1),
@@ -41,8 +49,8 @@ Scene = tuple[BaseModel, EncoderCache, TrainingSet, list[Any], list[str]]
 
 
 def scene(family: str) -> Scene:
-    """A small frozen model, its frames, and a training set of 7 domain and 5 replay utterances, three of which have
-    labels of the model's own beside those of the manifest."""
+    """A small frozen model, its frames, and a training set of 7 domain and 5 replay utterances,
+    three of which have labels of the model's own beside those of the manifest."""
     base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
     store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
@@ -51,10 +59,14 @@ def scene(family: str) -> Scene:
 
 
 def start(base: BaseModel, trial: TrialParams) -> Adapter:
-    return initial_adapter(base.linears, resolve_targets(base.modules, trial.target_patterns, trial.layers), trial)
+    return initial_adapter(
+        base.linears, resolve_targets(base.modules, trial.target_patterns, trial.layers), trial
+    )
 
 
-def packed(scene: Scene, trials: list[TrialParams], steps: int = STEPS) -> tuple[Pack, list[torch.Tensor]]:
+def packed(
+    scene: Scene, trials: list[TrialParams], steps: int = STEPS
+) -> tuple[Pack, list[torch.Tensor]]:
     """Train the trials in one pack from the lowest depth that any of them needs."""
     base, store, data, *_ = scene
     pack = Pack(tuple(start(base, trial) for trial in trials))
@@ -67,7 +79,9 @@ def packed(scene: Scene, trials: list[TrialParams], steps: int = STEPS) -> tuple
 def alone(
     model: PreTrainedModel, scene: Scene, trial: TrialParams, steps: int = STEPS
 ) -> dict[tuple[str, str], torch.Tensor]:
-    """The same trial by stock PEFT and torch.optim.AdamW, every clip forwarded by itself through the stock model."""
+    """The same trial by stock PEFT and torch.optim.AdamW, every clip forwarded by itself through
+    the stock model.
+    """
     base, _, data, clips, _ = scene
     targets = resolve_targets(base.modules, trial.target_patterns, trial.layers)
     config = peft.LoraConfig(
@@ -95,11 +109,17 @@ def alone(
         rows = step_rows(trial, step, data)
         total = sum(len(data.labels[row]) for row in rows)
         for row, draw in zip(rows, step_draws(trial, step, data), strict=True):
-            clip = clips[data.clip(row)] if draw is None else augmented(clips[row], draw, data.rms, base.family)
+            clip = (
+                clips[data.clip(row)]
+                if draw is None
+                else augmented(clips[row], draw, data.rms, base.family)
+            )
             clip = clip[: len(clip) // base.family.multiple * base.family.multiple]
             audio, labels = torch.from_numpy(clip).double()[None], torch.tensor([data.labels[row]])
             mask = torch.ones_like(audio, dtype=torch.long)
-            logits = tuned(input_values=audio, attention_mask=mask, labels=labels, use_cache=False).logits
+            logits = tuned(
+                input_values=audio, attention_mask=mask, labels=labels, use_cache=False
+            ).logits
             (F.cross_entropy(logits[0], labels[0], reduction="sum") / total).backward()
         torch.nn.utils.clip_grad_norm_(list(named.values()), trial.max_grad_norm)
         optimizer.step()
@@ -121,7 +141,10 @@ def test_a_mixed_pack_gives_each_trial_the_adapter_it_would_have_had_alone(famil
         got, expected = pack.read(pack.flat, slot), alone(small_model(family), made, trial)
         assert got.keys() == expected.keys(), label
         tolerance = 1e-5 if trial.adapter.startswith("pissa") else 1e-10
-        moved = max((got[key] - start(made[0], trial).modules[key[0]][key[1]]).abs().max().item() for key in got)
+        moved = max(
+            (got[key] - start(made[0], trial).modules[key[0]][key[1]]).abs().max().item()
+            for key in got
+        )
         worst = max((got[key] - expected[key]).abs().max().item() for key in got)
         assert moved > 1e-4, label
         assert worst < tolerance, (label, worst)
@@ -143,7 +166,11 @@ def test_order_and_company_change_nothing_beyond_rounding() -> None:
 def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trials = [*MIXED.values(), params(batch_size=3, lora_dropout=0.3), params(replay_ratio=0.5, kl_weight=0.5)]
+    trials = [
+        *MIXED.values(),
+        params(batch_size=3, lora_dropout=0.3),
+        params(replay_ratio=0.5, kl_weight=0.5),
+    ]
     trained, parts = {}, []
     deal = training.balance_by_length
 
@@ -164,7 +191,11 @@ def test_what_a_trial_does_not_train_stays_exactly_zero() -> None:
     pack, _ = packed(scene("streaming"), [MIXED["lora"], MIXED["rslora all-linear"], MIXED["dora"]])
     copied = pack.flat.clone()
     for slot in range(3):
-        pack.write(copied, slot, {key: torch.zeros_like(t) for key, t in pack.read(pack.flat, slot).items()})
+        pack.write(
+            copied,
+            slot,
+            {key: torch.zeros_like(t) for key, t in pack.read(pack.flat, slot).items()},
+        )
     assert not copied.any()
     assert pack.flat.any(dim=1).all()
 
@@ -173,7 +204,9 @@ def test_one_trial_that_diverges_leaves_its_neighbours_bitwise_alone() -> None:
     made = scene("streaming")
     calm = [MIXED["lora"], MIXED["dora"], MIXED["pissa"]]
     before, _ = packed(made, [calm[0], params(learning_rate=1e-3), *calm[1:]])
-    after, losses = packed(made, [calm[0], params().model_copy(update={"learning_rate": 1e200}), *calm[1:]])
+    after, losses = packed(
+        made, [calm[0], params().model_copy(update={"learning_rate": 1e200}), *calm[1:]]
+    )
     assert not torch.isfinite(losses[-1][1])
     for slot in (0, 2, 3):
         assert torch.equal(before.flat[slot], after.flat[slot])
@@ -192,22 +225,40 @@ def test_dropout_depends_on_the_trial_not_on_the_pack() -> None:
 
 @pytest.mark.parametrize("scale", [1.0, 0.6])
 @pytest.mark.parametrize("label", ["lora", "rslora all-linear", "dora", "pissa", "pissa-dora"])
-def test_an_exported_adapter_is_the_same_model_under_stock_peft(label: str, scale: float, tmp_path: Path) -> None:
+def test_an_exported_adapter_is_the_same_model_under_stock_peft(
+    label: str, scale: float, tmp_path: Path
+) -> None:
     made = scene("streaming")
     base, _, _, clips, _ = made
     pack, _ = packed(made, [MIXED[label]])
     adapter = pack.adapter(0)
-    export(base.linears, adapter, scale, ModelSpec(id="some/model", revision="abc"), tmp_path / "adapter")
+    export(
+        base.linears,
+        adapter,
+        scale,
+        ModelSpec(id="some/model", revision="abc"),
+        tmp_path / "adapter",
+    )
     written = peft.PeftConfig.from_pretrained(str(tmp_path / "adapter"))
     assert (written.base_model_name_or_path, written.revision) == ("some/model", "abc")
     merged = copy.deepcopy(small_model("streaming"))
     for name, parts in adapter.modules.items():
         linear = merged.get_submodule(ROOT + name)
         linear.weight.data = merged_weight(linear.weight.data, parts, adapter.scaling, scale)
-    stock = peft.PeftModel.from_pretrained(small_model("streaming"), tmp_path / "adapter").double().eval()
+    stock = (
+        peft.PeftModel.from_pretrained(small_model("streaming"), tmp_path / "adapter")
+        .double()
+        .eval()
+    )
     audio = torch.from_numpy(clips[0]).double()[None]
-    batch = dict(input_values=audio, attention_mask=torch.ones_like(audio), decoder_input_ids=torch.tensor([[1, 4, 5]]))
+    batch = dict(
+        input_values=audio,
+        attention_mask=torch.ones_like(audio),
+        decoder_input_ids=torch.tensor([[1, 4, 5]]),
+    )
     with torch.no_grad():
         difference = (stock(**batch).logits - merged(**batch).logits).abs().max().item()
-        untuned = (small_model("streaming")(**batch).logits - merged(**batch).logits).abs().max().item()
+        untuned = (
+            (small_model("streaming")(**batch).logits - merged(**batch).logits).abs().max().item()
+        )
     assert difference < 1e-5 < untuned

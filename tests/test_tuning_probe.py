@@ -27,8 +27,12 @@ def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
     assert after - before == pytest.approx(held.nbytes / psutil.virtual_memory().total, rel=0.2)
 
 
-def test_a_pack_that_takes_too_much_memory_ends_the_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
+def test_a_pack_that_takes_too_much_memory_ends_the_measuring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = small_sweep(
+        tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"}
+    )
     monkeypatch.setattr(probe, "_memory_share", lambda device: 0.3)
     assert start_worker(spec, tmp_path / "cache").capacity == 1
 
@@ -44,14 +48,20 @@ def test_a_pack_that_takes_too_much_memory_ends_the_measuring(tmp_path: Path, mo
         ([(1, 1.0, 0.1), (2, 2.0, 0.1), (4, 2.0, 0.1)], 4),
     ],
 )
-def test_the_smallest_pack_that_no_larger_one_clearly_beats(rows: list[tuple[int, float, float]], slots: int) -> None:
+def test_the_smallest_pack_that_no_larger_one_clearly_beats(
+    rows: list[tuple[int, float, float]], slots: int
+) -> None:
     chosen, why = probe.choose(rows)
     assert chosen == slots
-    assert why.startswith(f"pack of {slots}; one step of one trial took, by slots trained at once, 1: 1000 ms")
+    assert why.startswith(
+        f"pack of {slots}; one step of one trial took, by slots trained at once, 1: 1000 ms"
+    )
 
 
 def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
-    spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
+    spec = small_sweep(
+        tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"}
+    )
     first = start_worker(spec, tmp_path / "cache")
     assert first.capacity in probe.SIZES["cpu"]
     assert first.notes[-1] == first.pack_reason
@@ -62,7 +72,9 @@ def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
 
 
 def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = small_sweep(tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"})
+    spec = small_sweep(
+        tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"}
+    )
     folder = StudyFolder(tmp_path, "s")
     folder.write_pack(PackRecord(slots=2, why="pack of 2; one step took 9 ms"))
     assert with_recorded_pack(spec, folder) == spec  # no trial yet: measured anew
@@ -75,7 +87,10 @@ def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.Monk
 def test_the_plan_shows_the_choice(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     assert pack_text(Execution(pack=3), None) == "pack of 3 adapters at once"
-    assert pack_text(Execution(), folder.read_pack()) == "pack: auto, measured when the sweep starts and then kept"
+    assert (
+        pack_text(Execution(), folder.read_pack())
+        == "pack: auto, measured when the sweep starts and then kept"
+    )
     folder.write_pack(PackRecord(slots=2, why="one step took 9 ms"))
     said = "pack of 2 adapters at once, kept since the study began (one step took 9 ms)"
     assert pack_text(Execution(), folder.read_pack()) == said

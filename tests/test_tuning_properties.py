@@ -1,4 +1,6 @@
-"""Whatever the lengths, packs, replay and targets: a trial in a pack is the trial alone, in both families."""
+"""Whatever the lengths, packs, replay and targets: a trial in a pack is the trial alone, in both
+families.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,27 @@ from tests.test_tuning_pack import CPU, packed
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER, params, small_model, tokenizer
 
 POSITIONS = 24
-"""Frames of the longest clip of the streaming model: far fewer than those by which slots may differ."""
+"""Frames of the longest clip of the streaming model: far fewer than those by which slots may
+differ.
+"""
 SLOW_MACHINE = settings(
-    max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=None,
 )
 
 frames = st.integers(1, POSITIONS)
-texts = st.lists(st.sampled_from(["left", "right", "climb", "nine"]), min_size=0, max_size=12).map(" ".join)
+texts = st.lists(st.sampled_from(["left", "right", "climb", "nine"]), min_size=0, max_size=12).map(
+    " ".join
+)
 utterances = st.lists(st.tuples(frames, texts), min_size=1, max_size=5)
 trials = st.builds(
     params,
-    target_patterns=st.sampled_from([ATTENTION, DECODER, ALL_LINEAR, ("encoder.layers.1.mlp.fc1",)]),
+    target_patterns=st.sampled_from(
+        [ATTENTION, DECODER, ALL_LINEAR, ("encoder.layers.1.mlp.fc1",)]
+    ),
     adapter=st.sampled_from(["lora", "dora"]),
     batch_size=st.integers(1, 4),
     gradient_accumulation_steps=st.integers(1, 2),
@@ -68,7 +80,10 @@ def apart(a: dict[tuple[str, str], torch.Tensor], b: dict[tuple[str, str], torch
 @SLOW_MACHINE
 @given(utterances, utterances, st.lists(trials, min_size=2, max_size=3))
 def test_packed_is_alone(
-    family: str, domain: list[tuple[int, str]], replay: list[tuple[int, str]], plans: list[TrialParams]
+    family: str,
+    domain: list[tuple[int, str]],
+    replay: list[tuple[int, str]],
+    plans: list[TrialParams],
 ) -> None:
     made = scene(model(family), domain, replay)
     together, losses = packed(made, plans, steps=2)
@@ -80,7 +95,9 @@ def test_packed_is_alone(
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
 @SLOW_MACHINE
-@given(utterances, st.lists(st.floats(0.2, 1.5), min_size=1, max_size=3), st.integers(1, 2 * POSITIONS))
+@given(
+    utterances, st.lists(st.floats(0.2, 1.5), min_size=1, max_size=3), st.integers(1, 2 * POSITIONS)
+)
 def test_heard_together_is_heard_alone(
     family: str, clips: list[tuple[int, str]], scales: list[float], cap: int
 ) -> None:
@@ -92,7 +109,10 @@ def test_heard_together_is_heard_alone(
         one = EncoderCache(base.family, {"train": [store.clips["train"][row]]}, 1 << 28, CPU)
         for voice, heard in zip(scaled_adapters, together, strict=True):
             (alone,) = transcribe(base, one, "train", [max_new_tokens[row]], [voice])
-            assert (alone.tokens[0], alone.truncated[0]) == (heard.tokens[row], heard.truncated[row])
+            assert (alone.tokens[0], alone.truncated[0]) == (
+                heard.tokens[row],
+                heard.truncated[row],
+            )
 
 
 def shaken(base: BaseModel, seed: int) -> Adapter:
@@ -101,7 +121,10 @@ def shaken(base: BaseModel, seed: int) -> Adapter:
     modules = {
         name: {
             part: 0.2 * torch.randn(shape, generator=generator, dtype=torch.float64)
-            for part, shape in (("A", (2, linear.weight.shape[1])), ("B", (linear.weight.shape[0], 2)))
+            for part, shape in (
+                ("A", (2, linear.weight.shape[1])),
+                ("B", (linear.weight.shape[0], 2)),
+            )
         }
         for name, linear in base.linears.items()
     }

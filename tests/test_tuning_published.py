@@ -1,6 +1,6 @@
-"""Every configuration that is published, built from the real classes with random weights: trained a step, heard and
-exported as stock transformers and PEFT do it. `slow` has all layers and the largest vocabulary;
-the others one layer of each stack and few words."""
+"""Every configuration that is published, built from the real classes with random weights: trained a
+step, heard and exported as stock transformers and PEFT do it. `slow` has all layers and the largest
+vocabulary; the others one layer of each stack and few words."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def version_1(width: int, layers: int, rotary: float) -> dict[str, Any]:
     )
 
 
-def streaming(encoder: int, decoder: int, layers: int, heads: int, head_dim: int, rotary: float) -> dict[str, Any]:
+def streaming(
+    encoder: int, decoder: int, layers: int, heads: int, head_dim: int, rotary: float
+) -> dict[str, Any]:
     both = dict(
         num_hidden_layers=layers,
         num_attention_heads=heads,
@@ -58,7 +60,13 @@ def streaming(encoder: int, decoder: int, layers: int, heads: int, head_dim: int
     windows = [WIDE, WIDE, *[NARROW] * (layers - 4), WIDE, WIDE]
     own = dict(both, hidden_size=encoder, intermediate_size=4 * encoder, sliding_windows=windows)
     rope = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": rotary}
-    return dict(both, hidden_size=decoder, intermediate_size=4 * decoder, encoder_config=own, rope_parameters=rope)
+    return dict(
+        both,
+        hidden_size=decoder,
+        intermediate_size=4 * decoder,
+        encoder_config=own,
+        rope_parameters=rope,
+    )
 
 
 PUBLISHED = {
@@ -72,16 +80,26 @@ PUBLISHED = {
 
 def built(name: str, layers: int | None, vocabulary: int) -> PreTrainedModel:
     """A model as published, in float64, with so many layers where that is said."""
-    sizes = PUBLISHED[name] | {"vocab_size": vocabulary, "decoder_start_token_id": 1, "pad_token_id": 2}
+    sizes = PUBLISHED[name] | {
+        "vocab_size": vocabulary,
+        "decoder_start_token_id": 1,
+        "pad_token_id": 2,
+    }
     torch.manual_seed(0)
     if "encoder_config" not in sizes:
-        cut = {} if layers is None else {f"{stack}_num_hidden_layers": layers for stack in ("encoder", "decoder")}
+        cut = (
+            {}
+            if layers is None
+            else {f"{stack}_num_hidden_layers": layers for stack in ("encoder", "decoder")}
+        )
         model: PreTrainedModel = MoonshineForConditionalGeneration(MoonshineConfig(**sizes | cut))
     else:
         if layers is not None:
             own = sizes["encoder_config"]
             cut = {"num_hidden_layers": layers}
-            sizes |= cut | {"encoder_config": own | cut | {"sliding_windows": [WIDE, NARROW][:layers]}}
+            sizes |= cut | {
+                "encoder_config": own | cut | {"sliding_windows": [WIDE, NARROW][:layers]}
+            }
         model = MoonshineStreamingForConditionalGeneration(MoonshineStreamingConfig(**sizes))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -92,7 +110,10 @@ def built(name: str, layers: int | None, vocabulary: int) -> PreTrainedModel:
 
 def noise(lengths: tuple[float, ...]) -> list[np.ndarray]:
     random = np.random.default_rng(0)
-    return [(0.075 * random.standard_normal(int(seconds * 16000))).astype(np.float32) for seconds in lengths]
+    return [
+        (0.075 * random.standard_normal(int(seconds * 16000))).astype(np.float32)
+        for seconds in lengths
+    ]
 
 
 def said_by_stock(
@@ -102,14 +123,20 @@ def said_by_stock(
     for clip, cap in zip(clips, max_new_tokens, strict=True):
         audio = torch.from_numpy(clip).double()[None]
         mask = torch.ones_like(audio, dtype=torch.long)
-        tokens = model.generate(input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False)
+        tokens = model.generate(
+            input_values=audio, attention_mask=mask, max_new_tokens=cap, do_sample=False
+        )
         rows.append(tokens[0, 1:].tolist())
     truncated = [row[-1] not in base.decoder.ends for row in rows]
-    return Decoded([row if cut else row[:-1] for row, cut in zip(rows, truncated, strict=True)], truncated)
+    return Decoded(
+        [row if cut else row[:-1] for row, cut in zip(rows, truncated, strict=True)], truncated
+    )
 
 
 def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: int) -> None:
-    """One training step, the words of the untuned model and those of the exported adapter, against stock."""
+    """One training step, the words of the untuned model and those of the exported adapter, against
+    stock.
+    """
     stock = built(name, layers, vocabulary)
     base = wrap(ModelSpec(id="published"), copy.deepcopy(stock), tokenizer(), CPU)
     lengths = SECONDS if layers is None or "tiny" in name else SECONDS[:2]
@@ -134,7 +161,9 @@ def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: 
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_configuration_trains_hears_and_exports_as_stock_does(name: str, tmp_path: Path) -> None:
+def test_a_published_configuration_trains_hears_and_exports_as_stock_does(
+    name: str, tmp_path: Path
+) -> None:
     check(name, 1, 0.5, tmp_path, vocabulary=512)
 
 

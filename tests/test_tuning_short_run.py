@@ -48,16 +48,24 @@ def trained(spec: SweepSpec, cache: Path) -> tuple[ShortRun, list[str]]:
 def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache: Path) -> None:
     spec = sweep(tmp_path)
     run, said = trained(spec, cache)
-    assert said == ["loading and checking the base model", "measuring the baseline", "training 8 steps"]
+    assert said == [
+        "loading and checking the base model",
+        "measuring the baseline",
+        "training 8 steps",
+    ]
     assert run.failure is None and run.still == () and run.modules > 0
     assert 0 < run.relative_delta < 1
     assert run.loss_after < run.loss_before
     assert {name: each.utterances for name, each in run.sets.items()} == {"domain": 6, "heldout": 6}
     page = markdown.render(build(spec, run))
-    assert len(run.transcripts) == 6 and all(each.reference and each.tuned is not None for each in run.transcripts)
+    assert len(run.transcripts) == 6 and all(
+        each.reference and each.tuned is not None for each in run.transcripts
+    )
     assert run.transcripts[0].untuned in page
     assert "Training moves the weights by" in page and "| label-alignment | passed |" in page
-    assert not list(cache.glob("pack-*.json")), "a short run leaves the choice of the pack to the sweep"
+    assert not list(cache.glob("pack-*.json")), (
+        "a short run leaves the choice of the pack to the sweep"
+    )
 
 
 def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: Path) -> None:
@@ -82,14 +90,18 @@ def test_training_that_moves_nothing_says_what_is_zero(tmp_path: Path, cache: Pa
     assert run.relative_delta == 0 and len(run.still) == run.modules
     assert run.loss_after == run.loss_before
     [found] = [each for each in run.findings if each.name == "zero-delta"]
-    assert found.message.startswith("8 steps of training leave every weight as it was: the adapter did not move")
+    assert found.message.startswith(
+        "8 steps of training leave every weight as it was: the adapter did not move"
+    )
     assert "Training fails: the adapter did not move" in markdown.render(build(spec, run))
 
 
 def test_training_that_changes_no_word_warns(tmp_path: Path, cache: Path) -> None:
     run, _ = trained(sweep(tmp_path, learning_rate=1e-9), cache)
     assert run.relative_delta > 0
-    assert all(each.changed_words == 0 and each.wer == each.baseline_wer for each in run.sets.values())
+    assert all(
+        each.changed_words == 0 and each.wer == each.baseline_wer for each in run.sets.values()
+    )
     assert [each.level for each in run.findings if each.name == "no-effect"] == ["warn"]
 
 
@@ -97,6 +109,8 @@ def test_a_model_that_fails_its_checks_is_not_trained(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     right = BaseModel.labels
-    monkeypatch.setattr(BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)])
+    monkeypatch.setattr(
+        BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)]
+    )
     with pytest.raises(ObjectiveError, match="label-ends"):
         trained(sweep(tmp_path), cache)

@@ -1,8 +1,10 @@
-"""Adapters trained and exported by us, heard by stock transformers and PEFT: the same words for every utterance.
+"""Adapters trained and exported by us, heard by stock transformers and PEFT: the same words for
+every utterance.
 
-All utterances of the shipped sets in float64, a few in the float32 of a sweep: one or two of thousands meet tokens that
-are equally likely to the last bits of float32. There `generate`, which rounds logits to float32 in any case, takes the
-first; then the stock model's own unrounded logits must choose every token as we did.
+All utterances of the shipped sets in float64, a few in the float32 of a sweep: one or two of
+thousands meet tokens that are equally likely to the last bits of float32. There `generate`, which
+rounds logits to float32 in any case, takes the first; then the stock model's own unrounded logits
+must choose every token as we did.
 """
 
 from __future__ import annotations
@@ -24,14 +26,30 @@ from tests.embedded import is_greedy, small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER
 
 TUNED = {
-    0: {"replay_ratio": 0.5, "learning_rate": 1e-2, "adapter_scales": (0.5,), "target_patterns": DECODER},
-    1: {"adapter": "dora", "target_patterns": ATTENTION, "learning_rate": 5e-3, "lora_dropout": 0.1},
-    2: {"adapter": "pissa", "target_patterns": ALL_LINEAR, "learning_rate": 1e-3, "adapter_scales": (0.75,)},
+    0: {
+        "replay_ratio": 0.5,
+        "learning_rate": 1e-2,
+        "adapter_scales": (0.5,),
+        "target_patterns": DECODER,
+    },
+    1: {
+        "adapter": "dora",
+        "target_patterns": ATTENTION,
+        "learning_rate": 5e-3,
+        "lora_dropout": 0.1,
+    },
+    2: {
+        "adapter": "pissa",
+        "target_patterns": ALL_LINEAR,
+        "learning_rate": 1e-3,
+        "adapter_scales": (0.75,),
+    },
 }
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype"), [(6, torch.float32), pytest.param(500, torch.float64, marks=pytest.mark.slow)]
+    ("size", "dtype"),
+    [(6, torch.float32), pytest.param(500, torch.float64, marks=pytest.mark.slow)],
 )
 def test_stock_peft_hears_what_was_scored(
     size: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -61,7 +79,9 @@ def test_stock_peft_hears_what_was_scored(
                 )
                 for utterance, ours, words in rows:
                     if ours != words:
-                        assert dtype == torch.float64 and is_greedy(spec, utterance, model, ours), utterance.id
+                        assert dtype == torch.float64 and is_greedy(spec, utterance, model, ours), (
+                            utterance.id
+                        )
             assert event.hypotheses[-1] != untuned, event.number
             worker.release(event.number)
             ended += 1

@@ -37,7 +37,10 @@ def shaken(base: BaseModel, seed: int, **changes: object) -> Adapter:
     adapter = start(base, params(seed=seed, **changes))
     generator = torch.Generator().manual_seed(seed)
     modules = {
-        name: {part: t + 0.2 * torch.randn(t.shape, generator=generator, dtype=t.dtype) for part, t in parts.items()}
+        name: {
+            part: t + 0.2 * torch.randn(t.shape, generator=generator, dtype=t.dtype)
+            for part, t in parts.items()
+        }
         for name, parts in adapter.modules.items()
     }
     return Adapter(adapter.scaling, 0.0, seed, modules)
@@ -83,7 +86,9 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
     scaled_adapters = [(shaken(base, 1, target_patterns=ALL_LINEAR), 1.0), (shaken(base, 2), 0.5)]
 
     def heard(rows: list[int]) -> dict[int, tuple[tuple[list[int], bool], ...]]:
-        """Per clip what each voice and the untuned model hear in it, when these clips stand together in this order."""
+        """Per clip what each voice and the untuned model hear in it, when these clips stand
+        together in this order.
+        """
         store = EncoderCache(base.family, {"set": [clips[row] for row in rows]}, 1 << 30, CPU)
         max_new_tokens = [CAP] * len(rows)
         decoded = [
@@ -95,8 +100,15 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
     together = heard(list(range(10)))
     assert len({str(words) for words in together.values()}) > 7
     by_length = sorted(range(10), key=lambda row: len(clips[row]))
-    assert len({len(clip) for clip in clips}) > 7, "clips of other lengths, so that a batch is padded"
-    batches = [[row] for row in range(10)] + [by_length, by_length[::-1], [by_length[0], by_length[-1]], [3, 7, 1]]
+    assert len({len(clip) for clip in clips}) > 7, (
+        "clips of other lengths, so that a batch is padded"
+    )
+    batches = [[row] for row in range(10)] + [
+        by_length,
+        by_length[::-1],
+        [by_length[0], by_length[-1]],
+        [3, 7, 1],
+    ]
     for rows in batches:
         assert heard(rows) == {row: together[row] for row in rows}, rows
 
@@ -111,7 +123,9 @@ def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
     drafted = transcribe(base, store, "set", max_new_tokens, (), [draft] * 6)[0]
     corrupted = [[*tokens[:2], 5, *tokens[3:]] for tokens in plain.tokens]
     assert as_pairs(drafted) == as_pairs(plain)
-    assert as_pairs(transcribe(base, store, "set", max_new_tokens, (), corrupted)[0]) == as_pairs(plain)
+    assert as_pairs(transcribe(base, store, "set", max_new_tokens, (), corrupted)[0]) == as_pairs(
+        plain
+    )
 
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
@@ -149,7 +163,9 @@ def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> Non
     base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)
     alone = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
-    above = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU, depths=range(base.encoder_depth + 1))
+    above = EncoderCache(
+        base.family, {"set": clips}, 1 << 30, CPU, depths=range(base.encoder_depth + 1)
+    )
     wanted = torch.tensor([4, 0, 4, 2])
     for depth in range(base.encoder_depth, -1, -1):
         assert torch.equal(alone("set", wanted, depth)[0], above("set", wanted, depth)[0])

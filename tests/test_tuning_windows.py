@@ -56,16 +56,22 @@ def test_either_form_of_the_mask_is_followed(form: str, monkeypatch: pytest.Monk
     frames, layout = laid_out(*family.front_end(clips), family.block)
     ours = layout.pad(family.encoder_layers(frames, layout, 0, 2))
     samples = torch.tensor(clips[0][: len(clips[0]) // 80 * 80]).double()[None]
-    expected = model.model.encoder(samples, attention_mask=torch.ones_like(samples, dtype=torch.long))
+    expected = model.model.encoder(
+        samples, attention_mask=torch.ones_like(samples, dtype=torch.long)
+    )
     torch.testing.assert_close(ours, expected.last_hidden_state, rtol=0, atol=1e-10)
 
 
 def test_the_installed_form_is_one_of_the_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(Streaming(small_model("streaming")).windows) in [windows for _, windows in FORMS.values()]
+    assert list(Streaming(small_model("streaming")).windows) in [
+        windows for _, windows in FORMS.values()
+    ]
 
 
 def test_a_mask_that_is_no_window_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stock, "sliding_window_mask_function", lambda window: lambda b, h, q, k: (q + k) % 2 == 0)
+    monkeypatch.setattr(
+        stock, "sliding_window_mask_function", lambda window: lambda b, h, q, k: (q + k) % 2 == 0
+    )
     with pytest.raises(ModelError, match="encoder layer 0 of the model no sliding window"):
         Streaming(small_model("streaming"))
 
@@ -77,7 +83,9 @@ def test_inclusive_windows_are_those_of_an_inclusive_transformers(
     clip = torch.randn(1, 80 * 300, generator=torch.Generator().manual_seed(1))
     mask = torch.ones_like(clip, dtype=torch.long)
     monkeypatch.setattr(stock, "sliding_window_mask_function", inclusive)
-    expected = load_stock(SHIPPED)[0].eval().model.encoder(clip, attention_mask=mask).last_hidden_state
+    expected = (
+        load_stock(SHIPPED)[0].eval().model.encoder(clip, attention_mask=mask).last_hidden_state
+    )
     monkeypatch.setattr(stock, "sliding_window_mask_function", FORMS[installed][0])
     base = load_base_model(SHIPPED, CPU, encoder_windows="inclusive")
     assert [tuple(window) for window in base.family.windows] == [(16, 4), (16, 0), (16, 0)]
@@ -91,7 +99,9 @@ def test_inclusive_windows_are_those_of_an_inclusive_transformers(
 def test_a_model_without_windows_refuses_the_field(tmp_path: Path) -> None:
     small_model("v1", torch.float32).save_pretrained(tmp_path)
     tokenizer().save_pretrained(tmp_path)
-    with pytest.raises(ModelError, match=r"has no encoder windows.*remove evaluation\.encoder_windows"):
+    with pytest.raises(
+        ModelError, match=r"has no encoder windows.*remove evaluation\.encoder_windows"
+    ):
         load_stock(ModelSpec(id=str(tmp_path)), encoder_windows="inclusive")
 
 
@@ -104,7 +114,9 @@ def test_the_field_is_part_of_the_recipe_and_a_recipe_without_it_is_that_of_stoc
     assert recipes["stock"] == first_plan(make_spec(evaluation=EvaluationSpec())).recipe
 
 
-def test_the_windows_travel_with_an_adapter_and_are_in_the_configuration_of_a_merged_model(tmp_path: Path) -> None:
+def test_the_windows_travel_with_an_adapter_and_are_in_the_configuration_of_a_merged_model(
+    tmp_path: Path,
+) -> None:
     base = load_base_model(SHIPPED, CPU, encoder_windows="inclusive")
     trial = params(target_patterns=("encoder.*.q_proj",))
     adapter = initial_adapter(base.linears, base.targets(trial.target_patterns), trial)

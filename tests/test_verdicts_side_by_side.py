@@ -26,7 +26,9 @@ def _spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _inside(spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def _inside(
+    spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(spec.parents[1])
     capsys.readouterr()
 
@@ -37,7 +39,9 @@ def compared(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, An
     return found
 
 
-def test_the_difference_is_that_of_the_counts(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_difference_is_that_of_the_counts(
+    spec: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     [pair] = compared(capsys, "demo:0", "demo:2")["pairs"]
     folder = folder_of(spec)
     rows = {}
@@ -63,7 +67,9 @@ def test_the_difference_is_that_of_the_counts(spec: Path, capsys: pytest.Capture
             interval = stats.t.interval(0.95, len(means) - 1, np.mean(means), stats.sem(means))
             if stats.sem(means) > 0.1:  # else the floor of the standard error decides
                 assert (lower, upper) == pytest.approx(interval, abs=0.25)
-    errors = sum(each["errors"][1] - each["errors"][0] for each in pair["changed"] if each["set"] == "domain")
+    errors = sum(
+        each["errors"][1] - each["errors"][0] for each in pair["changed"] if each["set"] == "domain"
+    )
     assert errors == sum(rows[2].sets["domain"].errors) - sum(rows[0].sets["domain"].errors)
 
 
@@ -82,9 +88,13 @@ def test_more_comparisons_have_wider_bounds(capsys: pytest.CaptureFixture[str]) 
     assert among[0] < alone[0] and alone[1] < among[1]
 
 
-def test_other_evaluations_are_refused_by_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_evaluations_are_refused_by_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     elsewhere = make_project(tmp_path)
-    audio = (elsewhere.parents[1] / "data" / "domain.jsonl").rename(elsewhere.parents[1] / "data" / "talk.jsonl")
+    audio = (elsewhere.parents[1] / "data" / "domain.jsonl").rename(
+        elsewhere.parents[1] / "data" / "talk.jsonl"
+    )
     assert orchestrate(elsewhere, "--quiet", "name=talk", f"data.domain={audio}") in (0, 4, 5)
     (elsewhere.parents[1] / "studies" / "talk").rename(Path("studies") / "talk")
     capsys.readouterr()
@@ -126,12 +136,18 @@ def test_seeds_of_different_number_weigh_the_same() -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["demo"], 2, "compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7\n"),
+        (
+            ["demo"],
+            2,
+            "compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7\n",
+        ),
         (["demo", "demo:9"], 3, "study demo has no ended trial 9\n"),
         (["demo", "nothing"], 2, "nothing"),
         (["demo", "other", "--format", "pdf"], 2, "--format pdf is not known"),
     ],
 )
-def test_what_is_refused(words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_refused(
+    words: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert orchestrate("compare", *words) == code
     assert message in capsys.readouterr().err

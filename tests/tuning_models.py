@@ -1,4 +1,6 @@
-"""Small random models of both real classes, a tokenizer, and clips of noise: enough for exactness, not for words."""
+"""Small random models of both real classes, a tokenizer, and clips of noise: enough for exactness,
+not for words.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,41 @@ from orchestrator.planning.trial_plan import TrialParams
 
 WORDS = "zero one two three four five six seven eight nine turn left right heading climb".split()
 ATTENTION = ("*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj")
-ALL_LINEAR = (*ATTENTION, "encoder.layers.*.fc1", "encoder.layers.*.fc2", "decoder.*.fc1", "decoder.*.fc2")
+ALL_LINEAR = (
+    *ATTENTION,
+    "encoder.layers.*.fc1",
+    "encoder.layers.*.fc2",
+    "decoder.*.fc1",
+    "decoder.*.fc2",
+)
 DECODER = tuple(f"decoder.*.{part}_proj" for part in "qkvo")
 
 
 def small_model(
-    family: str, dtype: torch.dtype = torch.float64, seed: int = 0, vocabulary: int = 40, positions: int = 128
+    family: str,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    vocabulary: int = 40,
+    positions: int = 128,
 ) -> PreTrainedModel:
-    """A two-layer model of the real class, random weights with enough spread to say different words."""
+    """A two-layer model of the real class, random weights with enough spread to say different
+    words.
+    """
     torch.manual_seed(seed)
-    ids = dict(pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=vocabulary)
+    ids = dict(
+        pad_token_id=2,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=1,
+        vocab_size=vocabulary,
+    )
     if family == "streaming":
         size = dict(
-            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=2
+            hidden_size=32,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=2,
         )
         size["max_position_embeddings"] = positions
         encoder = dict(**size, sliding_windows=[[8, 3], [8, 0]])
@@ -63,7 +87,11 @@ def tokenizer() -> PreTrainedTokenizerFast:
     inner = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     return PreTrainedTokenizerFast(
-        tokenizer_object=inner, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="</s>"
+        tokenizer_object=inner,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
     )
 
 
@@ -71,7 +99,8 @@ def clips_and_texts(count: int, seed: int = 0) -> tuple[list[np.ndarray], list[s
     """Noise bursts of different lengths with texts of different lengths."""
     random = np.random.default_rng(seed)
     clips = [
-        (0.075 * random.standard_normal(80 * int(random.integers(40, 140)))).astype(np.float32) for _ in range(count)
+        (0.075 * random.standard_normal(80 * int(random.integers(40, 140)))).astype(np.float32)
+        for _ in range(count)
     ]
     texts = [" ".join(random.choice(WORDS, int(random.integers(2, 9)))) for _ in range(count)]
     return clips, texts

@@ -1,11 +1,13 @@
-"""An estimate of the arithmetic that a workload cannot do without, from module shapes, frame and token counts.
+"""An estimate of the arithmetic that a workload cannot do without, from module shapes, frame and
+token counts.
 
-Counted are the multiply-adds of matrix products, convolutions and attention, two operations each. Not counted are
-padding, element-wise work, the optimizer and ranks padded in a pack, so a share of the ceiling is of useful work alone.
-Frozen weights have no weight gradients: a backward pass costs what the forward pass cost, from the output down to the
-lowest adapted layer. An adapter costs r (in + out) a row forward and twice that backward. What the packed engine
-computes once for a whole sweep (the front end's output, and the encoder's where the decoder alone is adapted) is
-counted once for it. A decoded token is counted once, proposed and verified or generated alone, and there are as many
+Counted are the multiply-adds of matrix products, convolutions and attention, two operations each.
+Not counted are padding, element-wise work, the optimizer and ranks padded in a pack, so a share of
+the ceiling is of useful work alone. Frozen weights have no weight gradients: a backward pass costs
+what the forward pass cost, from the output down to the lowest adapted layer. An adapter costs r (in
++ out) a row forward and twice that backward. What the packed engine computes once for a whole sweep
+(the front end's output, and the encoder's where the decoder alone is adapted) is counted once for
+it. A decoded token is counted once, proposed and verified or generated alone, and there are as many
 as the reference has.
 """
 
@@ -47,8 +49,14 @@ class Shape:
 
     @property
     def front_end(self) -> float:
-        """A frame: linear 80 -> D on four raw frames, convolutions of 5 taps D -> 2D on two and 2D -> D on one."""
-        return 4 * 80 * self.width_e + 2 * 5 * self.width_e * 2 * self.width_e + 5 * 2 * self.width_e * self.width_e
+        """A frame: linear 80 -> D on four raw frames, convolutions of 5 taps D -> 2D on two and 2D
+        -> D on one.
+        """
+        return (
+            4 * 80 * self.width_e
+            + 2 * 5 * self.width_e * 2 * self.width_e
+            + 5 * 2 * self.width_e * self.width_e
+        )
 
     @property
     def encoder(self) -> float:
@@ -58,7 +66,11 @@ class Shape:
 
     def decoder(self, clip: Clip) -> float:
         """All tokens: projections, gated MLP, both attentions, the head."""
-        layer = 6 * self.width**2 + 3 * self.width * self.inner + 2 * self.width * (clip.tokens / 2 + clip.frames)
+        layer = (
+            6 * self.width**2
+            + 3 * self.width * self.inner
+            + 2 * self.width * (clip.tokens / 2 + clip.frames)
+        )
         return clip.tokens * (self.layers * layer + self.width * self.vocabulary)
 
     def cross_keys(self, clip: Clip) -> float:
@@ -67,7 +79,9 @@ class Shape:
         return clip.frames * (projection + 2 * self.layers * self.width**2)
 
     def forward(self, clip: Clip) -> float:
-        """The whole model on one utterance; the same for teacher forcing and for decoding with a cache."""
+        """The whole model on one utterance; the same for teacher forcing and for decoding with a
+        cache.
+        """
         below = clip.frames * (self.front_end + self.encoder)
         return below + self.cross_keys(clip) + self.decoder(clip)
 
@@ -94,7 +108,9 @@ class Shape:
 
 
 def operations(work: Workload, trials: int, reuse: bool) -> float:
-    """Floating-point operations of one baseline and so many trials; with `reuse`, what is frozen is computed once."""
+    """Floating-point operations of one baseline and so many trials; with `reuse`, what is frozen is
+    computed once.
+    """
     shape = Shape(json.loads((work.model / "config.json").read_text()))
     clips = {name: _clips(work, name) for name in ("train", "replay", "domain", "heldout")}
     pool, evaluated = [*clips["train"], *clips["replay"]], [*clips["domain"], *clips["heldout"]]
@@ -102,13 +118,22 @@ def operations(work: Workload, trials: int, reuse: bool) -> float:
     points = work.points[:trials]
     total = sum(map(shape.forward, evaluated))
     for point in points:
-        total += sum(shape.forward(c) + shape.backward(point, c) + 3 * shape.adapter(point, c) for c in trained)
+        total += sum(
+            shape.forward(c) + shape.backward(point, c) + 3 * shape.adapter(point, c)
+            for c in trained
+        )
         total += work.rungs * sum(map(shape.forward, evaluated))
     if reuse:
-        frames_trained, frames_evaluated = (sum(clip.frames for clip in own) for own in (trained, evaluated))
+        frames_trained, frames_evaluated = (
+            sum(clip.frames for clip in own) for own in (trained, evaluated)
+        )
         for point in points:
             total -= shape.below(point) * (frames_trained + work.rungs * frames_evaluated)
-        once = None if any(point["target_modules"] == "decoder-attention" for point in points) else points[0]
+        once = (
+            None
+            if any(point["target_modules"] == "decoder-attention" for point in points)
+            else points[0]
+        )
         total += shape.below(once) * sum(clip.frames for clip in pool)
     return 2 * total
 
@@ -116,6 +141,9 @@ def operations(work: Workload, trials: int, reuse: bool) -> float:
 def _clips(work: Workload, name: str) -> list[Clip]:
     tokenizer = Tokenizer.from_file(str(work.model / "tokenizer.json"))
     return [
-        Clip(row["duration"] * FRAMES_PER_SECOND, len(tokenizer.encode(row["text"], add_special_tokens=False)) + 1)
+        Clip(
+            row["duration"] * FRAMES_PER_SECOND,
+            len(tokenizer.encode(row["text"], add_special_tokens=False)) + 1,
+        )
         for row in work.rows(name)
     ]

@@ -1,5 +1,5 @@
-"""Synthetic speech that nothing has seen: the corpus' own recipe with new sentences, new noise and, in the domain, new
-scaled_adapters. Needs espeak-ng and flite."""
+"""Synthetic speech that nothing has seen: the corpus' own recipe with new sentences, new noise and,
+in the domain, new scaled_adapters. Needs espeak-ng and flite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,18 @@ from pathlib import Path
 
 from . import ROOT
 
-VARIANTS = ("adam", "benjamin", "david", "ed", "Gene", "Lee", "Michael", "robert", "shelby", "victor")
+VARIANTS = (
+    "adam",
+    "benjamin",
+    "david",
+    "ed",
+    "Gene",
+    "Lee",
+    "Michael",
+    "robert",
+    "shelby",
+    "victor",
+)
 """espeak-ng's voices that no set of the corpus has, and the base model has not heard."""
 ENGINES = ("espeak-ng", "flite")
 
@@ -17,9 +28,10 @@ ENGINES = ("espeak-ng", "flite")
 def fresh_sets(folder: Path, sizes: dict[str, int], seed: int) -> dict[str, Path]:
     """Manifests of `domain` and `heldout` in `folder`, made once; a finished set is taken as it is.
 
-    No sentence is in a set of the corpus, in the base model's training set as it is drawn today, or twice. Speakers of
-    the domain are 40: the ten `VARIANTS` in four accents. Speakers of the held-out set are the 44 of `heldout` and
-    `heldout_confirm`. Raises SystemExit where the set has to be made and a speech engine is missing.
+    No sentence is in a set of the corpus, in the base model's training set as it is drawn today, or
+    twice. Speakers of the domain are 40: the ten `VARIANTS` in four accents. Speakers of the
+    held-out set are the 44 of `heldout` and `heldout_confirm`. Raises SystemExit where the set has
+    to be made and a speech engine is missing.
     """
     manifests = {name: folder / f"{name}.jsonl" for name in sizes}
     if all(path.is_file() for path in manifests.values()):

@@ -1,10 +1,12 @@
-"""The recipe by which Moonshine used to be tuned, and what it should have been: one plain script with seven switches.
+"""The recipe by which Moonshine used to be tuned, and what it should have been: one plain script
+with seven switches.
 
-Stock transformers and PEFT, nothing of the product. The old way is found in public tuning scripts of 2025 and 2026: a
-transformers before 5.15, whose Moonshine models shifted the labels twice (huggingface/transformers #46784); labels as
-the tokenizer gives them, without an end; a learning rate of 1e-5; steps that count micro-batches; the new domain alone;
-the whole of the adapter; beams with two penalties. Everything else is the same in both: rank 8, alpha 8, q, k, v and o
-everywhere, eight utterances an update, warm-up over a tenth, linear decay, gradients clipped at 1.
+Stock transformers and PEFT, nothing of the product. The old way is found in public tuning scripts
+of 2025 and 2026: a transformers before 5.15, whose Moonshine models shifted the labels twice
+(huggingface/transformers #46784); labels as the tokenizer gives them, without an end; a learning
+rate of 1e-5; steps that count micro-batches; the new domain alone; the whole of the adapter; beams
+with two penalties. Everything else is the same in both: rank 8, alpha 8, q, k, v and o everywhere,
+eight utterances an update, warm-up over a tenth, linear decay, gradients clipped at 1.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class Recipe:
     micro_batches: bool = False
     """A step is one utterance, and eight of them make one update."""
     adapter_scale: float = 0.5
-    """What the adapter's change of a weight is multiplied by after training (Wortsman et al. 2022, WiSE-FT)."""
+    """What the adapter's change of a weight is multiplied by after training (Wortsman et al. 2022,
+    WiSE-FT).
+    """
     penalties: bool = False
     """Decode with five beams, a repetition penalty and a ban of repeated bigrams."""
 
@@ -78,7 +82,9 @@ OLD = Recipe(
     adapter_scale=1.0,
     penalties=True,
 )
-OLD_FASTER = replace(OLD, name="old way at 5e-3, steps as updates", learning_rate=5e-3, micro_batches=False)
+OLD_FASTER = replace(
+    OLD, name="old way at 5e-3, steps as updates", learning_rate=5e-3, micro_batches=False
+)
 
 
 @dataclass(frozen=True)
@@ -95,17 +101,23 @@ class Speech:
 def labels(recipe: Recipe, tokenizer: Any, texts: Sequence[str]) -> Tensor:
     """Label ids of shape (texts, tokens), -100 where a row is shorter."""
     if recipe.end:
-        rows = [[*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id] for text in texts]
+        rows = [
+            [*tokenizer(text, add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+            for text in texts
+        ]
     else:
         rows = [tokenizer(text).input_ids for text in texts]
-    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-100)
+    return torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row) for row in rows], batch_first=True, padding_value=-100
+    )
 
 
 def loss_of(recipe: Recipe, model: Any, inputs: dict[str, Tensor], ids: Tensor) -> Tensor:
-    """The stock forward pass and its loss; the old one shifts the labels again, though the decoder's input is shifted.
+    """The stock forward pass and its loss; the old one shifts the labels again, though the
+    decoder's input is shifted.
 
-    Before 5.15 the model called `ForCausalLMLoss(logits, labels)`, which moves the labels one to the left, as is right
-    for a decoder-only model.
+    Before 5.15 the model called `ForCausalLMLoss(logits, labels)`, which moves the labels one to
+    the left, as is right for a decoder-only model.
     """
     output = model(**inputs, labels=ids)
     if not recipe.shifted_twice:
@@ -119,11 +131,17 @@ def fresh_model(folder: str, seed: int) -> Any:
     """The base model with an untrained adapter."""
     base = AutoModelForSpeechSeq2Seq.from_pretrained(folder)
     torch.manual_seed(seed)
-    return peft.get_peft_model(base, peft.LoraConfig(r=8, lora_alpha=8, target_modules=TARGETS["attention"]))
+    return peft.get_peft_model(
+        base, peft.LoraConfig(r=8, lora_alpha=8, target_modules=TARGETS["attention"])
+    )
 
 
-def chosen(recipe: Recipe, train: int, replay: int, updates: int, seed: int) -> Iterator[list[tuple[str, int]]]:
-    """The utterances of every update: (set, row). Each set is gone through in a new order every time."""
+def chosen(
+    recipe: Recipe, train: int, replay: int, updates: int, seed: int
+) -> Iterator[list[tuple[str, int]]]:
+    """The utterances of every update: (set, row). Each set is gone through in a new order every
+    time.
+    """
 
     def endless(size: int, name: str) -> Iterator[tuple[str, int]]:
         random = np.random.default_rng([seed, size])
@@ -144,7 +162,9 @@ def training(
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=0)
     warmup = max(1, updates // 10)
-    for update, rows in enumerate(chosen(recipe, len(sets["train"]), len(sets["replay"]), updates, seed)):
+    for update, rows in enumerate(
+        chosen(recipe, len(sets["train"]), len(sets["replay"]), updates, seed)
+    ):
         share = min((update + 1) / warmup, (updates - update) / max(1, updates - warmup))
         optimizer.param_groups[0]["lr"] = recipe.learning_rate * share
         size = 1 if recipe.micro_batches else UPDATE
@@ -164,7 +184,9 @@ def training(
 
 def heard_by(processor: Any, clips: Sequence[np.ndarray]) -> dict[str, Tensor]:
     """Padded audio and its attention mask."""
-    batch = processor(list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
+    batch = processor(
+        list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt"
+    )
     return {"input_values": batch["input_values"], "attention_mask": batch["attention_mask"]}
 
 
@@ -185,11 +207,16 @@ def merged(model: Any, adapter_scale: float) -> Iterator[None]:
 
 @torch.inference_mode()
 def transcribe(
-    penalties: bool, model: Any, processor: Any, clips: Sequence[np.ndarray], tokens_per_second: float
+    penalties: bool,
+    model: Any,
+    processor: Any,
+    clips: Sequence[np.ndarray],
+    tokens_per_second: float,
 ) -> tuple[list[str], float]:
     """Transcripts in the order of `clips`, and the share that its cap cut off.
 
-    Greedy: a clip of s seconds has floor(rate * s) + 2 tokens. With penalties: beams, truncated by the batch's longest.
+    Greedy: a clip of s seconds has floor(rate * s) + 2 tokens. With penalties: beams, truncated by
+    the batch's longest.
     """
     order = sorted(range(len(clips)), key=lambda row: len(clips[row]))
     heard, cut = [""] * len(clips), 0
@@ -199,7 +226,9 @@ def transcribe(
         max_new_tokens = [int(tokens_per_second * len(clips[row]) / RATE) + 2 for row in rows]
         options = PENALTIES if penalties else {"num_beams": 1}
         inputs = heard_by(processor, [clips[row] for row in rows])
-        ids = model.generate(**inputs, max_new_tokens=max(max_new_tokens), do_sample=False, **options)
+        ids = model.generate(
+            **inputs, max_new_tokens=max(max_new_tokens), do_sample=False, **options
+        )
         for row, cap, tokens in zip(rows, max_new_tokens, ids[:, 1:].tolist(), strict=True):
             kept = tokens if penalties else tokens[:cap]
             cut += tokenizer.eos_token_id not in kept

@@ -10,7 +10,9 @@ from orchestrator.tuning.worker import PackWorker, start_worker
 
 
 def filled(work: Workload, k: int, targets: str, device: str) -> tuple[PackWorker, list[PackGroup]]:
-    """The first `k` trials with these target modules ("mixed": with any) in slots, baseline measured; the groups."""
+    """The first `k` trials with these target modules ("mixed": with any) in slots, baseline
+    measured; the groups.
+    """
     spec = load_spec(work.write_sweep("filled", len(work.points), k, device))
     worker = start_worker(spec, work.folder / "cache")
     wanted = [point for point in work.points if targets in ("mixed", point["target_modules"])][:k]

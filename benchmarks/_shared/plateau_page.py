@@ -1,4 +1,6 @@
-"""The generated parts of docs/why-it-plateaued.md: what was run, tables, figures. The prose stays as it is."""
+"""The generated parts of docs/why-it-plateaued.md: what was run, tables, figures. The prose stays
+as it is.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,10 @@ class Run:
         """Averages over twentieths of the training."""
         size = max(1, len(self.losses) // 20)
         parts = [(at, self.losses[at : at + size]) for at in range(0, len(self.losses), size)]
-        return Curve(self.recipe.name, tuple((at + len(part) / 2, sum(part) / len(part)) for at, part in parts))
+        return Curve(
+            self.recipe.name,
+            tuple((at + len(part) / 2, sum(part) / len(part)) for at, part in parts),
+        )
 
     def wer_curve(self, name: str) -> Curve:
         """WER of a set."""
@@ -134,7 +139,9 @@ def write(page: Path, record: Record) -> None:
 
 
 def renewed(text: str, name: str, block: str) -> str:
-    """The page with one of its generated parts replaced. Raises ValueError where the page has no such part."""
+    """The page with one of its generated parts replaced. Raises ValueError where the page has no
+    such part.
+    """
     begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.S)
     if not pattern.search(text):
@@ -156,13 +163,25 @@ def sizes(record: Record) -> str:
 
 def outcome_table(runs: Sequence[Run]) -> str:
     """Loss and WER, from before the first step to after the last, a row per run."""
-    head = ["recipe", "updates", "training loss", "domain WER, %", "change", "held-out WER, %", "change", "cut off, %"]
+    head = [
+        "recipe",
+        "updates",
+        "training loss",
+        "domain WER, %",
+        "change",
+        "held-out WER, %",
+        "change",
+        "cut off, %",
+    ]
     rows = []
     for run in runs:
         before, after = run.evaluations[0], run.evaluations[-1]
         cells = []
         for name in SETS:
-            cells += [f"{before.wer(name):.1f} to {after.wer(name):.1f}", between(after.against(before, name))]
+            cells += [
+                f"{before.wer(name):.1f} to {after.wer(name):.1f}",
+                between(after.against(before, name)),
+            ]
         cut = 100 * sum(after.cut.values()) / len(SETS)
         loss = "{:.2f} to {:.2f}".format(*run.loss)
         rows.append([run.recipe.name, f"{len(run.losses)}", loss, *cells, f"{cut:.0f}"])
@@ -173,7 +192,10 @@ def cost_table(right: Run, runs: Sequence[Run]) -> str:
     """How far each run ends from the right way, on the same utterances."""
     head = ["recipe", *(f"{title}, points worse than the right way" for title in SETS.values())]
     last = right.evaluations[-1]
-    rows = [[run.recipe.name, *(between(run.evaluations[-1].against(last, name)) for name in SETS)] for run in runs]
+    rows = [
+        [run.recipe.name, *(between(run.evaluations[-1].against(last, name)) for name in SETS)]
+        for run in runs
+    ]
     return markdown(head, rows)
 
 
@@ -189,7 +211,9 @@ def drawing(lines: Sequence[Curve], label: str, part: str) -> str:
     bottom = int(re.search(r'viewBox="0 0 \d+ (\d+)"', head)[1])  # type: ignore[index]
     height = bottom + 18 * len(lines) + 6
     head = head.replace(f"{WIDTH} {bottom}", f"{WIDTH} {height}")
-    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"', 1)
+    head = head.replace(
+        "<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif"', 1
+    )
     legend = []
     for index, line in enumerate(lines):
         y, colour = bottom + 18 * index + 4, COLOURS[index % len(COLOURS)]

@@ -1,4 +1,6 @@
-"""Commands run and measured from outside: wall clock from before the start to after the end, memory of the tree."""
+"""Commands run and measured from outside: wall clock from before the start to after the end, memory
+of the tree.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def run_all(
     accepted: Sequence[int] = (0,),
     environment: Mapping[str, str] | None = None,
 ) -> Usage:
-    """Run the commands in order, `at_once` at a time; ends the program with the output of one that fails."""
+    """Run the commands in order, `at_once` at a time; ends the program with the output of one that
+    fails.
+    """
     began, peak, started = time.perf_counter(), 0, 0
     running: dict[int, subprocess.Popen[bytes]] = {}
     ended = [0.0] * len(commands)
@@ -42,16 +46,23 @@ def run_all(
         while started < len(commands) or running:
             while started < len(commands) and len(running) < at_once:
                 running[started] = subprocess.Popen(
-                    commands[started], stdout=outputs[started], stderr=subprocess.STDOUT, env=environment
+                    commands[started],
+                    stdout=outputs[started],
+                    stderr=subprocess.STDOUT,
+                    env=environment,
                 )
                 started += 1
             peak = max(peak, sum(_tree_bytes(process.pid) for process in running.values()))
             _wait(next(iter(running.values())))
-            for index in [index for index, process in running.items() if process.poll() is not None]:
+            for index in [
+                index for index, process in running.items() if process.poll() is not None
+            ]:
                 ended[index] = time.perf_counter() - began
                 code = running.pop(index).returncode
                 if code not in accepted:
-                    raise SystemExit(f"{' '.join(commands[index])}\nended with {code}:\n{_tail(outputs[index])}")
+                    raise SystemExit(
+                        f"{' '.join(commands[index])}\nended with {code}:\n{_tail(outputs[index])}"
+                    )
     return Usage(time.perf_counter() - began, peak, tuple(ended))
 
 

@@ -67,7 +67,9 @@ class Sides:
 
     def plain_in_one(self) -> Measured:
         """The plain script, all trials in one process."""
-        return self._median([self._plain("plain script, one process", 0) for _ in range(self.repeats)])
+        return self._median(
+            [self._plain("plain script, one process", 0) for _ in range(self.repeats)]
+        )
 
     def packed(self, pack: int | str, trials: int | None = None) -> Measured:
         """The product's own command with `execution.pack`."""
@@ -94,14 +96,19 @@ class Sides:
         script = [sys.executable, str(HERE / "plain_script.py"), str(self.work.write_plain(output))]
         script += ["--study", storage, "--device", self.device, "--report"]
         if at_once:
-            commands = [[*script, str(output / f"{n}.json"), "--trial", str(n)] for n in range(trials)]
+            commands = [
+                [*script, str(output / f"{n}.json"), "--trial", str(n)] for n in range(trials)
+            ]
         else:
             commands = [[*script, str(output / "all.json")]]
         if at_once > 1:  # several processes creating one SQLite study at once would fail
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             optuna.create_study(study_name="plain", storage=storage)
         usage = run_all(commands, max(1, at_once), environment=_environment(at_once))
-        reports = [json.loads(Path(command[command.index("--report") + 1]).read_text()) for command in commands]
+        reports = [
+            json.loads(Path(command[command.index("--report") + 1]).read_text())
+            for command in commands
+        ]
         return _scaled(_plain_row(name, usage, reports, max(1, at_once)), len(self.work.points))
 
     def _pack(self, pack: int | str, trials: int) -> Measured:
@@ -112,7 +119,8 @@ class Sides:
         usage = run_all([command], accepted=VERDICTS)
         report = json.loads((output / "report.json").read_text())
         return Measured(
-            name=f"packed, K = {pack}" + (f", chose {report['capacity']}" if pack == "auto" else ""),
+            name=f"packed, K = {pack}"
+            + (f", chose {report['capacity']}" if pack == "auto" else ""),
             trials=trials,
             seconds=usage.seconds,
             train=report["seconds"]["train"],
@@ -144,7 +152,9 @@ def _plain_row(name: str, usage: Usage, reports: list[dict[str, Any]], at_once: 
         train=sum(report["seconds"]["train"] for report in reports) / at_once,
         decode=sum(report["seconds"]["decode"] for report in reports) / at_once,
         peak_bytes=usage.peak_bytes,
-        device_bytes=sum(sorted((report["device_peak"] for report in reports), reverse=True)[:at_once]),
+        device_bytes=sum(
+            sorted((report["device_peak"] for report in reports), reverse=True)[:at_once]
+        ),
         reuse=False,
         wers=tuple(trial["wer"] for trial in trials),
         ends=ends if at_once == 1 else (),
@@ -174,6 +184,8 @@ def _final_wers(studies: Path, name: str, trials: int, steps: int) -> Wers:
         last = [row for row in folder.read_measurements(number) if row.step == steps]
         if not last:
             result = folder.read_result(number)
-            raise SystemExit(f"{name}: trial {number} did not reach its last step: {result and result.reason}")
+            raise SystemExit(
+                f"{name}: trial {number} did not reach its last step: {result and result.reason}"
+            )
         wers.append({key: each.wer for key, each in last[-1].sets.items()})
     return tuple(wers)

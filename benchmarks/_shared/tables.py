@@ -14,7 +14,15 @@ MEBI = 2**20
 def row_table(rows: Sequence[Measured], work: Workload, ceiling: float) -> str:
     """One line a side; ratios are to the first. `ceiling` in operations a second."""
     device = any(row.device_bytes for row in rows)
-    head = ["", "makespan, s", "times faster", "trial-steps/s", "utterances/s", "start-up and rest, s", "memory, MiB"]
+    head = [
+        "",
+        "makespan, s",
+        "times faster",
+        "trial-steps/s",
+        "utterances/s",
+        "start-up and rest, s",
+        "memory, MiB",
+    ]
     head += ["device memory, MiB"] * device + ["share of GEMM ceiling"]
     lines = []
     for row in rows:
@@ -37,7 +45,9 @@ def row_table(rows: Sequence[Measured], work: Workload, ceiling: float) -> str:
 
 
 def wer_table(rows: Sequence[Measured], work: Workload) -> str:
-    """Domain / heldout WER of every trial at its last step on every side: the same work was done."""
+    """Domain / heldout WER of every trial at its last step on every side: the same work was
+    done.
+    """
     head = ["trial", *(row.name for row in rows), "largest difference"]
     lines = []
     for number, point in enumerate(work.points):
@@ -45,11 +55,16 @@ def wer_table(rows: Sequence[Measured], work: Workload) -> str:
         there = [wer for wer in shown if wer is not None]
         if not there:  # a plain script that ran the first trials only
             break
-        apart = max(max(w[s] for w in there) - min(w[s] for w in there) for s in ("domain", "heldout"))
+        apart = max(
+            max(w[s] for w in there) - min(w[s] for w in there) for s in ("domain", "heldout")
+        )
         lines.append(
             [
                 f"{number}: {point['adapter']} r{point['rank']} {point['target_modules']} {point['learning_rate']:g}",
-                *("" if wer is None else f"{wer['domain']:.1f} / {wer['heldout']:.1f}" for wer in shown),
+                *(
+                    "" if wer is None else f"{wer['domain']:.1f} / {wer['heldout']:.1f}"
+                    for wer in shown
+                ),
                 f"{apart:.1f}",
             ]
         )
@@ -60,7 +75,14 @@ def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload
     """Makespan by K at all trials, or by N for several sides (a list of rows for every N)."""
     if letter == "K":
         first = rows[0][0]
-        head = ["", "makespan, s", "times faster than K = 1", "trial-steps/s", "utterances/s", "memory, MiB"]
+        head = [
+            "",
+            "makespan, s",
+            "times faster than K = 1",
+            "trial-steps/s",
+            "utterances/s",
+            "memory, MiB",
+        ]
         lines = [
             [
                 row.name,
@@ -73,7 +95,11 @@ def growth_table(letter: str, rows: Sequence[Sequence[Measured]], work: Workload
             for (row,) in rows
         ]
         return f"Growth with K, {first.trials} trials\n\n" + markdown(head, lines)
-    head = ["trials", *(f"{row.name}, s" for row in rows[0]), *["times faster"] * (len(rows[0]) > 1)]
+    head = [
+        "trials",
+        *(f"{row.name}, s" for row in rows[0]),
+        *["times faster"] * (len(rows[0]) > 1),
+    ]
     lines = [
         [
             str(own[-1].trials),

@@ -1,4 +1,6 @@
-"""The trials that every side of a benchmark runs: same points, same utterances in the same order, same evaluations."""
+"""The trials that every side of a benchmark runs: same points, same utterances in the same order,
+same evaluations.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Workload:
 
     def utterances(self, trials: int) -> int:
         """Utterances decoded for so many trials and one baseline."""
-        return (1 + trials * self.rungs) * sum(len(self.rows(name)) for name in ("domain", "heldout"))
+        return (1 + trials * self.rungs) * sum(
+            len(self.rows(name)) for name in ("domain", "heldout")
+        )
 
     def write_plain(self, output: Path) -> Path:
         """The workload as `plain_script.py` reads it."""
@@ -84,7 +88,9 @@ class Workload:
         return path
 
     def write_sweep(self, name: str, trials: int, pack: int | str, device: str) -> Path:
-        """The first `trials` points as a sweep file: all of them in `start_with`, no guardrail that ends one early."""
+        """The first `trials` points as a sweep file: all of them in `start_with`, no guardrail that
+        ends one early.
+        """
         sweep = {
             "version": 1,
             "name": name,
@@ -93,7 +99,9 @@ class Workload:
             "evaluation": {"every": self.every, "max_tokens_per_second": self.tokens_per_second},
             "method": "random",
             "parameters": {
-                "learning_rate": {"values": sorted({point["learning_rate"] for point in self.points})},
+                "learning_rate": {
+                    "values": sorted({point["learning_rate"] for point in self.points})
+                },
                 "adapter": {"values": list(ADAPTERS)},
                 "rank": {"values": list(RANKS)},
                 "target_modules": {"values": list(TARGETS)},
@@ -113,7 +121,9 @@ class Workload:
 
 
 def points(count: int) -> tuple[Point, ...]:
-    """Distinct points that mix variants, ranks and target modules as a sampler would; rates by the golden ratio."""
+    """Distinct points that mix variants, ranks and target modules as a sampler would; rates by the
+    golden ratio.
+    """
     low, high = RATES
     return tuple(
         {
@@ -136,8 +146,15 @@ def build(
     utterances: int,
     tokens_per_second: float,
 ) -> Workload:
-    """Cut the sets of `data`: as many training utterances as one epoch of `steps` needs, `utterances` of each other."""
-    sizes = {"train": steps * BATCH // 2, "replay": steps * BATCH // 2, "domain": utterances, "heldout": utterances}
+    """Cut the sets of `data`: as many training utterances as one epoch of `steps` needs,
+    `utterances` of each other.
+    """
+    sizes = {
+        "train": steps * BATCH // 2,
+        "replay": steps * BATCH // 2,
+        "domain": utterances,
+        "heldout": utterances,
+    }
     kept = {name: _cut(data, name, size, folder) for name, size in sizes.items()}
     return Workload(
         folder=folder,
@@ -153,7 +170,9 @@ def build(
 def _cut(data: Path, name: str, size: int, folder: Path) -> int:
     source = next((data / file for file in NAMES[name] if (data / file).is_file()), None)
     if source is None:
-        raise SystemExit(f"{data} has no {' or '.join(NAMES[name])}; name the folder of the corpus with --data")
+        raise SystemExit(
+            f"{data} has no {' or '.join(NAMES[name])}; name the folder of the corpus with --data"
+        )
     rows = [json.loads(line) for line in source.read_bytes().split(b"\n")[:size] if line]
     for row in rows:
         row["audio_filepath"] = str((data / row["audio_filepath"]).resolve())
@@ -162,22 +181,30 @@ def _cut(data: Path, name: str, size: int, folder: Path) -> int:
 
 
 def _order(steps: int, domain: int, replay: int) -> tuple[int, ...]:
-    """The product's own order, so that both sides train on the same batches and end with the same adapters."""
+    """The product's own order, so that both sides train on the same batches and end with the same
+    adapters.
+    """
     from orchestrator.planning.trial_plan import TrialParams
     from orchestrator.tuning.training.step import TrainingSet, step_rows
 
     params = TrialParams(
-        learning_rate=1e-3, max_steps=steps, batch_size=BATCH, target_patterns=(), replay_ratio=REPLAY, seed=SEED
+        learning_rate=1e-3,
+        max_steps=steps,
+        batch_size=BATCH,
+        target_patterns=(),
+        replay_ratio=REPLAY,
+        seed=SEED,
     )
     data = TrainingSet([[0]] * (domain + replay), domain)
     return tuple(row for step in range(steps) for row in step_rows(params, step, data))
 
 
 def random_corpus(folder: Path, tokenizer: Path, train: int, evaluated: int) -> tuple[Path, Path]:
-    """Noise with made-up texts, and streaming-tiny with random weights: (data, model) for measuring time, not words.
+    """Noise with made-up texts, and streaming-tiny with random weights: (data, model) for measuring
+    time, not words.
 
-    The real configuration is transformers' default. Clips last 2 to 6 s; `tokenizer` is a folder whose tokenizer and
-    processor are used, its vocabulary being a part of the model's.
+    The real configuration is transformers' default. Clips last 2 to 6 s; `tokenizer` is a folder
+    whose tokenizer and processor are used, its vocabulary being a part of the model's.
     """
     import torch
     from transformers import MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
@@ -202,7 +229,9 @@ def random_corpus(folder: Path, tokenizer: Path, train: int, evaluated: int) -> 
 
 
 def _random_set(data: Path, name: str, size: int, random: np.random.Generator) -> None:
-    words = "zero one two three four five six seven eight nine turn left right heading climb".split()
+    words = (
+        "zero one two three four five six seven eight nine turn left right heading climb".split()
+    )
     rows = []
     for index in range(size):
         seconds = float(random.uniform(2, 6))
@@ -210,5 +239,7 @@ def _random_set(data: Path, name: str, size: int, random: np.random.Generator) -
         path = f"{name}-{index:04d}.wav"
         soundfile.write(data / path, audio, 16000)
         text = " ".join(random.choice(words, int(1.2 * seconds)))
-        rows.append({"id": path, "audio_filepath": path, "duration": len(audio) / 16000, "text": text})
+        rows.append(
+            {"id": path, "audio_filepath": path, "duration": len(audio) / 16000, "text": text}
+        )
     (data / NAMES[name][0]).write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 def clean(
     spec: Annotated[
-        Path | None, typer.Argument(metavar="[SPEC]", help="One study; without it all.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[SPEC]", help="One study; without it all.", show_default=False),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what is not needed; without it only shown.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove what is not needed; without it only shown.")
+    ] = False,
     studies: Studies = None,
 ) -> None:
     """Show what caches and checkpoints take, and remove what no study needs any more."""

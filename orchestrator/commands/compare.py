@@ -28,19 +28,24 @@ def compare(
     ],
     form: Annotated[str, typer.Option("--format", help=f"{', '.join(_FORMATS)}.")] = "terminal",
     shown: Annotated[
-        int, typer.Option("--utterances", min=0, help="How many that got worse, and better, to show.")
+        int,
+        typer.Option("--utterances", min=0, help="How many that got worse, and better, to show."),
     ] = 10,
     studies: Studies = None,
 ) -> None:
-    """Studies or trials side by side: files, verdicts, paired differences, utterances that changed."""
+    """Studies or trials side by side: files, verdicts, paired differences, utterances that
+    changed.
+    """
     from orchestrator.reporting import html, markdown, side_by_side
     from orchestrator.verdicts.side_by_side import pair_of
 
     if form not in _FORMATS:
         raise SpecError(f"--format {form} is not known\n  Allowed: {', '.join(_FORMATS)}.")
     if len(sides) < 2:
-        raise SpecError("compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7")
-    opened = [_side(each, studies) for each in sides]
+        raise SpecError(
+            "compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7"
+        )
+    opened = [_side(side, studies) for side in sides]
     pairs = [pair_of(opened[0], other, len(opened) - 1) for other in opened[1:]]
     if form == "json":
         typer.echo(side_by_side.render_json(opened, pairs), nl=False)

@@ -14,7 +14,9 @@ def dashboard(
     spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+    ] = 8080,
 ) -> None:
     """optuna-dashboard on this study: read only, this machine only, until Ctrl+C."""
     from orchestrator.search.dashboard import serve

@@ -19,7 +19,10 @@ _HEARD = 100
 
 def diagnose(
     spec: Annotated[
-        Path, typer.Argument(metavar="SPEC|MANIFEST", help="The sweep file, or a manifest.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="SPEC|MANIFEST", help="The sweep file, or a manifest.", show_default=False
+        ),
     ],
     rest: Annotated[
         list[str] | None,
@@ -30,38 +33,60 @@ def diagnose(
         ),
     ] = None,
     studies: Studies = None,
-    train: Annotated[bool, typer.Option("--train", help="Load and check the model, and train 50 steps.")] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Load and check the model, and train 50 steps.")
+    ] = False,
     sample: Annotated[
         int | None,
-        typer.Option("--sample", min=1, metavar="N", help="Utterances heard: 100 with --train, all with --model."),
+        typer.Option(
+            "--sample",
+            min=1,
+            metavar="N",
+            help="Utterances heard: 100 with --train, all with --model.",
+        ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="MODEL", help="Of manifests: measure this model's WER on each.")
+        str | None,
+        typer.Option(
+            "--model", metavar="MODEL", help="Of manifests: measure this model's WER on each."
+        ),
     ] = None,
     max_seconds: Annotated[
-        float, typer.Option("--max-seconds", min=0.1, help="Of manifests: longer utterances are filtered out.")
+        float,
+        typer.Option(
+            "--max-seconds", min=0.1, help="Of manifests: longer utterances are filtered out."
+        ),
     ] = 20.0,
     validation: Annotated[
-        float, typer.Option("--validation", min=0.01, max=0.99, help="Of manifests: the share split off.")
+        float,
+        typer.Option("--validation", min=0.01, max=0.99, help="Of manifests: the share split off."),
     ] = 0.1,
     normalizer: Annotated[
         str, typer.Option("--normalizer", help="Of manifests: whisper-en, basic or none.")
     ] = "whisper-en",
 ) -> None:
-    """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps change."""
+    """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps
+    change.
+    """
     if spec.suffix.lower() not in _SWEEPS:
         if train:
             raise SpecError(
                 f"--train needs a sweep file, and {spec} is a manifest\n  Name a .yaml file, or use --model."
             )
-        _manifests([spec, *map(Path, rest or [])], max_seconds, validation, model, normalizer, sample)
+        _manifests(
+            [spec, *map(Path, rest or [])], max_seconds, validation, model, normalizer, sample
+        )
         return
     if model is not None:
-        raise SpecError("--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests.")
+        raise SpecError(
+            "--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests."
+        )
     _sweep(spec, rest or [], studies, train, sample or _HEARD)
 
 
-def _sweep(spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int) -> None:
+def _sweep(
+    spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int
+) -> None:
     from orchestrator.records.sets import decode_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import diagnosed, short_run, terminal
@@ -75,11 +100,15 @@ def _sweep(spec: Path, overrides: list[str], studies: Path | None, train: bool, 
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
     ready = decode_sets(sweep, folder.audio)
-    terminal.show(diagnosed.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen)
+    terminal.show(
+        diagnosed.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen
+    )
     if train:
         from orchestrator.tuning.short_run import train_shortly
 
-        terminal.show(short_run.build(sweep, train_shortly(sweep, folder.cache, sample, screen.print)), screen)
+        terminal.show(
+            short_run.build(sweep, train_shortly(sweep, folder.cache, sample, screen.print)), screen
+        )
 
 
 def _manifests(
@@ -94,7 +123,9 @@ def _manifests(
     from orchestrator.reporting import bare, terminal
 
     if normalizer not in ("whisper-en", "basic", "none"):
-        raise SpecError(f"--normalizer {normalizer} is not known\n  Allowed: whisper-en, basic, none.")
+        raise SpecError(
+            f"--normalizer {normalizer} is not known\n  Allowed: whisper-en, basic, none."
+        )
     found = read_bare(paths, max_seconds, validation, seed=0)
     baselines = {}
     if model is not None:
@@ -103,8 +134,12 @@ def _manifests(
         from orchestrator.tuning.decoding.audio_files import open_model
         from orchestrator.tuning.model.device import choose_device
 
-        loaded, measured = open_model(model, choose_device("auto")[0]), read_transcription(Path(model))
+        loaded, measured = (
+            open_model(model, choose_device("auto")[0]),
+            read_transcription(Path(model)),
+        )
         baselines = {
-            bare.manifest.path: baseline(loaded, bare.manifest, measured, normalizer, sample) for bare in found
+            bare.manifest.path: baseline(loaded, bare.manifest, measured, normalizer, sample)
+            for bare in found
         }
     terminal.show(bare.build(found, max_seconds, baselines, model or ""), terminal.console())

@@ -15,9 +15,13 @@ _IGNORED = "/studies/*\n!/studies/.gitkeep\n.venv\n"
 
 
 def init(
-    place: Annotated[Path, typer.Argument(metavar="DIR", help="A folder; made if missing.", show_default=False)],
+    place: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder; made if missing.", show_default=False)
+    ],
 ) -> None:
-    """Write a project to start from: sweeps/ with a commented sweep file, data/, studies/, .gitignore."""
+    """Write a project to start from: sweeps/ with a commented sweep file, data/, studies/,
+    .gitignore.
+    """
     template = files("orchestrator").joinpath("commands/start.yaml").read_text(encoding="utf-8")
     wanted = {
         "sweeps/mine.yaml": template,
@@ -27,7 +31,9 @@ def init(
     }
     there = [name for name in wanted if (place / name).exists()]
     if there:
-        raise SpecError(f"{place / there[0]} exists\n  Name another folder; nothing is overwritten.")
+        raise SpecError(
+            f"{place / there[0]} exists\n  Name another folder; nothing is overwritten."
+        )
     for name, text in wanted.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text, encoding="utf-8")

@@ -18,10 +18,14 @@ def listen(
     spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8081,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+    ] = 8081,
 ) -> None:
-    """The report as a page with every trial's transcripts and all audio: this machine only, until Ctrl+C."""
-    from orchestrator import loopback
+    """The report as a page with every trial's transcripts and all audio: this machine only, until
+    Ctrl+C.
+    """
+    from orchestrator.loopback import guarded_server, serve_until_interrupted
     from orchestrator.reporting import report
     from orchestrator.reporting.page.listen import Player
     from orchestrator.running.session import finished
@@ -33,5 +37,5 @@ def listen(
         done = finished(sweep, folder)
         return report.build(sweep, folder, conclusion, words, done), done
 
-    server = loopback.open_server(Player(sweep, folder, reported), port, "player")
-    loopback.serve(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))
+    server = guarded_server(Player(sweep, folder, reported), port, "player")
+    serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

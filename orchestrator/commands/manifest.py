@@ -1,4 +1,6 @@
-"""`orchestrate manifest`: make, copy, choose from and split manifests. Every one says how it was made."""
+"""`orchestrate manifest`: make, copy, choose from and split manifests. Every one says how it was
+made.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,22 @@ app = typer.Typer(
 
 @app.command("from-folder")
 def from_folder(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Recordings, in folders below too.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Recordings, in folders below too.")
+    ],
     out: Out,
     transcripts: Annotated[
-        Path | None, typer.Option("--transcripts", metavar="FILE", help="One list of name and text for all recordings.")
+        Path | None,
+        typer.Option(
+            "--transcripts", metavar="FILE", help="One list of name and text for all recordings."
+        ),
     ] = None,
     speaker: Annotated[
         str,
-        typer.Option("--speaker", help="none, folder (first below DIR), prefix (file name up to - or _) or one=NAME."),
+        typer.Option(
+            "--speaker",
+            help="none, folder (first below DIR), prefix (file name up to - or _) or one=NAME.",
+        ),
     ] = "none",
     min_seconds: MinSeconds = None,
     max_seconds: MaxSeconds = None,
@@ -53,7 +63,9 @@ def from_folder(
     samples: Samples = None,
     seed: Seed = 0,
 ) -> None:
-    """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list of transcripts."""
+    """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list
+    of transcripts.
+    """
     from orchestrator.corpus.building import refuse_existing
     from orchestrator.corpus.folder import ONE, lines_of_folder
     from orchestrator.corpus.selecting import Selection
@@ -65,12 +77,16 @@ def from_folder(
     wanted = Selection(min_seconds, max_seconds, name, brackets=brackets)  # type: ignore[arg-type]
     lines, reasons = lines_of_folder(folder, out, transcripts, speaker, wanted)
     arguments = {"folder": folder, "transcripts": transcripts, "speaker": speaker} | vars(wanted)
-    _write(out, lines, reasons, folder, "from-folder", arguments | {"samples": samples, "seed": seed})
+    _write(
+        out, lines, reasons, folder, "from-folder", arguments | {"samples": samples, "seed": seed}
+    )
 
 
 @app.command("from-kaldi")
 def from_kaldi(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A data directory: wav.scp and text.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A data directory: wav.scp and text.")
+    ],
     out: Out,
     samples: Samples = None,
     seed: Seed = 0,
@@ -81,12 +97,21 @@ def from_kaldi(
 
     refuse_existing(out)
     lines, reasons = lines_of_kaldi(folder, out)
-    _write(out, lines, reasons, folder, "from-kaldi", {"folder": folder, "samples": samples, "seed": seed})
+    _write(
+        out,
+        lines,
+        reasons,
+        folder,
+        "from-kaldi",
+        {"folder": folder, "samples": samples, "seed": seed},
+    )
 
 
 @app.command("from-dataset")
 def from_dataset(
-    name: Annotated[str, typer.Argument(metavar="NAME_OR_FOLDER", help="A hub id, or a local data set.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME_OR_FOLDER", help="A hub id, or a local data set.")
+    ],
     out: Out,
     config: Annotated[str | None, typer.Option("--config", help="Such as clean.")] = None,
     split: Annotated[str, typer.Option("--split")] = "test",
@@ -103,16 +128,26 @@ def from_dataset(
     refuse_existing(out)
     wanted = Wanted(name, config, split, samples, seed, text_column, speaker_column, audio_column)
     lines, origin = lines_of_dataset(wanted, out)
-    said(write_manifest(out, lines, "orchestrate manifest from-dataset", vars(wanted) | {"dataset": origin}))
+    said(
+        write_manifest(
+            out, lines, "orchestrate manifest from-dataset", vars(wanted) | {"dataset": origin}
+        )
+    )
 
 
 @app.command()
 def noisy(
     manifest: Source,
     out: Out,
-    snr: Annotated[str | None, typer.Option("--snr", metavar="LO:HI", help="Signal to noise, dB.")] = None,
-    band: Annotated[str | None, typer.Option("--band", metavar="LO:HI", help="Band kept, Hz.")] = None,
-    speed: Annotated[str | None, typer.Option("--speed", metavar="LO:HI", help="Factor of speed.")] = None,
+    snr: Annotated[
+        str | None, typer.Option("--snr", metavar="LO:HI", help="Signal to noise, dB.")
+    ] = None,
+    band: Annotated[
+        str | None, typer.Option("--band", metavar="LO:HI", help="Band kept, Hz.")
+    ] = None,
+    speed: Annotated[
+        str | None, typer.Option("--speed", metavar="LO:HI", help="Factor of speed.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """A copy of a manifest with its audio made faster or slower, narrower and noisier."""
@@ -125,19 +160,35 @@ def noisy(
         "speed": _range("--speed", speed, 0.5, 2),
     }
     if not any(drawn.values()):
-        raise SpecError("noisy needs at least one of --snr, --band and --speed\n  Such as --snr 0:15 --band 300:3400.")
+        raise SpecError(
+            "noisy needs at least one of --snr, --band and --speed\n  Such as --snr 0:15 --band 300:3400."
+        )
     if drawn["band"] and drawn["band"][0] == drawn["band"][1]:
-        raise SpecError(f"--band {band} is empty\n  Write two frequencies, such as --band 300:3400.")
+        raise SpecError(
+            f"--band {band} is empty\n  Write two frequencies, such as --band 300:3400."
+        )
     refuse_existing(out)
     source = load_manifest(manifest)
     from orchestrator.tuning.training.noise import Channel, noisy_lines
 
     lines = noisy_lines(source, out, Channel(**drawn), seed)
-    said(write_manifest(out, lines, "orchestrate manifest noisy", drawn | {"seed": seed, "source": source_of(source)}))
+    said(
+        write_manifest(
+            out,
+            lines,
+            "orchestrate manifest noisy",
+            drawn | {"seed": seed, "source": source_of(source)},
+        )
+    )
 
 
 def _write(
-    out: Path, lines: Sequence[Made], reasons: Mapping[str, int], place: Path, command: str, arguments: dict[str, Any]
+    out: Path,
+    lines: Sequence[Made],
+    reasons: Mapping[str, int],
+    place: Path,
+    command: str,
+    arguments: dict[str, Any],
 ) -> None:
     """A new manifest, shuffled, with what was left out of it."""
     from orchestrator.corpus.building import shuffled, write_manifest
@@ -162,5 +213,7 @@ def _range(option: str, text: str | None, low: float, high: float) -> tuple[floa
     except ValueError:
         first, second = 1.0, 0.0
     if not low <= first <= second <= high:
-        raise SpecError(f"{option} {text} is no range\n  Write LO:HI, two numbers from {low:g} to {high:g}, LO first.")
+        raise SpecError(
+            f"{option} {text} is no range\n  Write LO:HI, two numbers from {low:g} to {high:g}, LO first."
+        )
     return first, second

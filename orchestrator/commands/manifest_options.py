@@ -1,4 +1,6 @@
-"""What the commands of `orchestrate manifest` have in common: options, their checks, and what is said of a manifest."""
+"""What the commands of `orchestrate manifest` have in common: options, their checks, and what is
+said of a manifest.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,34 @@ from orchestrator.reporting.escape import plain
 if TYPE_CHECKING:
     from orchestrator.corpus.manifest import Manifest
 
-Out = Annotated[Path, typer.Argument(metavar="OUT", help="The manifest to write; must not exist.", show_default=False)]
-Source = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Any manifest a sweep takes.", show_default=False)]
+Out = Annotated[
+    Path,
+    typer.Argument(
+        metavar="OUT", help="The manifest to write; must not exist.", show_default=False
+    ),
+]
+Source = Annotated[
+    Path, typer.Argument(metavar="MANIFEST", help="Any manifest a sweep takes.", show_default=False)
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of order, choice and noise.")]
-Samples = Annotated[int | None, typer.Option("--samples", min=1, help="Take so many, drawn evenly; by default all.")]
-MinSeconds = Annotated[float | None, typer.Option("--min-seconds", min=0, help="Leave out what is shorter.")]
-MaxSeconds = Annotated[float | None, typer.Option("--max-seconds", min=0, help="Leave out what is longer.")]
-Name = Annotated[str | None, typer.Option("--name", metavar="GLOB", help="Only these, such as '*/close/*.wav'.")]
+Samples = Annotated[
+    int | None, typer.Option("--samples", min=1, help="Take so many, drawn evenly; by default all.")
+]
+MinSeconds = Annotated[
+    float | None, typer.Option("--min-seconds", min=0, help="Leave out what is shorter.")
+]
+MaxSeconds = Annotated[
+    float | None, typer.Option("--max-seconds", min=0, help="Leave out what is longer.")
+]
+Name = Annotated[
+    str | None, typer.Option("--name", metavar="GLOB", help="Only these, such as '*/close/*.wav'.")
+]
 Bracketed = Annotated[
-    str, typer.Option("--brackets", help="Of texts with parts such as (noise): keep, drop the line, or strip the part.")
+    str,
+    typer.Option(
+        "--brackets",
+        help="Of texts with parts such as (noise): keep, drop the line, or strip the part.",
+    ),
 ]
 
 
@@ -44,13 +65,17 @@ def require_regex(**patterns: str | None) -> None:
             re.compile(pattern or "")
         except re.error as error:
             option = f"--{name.replace('_', '-')}"
-            raise SpecError(f"{option} {pattern} is no regular expression: {error}\n  Such as '\\bword\\b'.") from None
+            raise SpecError(
+                f"{option} {pattern} is no regular expression: {error}\n  Such as '\\bword\\b'."
+            ) from None
 
 
 def said(manifest: Manifest, left: str = "") -> None:
     hours = sum(utterance.duration or 0.0 for utterance in manifest.utterances) / 3600
     speakers = len({utterance.speaker for utterance in manifest.utterances} - {""})
     people = f", {speakers} speakers" if speakers else ""
-    typer.echo(plain(f"{manifest.path}: {len(manifest.utterances)} utterances, {hours:.2f} h{people}"))
+    typer.echo(
+        plain(f"{manifest.path}: {len(manifest.utterances)} utterances, {hours:.2f} h{people}")
+    )
     if left:
         typer.echo(plain(left))

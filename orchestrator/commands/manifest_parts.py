@@ -1,4 +1,6 @@
-"""`orchestrate manifest filter` and `split`: a part of a manifest, and parts that have nothing in common."""
+"""`orchestrate manifest filter` and `split`: a part of a manifest, and parts that have nothing in
+common.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,18 @@ def choose(
     min_seconds: MinSeconds = None,
     max_seconds: MaxSeconds = None,
     name: Name = None,
-    text: Annotated[str | None, typer.Option("--text", metavar="REGEX", help="Only texts that have this.")] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="REGEX", help="Only texts that have this.")
+    ] = None,
     without_text: Annotated[
-        str | None, typer.Option("--without-text", metavar="REGEX", help="Leave out texts that have this.")
+        str | None,
+        typer.Option("--without-text", metavar="REGEX", help="Leave out texts that have this."),
     ] = None,
     brackets: Bracketed = "keep",
 ) -> None:
-    """A part of a manifest by length, name and text, in its order; it says how many are left out and why."""
+    """A part of a manifest by length, name and text, in its order; it says how many are left out
+    and why.
+    """
     from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifest
     from orchestrator.corpus.manifest import load_manifest
     from orchestrator.corpus.selecting import Selection, left_out, require_any, select
@@ -46,18 +53,26 @@ def choose(
     refuse_existing(out)
     wanted = Selection(min_seconds, max_seconds, name, text, without_text, brackets)  # type: ignore[arg-type]
     source = load_manifest(manifest)
-    lines, reasons = select((made_of(utterance, manifest, out.parent) for utterance in source.utterances), wanted)
+    lines, reasons = select(
+        (made_of(utterance, manifest, out.parent) for utterance in source.utterances), wanted
+    )
     require_any(manifest, len(lines), reasons)
     arguments = vars(wanted) | {"left_out": dict(reasons), "source": source_of(source)}
-    said(write_manifest(out, lines, "orchestrate manifest filter", arguments), left_out(reasons, len(lines)))
+    said(
+        write_manifest(out, lines, "orchestrate manifest filter", arguments),
+        left_out(reasons, len(lines)),
+    )
 
 
 def split(
     manifest: Source,
     out: Annotated[
-        tuple[Path, Path], typer.Option("--out", metavar="A B", help="The parts; C after them.", show_default=False)
+        tuple[Path, Path],
+        typer.Option("--out", metavar="A B", help="The parts; C after them.", show_default=False),
     ],
-    third: Annotated[Path | None, typer.Argument(metavar="C", help="A third part.", show_default=False)] = None,
+    third: Annotated[
+        Path | None, typer.Argument(metavar="C", help="A third part.", show_default=False)
+    ] = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -67,11 +82,14 @@ def split(
         ),
     ] = None,
     share: Annotated[
-        str, typer.Option("--share", help="Of the utterances that go to A, about; for three parts A:B.")
+        str,
+        typer.Option("--share", help="Of the utterances that go to A, about; for three parts A:B."),
     ] = "0.5",
     seed: Seed = 0,
 ) -> None:
-    """Two or three parts without a common speaker, sentence or recording, such as train, domain and confirm."""
+    """Two or three parts without a common speaker, sentence or recording, such as train, domain and
+    confirm.
+    """
     from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifests
     from orchestrator.corpus.dividing import UNITS, divide, sentences_in_common, usual_unit
     from orchestrator.corpus.manifest import load_manifest
@@ -111,11 +129,15 @@ def _shares(text: str, parts: int) -> list[float]:
     try:
         shares = [float(share) for share in text.split(":")]
     except ValueError:
-        raise SpecError(f"--share {text} is no share\n  Write 0.5, or 0.6:0.2 for three parts.") from None
+        raise SpecError(
+            f"--share {text} is no share\n  Write 0.5, or 0.6:0.2 for three parts."
+        ) from None
     if parts == 3 and len(shares) == 1:
         shares.append((1 - shares[0]) / 2)
     if len(shares) != parts - 1:
-        raise SpecError(f"--share {text} has {len(shares)} shares for {parts} parts\n  The last part gets the rest.")
+        raise SpecError(
+            f"--share {text} has {len(shares)} shares for {parts} parts\n  The last part gets the rest."
+        )
     if not (all(share > 0 for share in shares) and sum(shares) < 1):
         raise SpecError(
             f"--share {text} leaves a part empty\n  Allowed: above 0 and below 1{', together too' * (parts > 2)}."

@@ -1,4 +1,6 @@
-"""From what was typed to a sweep and the folder of its study: a sweep file, or the name of a study."""
+"""From what was typed to a sweep and the folder of its study: a sweep file, or the name of a
+study.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,20 @@ if TYPE_CHECKING:
 
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
 Study = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False
+    ),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False)
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Overrides of the sweep file.", show_default=False
+    ),
 ]
 Studies = Annotated[
-    Path | None, typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/.")
+    Path | None,
+    typer.Option("--studies", help="Folder of all studies; by default studies/ beside sweeps/."),
 ]
 
 FORKED = "begun with --fork beside study {}."
@@ -50,7 +59,9 @@ class Opened:
     """Studies that were forked from the same sweep file: perhaps one of them was meant."""
 
 
-def open_sweep(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple[SweepSpec, StudyFolder]:
+def open_sweep(
+    spec: Path, overrides: Sequence[str], studies: Path | None
+) -> tuple[SweepSpec, StudyFolder]:
     """The sweep file as it is now, and the folder of its study, which may not exist yet."""
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.chaining import load_chained
@@ -60,12 +71,15 @@ def open_sweep(spec: Path, overrides: Sequence[str], studies: Path | None) -> tu
     return sweep, StudyFolder(root, sweep.name)
 
 
-def open_study(spec: Path, overrides: Sequence[str], studies: Path | None, *, judging: bool = False) -> Opened:
-    """The study as it was begun: what is reported is what was run, whatever the sweep file says by now.
+def open_study(
+    spec: Path, overrides: Sequence[str], studies: Path | None, *, judging: bool = False
+) -> Opened:
+    """The study as it was begun: what is reported is what was run, whatever the sweep file says by
+    now.
 
-    `spec` is a sweep file, or where there is no such file the name of a study in `studies`, by default ./studies. An
-    override that would make another study is refused; `judging`: one of the acceptance criteria is not.
-    Raises SpecError, StudyError.
+    `spec` is a sweep file, or where there is no such file the name of a study in `studies`, by
+    default ./studies. An override that would make another study is refused; `judging`: one of the
+    acceptance criteria is not. Raises SpecError, StudyError.
     """
     from orchestrator.records.contents import stored_spec
 
@@ -82,7 +96,11 @@ def open_study(spec: Path, overrides: Sequence[str], studies: Path | None, *, ju
     if refused:
         raise StudyError(_refusal(folder.name, refused, judging))
     beside = (
-        tuple(neighbour.name for neighbour in folder.neighbours() if _was_forked(neighbour, folder.name))
+        tuple(
+            neighbour.name
+            for neighbour in folder.neighbours()
+            if _was_forked(neighbour, folder.name)
+        )
         if spec.is_file()
         else ()
     )
@@ -90,13 +108,21 @@ def open_study(spec: Path, overrides: Sequence[str], studies: Path | None, *, ju
 
 
 def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
-    """Every study in `studies`, by default ./studies, with its project's folder. Raises StudyError where none is."""
+    """Every study in `studies`, by default ./studies, with its project's folder. Raises StudyError
+    where none is.
+    """
     from orchestrator.records.store import StudyFolder
 
     root = (studies or Path("studies")).absolute()
-    names = sorted(path.parent.name for path in root.glob("*/spec.yaml") if re.fullmatch(NAME, path.parent.name))
+    names = sorted(
+        path.parent.name
+        for path in root.glob("*/spec.yaml")
+        if re.fullmatch(NAME, path.parent.name)
+    )
     if not names:
-        raise StudyError(f"there are no studies in {root}\n  Go to the project's folder, or name them with --studies.")
+        raise StudyError(
+            f"there are no studies in {root}\n  Go to the project's folder, or name them with --studies."
+        )
     folders = [StudyFolder(root, name) for name in names]
     return [(folder, project_root(folder.spec)) for folder in folders]
 
@@ -117,7 +143,9 @@ def _folder(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple
         named = StudyFolder(studies or Path("studies").absolute(), name)
         if named.exists:
             return named, Path.cwd()
-    return StudyFolder(studies or studies_root(spec), load_spec(spec, _names(overrides)).name), project_root(spec)
+    return StudyFolder(
+        studies or studies_root(spec), load_spec(spec, _names(overrides)).name
+    ), project_root(spec)
 
 
 def _names(overrides: Sequence[str]) -> list[str]:
@@ -131,12 +159,18 @@ def _known(folder: StudyFolder) -> str:
 
 
 def _was_forked(study: StudyFolder, name: str) -> bool:
-    return study.notes.is_file() and FORKED.format(name) in study.notes.read_text(encoding="utf-8", errors="replace")
+    return study.notes.is_file() and FORKED.format(name) in study.notes.read_text(
+        encoding="utf-8", errors="replace"
+    )
 
 
 def _refusal(name: str, changed: Sequence[str], judging: bool) -> str:
     what = ", ".join(changed)
-    others = " by itself: name and acceptance.METRIC alone may be given" if judging else "; name alone may be given"
+    others = (
+        " by itself: name and acceptance.METRIC alone may be given"
+        if judging
+        else "; name alone may be given"
+    )
     return (
         f"study {name} was not run with this: {what}\n"
         f"  It is shown as it was run{others}. Another sweep is begun with `orchestrate SPEC ... --fork NAME`."

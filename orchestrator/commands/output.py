@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
-    """The study; on stderr, that studies were forked from it, where one of them may have been meant."""
+    """The study; on stderr, that studies were forked from it, where one of them may have been
+    meant.
+    """
     if opened.beside:
         names = ", ".join(opened.beside)
         message = f"study {opened.folder.name}; beside it were begun with --fork: {names}. Each opens by its name."
@@ -33,25 +35,38 @@ def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
 
 
 def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]:
-    """What names a study on the command line: the sweep file, and what else it takes where that means another one."""
+    """What names a study on the command line: the sweep file, and what else it takes where that
+    means another one.
+    """
     other = spec.is_file() and own_name(spec) != name
-    return (str(spec), *((f"name={name}",) if other else ()), *(("--studies", str(studies)) if studies else ()))
+    return (
+        str(spec),
+        *((f"name={name}",) if other else ()),
+        *(("--studies", str(studies)) if studies else ()),
+    )
 
 
 def observer_of(
     sweep: SweepSpec, quiet: bool, silent: NullObserver
 ) -> AbstractContextManager[LiveReporter | NullObserver]:
-    """What a run says as it goes: a live table or lines, or nothing where it is asked to be quiet."""
+    """What a run says as it goes: a live table or lines, or nothing where it is asked to be
+    quiet.
+    """
     from orchestrator.reporting.live import LiveReporter
     from orchestrator.reporting.wording import rates_of
 
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return nullcontext(silent) if quiet else LiveReporter(terminal.console(), varied, rates=rates_of(sweep))
+    return (
+        nullcontext(silent)
+        if quiet
+        else LiveReporter(terminal.console(), varied, rates=rates_of(sweep))
+    )
 
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     """The worker of every command that trains."""
-    # what torch and transformers bring stays: to search it for garbage, again and again, only slows their import
+    # what torch and transformers bring stays: to search it for garbage, again and again, only slows
+    # their import
     gc.disable()
     try:
         from orchestrator.tuning.worker import start_worker

@@ -14,7 +14,8 @@ def plan(
     overrides: Overrides = None,
     show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Load the model and measure how long the sweep would take.")
+        bool,
+        typer.Option("--probe", help="Load the model and measure how long the sweep would take."),
     ] = False,
     studies: Studies = None,
 ) -> None:
@@ -45,7 +46,12 @@ def plan(
     if probe:
         from orchestrator.tuning.throughput import measure_pace
 
-        costs.insert(0, probed_cost(planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock))
+        costs.insert(
+            0,
+            probed_cost(
+                planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock
+            ),
+        )
     known = [cost for cost in costs if cost is not None]
     document = planned.build(planned_sweep, missing, sweep.execution, folder.read_pack(), known)
     terminal.show(document, screen)

@@ -1,4 +1,6 @@
-"""`orchestrate repair`: whether a study is as it was written, and what can be made again where it is not."""
+"""`orchestrate repair`: whether a study is as it was written, and what can be made again where it
+is not.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from orchestrator.commands.opening import Overrides, Spec, Studies
 def repair(
     spec: Spec,
     overrides: Overrides = None,
-    only_check: Annotated[bool, typer.Option("--check", help="Only say whether all holds; change nothing.")] = False,
+    only_check: Annotated[
+        bool, typer.Option("--check", help="Only say whether all holds; change nothing.")
+    ] = False,
     studies: Studies = None,
 ) -> None:
     """Make again what was lost or damaged of a study, as far as it follows from the rest."""
@@ -28,12 +32,18 @@ def repair(
     sweep = load_chained(spec, overrides or [], root)
     folder = StudyFolder(root, sweep.name)
     if not folder.exists:
-        raise StudyError(f"there is no study {folder.name} in {root}\n  `orchestrate {spec}` begins it.")
+        raise StudyError(
+            f"there is no study {folder.name} in {root}\n  `orchestrate {spec}` begins it."
+        )
     if only_check:
-        typer.echo(plain(f"study {folder.name}: all {check(folder)} sealed files are as they were written"))
+        typer.echo(
+            plain(f"study {folder.name}: all {check(folder)} sealed files are as they were written")
+        )
         return
     with folder.lock():
         done = make_again(sweep, folder)
     for line in done.made:
         typer.echo(plain(f"made again: {line}"))
-    typer.echo(plain(f"study {folder.name}: all {done.sealed} sealed files are as they were written"))
+    typer.echo(
+        plain(f"study {folder.name}: all {done.sealed} sealed files are as they were written")
+    )

@@ -20,13 +20,19 @@ def run(
     spec: Spec,
     overrides: Overrides = None,
     studies: Studies = None,
-    fork: Annotated[str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")] = None,
+    fork: Annotated[
+        str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
     bad: Annotated[
-        float | None, typer.Option("--max-bad-fraction", help="Skip bad training lines up to this share.")
+        float | None,
+        typer.Option("--max-bad-fraction", help="Skip bad training lines up to this share."),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option("--record", metavar="FILE", help="Keep the record of runs here; made if missing.")
+        Path | None,
+        typer.Option(
+            "--record", metavar="FILE", help="Keep the record of runs here; made if missing."
+        ),
     ] = None,
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
@@ -38,22 +44,32 @@ def run(
     from orchestrator.running.signals import GracefulShutdown
 
     options = {"name": fork, "data.max_bad_fraction": bad}
-    overrides = [*(overrides or []), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    overrides = [
+        *(overrides or []),
+        *(f"{key}={value}" for key, value in options.items() if value is not None),
+    ]
     sweep, folder = open_sweep(spec, overrides, studies)
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
-    with observer_of(sweep, quiet, NullObserver()) as observer, GracefulShutdown(observer.say) as drain:
+    with (
+        observer_of(sweep, quiet, NullObserver()) as observer,
+        GracefulShutdown(observer.say) as drain,
+    ):
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
     words = naming_words(spec, sweep.name, studies)
     document = report.build(sweep, folder, conclusion, words, done)
-    files.write(folder, document, report_page.render(sweep, folder, conclusion, document, words, done))
+    files.write(
+        folder, document, report_page.render(sweep, folder, conclusion, document, words, done)
+    )
     terminal.show(document, terminal.console())
     if done:
         places = {"--studies": studies, "--record": record}
         named = [word for option, value in places.items() if value for word in (option, str(value))]
         command = shlex.join(["orchestrate", str(spec), *overrides, *named])
-        if said := keep(sweep, folder, conclusion, command, project_root(spec), record, studies is None):
+        if said := keep(
+            sweep, folder, conclusion, command, project_root(spec), record, studies is None
+        ):
             typer.echo("\n".join(map(plain, said.split("\n"))), err=True)
     raise typer.Exit(conclusion.exit_code)

@@ -24,7 +24,9 @@ def status(
     spec: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[SPEC]", help="The sweep file, or the name of a study; without it all.", show_default=False
+            metavar="[SPEC]",
+            help="The sweep file, or the name of a study; without it all.",
+            show_default=False,
         ),
     ] = None,
     overrides: Overrides = None,

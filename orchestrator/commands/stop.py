@@ -12,9 +12,13 @@ from orchestrator.commands.output import say, told
 
 def stop(
     spec: Study,
-    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)],
+    number: Annotated[
+        int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)
+    ],
     overrides: Overrides = None,
-    reason: Annotated[str, typer.Option("--reason", help="Kept with the trial and shown in the report.")] = "",
+    reason: Annotated[
+        str, typer.Option("--reason", help="Kept with the trial and shown in the report.")
+    ] = "",
     studies: Studies = None,
 ) -> None:
     """End one trial at its next evaluation, as a decision of yours; the sweep goes on."""
@@ -24,5 +28,9 @@ def stop(
     _, folder = told(open_study(spec, overrides or [], studies))
     ask_to_stop(folder, number, reason)
     running = holder(folder.lock_file)
-    when = f"at its next evaluation, by {running}" if running else "at its next evaluation, once the sweep continues"
+    when = (
+        f"at its next evaluation, by {running}"
+        if running
+        else "at its next evaluation, once the sweep continues"
+    )
     say(f"trial {number} of study {folder.name} ends {when}")

@@ -20,10 +20,14 @@ def table(
     overrides: Overrides = None,
     of: Annotated[str, typer.Option("--of", help=f"{', '.join(KINDS)}.")] = "trials",
     form: Annotated[str, typer.Option("--format", help="csv or parquet.")] = "csv",
-    to: Annotated[Path | None, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="A file that does not exist yet.")
+    ] = None,
     every: Annotated[
         bool,
-        typer.Option("--every-measurement", help="Utterances of all measurements, not of the results alone."),
+        typer.Option(
+            "--every-measurement", help="Utterances of all measurements, not of the results alone."
+        ),
     ] = False,
     studies: Studies = None,
 ) -> None:

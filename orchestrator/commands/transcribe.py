@@ -23,24 +23,41 @@ def transcribe(
         ),
     ],
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Audio files, or folders of them.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="FILE...", help="Audio files, or folders of them.", show_default=False
+        ),
     ],
     rms: Annotated[
         float | None,
-        typer.Option("--rms", min=0, max=0.999, help="Level each file is scaled to; 0 leaves it.", show_default=_HELP),
+        typer.Option(
+            "--rms",
+            min=0,
+            max=0.999,
+            help="Level each file is scaled to; 0 leaves it.",
+            show_default=_HELP,
+        ),
     ] = None,
     max_tokens_per_second: Annotated[
         float | None,
         typer.Option(
-            "--max-tokens-per-second", min=0.1, help="Caps the length of a text by its file's.", show_default=_HELP
+            "--max-tokens-per-second",
+            min=0.1,
+            help="Caps the length of a text by its file's.",
+            show_default=_HELP,
         ),
     ] = None,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="MODEL", help="An adapter's base, where its folder cannot say.")
+        str | None,
+        typer.Option(
+            "--base", metavar="MODEL", help="An adapter's base, where its folder cannot say."
+        ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Print one line per audio file: its path, a tab, and what the model hears. 1 where some could not be heard."""
+    """Print one line per audio file: its path, a tab, and what the model hears. 1 where some could
+    not be heard.
+    """
     from orchestrator.errors import SpecError
     from orchestrator.records.transcription import read_transcription
 
@@ -74,7 +91,9 @@ def transcribe(
 
 
 def _all(named: Sequence[str]) -> Iterator[str]:
-    """Files as they are named; of a folder, all audio in it and below, by name. Raises SpecError for one without."""
+    """Files as they are named; of a folder, all audio in it and below, by name. Raises SpecError
+    for one without.
+    """
     from orchestrator.corpus.headers import AUDIO_SUFFIXES
     from orchestrator.errors import SpecError
 
@@ -83,8 +102,12 @@ def _all(named: Sequence[str]) -> Iterator[str]:
         if not folder.is_dir():
             yield name
             continue
-        inside = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
+        inside = [
+            path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES
+        ]
         seen = [str(path) for path in inside if path.is_file() and not path.name.startswith(".")]
         if not seen:
-            raise SpecError(f"{name} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}.")
+            raise SpecError(
+                f"{name} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}."
+            )
         yield from seen

@@ -13,7 +13,9 @@ from orchestrator.commands.output import observer_of, pack_worker, show, told
 def trial(
     context: typer.Context,
     spec: Study,
-    number: Annotated[int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)],
+    number: Annotated[
+        int, typer.Argument(metavar="N", min=0, help="The trial's number.", show_default=False)
+    ],
     overrides: Overrides = None,
     studies: Studies = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,

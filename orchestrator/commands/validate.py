@@ -17,9 +17,13 @@ from orchestrator.verdicts.shipping import check_can_ship
 
 
 def validate(
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)] = None,
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)
+    ] = None,
     overrides: Overrides = None,
-    schema: Annotated[bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")
+    ] = False,
 ) -> None:
     """Check a sweep file and that what it names is there."""
     if schema:
@@ -36,6 +40,8 @@ def validate(
     check_can_ship(sweep)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
-    say(f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}")
+    say(
+        f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}"
+    )
     if doubt := warm_up_text(sweep):
         say(doubt)

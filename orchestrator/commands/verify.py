@@ -16,18 +16,31 @@ from orchestrator.records.shipping import Quantized
 def verify(
     spec: Study,
     rest: Annotated[
-        list[str] | None, typer.Argument(metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one."
+        ),
     ] = None,
     runtime: Annotated[
-        str, typer.Option("--runtime", metavar="onnx|moonshine|DIR", help="A form that is made, or an exported folder.")
+        str,
+        typer.Option(
+            "--runtime",
+            metavar="onnx|moonshine|DIR",
+            help="A form that is made, or an exported folder.",
+        ),
     ] = "onnx",
-    quantize: Annotated[str, typer.Option("--quantize", help="Of a form that is made: none or int8.")] = "none",
+    quantize: Annotated[
+        str, typer.Option("--quantize", help="Of a form that is made: none or int8.")
+    ] = "none",
     sets: Annotated[
-        str | None, typer.Option("--sets", metavar="NAME,...", help="Sets to hear; all of them unless given.")
+        str | None,
+        typer.Option("--sets", metavar="NAME,...", help="Sets to hear; all of them unless given."),
     ] = None,
     studies: Studies = None,
 ) -> None:
-    """Hear the study's sets with an exported form: 0 where it says what was measured, 4 where it does not."""
+    """Hear the study's sets with an exported form: 0 where it says what was measured, 4 where it
+    does not.
+    """
     from orchestrator.reporting import shipped
     from orchestrator.running.verifying import verify_study
     from orchestrator.verdicts.shipping import judge_again
@@ -37,9 +50,13 @@ def verify(
     if quantize not in ("none", "int8"):
         raise SpecError(f"--quantize {quantize} is not known\n  Allowed: none, int8.")
     sweep, folder = told(open_study(spec, words, studies))
-    names = None if sets is None else tuple(name.strip() for name in sets.split(",") if name.strip())
+    names = (
+        None if sets is None else tuple(name.strip() for name in sets.split(",") if name.strip())
+    )
     with folder.lock():
-        result, found = verify_study(sweep, folder, number, runtime, cast(Quantized, quantize), names, say)
+        result, found = verify_study(
+            sweep, folder, number, runtime, cast(Quantized, quantize), names, say
+        )
     show(shipped.build(sweep, folder, result, found))
-    lost = any(each.lost for each in judge_again(sweep, folder, result, found))
+    lost = any(judged.lost for judged in judge_again(sweep, folder, result, found))
     raise typer.Exit(4 if found.differences or lost else 0)

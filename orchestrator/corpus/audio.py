@@ -1,7 +1,9 @@
-"""Sound as the models take it: mono, 16 kHz, float32, each clip at one root mean square; decoded once and cached.
+"""Sound as the models take it: mono, 16 kHz, float32, each clip at one root mean square; decoded
+once and cached.
 
-Every check that needs the whole file decoded happens here, once, before anything trains. Files are read with
-soundfile (torchaudio no longer decodes by itself); torchaudio resamples, imported when the first clip needs it.
+Every check that needs the whole file decoded happens here, once, before anything trains. Files are
+read with soundfile (torchaudio no longer decodes by itself); torchaudio resamples, imported when
+the first clip needs it.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ _BATCH = 256
 
 
 OPPOSITE = 0.5
-"""Of the level that the mean has where all channels but the loudest are silent: below it they cancel each other."""
+"""Of the level that the mean has where all channels but the loudest are silent: below it they
+cancel each other.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ class Audio:
 def load_audio(utterance: Utterance) -> Audio:
     """Decode one utterance, or its segment of a longer file, unscaled.
 
-    Channels are averaged, but for those that cancel each other, and other rates resampled (torchaudio's windowed sinc).
-    Raises ManifestError, without the manifest's name and line, where the file cannot be decoded to its end or holds
-    values that are no sound.
+    Channels are averaged, but for those that cancel each other, and other rates resampled
+    (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and line, where
+    the file cannot be decoded to its end or holds values that are no sound.
     """
     frames, rate, lossy, mended, name = _frames(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
@@ -91,7 +95,8 @@ def load_audio(utterance: Utterance) -> Audio:
 
 
 def load_original(utterance: Utterance) -> tuple[Samples, int]:
-    """One utterance as it was recorded, for a listener: mono float32 at its own rate, and the rate in Hz.
+    """One utterance as it was recorded, for a listener: mono float32 at its own rate, and the rate
+    in Hz.
 
     Raises ManifestError where the file cannot be decoded to its end.
     """
@@ -110,19 +115,25 @@ def _frames(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
 
 
 def _mono(frames: Samples) -> tuple[Samples, bool]:
-    """One channel of (n, channels): their mean, or the loudest where they cancel each other, and whether they do."""
+    """One channel of (n, channels): their mean, or the loudest where they cancel each other, and
+    whether they do.
+    """
     if frames.shape[1] == 1:
         return frames[:, 0], False
     mean: Samples = frames.mean(axis=1, dtype=np.float32)
     levels = [_level(channel) for channel in frames.T]
     loudest = max(range(len(levels)), key=levels.__getitem__)
-    alone = levels[loudest] / frames.shape[1]  # what the mean has where the other channels are silent
+    alone = (
+        levels[loudest] / frames.shape[1]
+    )  # what the mean has where the other channels are silent
     opposite = levels[loudest] >= SILENCE_RMS and _level(mean) < OPPOSITE * alone
     return (frames[:, loudest], True) if opposite else (mean, False)
 
 
 def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
-    """`samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether that happened. Silence is left alone."""
+    """`samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether that happened. Silence
+    is left alone.
+    """
     level = _level(samples)
     if level < SILENCE_RMS:
         return samples, False
@@ -132,11 +143,13 @@ def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
 
 
 def prepare(manifest: Manifest, *, rms: float | None, cache: Path, multiple: int = 80) -> Clips:
-    """Decode all of a manifest, scale each clip to `rms` (None: leave it), and keep it under `cache`.
+    """Decode all of a manifest, scale each clip to `rms` (None: leave it), and keep it under
+    `cache`.
 
-    Clips keep their full length; one shorter than `multiple` samples, the least a model takes, is a fault. The cache
-    is found again by the manifest's bytes, each file's size and time, and `rms`; a damaged one is built anew. Raises
-    ManifestError with all faults that decoding found, each with its line. Silence is a fault in an evaluation set.
+    Clips keep their full length; one shorter than `multiple` samples, the least a model takes, is a
+    fault. The cache is found again by the manifest's bytes, each file's size and time, and `rms`; a
+    damaged one is built anew. Raises ManifestError with all faults that decoding found, each with
+    its line. Silence is a fault in an evaluation set.
     """
     clips = _decoded_once(manifest, rms, cache)
     if faults := _faults(clips, multiple):
@@ -147,7 +160,8 @@ def prepare(manifest: Manifest, *, rms: float | None, cache: Path, multiple: int
 def prepare_training(
     manifest: Manifest, *, rms: float | None, cache: Path, multiple: int, max_bad_fraction: float
 ) -> tuple[Manifest, Clips]:
-    """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and its clips.
+    """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and
+    its clips.
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
@@ -173,7 +187,9 @@ def _faults(clips: Clips, multiple: int) -> list[Fault]:
 
 
 def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
-    """The cached clips, decoded now if they are not there: whatever asks first, a set is decoded once."""
+    """The cached clips, decoded now if they are not there: whatever asks first, a set is decoded
+    once.
+    """
     key = _key(manifest, rms)
     clips = open_clips(manifest, cache, key)
     if clips is None:
@@ -201,11 +217,17 @@ def _clip(utterance: Utterance, *, rms: float | None, silence_is_fault: bool) ->
     samples = audio.samples
     silent = _level(samples) < SILENCE_RMS
     if silent and silence_is_fault:
-        return Fault(utterance.line, "the clip is silent (rms below 1e-4) but its text is not empty")
+        return Fault(
+            utterance.line, "the clip is silent (rms below 1e-4) but its text is not empty"
+        )
     pcm_sha256 = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest()
     scaled, clipped = (samples, False) if rms is None else scale_to_rms(samples, rms)
     done = (audio.resampled, audio.mixed_down, silent, clipped, audio.opposite, audio.mended)
-    return Clip(scaled, pcm_sha256, AudioNotes(*((utterance.line,) if happened else () for happened in done)))
+    return Clip(
+        scaled,
+        pcm_sha256,
+        AudioNotes(*((utterance.line,) if happened else () for happened in done)),
+    )
 
 
 def _level(samples: Samples) -> float:
@@ -214,9 +236,13 @@ def _level(samples: Samples) -> float:
 
 
 def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
-    """Frames of shape (n, channels), their rate, whether the codec is lossy, whether the file does not say how long it
-    is, and the name for messages."""
-    name = "the inline audio" if utterance.audio is None else f"audio file {show(str(utterance.audio))}"
+    """Frames of shape (n, channels), their rate, whether the codec is lossy, whether the file does
+    not say how long it is, and the name for messages."""
+    name = (
+        "the inline audio"
+        if utterance.audio is None
+        else f"audio file {show(str(utterance.audio))}"
+    )
     try:
         found = opened(utterance.audio or utterance.encoded or b"", name)
         with soundfile.SoundFile(found.source) as stream:
@@ -247,7 +273,9 @@ def _resampled(mono: Samples, rate: int, name: str) -> Samples:
         return np.ascontiguousarray(mono)
     shared = math.gcd(rate, SAMPLE_RATE)
     if (rate // shared) * (SAMPLE_RATE // shared) > _MAX_KERNEL:
-        raise UnusableError(f"{name} has the sampling rate {rate} Hz; convert it to {SAMPLE_RATE} Hz first")
+        raise UnusableError(
+            f"{name} has the sampling rate {rate} Hz; convert it to {SAMPLE_RATE} Hz first"
+        )
     import torch
     import torchaudio.functional
 
@@ -260,7 +288,8 @@ def _resampled(mono: Samples, rate: int, name: str) -> Samples:
 def _key(manifest: Manifest, rms: float | None) -> str:
     """What the cached samples depend on. Subsets of one manifest differ in their lines."""
     sources = [
-        [utterance.line, *_source(utterance), utterance.offset, utterance.duration] for utterance in manifest.utterances
+        [utterance.line, *_source(utterance), utterance.offset, utterance.duration]
+        for utterance in manifest.utterances
     ]
     libraries = [soundfile.__libsndfile_version__, version("torchaudio")]
     parts = [_VERSION, libraries, manifest.sha256, manifest.for_training, rms, sources]

@@ -1,4 +1,6 @@
-"""Manifests without a sweep: what each holds, what a limit on length leaves, and how it would divide. No torch."""
+"""Manifests without a sweep: what each holds, what a limit on length leaves, and how it would
+divide. No torch.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Bare:
     train: int
     validation: int
     by: Literal["speaker", "random"]
-    """How those two parts are drawn: without a common speaker, or of utterances where lines name no two speakers."""
+    """How those two parts are drawn: without a common speaker, or of utterances where lines name no
+    two speakers.
+    """
 
     @property
     def mean_seconds(self) -> float:
@@ -44,9 +48,11 @@ class Baseline:
     """Utterances that the model cannot take."""
 
 
-def read_bare(paths: Sequence[Path], max_seconds: float, validation: float, seed: int) -> list[Bare]:
-    """Every manifest, within `max_seconds` divided with about `validation` of it apart. Raises ManifestError with all
-    faults of all of them."""
+def read_bare(
+    paths: Sequence[Path], max_seconds: float, validation: float, seed: int
+) -> list[Bare]:
+    """Every manifest, within `max_seconds` divided with about `validation` of it apart. Raises
+    ManifestError with all faults of all of them."""
     manifests: list[Manifest] = []
     errors: list[ManifestError] = []
     for path in dict.fromkeys(paths):
@@ -60,9 +66,13 @@ def read_bare(paths: Sequence[Path], max_seconds: float, validation: float, seed
 
 
 def _bare(manifest: Manifest, max_seconds: float, validation: float, seed: int) -> Bare:
-    kept = tuple(utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds)
+    kept = tuple(
+        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds
+    )
     speakers = {utterance.speaker for utterance in kept}
-    by: Literal["speaker", "random"] = "speaker" if len(speakers) > 1 and "" not in speakers else "random"
+    by: Literal["speaker", "random"] = (
+        "speaker" if len(speakers) > 1 and "" not in speakers else "random"
+    )
     sizes = (0, len(kept))
     if len(kept) > 1:
         unit: Literal["speaker", "utterance"] = "speaker" if by == "speaker" else "utterance"

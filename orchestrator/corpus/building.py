@@ -1,7 +1,8 @@
-"""Manifests made here: lines in our own form, shuffled, with where they came from in `<manifest>.source.json`.
+"""Manifests made here: lines in our own form, shuffled, with where they came from in
+`<manifest>.source.json`.
 
-A manifest whose easy utterances stand together makes every part of it say something else; so every one is shuffled,
-with a seed that is written down. The same command gives the same bytes.
+A manifest whose easy utterances stand together makes every part of it say something else; so every
+one is shuffled, with a seed that is written down. The same command gives the same bytes.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ class Made:
 
 
 def shuffled(items: Sequence[T], seed: int, samples: int | None = None) -> list[T]:
-    """All items in a seeded order, or the first `samples` of that order. Raises ManifestError when there are fewer."""
+    """All items in a seeded order, or the first `samples` of that order. Raises ManifestError when
+    there are fewer.
+    """
     if samples is not None and samples > len(items):
-        raise ManifestError(f"--samples {samples} is more than there is: {len(items)} utterances\n  Ask for fewer.")
+        raise ManifestError(
+            f"--samples {samples} is more than there is: {len(items)} utterances\n  Ask for fewer."
+        )
     order = list(items)
     random.Random(seed).shuffle(order)
     return order[:samples]
@@ -59,25 +64,37 @@ def relative(path: Path, folder: Path) -> str:
 
 
 def in_utf8(path: Path) -> str:
-    """A path with / as text for a manifest, whatever the locale. Raises UnusableError for a name that is not UTF-8."""
+    """A path with / as text for a manifest, whatever the locale. Raises UnusableError for a name
+    that is not UTF-8.
+    """
     try:
         return os.fsencode(path.as_posix()).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise UnusableError(f"the name of {show(str(path))} is not UTF-8; rename the file") from error
+        raise UnusableError(
+            f"the name of {show(str(path))} is not UTF-8; rename the file"
+        ) from error
 
 
 def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
-    """An utterance as a line of a manifest in `folder`, whichever format it was read from; unknown keys are kept."""
+    """An utterance as a line of a manifest in `folder`, whichever format it was read from; unknown
+    keys are kept.
+    """
     line: dict[str, Any] = {"id": utterance.id, **_audio(utterance, folder)}
     line |= {"offset": utterance.offset, "duration": utterance.duration, "text": utterance.text}
     if utterance.speaker:
         line["speaker"] = utterance.speaker
-    return line | {key: value for key, value in utterance.extra.items() if key not in (*line, *AUDIO_KEYS)}
+    return line | {
+        key: value for key, value in utterance.extra.items() if key not in (*line, *AUDIO_KEYS)
+    }
 
 
 def made_of(utterance: Utterance, manifest: Path, folder: Path) -> Made:
     """An utterance of a manifest as a line of another one in `folder`."""
-    names = () if utterance.audio is None else (relative(utterance.audio, manifest.parent), utterance.audio.name)
+    names = (
+        ()
+        if utterance.audio is None
+        else (relative(utterance.audio, manifest.parent), utterance.audio.name)
+    )
     return Made(line_of(utterance, folder), f"{manifest}:{utterance.line}", (*names, utterance.id))
 
 
@@ -93,7 +110,9 @@ def refuse_existing(*paths: Path) -> None:
     """Raises ManifestError for a manifest that is there already."""
     for path in paths:
         if path.exists() or path.is_symlink():
-            raise ManifestError(f"{path} exists\n  Name a file that does not; nothing is overwritten.")
+            raise ManifestError(
+                f"{path} exists\n  Name a file that does not; nothing is overwritten."
+            )
 
 
 def audio_folder(out: Path) -> Path:
@@ -112,13 +131,20 @@ def write_manifest(
 
 
 def write_manifests(
-    parts: Mapping[Path, Sequence[Made | Mapping[str, Any]]], made_by: str, arguments: Mapping[str, Any]
+    parts: Mapping[Path, Sequence[Made | Mapping[str, Any]]],
+    made_by: str,
+    arguments: Mapping[str, Any],
 ) -> list[Manifest]:
     """As `write_manifest`, for parts of one whole: all of them appear, or none."""
     manifests = []
-    with _all_or_none([path for out in parts for path in (out, _source_path(out))]), ExitStack() as published:
+    with (
+        _all_or_none([path for out in parts for path in (out, _source_path(out))]),
+        ExitStack() as published,
+    ):
         for out, lines in parts.items():
-            manifest = _staged(out, published.enter_context(new_file(out)), [_made(line) for line in lines])
+            manifest = _staged(
+                out, published.enter_context(new_file(out)), [_made(line) for line in lines]
+            )
             aside = published.enter_context(new_file(_source_path(out)))
             aside.write_bytes(_source(manifest, made_by, arguments))
             manifests.append(manifest)
@@ -142,15 +168,23 @@ def _made(line: Made | Mapping[str, Any]) -> Made:
 
 
 def _staged(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
-    """The manifest written aside and read again. Raises ManifestError with where the bad lines come from."""
-    text = "".join(json.dumps(line.line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+    """The manifest written aside and read again. Raises ManifestError with where the bad lines come
+    from.
+    """
+    text = "".join(
+        json.dumps(line.line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines
+    )
     aside.write_bytes(text.encode())
     try:
         return replace(load_manifest(aside), path=out)
     except FaultsError as error:
         origin = dict(enumerate((line.origin for line in lines), start=1))
-        faults = [f"{origin[fault.line]}: {_of_origins(fault.message, origin)}" for fault in error.faults]
-        raise ManifestError(some_faults(f"{out} is not written; what it is made of", faults)) from error
+        faults = [
+            f"{origin[fault.line]}: {_of_origins(fault.message, origin)}" for fault in error.faults
+        ]
+        raise ManifestError(
+            some_faults(f"{out} is not written; what it is made of", faults)
+        ) from error
 
 
 def _of_origins(message: str, origin: Mapping[int, str]) -> str:
@@ -173,7 +207,9 @@ def _source(manifest: Manifest, made_by: str, arguments: Mapping[str, Any]) -> b
         "utterances": len(manifest.utterances),
         "sha256": manifest.sha256,
     }
-    return (json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n").encode("utf-8", "surrogateescape")
+    return (json.dumps(source, indent=1, ensure_ascii=False, default=str) + "\n").encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def _source_path(out: Path) -> Path:
@@ -182,4 +218,8 @@ def _source_path(out: Path) -> Path:
 
 def source_of(manifest: Manifest) -> dict[str, Any]:
     """A manifest as another one's origin."""
-    return {"path": str(manifest.path), "sha256": manifest.sha256, "utterances": len(manifest.utterances)}
+    return {
+        "path": str(manifest.path),
+        "sha256": manifest.sha256,
+        "utterances": len(manifest.utterances),
+    }

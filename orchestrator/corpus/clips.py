@@ -1,8 +1,10 @@
-"""Decoded clips of one manifest on disk: one flat memory-mapped float32 file and its index. No torch.
+"""Decoded clips of one manifest on disk: one flat memory-mapped float32 file and its index. No
+torch.
 
-`<key>.f32` holds the samples of all clips one after the other, little-endian, 16 kHz mono; `<key>.index` their lengths,
-what was done to them and which lines have none, as a line of SHA-256 and a line of JSON under that seal. The index is
-written last and holds the CRC-32 of the samples; whatever does not fit is as good as absent and is built again.
+`<key>.f32` holds the samples of all clips one after the other, little-endian, 16 kHz mono;
+`<key>.index` their lengths, what was done to them and which lines have none, as a line of SHA-256
+and a line of JSON under that seal. The index is written last and holds the CRC-32 of the samples;
+whatever does not fit is as good as absent and is built again.
 """
 
 from __future__ import annotations
@@ -53,13 +55,17 @@ class Clip:
 
     samples: Samples
     pcm_sha256: str
-    """Of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound in any lossless format."""
+    """Of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound in any
+    lossless format.
+    """
     notes: AudioNotes
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The audio of one manifest, in manifest order: `clips[i]` is a read-only float32 array, shape (samples,)."""
+    """The audio of one manifest, in manifest order: `clips[i]` is a read-only float32 array, shape
+    (samples,).
+    """
 
     lines: tuple[int, ...]
     ids: tuple[str, ...]
@@ -87,8 +93,12 @@ class Clips:
         return (self[index] for index in range(len(self)))
 
     def take(self, rows: Sequence[int]) -> Clips:
-        """The clips of these rows alone, in their order; notes and faults stay those of the whole."""
-        columns: dict[str, Any] = {name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS}
+        """The clips of these rows alone, in their order; notes and faults stay those of the
+        whole.
+        """
+        columns: dict[str, Any] = {
+            name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS
+        }
         return replace(self, **columns)
 
     def without(self, lines: Collection[int]) -> Clips:
@@ -144,7 +154,9 @@ def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:
 def _map(path: Path, count: int) -> Samples:
     if path.stat().st_size != 4 * count:
         raise ValueError("the size is not that of the index")
-    return np.memmap(path, dtype="<f4", mode="r", shape=(count,)) if count else np.zeros(0, np.float32)
+    return (
+        np.memmap(path, dtype="<f4", mode="r", shape=(count,)) if count else np.zeros(0, np.float32)
+    )
 
 
 def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:

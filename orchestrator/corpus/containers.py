@@ -1,4 +1,6 @@
-"""A file as libsndfile has to be given it to read all of it, and the cut-off ones that it would read without a word."""
+"""A file as libsndfile has to be given it to read all of it, and the cut-off ones that it would
+read without a word.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Opened:
 
 
 def opened(source: Path | bytes, name: str) -> Opened:
-    """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end, OSError."""
+    """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end,
+    OSError.
+    """
     start = _part(source, 0, _START)
     if start.startswith(b"OggS"):
         _check_end(source, name)
@@ -56,7 +60,9 @@ def _part(source: Path | bytes, start: int, size: int = -1) -> bytes:
 
 
 def _check_end(source: Path | bytes, name: str) -> None:
-    """The last page is whole and says that it is the last one: libsndfile reads a shorter file as a shorter sound."""
+    """The last page is whole and says that it is the last one: libsndfile reads a shorter file as a
+    shorter sound.
+    """
     data = _part(source, -2 * _PAGE)
     place = data.rfind(b"OggS")
     page = data[place:]

@@ -1,7 +1,8 @@
-"""Whether the sets of a sweep can answer its question: overlap, lengths, orthography, sizes. No torch.
+"""Whether the sets of a sweep can answer its question: overlap, lengths, orthography, sizes. No
+torch.
 
-`check_sets` gives findings before anything trains: refuse means that every number would be worthless, warn is said and
-recorded. The profiles are plain values for `orchestrate diagnose`.
+`check_sets` gives findings before anything trains: refuse means that every number would be
+worthless, warn is said and recorded. The profiles are plain values for `orchestrate diagnose`.
 """
 
 from __future__ import annotations
@@ -72,11 +73,12 @@ def check_sets(
 ) -> list[Finding]:
     """Compare the sets of a sweep with each other and with the model's limits.
 
-    `sets` by name: train, replay, domain, heldout, further ones, confirm_domain and so on. A further set may share
-    sound with the sets beside it (a part of them, or the noisy ones among them), not with training or confirmation.
-    `max_seconds` bounds training utterances, `longest_seconds` is what the model can take at all (None: not known yet).
-    `pcm` holds the decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in different
-    files. Findings to refuse come first.
+    `sets` by name: train, replay, domain, heldout, further ones, confirm_domain and so on. A
+    further set may share sound with the sets beside it (a part of them, or the noisy ones among
+    them), not with training or confirmation. `max_seconds` bounds training utterances,
+    `longest_seconds` is what the model can take at all (None: not known yet). `pcm` holds the
+    decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in
+    different files. Findings to refuse come first.
     """
     training = {name: manifest for name, manifest in sets.items() if name in TRAINING_SETS}
     evaluation = {name: manifest for name, manifest in sets.items() if name not in TRAINING_SETS}
@@ -93,11 +95,14 @@ def check_sets(
     if longest_seconds is not None:
         findings += check_limits(sets, max_seconds, longest_seconds)
     core = [name for name in evaluation if name.removeprefix(CONFIRM) in ("domain", "heldout")]
-    crossed = (pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair))
+    crossed = (
+        pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair)
+    )
     for first, second in (*product(training, evaluation), *crossed):
         findings += _check_audio(first, named[first], second, named[second])
-    # Segments of one recording in both training sets know nothing of an evaluation set; the same sound twice makes
-    # general speech of the domain's, and its KL holds back what its cross-entropy teaches.
+    # Segments of one recording in both training sets know nothing of an evaluation set; the same
+    # sound twice makes general speech of the domain's, and its KL holds back what its cross-entropy
+    # teaches.
     for first, second in combinations(training, 2):
         findings += _check_same_sound(first, named[first], second, named[second])
     seen = [name for name in evaluation if not name.startswith(CONFIRM)]
@@ -112,13 +117,21 @@ def _across(first: str, second: str) -> bool:
     return first.startswith(CONFIRM) != second.startswith(CONFIRM)
 
 
-def check_limits(sets: Mapping[str, Manifest], max_seconds: float, longest_seconds: float) -> list[Finding]:
-    """Clips longer than the model can take: refused where they are measured on, counted where they are left out."""
+def check_limits(
+    sets: Mapping[str, Manifest], max_seconds: float, longest_seconds: float
+) -> list[Finding]:
+    """Clips longer than the model can take: refused where they are measured on, counted where they
+    are left out.
+    """
     findings = []
     for name, manifest in sets.items():
         heard = used(name, manifest, max_seconds)
         if over := [utterance for utterance in heard if _seconds(utterance) > longest_seconds]:
-            findings.append((_left_out if name in TRAINING_SETS else _too_long)(name, manifest, over, longest_seconds))
+            findings.append(
+                (_left_out if name in TRAINING_SETS else _too_long)(
+                    name, manifest, over, longest_seconds
+                )
+            )
     return findings
 
 
@@ -137,11 +150,17 @@ def listed(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
 
 def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]:
     """Indices of the utterances of at most `max_seconds`, in manifest order."""
-    return tuple(index for index, utterance in enumerate(manifest.utterances) if _seconds(utterance) <= max_seconds)
+    return tuple(
+        index
+        for index, utterance in enumerate(manifest.utterances)
+        if _seconds(utterance) <= max_seconds
+    )
 
 
 def is_upper_case(texts: Iterable[str]) -> bool:
-    """More than 90 % of the texts that have letters of two cases are all capitals, as LibriSpeech writes them."""
+    """More than 90 % of the texts that have letters of two cases are all capitals, as LibriSpeech
+    writes them.
+    """
     cased = [text for text in texts if text.lower() != text.upper()]
     return sum(text == text.upper() for text in cased) > UPPER_CASE_SHARE * len(cased)
 
@@ -156,16 +175,23 @@ def duration_profile(manifest: Manifest) -> DurationProfile:
         median=float(np.median(seconds)) if len(seconds) else 0.0,
         percentile_95=float(np.percentile(seconds, 95)) if len(seconds) else 0.0,
         longest=float(seconds.max(initial=0.0)),
-        survivors={limit: Size(len(durations), float(durations.sum())) for limit, durations in kept.items()},
+        survivors={
+            limit: Size(len(durations), float(durations.sum())) for limit, durations in kept.items()
+        },
     )
 
 
 def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
-    """Utterances and seconds by speaker, the largest first; the empty name holds those without one."""
+    """Utterances and seconds by speaker, the largest first; the empty name holds those without
+    one.
+    """
     seconds: dict[str, list[float]] = {}
     for utterance in manifest.utterances:
         seconds.setdefault(utterance.speaker, []).append(_seconds(utterance))
-    sizes = {speaker: Size(len(durations), float(sum(durations))) for speaker, durations in seconds.items()}
+    sizes = {
+        speaker: Size(len(durations), float(sum(durations)))
+        for speaker, durations in seconds.items()
+    }
     return dict(sorted(sizes.items(), key=lambda item: (-item[1].utterances, item[0])))
 
 
@@ -186,7 +212,8 @@ def skipped_lines(name: str, manifest: Manifest) -> str:
 def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Finding]:
     if not manifest.utterances and manifest.left_out:
         message = (
-            f"all {manifest.left_out} utterances of {name} ({manifest.path}) are longer than evaluation.max_seconds."
+            f"all {manifest.left_out} utterances of {name} ({manifest.path}) "
+            f"are longer than evaluation.max_seconds."
         )
         return [finding("empty", message)]
     if not manifest.utterances:
@@ -202,7 +229,9 @@ def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Fin
         findings.append(finding("upper-case", message))
     if twice := duplicates(named):
         example = _example(twice[0], named, named)
-        message = f"{_share(len(twice), manifest, name)} repeat audio of the same set, e.g. {example}."
+        message = (
+            f"{_share(len(twice), manifest, name)} repeat audio of the same set, e.g. {example}."
+        )
         findings.append(finding("duplicates", message))
     return findings
 
@@ -215,7 +244,9 @@ def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -
         message = f"no utterance of {name} ({manifest.path}) is at most max_seconds ({max_seconds:g}) long."
         return [finding("empty", message)]
     if len(kept) < total:
-        first = next(utterance for utterance in manifest.utterances if _seconds(utterance) > max_seconds)
+        first = next(
+            utterance for utterance in manifest.utterances if _seconds(utterance) > max_seconds
+        )
         message = (
             f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out, "
             f"{_eg(manifest, first)}."
@@ -234,7 +265,9 @@ def _check_left_out(name: str, manifest: Manifest) -> list[Finding]:
     if not (manifest.left_out and manifest.utterances):
         return []
     share = f"{manifest.left_out} of {manifest.left_out + len(manifest.utterances)} utterances of {name}"
-    return [finding("left-out", f"{share} are longer than evaluation.max_seconds and not measured.")]
+    return [
+        finding("left-out", f"{share} are longer than evaluation.max_seconds and not measured.")
+    ]
 
 
 def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
@@ -249,7 +282,9 @@ def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
 
 
 def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Finding]:
-    """Texts that nobody could say in the time of their clip: of a whole chapter beside one sentence of it."""
+    """Texts that nobody could say in the time of their clip: of a whole chapter beside one sentence
+    of it.
+    """
     faults = [
         (utterance, f"{len(utterance.text)} characters beside {_seconds(utterance):.1f} s")
         for utterance in used(name, manifest, max_seconds)
@@ -316,7 +351,9 @@ def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest)
     speakers = {utterance.speaker for utterance in a.utterances} - {""}
     if heard := [utterance for utterance in b.utterances if utterance.speaker in speakers]:
         both = sorted(speakers & {utterance.speaker for utterance in b.utterances})
-        names = ", ".join(show(speaker) for speaker in both[:3]) + (", ..." if len(both) > 3 else "")
+        names = ", ".join(show(speaker) for speaker in both[:3]) + (
+            ", ..." if len(both) > 3 else ""
+        )
         share = f"{_share(len(heard), b, second)} are by speakers of {first} ({names}), {_eg(b, heard[0])}"
         message = f"{share}; the result is optimistic for new speakers."
         findings.append(finding("speaker-overlap", message))

@@ -1,4 +1,6 @@
-"""Parts of a manifest that have nothing in common: no speaker, no sentence, no recording, or no utterance."""
+"""Parts of a manifest that have nothing in common: no speaker, no sentence, no recording, or no
+utterance.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,17 @@ from orchestrator.corpus.overlap import sentence
 from orchestrator.errors import ManifestError
 
 Unit = Literal["speaker", "sentence", "recording", "utterance"]
-"""What stays whole: what one speaker says, what is said in the same words, what is cut from one file; or each alone."""
+"""What stays whole: what one speaker says, what is said in the same words, what is cut from one
+file; or each alone.
+"""
 
 UNITS: tuple[Unit, ...] = get_args(Unit)
-_MANY = {"speaker": "speakers", "sentence": "sentences", "recording": "recordings", "utterance": "utterances"}
+_MANY = {
+    "speaker": "speakers",
+    "sentence": "sentences",
+    "recording": "recordings",
+    "utterance": "utterances",
+}
 
 
 def unit_of(utterance: Utterance, by: Unit) -> str:
@@ -26,10 +35,14 @@ def unit_of(utterance: Utterance, by: Unit) -> str:
     return audio_source(utterance) if by == "recording" else f"{utterance.line}"
 
 
-def divide(manifest: Manifest, by: Unit, shares: Sequence[float], seed: int) -> list[list[Utterance]]:
-    """Shuffled parts without a unit in common, one more than `shares`: each but the last has about its share.
+def divide(
+    manifest: Manifest, by: Unit, shares: Sequence[float], seed: int
+) -> list[list[Utterance]]:
+    """Shuffled parts without a unit in common, one more than `shares`: each but the last has about
+    its share.
 
-    Raises ManifestError when a line names no speaker to divide by, or there are fewer units than parts.
+    Raises ManifestError when a line names no speaker to divide by, or there are fewer units than
+    parts.
     """
     if by == "speaker":
         _require_speakers(manifest)
@@ -45,7 +58,10 @@ def divide(manifest: Manifest, by: Unit, shares: Sequence[float], seed: int) -> 
         chosen = _chosen(left, share * len(manifest.utterances), seed, keep=parts - number - 1)
         part_of |= dict.fromkeys(chosen, number)
     order = shuffled(manifest.utterances, seed)
-    return [[u for u in order if part_of.get(unit_of(u, by), parts - 1) == number] for number in range(parts)]
+    return [
+        [u for u in order if part_of.get(unit_of(u, by), parts - 1) == number]
+        for number in range(parts)
+    ]
 
 
 def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
@@ -54,7 +70,11 @@ def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
     if len(speakers) > 1:
         return "speaker", ""
     (only,) = speakers
-    said = f"{manifest.path} has one speaker, {only!r}" if only else f"no line of {manifest.path} names a speaker"
+    said = (
+        f"{manifest.path} has one speaker, {only!r}"
+        if only
+        else f"no line of {manifest.path} names a speaker"
+    )
     voices = "The parts share that voice" if only else "The parts may share voices"
     return "sentence", (
         f"{said}: it is split by sentence, so that no text stands in two parts. "
@@ -89,7 +109,8 @@ def _too_few(manifest: Manifest, by: Unit, units: list[str], parts: int) -> str:
 
 
 def _chosen(counts: Mapping[str, int], wanted: float, seed: int, keep: int) -> set[str]:
-    """Units in a seeded order, each taken while that brings the number of utterances closer to what is wanted.
+    """Units in a seeded order, each taken while that brings the number of utterances closer to what
+    is wanted.
 
     At least `keep` units are left for the parts that follow.
     """
@@ -97,7 +118,10 @@ def _chosen(counts: Mapping[str, int], wanted: float, seed: int, keep: int) -> s
     chosen: set[str] = set()
     taken = 0
     for unit in order:
-        if abs(taken + counts[unit] - wanted) < abs(taken - wanted) and len(chosen) < len(order) - keep:
+        if (
+            abs(taken + counts[unit] - wanted) < abs(taken - wanted)
+            and len(chosen) < len(order) - keep
+        ):
             chosen.add(unit)
             taken += counts[unit]
     return chosen or {min(order, key=lambda unit: counts[unit])}

@@ -1,4 +1,6 @@
-"""Faults of a manifest: collected, then raised together as one message a person can work through."""
+"""Faults of a manifest: collected, then raised together as one message a person can work
+through.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +26,15 @@ class Fault:
 
 
 class UnusableError(ManifestError):
-    """One record or audio file cannot be used. The text lacks manifest and line, which its catcher knows."""
+    """One record or audio file cannot be used. The text lacks manifest and line, which its catcher
+    knows.
+    """
 
 
 class FaultsError(ManifestError):
-    """All faults of a manifest, as values too: a training set may be allowed to go without those lines."""
+    """All faults of a manifest, as values too: a training set may be allowed to go without those
+    lines.
+    """
 
     def __init__(self, message: str, faults: tuple[Fault, ...]) -> None:
         super().__init__(message)

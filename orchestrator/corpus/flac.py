@@ -1,5 +1,6 @@
-"""FLAC files that do not say how long they are, as an encoder writes them into a pipe: legal, but libsndfile takes
-them for endless. The last frame says where it stands, so the length is known, and is written into a copy.
+"""FLAC files that do not say how long they are, as an encoder writes them into a pipe: legal, but
+libsndfile takes them for endless. The last frame says where it stands, so the length is known, and
+is written into a copy.
 
 Source: RFC 9639, sections 8.2 (streaminfo) and 9.1 (frame header).
 """
@@ -18,7 +19,9 @@ _SIZES = {
 
 def says_length(start: bytes) -> bool:
     """Whether a FLAC file that begins so tells how many samples it holds."""
-    return len(start) < _STREAMINFO.stop or bool(start[_TOTAL] & 0x0F or any(start[_TOTAL + 1 : _TOTAL + 5]))
+    return len(start) < _STREAMINFO.stop or bool(
+        start[_TOTAL] & 0x0F or any(start[_TOTAL + 1 : _TOTAL + 5])
+    )
 
 
 def completed(data: bytes) -> bytes | None:
@@ -27,7 +30,12 @@ def completed(data: bytes) -> bytes | None:
     while place > 0:
         if end := _end(data, place):
             told = end.to_bytes(5, "big")
-            return data[:_TOTAL] + bytes([data[_TOTAL] & 0xF0 | told[0] & 0x0F]) + told[1:] + data[_TOTAL + 5 :]
+            return (
+                data[:_TOTAL]
+                + bytes([data[_TOTAL] & 0xF0 | told[0] & 0x0F])
+                + told[1:]
+                + data[_TOTAL + 5 :]
+            )
         place = data.rfind(b"\xff", _STREAMINFO.stop, place)
     return None
 
@@ -35,7 +43,13 @@ def completed(data: bytes) -> bytes | None:
 def _end(data: bytes, place: int) -> int:
     """Samples up to the end of the frame whose header stands there; 0 where none does."""
     head = data[place : place + 16]
-    if len(head) < 6 or head[1] & 0xFE != 0xF8 or head[2] >> 4 == 0 or head[2] & 15 == 15 or head[3] & 1:
+    if (
+        len(head) < 6
+        or head[1] & 0xFE != 0xF8
+        or head[2] >> 4 == 0
+        or head[2] & 15 == 15
+        or head[3] & 1
+    ):
         return 0
     number, used = _coded(head[4:])
     extra = {6: 1, 7: 2}.get(head[2] >> 4, 0)
@@ -49,7 +63,9 @@ def _end(data: bytes, place: int) -> int:
 
 
 def _coded(data: bytes) -> tuple[int, int]:
-    """A number coded as UTF-8 codes them, up to 36 bits, and the bytes it takes; 0 bytes where none stands there."""
+    """A number coded as UTF-8 codes them, up to 36 bits, and the bytes it takes; 0 bytes where none
+    stands there.
+    """
     first = data[0]
     if first < 0x80:
         return first, 1

@@ -1,4 +1,6 @@
-"""A folder of recordings with their transcripts, as the lines of a manifest. No audio is decoded here."""
+"""A folder of recordings with their transcripts, as the lines of a manifest. No audio is decoded
+here.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 _OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
-"""none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or _."""
+"""none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or
+_.
+"""
 
 ONE = "one="
 """Before the name of the only speaker, in the place of a rule."""
@@ -30,14 +34,18 @@ ONE = "one="
 def lines_of_folder(
     folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
 ) -> tuple[list[Made], Counter[str]]:
-    """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the reasons against others.
+    """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the
+    reasons against others.
 
-    A transcript stands beside its recording or in the list `transcripts`. A recording that has none is left out, and so
-    is a line of the list whose recording is not there, unless that is true of all. Raises
-    ManifestError with everything that is unreadable or left over, named by the file and line where it stands.
+    A transcript stands beside its recording or in the list `transcripts`. A recording that has none
+    is left out, and so is a line of the list whose recording is not there, unless that is true of
+    all. Raises ManifestError with everything that is unreadable or left over, named by the file and
+    line where it stands.
     """
     if not folder.is_dir():
-        raise ManifestError(f"there is no folder {folder}\n  Name the folder that holds the recordings.")
+        raise ManifestError(
+            f"there is no folder {folder}\n  Name the folder that holds the recordings."
+        )
     recordings = _recordings(folder)
     faults: list[str] = []
     unmatched: list[str] = []
@@ -51,7 +59,11 @@ def lines_of_folder(
     lines, left = [], Counter[str]()
     for path in recordings:
         inside = path.relative_to(folder)
-        why = "without a transcript" if path not in texts else wanted.why_not_name((inside.as_posix(), path.name))
+        why = (
+            "without a transcript"
+            if path not in texts
+            else wanted.why_not_name((inside.as_posix(), path.name))
+        )
         if why:
             left[why] += 1
         elif made := _line(path, inside, out, texts[path], speaker, faults):
@@ -72,22 +84,33 @@ def _recordings(folder: Path) -> list[Path]:
     if recordings:
         return recordings
     others = [path for path in files if path.suffix.lower() in _OTHER_SOUND]
-    hint = f"\n  {others[0]} is not read; convert it and its like: ffmpeg -i IN OUT.wav" if others else ""
+    hint = (
+        f"\n  {others[0]} is not read; convert it and its like: ffmpeg -i IN OUT.wav"
+        if others
+        else ""
+    )
     raise ManifestError(
         f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
     )
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Regular files below, through links too; each real folder once, so that a link to a folder above is no loop.
+    """Regular files below, through links too; each real folder once, so that a link to a folder
+    above is no loop.
 
     What begins with a dot is hidden: `._x` is what macOS keeps beside x.
     """
     seen = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, followlinks=True):
-        shown = sorted((name for name in folders if not _hidden(name)), key=lambda name: _is_link(place, name))
-        folders[:] = [name for name in shown if _new(os.path.realpath(os.path.join(place, name)), seen)]
-        yield from (path for name in files if not _hidden(name) and (path := Path(place, name)).is_file())
+        shown = sorted(
+            (name for name in folders if not _hidden(name)), key=lambda name: _is_link(place, name)
+        )
+        folders[:] = [
+            name for name in shown if _new(os.path.realpath(os.path.join(place, name)), seen)
+        ]
+        yield from (
+            path for name in files if not _hidden(name) and (path := Path(place, name)).is_file()
+        )
 
 
 def _hidden(name: str) -> bool:
@@ -106,7 +129,11 @@ def _new(path: str, seen: set[str]) -> bool:
 
 
 def _texts(
-    recordings: list[Path], folder: Path, table: Path | None, faults: list[str], unmatched: list[str]
+    recordings: list[Path],
+    folder: Path,
+    table: Path | None,
+    faults: list[str],
+    unmatched: list[str],
 ) -> dict[Path, Transcript]:
     texts = beside(recordings, faults) if table is None else {}
     if table is None and not texts and not faults:
@@ -118,10 +145,14 @@ def _texts(
     except UnusableError as error:
         raise ManifestError(f"{table} {error}") from error
     except OSError as error:
-        raise ManifestError(f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts.") from error
+        raise ManifestError(
+            f"{table} cannot be read: {error.strerror}\n  Name the list of transcripts."
+        ) from error
 
 
-def _line(path: Path, inside: Path, out: Path, said: Transcript, speaker: str, faults: list[str]) -> Made | None:
+def _line(
+    path: Path, inside: Path, out: Path, said: Transcript, speaker: str, faults: list[str]
+) -> Made | None:
     try:
         seconds = read_header(path, f"audio file {show(str(path))}").seconds
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
@@ -147,5 +178,7 @@ def _twice(lines: list[Made]) -> list[str]:
     for made in lines:
         other = first.setdefault(made.line["id"], made.names[0])
         if other != made.names[0]:
-            faults.append(f"{made.origin}: {other} and {made.names[0]} are one recording by name; keep one of them")
+            faults.append(
+                f"{made.origin}: {other} and {made.names[0]} are one recording by name; keep one of them"
+            )
     return faults

@@ -1,4 +1,6 @@
-"""What a file is that is no manifest, in one sentence that ends with the command that makes one of it."""
+"""What a file is that is no manifest, in one sentence that ends with the command that makes one of
+it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def refuse_binary(path: Path, first: bytes) -> None:
         if first.startswith(beginning):
             raise UnusableError(_filled(what, path, path.parent))
     if first[257:262] == b"ustar":
-        raise UnusableError("is a tar archive; unpack it and name the manifest or the folder that was in it")
+        raise UnusableError(
+            "is a tar archive; unpack it and name the manifest or the folder that was in it"
+        )
     if first.rstrip(b"\r\n").count(b"\r") > 1:
         what = "has the line ends of old Macs (CR); write new ones: tr '\\r' '\\n' < {file} > {stem}-lines{suffix}"
         raise UnusableError(_filled(what, path, path.parent))
@@ -52,21 +56,35 @@ def kaldi(path: Path) -> UnusableError:
         what, needs = "is a Kaldi wav.scp under another name; rename it to wav.scp", needs[1:]
     first = f", which has no file {' and no file '.join(needs)}: add it, then" if needs else ":"
     return UnusableError(
-        _filled(f"{what}{first} orchestrate manifest from-kaldi {{folder}} {{out}}", path, path.parent)
+        _filled(
+            f"{what}{first} orchestrate manifest from-kaldi {{folder}} {{out}}", path, path.parent
+        )
     )
 
 
 def folder(path: Path) -> str:
-    """For a folder that is named as a manifest: the file in it that is one, or the command that makes one."""
+    """For a folder that is named as a manifest: the file in it that is one, or the command that
+    makes one.
+    """
     for name in ("metadata.jsonl", "metadata.csv", "metadata.tsv"):
         if (path / name).is_file():
             return f"is a folder; name the list in it, {path / name}"
     if (path / "wav.scp").is_file():
-        return _filled("is a Kaldi data directory: orchestrate manifest from-kaldi {folder} {out}", path, path)
+        return _filled(
+            "is a Kaldi data directory: orchestrate manifest from-kaldi {folder} {out}", path, path
+        )
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return _filled("is a saved data set: orchestrate manifest from-dataset {folder} {out} --split test", path, path)
+        return _filled(
+            "is a saved data set: orchestrate manifest from-dataset {folder} {out} --split test",
+            path,
+            path,
+        )
     shown = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
-    lists = [entry for entry in shown if entry.suffix in _LISTS and not entry.name.endswith(".source.json")]
+    lists = [
+        entry
+        for entry in shown
+        if entry.suffix in _LISTS and not entry.name.endswith(".source.json")
+    ]
     if lists:
         return f"is a folder; name a list in it, such as {lists[0]}"
     return _filled("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)
@@ -82,4 +100,6 @@ def unknown(path: Path, line: str) -> UnusableError:
 def _filled(what: str, path: Path, place: Path) -> str:
     out = place.parent / f"{place.name}.jsonl" if place == path else place / "manifest.jsonl"
     quoted = {"file": path, "stem": path.with_suffix(""), "folder": place, "out": out}
-    return what.format(**{key: shlex.quote(str(value)) for key, value in quoted.items()}, suffix=path.suffix)
+    return what.format(
+        **{key: shlex.quote(str(value)) for key, value in quoted.items()}, suffix=path.suffix
+    )

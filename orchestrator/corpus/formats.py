@@ -9,7 +9,8 @@
 | speaker | speaker | any of SPEAKER_KEYS |
 | id | id | any of ID_KEYS |
 
-lhotse cuts are flattened to these keys first. Commands and archives are refused, never run or opened.
+lhotse cuts are flattened to these keys first. Commands and archives are refused, never run or
+opened.
 """
 
 from __future__ import annotations
@@ -27,10 +28,28 @@ import numpy.typing as npt
 from orchestrator.corpus.faults import UnusableError, show
 
 AUDIO_KEYS = (
-    *("audio_filepath", "audio_filename", "audio", "path", "wav", "file", "audio_path", "file_name", "filename"),
+    *(
+        "audio_filepath",
+        "audio_filename",
+        "audio",
+        "path",
+        "wav",
+        "file",
+        "audio_path",
+        "file_name",
+        "filename",
+    ),
     *("audio_file", "file_path", "filepath", "wav_filename", "wav_path"),
 )
-TEXT_KEYS = ("text", "transcript", "transcription", "sentence", "normalized_text", "raw_transcription", "raw_text")
+TEXT_KEYS = (
+    "text",
+    "transcript",
+    "transcription",
+    "sentence",
+    "normalized_text",
+    "raw_transcription",
+    "raw_text",
+)
 DURATION_KEYS = ("duration", "seconds")
 SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name")
 ID_KEYS = ("id", "utterance_id", "utt_id")
@@ -47,7 +66,9 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Draft:
-    """One record, read but not yet compared with its audio. At most one of `path`, `samples`, `encoded` is set."""
+    """One record, read but not yet compared with its audio. At most one of `path`, `samples`,
+    `encoded` is set.
+    """
 
     id: str | None
     text: str
@@ -71,9 +92,13 @@ class _Audio:
 
 
 def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:
-    """The record as a draft, or None and everything that is wrong with it; a text that is not needed may be missing."""
+    """The record as a draft, or None and everything that is wrong with it; a text that is not
+    needed may be missing.
+    """
     if "shard_id" in record:
-        return None, ["a tarred manifest (shard_id) names archives; unpack them and write one audio file a line"]
+        return None, [
+            "a tarred manifest (shard_id) names archives; unpack them and write one audio file a line"
+        ]
     try:
         record = _flat_cut(record) if _is_cut(record) else record
     except UnusableError as error:
@@ -123,7 +148,9 @@ class _Reader:
             self.faults.append(f'"{key}" is {show(value)}, must be a string')
             return ""
         if needed and not value.strip():
-            self.faults.append(f'"{key}" is empty; a reference without words cannot be scored or learned')
+            self.faults.append(
+                f'"{key}" is empty; a reference without words cannot be scored or learned'
+            )
         return value.strip()
 
     def name(self, keys: tuple[str, ...]) -> str | None:
@@ -138,7 +165,9 @@ class _Reader:
             or value == ""
             or show(value) == "a huge integer"
         ):
-            self.faults.append(f'"{key}" is {show(value)}, must be a non-empty string or an integer')
+            self.faults.append(
+                f'"{key}" is {show(value)}, must be a non-empty string or an integer'
+            )
             return None
         return str(value)
 
@@ -168,7 +197,9 @@ class _Reader:
                 return _inline(key, value, INLINE_RATE if rate is None else rate[1])
             if isinstance(value, dict):
                 return _mapping(key, value)
-            raise UnusableError(f'"{key}" is {show(value)}, must be a path, an audio mapping or a list of samples')
+            raise UnusableError(
+                f'"{key}" is {show(value)}, must be a path, an audio mapping or a list of samples'
+            )
         except UnusableError as error:
             self.faults.append(str(error))
             return _Audio()
@@ -178,21 +209,32 @@ def _plain_path(key: str, value: str) -> str:
     if not value:
         raise UnusableError(f'"{key}" is empty, must name an audio file')
     if value.startswith("pipe:") or value.rstrip().endswith("|"):
-        raise UnusableError(f'"{key}" is the command {show(value)}; commands are never run, name an audio file')
+        raise UnusableError(
+            f'"{key}" is the command {show(value)}; commands are never run, name an audio file'
+        )
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
         raise UnusableError(f'"{key}" is the address {show(value)}; download it and name the file')
     return value
 
 
 def _inline(key: str, values: list[Any], rate: Any) -> _Audio:
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate != rate // 1 or not 1000 <= rate <= 384_000:
-        raise UnusableError(f"the sampling rate is {show(rate)}, must be whole Hz from 1000 to 384000")
+    if (
+        isinstance(rate, bool)
+        or not isinstance(rate, int | float)
+        or rate != rate // 1
+        or not 1000 <= rate <= 384_000
+    ):
+        raise UnusableError(
+            f"the sampling rate is {show(rate)}, must be whole Hz from 1000 to 384000"
+        )
     if not values:
         raise UnusableError(f'"{key}" holds no samples')
     kinds = set(map(type, values))
     if not kinds <= {int, float}:
         wrong = next(value for value in values if type(value) not in (int, float))
-        raise UnusableError(f'"{key}" holds {show(wrong)} among its samples, must be a flat list of numbers')
+        raise UnusableError(
+            f'"{key}" holds {show(wrong)} among its samples, must be a flat list of numbers'
+        )
     with np.errstate(over="ignore"):
         samples = _as_float32(values)
     peak = float(np.abs(samples).max())
@@ -210,7 +252,9 @@ def _as_float32(values: list[Any]) -> Samples:
 
 
 def _mapping(key: str, value: Mapping[str, Any]) -> _Audio:
-    """Hugging Face's audio value. Where `bytes` or `array` hold the sound, its `path` may be a bare name: last."""
+    """Hugging Face's audio value. Where `bytes` or `array` hold the sound, its `path` may be a bare
+    name: last.
+    """
     if (encoded := value.get("bytes")) is not None:
         return _Audio(encoded=_base64(key, encoded))
     if (array := value.get("array")) is not None:
@@ -236,27 +280,45 @@ def _base64(key: str, value: Any) -> bytes:
 
 def _is_cut(record: Mapping[str, Any]) -> bool:
     kind = record.get("type")
-    return ("recording" in record and "supervisions" in record) or (isinstance(kind, str) and kind.endswith("Cut"))
+    return ("recording" in record and "supervisions" in record) or (
+        isinstance(kind, str) and kind.endswith("Cut")
+    )
 
 
 def _flat_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
-    """A lhotse MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can do."""
+    """A lhotse MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can
+    do.
+    """
     if cut.get("type", "MonoCut") != "MonoCut" or not isinstance(cut.get("recording"), dict):
-        raise UnusableError(f"a lhotse {show(cut.get('type'))} cannot be read; save the cuts as audio (save_audios)")
+        raise UnusableError(
+            f"a lhotse {show(cut.get('type'))} cannot be read; save the cuts as audio (save_audios)"
+        )
     _refuse_transforms(cut["recording"])
     supervisions = cut.get("supervisions")
-    if not isinstance(supervisions, list) or len(supervisions) != 1 or not isinstance(supervisions[0], dict):
+    if (
+        not isinstance(supervisions, list)
+        or len(supervisions) != 1
+        or not isinstance(supervisions[0], dict)
+    ):
         count = len(supervisions) if isinstance(supervisions, list) else 0
-        raise UnusableError(f"a cut needs exactly one supervision, has {count}; use trim_to_supervisions")
+        raise UnusableError(
+            f"a cut needs exactly one supervision, has {count}; use trim_to_supervisions"
+        )
     supervision = supervisions[0]
-    flat = {key: value for key, value in cut.items() if key not in ("recording", "supervisions", "type", "start")}
+    flat = {
+        key: value
+        for key, value in cut.items()
+        if key not in ("recording", "supervisions", "type", "start")
+    }
     flat |= {"audio_filepath": _cut_source(cut["recording"]), "offset": cut.get("start", 0)}
     flat |= {key: supervision.get(key) for key in ("text", "speaker", "language")}
     return flat
 
 
 def _refuse_transforms(recording: Mapping[str, Any]) -> None:
-    """What lhotse would do to the sound as it loads it; another sampling rate alone makes no difference here."""
+    """What lhotse would do to the sound as it loads it; another sampling rate alone makes no
+    difference here.
+    """
     made = recording.get("transforms") or []
     names = (
         [feature.get("name", "") if isinstance(feature, dict) else feature for feature in made]
@@ -277,8 +339,12 @@ def _cut_source(recording: Mapping[str, Any]) -> object:
         raise UnusableError("a recording needs exactly one source, an audio file")
     source = sources[0]
     if source.get("type") != "file" or not isinstance(source.get("source"), str):
-        raise UnusableError(f"the source is of type {show(source.get('type'))}; only files are read, nothing is run")
+        raise UnusableError(
+            f"the source is of type {show(source.get('type'))}; only files are read, nothing is run"
+        )
     channels = source.get("channels")
     if isinstance(channels, list) and len(channels) > 1:
-        raise UnusableError(f"the recording has {len(channels)} channels and the cut means one; save it as mono audio")
+        raise UnusableError(
+            f"the recording has {len(channels)} channels and the cut means one; save it as mono audio"
+        )
     return source["source"]

@@ -16,7 +16,9 @@ from orchestrator.corpus.containers import opened
 from orchestrator.corpus.faults import UnusableError, show
 
 TOLERANCE = 0.1
-"""Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1 is common."""
+"""Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1
+is common.
+"""
 
 MAX_HOURS = 24
 """A header that claims more is damaged or a decompression bomb."""
@@ -51,9 +53,10 @@ class Header:
 def locate(written: str, folder: Path) -> Path:
     """The path a manifest in `folder` means by `written`, absolute.
 
-    NeMo's rule: beside the manifest if it is there, or in its clips/ or wavs/, otherwise as written, which for a
-    relative path means the current folder. An ending may be missing, as in LJSpeech and old releases of Common Voice.
-    Raises UnusableError unless a regular file is there: opening a FIFO would block for ever.
+    NeMo's rule: beside the manifest if it is there, or in its clips/ or wavs/, otherwise as
+    written, which for a relative path means the current folder. An ending may be missing, as in
+    LJSpeech and old releases of Common Voice. Raises UnusableError unless a regular file is there:
+    opening a FIFO would block for ever.
     """
     for path in _meant(written, folder):
         try:
@@ -66,19 +69,29 @@ def locate(written: str, folder: Path) -> Path:
         if stat.S_ISDIR(mode) and not path.suffix:
             continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
-            raise UnusableError(f"audio file {show(written)} is {_kind(mode)}; only regular files are read")
+            raise UnusableError(
+                f"audio file {show(written)} is {_kind(mode)}; only regular files are read"
+            )
         return Path(os.path.abspath(path))
-    raise UnusableError(f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder")
+    raise UnusableError(
+        f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
+    )
 
 
 def _meant(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
-    as_written = Path(os.fsdecode(written.encode("utf-8", "surrogateescape")))  # whatever the locale: names are UTF-8
+    as_written = Path(
+        os.fsdecode(written.encode("utf-8", "surrogateescape"))
+    )  # whatever the locale: names are UTF-8
     with suppress(RuntimeError):
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
-    forms = [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]  # of Windows
-    names = [form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name]
+    forms = (
+        [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]
+    )  # of Windows
+    names = [
+        form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name
+    ]
     places = [*(folder / clip_folder for clip_folder in _CLIP_FOLDERS), Path()]
     return (place / name for name in names for place in places)
 
@@ -89,7 +102,9 @@ def _kind(mode: int) -> str:
 
 
 def read_header(source: Path | bytes, name: str) -> Header:
-    """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound to read."""
+    """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound
+    to read.
+    """
     try:
         found = soundfile.info(opened(source, name).source)
     except UnusableError:
@@ -101,11 +116,15 @@ def read_header(source: Path | bytes, name: str) -> Header:
         raise UnusableError(f"{name} holds no audio (zero frames)")
     header = Header(int(found.frames), int(found.samplerate))
     if header.seconds > MAX_HOURS * 3600:
-        raise UnusableError(f"{name} claims {header.seconds / 3600:.0f} hours; the header is damaged")
+        raise UnusableError(
+            f"{name} claims {header.seconds / 3600:.0f} hours; the header is damaged"
+        )
     # libsndfile reads a cut-off WAV as a shorter one without an error; its log is the only trace
     chunk = _DATA_CHUNK.search(found.extra_info)
     if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
-        raise UnusableError(f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there")
+        raise UnusableError(
+            f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there"
+        )
     return header
 
 
@@ -118,18 +137,24 @@ def clip_seconds(header: Header, offset: float | None, duration: float | None, n
     if offset is None:
         if duration is not None and abs(duration - whole) > TOLERANCE:
             hint = "correct it, or add an offset to mean a part of the file"
-            raise UnusableError(f"the duration is {duration:g} s but {name} lasts {whole:.2f} s; {hint}")
+            raise UnusableError(
+                f"the duration is {duration:g} s but {name} lasts {whole:.2f} s; {hint}"
+            )
         return _utterance_long(whole)
     end = whole if duration is None else offset + duration
     span = f"{offset:g} s to {end:g} s"
     if offset >= whole or end > whole + TOLERANCE:
-        raise UnusableError(f"the segment from {span} reaches past {name}, which lasts {whole:.2f} s")
+        raise UnusableError(
+            f"the segment from {span} reaches past {name}, which lasts {whole:.2f} s"
+        )
     return _utterance_long(min(end, whole) - offset)
 
 
 def _utterance_long(seconds: float) -> float:
     if seconds > MAX_CLIP_SECONDS:
-        raise UnusableError(f"the utterance lasts {seconds / 60:.0f} minutes; cut the recording into utterances")
+        raise UnusableError(
+            f"the utterance lasts {seconds / 60:.0f} minutes; cut the recording into utterances"
+        )
     return seconds
 
 

@@ -1,4 +1,6 @@
-"""What decoding did to the clips of a set, and what it found there that is no fault: with count, line and example."""
+"""What decoding did to the clips of a set, and what it found there that is no fault: with count,
+line and example.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def check_sound(ready: Ready) -> Iterator[Finding]:
 
 
 def sound_text(name: str, manifest: Manifest, clips: Clips) -> str:
-    """How many clips of a set went through what, with the first line of each; empty where none did."""
+    """How many clips of a set went through what, with the first line of each; empty where none
+    did.
+    """
     said = [
         f"{len(lines)} {text} ({_first(manifest, lines)})"
         for field, text in DONE.items()

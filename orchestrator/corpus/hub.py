@@ -1,4 +1,5 @@
-"""A Hugging Face data set as the lines of a manifest, through the `datasets` library, which is imported when asked for.
+"""A Hugging Face data set as the lines of a manifest, through the `datasets` library, which is
+imported when asked for.
 
 Audio is copied as the bytes it is stored in, never decoded and encoded again.
 """
@@ -25,7 +26,14 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.corpus.transcripts import LISTS
 from orchestrator.errors import ManifestError
 
-_ENDINGS = {"WAV": ".wav", "FLAC": ".flac", "OGG": ".ogg", "MPEG": ".mp3", "MP3": ".mp3", "AIFF": ".aiff"}
+_ENDINGS = {
+    "WAV": ".wav",
+    "FLAC": ".flac",
+    "OGG": ".ogg",
+    "MPEG": ".mp3",
+    "MP3": ".mp3",
+    "AIFF": ".aiff",
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,8 @@ class Wanted:
 
 
 def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Copy the audio beside `out`; the lines in their seeded order, and what the data set says it is.
+    """Copy the audio beside `out`; the lines in their seeded order, and what the data set says it
+    is.
 
     Raises ManifestError when the library or the data set is not there, or rows cannot be used.
     """
@@ -70,16 +79,25 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
             "audio_filepath": relative(path, out.parent),
         }
         line |= {"duration": round(seconds, 4), "text": record[text]}
-        lines.append(line | ({"speaker": str(record[speaker])} if speaker and record[speaker] is not None else {}))
+        lines.append(
+            line
+            | ({"speaker": str(record[speaker])} if speaker and record[speaker] is not None else {})
+        )
     if faults:
         if is_new:
             shutil.rmtree(folder)
         raise ManifestError(some_faults(wanted.name, faults))
-    return lines, {"fingerprint": data._fingerprint, "rows": len(data), "columns": list(data.column_names)}
+    return lines, {
+        "fingerprint": data._fingerprint,
+        "rows": len(data),
+        "columns": list(data.column_names),
+    }
 
 
 def _load(wanted: Wanted) -> Any:
-    """The split, its audio undecoded. Only data is read: `datasets` has not run scripts since version 4."""
+    """The split, its audio undecoded. Only data is read: `datasets` has not run scripts since
+    version 4.
+    """
     try:
         import datasets
     except ImportError as error:
@@ -89,7 +107,9 @@ def _load(wanted: Wanted) -> Any:
     try:
         found = _read(datasets, wanted)
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
-        why = ": ".join(_first_lines(cause) for cause in (error, error.__cause__) if cause is not None)
+        why = ": ".join(
+            _first_lines(cause) for cause in (error, error.__cause__) if cause is not None
+        )
         raise ManifestError(
             f"data set {wanted.name!r} cannot be loaded: {why}\n"
             "  Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."
@@ -103,13 +123,16 @@ def _load(wanted: Wanted) -> Any:
 
 
 def _with_list(data: Any, audio: str, folder: Path) -> Any:
-    """An AudioFolder with the texts of the list at its top; `datasets` looks for one among the clips of a split."""
+    """An AudioFolder with the texts of the list at its top; `datasets` looks for one among the
+    clips of a split.
+    """
     listed = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if listed is None:
         return data
     try:
         texts = {
-            os.path.realpath(utterance.audio or ""): utterance.text for utterance in load_manifest(listed).utterances
+            os.path.realpath(utterance.audio or ""): utterance.text
+            for utterance in load_manifest(listed).utterances
         }
     except ManifestError as error:
         raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
@@ -119,7 +142,9 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
 
 
 def _first_lines(error: BaseException) -> str:
-    """What happened and, in the next line of some messages, what there is to choose from; not the usage below."""
+    """What happened and, in the next line of some messages, what there is to choose from; not the
+    usage below.
+    """
     return " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
 
 
@@ -129,7 +154,9 @@ def _read(datasets: Any, wanted: Wanted) -> Any:
         with _stored_audio(datasets.Audio):
             return datasets.load_dataset(wanted.name, wanted.config, split=wanted.split)
     if wanted.config is not None:
-        raise ValueError(f"save_to_disk wrote it, so it has no config {wanted.config!r}; leave out --config")
+        raise ValueError(
+            f"save_to_disk wrote it, so it has no config {wanted.config!r}; leave out --config"
+        )
     saved = datasets.load_from_disk(str(folder))
     if isinstance(saved, datasets.DatasetDict):
         splits = dict(saved)
@@ -142,7 +169,9 @@ def _read(datasets: Any, wanted: Wanted) -> Any:
 
 @contextmanager
 def _stored_audio(audio: Any) -> Iterator[None]:
-    """Lets `datasets` note where audio is stored without torchcodec, which it wants even where nothing is encoded."""
+    """Lets `datasets` note where audio is stored without torchcodec, which it wants even where
+    nothing is encoded.
+    """
     original = audio.encode_example
     audio.encode_example = lambda self, value: _as_stored(value)
     try:
@@ -155,19 +184,33 @@ def _as_stored(value: Any) -> dict[str, Any]:
     """An audio value as the bytes or the path of a file."""
     if isinstance(value, Mapping) and value.get("array") is not None:
         stream = io.BytesIO()
-        soundfile.write(stream, np.asarray(value["array"]), int(value["sampling_rate"]), format="WAV", subtype="FLOAT")
+        soundfile.write(
+            stream,
+            np.asarray(value["array"]),
+            int(value["sampling_rate"]),
+            format="WAV",
+            subtype="FLOAT",
+        )
         return {"bytes": stream.getvalue(), "path": None}
     if isinstance(value, Mapping):
         return {"bytes": value.get("bytes"), "path": value.get("path")}
     return (
-        {"bytes": value, "path": None} if isinstance(value, bytes | bytearray) else {"bytes": None, "path": str(value)}
+        {"bytes": value, "path": None}
+        if isinstance(value, bytes | bytearray)
+        else {"bytes": None, "path": str(value)}
     )
 
 
 def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
-    """Audio, text, speaker and id columns. Raises ManifestError when a named or a needed one is not there."""
+    """Audio, text, speaker and id columns. Raises ManifestError when a named or a needed one is not
+    there.
+    """
     there = list(data.column_names)
-    named = {"audio": wanted.audio_column, "text": wanted.text_column, "speaker": wanted.speaker_column}
+    named = {
+        "audio": wanted.audio_column,
+        "text": wanted.text_column,
+        "speaker": wanted.speaker_column,
+    }
     for option, column in named.items():
         if column is not None and column not in there:
             raise ManifestError(
@@ -177,12 +220,18 @@ def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | Non
     def first(names: tuple[str, ...]) -> str | None:
         return next((name for name in names if name in there), None)
 
-    audio = wanted.audio_column or next((n for n, f in data.features.items() if type(f).__name__ == "Audio"), None)
+    audio = wanted.audio_column or next(
+        (n for n, f in data.features.items() if type(f).__name__ == "Audio"), None
+    )
     audio, text = audio or first(("audio",)), wanted.text_column or first(TEXT_KEYS)
     if audio is None or text is None:
         lacks = "audio" if audio is None else "text"
         bare = set(there) <= {audio, "label"} and Path(wanted.name).is_dir()
-        hint = "\n  A folder of recordings and .txt files is for orchestrate manifest from-folder." if bare else ""
+        hint = (
+            "\n  A folder of recordings and .txt files is for orchestrate manifest from-folder."
+            if bare
+            else ""
+        )
         raise ManifestError(
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
             f"  It has {', '.join(there)}.{hint}"
@@ -195,7 +244,10 @@ def _save(value: Any, stem: Path) -> tuple[Path, float]:
     if not isinstance(value, Mapping):
         raise UnusableError(f"its audio is {show(value)}, must be an audio value")
     if value.get("array") is not None:
-        samples, rate = np.asarray(value["array"], dtype=np.float32), int(value.get("sampling_rate") or 16_000)
+        samples, rate = (
+            np.asarray(value["array"], dtype=np.float32),
+            int(value.get("sampling_rate") or 16_000),
+        )
         path = stem.with_suffix(".flac")
         soundfile.write(path, samples, rate, subtype="PCM_24")
         return path, len(samples) / rate

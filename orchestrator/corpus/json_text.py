@@ -1,8 +1,8 @@
 """The records of a JSON manifest, however they are wrapped.
 
-One object a line is read as it comes. All else is read whole: an array, objects printed over several lines, and an
-object that holds the records: as a list (`{"data": [...]}`), by id (`{"utt1": {...}}`), or as texts
-(`{"a.wav": "hello"}`).
+One object a line is read as it comes. All else is read whole: an array, objects printed over
+several lines, and an object that holds the records: as a list (`{"data": [...]}`), by id (`{"utt1":
+{...}}`), or as texts (`{"a.wav": "hello"}`).
 """
 
 from __future__ import annotations
@@ -37,18 +37,24 @@ def json_records(lines: Lines) -> Iterator[Record]:
 
 def _is_elsewhere(value: dict[str, Any]) -> bool:
     """Whether an object is no record and holds something that might be the records."""
-    return not set(value) & _OF_A_RECORD and any(isinstance(entry, list | dict) for entry in value.values())
+    return not set(value) & _OF_A_RECORD and any(
+        isinstance(entry, list | dict) for entry in value.values()
+    )
 
 
 def _object_lines(number: int, first: bytes, lines: Lines) -> Iterator[Record]:
-    """One object a line. Raises UnusableError where several lines are all no JSON: it is another format."""
+    """One object a line. Raises UnusableError where several lines are all no JSON: it is another
+    format.
+    """
     held = [(number, _json_line(number, first))]
     every = ((number, _json_line(number, line)) for number, line in lines if line.strip())
     while _is_no_json(held[-1][1]) and (record := next(every, None)):
         held.append(record)
     fault = held[0][1]
     if len(held) > 1 and _is_no_json(fault) and _is_no_json(held[-1][1]):
-        raise UnusableError(f"is not JSON: none of its {len(held)} lines can be read; line {number} is {fault.message}")
+        raise UnusableError(
+            f"is not JSON: none of its {len(held)} lines can be read; line {number} is {fault.message}"
+        )
     yield from held
     yield from every
 
@@ -65,7 +71,9 @@ def _up_to_text(lines: Lines) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_line(first: bytes, second: bytes) -> bool:
-    """Whether the first line is one record, whole or damaged, and not the beginning of something longer."""
+    """Whether the first line is one record, whole or damaged, and not the beginning of something
+    longer.
+    """
     if first.lstrip().startswith(b"["):
         return False
     try:
@@ -81,12 +89,19 @@ def wrapping(value: dict[str, Any]) -> Literal["list", "objects", "texts"] | Non
     """How an object holds the records of a whole manifest; None: it is one record itself."""
     if not value or set(value) & _OF_A_RECORD:
         return None
-    lists = [entry for entry in value.values() if isinstance(entry, list) and entry and isinstance(entry[0], dict)]
+    lists = [
+        entry
+        for entry in value.values()
+        if isinstance(entry, list) and entry and isinstance(entry[0], dict)
+    ]
     if len(lists) == 1:
         return "list"
     if all(isinstance(entry, dict) and set(entry) & _OF_A_RECORD for entry in value.values()):
         return "objects"
-    named = all(isinstance(text, str) and key.lower().endswith(AUDIO_SUFFIXES) for key, text in value.items())
+    named = all(
+        isinstance(text, str) and key.lower().endswith(AUDIO_SUFFIXES)
+        for key, text in value.items()
+    )
     return "texts" if named else None
 
 
@@ -98,7 +113,11 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
     try:
         value, end = strict_decode(text, _after_space(text, 0), line)
     except UnusableError as error:
-        torn = " (the line is cut off: it is the last one and has no newline)" if not line.endswith(b"\n") else ""
+        torn = (
+            " (the line is cut off: it is the last one and has no newline)"
+            if not line.endswith(b"\n")
+            else ""
+        )
         return Fault(number, f"{error}{torn}")
     rest = text[end:].strip()
     if rest and rest != ",":  # the lines of an array without its brackets
@@ -137,7 +156,12 @@ class _Document:
                 yield self._torn(start, str(error))
                 return
             alone = not text[:start].strip() and not text[position:].strip()
-            if alone and isinstance(value, dict) and wrapping(value) is None and _is_elsewhere(value):
+            if (
+                alone
+                and isinstance(value, dict)
+                and wrapping(value) is None
+                and _is_elsewhere(value)
+            ):
                 keys = ", ".join(map(show, list(value)[:6]))
                 raise UnusableError(
                     f"is one JSON object of {keys}, none of which is the one list of utterances; {_MOVE}"
@@ -192,11 +216,18 @@ class _Document:
             yield line, _object(line, value, f"item {item}: ")
             position = _after_space(text, position)
             if text[position : position + 1] not in (",", "]"):
-                yield self._torn(position, f'"," or "]" is missing after item {item} of the JSON array')
+                yield self._torn(
+                    position, f'"," or "]" is missing after item {item} of the JSON array'
+                )
                 return
             position += text[position] == ","
         if alone and (rest := text[position + 1 :].strip()):
-            yield line, Fault(line, f"more text, {show(rest[:20])}, follows the JSON array", ends_file=True)
+            yield (
+                line,
+                Fault(
+                    line, f"more text, {show(rest[:20])}, follows the JSON array", ends_file=True
+                ),
+            )
 
     def _line(self, position: int) -> int:
         return self.number + bisect_left(self._breaks, position)

@@ -1,4 +1,6 @@
-"""A Kaldi data directory as the lines of a manifest: wav.scp and text, and segments and utt2spk where they are."""
+"""A Kaldi data directory as the lines of a manifest: wav.scp and text, and segments and utt2spk
+where they are.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,16 @@ class Row:
 
 
 def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
-    """One line for each utterance of `text`, for a manifest at `out`; recordings without text are left out.
+    """One line for each utterance of `text`, for a manifest at `out`; recordings without text are
+    left out.
 
     Raises ManifestError with all faults by file and line. Commands in wav.scp are never run.
     """
     needed = [name for name in ("wav.scp", "text") if not (folder / name).is_file()]
     if needed:
-        raise ManifestError(f"{folder} has no file {' and no file '.join(needed)}\n  Name a Kaldi data directory.")
+        raise ManifestError(
+            f"{folder} has no file {' and no file '.join(needed)}\n  Name a Kaldi data directory."
+        )
     faults: list[str] = []
     sounds, texts, speakers, segments = (
         _rows(folder / name, faults) for name in ("wav.scp", "text", "utt2spk", "segments")
@@ -37,12 +42,23 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
     for name, said in texts.items():
         try:
             span = _span(name, said, segments, sounds)
-            line = {"id": name, **span, "audio_filepath": _sound(name, span, sounds, folder, out), "text": said.value}
+            line = {
+                "id": name,
+                **span,
+                "audio_filepath": _sound(name, span, sounds, folder, out),
+                "text": said.value,
+            }
         except UnusableError as error:
             faults.append(str(error))
             continue
         line |= {"speaker": speakers[name].value} if name in speakers else {}
-        lines.append(Made({key: value for key, value in line.items() if key != "recording"}, said.origin, (name,)))
+        lines.append(
+            Made(
+                {key: value for key, value in line.items() if key != "recording"},
+                said.origin,
+                (name,),
+            )
+        )
     if faults:
         raise ManifestError(some_faults(folder, faults))
     silent = sum(name not in texts for name in (segments or sounds))
@@ -58,14 +74,20 @@ def _rows(path: Path, faults: list[str]) -> dict[str, Row]:
         try:
             name, *rest = line.decode("utf-8-sig").split(maxsplit=1)
         except UnicodeDecodeError as error:
-            faults.append(f"{where}: byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8")
+            faults.append(
+                f"{where}: byte 0x{line[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            )
             continue
         except ValueError:  # a blank line
             continue
         if not rest:
-            faults.append(f"{where}: {show(name)} stands alone; write what belongs to it, or delete the line")
+            faults.append(
+                f"{where}: {show(name)} stands alone; write what belongs to it, or delete the line"
+            )
         elif name in rows:
-            faults.append(f"{where}: the id {show(name)} is already in {rows[name].origin}; ids are unique")
+            faults.append(
+                f"{where}: the id {show(name)} is already in {rows[name].origin}; ids are unique"
+            )
         else:
             rows[name] = Row(rest[0].strip(), where)
     return rows
@@ -82,9 +104,15 @@ def _span(name: str, said: Row, segments: dict[str, Row], sounds: dict[str, Row]
     row = segments[name]
     try:
         recording, start, end = row.value.split()
-        span = {"recording": recording, "offset": float(start), "duration": round(float(end) - float(start), 6)}
+        span = {
+            "recording": recording,
+            "offset": float(start),
+            "duration": round(float(end) - float(start), 6),
+        }
     except ValueError:
-        raise UnusableError(f"{row.origin}: {show(row.value)} is no `recording start end` in seconds") from None
+        raise UnusableError(
+            f"{row.origin}: {show(row.value)} is no `recording start end` in seconds"
+        ) from None
     if recording not in sounds:
         raise UnusableError(f"{row.origin}: wav.scp has no recording {show(recording)}")
     return span

@@ -51,14 +51,18 @@ class _Hashed(io.RawIOBase):
 
 
 def read_lines(path: Path, content_hash: Hash) -> Lines:
-    """All lines of a file; of one that is too long, only the beginning. Raises UnusableError for damaged gzip data."""
+    """All lines of a file; of one that is too long, only the beginning. Raises UnusableError for
+    damaged gzip data.
+    """
     with path.open("rb") as raw:
         stream = io.BufferedReader(_Hashed(raw, content_hash), 2**16)
         compressed = stream.peek(2).startswith(_GZIP)
         try:
             yield from _cut(gzip.GzipFile(fileobj=stream) if compressed else stream)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise UnusableError(f"is compressed (gzip) and damaged: {error}; compress it again") from error
+            raise UnusableError(
+                f"is compressed (gzip) and damaged: {error}; compress it again"
+            ) from error
 
 
 def _cut(stream: Any) -> Lines:
@@ -76,8 +80,12 @@ def decoded(number: int, line: bytes) -> str | Fault:
     """The line as text, or why it is none."""
     if len(line) > MAX_LINE_BYTES:
         limit = MAX_LINE_BYTES // 2**20
-        return Fault(number, f"the line is longer than {limit} MB; keep the audio in a file and name it here")
+        return Fault(
+            number, f"the line is longer than {limit} MB; keep the audio in a file and name it here"
+        )
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
-        return Fault(number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8")
+        return Fault(
+            number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8"
+        )

@@ -1,6 +1,8 @@
-"""Manifests: utterances with their text, read from any of the common formats and compared with their audio files.
+"""Manifests: utterances with their text, read from any of the common formats and compared with
+their audio files.
 
-Everything is checked before anything trains, except what only decoding can find (`corpus.audio.prepare`). No torch.
+Everything is checked before anything trains, except what only decoding can find
+(`corpus.audio.prepare`). No torch.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class Utterance:
     sample_rate: int | None = None
     """Hz of the inline samples; None where the audio file says it."""
     duration: float | None = None
-    """Seconds, as measured by `load_manifest`: of the file's header or the samples, not as declared."""
+    """Seconds, as measured by `load_manifest`: of the file's header or the samples, not as
+    declared.
+    """
     offset: float = 0.0
     """Seconds into the file."""
     speaker: str = ""
@@ -62,12 +66,16 @@ class Manifest:
     bad: tuple[Fault, ...] = ()
     """Faults of the lines that were skipped, which only a training set may be allowed."""
     left_out: int = 0
-    """Utterances of an evaluation set that are longer than the sweep measures; they are not in `utterances`."""
+    """Utterances of an evaluation set that are longer than the sweep measures; they are not in
+    `utterances`.
+    """
     part: str = ""
     """Which part of the file the utterances are, in words; empty where they are all of it."""
 
     def without(self, faults: Iterable[Fault], max_bad_fraction: float) -> Manifest | None:
-        """The manifest less the lines with faults; None when they and those skipped before are more than allowed."""
+        """The manifest less the lines with faults; None when they and those skipped before are more
+        than allowed.
+        """
         every = tuple(sorted({*self.bad, *faults}))
         lines = {fault.line for fault in every}
         kept = tuple(utterance for utterance in self.utterances if utterance.line not in lines)
@@ -78,13 +86,17 @@ class Manifest:
 
 
 def load_manifest(
-    path: Path, *, for_training: bool = False, max_bad_fraction: float = 0.0, needs_text: bool = True
+    path: Path,
+    *,
+    for_training: bool = False,
+    max_bad_fraction: float = 0.0,
+    needs_text: bool = True,
 ) -> Manifest:
     """Read and check a manifest and the headers of its audio.
 
-    Accepts every format of docs/manifests.md, told apart by content. Bad lines of a training set are skipped up to
-    `max_bad_fraction` of all its lines. Where text is not needed, an utterance without any has "". Raises ManifestError
-    with all faults of the file, each with its line.
+    Accepts every format of docs/manifests.md, told apart by content. Bad lines of a training set
+    are skipped up to `max_bad_fraction` of all its lines. Where text is not needed, an utterance
+    without any has "". Raises ManifestError with all faults of the file, each with its line.
     """
     _require_regular(path)
     builder = _Builder(Path(os.path.abspath(path)).parent, needs_text)
@@ -102,7 +114,9 @@ def load_manifest(
         return rest
     if not builder.utterances:
         why = "every line is marked _skipme" if builder.skipped else "the file is empty"
-        raise ManifestError(f"{path} holds no utterances: {why}. A set needs at least one line with audio and text.")
+        raise ManifestError(
+            f"{path} holds no utterances: {why}. A set needs at least one line with audio and text."
+        )
     return whole
 
 
@@ -111,11 +125,15 @@ def _require_regular(path: Path) -> None:
         mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise ManifestError(f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file.") from error
+        raise ManifestError(
+            f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file."
+        ) from error
     if stat.S_ISDIR(mode):
         raise ManifestError(f"The manifest {path} {foreign.folder(path)}")
     if not stat.S_ISREG(mode):
-        raise ManifestError(f"The manifest {path} is not a regular file. Check data: in the sweep file.")
+        raise ManifestError(
+            f"The manifest {path} is not a regular file. Check data: in the sweep file."
+        )
 
 
 class _Builder:
@@ -128,7 +146,9 @@ class _Builder:
         self.skipped = 0
         self._lines_by_id: dict[str, int] = {}
         self._lines_by_audio: dict[tuple[str, float], int] = {}
-        self._header = cache(lambda path, name: read_header(path, name))  # segments of one file share its header
+        self._header = cache(
+            lambda path, name: read_header(path, name)
+        )  # segments of one file share its header
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record; NeMo's `_skipme` drops it unseen."""
@@ -178,11 +198,17 @@ class _Builder:
         if (other := self._lines_by_audio.setdefault(audio, line)) != line:
             self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
         elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:
-            self.faults.append(Fault(line, f"the id {show(utterance.id)} is already on line {other}; ids are unique"))
+            self.faults.append(
+                Fault(
+                    line, f"the id {show(utterance.id)} is already on line {other}; ids are unique"
+                )
+            )
 
 
 def audio_source(utterance: Utterance) -> str:
-    """Where the sound comes from: the real path of the file, or the SHA-256 of what stands in the manifest."""
+    """Where the sound comes from: the real path of the file, or the SHA-256 of what stands in the
+    manifest.
+    """
     if utterance.audio is not None:
         return os.path.realpath(utterance.audio)
     content = utterance.encoded if utterance.samples is None else utterance.samples.tobytes()

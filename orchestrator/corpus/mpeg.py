@@ -1,8 +1,10 @@
-"""MP3 files whose first frame does not say how long they are: without a Xing frame, or several joined into one.
+"""MP3 files whose first frame does not say how long they are: without a Xing frame, or several
+joined into one.
 
-libsndfile believes the first frame, or takes all frames to be as large as it, and reads such files short without a
-word. So the frames are counted, and where that gives more, a Xing frame that tells the count is put before them.
-Source: ISO/IEC 11172-3 and 13818-3; the Xing header as LAME writes it.
+libsndfile believes the first frame, or takes all frames to be as large as it, and reads such files
+short without a word. So the frames are counted, and where that gives more, a Xing frame that tells
+the count is put before them. Source: ISO/IEC 11172-3 and 13818-3; the Xing header as LAME writes
+it.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def is_mpeg(start: bytes) -> bool:
 
 
 def completed(data: bytes) -> bytes | None:
-    """The same sound with a first frame that says how long it is; None where the file says it itself."""
+    """The same sound with a first frame that says how long it is; None where the file says it
+    itself.
+    """
     if data.startswith(b"fLaC", _behind_tag(data)):
         return None
     first = next(_frames(data), None)
@@ -51,7 +55,11 @@ def completed(data: bytes) -> bytes | None:
     frames = list(_frames(data))
     sound = [frame.data for frame in frames if not frame.info]
     declared = _declared(first.info)[0]
-    known = len(sound) <= declared + 1 if declared else len({len(frame_bytes) // 2 for frame_bytes in sound}) <= 2
+    known = (
+        len(sound) <= declared + 1
+        if declared
+        else len({len(frame_bytes) // 2 for frame_bytes in sound}) <= 2
+    )
     return None if known or not sound else _with_count(frames, sound)
 
 
@@ -72,7 +80,12 @@ def _declared(info: bytes) -> tuple[int, int]:
 def _with_count(frames: list[_Frame], sound: list[bytes]) -> bytes:
     largest = max(frames, key=lambda frame: len(frame.data))
     total = sum(map(len, sound)) + len(largest.data)
-    told = largest.data[:_HEADER] + bytes(largest.side) + b"Xing" + struct.pack(">III", 3, len(sound), total)
+    told = (
+        largest.data[:_HEADER]
+        + bytes(largest.side)
+        + b"Xing"
+        + struct.pack(">III", 3, len(sound), total)
+    )
     return told.ljust(len(largest.data), b"\0") + b"".join(sound)
 
 
@@ -91,25 +104,35 @@ def _frames(data: bytes) -> Iterator[_Frame]:
 def _behind_tag(data: bytes) -> int:
     if not data.startswith(b"ID3") or len(data) < 10:
         return 0
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
+    return 10 + sum(
+        (byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)
+    )
 
 
 def _joins(data: bytes, place: int) -> bool:
     """Whether a frame may end here: at the file's end, before a tag or before another frame."""
     rest = data[place : place + 3]
-    return len(rest) < 3 or rest in (b"TAG", b"ID3", b"APE") or _size(data, place) > 0 or not any(rest)
+    return (
+        len(rest) < 3 or rest in (b"TAG", b"ID3", b"APE") or _size(data, place) > 0 or not any(rest)
+    )
 
 
 def _size(data: bytes, place: int) -> int:
     """Bytes of the layer III frame whose header stands there; 0 where none does."""
     if len(data) < place + _HEADER or data[place] != 0xFF or data[place + 1] & 0xE6 != 0xE2:
         return 0
-    version, bits, rate = (data[place + 1] >> 3) & 3, data[place + 2] >> 4, (data[place + 2] >> 2) & 3
+    version, bits, rate = (
+        (data[place + 1] >> 3) & 3,
+        data[place + 2] >> 4,
+        (data[place + 2] >> 2) & 3,
+    )
     if version == 1 or bits in (0, 15) or rate == 3:
         return 0
     kbits = _KBITS[1 if version == 3 else 2][bits]
     padding = (data[place + 2] >> 1) & 1
-    return (144 if version == 3 else 72) * kbits * 1000 // (_RATES[rate] // _HALVINGS[version]) + padding
+    return (144 if version == 3 else 72) * kbits * 1000 // (
+        _RATES[rate] // _HALVINGS[version]
+    ) + padding
 
 
 def _side(version_byte: int, mode_byte: int) -> int:

@@ -1,8 +1,10 @@
-"""The same recording or sentence in two sets. Overlap hardly moves WER, so only comparing the sets finds it. No torch.
+"""The same recording or sentence in two sets. Overlap hardly moves WER, so only comparing the sets
+finds it. No torch.
 
-Recordings are the same when their real paths or their files' bytes are, when they overlap inside one file, when their
-decoded samples are (where the caller has them), or when id, text and length all agree: the same utterance encoded
-twice. An equal id alone says nothing; sets made apart often both start at 0001.
+Recordings are the same when their real paths or their files' bytes are, when they overlap inside
+one file, when their decoded samples are (where the caller has them), or when id, text and length
+all agree: the same utterance encoded twice. An equal id alone says nothing; sets made apart often
+both start at 0001.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _TOUCHING = 0.1
 
 @dataclass(frozen=True)
 class Recordings:
-    """A set with the names of its recordings, equal across sets for equal files, in manifest order."""
+    """A set with the names of its recordings, equal across sets for equal files, in manifest
+    order.
+    """
 
     manifest: Manifest
     sources: tuple[str, ...]
@@ -48,17 +52,28 @@ def sentence(text: str) -> str:
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def recordings(sets: Mapping[str, Manifest], pcm: Mapping[str, Sequence[str]]) -> dict[str, Recordings]:
-    """Name the recordings of all sets together. Only files of equal size are read, to compare their bytes."""
-    sources = {name: [audio_source(utterance) for utterance in manifest.utterances] for name, manifest in sets.items()}
+def recordings(
+    sets: Mapping[str, Manifest], pcm: Mapping[str, Sequence[str]]
+) -> dict[str, Recordings]:
+    """Name the recordings of all sets together. Only files of equal size are read, to compare their
+    bytes.
+    """
+    sources = {
+        name: [audio_source(utterance) for utterance in manifest.utterances]
+        for name, manifest in sets.items()
+    }
     inline = "sha256:"
-    paths = {source for of_set in sources.values() for source in of_set if not source.startswith(inline)}
+    paths = {
+        source for of_set in sources.values() for source in of_set if not source.startswith(inline)
+    }
     sizes = {path: os.path.getsize(path) for path in paths}
     equally_large = Counter(sizes.values())
     named = {path: _file_sha256(path) if equally_large[sizes[path]] > 1 else path for path in paths}
     return {
         name: Recordings(
-            manifest, tuple(named.get(source, source) for source in sources[name]), tuple(pcm.get(name, ()))
+            manifest,
+            tuple(named.get(source, source) for source in sources[name]),
+            tuple(pcm.get(name, ())),
         )
         for name, manifest in sets.items()
     }
@@ -75,24 +90,37 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     for utterance, source in zip(first.manifest.utterances, first.sources, strict=True):
         by_source[source].append(utterance)
     by_pcm = dict(zip(first.pcm_sha256, first.manifest.utterances, strict=False))
-    by_id = {utterance.id: utterance for utterance in first.manifest.utterances if utterance.explicit_id}
+    by_id = {
+        utterance.id: utterance for utterance in first.manifest.utterances if utterance.explicit_id
+    }
     found = []
     for index, utterance in enumerate(second.manifest.utterances):
         pcm = second.pcm_sha256[index] if second.pcm_sha256 else None
         same_file = next(
-            (candidate for candidate in by_source[second.sources[index]] if _overlap(candidate, utterance)), None
+            (
+                candidate
+                for candidate in by_source[second.sources[index]]
+                if _overlap(candidate, utterance)
+            ),
+            None,
         )
         if same_file is not None:
             found.append(Shared(utterance, same_file, "the same audio file"))
         elif pcm is not None and pcm in by_pcm:
             found.append(Shared(utterance, by_pcm[pcm], "the same samples"))
-        elif utterance.explicit_id and (other := by_id.get(utterance.id)) and _same_utterance(other, utterance):
+        elif (
+            utterance.explicit_id
+            and (other := by_id.get(utterance.id))
+            and _same_utterance(other, utterance)
+        ):
             found.append(Shared(utterance, other, "the same id, text and length"))
     return found
 
 
 def _overlap(a: Utterance, b: Utterance) -> bool:
-    """Whether two segments of one recording share sound; a length nobody knows is taken as reaching to the end."""
+    """Whether two segments of one recording share sound; a length nobody knows is taken as reaching
+    to the end.
+    """
     if a.duration is None or b.duration is None:
         return True
     shared = min(a.offset + a.duration, b.offset + b.duration) - max(a.offset, b.offset)
@@ -106,7 +134,9 @@ def _same_utterance(a: Utterance, b: Utterance) -> bool:
 
 
 def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
-    """The utterances of `second` that are cut from a recording `first` also uses, overlapping or not."""
+    """The utterances of `second` that are cut from a recording `first` also uses, overlapping or
+    not.
+    """
     known = set(first.sources)
     return [
         utterance
@@ -116,7 +146,9 @@ def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
 
 
 def duplicates(recordings: Recordings) -> list[Shared]:
-    """Utterances whose audio stands earlier in the same set, under another path or in other bytes of equal samples."""
+    """Utterances whose audio stands earlier in the same set, under another path or in other bytes
+    of equal samples.
+    """
     seen: dict[tuple[str, float | str], Utterance] = {}
     found = []
     for index, utterance in enumerate(recordings.manifest.utterances):

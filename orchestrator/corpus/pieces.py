@@ -8,13 +8,15 @@ from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.formats import Samples
 
 WINDOW = SAMPLE_RATE // 10
-"""Samples over which loudness is summed: shorter than a pause between words, longer than the closure of a stop."""
+"""Samples over which loudness is summed: shorter than a pause between words, longer than the
+closure of a stop.
+"""
 _STEP = WINDOW // 10
 
 
 def pieces(samples: Samples, longest: int) -> list[Samples]:
-    """All of `samples`, in order, in pieces of at most `longest`: each but the last at least half of it, the last at
-    least a quarter."""
+    """All of `samples`, in order, in pieces of at most `longest`: each but the last at least half
+    of it, the last at least a quarter."""
     found = []
     while len(samples) > longest:
         end = _quietest(samples, longest // 2, min(longest, len(samples) - longest // 4))

@@ -1,6 +1,8 @@
-"""The bytes of a manifest as records with line numbers, whichever of the common formats the file has.
+"""The bytes of a manifest as records with line numbers, whichever of the common formats the file
+has.
 
-Told apart by content, because NeMo calls its JSON lines `.json` and everybody calls something `metadata.csv`.
+Told apart by content, because NeMo calls its JSON lines `.json` and everybody calls something
+`metadata.csv`.
 """
 
 from __future__ import annotations
@@ -18,12 +20,14 @@ from orchestrator.corpus.tables import table_records
 def read_records(
     path: Path, content_hash: Hash, needs_text: bool = True, folder: Path | None = None
 ) -> Iterator[Record]:
-    """Yield a (line, object or Fault) pair for each record; every byte of the file goes through `content_hash`.
+    """Yield a (line, object or Fault) pair for each record; every byte of the file goes through
+    `content_hash`.
 
     The recordings that a list names lie in `folder`, by default beside the file.
 
-    Of JSON lines one record is held at a time, so a manifest of inline samples may be larger than memory. Raises
-    UnusableError, in one sentence and with the command that helps, where the file as a whole is no manifest.
+    Of JSON lines one record is held at a time, so a manifest of inline samples may be larger than
+    memory. Raises UnusableError, in one sentence and with the command that helps, where the file as
+    a whole is no manifest.
     """
     lines = read_lines(path, content_hash)
     first = next(((number, line) for number, line in lines if line.strip()), None)

@@ -1,4 +1,6 @@
-"""Whether texts are written without spaces between their words, so that what stands between two spaces is no word."""
+"""Whether texts are written without spaces between their words, so that what stands between two
+spaces is no word.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,12 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-_LONGEST_WORDS = {"CJK": 3, "HIRAGANA": 3, "KATAKANA": 3} | dict.fromkeys("THAI LAO KHMER MYANMAR TIBETAN".split(), 8)
-"""Scripts without spaces, and the mean length in letters beyond which stretches are no words that were set apart."""
+_LONGEST_WORDS = {"CJK": 3, "HIRAGANA": 3, "KATAKANA": 3} | dict.fromkeys(
+    "THAI LAO KHMER MYANMAR TIBETAN".split(), 8
+)
+"""Scripts without spaces, and the mean length in letters beyond which stretches are no words that
+were set apart.
+"""
 
 
 def without_spaces(texts: Iterable[str]) -> bool:
@@ -15,7 +21,9 @@ def without_spaces(texts: Iterable[str]) -> bool:
     stretches = [stretch for text in texts for stretch in text.split()]
     letters = [letter for stretch in stretches for letter in stretch if letter.isalpha()]
     limits = [limit for letter in letters if (limit := _LONGEST_WORDS.get(_script(letter)))]
-    return len(limits) > len(letters) / 2 and len(letters) / len(stretches) > sum(limits) / len(limits)
+    return len(limits) > len(letters) / 2 and len(letters) / len(stretches) > sum(limits) / len(
+        limits
+    )
 
 
 @lru_cache(maxsize=4096)

@@ -13,7 +13,9 @@ from orchestrator.corpus.building import Made
 from orchestrator.errors import ManifestError
 
 Brackets = Literal["keep", "drop", "strip"]
-"""Of texts with a bracketed part, such as [tone], (noise) or <unk>: keep, leave the line out, or take the part out."""
+"""Of texts with a bracketed part, such as [tone], (noise) or <unk>: keep, leave the line out, or
+take the part out.
+"""
 
 BRACKETS: tuple[Brackets, ...] = get_args(Brackets)
 _BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<[^<>]*>|\{[^{}]*\}")
@@ -70,7 +72,9 @@ def select(lines: Iterable[Made], wanted: Selection) -> tuple[list[Made], Counte
         if why := wanted.why_not(made):
             reasons[why] += 1
         elif wanted.brackets == "strip" and _BRACKETED.search(str(made.line["text"])):
-            kept.append(replace(made, line={**made.line, "text": without_brackets(str(made.line["text"]))}))
+            kept.append(
+                replace(made, line={**made.line, "text": without_brackets(str(made.line["text"]))})
+            )
         else:
             kept.append(made)
     return kept, reasons
@@ -80,7 +84,9 @@ def left_out(reasons: Mapping[str, int], kept: int) -> str:
     """How many were left out and why, in words; empty where none was."""
     if not (count := sum(reasons.values())):
         return ""
-    return f"left out {count} of {count + kept}: " + ", ".join(f"{number} {why}" for why, number in reasons.items())
+    return f"left out {count} of {count + kept}: " + ", ".join(
+        f"{number} {why}" for why, number in reasons.items()
+    )
 
 
 def require_any(place: object, kept: int, reasons: Mapping[str, int]) -> None:

@@ -1,4 +1,6 @@
-"""Evaluation sets that are parts of one manifest: a part for the search, a part for the confirmation. No torch."""
+"""Evaluation sets that are parts of one manifest: a part for the search, a part for the
+confirmation. No torch.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,18 @@ from orchestrator.errors import ManifestError
 
 
 def load_evaluation_manifest(
-    path: Path, split: float | None = None, seed: int = 0, part: Literal["search", "confirm"] = "search"
+    path: Path,
+    split: float | None = None,
+    seed: int = 0,
+    part: Literal["search", "confirm"] = "search",
 ) -> Manifest:
-    """An evaluation manifest, or where `split` is given the part of it that the search or the confirmation reads.
+    """An evaluation manifest, or where `split` is given the part of it that the search or the
+    confirmation reads.
 
-    The confirm part has about `split` of the utterances. The two parts have no speaker in common, and depend on the
-    file's content, `split` and `seed` alone. Utterances keep the order of the file, `sha256` stays that of the file.
-    Raises ManifestError as `load_manifest`, and where lines name no speaker or all name the same.
+    The confirm part has about `split` of the utterances. The two parts have no speaker in common,
+    and depend on the file's content, `split` and `seed` alone. Utterances keep the order of the
+    file, `sha256` stays that of the file. Raises ManifestError as `load_manifest`, and where lines
+    name no speaker or all name the same.
     """
     whole = load_manifest(path)
     if split is None:
@@ -31,6 +38,8 @@ def load_evaluation_manifest(
             "  Or name two manifests that the search does not read: data.confirm: {domain: ..., heldout: ...}."
         ) from error
     mine = sorted(parts[0] if part == "confirm" else parts[1], key=lambda utterance: utterance.line)
-    speakers, everybody = (len({utterance.speaker for utterance in rows}) for rows in (mine, whole.utterances))
+    speakers, everybody = (
+        len({utterance.speaker for utterance in rows}) for rows in (mine, whole.utterances)
+    )
     text = f"{part} part of a split by speaker ({split:g}, seed {seed}): {speakers} of {everybody} speakers"
     return replace(whole, utterances=tuple(mine), part=text)

@@ -24,8 +24,9 @@ class NotJsonError(UnusableError):
 def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
     """Decode one JSON value of `text` from `start`; `raw` is the same text, or more, as bytes.
 
-    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here. The slow number hook
-    is used only where a number might overflow: inline samples are hundreds of thousands of floats a line.
+    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here. The
+    slow number hook is used only where a number might overflow: inline samples are hundreds of
+    thousands of floats a line.
     """
     decoder = _CAREFUL if _MAY_OVERFLOW.search(raw) else _FAST
     try:
@@ -66,4 +67,6 @@ def _finite(digits: str) -> float:
 
 
 _FAST = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
-_CAREFUL = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite)
+_CAREFUL = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
+)

@@ -4,7 +4,8 @@
     path<TAB>text    path,text    path|text    id|text|normalized text (LJSpeech)    path|speaker|text
     name: text       name text      with or without lines that begin with `; ` or `# `, which are comments
 
-Between tabs and | a quote is a quote, as in Common Voice; between commas and semicolons it is that of CSV.
+Between tabs and | a quote is a quote, as in Common Voice; between commas and semicolons it is that
+of CSV.
 """
 
 from __future__ import annotations
@@ -48,21 +49,26 @@ class Table:
         """A row as a record; empty cells say nothing."""
         if len(cells) == len(self.columns):
             return {
-                key: _value(key, cell.strip()) for key, cell in zip(self.columns, cells, strict=True) if cell.strip()
+                key: _value(key, cell.strip())
+                for key, cell in zip(self.columns, cells, strict=True)
+                if cell.strip()
             }
         name = SEPARATORS[self.separator]
         wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)
         hint = f'; a text with a {name} in it stands in "quotes"' if self.quoted else ""
         count = len(cells)
         return Fault(
-            number, f"{count} {name}-separated columns where {len(self.columns)} are expected ({wanted}){hint}"
+            number,
+            f"{count} {name}-separated columns where {len(self.columns)} are expected ({wanted}){hint}",
         )
 
 
 def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> Iterator[Record]:
-    """The records of a table or list of recordings in `folder`; `lines` begins with the first that is not blank.
+    """The records of a table or list of recordings in `folder`; `lines` begins with the first that
+    is not blank.
 
-    Raises UnusableError where the first line is none of a table or list, or its columns lack audio or text.
+    Raises UnusableError where the first line is none of a table or list, or its columns lack audio
+    or text.
     """
     number, raw = next(lines)
     first = decoded(number, raw)
@@ -71,7 +77,9 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
     lines = chain([(number, raw)], lines)
     table = _with_header(first, needs_text)
     if table is None and _is_comment(raw):
-        following = ((number, line) for number, line in lines if line.strip() and not _is_comment(line))
+        following = (
+            (number, line) for number, line in lines if line.strip() and not _is_comment(line)
+        )
         if beyond := next(following, None):
             yield from table_records(path, chain([beyond], lines), needs_text, folder)
             return
@@ -152,16 +160,25 @@ def _listed(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
             yield number, {"audio_filepath": found["name"], "text": found["text"]}
         else:
             form = "name: text" if pattern is _NAMED else "name text"
-            yield number, Fault(number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are")
+            yield (
+                number,
+                Fault(
+                    number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are"
+                ),
+            )
 
 
 def _is_comment(line: bytes) -> bool:
-    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a recording."""
+    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a
+    recording.
+    """
     return _COMMENT.fullmatch(line.strip()) is not None
 
 
 def _with_header(line: str, needs_text: bool) -> Table | None:
-    """The table of a first row that names its columns. Raises UnusableError where audio or text is not among them."""
+    """The table of a first row that names its columns. Raises UnusableError where audio or text is
+    not among them.
+    """
     for separator in SEPARATORS:
         columns = tuple(_column(cell) for cell in _cells(line, separator))
         known = _KNOWN & set(columns)
@@ -173,7 +190,9 @@ def _with_header(line: str, needs_text: bool) -> Table | None:
 def _checked(table: Table, needs_text: bool) -> Table:
     repeated = next((column for column in table.columns if table.columns.count(column) > 1), None)
     if repeated:
-        raise UnusableError(f"is a table with two columns {show(repeated)}; name each column once in its first line")
+        raise UnusableError(
+            f"is a table with two columns {show(repeated)}; name each column once in its first line"
+        )
     for what, keys in (("audio", AUDIO_KEYS), ("text", TEXT_KEYS)):
         if not set(keys) & set(table.columns) and (needs_text or what == "audio"):
             has = ", ".join(filter(None, table.columns))
@@ -202,18 +221,30 @@ def _headless(line: str, path: Path, folder: Path) -> Table:
 
 
 def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
-    """`path|speaker|text` or `path|text|speaker` where in every row that column is one word and the other is not."""
-    rows = [cells for _, cells in _plain(iter(lines), "|") if not isinstance(cells, Fault) and len(cells) == 3]
+    """`path|speaker|text` or `path|text|speaker` where in every row that column is one word and the
+    other is not.
+    """
+    rows = [
+        cells
+        for _, cells in _plain(iter(lines), "|")
+        if not isinstance(cells, Fault) and len(cells) == 3
+    ]
     if len(table.columns) != 3 or not rows:
         return table
     one_word = [all(len(cells[column].split()) == 1 for cells in rows) for column in (1, 2)]
     if one_word == [True, False]:
         return replace(table, columns=("audio_filepath", "speaker", "text"))
-    return replace(table, columns=("audio_filepath", "text", "speaker")) if one_word == [False, True] else table
+    return (
+        replace(table, columns=("audio_filepath", "text", "speaker"))
+        if one_word == [False, True]
+        else table
+    )
 
 
 def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None:
-    """`name: text` or `name text`, where the name is that of a recording. Raises UnusableError for Kaldi's files."""
+    """`name: text` or `name text`, where the name is that of a recording. Raises UnusableError for
+    Kaldi's files.
+    """
     text = line.strip()
     spaced, named = _SPACED.fullmatch(text), _NAMED.fullmatch(text)
     if spaced and not spaced["name"].lower().endswith(AUDIO_SUFFIXES) and _is_kaldi(spaced, path):
@@ -229,7 +260,9 @@ def _is_kaldi(row: re.Match[str], path: Path) -> bool:
     if path.name in ("text", "segments", "utt2spk") and (path.parent / "wav.scp").is_file():
         return True
     source, sole = row["text"].strip().lower(), "|" not in row["name"] and "," not in row["name"]
-    is_sound = source.endswith(" |") or (source.endswith(AUDIO_SUFFIXES) and len(source.split()) == 1)
+    is_sound = source.endswith(" |") or (
+        source.endswith(AUDIO_SUFFIXES) and len(source.split()) == 1
+    )
     return sole and (path.name == "wav.scp" or is_sound)
 
 

@@ -1,4 +1,6 @@
-"""What is said in the recordings of a folder: a text file beside each, LibriSpeech's lists, or one list for all."""
+"""What is said in the recordings of a folder: a text file beside each, LibriSpeech's lists, or one
+list for all.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from orchestrator.corpus.headers import locate
 from orchestrator.corpus.records import read_records
 
 ENDINGS = (".txt", ".TXT", ".lab")
-LISTS = tuple(f"{name}.{ending}" for name in ("metadata", "transcripts") for ending in ("jsonl", "csv", "tsv", "txt"))
+LISTS = tuple(
+    f"{name}.{ending}"
+    for name in ("metadata", "transcripts")
+    for ending in ("jsonl", "csv", "tsv", "txt")
+)
 """A list of this name at the top of a folder is its `--transcripts`."""
 
 
@@ -27,11 +33,15 @@ class Transcript:
 
 
 def beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Transcript]:
-    """From `NAME.txt`, `NAME.wav.txt` or `NAME.lab`, or a row of a `*.trans.txt` of the same folder."""
+    """From `NAME.txt`, `NAME.wav.txt` or `NAME.lab`, or a row of a `*.trans.txt` of the same
+    folder.
+    """
     texts: dict[Path, Transcript] = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
     for path in recordings:
-        candidates = [path.with_suffix(ending) for ending in ENDINGS] + [path.with_name(f"{path.name}.txt")]
+        candidates = [path.with_suffix(ending) for ending in ENDINGS] + [
+            path.with_name(f"{path.name}.txt")
+        ]
         own = next((candidate for candidate in candidates if candidate.is_file()), None)
         if own is not None:
             if found := _own(own, faults):
@@ -48,9 +58,13 @@ def _own(path: Path, faults: list[str]) -> Transcript | None:
     text = _text(path, faults)
     if text is None:
         return None
-    first = next((number for number, line in enumerate(text.split("\n"), start=1) if line.strip()), None)
+    first = next(
+        (number for number, line in enumerate(text.split("\n"), start=1) if line.strip()), None
+    )
     if first is None:
-        faults.append(f"{path}:1: the transcript is empty; write what is said, or take the file away to go without")
+        faults.append(
+            f"{path}:1: the transcript is empty; write what is said, or take the file away to go without"
+        )
         return None
     return Transcript(" ".join(text.split()), f"{path}:{first}")
 
@@ -79,10 +93,11 @@ def _text(path: Path, faults: list[str]) -> str | None:
 def listed(
     recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
 ) -> dict[Path, Transcript]:
-    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare file name.
+    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
+    file name.
 
-    Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises UnusableError where the file as
-    a whole is no list.
+    Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises
+    UnusableError where the file as a whole is no list.
     """
     names = _names(recordings, folder)
     texts: dict[Path, Transcript] = {}
@@ -98,25 +113,35 @@ def listed(
         elif not found:
             unmatched.append(f"{where}: {show(name)}")
         elif len(found) != 1:
-            faults.append(f"{where}: {show(name)} may be any of {len(found)} recordings; write its folder too")
+            faults.append(
+                f"{where}: {show(name)} may be any of {len(found)} recordings; write its folder too"
+            )
         elif found[0] in texts:
-            faults.append(f"{where}: {show(name)} has a transcript already, {texts[found[0]].origin}")
+            faults.append(
+                f"{where}: {show(name)} has a transcript already, {texts[found[0]].origin}"
+            )
         else:
             texts[found[0]] = Transcript(text, where)
     return texts
 
 
 def _first(record: dict[str, object], keys: tuple[str, ...]) -> str:
-    return next((str(record[key]).strip() for key in keys if isinstance(record.get(key), str | int)), "")
+    return next(
+        (str(record[key]).strip() for key in keys if isinstance(record.get(key), str | int)), ""
+    )
 
 
 def _names(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """What each name may mean: its path below the folder means one recording, whatever others are called elsewhere."""
+    """What each name may mean: its path below the folder means one recording, whatever others are
+    called elsewhere.
+    """
     names: dict[str, list[Path]] = {}
     exact: dict[str, list[Path]] = {}
     for path in recordings:
         inside = path.relative_to(folder)
-        below = Path(os.path.abspath(folder)).name / inside  # a list beside the folder names the folder too
+        below = (
+            Path(os.path.abspath(folder)).name / inside
+        )  # a list beside the folder names the folder too
         paths = [form for whole in (inside, below) for form in (whole, whole.with_suffix(""))]
         for name in {*(path.as_posix() for path in paths), path.name, path.stem}:
             names.setdefault(name, []).append(path)

@@ -34,7 +34,8 @@ def forked(connection: Connection, log: Path, sibling: Callable[[], Worker]) -> 
     """Serve a worker made of what this process was forked with; never returns."""
     _settle(connection, log)
     keep_only({0, 1, 2, connection.fileno()})
-    # A new thread: what torch and OpenMP keep for this one are threads that did not survive the fork.
+    # A new thread: what torch and OpenMP keep for this one are threads that did not survive the
+    # fork.
     thread = threading.Thread(target=_serve, args=(connection, sibling))
     thread.start()
     thread.join()
@@ -54,7 +55,9 @@ def spawned(
 
 
 def _settle(connection: Connection, log: Path) -> None:
-    """Signals are the orchestrator's to act on, output goes to the log, and the process ends with its parent."""
+    """Signals are the orchestrator's to act on, output goes to the log, and the process ends with
+    its parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
@@ -62,11 +65,15 @@ def _settle(connection: Connection, log: Path) -> None:
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
-    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2))
+    sys.stdout, sys.stderr = (
+        os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2)
+    )
 
 
 def end_with_parent() -> None:
-    """Linux sends SIGKILL when the parent ends; elsewhere, and between two calls, the end of the pipe does."""
+    """Linux sends SIGKILL when the parent ends; elsewhere, and between two calls, the end of the
+    pipe does.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() == 1:  # it ended before that
@@ -128,7 +135,9 @@ def _portable(error: Exception) -> Carried:
 
 @dataclass(frozen=True)
 class Carried:
-    """An exception on its way through a pipe, and what caused it as text, which pickle would leave behind."""
+    """An exception on its way through a pipe, and what caused it as text, which pickle would leave
+    behind.
+    """
 
     error: Exception
     cause: str

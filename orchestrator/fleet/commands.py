@@ -1,4 +1,6 @@
-"""What a pack was told, in order: its state is what it last saved and these since, whoever computes it."""
+"""What a pack was told, in order: its state is what it last saved and these since, whoever computes
+it.
+"""
 
 from __future__ import annotations
 

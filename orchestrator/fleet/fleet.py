@@ -1,9 +1,11 @@
-"""Packs behind the one `Worker` seam: many deterministic machines whose events are dealt with in a fixed order.
+"""Packs behind the one `Worker` seam: many deterministic machines whose events are dealt with in a
+fixed order.
 
-Events of all packs stand in the order of (clock, pack). The next event of a pack is known before it happens, or at
-least how early it can be, so the fleet waits for the one pack that is next while the others compute ahead. What a study
-asks and tells is therefore a function of its file and of how many packs of how many slots there are, never of where
-they run, how fast, or which of them was lost: a lost pack is made again from what it saved and what it was told since.
+Events of all packs stand in the order of (clock, pack). The next event of a pack is known before it
+happens, or at least how early it can be, so the fleet waits for the one pack that is next while the
+others compute ahead. What a study asks and tells is therefore a function of its file and of how
+many packs of how many slots there are, never of where they run, how fast, or which of them was
+lost: a lost pack is made again from what it saved and what it was told since.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from orchestrator.records.worker import Event, Measured, Noticed, Progress
 from orchestrator.records.writing import safely
 
 SAVE_SECONDS = 60.0
-"""A pack is saved this often at most: what it did since is computed again where it is lost, to the same result."""
+"""A pack is saved this often at most: what it did since is computed again where it is lost, to the
+same result.
+"""
 PATIENCE_SECONDS = 1.0
 """Between two looks at what people should see."""
 MOST_LOSSES = 5
@@ -73,7 +77,9 @@ class Fleet:
         return self._hosts.measure_baseline()
 
     def admit(self, plan: TrialPlan) -> None:
-        """Give the plan a slot of the pack with most free ones; raises ModelError when it does not fit the model."""
+        """Give the plan a slot of the pack with most free ones; raises ModelError when it does not
+        fit the model.
+        """
         pack = self._free_pack()
         self._call(pack, "admit", plan)
         if not pack.slots:
@@ -83,9 +89,11 @@ class Fleet:
         self._logs.write(pack.index, f"trial {plan.number} admitted")
 
     def _free_pack(self) -> Pack:
-        """Of those that are empty or whose events are being dealt with, or else of those that a run found so.
+        """Of those that are empty or whose events are being dealt with, or else of those that a run
+        found so.
 
-        A pack that computes ahead is at no certain tick. Its free slots are free because nothing was left to fill them.
+        A pack that computes ahead is at no certain tick. Its free slots are free because nothing
+        was left to fill them.
         """
         free = [pack for pack in self._packs if len(pack.slots) < self._size and pack.stands_still]
         first = [pack for pack in free if not pack.slots or pack.index == self._turn]
@@ -94,7 +102,9 @@ class Fleet:
         return chosen
 
     def advance(self) -> tuple[Event, ...]:
-        """The events of the pack that is next; or, after a second without them, what progress there was."""
+        """The events of the pack that is next; or, after a second without them, what progress there
+        was.
+        """
         assert self._of, "nothing to advance"
         while True:
             pack = self._next()
@@ -106,11 +116,18 @@ class Fleet:
             if said := (*self._take_noticed(), *progress):
                 return said
             if pack.ended is None and pack.remote is not None:
-                others = [each.remote for each in self._packs if each.advancing and each is not pack and each.remote]
+                others = [
+                    other.remote
+                    for other in self._packs
+                    if other.advancing and other is not pack and other.remote
+                ]
                 self._hosts.wait([pack.remote, *others], PATIENCE_SECONDS)
 
     def _next(self) -> Pack:
-        return min((pack for pack in self._packs if pack.slots), key=lambda pack: (pack.next_clock, pack.index))
+        return min(
+            (pack for pack in self._packs if pack.slots),
+            key=lambda pack: (pack.next_clock, pack.index),
+        )
 
     def _begin(self, packs: Iterable[Pack]) -> None:
         for pack in packs:
@@ -172,7 +189,9 @@ class Fleet:
         return progress
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale,
+        atomically.
+        """
         files = self._call(self._of[number], "export", number, adapter_scale)
         with safely(folder, sum(map(len, files.values()))), new_folder(folder) as aside:
             write_files(files, aside)
@@ -189,8 +208,8 @@ class Fleet:
         pack.released(number)
 
     def save(self, folder: Path) -> None:
-        """Checkpoint all packs, atomically: those that stand still and were not saved for a while anew, of the others
-        what they last saved; and of each what it was told since."""
+        """Checkpoint all packs, atomically: those that stand still and were not saved for a while
+        anew, of the others what they last saved; and of each what it was told since."""
         fresh = {pack.index: self._call(pack, "save") for pack in self._packs if self._due(pack)}
         needed = sum(len(data) for files in fresh.values() for data in files.values())
         with safely(folder, needed), new_folder(folder) as aside:
@@ -201,11 +220,15 @@ class Fleet:
         return standing and self._clock() - pack.saved_at >= self._save_every
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
-        """Continue from a checkpoint written by `save`; packs are made again when they are needed."""
+        """Continue from a checkpoint written by `save`; packs are made again when they are
+        needed.
+        """
         self._packs, self._now, self._turn = load_packs(folder, len(self._packs), self._clock())
         of = {number: pack for pack in self._packs for number in pack.slots}
         if set(of) != set(plans):
-            raise StudyError(f"{folder} holds trials {sorted(of)}, the study has {sorted(plans)} in training")
+            raise StudyError(
+                f"{folder} holds trials {sorted(of)}, the study has {sorted(plans)} in training"
+            )
         self._of = {number: of[number] for number in plans}
 
     def close(self) -> None:
@@ -214,7 +237,9 @@ class Fleet:
             self._drop(pack)
 
     def _call(self, pack: Pack, method: str, *args: object) -> Any:
-        """Of a pack that stands still; made again first where it is lost, as often as that happens."""
+        """Of a pack that stands still; made again first where it is lost, as often as that
+        happens.
+        """
         while True:
             try:
                 if pack.remote is None:
@@ -232,9 +257,11 @@ class Fleet:
         return remote
 
     def _lose(self, pack: Pack, lost: Lost) -> None:
-        """Forget what ran. Where the same slots had brought it down at the same step before, the newest trial ends.
+        """Forget what ran. Where the same slots had brought it down at the same step before, the
+        newest trial ends.
 
-        A worker that dies while it only repeats what was computed before, or answers a call, accuses no trial.
+        A worker that dies while it only repeats what was computed before, or answers a call,
+        accuses no trial.
         """
         self._hear(pack)
         where = "a new process" if pack.remote is None else pack.remote.where
@@ -248,7 +275,9 @@ class Fleet:
                 f"pack {pack.index} was lost {pack.losses} times without anything coming of it, the last time in "
                 f"{where}: {lost}\n  See {self._logs.place(pack.index)}. The same command continues the study."
             )
-        self._say(pack, f"lost in {where} ({lost}); it continues from what was saved, to the same result")
+        self._say(
+            pack, f"lost in {where} ({lost}); it continues from what was saved, to the same result"
+        )
 
     def _drop(self, pack: Pack) -> None:
         if pack.remote is not None:

@@ -11,7 +11,9 @@ from orchestrator.records.worker import Measured, Progress, Worker
 
 
 class Lost(Exception):
-    """The process, machine or connection of a pack is gone, for the reason given; nothing of it comes any more."""
+    """The process, machine or connection of a pack is gone, for the reason given; nothing of it
+    comes any more.
+    """
 
 
 class Remote(Protocol):
@@ -21,7 +23,9 @@ class Remote(Protocol):
     """In words, such as `process 4711`."""
 
     def call(self, method: str, *args: object) -> Any:
-        """Call a method of the server and wait for what it returns or raises. Not while it advances."""
+        """Call a method of the server and wait for what it returns or raises. Not while it
+        advances.
+        """
 
     def begin(self, state: PackState | None) -> None:
         """Let it advance, after it has become `state` where one is given; returns at once."""
@@ -40,7 +44,9 @@ class Hosts(Protocol):
     """Where packs run."""
 
     ahead: bool
-    """Whether packs compute while the orchestrator does something else, so that all of them should be at work."""
+    """Whether packs compute while the orchestrator does something else, so that all of them should
+    be at work.
+    """
 
     @property
     def evaluation(self) -> dict[str, str]:
@@ -53,17 +59,23 @@ class Hosts(Protocol):
         """A pack with no trial in its slots; raises Lost where none can be had now."""
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
-        """Until one of these, which advance, has something to say, and no longer than so many seconds."""
+        """Until one of these, which advance, has something to say, and no longer than so many
+        seconds.
+        """
 
 
 class Template(Worker, Protocol):
     """A worker that is never given a trial: it measures the baseline, and others are made of it."""
 
     def share(self) -> None:
-        """Compute now what all siblings would compute alike: those that are made by a fork then have it in common."""
+        """Compute now what all siblings would compute alike: those that are made by a fork then
+        have it in common.
+        """
 
     def sibling(self) -> Worker:
-        """Another one on the same model and data, of the same capacity, with no trial in its slots."""
+        """Another one on the same model and data, of the same capacity, with no trial in its
+        slots.
+        """
 
 
 class InlineHosts:

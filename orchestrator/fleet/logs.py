@@ -7,14 +7,18 @@ from pathlib import Path
 
 
 class PackLogs:
-    """`pack-0.log` and so on in a folder, which is made when something is written; nothing without a folder."""
+    """`pack-0.log` and so on in a folder, which is made when something is written; nothing without
+    a folder.
+    """
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
     def place(self, index: int) -> str:
         """The file of a pack, as a person is told of it."""
-        return "the output above" if self._folder is None else str(self._folder / f"pack-{index}.log")
+        return (
+            "the output above" if self._folder is None else str(self._folder / f"pack-{index}.log")
+        )
 
     def write(self, index: int, text: str) -> None:
         """One line with the time before it."""
@@ -22,5 +26,7 @@ class PackLogs:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        with (self._folder / f"pack-{index}.log").open("a", encoding="utf-8", errors="backslashreplace") as file:
+        with (self._folder / f"pack-{index}.log").open(
+            "a", encoding="utf-8", errors="backslashreplace"
+        ) as file:
             file.write(f"{at} {' '.join(text.split())}\n")

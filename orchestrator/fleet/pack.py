@@ -1,4 +1,6 @@
-"""What the orchestrator knows of one pack: who is in it, how far, and all that would make it again."""
+"""What the orchestrator knows of one pack: who is in it, how far, and all that would make it
+again.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Ended:
 
 @dataclass
 class Pack:
-    """One deterministic machine: `clock`, `slots` and `steps` are as at the last events that were dealt with."""
+    """One deterministic machine: `clock`, `slots` and `steps` are as at the last events that were
+    dealt with.
+    """
 
     index: int
     clock: int = 0
@@ -87,7 +91,9 @@ class Pack:
         return PackState(saved, self.saved_slots, tuple(self.log), self.plans)
 
     def admitted(self, plan: TrialPlan, now: int) -> None:
-        """A trial took a slot; a pack that was empty begins at the clock of what is being dealt with."""
+        """A trial took a slot; a pack that was empty begins at the clock of what is being dealt
+        with.
+        """
         if not self.slots:
             self.clock = max(self.clock, now)
         self.slots[plan.number] = self.plans[plan.number] = plan
@@ -114,11 +120,15 @@ class Pack:
         """What it said, at the clock where it belongs."""
         measured = [event for event in advanced.events if isinstance(event, Measured)]
         # where all of them failed, at the rung that would have been next
-        ticks = measured[0].step - self.steps[measured[0].number] if measured else self.ticks_to_rung
+        ticks = (
+            measured[0].step - self.steps[measured[0].number] if measured else self.ticks_to_rung
+        )
         return Ended(self.clock + ticks * self.tick_cost, ticks, advanced.events)
 
     def dies(self) -> bool:
-        """It was lost as it trained: whether the same slots had already brought it down at the same step."""
+        """It was lost as it trained: whether the same slots had already brought it down at the same
+        step.
+        """
         reached = tuple(self.heard.get(number, step) for number, step in self.steps.items())
         before, self.died = self.died, (tuple(self.steps), reached)
         return before == self.died
@@ -128,7 +138,10 @@ class Pack:
         number, step = list(self.steps.items())[-1]
         step = self.heard.get(number, step)
         reason = f"its worker died twice at step {step}: {cause}"
-        self.ended, self.died = Ended(self.clock, 0, (Failed(number, step, reason),), told=False), None
+        self.ended, self.died = (
+            Ended(self.clock, 0, (Failed(number, step, reason),), told=False),
+            None,
+        )
 
     def deal(self) -> tuple[Event, ...]:
         """Its events, which are dealt with from here on."""

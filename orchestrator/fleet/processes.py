@@ -1,7 +1,8 @@
 """Packs in processes of their own: a process a share of the cores, or one a GPU.
 
-On a CPU they are forked from a process that has the model, the audio and the frames, and has them in common with it. A
-GPU does not survive a fork, so there each process starts anew and loads the model to its own device.
+On a CPU they are forked from a process that has the model, the audio and the frames, and has them
+in common with it. A GPU does not survive a fork, so there each process starts anew and loads the
+model to its own device.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from orchestrator.records.worker import Measured, Progress, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 STANDSTILL_SECONDS = 300.0
-"""A process that says nothing and computes nothing for so long, or ten times its longest silence, is ended."""
+"""A process that says nothing and computes nothing for so long, or ten times its longest silence,
+is ended.
+"""
 COMPUTED_SECONDS = 1.0
 """Of processor time: less is what a process spends that waits for something that never comes."""
 LOOK_SECONDS = 1.0
@@ -37,7 +40,9 @@ class ProcessHosts:
 
     ahead = True
 
-    def __init__(self, template: Template, logs: Path, standstill: float = STANDSTILL_SECONDS) -> None:
+    def __init__(
+        self, template: Template, logs: Path, standstill: float = STANDSTILL_SECONDS
+    ) -> None:
         self._template, self._logs, self._standstill = template, logs, standstill
 
     @property
@@ -51,7 +56,9 @@ class ProcessHosts:
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
         """Until a pipe can be read."""
-        wait([each.connection for each in remotes if isinstance(each, ProcessRemote)], seconds)
+        wait(
+            [remote.connection for remote in remotes if isinstance(remote, ProcessRemote)], seconds
+        )
 
     def _started(
         self, method: str, target: Callable[..., None], index: int, device: str, *args: object
@@ -59,7 +66,10 @@ class ProcessHosts:
         self._logs.mkdir(parents=True, exist_ok=True)
         here, there = multiprocessing.Pipe()
         process = multiprocessing.get_context(method).Process(  # type: ignore[attr-defined]
-            target=target, args=(there, self._logs / f"pack-{index}.log", *args), daemon=True, name=f"pack-{index}"
+            target=target,
+            args=(there, self._logs / f"pack-{index}.log", *args),
+            daemon=True,
+            name=f"pack-{index}",
         )
         try:
             process.start()
@@ -98,13 +108,17 @@ class SpawnHosts(ProcessHosts):
         self._spec, self._folder, self._make_worker = spec, folder, make_worker
 
     def start(self, index: int) -> Remote:
-        """Raises FingerprintError where its device would evaluate otherwise, and what `make_worker` raises."""
+        """Raises FingerprintError where its device would evaluate otherwise, and what `make_worker`
+        raises.
+        """
         devices = self._spec.execution.devices or (self._spec.execution.device,)
         device = devices[index % len(devices)]
         execution = self._spec.execution.model_copy(update={"device": device})
         spec = self._spec.model_copy(update={"execution": execution})
         place = (self._folder.path.parent, self._folder.name)
-        remote = self._started("spawn", spawned, index, f", {device}", self._make_worker, spec, place)
+        remote = self._started(
+            "spawn", spawned, index, f", {device}", self._make_worker, spec, place
+        )
         try:
             there = remote.call("describe")
         except BaseException:
@@ -123,7 +137,9 @@ class SpawnHosts(ProcessHosts):
 class ProcessRemote:
     """The orchestrator's end of a pipe to a pack."""
 
-    def __init__(self, process: BaseProcess, connection: Connection, where: str, standstill: float) -> None:
+    def __init__(
+        self, process: BaseProcess, connection: Connection, where: str, standstill: float
+    ) -> None:
         self.connection, self.where = connection, where
         self._process, self._standstill = process, standstill
         self._heard: list[Progress | Rebuilt] = []

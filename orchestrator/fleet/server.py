@@ -1,4 +1,6 @@
-"""A pack where it runs: any worker, driven from one rung to the next, whose state goes home as bytes."""
+"""A pack where it runs: any worker, driven from one rung to the next, whose state goes home as
+bytes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class PackServer:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self._failed: set[int] = set()
-        """Trials that ended by themselves: their slots are free here, and not yet released from outside."""
+        """Trials that ended by themselves: their slots are free here, and not yet released from
+        outside.
+        """
 
     def admit(self, plan: TrialPlan) -> None:
         """As of a worker."""
@@ -57,7 +61,9 @@ class PackServer:
         if state.saved is not None:
             with TemporaryDirectory() as scratch:
                 write_files(state.saved, Path(scratch))
-                self.worker.restore(Path(scratch), {number: state.plans[number] for number in state.saved_slots})
+                self.worker.restore(
+                    Path(scratch), {number: state.plans[number] for number in state.saved_slots}
+                )
         repeated = []
         for command, number in state.log:
             if command == "admit":
@@ -73,15 +79,16 @@ class PackServer:
         yield Rebuilt(tuple(repeated))
 
     def advance(self, state: PackState | None) -> Iterator[Progress | Rebuilt | Advanced]:
-        """Become `state` where one is given, then train to the next tick at which a trial is measured: progress on the
-        way, at the end the events."""
+        """Become `state` where one is given, then train to the next tick at which a trial is
+        measured: progress on the way, at the end the events."""
         if state is not None:
             yield from self.rebuilding(state)
         yield from self._advance()
 
     def _advance(self) -> Iterator[Progress | Advanced]:
-        """A trial that fails leaves its slot at once and is told of at that tick: so the pack's next event is known
-        before it happens, from plans and steps alone, or comes later, never sooner.
+        """A trial that fails leaves its slot at once and is told of at that tick: so the pack's
+        next event is known before it happens, from plans and steps alone, or comes later, never
+        sooner.
         """
         said: list[Event] = []
         while self.worker.active:

@@ -1,4 +1,6 @@
-"""From what a sweep file says of packs to the fleet: how many, on how many cores each, and where."""
+"""From what a sweep file says of packs to the fleet: how many, on how many cores each, and
+where.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +20,26 @@ from orchestrator.sweepfile.sweep import Execution, SweepSpec
 
 def machine_cores() -> int:
     """Cores that this process may use; OMP_NUM_THREADS says fewer where somebody set it."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     physical = psutil.cpu_count(logical=False) or usable
     told = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(usable, physical, int(told) if told.isdigit() and int(told) else usable))
 
 
 def decided(execution: Execution, cores: int) -> Execution:
-    """With `packs` a number, and `cores` too where there are several packs; `cores` are the machine's.
+    """With `packs` a number, and `cores` too where there are several packs; `cores` are the
+    machine's.
 
-    One pack a device; on a CPU alone one for so many cores as `cores` says, or one. One pack is left as it is.
+    One pack a device; on a CPU alone one for so many cores as `cores` says, or one. One pack is
+    left as it is.
     """
     packs, each = execution.packs, execution.cores
     if packs == "auto":
-        on_cpu = max(1, cores // (1 if each == "auto" else each)) if execution.device == "cpu" else 1
+        on_cpu = (
+            max(1, cores // (1 if each == "auto" else each)) if execution.device == "cpu" else 1
+        )
         packs = len(execution.devices) or on_cpu
     if packs > 1 and each == "auto":
         each = max(1, cores // packs)
@@ -39,7 +47,10 @@ def decided(execution: Execution, cores: int) -> Execution:
 
 
 def fleet_of(
-    template: Template, spec: SweepSpec, folder: StudyFolder, make_worker: Callable[[SweepSpec, StudyFolder], Worker]
+    template: Template,
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: Callable[[SweepSpec, StudyFolder], Worker],
 ) -> Fleet:
     """The packs of a sweep whose numbers are decided, none of them started yet."""
     packs = spec.execution.packs
@@ -48,13 +59,18 @@ def fleet_of(
 
 
 def _hosts(
-    template: Template, spec: SweepSpec, folder: StudyFolder, make_worker: Callable[[SweepSpec, StudyFolder], Worker]
+    template: Template,
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: Callable[[SweepSpec, StudyFolder], Worker],
 ) -> Hosts:
     execution, device = spec.execution, template.evaluation.get("device", "cpu")
     if execution.processes is False:
         return InlineHosts(template)
     if device == "cuda":
-        gains = len(set(execution.devices)) > 1  # several processes on one GPU only wait for each other
+        gains = (
+            len(set(execution.devices)) > 1
+        )  # several processes on one GPU only wait for each other
         if gains or execution.processes is True:
             return SpawnHosts(template, spec, folder, make_worker)
         return InlineHosts(template)

@@ -1,4 +1,6 @@
-"""A checkpoint of a fleet: a folder a pack with what it last saved, and `fleet.json` with what each was told since."""
+"""A checkpoint of a fleet: a folder a pack with what it last saved, and `fleet.json` with what each
+was told since.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def save_packs(
     now: int,
     turn: int | None,
 ) -> None:
-    """Write into `aside`, which becomes `folder`: what packs saved now or earlier, and what they were told since."""
+    """Write into `aside`, which becomes `folder`: what packs saved now or earlier, and what they
+    were told since.
+    """
     for pack in packs:
         place = aside / f"pack-{pack.index}"
         if pack.index in fresh:
@@ -42,7 +46,9 @@ def save_packs(
 
 
 def _link(path: Path, place: Path) -> None:
-    """The same bytes once; a copy where the file system has no such links. Neither file is ever written to again."""
+    """The same bytes once; a copy where the file system has no such links. Neither file is ever
+    written to again.
+    """
     try:
         os.link(path, place)
     except OSError:
@@ -61,18 +67,28 @@ def _row(pack: Pack) -> PackInFile:
 
 
 def load_packs(folder: Path, count: int, at: float) -> tuple[list[Pack], int, int | None]:
-    """The packs of a checkpoint, none of which runs; the clock, and whose turn it is. Raises StudyError."""
+    """The packs of a checkpoint, none of which runs; the clock, and whose turn it is. Raises
+    StudyError.
+    """
     held = read_fleet(folder)
     if held is None or len(held.packs) != count:
         there = 0 if held is None else len(held.packs)
         raise StudyError(
             f"{folder} holds {there} packs, and the study has {count}; delete {folder.parent} to start anew"
         )
-    return [_pack(index, row, held, folder, at) for index, row in enumerate(held.packs)], held.now, held.turn
+    return (
+        [_pack(index, row, held, folder, at) for index, row in enumerate(held.packs)],
+        held.now,
+        held.turn,
+    )
 
 
 def _pack(index: int, row: PackInFile, held: FleetFile, folder: Path, at: float) -> Pack:
-    named = {*row.steps, *(row.saved_slots or ()), *(number for word, number in row.log if word != "advance")}
+    named = {
+        *row.steps,
+        *(row.saved_slots or ()),
+        *(number for word, number in row.log if word != "advance"),
+    }
     return Pack(
         index,
         clock=row.clock,

@@ -1,8 +1,9 @@
-"""What a sweep takes in time: its work, times a pace that somebody measured. Pure; nothing is timed here.
+"""What a sweep takes in time: its work, times a pace that somebody measured. Pure; nothing is timed
+here.
 
-Work is counted with every trial trained to its end. Pruned and repeated trials make a sweep shorter, so an estimate's
-upper end takes all the work and the slowest pace, and its lower end the fastest pace and, where an earlier study shows
-it, the share of the steps that were not cut.
+Work is counted with every trial trained to its end. Pruned and repeated trials make a sweep
+shorter, so an estimate's upper end takes all the work and the slowest pace, and its lower end the
+fastest pace and, where an earlier study shows it, the share of the steps that were not cut.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ class Work(BaseModel):
     confirm_steps: int
     """Of all confirmation runs together."""
     search_utterances: int
-    """Utterances decoded in the search: of every evaluation, once per adapter scale, and of the baseline."""
+    """Utterances decoded in the search: of every evaluation, once per adapter scale, and of the
+    baseline.
+    """
     confirm_utterances: int
     """The same of the confirmation."""
     loads: int
@@ -94,7 +97,8 @@ def probed_cost(work: Work, pace: Pace, wall_clock: float | None) -> Cost:
 def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) -> Cost | None:
     """From what searches took; None where no trial was trained in any of them.
 
-    Their pace includes their evaluations, so it fits as far as model, data and evaluations are alike.
+    Their pace includes their evaluations, so it fits as far as model, data and evaluations are
+    alike.
     """
     trained = [cost for cost in spent if cost.steps and cost.seconds]
     if not trained:
@@ -116,12 +120,15 @@ def _capped(seconds: float, wall_clock: float | None) -> float:
 
 
 ENCODER_ROW, DECODER_ROW = 4, 1
-"""What a row of a batch costs in a step: a trial that adapts the encoder runs it forward and backward, one that adapts
-the decoder alone finds its frames computed. Rough is enough: the order of a fleet's events follows them, no result."""
+"""What a row of a batch costs in a step: a trial that adapts the encoder runs it forward and
+backward, one that adapts the decoder alone finds its frames computed. Rough is enough: the order of
+a fleet's events follows them, no result."""
 
 
 def step_cost(plan: TrialPlan) -> int:
-    """What one optimizer step of a trial costs, in rows that adapt the decoder alone; from its plan alone."""
+    """What one optimizer step of a trial costs, in rows that adapt the decoder alone; from its plan
+    alone.
+    """
     params = plan.params
     decoder_alone = all(pattern.startswith("decoder.") for pattern in params.target_patterns)
     rows = params.batch_size * params.gradient_accumulation_steps
@@ -132,7 +139,9 @@ _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
 
 
 def about(low: float, high: float) -> str:
-    """A span of time as coarse as such an estimate is: `about 25 to 40 min`, `about 3 h`; seconds in, words out."""
+    """A span of time as coarse as such an estimate is: `about 25 to 40 min`, `about 3 h`; seconds
+    in, words out.
+    """
     first, last = _coarse(low), _coarse(high)
     if first == last:
         return f"about {last}"
@@ -146,7 +155,13 @@ def _coarse(seconds: float) -> str:
         # what would round to one unit of the next size is said in that
         if seconds >= 1.5 * size:
             count = seconds / size
-            step = 5.0 if count >= 10 and unit == "min" else 1.0 if count >= 10 or unit == "min" else 0.5
+            step = (
+                5.0
+                if count >= 10 and unit == "min"
+                else 1.0
+                if count >= 10 or unit == "min"
+                else 0.5
+            )
             return f"{step * round(count / step):g} {unit}"
     return f"{max(10, 10 * round(seconds / 10))} s"
 

@@ -1,6 +1,8 @@
-"""Points that are known before anything is measured: where to start, the cells of a grid, a Sobol sequence.
+"""Points that are known before anything is measured: where to start, the cells of a grid, a Sobol
+sequence.
 
-The one enumerator: `plan` shows these and the search asks them, in this order. Neither optuna nor torch.
+The one enumerator: `plan` shows these and the search asks them, in this order. Neither optuna nor
+torch.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ Point = dict[str, Any]
 
 
 def is_active(dimension: Dimension, values: Mapping[str, Any]) -> bool:
-    """Whether a dimension takes part, given the parameters decided so far; a missing one makes its conditions false."""
+    """Whether a dimension takes part, given the parameters decided so far; a missing one makes its
+    conditions false.
+    """
     return all(c.parameter in values and c.holds(values[c.parameter]) for c in dimension.when)
 
 
@@ -38,14 +42,18 @@ def start_points(spec: SweepSpec) -> tuple[Point, ...]:
                     f"start_with: {name} = {value!r} is not in the search space\n"
                     f"  Allowed: {_allowed(searched[name])}. Change the point or the range."
                 )
-        point = _taking_part(spec, {name: searched[name].snapped(value) for name, value in point.items()})
+        point = _taking_part(
+            spec, {name: searched[name].snapped(value) for name, value in point.items()}
+        )
         if point not in points:
             points.append(point)
     return tuple(points)
 
 
 def _taking_part(spec: SweepSpec, point: Point) -> Point:
-    """A partial point without what cannot take part in it; what hangs on a value still to be drawn stays."""
+    """A partial point without what cannot take part in it; what hangs on a value still to be drawn
+    stays.
+    """
     known, inactive = {**spec.parameters.fixed, **point}, set[str]()
     for dimension in spec.parameters.searched:
         if any(
@@ -59,24 +67,34 @@ def _taking_part(spec: SweepSpec, point: Point) -> Point:
 def _allowed(dimension: Dimension) -> str:
     if dimension.choices is not None:
         return ", ".join(map(str, dimension.choices))
-    return f"{dimension.low} to {dimension.high}" + (f" in steps of {dimension.step}" if dimension.step else "")
+    return f"{dimension.low} to {dimension.high}" + (
+        f" in steps of {dimension.step}" if dimension.step else ""
+    )
 
 
 def grid_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[Point, ...]:
-    """Every cell of the grid once: first those that `starts` name, then in file order, the last parameter fastest.
+    """Every cell of the grid once: first those that `starts` name, then in file order, the last
+    parameter fastest.
 
-    A parameter that is inactive in a cell does not multiply it. Raises StudyError for a range without steps.
+    A parameter that is inactive in a cell does not multiply it. Raises StudyError for a range
+    without steps.
     """
     first, others = _started_and_other_cells(space, starts)
     return (*first, *others)
 
 
-def _started_and_other_cells(space: SearchSpace, starts: tuple[Point, ...]) -> tuple[list[Point], list[Point]]:
+def _started_and_other_cells(
+    space: SearchSpace, starts: tuple[Point, ...]
+) -> tuple[list[Point], list[Point]]:
     """The first cell that agrees with each of `starts`, and all the others."""
     cells = list(_walk(space, 0, {}))
     first: list[Point] = []
     for start in starts:
-        matching = [cell for cell in cells if all(cell.get(name, value) == value for name, value in start.items())]
+        matching = [
+            cell
+            for cell in cells
+            if all(cell.get(name, value) == value for name, value in start.items())
+        ]
         first += [cell for cell in matching[:1] if cell not in first]
     return first, [cell for cell in cells if cell not in first]
 
@@ -99,10 +117,11 @@ def _walk(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
 
 
 def sobol_point(spec: SweepSpec, index: int) -> Point:
-    """Point `index` of the scrambled Sobol sequence of the sweep's seed, with a value for every searched parameter.
+    """Point `index` of the scrambled Sobol sequence of the sweep's seed, with a value for every
+    searched parameter.
 
-    Depends on (seed, index) alone. Conditional parameters have their own axis, used or not. Powers of two are balanced
-    (Sobol 1967; scrambling by Owen, as scipy does it).
+    Depends on (seed, index) alone. Conditional parameters have their own axis, used or not. Powers
+    of two are balanced (Sobol 1967; scrambling by Owen, as scipy does it).
     """
     from scipy.stats import qmc  # half a second, which the other methods need not wait for
 
@@ -111,16 +130,24 @@ def sobol_point(spec: SweepSpec, index: int) -> Point:
     if index:
         engine.fast_forward(index)
     row = engine.random(1)[0]
-    return {dimension.name: _at(dimension, float(share)) for dimension, share in zip(searched, row, strict=True)}
+    return {
+        dimension.name: _at(dimension, float(share))
+        for dimension, share in zip(searched, row, strict=True)
+    }
 
 
 def _at(dimension: Dimension, share: float) -> Any:
-    """The value at `share` in [0, 1) of the axis; each choice, step or whole number has a part of it."""
+    """The value at `share` in [0, 1) of the axis; each choice, step or whole number has a part of
+    it.
+    """
     values = None if dimension.log else dimension.values
     if values is not None:
         return values[min(int(share * len(values)), len(values) - 1)]
-    assert dimension.low is not None and dimension.high is not None, "a dimension has choices or a range"
-    # As Optuna does: a whole number on a logarithmic axis owns the interval half a unit to both sides.
+    assert dimension.low is not None and dimension.high is not None, (
+        "a dimension has choices or a range"
+    )
+    # As Optuna does: a whole number on a logarithmic axis owns the interval half a unit to both
+    # sides.
     half = 0.5 if dimension.is_integer else 0.0
     low, high = dimension.low - half, dimension.high + half
     if dimension.log:
@@ -132,9 +159,11 @@ def _at(dimension: Dimension, share: float) -> Any:
 
 
 def known_points(spec: SweepSpec) -> Iterator[tuple[str, Point]]:
-    """The points that the search will ask, in its order, as far as they are known; each with where it comes from.
+    """The points that the search will ask, in its order, as far as they are known; each with where
+    it comes from.
 
-    A partial point of `start_with` is completed by the method: by a cell of the grid here, by the sampler elsewhere.
+    A partial point of `start_with` is completed by the method: by a cell of the grid here, by the
+    sampler elsewhere.
     """
     starts = start_points(spec)
     if spec.method == "grid":

@@ -1,13 +1,15 @@
 """What an evaluation set can resolve, before anything is measured.
 
-Model: between baseline and tuned a share `churn` of the reference words flips between right and wrong, each way equally
-often when nothing is gained or lost. The paired difference then has variance `churn` per word, so
+Model: between baseline and tuned a share `churn` of the reference words flips between right and
+wrong, each way equally often when nothing is gained or lost. The paired difference then has
+variance `churn` per word, so
 
     SE(delta WER) = 100 * sqrt(churn / words)        WER points
 
-Words are taken as independent. Errors cluster in utterances and speakers, so the true error is larger on sets of few
-speakers; churn is not known beforehand and grows with how aggressive an adapter is. These figures are therefore a
-lower bound of what is needed, and the measured bootstrap interval decides.
+Words are taken as independent. Errors cluster in utterances and speakers, so the true error is
+larger on sets of few speakers; churn is not known beforehand and grows with how aggressive an
+adapter is. These figures are therefore a lower bound of what is needed, and the measured bootstrap
+interval decides.
 """
 
 from __future__ import annotations
@@ -17,11 +19,15 @@ import math
 Z_POWER = 1.6449 + 0.8416
 """Quantiles of the normal distribution for a one-sided test at 5 % with 80 % power."""
 CHURN = {"domain": 0.03, "heldout": 0.01}
-"""Typical share of words that flip: 3 % on a set that is adapted to, 1 % on one that is to be kept."""
+"""Typical share of words that flip: 3 % on a set that is adapted to, 1 % on one that is to be
+kept.
+"""
 
 
 def standard_error(words: int, churn: float) -> float:
-    """Standard error of a paired WER difference in WER points; ValueError unless words > 0 and 0 < churn <= 1."""
+    """Standard error of a paired WER difference in WER points; ValueError unless words > 0 and 0 <
+    churn <= 1.
+    """
     if words <= 0 or not 0 < churn <= 1:
         raise ValueError(f"words must be above 0 and churn in (0, 1], not {words} and {churn}")
     return 100 * math.sqrt(churn / words)
@@ -33,7 +39,8 @@ def smallest_detectable(words: int, churn: float) -> float:
 
 
 def utterances_needed(utterances: int, words: int, churn: float, limit: float) -> int | None:
-    """How many utterances of the same mean length tell `limit` WER points from 0: n * (2.49 * SE / limit)^2.
+    """How many utterances of the same mean length tell `limit` WER points from 0: n * (2.49 * SE /
+    limit)^2.
 
     None for a limit of 0, which no set can resolve.
     """

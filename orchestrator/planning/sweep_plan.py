@@ -1,4 +1,6 @@
-"""What a sweep would run: the plan of one trial, and the plan of the whole, before torch or optuna are imported."""
+"""What a sweep would run: the plan of one trial, and the plan of the whole, before torch or optuna
+are imported.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,12 @@ from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.cost import Work
 from orchestrator.planning.points import is_active, known_points
-from orchestrator.planning.power import CHURN, smallest_detectable, standard_error, utterances_needed
+from orchestrator.planning.power import (
+    CHURN,
+    smallest_detectable,
+    standard_error,
+    utterances_needed,
+)
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
@@ -39,7 +46,9 @@ class PlannedParameter(Plain):
 
     name: str
     role: str
-    """fixed, taken (fixed by another study; `taken, infeasible` where its trial is), searched, or after training."""
+    """fixed, taken (fixed by another study; `taken, infeasible` where its trial is), searched, or
+    after training.
+    """
     values: str
     when: str = ""
 
@@ -87,17 +96,21 @@ class SweepPlan(Plain):
     rungs: tuple[int, ...]
     """Of the longest trial: the optimizer steps at which it is evaluated."""
     evaluations: int
-    """At most: every trial to its end, at its last rung at each adapter scale, before it at one; every baseline and
-    confirmation run included."""
+    """At most: every trial to its end, at its last rung at each adapter scale, before it at one;
+    every baseline and confirmation run included."""
     optimizer_steps: int
     """At most: every trial to its end, the confirmation included."""
     confirmation_trials: int
     work: Work
-    """The same as an estimate of time counts it; utterances of sets that are not there count as none."""
+    """The same as an estimate of time counts it; utterances of sets that are not there count as
+    none.
+    """
     sets: dict[str, SetSize]
     resolution: tuple[Resolution, ...]
     conditions: tuple[str, ...] = ()
-    """What else decides the numbers, in words: the file's own presets, limits of length, early stops."""
+    """What else decides the numbers, in words: the file's own presets, limits of length, early
+    stops.
+    """
     taken: str = ""
     """What another study decided, in words."""
     split: str = ""
@@ -114,9 +127,11 @@ def trial_plan(
     searched: Mapping[str, ParameterValue],
     contents: Mapping[str, str] | None = None,
 ) -> TrialPlan:
-    """The complete plan of one trial: fixed and searched values, defaults for what is inactive, presets spelled out.
+    """The complete plan of one trial: fixed and searched values, defaults for what is inactive,
+    presets spelled out.
 
-    `contents` are the digests of its data and model, where they are known: see `TrialPlan.contents`.
+    `contents` are the digests of its data and model, where they are known: see
+    `TrialPlan.contents`.
 
     Values searched for an inactive parameter are ignored, so that equal trials have equal recipes.
 
@@ -126,7 +141,9 @@ def trial_plan(
     values: Point = dict(spec.parameters.fixed)
     unknown = set(searched) - {dimension.name for dimension in spec.parameters.searched}
     if unknown:
-        raise ValueError(f"trial {number}: {', '.join(sorted(unknown))} not searched by sweep {spec.name}")
+        raise ValueError(
+            f"trial {number}: {', '.join(sorted(unknown))} not searched by sweep {spec.name}"
+        )
     for dimension in spec.parameters.searched:
         if is_active(dimension, values):
             if dimension.name not in searched or not dimension.contains(searched[dimension.name]):
@@ -148,24 +165,36 @@ def trial_plan(
 
 
 def first_plan(spec: SweepSpec) -> TrialPlan:
-    """A plan like the sweep's first trial: the first starting point, and where it is silent the space's first value."""
+    """A plan like the sweep's first trial: the first starting point, and where it is silent the
+    space's first value.
+    """
     start = spec.start_with[0] if spec.start_with else {}
     first = {d.name: d.low if d.choices is None else d.choices[0] for d in spec.parameters.searched}
-    return trial_plan(spec, 0, {name: start.get(name, value) for name, value in first.items() if value is not None})
+    return trial_plan(
+        spec,
+        0,
+        {name: start.get(name, value) for name, value in first.items() if value is not None},
+    )
 
 
 def _params(spec: SweepSpec, values: Point) -> TrialParams:
-    complete: dict[str, Any] = {name: row.default for name, row in TABLE.items() if row.default is not None} | values
+    complete: dict[str, Any] = {
+        name: row.default for name, row in TABLE.items() if row.default is not None
+    } | values
     ratio = complete.pop("alpha_ratio")
     complete.setdefault("alpha", float(ratio * complete["rank"]))
     patterns = spec.parameters.presets[complete["target_modules"]]
     if complete["average_rungs"] > 1:
         rungs = rungs_of(complete["max_steps"], spec.evaluation.every)
         complete["averaged_steps"] = rungs[-complete["average_rungs"] :]
-    return TrialParams(**complete, target_patterns=patterns, adapter_scales=spec.parameters.adapter_scales)
+    return TrialParams(
+        **complete, target_patterns=patterns, adapter_scales=spec.parameters.adapter_scales
+    )
 
 
-def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show: int = 8) -> SweepPlan:
+def sweep_plan(
+    spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show: int = 8
+) -> SweepPlan:
     """The plan of a sweep.
 
     Args:
@@ -175,7 +204,11 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
     """
     sets = dict(sets or {})
     points = count_points(spec.parameters)
-    trials = min(spec.budget.trials, points) if spec.method == "grid" and points is not None else spec.budget.trials
+    trials = (
+        min(spec.budget.trials, points)
+        if spec.method == "grid" and points is not None
+        else spec.budget.trials
+    )
     trained = trials if points is None else min(trials, points)
     steps = _most_steps(spec)
     rungs = rungs_of(steps, spec.evaluation.every)
@@ -198,8 +231,10 @@ def sweep_plan(spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show:
             search_steps=trained * steps,
             confirm_steps=confirming * steps,
             search_utterances=searching * _utterances(sets, *spec.data.at_every_rung)
-            + (1 + trained * len(spec.parameters.adapter_scales)) * _utterances(sets, *_at_last_rung(spec)),
-            confirm_utterances=confirmations * _utterances(sets, *(f"confirm_{name}" for name in spec.data.evaluated)),
+            + (1 + trained * len(spec.parameters.adapter_scales))
+            * _utterances(sets, *_at_last_rung(spec)),
+            confirm_utterances=confirmations
+            * _utterances(sets, *(f"confirm_{name}" for name in spec.data.evaluated)),
             loads=2 if confirming else 1,
         ),
         sets=sets,
@@ -218,7 +253,11 @@ def _conditions(spec: SweepSpec) -> Iterator[str]:
         if PRESETS.get(str(name)) != patterns:
             yield f"target_modules {name}: {', '.join(patterns)}"
     longest = spec.evaluation.max_seconds
-    measured = "evaluation speech of any length" if longest is None else f"evaluation speech up to {longest:g} s"
+    measured = (
+        "evaluation speech of any length"
+        if longest is None
+        else f"evaluation speech up to {longest:g} s"
+    )
     yield f"training speech up to {spec.data.max_seconds:g} s, {measured}"
     stop = spec.early_stop
     if stop.method == "ratio":
@@ -245,13 +284,17 @@ _COUNTABLE = 100_000
 
 
 def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
-    """Values that later conditions cannot tell apart are counted together: one of them stands for all."""
+    """Values that later conditions cannot tell apart are counted together: one of them stands for
+    all.
+    """
     if not dimensions:
         return 1
     head, rest = dimensions[0], dimensions[1:]
     if not is_active(head, decided):
         return _count(rest, decided)
-    conditions = [condition for later in rest for condition in later.when if condition.parameter == head.name]
+    conditions = [
+        condition for later in rest for condition in later.when if condition.parameter == head.name
+    ]
     if head.size is None or (conditions and head.size > _COUNTABLE):
         return None
     if not conditions:
@@ -259,7 +302,9 @@ def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
         return None if below is None else head.size * below
     alike: dict[tuple[bool, ...], list[ParameterValue]] = {}
     for value in head.values or ():
-        alike.setdefault(tuple(condition.holds(value) for condition in conditions), []).append(value)
+        alike.setdefault(tuple(condition.holds(value) for condition in conditions), []).append(
+            value
+        )
     total = 0
     for values in alike.values():
         below = _count(rest, decided | {head.name: values[0]})
@@ -295,7 +340,8 @@ GENERATIONS = 3
 
 
 def in_flight_text(spec: SweepSpec, trials: int) -> str:
-    """What trials under way at once cost the search, in words; empty where it is one pack, or learns nothing anyway.
+    """What trials under way at once cost the search, in words; empty where it is one pack, or
+    learns nothing anyway.
 
     `trials` is the budget. One pack is what a machine does best with; several are a choice.
     """
@@ -318,10 +364,14 @@ def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:
     for name in TABLE:
         if name in searched:
             when = " and ".join(map(_condition, searched[name].when))
-            yield PlannedParameter(name=name, role="searched", values=space_of(searched[name]), when=when)
+            yield PlannedParameter(
+                name=name, role="searched", values=space_of(searched[name]), when=when
+            )
         elif name in spec.parameters.fixed:
             role = by_take if name in taken else "fixed"
-            yield PlannedParameter(name=name, role=role, values=_written(spec.parameters.fixed[name]))
+            yield PlannedParameter(
+                name=name, role=role, values=_written(spec.parameters.fixed[name])
+            )
     scales = ", ".join(f"{scale:g}" for scale in spec.parameters.adapter_scales)
     yield PlannedParameter(name="adapter_scale", role="after training", values=scales)
 
@@ -332,7 +382,9 @@ def _written(value: ParameterValue) -> str:
 
 def _condition(condition: Condition) -> str:
     words = {"equals": "is", "in": "is one of", "above": "above", "below": "below"}
-    value = ", ".join(map(str, condition.value)) if condition.operator == "in" else str(condition.value)
+    value = (
+        ", ".join(map(str, condition.value)) if condition.operator == "in" else str(condition.value)
+    )
     return f"{condition.parameter} {words[condition.operator]} {value}"
 
 
@@ -342,7 +394,11 @@ def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolu
             continue
         size, kind = sets[name], name.removeprefix("confirm_")
         churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest(spec, f"{kind}_wer")
-        needed = utterances_needed(size.utterances, size.words, churn, limit) if limit is not None else None
+        needed = (
+            utterances_needed(size.utterances, size.words, churn, limit)
+            if limit is not None
+            else None
+        )
         yield Resolution(
             set=name,
             utterances=size.utterances,
@@ -357,7 +413,11 @@ def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolu
 
 
 def _strictest(spec: SweepSpec, metric: str) -> float | None:
-    """The smallest change in points that a limit on this metric asks about; a share of the baseline has none yet."""
-    limits = [section[metric] for section in (spec.guardrails, spec.acceptance) if metric in section]
+    """The smallest change in points that a limit on this metric asks about; a share of the baseline
+    has none yet.
+    """
+    limits = [
+        section[metric] for section in (spec.guardrails, spec.acceptance) if metric in section
+    ]
     changes = [change for limit in limits for change in (limit.max_regression, limit.min_gain)]
     return min((change for change in changes if isinstance(change, float)), default=None)

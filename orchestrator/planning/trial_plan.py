@@ -23,8 +23,9 @@ class TrialParams(Hyperparameters):
     target_patterns: tuple[str, ...]
     """What the preset `target_modules` stands for."""
     averaged_steps: tuple[int, ...] = ()
-    """Optimizer steps whose adapters' mean is the adapter of the last step, which is one of them; none: no mean. Steps
-    and not rungs, because a confirmation is evaluated at other rungs and must train the same adapter."""
+    """Optimizer steps whose adapters' mean is the adapter of the last step, which is one of them;
+    none: no mean. Steps and not rungs, because a confirmation is evaluated at other rungs and must
+    train the same adapter."""
     adapter_scales: tuple[float, ...] = (1.0,)
     """Evaluated as W + scale * delta W; one training gives a result per scale."""
 
@@ -43,8 +44,8 @@ class TrialPlan(BaseModel):
     evaluation: EvaluationSpec
     params: TrialParams
     contents: dict[str, str] = {}
-    """Digests of what was trained and measured with, by train, replay, domain, heldout and model (its weights): all
-    that were known when the plan was made."""
+    """Digests of what was trained and measured with, by train, replay, domain, heldout and model
+    (its weights): all that were known when the plan was made."""
 
     @property
     def rungs(self) -> tuple[int, ...]:
@@ -53,9 +54,11 @@ class TrialPlan(BaseModel):
 
     @property
     def recipe(self) -> str:
-        """Digest of all that decides the result: equal recipes are exact duplicates, whatever their number.
+        """Digest of all that decides the result: equal recipes are exact duplicates, whatever their
+        number.
 
-        Data and model count by their contents, wherever they lie; by their names only while no content is known.
+        Data and model count by their contents, wherever they lie; by their names only while no
+        content is known.
         """
         data = self.data
         paths = {"train": data.train, "replay": data.replay}
@@ -76,7 +79,12 @@ class TrialPlan(BaseModel):
     @property
     def _evaluation(self) -> dict[str, Any]:
         """The evaluation as a part of the recipe."""
-        # what the terms are is in the evaluation's fingerprint, and where their list lies in no identity
+        # what the terms are is in the evaluation's fingerprint, and where their list lies in no
+        # identity
         evaluation = self.evaluation.model_dump(mode="json", exclude={"terms"})
         # a recipe from before there was a choice of windows is the recipe of the stock ones
-        return {name: value for name, value in evaluation.items() if (name, value) != ("encoder_windows", "stock")}
+        return {
+            name: value
+            for name, value in evaluation.items()
+            if (name, value) != ("encoder_windows", "stock")
+        }

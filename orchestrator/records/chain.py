@@ -1,9 +1,10 @@
-"""The journal of a study as values: its lines, what they seal, and what a file found on disk is by them.
+"""The journal of a study as values: its lines, what they seal, and what a file found on disk is by
+them.
 
-A line is one version of one file: its path within the study, the SHA-256 it was meant to have, what was written, and
-the digest of the line before, so that no line can be changed, taken out or put in unseen. Lines of one act were written
-before the files they speak of, so of the last act, and of it alone, a file may still be as it was before. A run that
-ends in order closes its last act.
+A line is one version of one file: its path within the study, the SHA-256 it was meant to have, what
+was written, and the digest of the line before, so that no line can be changed, taken out or put in
+unseen. Lines of one act were written before the files they speak of, so of the last act, and of it
+alone, a file may still be as it was before. A run that ends in order closes its last act.
 """
 
 from __future__ import annotations
@@ -65,7 +66,9 @@ class Chain:
     """Of the files of the last act: what held until then."""
 
     def fault(self, file: str, found: str | None) -> Fault | None:
-        """What is wrong with a file whose digest is `found`, or that is not there; None where it holds."""
+        """What is wrong with a file whose digest is `found`, or that is not there; None where it
+        holds.
+        """
         if found == self.newest.get(file) or (file in self.before and found == self.before[file]):
             return None
         if found is None:
@@ -86,12 +89,16 @@ class Chain:
         return tuple(file for file in self.files if file.startswith(f"{folder}/"))
 
     def entries(self, what: str, files: Mapping[str, str | None]) -> tuple[Entry, ...]:
-        """The lines that seal these files as the next act; those that are sealed so already need none."""
+        """The lines that seal these files as the next act; those that are sealed so already need
+        none.
+        """
         found: list[Entry] = []
         for file, sha256 in files.items():
             if sha256 != self.newest.get(file):
                 previous = _digest(found[-1].line) if found else self.last
-                found.append(Entry(act=self.act + 1, file=file, sha256=sha256, what=what, previous=previous))
+                found.append(
+                    Entry(act=self.act + 1, file=file, sha256=sha256, what=what, previous=previous)
+                )
         return tuple(found)
 
     def extended(self, entries: Iterable[Entry]) -> Chain:
@@ -102,20 +109,34 @@ class Chain:
         sealed = {entry.file: entry.sha256 for entry in written if entry.file != CLOSED}
         length = self.length + sum(len(entry.line) for entry in written)
         before = {file: self.newest.get(file) for file in sealed}
-        return Chain(length, _digest(written[-1].line), written[-1].act, {**self.newest, **sealed}, before)
+        return Chain(
+            length, _digest(written[-1].line), written[-1].act, {**self.newest, **sealed}, before
+        )
 
     @property
     def closing(self) -> tuple[Entry, ...]:
-        """The line that says of the last act that its files were published; none where that is said."""
+        """The line that says of the last act that its files were published; none where that is
+        said.
+        """
         if not self.before:
             return ()
-        return (Entry(act=self.act + 1, file=CLOSED, sha256=None, what="all was published", previous=self.last),)
+        return (
+            Entry(
+                act=self.act + 1,
+                file=CLOSED,
+                sha256=None,
+                what="all was published",
+                previous=self.last,
+            ),
+        )
 
 
 def read_chain(data: bytes) -> Chain:
-    """The chain that the bytes of a journal hold. Raises ValueError, naming the line, where it is broken.
+    """The chain that the bytes of a journal hold. Raises ValueError, naming the line, where it is
+    broken.
 
-    A last line without its end was being written when the power went: nothing it speaks of was published.
+    A last line without its end was being written when the power went: nothing it speaks of was
+    published.
     """
     lines = data.split(b"\n")[:-1]
     newest: dict[str, str | None] = {}

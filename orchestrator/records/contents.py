@@ -1,4 +1,6 @@
-"""What a study trains on and measures with, by content: the part of every recipe that no path can say."""
+"""What a study trains on and measures with, by content: the part of every recipe that no path can
+say.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +15,31 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def search_contents(sets: Mapping[str, SetRecord], weights: str | None) -> dict[str, str]:
-    """`TrialPlan.contents` of the search: its sets, and the digest of the model's weights where it is known."""
+    """`TrialPlan.contents` of the search: its sets, and the digest of the model's weights where it
+    is known.
+    """
     own = {name: record.content for name, record in sets.items() if not name.startswith(CONFIRM)}
     return own | ({"model": weights} if weights else {})
 
 
 def confirm_contents(sets: Mapping[str, SetRecord], searched: Mapping[str, str]) -> dict[str, str]:
-    """`TrialPlan.contents` of a confirmation: as the finalist's, with the confirm sets in the place of the search's."""
+    """`TrialPlan.contents` of a confirmation: as the finalist's, with the confirm sets in the place
+    of the search's.
+    """
     confirming = {
-        name.removeprefix(CONFIRM): record.content for name, record in sets.items() if name.startswith(CONFIRM)
+        name.removeprefix(CONFIRM): record.content
+        for name, record in sets.items()
+        if name.startswith(CONFIRM)
     }
-    kept = {name: content for name, content in searched.items() if name in ("train", "replay", "model")}
+    kept = {
+        name: content for name, content in searched.items() if name in ("train", "replay", "model")
+    }
     return kept | confirming
 
 
 def stored_spec(folder: StudyFolder, project: Path) -> SweepSpec:
-    """The sweep as the study keeps it, its paths starting at the project's folder, wherever that is by now.
+    """The sweep as the study keeps it, its paths starting at the project's folder, wherever that is
+    by now.
 
     Raises StudyError for a study of another format, SpecError where spec.yaml is damaged.
     """

@@ -14,7 +14,9 @@ NEEDED = {
 
 
 def check_installed(form: str, why: str) -> None:
-    """Raise SpecError, in one line, where a package of the `deploy` extra is missing that `why` needs."""
+    """Raise SpecError, in one line, where a package of the `deploy` extra is missing that `why`
+    needs.
+    """
     missing = [name.replace("_", "-") for name in NEEDED.get(form, ()) if find_spec(name) is None]
     if missing:
         raise SpecError(f"{why} needs {' and '.join(missing)}: pip install 'orchestrator[deploy]'")

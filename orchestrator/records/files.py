@@ -45,7 +45,9 @@ class PackRecord(BaseModel):
 
 
 class StopRequest(BaseModel):
-    """requests/stop-0007.json: a person asks for the end of trial 7; the sweep has not answered yet."""
+    """requests/stop-0007.json: a person asks for the end of trial 7; the sweep has not answered
+    yet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -109,7 +111,9 @@ def plan_bytes(plan: TrialPlan) -> bytes:
 
 def result_bytes(result: TrialResult) -> bytes:
     """result.json. Raises ValueError for a number that is not finite."""
-    return to_line(json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False))
+    return to_line(
+        json.dumps(result.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    )
 
 
 def to_line(text: str) -> bytes:
@@ -119,18 +123,24 @@ def to_line(text: str) -> bytes:
 
 
 def read_json(path: Path, model: type[Model], advice: str) -> Model | None:
-    """The file as a value, None where there is none. Raises StudyError with `advice` when it is damaged."""
+    """The file as a value, None where there is none. Raises StudyError with `advice` when it is
+    damaged.
+    """
     return parse_json(str(path), path.read_bytes(), model, advice) if path.exists() else None
 
 
 def parse_json(place: str, data: bytes, model: type[Model], advice: str) -> Model:
-    """`data`, which stands at `place`, as a value. Raises StudyError with `advice` when it is damaged."""
+    """`data`, which stands at `place`, as a value. Raises StudyError with `advice` when it is
+    damaged.
+    """
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
-        raise damaged(place, f"{field}: {first['msg']}" if field else first["msg"], advice) from error
+        raise damaged(
+            place, f"{field}: {first['msg']}" if field else first["msg"], advice
+        ) from error
 
 
 def damaged(place: Path | str, fault: str, advice: str) -> StudyError:

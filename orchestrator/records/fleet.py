@@ -1,4 +1,6 @@
-"""What a checkpoint says of several packs: `fleet.json`, beside a folder a pack with what that last saved."""
+"""What a checkpoint says of several packs: `fleet.json`, beside a folder a pack with what that last
+saved.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from orchestrator.records.files import read_json
 
 FILE = "fleet.json"
 Command = tuple[Literal["admit", "release", "advance"], int]
-"""What a pack was told, and of which trial; to advance is of all of them, whatever number stands there."""
+"""What a pack was told, and of which trial; to advance is of all of them, whatever number stands
+there.
+"""
 
 
 class PackInFile(BaseModel):
@@ -44,5 +48,11 @@ class FleetFile(BaseModel):
 
 
 def read_fleet(folder: Path) -> FleetFile | None:
-    """The fleet in a checkpoint's folder; None where it holds none. Raises StudyError when it is damaged."""
-    return read_json(folder / FILE, FleetFile, f"Delete {folder.parent}: trials that had not ended then start anew.")
+    """The fleet in a checkpoint's folder; None where it holds none. Raises StudyError when it is
+    damaged.
+    """
+    return read_json(
+        folder / FILE,
+        FleetFile,
+        f"Delete {folder.parent}: trials that had not ended then start anew.",
+    )

@@ -1,8 +1,10 @@
-"""The journal of a study: every file that a number stands on is sealed in it, and read only as it was sealed.
+"""The journal of a study: every file that a number stands on is sealed in it, and read only as it
+was sealed.
 
-A digest goes into the journal, durably, before its file is published. So a kill or a power cut leaves the new file or
-the old one beside a last act that speaks of the new one; either holds, and `settle` says in the journal which it is.
-No file is ever sealed for being there: only what is about to be written is.
+A digest goes into the journal, durably, before its file is published. So a kill or a power cut
+leaves the new file or the old one beside a last act that speaks of the new one; either holds, and
+`settle` says in the journal which it is. No file is ever sealed for being there: only what is about
+to be written is.
 """
 
 from __future__ import annotations
@@ -64,11 +66,17 @@ class Journal:
             ) from error
 
     def seal(self, what: str, files: Mapping[Path, str | None]) -> None:
-        """Put down, durably, which digests these files are about to have; None for one about to be taken away."""
-        self._add(self.chain().entries(what, {self._name(path): sha256 for path, sha256 in files.items()}))
+        """Put down, durably, which digests these files are about to have; None for one about to be
+        taken away.
+        """
+        self._add(
+            self.chain().entries(what, {self._name(path): sha256 for path, sha256 in files.items()})
+        )
 
     def close(self) -> None:
-        """Put down that the files of the last act were published: from here on, one that is not there is lost."""
+        """Put down that the files of the last act were published: from here on, one that is not
+        there is lost.
+        """
         self._add(self.chain().closing)
 
     def _add(self, entries: tuple[Entry, ...]) -> None:
@@ -99,12 +107,16 @@ class Journal:
             sync_folder(self.path.parent)
 
     def read(self, path: Path) -> bytes | None:
-        """The bytes of a sealed file; None where none was ever written. Raises StudyError for any other bytes."""
+        """The bytes of a sealed file; None where none was ever written. Raises StudyError for any
+        other bytes.
+        """
 
         def look() -> tuple[bytes | None, str | None]:
             stamp = _stamp(path)
             data = path.read_bytes() if stamp else None
-            return data, None if data is None or stamp is None else self._digest(path, stamp, lambda: data)
+            return data, None if data is None or stamp is None else self._digest(
+                path, stamp, lambda: data
+            )
 
         return self._agreed({path: look})[path]
 
@@ -112,13 +124,19 @@ class Journal:
         """That these files are as they were sealed. Raises StudyError naming those that are not."""
         self._agreed({path: lambda path=path: (None, self.found(path)) for path in paths})  # type: ignore[misc]
 
-    def _agreed(self, looks: Mapping[Path, Callable[[], tuple[Found, str | None]]]) -> dict[Path, Found]:
+    def _agreed(
+        self, looks: Mapping[Path, Callable[[], tuple[Found, str | None]]]
+    ) -> dict[Path, Found]:
         """What the files hold, once they and the journal agree: a run may be just writing both."""
         while True:
             chain = self.chain()
             seen = {path: look() for path, look in looks.items()}
             names = {self._name(path): digest for path, (_, digest) in seen.items()}
-            faults = {name: fault for name, digest in names.items() if (fault := chain.fault(name, digest))}
+            faults = {
+                name: fault
+                for name, digest in names.items()
+                if (fault := chain.fault(name, digest))
+            }
             if not faults:
                 return {path: value for path, (value, _) in seen.items()}
             if self.chain() is chain:
@@ -128,7 +146,9 @@ class Journal:
         """All sealed files that are not as they were sealed."""
         while True:
             chain = self.chain()
-            found = {file: chain.fault(file, self.found(self._root / file)) for file in chain.newest}
+            found = {
+                file: chain.fault(file, self.found(self._root / file)) for file in chain.newest
+            }
             faults = {file: fault for file, fault in sorted(found.items()) if fault}
             if not faults or self.chain() is chain:  # else a run is just writing
                 return faults
@@ -140,13 +160,16 @@ class Journal:
         more = [f"  and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
         stands = whole - sum(fault is not Fault.STRANGE for fault in faults.values())
         head = f"The files of study {self._study} are not as journal.jsonl says they were written:"
-        return StudyError("\n".join([head, *shown, *more, f"  {stands} of {whole} sealed files hold. {help}"]))
+        return StudyError(
+            "\n".join([head, *shown, *more, f"  {stands} of {whole} sealed files hold. {help}"])
+        )
 
     def settle(self) -> None:
-        """Say which files of the last act were published, so that the next act may follow; the caller holds the lock.
+        """Say which files of the last act were published, so that the next act may follow; the
+        caller holds the lock.
 
-        A file that is neither the new nor the old one is left, and refused when it is read; so is a study without a
-        journal.
+        A file that is neither the new nor the old one is left, and refused when it is read; so is a
+        study without a journal.
         """
         if not self.path.exists():
             return

@@ -1,4 +1,6 @@
-"""Symbolic links in a study: what is written and deleted through one lies somewhere else, and is somebody else's."""
+"""Symbolic links in a study: what is written and deleted through one lies somewhere else, and is
+somebody else's.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +9,13 @@ from pathlib import Path
 from orchestrator.errors import StudyError
 
 _FOLDERS = ("", "trials", "confirm", "checkpoint", "requests")
-"""Where everything that is written in place lies; a file further down is replaced as a whole, link or not."""
+"""Where everything that is written in place lies; a file further down is replaced as a whole, link
+or not.
+"""
 _ALLOWED = ("cache",)
-"""May lie on another disk: in it only files of our own names are made, and none is deleted but those."""
+"""May lie on another disk: in it only files of our own names are made, and none is deleted but
+those.
+"""
 
 
 def refuse_links(study: Path) -> None:

@@ -16,7 +16,8 @@ _held: set[int] = set()
 
 
 def _close_in_child() -> None:
-    # A forked child shares the open file and would keep the lock after its parent was killed. (O_CLOEXEC covers exec.)
+    # A forked child shares the open file and would keep the lock after its parent was killed.
+    # (O_CLOEXEC covers exec.)
     for descriptor in _held:
         os.close(descriptor)
     _held.clear()
@@ -27,7 +28,8 @@ os.register_at_fork(after_in_child=_close_in_child)
 
 @contextmanager
 def exclusive(path: Path, study: str) -> Iterator[None]:
-    """Hold the lock at `path`; StudyError at once, naming process and host, when another process holds it.
+    """Hold the lock at `path`; StudyError at once, naming process and host, when another process
+    holds it.
 
     The file itself stays: removing it would let two processes lock two files of the same name.
     """
@@ -51,7 +53,9 @@ def exclusive(path: Path, study: str) -> Iterator[None]:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock at `path`, in words; empty where nobody does. Takes nothing from who is about to hold it."""
+    """Who holds the lock at `path`, in words; empty where nobody does. Takes nothing from who is
+    about to hold it.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

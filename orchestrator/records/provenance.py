@@ -14,11 +14,18 @@ _SOURCE = Path(__file__).resolve().parents[1]
 def provenance(date: str) -> dict[str, str]:
     """Name -> version or value; `date` is the UTC date to put down.
 
-    `commit` and `uncommitted changes` are there only when the package runs from its own git checkout.
+    `commit` and `uncommitted changes` are there only when the package runs from its own git
+    checkout.
     """
     packages = {name: _version(name) for name in _PACKAGES}
     machine = f"{platform.system()} {platform.machine()}"
-    return {"date": date, "python": platform.python_version(), "platform": machine, **packages, **_commit()}
+    return {
+        "date": date,
+        "python": platform.python_version(),
+        "platform": machine,
+        **packages,
+        **_commit(),
+    }
 
 
 def _version(package: str) -> str:
@@ -29,10 +36,14 @@ def _version(package: str) -> str:
 
 
 def _commit(source: Path = _SOURCE) -> dict[str, str]:
-    # A virtual environment inside someone else's repository must not lend us that repository's commit.
+    # A virtual environment inside someone else's repository must not lend us that repository's
+    # commit.
     if _git(source, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {}
-    commit, changes = _git(source, "rev-parse", "HEAD"), _git(source, "status", "--porcelain", "--", ".")
+    commit, changes = (
+        _git(source, "rev-parse", "HEAD"),
+        _git(source, "status", "--porcelain", "--", "."),
+    )
     if commit is None or changes is None:
         return {}
     return {"commit": commit, "uncommitted changes": "yes" if changes else "no"}

@@ -61,7 +61,9 @@ class SetMeasurement(Value):
     @property
     def errors(self) -> tuple[int, ...]:
         """Word errors per utterance."""
-        return tuple(map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True)))
+        return tuple(
+            map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True))
+        )
 
     @property
     def wer(self) -> float:
@@ -69,7 +71,14 @@ class SetMeasurement(Value):
         return error_rate(self.errors, self.reference_words)
 
 
-_PER_UTTERANCE = ("utterance_ids", "speakers", "substitutions", "deletions", "insertions", "reference_words")
+_PER_UTTERANCE = (
+    "utterance_ids",
+    "speakers",
+    "substitutions",
+    "deletions",
+    "insertions",
+    "reference_words",
+)
 
 
 class Measurement(Value):
@@ -103,7 +112,9 @@ class SetRecord(Value):
     text_sha256: tuple[str, ...]
     """Of the transcript and the speaker of each line, 16 digits."""
     texts: tuple[str, ...] = ()
-    """The references of an evaluation set, so that a report can show them wherever the manifest is by then."""
+    """The references of an evaluation set, so that a report can show them wherever the manifest is
+    by then.
+    """
 
     @property
     def content(self) -> str:
@@ -143,6 +154,6 @@ class TrialResult(Value):
     steps_trained: int
     duplicate_of: int | None = None
     pruned_by: str | None = None
-    """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung, or broken by
-    the measured number), median, asha, ratio, wall_clock, person."""
+    """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung,
+    or broken by the measured number), median, asha, ratio, wall_clock, person."""
     seconds: float = 0.0

@@ -1,4 +1,6 @@
-"""Sealed files: what a number stands on is recorded in the journal first, and read as nothing but what was written."""
+"""Sealed files: what a number stands on is recorded in the journal first, and read as nothing but
+what was written.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class SealedFiles(UnsealedFiles):
 
     def is_sealed(self, path: Path) -> bool:
         """The file was written once, whether it is still there or not."""
-        return self.journal.path.exists() and self.journal.chain().knows(path.relative_to(self.path).as_posix())
+        return self.journal.path.exists() and self.journal.chain().knows(
+            path.relative_to(self.path).as_posix()
+        )
 
     def publish(self, what: str, files: Mapping[Path, bytes]) -> None:
         """Seal files that belong together, then write them."""
@@ -37,20 +41,31 @@ class SealedFiles(UnsealedFiles):
         return None if data is None else parse_json(str(path), data, model, HELP)
 
     def put_back(self, path: Path, data: bytes) -> bool:
-        """Write a lost or altered file again if `data` is what was sealed, to the byte; says whether it was."""
-        sealed = digest_of(data) == self.journal.chain().newest.get(path.relative_to(self.path).as_posix())
+        """Write a lost or altered file again if `data` is what was sealed, to the byte; says
+        whether it was.
+        """
+        sealed = digest_of(data) == self.journal.chain().newest.get(
+            path.relative_to(self.path).as_posix()
+        )
         if sealed:
             write_aside(path, data)
         return sealed
 
     @contextmanager
     def new_adapter(self, folder: Path) -> Iterator[Path]:
-        """Yield an empty folder; on leaving, what was written there is sealed and takes the place of `folder`."""
+        """Yield an empty folder; on leaving, what was written there is sealed and takes the place
+        of `folder`.
+        """
         with safely(folder, 0), new_folder(folder) as aside:
             yield aside
             written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
-            new = {folder / path.relative_to(aside): digest_of(path.read_bytes()) for path in written}
-            self.journal.seal(f"{folder.name} of {folder.parent.name}", dict.fromkeys(self.sealed_under(folder)) | new)
+            new = {
+                folder / path.relative_to(aside): digest_of(path.read_bytes()) for path in written
+            }
+            self.journal.seal(
+                f"{folder.name} of {folder.parent.name}",
+                dict.fromkeys(self.sealed_under(folder)) | new,
+            )
 
     def has_adapter(self, folder: Path) -> bool:
         """An adapter was kept there. Raises StudyError where it is not as it was written."""
@@ -61,4 +76,7 @@ class SealedFiles(UnsealedFiles):
 
     def sealed_under(self, folder: Path) -> list[Path]:
         """The sealed files of a folder, by name."""
-        return [self.path / file for file in self.journal.chain().under(folder.relative_to(self.path).as_posix())]
+        return [
+            self.path / file
+            for file in self.journal.chain().under(folder.relative_to(self.path).as_posix())
+        ]

@@ -1,6 +1,8 @@
-"""The sets of a sweep as they are read and decoded: the one way from a sweep file to sound and text.
+"""The sets of a sweep as they are read and decoded: the one way from a sweep file to sound and
+text.
 
-Preflight, diagnosis and the worker come through here, so what one of them saw is what the others use.
+Preflight, diagnosis and the worker come through here, so what one of them saw is what the others
+use.
 """
 
 from __future__ import annotations
@@ -25,12 +27,16 @@ Made = TypeVar("Made")
 
 
 def read_training_sets(spec: SweepSpec) -> dict[str, Manifest]:
-    """The manifests of train and, where there is one, replay. Raises ManifestError with all faults of both."""
+    """The manifests of train and, where there is one, replay. Raises ManifestError with all faults
+    of both.
+    """
     return _all(_training_readers(spec))
 
 
 def read_sets(spec: SweepSpec) -> dict[str, Manifest]:
-    """All manifests of a sweep by the names of the report. Raises ManifestError with all faults of all of them."""
+    """All manifests of a sweep by the names of the report. Raises ManifestError with all faults of
+    all of them.
+    """
     return _all(_readers(spec))
 
 
@@ -52,14 +58,18 @@ def _training_readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
 def _readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
     sources = dict(spec.data.evaluated)
     if spec.data.confirming is not None:
-        sources |= {f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()}
+        sources |= {
+            f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()
+        }
     return _training_readers(spec) | {
         name: partial(read_evaluation_set, spec, source) for name, source in sources.items()
     }
 
 
 def _all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
-    """What every maker makes. Raises ManifestError with what is wrong with any of them, not with the first alone."""
+    """What every maker makes. Raises ManifestError with what is wrong with any of them, not with
+    the first alone.
+    """
     made: dict[str, Made] = {}
     errors: list[ManifestError] = []
     for name, make in makers.items():
@@ -73,11 +83,15 @@ def _all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
 
 
 def read_evaluation_set(spec: SweepSpec, source: SetSource) -> Manifest:
-    """The utterances of an evaluation set, less those longer than `evaluation.max_seconds`. Raises ManifestError."""
+    """The utterances of an evaluation set, less those longer than `evaluation.max_seconds`. Raises
+    ManifestError.
+    """
     manifest, longest = load_evaluation_manifest(*source), spec.evaluation.max_seconds
     if longest is None:
         return manifest
-    kept = tuple(utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= longest)
+    kept = tuple(
+        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= longest
+    )
     return replace(manifest, utterances=kept, left_out=len(manifest.utterances) - len(kept))
 
 
@@ -86,18 +100,22 @@ def decode_set(
 ) -> tuple[Manifest, Clips]:
     """The decoded clips of a set, kept in `cache`, and what is left of its manifest.
 
-    A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as `read_sets` drops them; in
-    an evaluation set each is an error. Raises ManifestError with all faults of the set.
+    A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as
+    `read_sets` drops them; in an evaluation set each is an error. Raises ManifestError with all
+    faults of the set.
     """
     rms = spec.evaluation.rms
     if name in TRAINING_SETS:
         bad = spec.data.max_bad_fraction
-        return prepare_training(manifest, rms=rms, cache=cache, multiple=shortest, max_bad_fraction=bad)
+        return prepare_training(
+            manifest, rms=rms, cache=cache, multiple=shortest, max_bad_fraction=bad
+        )
     return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
 
 
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:
-    """All sets of a sweep, read and decoded. A clip too short for the model is found once the model is loaded.
+    """All sets of a sweep, read and decoded. A clip too short for the model is found once the model
+    is loaded.
 
     Raises ManifestError with all faults of all sets that cannot be read or decoded.
     """

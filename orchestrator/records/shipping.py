@@ -1,4 +1,6 @@
-"""What is remembered of an exported form: `export.json` beside its graphs, and what it was heard to say."""
+"""What is remembered of an exported form: `export.json` beside its graphs, and what it was heard to
+say.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Model = Literal["baseline", "tuned"]
 
 
 class ExportManifest(Value):
-    """All that decides what an exported form says. Every field but `files` is compared with the study."""
+    """All that decides what an exported form says. Every field but `files` is compared with the
+    study.
+    """
 
     form: GraphForm
     quantized: Quantized
@@ -89,7 +93,10 @@ def differences(found: ExportManifest, expected: ExportManifest) -> Iterator[str
     for field, label in LABELS.items():
         theirs, ours = getattr(found, field), getattr(expected, field)
         if theirs != ours:
-            shown = [f"{str(each)[:16]}..." if field.endswith("sha256") else str(each) for each in (theirs, ours)]
+            shown = [
+                f"{str(value)[:16]}..." if field.endswith("sha256") else str(value)
+                for value in (theirs, ours)
+            ]
             yield f"{label}: the export has {shown[0]}, the study {shown[1]}"
 
 
@@ -126,7 +133,9 @@ def read_manifest(folder: Path) -> ExportManifest:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise ModelError(f"{place} is damaged: {where}: {first['msg']}\n  Export the model again.") from error
+        raise ModelError(
+            f"{place} is damaged: {where}: {first['msg']}\n  Export the model again."
+        ) from error
 
 
 class OtherWords(Value):
@@ -138,8 +147,8 @@ class OtherWords(Value):
     measured: str
     shipped: str
     margin: float | None
-    """How far apart the two best logits were, in the measured form, at the first token that differs; None where the
-    tokens are the same and their text is not."""
+    """How far apart the two best logits were, in the measured form, at the first token that
+    differs; None where the tokens are the same and their text is not."""
 
 
 class ShippedSet(Value):
@@ -176,7 +185,9 @@ class Shipped(Value):
     """Of the graphs."""
     versions: dict[str, str]
     part: str = ""
-    """Where it is not the form that the study makes itself, heard on every set: the folder, the sets."""
+    """Where it is not the form that the study makes itself, heard on every set: the folder, the
+    sets.
+    """
 
     @property
     def key(self) -> str:
@@ -185,9 +196,13 @@ class Shipped(Value):
 
     @property
     def name(self) -> str:
-        """Under which it is kept: onnx-int8/3, onnx/3/sets domain. Only what has no part decides a verdict."""
+        """Under which it is kept: onnx-int8/3, onnx/3/sets domain. Only what has no part decides a
+        verdict.
+        """
         return "/".join(filter(None, (self.key, str(self.trial), self.part)))
 
 
 class ShippedFile(RootModel[dict[str, Shipped]]):
-    """shipped.json: what each exported form of the winner was heard to say, by its word and trial: onnx/3."""
+    """shipped.json: what each exported form of the winner was heard to say, by its word and trial:
+    onnx/3.
+    """

@@ -48,7 +48,9 @@ class Transcribed:
 
 @dataclass(frozen=True)
 class WindowComparison:
-    """The untuned model with the encoder windows of the sweep and with the other reading of the same widths."""
+    """The untuned model with the encoder windows of the sweep and with the other reading of the
+    same widths.
+    """
 
     used: str
     """Frames before and ahead, layer by layer."""

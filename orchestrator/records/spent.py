@@ -10,13 +10,16 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
-    """What the study itself has taken where it trained anything, else other studies of its root with the same model."""
+    """What the study itself has taken where it trained anything, else other studies of its root
+    with the same model.
+    """
     own = spent(folder)
     if own is not None:
         return (own,)
     found = []
     for study in folder.neighbours():
-        # An estimate must not fail because an unrelated study is damaged; whoever opens that one is told.
+        # An estimate must not fail because an unrelated study is damaged; whoever opens that one is
+        # told.
         try:
             if stored_spec(study, spec.project).model == spec.model and (took := spent(study)):
                 found.append(took)
@@ -32,5 +35,7 @@ def spent(folder: StudyFolder) -> Spent | None:
     if not steps or not seconds:
         return None
     plans = {result.number: folder.read_plan(result.number) for result in results}
-    to_end = sum(plan.params.max_steps if (plan := plans[r.number]) else r.steps_trained for r in results)
+    to_end = sum(
+        plan.params.max_steps if (plan := plans[r.number]) else r.steps_trained for r in results
+    )
     return Spent(study=folder.name, seconds=seconds, steps=steps, steps_to_end=to_end)

@@ -1,10 +1,9 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-journal.jsonl
-study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.json  baseline.json  clock.json
-hypotheses-baseline-<fingerprint>.jsonl
-shipped.json  findings.json  notes.md  report.md  report.html
-trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
+journal.jsonl study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.json
+baseline.json  clock.json hypotheses-baseline-<fingerprint>.jsonl shipped.json  findings.json
+notes.md  report.md  report.html trials/0007/     plan.json  measurements.jsonl
+hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
                  failure.txt, where an exception ended the trial; stop.json, where a person ends it
 confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
@@ -58,12 +57,15 @@ _AGAIN = "then run the same command again"
 class StudyFolder(SealedFiles):
     """One study's folder. Reading needs no lock; whoever writes holds `lock()`.
 
-    Every file is written aside, synced and renamed. What a number stands on is sealed in the journal: read as anything
-    but what was written, or lost, it raises StudyError; what was never written is None or empty.
+    Every file is written aside, synced and renamed. What a number stands on is sealed in the
+    journal: read as anything but what was written, or lost, it raises StudyError; what was never
+    written is None or empty.
     """
 
     def __init__(self, root: Path, name: str) -> None:
-        """`root` is the folder of all studies. Raises StudyError for a name that is no plain folder name."""
+        """`root` is the folder of all studies. Raises StudyError for a name that is no plain folder
+        name.
+        """
         if not _NAME.fullmatch(name):
             raise StudyError(
                 f"study name {name!r} cannot be a folder's name\n"
@@ -97,17 +99,23 @@ class StudyFolder(SealedFiles):
         return bool(self.planned())
 
     def planned(self, confirm: bool = False) -> tuple[int, ...]:
-        """The numbers of all trials that were planned, or of all confirmation runs; from 0 or -1 on."""
+        """The numbers of all trials that were planned, or of all confirmation runs; from 0 or -1
+        on.
+        """
         return self._numbers("plan.json", confirm)
 
     def check_format(self) -> None:
-        """Raises StudyError for a study that another version of the product wrote; it is left as it is."""
+        """Raises StudyError for a study that another version of the product wrote; it is left as it
+        is.
+        """
         if self.journal.path.exists():
             held = self.held(self.format_file, FormatFile)
         else:
             held = read_json(self.format_file, FormatFile, f"Restore it from a copy, {_AGAIN}.")
         if self.exists and (held is None or held.format != FORMAT):
-            wrote = "orchestrator 0.1" if held is None else f"another version (format {held.format})"
+            wrote = (
+                "orchestrator 0.1" if held is None else f"another version (format {held.format})"
+            )
             raise StudyError(
                 f"study {self.name} was written by {wrote}, which this version (format {FORMAT}) does not read\n"
                 f"  Finish it with that version, or begin a new study with --fork NAME; {self.path} is left as it is."
@@ -116,7 +124,8 @@ class StudyFolder(SealedFiles):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Make the folder, hold its lock, remove what a killed run left half-written, and settle the journal.
+        """Make the folder, hold its lock, remove what a killed run left half-written, and settle
+        the journal.
 
         Raises StudyError naming process and host when another run holds it.
         """
@@ -149,7 +158,9 @@ class StudyFolder(SealedFiles):
         return self.trial_folder(number) / "adapter"
 
     def final_folder(self, number: int) -> Path:
-        """Where the adapter of the trial's last measurement stands, when that is not the best one."""
+        """Where the adapter of the trial's last measurement stands, when that is not the best
+        one.
+        """
         return self.trial_folder(number) / "final"
 
     def drop_final(self, number: int) -> None:
@@ -159,7 +170,9 @@ class StudyFolder(SealedFiles):
         remove(final)
 
     def write_pack(self, pack: PackRecord) -> None:
-        """Keep how many adapters train at once: it decides what the search asks, on whatever machine it goes on."""
+        """Keep how many adapters train at once: it decides what the search asks, on whatever
+        machine it goes on.
+        """
         line = to_line(pack.model_dump_json(exclude_unset=True))
         self.publish("size of the pack", {self._pack: line})
 
@@ -170,7 +183,9 @@ class StudyFolder(SealedFiles):
     def write_spec(self, text: str) -> None:
         """Keep the resolved sweep file, and first the format of the study."""
         if not self.format_file.exists():
-            self.publish("format of the study", {self.format_file: model_line(FormatFile(format=FORMAT))})
+            self.publish(
+                "format of the study", {self.format_file: model_line(FormatFile(format=FORMAT))}
+            )
         self.publish("sweep file as resolved", {self.spec: text.encode()})
 
     def read_spec(self) -> str | None:
@@ -202,7 +217,9 @@ class StudyFolder(SealedFiles):
         return self._baseline.exists() or self.is_sealed(self._baseline)
 
     def write_baseline(self, measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> None:
-        """Keep the untuned model's measurement under its fingerprint, and what it heard; those of others stay."""
+        """Keep the untuned model's measurement under its fingerprint, and what it heard; those of
+        others stay.
+        """
         kept = self._baselines() | {measurement.fingerprint: measurement}
         files = {
             self._baseline_hypotheses(measurement): json_lines(_heard(measurement, heard)),
@@ -211,9 +228,13 @@ class StudyFolder(SealedFiles):
         self.publish("baseline", files)
 
     def write_evaluation(self, fingerprint: str, parts: Mapping[str, str]) -> None:
-        """Keep what a fingerprint is the digest of, so that a later refusal can name the part that differs."""
+        """Keep what a fingerprint is the digest of, so that a later refusal can name the part that
+        differs.
+        """
         known = self.evaluations() | {fingerprint: dict(parts)}
-        self.publish("parts of an evaluation", {self._evaluations: to_line(json.dumps(known, indent=1))})
+        self.publish(
+            "parts of an evaluation", {self._evaluations: to_line(json.dumps(known, indent=1))}
+        )
 
     def evaluations(self) -> dict[str, dict[str, str]]:
         """Fingerprint -> its parts, of every evaluation that measured in this study."""
@@ -229,7 +250,9 @@ class StudyFolder(SealedFiles):
         return found.root if found else {}
 
     def write_shipped(self, found: Shipped) -> None:
-        """Keep what an exported form of a trial was heard to say; that of other forms and trials stays."""
+        """Keep what an exported form of a trial was heard to say; that of other forms and trials
+        stays.
+        """
         kept = self.shipped() | {found.name: found}
         self.publish("what ships", {self._shipped: model_line(ShippedFile(kept))})
 
@@ -239,15 +262,26 @@ class StudyFolder(SealedFiles):
         return found.root if found else {}
 
     def faults(self) -> dict[str, Fault]:
-        """Sealed files that are not as they were written, and files of trials that nobody sealed."""
-        found = [path for parent in ("trials", "confirm") for path in (self.path / parent).glob("*/*")]
-        found += [
-            file for path in found if path.is_dir() and path.name in ("adapter", "final") for file in path.rglob("*")
+        """Sealed files that are not as they were written, and files of trials that nobody
+        sealed.
+        """
+        found = [
+            path for parent in ("trials", "confirm") for path in (self.path / parent).glob("*/*")
         ]
-        found = [path for path in found if path.is_file() and ".tmp-" not in path.name]  # not yet published
+        found += [
+            file
+            for path in found
+            if path.is_dir() and path.name in ("adapter", "final")
+            for file in path.rglob("*")
+        ]
+        found = [
+            path for path in found if path.is_file() and ".tmp-" not in path.name
+        ]  # not yet published
         names = [path.relative_to(self.path).as_posix() for path in sorted(found)]
         known = self.journal.chain()
-        return self.journal.faults() | {name: Fault.STRANGE for name in names if not known.knows(name)}
+        return self.journal.faults() | {
+            name: Fault.STRANGE for name in names if not known.knows(name)
+        }
 
     def write_plan(self, plan: TrialPlan) -> None:
         """Keep all that a trial depends on, so that it can be rerun alone."""
@@ -258,28 +292,43 @@ class StudyFolder(SealedFiles):
         return self.held(self.plan_file(number), TrialPlan)
 
     def record_measurements(
-        self, number: int, measurements: Sequence[Measurement], hypotheses: Sequence[Mapping[str, Sequence[str]]]
+        self,
+        number: int,
+        measurements: Sequence[Measurement],
+        hypotheses: Sequence[Mapping[str, Sequence[str]]],
     ) -> None:
-        """Add the measurements of a rung and what was heard; `hypotheses[i]` belongs to `measurements[i]`.
+        """Add the measurements of a rung and what was heard; `hypotheses[i]` belongs to
+        `measurements[i]`.
 
-        The same (step, adapter scale) again replaces the earlier one, so a rung repeated after a crash is one rung.
+        The same (step, adapter scale) again replaces the earlier one, so a rung repeated after a
+        crash is one rung.
         """
         files = {
             self._hypotheses(number, measurement): json_lines(_heard(measurement, heard))
             for measurement, heard in zip(measurements, hypotheses, strict=True)
         }
-        rows = {(row.step, row.adapter_scale): row for row in (*self.read_measurements(number), *measurements)}
+        rows = {
+            (row.step, row.adapter_scale): row
+            for row in (*self.read_measurements(number), *measurements)
+        }
         data = b"".join(model_line(rows[key]) for key in sorted(rows))
-        self.publish("measurements", files | {self.trial_folder(number) / "measurements.jsonl": data})
+        self.publish(
+            "measurements", files | {self.trial_folder(number) / "measurements.jsonl": data}
+        )
 
     def read_measurements(self, number: int) -> tuple[Measurement, ...]:
         """All measurements of a trial, by step, then adapter scale."""
         path = self.trial_folder(number) / "measurements.jsonl"
         lines = (self.journal.read(path) or b"").splitlines()
-        return tuple(parse_json(f"{path}:{n}", line, Measurement, HELP) for n, line in enumerate(lines, start=1))
+        return tuple(
+            parse_json(f"{path}:{n}", line, Measurement, HELP)
+            for n, line in enumerate(lines, start=1)
+        )
 
     def read_hypotheses(self, number: int, measurement: Measurement) -> dict[str, tuple[str, ...]]:
-        """What was heard in one measurement: set name -> hypotheses in manifest order; empty when not kept."""
+        """What was heard in one measurement: set name -> hypotheses in manifest order; empty when
+        not kept.
+        """
         return self._read_hypotheses(self._hypotheses(number, measurement))
 
     def read_baseline_hypotheses(self, measurement: Measurement) -> dict[str, tuple[str, ...]]:
@@ -324,7 +373,9 @@ class StudyFolder(SealedFiles):
 
     def write_stop(self, number: int, stop: PersonStop) -> None:
         """Seal that a person ends the trial, and at which rung; the request is answered."""
-        self.publish("stop by a person", {self.trial_folder(number) / "stop.json": model_line(stop)})
+        self.publish(
+            "stop by a person", {self.trial_folder(number) / "stop.json": model_line(stop)}
+        )
         self._stop_request(number).unlink(missing_ok=True)
 
     def read_stop(self, number: int) -> PersonStop | None:
@@ -357,10 +408,15 @@ class StudyFolder(SealedFiles):
     def _numbers(self, name: str, confirm: bool) -> tuple[int, ...]:
         """The trials or confirmation runs whose file of this name was sealed, or lies there."""
         parent, sign = ("confirm", -1) if confirm else ("trials", 1)
-        files = [path.relative_to(self.path).as_posix() for path in self.path.glob(f"{parent}/*/{name}")]
+        files = [
+            path.relative_to(self.path).as_posix() for path in self.path.glob(f"{parent}/*/{name}")
+        ]
         files += self.journal.chain().files
         found = (_FILE.fullmatch(file) for file in files)
-        return tuple(sign * n for n in sorted({int(m[2]) for m in found if m and (m[1], m[3]) == (parent, name)}))
+        return tuple(
+            sign * n
+            for n in sorted({int(m[2]) for m in found if m and (m[1], m[3]) == (parent, name)})
+        )
 
 
 def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:

@@ -10,10 +10,12 @@ from orchestrator.scoring.terms import Terms
 
 
 def read_terms(path: Path, normalize: Callable[[str], str]) -> Terms:
-    """Read a list of terms: a word or phrase a line; empty lines and lines that begin with # are passed over.
+    """Read a list of terms: a word or phrase a line; empty lines and lines that begin with # are
+    passed over.
 
-    Each is normalised as references and hypotheses are. Raises DataError, naming file and line, for what is no text,
-    for a line of which the normaliser leaves nothing, and for a list without terms.
+    Each is normalised as references and hypotheses are. Raises DataError, naming file and line, for
+    what is no text, for a line of which the normaliser leaves nothing, and for a list without
+    terms.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -33,5 +35,7 @@ def read_terms(path: Path, normalize: Callable[[str], str]) -> Terms:
                 )
             phrases.setdefault(words)
     if not phrases:
-        raise DataError(f"{path} lists no terms\n  Write a word or phrase a line, or remove evaluation.terms.")
+        raise DataError(
+            f"{path} lists no terms\n  Write a word or phrase a line, or remove evaluation.terms."
+        )
     return Terms(tuple(phrases))

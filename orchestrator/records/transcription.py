@@ -1,4 +1,6 @@
-"""`transcription.json` beside an exported model: at which level and token cap its numbers were measured."""
+"""`transcription.json` beside an exported model: at which level and token cap its numbers were
+measured.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Transcription(BaseModel):
 
 
 def write_transcription(evaluation: EvaluationSpec, folder: Path, *, merged: bool = False) -> None:
-    """Keep a sweep's level, token cap and windows with its model; a `merged` one has them in its config.json."""
+    """Keep a sweep's level, token cap and windows with its model; a `merged` one has them in its
+    config.json.
+    """
     kept = Transcription(
         rms=evaluation.rms,
         max_tokens_per_second=evaluation.max_tokens_per_second,
@@ -37,7 +41,9 @@ def write_transcription(evaluation: EvaluationSpec, folder: Path, *, merged: boo
 
 
 def read_transcription(folder: Path) -> Transcription:
-    """What a model was measured with; a sweep's defaults where nothing says. Raises ModelError for a damaged file."""
+    """What a model was measured with; a sweep's defaults where nothing says. Raises ModelError for
+    a damaged file.
+    """
     place = folder / NAME
     if not place.is_file():
         return Transcription()

@@ -1,4 +1,6 @@
-"""What stands beside the sealed files of a study: notes, findings and the clock. No verdict rests on them."""
+"""What stands beside the sealed files of a study: notes, findings and the clock. No verdict rests
+on them.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,17 @@ class UnsealedFiles:
     def note(self, text: str, at: datetime | None = None) -> None:
         """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
         day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        before = self.notes.read_bytes() if self.notes.exists() else to_line(f"# Notes on {self.name}\n")
+        before = (
+            self.notes.read_bytes() if self.notes.exists() else to_line(f"# Notes on {self.name}\n")
+        )
         before += b"" if before.endswith(b"\n") else b"\n"  # a person's last line
         write_aside(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
 
     def note_once(self, text: str) -> None:
         """`note`, unless some line says so already."""
-        noted = self.notes.read_text(encoding="utf-8", errors="replace") if self.notes.exists() else ""
+        noted = (
+            self.notes.read_text(encoding="utf-8", errors="replace") if self.notes.exists() else ""
+        )
         if " ".join(text.split()) not in noted:
             self.note(text)
 
@@ -42,7 +48,8 @@ class UnsealedFiles:
         """Keep what a stage's checks found in the place of what they found before."""
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
         stages = {
-            name: [finding.model_dump() for finding in rows] for name, rows in (held.root if held else {}).items()
+            name: [finding.model_dump() for finding in rows]
+            for name, rows in (held.root if held else {}).items()
         }
         stages[stage] = [asdict(finding) for finding in findings]
         write_aside(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
@@ -51,7 +58,9 @@ class UnsealedFiles:
         """What the checks of the last run found, each once."""
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
         rows = (finding for stage in (held.root.values() if held else ()) for finding in stage)
-        return tuple(dict.fromkeys(Finding(finding.name, finding.level, finding.message) for finding in rows))
+        return tuple(
+            dict.fromkeys(Finding(finding.name, finding.level, finding.message) for finding in rows)
+        )
 
     def seconds_spent(self) -> float:
         """Wall-clock seconds of all runs so far."""

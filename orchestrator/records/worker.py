@@ -1,7 +1,8 @@
-"""The seam between the search and the training: plans go in, events come out, the answer is continue or stop.
+"""The seam between the search and the training: plans go in, events come out, the answer is
+continue or stop.
 
-The worker knows no Optuna and the study knows no torch. Many trials are in flight at once; the sweep asks as slots free
-up and tells as trials end. Tests put a fake worker in the place of torch.
+The worker knows no Optuna and the study knows no torch. Many trials are in flight at once; the
+sweep asks as slots free up and tells as trials end. Tests put a fake worker in the place of torch.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Failed:
-    """A trial ended by itself: loss or gradient not finite, out of memory, an adapter that did not move, any exception
-    in its step or its evaluation."""
+    """A trial ended by itself: loss or gradient not finite, out of memory, an adapter that did not
+    move, any exception in its step or its evaluation."""
 
     number: int
     step: int
@@ -54,7 +55,9 @@ class Failed:
 
 @dataclass(frozen=True)
 class Noticed:
-    """Something that a person should know and that changes no result: a step far slower than usual."""
+    """Something that a person should know and that changes no result: a step far slower than
+    usual.
+    """
 
     text: str
 
@@ -76,24 +79,31 @@ class Worker(Protocol):
         """Numbers of the trials that hold a slot, in order of admission."""
 
     def measure_baseline(self) -> Measured:
-        """Decode the sets of the sweep with the untuned base model (number -1, trial None, step 0)."""
+        """Decode the sets of the sweep with the untuned base model (number -1, trial None, step
+        0).
+        """
 
     def admit(self, plan: TrialPlan) -> None:
         """Give the plan a slot; raises ModelError when its targets do not fit the model."""
 
     def advance(self) -> tuple[Event, ...]:
-        """Train all slots up to the next tick at which something is to be said; never empty while a slot is active.
+        """Train all slots up to the next tick at which something is to be said; never empty while a
+        slot is active.
 
         Of several packs, the events of the one that is next by the fleet's clock."""
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
+        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale,
+        atomically.
+        """
 
     def release(self, number: int) -> None:
         """Free the trial's slot, finished, pruned or failed."""
 
     def save(self, folder: Path) -> None:
-        """Checkpoint all slots of the same tick, atomically: adapters, optimizer, step, data position."""
+        """Checkpoint all slots of the same tick, atomically: adapters, optimizer, step, data
+        position.
+        """
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
         """Continue from a checkpoint written by `save`; `plans` by trial number."""

@@ -19,14 +19,18 @@ def write_aside(path: Path, data: bytes) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Yield where to write a file that may be large; on leaving it is `path`. Raises StudyError, as above."""
+    """Yield where to write a file that may be large; on leaving it is `path`. Raises StudyError, as
+    above.
+    """
     with safely(path, 0), new_file(path) as aside:
         yield aside
 
 
 @contextmanager
 def safely(path: Path, needed: int) -> Iterator[None]:
-    """Within the block `path`, of about `needed` bytes, is written. Raises StudyError when the disk refuses."""
+    """Within the block `path`, of about `needed` bytes, is written. Raises StudyError when the disk
+    refuses.
+    """
     try:
         yield
     except OSError as error:
@@ -34,8 +38,12 @@ def safely(path: Path, needed: int) -> Iterator[None]:
 
 
 def refused(path: Path, error: OSError, needed: int) -> StudyError:
-    """The error that says which file the disk refused to take, and where it is full how much room that needs."""
-    room = f"; it needs {_size(needed)}, {_size(_free(path))} are free" if error.errno in FULL else ""
+    """The error that says which file the disk refused to take, and where it is full how much room
+    that needs.
+    """
+    room = (
+        f"; it needs {_size(needed)}, {_size(_free(path))} are free" if error.errno in FULL else ""
+    )
     return StudyError(
         f"{path} could not be written: {error.strerror or error}{room}\n"
         "  What was written before is safe. Make room or fix the permissions, then run the same command again."

@@ -1,4 +1,6 @@
-"""`orchestrate diagnose MANIFEST...`: lengths and parts of manifests, and how well a model hears them."""
+"""`orchestrate diagnose MANIFEST...`: lengths and parts of manifests, and how well a model hears
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,27 @@ from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH
 
 
-def build(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline], model: str) -> Document:
+def build(
+    found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline], model: str
+) -> Document:
     """`baselines` by the manifest's path, of `model`; none where none was asked for."""
     flags = list(_flags(found, max_seconds, baselines))
-    blocks: list[Block] = [Heading("Lengths"), _lengths(found), Heading("Parts"), _parts(found, max_seconds)]
+    blocks: list[Block] = [
+        Heading("Lengths"),
+        _lengths(found),
+        Heading("Parts"),
+        _parts(found, max_seconds),
+    ]
     if baselines:
         blocks += [Heading(f"Baseline WER of {model}"), _baselines(baselines)]
     if flags:
         blocks += [Heading("To know"), Bullets(tuple(flags))]
     count = "1 manifest" if len(found) == 1 else f"{len(found)} manifests"
-    return Document(f"Data of {count}", f"{len(flags)} things to know" if flags else "Nothing to object", tuple(blocks))
+    return Document(
+        f"Data of {count}",
+        f"{len(flags)} things to know" if flags else "Nothing to object",
+        tuple(blocks),
+    )
 
 
 def _lengths(found: Sequence[Bare]) -> Table:
@@ -31,7 +44,12 @@ def _lengths(found: Sequence[Bare]) -> Table:
         kept = [bare.profile.survivors[limit].utterances for limit in SURVIVAL_LIMITS]
         shares = [f"{count} ({100 * count / total:.1f} %)" for count in kept]
         rows.append((str(bare.manifest.path), str(total), f"{bare.mean_seconds:.2f}", *shares))
-    columns = ("manifest", "samples", "mean s", *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS))
+    columns = (
+        "manifest",
+        "samples",
+        "mean s",
+        *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS),
+    )
     return Table(columns, tuple(rows))
 
 
@@ -57,14 +75,17 @@ def _baselines(baselines: Mapping[Path, Baseline]) -> Table:
             percent(baseline.wer),
             str(baseline.heard),
             str(baseline.too_long),
-            f"below {HEADROOM:g} %" * (baseline.wer < HEADROOM) + f"above {HIGH:g} %" * (baseline.wer > HIGH),
+            f"below {HEADROOM:g} %" * (baseline.wer < HEADROOM)
+            + f"above {HIGH:g} %" * (baseline.wer > HIGH),
         )
         for path, baseline in baselines.items()
     )
     return Table(("manifest", "WER %", "utterances heard", "too long to hear", "flag"), rows)
 
 
-def _flags(found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline]) -> Iterator[str]:
+def _flags(
+    found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline]
+) -> Iterator[str]:
     for bare in found:
         if bare.filtered < FEW_TRAINING_UTTERANCES:
             yield (

@@ -8,14 +8,31 @@ from orchestrator.reporting.document import Block, Document, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
 
 
-def build(plan: TrialPlan, recorded: Measurement | None, again: Measurement | None, failure: str | None) -> Document:
+def build(
+    plan: TrialPlan, recorded: Measurement | None, again: Measurement | None, failure: str | None
+) -> Document:
     """One row per set; equal only where every utterance has the same edit counts."""
     blocks: list[Block] = []
     if recorded and again and recorded.fingerprint != again.fingerprint:
-        blocks.append(Paragraph("The two evaluations differ (data, model, device or versions): not comparable."))
-    names = tuple(dict.fromkeys((*(recorded.sets if recorded else ()), *(again.sets if again else ()))))
-    blocks.append(Table(("set", "recorded %", "again %", "difference"), tuple(_row(n, recorded, again) for n in names)))
-    return Document(f"Sweep {plan.sweep}, trial {plan.number}", _headline(recorded, again, failure), tuple(blocks))
+        blocks.append(
+            Paragraph(
+                "The two evaluations differ (data, model, device or versions): not comparable."
+            )
+        )
+    names = tuple(
+        dict.fromkeys((*(recorded.sets if recorded else ()), *(again.sets if again else ())))
+    )
+    blocks.append(
+        Table(
+            ("set", "recorded %", "again %", "difference"),
+            tuple(_row(n, recorded, again) for n in names),
+        )
+    )
+    return Document(
+        f"Sweep {plan.sweep}, trial {plan.number}",
+        _headline(recorded, again, failure),
+        tuple(blocks),
+    )
 
 
 def _headline(recorded: Measurement | None, again: Measurement | None, failure: str | None) -> str:

@@ -1,4 +1,6 @@
-"""`orchestrate diagnose`: lengths, splits and leakage of the sets; headroom and efficacy once there is a study."""
+"""`orchestrate diagnose`: lengths, splits and leakage of the sets; headroom and efficacy once there
+is a study.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,21 @@ def build(
     """Facts and findings; `conclusion` and `folder` where a study exists."""
     if conclusion is not None and conclusion.baseline is not None:
         baseline = conclusion.baseline
-        findings = [*findings, *headroom(spec, baseline.sets["domain"].wer), *high_wer(baseline, "the untuned model")]
+        findings = [
+            *findings,
+            *headroom(spec, baseline.sets["domain"].wer),
+            *high_wer(baseline, "the untuned model"),
+        ]
     stopping = len(refused(findings, spec.checks.ignore))
-    headline = f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
+    headline = (
+        f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
+    )
     sets = {name: manifest for name, (manifest, _) in ready.items()}
     blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
     blocks += [Heading("Sound"), _sound(ready)]
-    if parts := tuple(f"{name} is the {manifest.part}" for name, manifest in sets.items() if manifest.part):
+    if parts := tuple(
+        f"{name} is the {manifest.part}" for name, manifest in sets.items() if manifest.part
+    ):
         blocks += [Bullets(parts)]
     if findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, findings))]
@@ -47,7 +57,9 @@ def build(
 def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ...]:
     """One line a finding: its level, or that it is ignored, its name, and what was found."""
     ignore = spec.checks.ignore
-    return tuple(f"{'ignored' if f.name in ignore else f.level} ({f.name}): {f.message}" for f in findings)
+    return tuple(
+        f"{'ignored' if f.name in ignore else f.level} ({f.name}): {f.message}" for f in findings
+    )
 
 
 def _durations(sets: Mapping[str, Manifest]) -> Table:
@@ -58,13 +70,18 @@ def _durations(sets: Mapping[str, Manifest]) -> Table:
         numbers = (profile.median, profile.percentile_95, profile.longest)
         kept = [str(profile.survivors[limit].utterances) for limit in SURVIVAL_LIMITS]
         minutes = f"{profile.total.seconds / 60:.1f}"
-        rows.append((name, str(profile.total.utterances), minutes, *(f"{n:.1f}" for n in numbers), *kept))
+        rows.append(
+            (name, str(profile.total.utterances), minutes, *(f"{n:.1f}" for n in numbers), *kept)
+        )
     return Table((*columns, *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS)), tuple(rows))
 
 
 def _sound(ready: Ready) -> Table:
     columns = ("set", *(field.replace("_", " ") for field in DONE))
-    counts = {name: [str(len(lines_of(clips.notes, field))) for field in DONE] for name, (_, clips) in ready.items()}
+    counts = {
+        name: [str(len(lines_of(clips.notes, field))) for field in DONE]
+        for name, (_, clips) in ready.items()
+    }
     return Table(columns, tuple((name, *row) for name, row in counts.items()))
 
 
@@ -74,8 +91,16 @@ def _splits(sets: Mapping[str, Manifest]) -> Table:
         sizes = speaker_sizes(manifest)
         unnamed = sizes.pop("").utterances if "" in sizes else 0
         ends = [f"{size.utterances} ({size.seconds / 60:.1f} min)" for size in sizes.values()]
-        rows.append((name, str(len(sizes)), *((ends[0], ends[-1]) if ends else ("-", "-")), str(unnamed)))
-    columns = ("set", "speakers", "utterances of the largest", "utterances of the smallest", "without a speaker")
+        rows.append(
+            (name, str(len(sizes)), *((ends[0], ends[-1]) if ends else ("-", "-")), str(unnamed))
+        )
+    columns = (
+        "set",
+        "speakers",
+        "utterances of the largest",
+        "utterances of the smallest",
+        "without a speaker",
+    )
     return Table(columns, tuple(rows))
 
 
@@ -86,14 +111,20 @@ def _study(conclusion: Conclusion | None) -> Iterator[Block]:
         )
         return
     yield Heading("Headroom")
-    rows = tuple((name, percent(score.wer), str(sum(score.errors))) for name, score in conclusion.baseline.sets.items())
+    rows = tuple(
+        (name, percent(score.wer), str(sum(score.errors)))
+        for name, score in conclusion.baseline.sets.items()
+    )
     yield Table(("set", "baseline WER %", "word errors to win"), rows)
     yield Heading("Adapter efficacy")
-    gains = sorted(result.delta["domain"] for result in conclusion.results if "domain" in result.delta)
+    gains = sorted(
+        result.delta["domain"] for result in conclusion.results if "domain" in result.delta
+    )
     failed = sum(result.state is TrialState.FAIL for result in conclusion.results)
     if gains:
         text = (
-            f"Domain change of {len(gains)} measured trials: {points(gains[0])} (best) to {points(gains[-1])} points."
+            f"Domain change of {len(gains)} measured trials: {points(gains[0])} (best) "
+            f"to {points(gains[-1])} points."
         )
         better = sum(gain < 0 for gain in gains)
         yield Paragraph(f"{text} {better} are better than the baseline; {failed} trials failed.")

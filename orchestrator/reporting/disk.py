@@ -43,14 +43,23 @@ class Usage(Protocol):
 
 def build(found: Sequence[Usage], removed: bool) -> Document:
     """A row a study; `removed`: what was not needed is gone."""
-    total, word = sum(each.free for each in found), "removed" if removed else "not needed"
+    total, word = sum(usage.free for usage in found), "removed" if removed else "not needed"
     rows = tuple(
-        (each.study, *map(size, (each.cache, each.checkpoint, each.rest, each.free)), each.kept) for each in found
+        (
+            usage.study,
+            *map(size, (usage.cache, usage.checkpoint, usage.rest, usage.free)),
+            usage.kept,
+        )
+        for usage in found
     )
-    blocks: list[Block] = [Table(("study", "cache", "checkpoints", "the rest", word, "kept because"), rows)]
+    blocks: list[Block] = [
+        Table(("study", "cache", "checkpoints", "the rest", word, "kept because"), rows)
+    ]
     if total and not removed:
         blocks.append(
-            Paragraph("`orchestrate clean --yes` removes it; the same command as before makes a cache again.")
+            Paragraph(
+                "`orchestrate clean --yes` removes it; the same command as before makes a cache again."
+            )
         )
     return Document("Disk space of studies", f"{size(total)} {word}", tuple(blocks))
 

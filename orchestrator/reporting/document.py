@@ -43,7 +43,9 @@ class Code:
 
 @dataclass(frozen=True)
 class Picture:
-    """A file beside the document, by its name there; `text` says what it shows where it is not shown."""
+    """A file beside the document, by its name there; `text` says what it shows where it is not
+    shown.
+    """
 
     file: str
     text: str

@@ -1,6 +1,7 @@
 """Text from manifests and sweep files, made harmless for the place it is printed in.
 
-A name such as `[/foo]` breaks rich, an escape byte drives the terminal, `|` ends a Markdown cell, `<` opens a tag.
+A name such as `[/foo]` breaks rich, an escape byte drives the terminal, `|` ends a Markdown cell,
+`<` opens a tag.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ _TAG = re.compile(r"(\\*)(\[[a-z#/@][^\[]*?\])", re.IGNORECASE)
 
 
 def plain(text: object) -> str:
-    """One line without control characters, line separators and direction overrides: each becomes a space."""
+    """One line without control characters, line separators and direction overrides: each becomes a
+    space.
+    """
     return _CONTROL.sub(" ", str(text))
 
 

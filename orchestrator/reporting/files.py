@@ -10,5 +10,7 @@ from orchestrator.reporting.document import Document
 
 def write(folder: StudyFolder, document: Document, page: str) -> None:
     """Write both, each at once or not at all; `page` is report.html."""
-    write_aside(folder.report_markdown, markdown.render(document).encode("utf-8", errors="backslashreplace"))
+    write_aside(
+        folder.report_markdown, markdown.render(document).encode("utf-8", errors="backslashreplace")
+    )
     write_aside(folder.report_html, page.encode("utf-8", errors="backslashreplace"))

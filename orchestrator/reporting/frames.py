@@ -33,7 +33,9 @@ class StudyTables:
         self.path = place
         self._folder = StudyFolder(place.parent, place.name)
         if not self._folder.exists:
-            raise StudyError(f"there is no study at {path}\n  Name the folder that holds its spec.yaml: studies/NAME.")
+            raise StudyError(
+                f"there is no study at {path}\n  Name the folder that holds its spec.yaml: studies/NAME."
+            )
         self._spec = stored_spec(self._folder, project_root(self._folder.spec))
 
     @property
@@ -54,7 +56,9 @@ class StudyTables:
         return self._frame("measurements")
 
     def utterances(self, every_measurement: bool = False) -> pandas.DataFrame:
-        """Every utterance of the measurements that gave the results, or of all: texts and counts."""
+        """Every utterance of the measurements that gave the results, or of all: texts and
+        counts.
+        """
         return self._frame("utterances", every_measurement)
 
     def _frame(self, kind: str, every_measurement: bool = False) -> pandas.DataFrame:
@@ -72,7 +76,10 @@ def write_parquet(found: DataTable, path: Path) -> None:
     schema = arrow.schema([(name, types[kind]) for name, kind in found.columns.items()])
     with parquet.ParquetWriter(path, schema) as writer:
         for rows in _groups(found.rows):
-            columns = [arrow.array(c, field.type) for c, field in zip(zip(*rows, strict=True), schema, strict=True)]
+            columns = [
+                arrow.array(c, field.type)
+                for c, field in zip(zip(*rows, strict=True), schema, strict=True)
+            ]
             writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
 
 
@@ -85,4 +92,6 @@ def _library(name: str, what: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise SpecError(f"{what}: {name} is not installed\n  python -m pip install 'orchestrator[tables]'") from error
+        raise SpecError(
+            f"{what}: {name} is not installed\n  python -m pip install 'orchestrator[tables]'"
+        ) from error

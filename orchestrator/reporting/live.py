@@ -1,4 +1,6 @@
-"""A sweep while it runs: a table that redraws itself on a terminal, lines without escape codes in a pipe."""
+"""A sweep while it runs: a table that redraws itself on a terminal, lines without escape codes in a
+pipe.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,14 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.status import duration
 from orchestrator.reporting.terminal import table_of
-from orchestrator.reporting.wording import delta_text, params_text, percent, rate_heading, shown_percent, shown_points
+from orchestrator.reporting.wording import (
+    delta_text,
+    params_text,
+    percent,
+    rate_heading,
+    shown_percent,
+    shown_points,
+)
 from orchestrator.scoring.judge import Verdict
 
 SHOWN = 30
@@ -39,7 +48,9 @@ class Row:
     pack: int | None = None
 
     def left(self, now: float) -> str:
-        """Time to the last step at the trial's own pace; empty before its first step and after its end."""
+        """Time to the last step at the trial's own pace; empty before its first step and after its
+        end.
+        """
         done = self.step - self.first_step
         if self.state != "RUNNING" or done <= 0:
             return ""
@@ -56,7 +67,8 @@ class Row:
 class LiveReporter:
     """An observer for people. Enter it around the sweep.
 
-    On a terminal it keeps a table of the last trials in place; otherwise it prints one line for each thing worth one.
+    On a terminal it keeps a table of the last trials in place; otherwise it prints one line for
+    each thing worth one.
     """
 
     def __init__(
@@ -84,26 +96,39 @@ class LiveReporter:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         if self._live:
             self._live.stop()
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
-        wers = ", ".join(f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items())
+        wers = ", ".join(
+            f"{name} {percent(score.wer)} %" for name, score in measurement.sets.items()
+        )
         self.say(f"baseline: {wers}")
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
         """A new row."""
         values = plan.params.model_dump()
         params = params_text({name: values[name] for name in self._varied if name in values})
-        row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step, rates=self._none)
+        row = Row(
+            plan.number, params, plan.params.max_steps, step, self._clock(), step, rates=self._none
+        )
         self._rows[plan.number] = row
-        self._line(f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else ""))
+        self._line(
+            f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else "")
+        )
 
     def progress(self, event: object) -> None:
         """Step and loss; no line of its own in a pipe."""
-        number, step, loss, pack = (getattr(event, name) for name in ("number", "step", "loss", "pack"))
+        number, step, loss, pack = (
+            getattr(event, name) for name in ("number", "step", "loss", "pack")
+        )
         if row := self._rows.get(number):
             row.step, row.loss, row.pack = step, f"{loss:.3f}", pack
         self._redraw()
@@ -118,12 +143,16 @@ class LiveReporter:
         )
         if row := self._rows.get(verdict.number):
             row.step, row.rates = verdict.step, cells
-        said = [f"{rate_heading(rate)} {cell}" for rate, cell in zip(self._rates, cells, strict=True)]
+        said = [
+            f"{rate_heading(rate)} {cell}" for rate, cell in zip(self._rates, cells, strict=True)
+        ]
         self._line(f"{_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
 
     def ended(self, result: TrialResult) -> None:
         """Its state and reason."""
-        row = self._rows.setdefault(result.number, Row(result.number, params_text(result.params), 0, 0, self._clock()))
+        row = self._rows.setdefault(
+            result.number, Row(result.number, params_text(result.params), 0, 0, self._clock())
+        )
         row.state = str(result.state)
         row.rates = tuple(delta_text(result, rate) for rate in self._rates)
         self._line(f"{_name(result.number)}: {result.state}, {result.reason}")

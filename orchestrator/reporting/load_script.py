@@ -11,10 +11,14 @@ windows.sliding_windows = [[left + 1, right + 1] for left, right in windows.slid
 
 
 def load_script(model: ModelSpec, evaluation: EvaluationSpec) -> str:
-    """Python that prints what the adapter in its own folder hears in a file of 16 kHz and one channel."""
+    """Python that prints what the adapter in its own folder hears in a file of 16 kHz and one
+    channel.
+    """
     revision = "" if model.is_folder else f', revision="{model.revision}"'
     # the mean is taken as the evaluation takes it, over the whole clip
-    level = f"sound * ({evaluation.rms:g} / (sound**2).mean() ** 0.5)" if evaluation.rms else "sound"
+    level = (
+        f"sound * ({evaluation.rms:g} / (sound**2).mean() ** 0.5)" if evaluation.rms else "sound"
+    )
     return (
         "import sys, peft, soundfile, torch, transformers\n"
         "folder, file = sys.argv[1:3]  # python load.py FOLDER FILE; further folders: model.load_adapter(path, name)\n"

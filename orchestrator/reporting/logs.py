@@ -1,4 +1,6 @@
-"""`--verbose`: what the loggers of this package say, on stderr. Without it nothing of the kind is printed."""
+"""`--verbose`: what the loggers of this package say, on stderr. Without it nothing of the kind is
+printed.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,17 @@ class _Stderr(logging.Handler):
     """Writes to the stderr of the moment, which a live table puts its own in the place of."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record, a line for each of its own: a name from a manifest never drives the terminal."""
+        """One record, a line for each of its own: a name from a manifest never drives the
+        terminal.
+        """
         print(*map(plain, self.format(record).split("\n")), sep="\n", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def logged(verbose: bool) -> Iterator[None]:
-    """Show debug records of `orchestrator` and below while the context lasts, where that is asked for."""
+    """Show debug records of `orchestrator` and below while the context lasts, where that is asked
+    for.
+    """
     if not verbose:
         yield
         return

@@ -13,8 +13,8 @@ from orchestrator.verdicts.conclusion import Conclusion
 
 
 def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bool) -> str:
-    """One JSON object; WER in percent, deltas in WER points, infinite bounds as null. `other_limits`: those of `spec`
-    are not the study's."""
+    """One JSON object; WER in percent, deltas in WER points, infinite bounds as null.
+    `other_limits`: those of `spec` are not the study's."""
     best = conclusion.best
     value = {
         "sweep": spec.name,

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Picture, Table
+from orchestrator.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+)
 from orchestrator.reporting.escape import markdown, plain
 
 

@@ -1,4 +1,6 @@
-"""README.md of an exported adapter: what it is, where it comes from, what was measured of it, what that leaves open."""
+"""README.md of an exported adapter: what it is, where it comes from, what was measured of it, what
+that leaves open.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Form
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Picture, Table
+from orchestrator.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+)
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.markdown import render
 from orchestrator.reporting.report import caveats, doubt
@@ -38,7 +49,12 @@ PLOT = "gain-against-regression.svg"
 """Beside the card."""
 _ABOUT_PLOT = "Gain on the domain against regression on held-out speech, of every trial of the search, with the limits"
 TASK = "automatic-speech-recognition"
-_LIBRARY: dict[Form, str] = {"adapter": "peft", "merged": "transformers", "onnx": "onnx", "moonshine": "onnx"}
+_LIBRARY: dict[Form, str] = {
+    "adapter": "peft",
+    "merged": "transformers",
+    "onnx": "onnx",
+    "moonshine": "onnx",
+}
 
 
 def model_card(
@@ -52,13 +68,19 @@ def model_card(
     done: bool,
     form: Form,
 ) -> str:
-    """Markdown with the metadata the Hugging Face hub reads. Paths below `root`, the project's folder, start there.
+    """Markdown with the metadata the Hugging Face hub reads. Paths below `root`, the project's
+    folder, start there.
 
     `done`: nothing is left to train; `form`: what the folder holds.
     """
     model = relative_to(plan.model.id, root)
-    # the verdict is on the adapter that gave the trial its result, never on another one of that trial
-    judged = conclusion.best is not None and conclusion.best.number == kept.result.number and kept.gave_the_result
+    # the verdict is on the adapter that gave the trial its result, never on another one of that
+    # trial
+    judged = (
+        conclusion.best is not None
+        and conclusion.best.number == kept.result.number
+        and kept.gave_the_result
+    )
     verdict = conclusion.deciding if judged else None
     decision = "no verdict on this adapter alone"
     if judged and conclusion.decision:
@@ -90,8 +112,12 @@ def model_card(
 
 
 def card_plot(spec: SweepSpec, kept: SavedAdapter, conclusion: Conclusion) -> str:
-    """Gain against regression of all trials of the search as SVG, this one marked; empty where none has both."""
-    measured = [result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()]
+    """Gain against regression of all trials of the search as SVG, this one marked; empty where none
+    has both.
+    """
+    measured = [
+        result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()
+    ]
     return scatter([_point(result, kept) for result in measured], *plotted_limits(spec))
 
 
@@ -106,8 +132,8 @@ def _point(result: TrialResult, kept: SavedAdapter) -> Point:
 def _results(
     plan: TrialPlan, kept: SavedAdapter, verdict: Verdict | None, conclusion: Conclusion, root: Path
 ) -> Iterator[EvalResult]:
-    """The WERs and CERs for the hub's `model-index`: of this adapter where it was chosen, of its retrainings where
-    confirmed. A recall of terms has no metric there."""
+    """The WERs and CERs for the hub's `model-index`: of this adapter where it was chosen, of its
+    retrainings where confirmed. A recall of terms has no metric there."""
     rows = [(rate, value, "on a set that also chose the trial") for rate, value in kept.wer.items()]
     if verdict and verdict.confirmed:
         said = "trained again with fresh seeds, pooled"
@@ -137,7 +163,11 @@ def _identity(kept: SavedAdapter, model: str, revision: str, form: Form) -> str:
         chosen = f"step {result.step}, adapter scale {value_text(result.adapter_scale)}"
         which = f"The adapter of the trial's last measurement: {place}. The trial's result is that of {chosen}."
     alone = form == "adapter"
-    place = "Its adapter scale is in its weights. It belongs to" if alone else "It is merged into the weights of"
+    place = (
+        "Its adapter scale is in its weights. It belongs to"
+        if alone
+        else "It is merged into the weights of"
+    )
     return f"{which} {place} the base model {model}, revision {revision}."
 
 
@@ -164,7 +194,9 @@ def _use(plan: TrialPlan, form: Form) -> Iterator[Block]:
         "cap on new tokens: other settings give other words."
     )
     if form == "adapter":
-        yield Paragraph("load.py does so with stock libraries alone, for a file of 16 kHz and one channel:")
+        yield Paragraph(
+            "load.py does so with stock libraries alone, for a file of 16 kHz and one channel:"
+        )
         yield Code(tuple(load_script(plan.model, settings).splitlines()))
 
 
@@ -172,13 +204,19 @@ def _measured(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Block]:
     yield Heading("Measured")
     if verdict:
         where = (
-            "confirm sets, fresh seeds pooled" if verdict.confirmed else "sets that also chose the trial (optimistic)"
+            "confirm sets, fresh seeds pooled"
+            if verdict.confirmed
+            else "sets that also chose the trial (optimistic)"
         )
         yield Paragraph(f"On {where}; WER in percent, changes in WER points.")
         yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
         return
-    rows = tuple((name, percent(wer), points(kept.delta.get(name))) for name, wer in kept.wer.items())
-    yield Paragraph("On sets that also chose the trial (optimistic); WER in percent, changes in WER points.")
+    rows = tuple(
+        (name, percent(wer), points(kept.delta.get(name))) for name, wer in kept.wer.items()
+    )
+    yield Paragraph(
+        "On sets that also chose the trial (optimistic); WER in percent, changes in WER points."
+    )
     yield Table(("set", "WER %", "change"), rows)
 
 
@@ -192,7 +230,10 @@ def _data(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterator[Block
     yield Heading("Data")
     columns = ("set", "manifest", "utterances", "words", "SHA-256 of the manifest")
     baselines, manifests = _baselines(conclusion), _manifests(plan, conclusion)
-    rows = ((name, _manifest(source, root), *_counts(name, baselines)) for name, source in manifests.items())
+    rows = (
+        (name, _manifest(source, root), *_counts(name, baselines))
+        for name, source in manifests.items()
+    )
     yield Table(columns, tuple(rows))
 
 
@@ -208,11 +249,17 @@ def _manifests(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
 
 
 def _baselines(conclusion: Conclusion) -> list[Measurement]:
-    return [measurement for measurement in (conclusion.baseline, conclusion.confirm_baseline) if measurement]
+    return [
+        measurement
+        for measurement in (conclusion.baseline, conclusion.confirm_baseline)
+        if measurement
+    ]
 
 
 def _manifest(source: SetSource, root: Path) -> str:
-    return relative_to(str(source.path), root) + (f" ({source.part_text})" if source.part_text else "")
+    return relative_to(str(source.path), root) + (
+        f" ({source.part_text})" if source.part_text else ""
+    )
 
 
 def _counts(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:
@@ -228,7 +275,9 @@ def _trained(plan: TrialPlan, kept: SavedAdapter) -> Iterator[Block]:
         "adapter scale (in the weights)": kept.adapter_scale,
     }
     yield Heading("Trained")
-    yield Table(("parameter", "value"), tuple((name, value_text(value)) for name, value in values.items()))
+    yield Table(
+        ("parameter", "value"), tuple((name, value_text(value)) for name, value in values.items())
+    )
     yield Paragraph(f"Trial recipe {plan.recipe[:16]}.")
 
 

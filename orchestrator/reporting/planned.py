@@ -1,4 +1,6 @@
-"""`orchestrate plan`: what would run, what its data can resolve, what it takes. Nothing here is a result."""
+"""`orchestrate plan`: what would run, what its data can resolve, what it takes. Nothing here is a
+result.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, S
 
 
 def pack_text(execution: Execution, kept: PackRecord | None) -> str:
-    """How many adapters train at once: what the study has `kept` since it began, else what its file says."""
+    """How many adapters train at once: what the study has `kept` since it began, else what its file
+    says.
+    """
     one = _one_pack_text(execution.pack, kept)
     packs = execution.packs if kept is None else kept.packs
     if packs == 1:
@@ -62,13 +66,22 @@ def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
             "time: not known; `orchestrate plan SPEC --probe` loads the model and measures it, and so does a first "
             "study with this model",
         )
-    return tuple(f"{about(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}" for cost in costs)
+    return tuple(
+        f"{about(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}"
+        for cost in costs
+    )
 
 
 def build(
-    plan: SweepPlan, missing: str, execution: Execution, kept: PackRecord | None, costs: Sequence[Cost]
+    plan: SweepPlan,
+    missing: str,
+    execution: Execution,
+    kept: PackRecord | None,
+    costs: Sequence[Cost],
 ) -> Document:
-    """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as `pack_text` takes them."""
+    """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
+    `pack_text` takes them.
+    """
     points = "no countable number of" if plan.points is None else str(plan.points)
     repeats = plan.trained < plan.trials
     blocks: list[Block] = [
@@ -79,8 +92,16 @@ def build(
         Bullets(
             (
                 f"{plan.method} over {points} distinct points; {plan.trials} trials"
-                + (f" (at most {plan.trained} trained: a point is not trained twice)" if repeats else "")
-                + (f", {plan.confirmation_trials} confirmation runs" if plan.confirmation_trials else ""),
+                + (
+                    f" (at most {plan.trained} trained: a point is not trained twice)"
+                    if repeats
+                    else ""
+                )
+                + (
+                    f", {plan.confirmation_trials} confirmation runs"
+                    if plan.confirmation_trials
+                    else ""
+                ),
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(execution, kept),
@@ -91,14 +112,32 @@ def build(
         ),
     ]
     if plan.first:
-        rows = tuple((str(n), point.origin, params_text(point.searched)) for n, point in enumerate(plan.first))
+        rows = tuple(
+            (str(n), point.origin, params_text(point.searched))
+            for n, point in enumerate(plan.first)
+        )
         blocks += [Heading("First points"), Table(("trial", "from", "given"), rows)]
     if missing:
         blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
     if plan.resolution:
-        columns = ("set", "utterances", "words", "smallest detectable", "limit", "utterances needed", "resolved")
-        blocks += [Heading("What the sets can resolve"), Table(columns, tuple(map(_row, plan.resolution)))]
-        blocks += [Paragraph("WER points at 80 % power, one-sided 5 %; assumes that words err independently.")]
+        columns = (
+            "set",
+            "utterances",
+            "words",
+            "smallest detectable",
+            "limit",
+            "utterances needed",
+            "resolved",
+        )
+        blocks += [
+            Heading("What the sets can resolve"),
+            Table(columns, tuple(map(_row, plan.resolution))),
+        ]
+        blocks += [
+            Paragraph(
+                "WER points at 80 % power, one-sided 5 %; assumes that words err independently."
+            )
+        ]
         blocks += [Bullets(tuple(_warning(r) for r in plan.resolution if r.resolved is False))]
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 

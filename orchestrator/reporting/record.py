@@ -1,7 +1,8 @@
 """The project's record: a row per finished run in `docs/experiment_plan.md`, between two markers.
 
-What stands outside the markers is a person's and stays as it is, byte for byte. A study has one row: run again with a
-larger budget its row is replaced, and a run that changed nothing leaves the file alone.
+What stands outside the markers is a person's and stays as it is, byte for byte. A study has one
+row: run again with a larger budget its row is replaced, and a run that changed nothing leaves the
+file alone.
 """
 
 from __future__ import annotations
@@ -74,7 +75,14 @@ class Row:
         return f"| {' | '.join(self.cells)} |"
 
 
-def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: str, root: Path, date: str) -> Row:
+def row(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    command: str,
+    root: Path,
+    date: str,
+) -> Row:
     """The row of a finished study: the best feasible trial, else the one of lowest domain WER.
 
     `command` is what was typed, `root` the project's folder, `date` a day.
@@ -89,7 +97,9 @@ def row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, command: s
             markdown(_data(spec, root)),
             "-" if shown is None or plan is None else f"{shown.step} of {plan.params.max_steps}",
             "-" if plan is None else value_text(plan.params.learning_rate),
-            "-" if plan is None else markdown(f"{plan.params.adapter} r{plan.params.rank}, {_targets(plan)}"),
+            "-"
+            if plan is None
+            else markdown(f"{plan.params.adapter} r{plan.params.rank}, {_targets(plan)}"),
             markdown(_manifests(spec, conclusion.baseline, root)),
             *_numbers(conclusion, shown, "domain"),
             *_numbers(conclusion, shown, "heldout"),
@@ -112,12 +122,16 @@ def _targets(plan: TrialPlan) -> str:
 
 
 def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
-    """Evaluation manifests with the utterances they had, the start of their SHA-256, and the part that was searched."""
+    """Evaluation manifests with the utterances they had, the start of their SHA-256, and the part
+    that was searched.
+    """
     texts = []
     for name, source in spec.data.evaluated.items():
         measured = baseline.sets.get(name) if baseline else None
         part = f", {source.part_text}" if source.part_text else ""
-        known = f" ({len(measured.errors)}, {measured.manifest_sha256[:8]}{part})" if measured else ""
+        known = (
+            f" ({len(measured.errors)}, {measured.manifest_sha256[:8]}{part})" if measured else ""
+        )
         texts.append(relative_to(str(source.path), root) + known)
     return ", ".join(texts)
 
@@ -141,7 +155,11 @@ def _verdict(conclusion: Conclusion, shown: TrialResult | None) -> str:
 
 
 def _seeds(conclusion: Conclusion, plan: TrialPlan) -> str:
-    fresh = [str(seed.run.seed) for seed in conclusion.confirmation.seeds] if conclusion.confirmation else []
+    fresh = (
+        [str(seed.run.seed) for seed in conclusion.confirmation.seeds]
+        if conclusion.confirmation
+        else []
+    )
     return str(plan.params.seed) + (f", confirmed with {', '.join(fresh)}" if fresh else "")
 
 
@@ -160,16 +178,19 @@ def keep(
 ) -> str | None:
     """Enter a finished study where its record is kept; what is wrong with that file, if anything.
 
-    That is `record`, which is made if missing; without it `docs/experiment_plan.md` of a project that has one, for the
-    project's own studies, unless the sweep file says `record: false`. A verdict does not fail because its record could
-    not be kept, so nothing is raised.
+    That is `record`, which is made if missing; without it `docs/experiment_plan.md` of a project
+    that has one, for the project's own studies, unless the sweep file says `record: false`. A
+    verdict does not fail because its record could not be kept, so nothing is raised.
     """
     kept = spec.record and own_studies and (root / PLACE).is_file()
     place = record or (root / PLACE if kept else None)
     if place is None:
         return None
     try:
-        enter(place, row(spec, folder, conclusion, command, root, datetime.now(UTC).strftime("%Y-%m-%d")))
+        enter(
+            place,
+            row(spec, folder, conclusion, command, root, datetime.now(UTC).strftime("%Y-%m-%d")),
+        )
     except (StudyError, OSError) as error:
         return str(error)
     return None
@@ -205,8 +226,12 @@ def entered(text: str, new: Row) -> str:
 
     Raises ValueError when the markers are not one pair in order.
     """
-    lines = text.split("\n")  # one that ends in CR LF keeps its CR, so that mixed files stay as they are
-    begins, ends = ([i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END))
+    lines = text.split(
+        "\n"
+    )  # one that ends in CR LF keeps its CR, so that mixed files stay as they are
+    begins, ends = (
+        [i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END)
+    )
     if not begins and not ends:
         newline = "\r\n" if "\r\n" in text else "\n"
         gap = newline if not text or text.endswith("\n") else newline * 2
@@ -219,11 +244,17 @@ def entered(text: str, new: Row) -> str:
 
 
 def _with_row(lines: list[str], new: Row, ending: str) -> list[str]:
-    """The lines between the markers with the row replaced or added behind the last one; what else is there stays."""
+    """The lines between the markers with the row replaced or added behind the last one; what else
+    is there stays.
+    """
     for index, line in enumerate(lines):
         old = Row(tuple(cell.strip() for cell in _CELL.split(line.strip().strip("|"))))
         if len(old.cells) == len(COLUMNS) and old.key == new.key:
-            return lines if old.facts == new.facts else [*lines[:index], new.line + ending, *lines[index + 1 :]]
+            return (
+                lines
+                if old.facts == new.facts
+                else [*lines[:index], new.line + ending, *lines[index + 1 :]]
+            )
     rows = [index for index, line in enumerate(lines) if line.lstrip().startswith("|")]
     if rows:
         return [*lines[: rows[-1] + 1], new.line + ending, *lines[rows[-1] + 1 :]]

@@ -9,7 +9,15 @@ from collections.abc import Iterator, Sequence
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, shipped, train_shares, transcripts
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Table
+from orchestrator.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Paragraph,
+    Table,
+)
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     delta_text,
@@ -46,8 +54,8 @@ def build(
     done: bool,
     other_limits: bool = False,
 ) -> Document:
-    """The report in blocks; `words` name the study on the command line, `done`: nothing is left to train,
-    `other_limits`: those of `spec` are not the study's."""
+    """The report in blocks; `words` name the study on the command line, `done`: nothing is left to
+    train, `other_limits`: those of `spec` are not the study's."""
     blocks: list[Block] = []
     blocks += _taken(spec)
     blocks += _best(conclusion)
@@ -69,7 +77,9 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     """The answer in one line."""
     ended = f"{len(conclusion.results)} of {spec.budget.trials} trials ended"
     if not done:
-        left = f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""
+        left = (
+            f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""
+        )
         return f"Not finished: {ended}{left}"
     best = conclusion.best
     if best is None:
@@ -82,17 +92,30 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
 
 
 def doubt(conclusion: Conclusion) -> str:
-    """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks against it."""
+    """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks
+    against it.
+    """
     verdict, baselines = conclusion.deciding, (conclusion.baseline, conclusion.confirm_baseline)
-    rates = {name: wer for name, wer in (verdict.wer if verdict else {}).items() if name in _sets(baselines)}
-    highest = max([*rates.values(), *(score.wer for score in _sets(baselines).values())], default=0.0)
+    rates = {
+        name: wer
+        for name, wer in (verdict.wer if verdict else {}).items()
+        if name in _sets(baselines)
+    }
+    highest = max(
+        [*rates.values(), *(score.wer for score in _sets(baselines).values())], default=0.0
+    )
     if highest <= HIGH:
         return ""
     return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
 
 
 def _sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
-    return {name: score for measurement in measurements if measurement for name, score in measurement.sets.items()}
+    return {
+        name: score
+        for measurement in measurements
+        if measurement
+        for name, score in measurement.sets.items()
+    }
 
 
 def _open(conclusion: Conclusion) -> str:
@@ -129,7 +152,9 @@ def _best(conclusion: Conclusion) -> Iterator[Block]:
     chosen = {"step": best.step, "adapter scale": best.adapter_scale}
     rows = tuple((name, value_text(value)) for name, value in (best.params | chosen).items())
     yield Table(("parameter", "value"), rows)
-    yield Paragraph("On the sets of the search, whose best number it is; WER in percent, changes in WER points:")
+    yield Paragraph(
+        "On the sets of the search, whose best number it is; WER in percent, changes in WER points:"
+    )
     yield _limits(verdict)
 
 
@@ -141,7 +166,9 @@ def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
     if not conclusion.confirmed:
         return
     yield Heading("Confirmation")
-    yield Paragraph("Finalists retrained with fresh seeds, scored on sets the search never read; seeds are pooled.")
+    yield Paragraph(
+        "Finalists retrained with fresh seeds, scored on sets the search never read; seeds are pooled."
+    )
     if spec.data.split_text:
         parts = [
             f"{name} is the {recorded.part}, {len(recorded.lines)} utterances"
@@ -161,7 +188,11 @@ def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
         text += f" Reproduces across runs: {agreeing} of {measured} seeds keep every limit alone."
     if finalist.agreement is not None and len(finalist.seeds) > 1:
         better, all_ = finalist.agreement.better, finalist.agreement.measured
-        required = ", which the sweep file requires of all" if spec.confirm and spec.confirm.agree == "all" else ""
+        required = (
+            ", which the sweep file requires of all"
+            if spec.confirm and spec.confirm.agree == "all"
+            else ""
+        )
         text += f" Seeds agree: {better} of {all_} lower the {rate_text(spec.objective)}{required}."
     if finalist.optimism is not None:
         rate = rate_text(spec.objective)
@@ -173,22 +204,30 @@ def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     for seed in finalist.seeds:
         result = seed.result
         changes = [
-            shown_points(rate, seed.verdict.delta.get(f"confirm_{rate}") if seed.verdict else None) for rate in rates
+            shown_points(rate, seed.verdict.delta.get(f"confirm_{rate}") if seed.verdict else None)
+            for rate in rates
         ]
         answer = "-" if seed.verdict is None else "yes" if seed.reproduces else "no"
         reason = "has not ended" if result is None else "" if seed.verdict else result.reason
         rows.append((str(seed.run.seed), *changes, answer, reason))
-    yield Table(("seed", *(f"{rate_heading(rate)} change" for rate in rates), "reproduces", "note"), tuple(rows))
+    yield Table(
+        ("seed", *(f"{rate_heading(rate)} change" for rate in rates), "reproduces", "note"),
+        tuple(rows),
+    )
 
 
-def _cannot_say(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[Block]:
+def _cannot_say(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool
+) -> Iterator[Block]:
     items = list(caveats(spec, folder, conclusion, done))
     if items:
         yield Heading(CANNOT_SAY)
         yield Bullets(tuple(items))
 
 
-def caveats(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> Iterator[str]:
+def caveats(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool
+) -> Iterator[str]:
     """What the numbers of a study cannot say, as sentences."""
     if not done:
         yield "The sweep is not finished: every number here may still be replaced."
@@ -212,7 +251,11 @@ def caveats(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: 
         yield from (found.message for found in high_wer(best, f"Trial {conclusion.best.number}"))
     for found in folder.findings():
         ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
-        yield f"{ignored}{found.message}" if ignored else f"{found.message[0].upper()}{found.message[1:]}"
+        yield (
+            f"{ignored}{found.message}"
+            if ignored
+            else f"{found.message[0].upper()}{found.message[1:]}"
+        )
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
 
@@ -232,7 +275,9 @@ def _evidence(verdict: Verdict) -> Iterator[str]:
             yield _risk(limit, open_risk)
         if limit.evidence is Evidence.UNDECIDED and limit.estimate and limit.holds is not None:
             yield _undecided(limit, limit.estimate.utterances)
-    estimates = {limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate}
+    estimates = {
+        limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate
+    }
     for metric, estimate in estimates.items():
         yield f"The bounds of {metric_text(metric)} resample {estimate.unit}s ({estimate.why}), not training runs."
 
@@ -250,7 +295,8 @@ def _undecided(limit: LimitVerdict, utterances: int) -> str:
     criterion = limit.criterion
     if criterion.unit == "points" and criterion.kind != "max_rate":
         change = (
-            f"a change of {shown_points(criterion.metric, limit.delta)} points from the limit of {criterion.limit:g}"
+            f"a change of {shown_points(criterion.metric, limit.delta)} points "
+            f"from the limit of {criterion.limit:g}"
         )
     else:
         change = f"{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
@@ -271,11 +317,19 @@ def _baselines(conclusion: Conclusion) -> Iterator[Block]:
     for baseline in (conclusion.baseline, conclusion.confirm_baseline):
         for name, score in (baseline.sets if baseline else {}).items():
             speakers = len({speaker for speaker in score.speakers if speaker})
-            counts = (len(score.errors), sum(score.reference_words), speakers or "-", score.cap_hits, score.loops)
+            counts = (
+                len(score.errors),
+                sum(score.reference_words),
+                speakers or "-",
+                score.cap_hits,
+                score.loops,
+            )
             rows.append((name, percent(score.wer), *map(str, counts)))
     if rows:
         yield Heading("Baseline")
-        yield Table(("set", "WER %", "utterances", "words", "speakers", "cap hits", "loops"), tuple(rows))
+        yield Table(
+            ("set", "WER %", "utterances", "words", "speakers", "cap hits", "loops"), tuple(rows)
+        )
 
 
 def _trials(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
@@ -314,7 +368,9 @@ def _commands(folder: StudyFolder, conclusion: Conclusion, words: Sequence[str])
     spec, *others = words
     lines = [["trial", spec, str(number), *others]]
     if conclusion.best:
-        lines.append(["export", spec, str(number), *others, "--to", f"exported/{folder.name}-{number}"])
+        lines.append(
+            ["export", spec, str(number), *others, "--to", f"exported/{folder.name}-{number}"]
+        )
     yield Heading("Again, and further")
     yield Code(tuple(shlex.join(["orchestrate", *line]) for line in lines))
     yield Paragraph(f"Plans, measurements, hypotheses and adapters of every trial: {folder.path}")

@@ -1,4 +1,6 @@
-"""What an adapter gains and forgets as it is scaled after training: the winner's table, every trial's points."""
+"""What an adapter gains and forgets as it is scaled after training: the winner's table, every
+trial's points.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
         )
 
 
-def by_trial(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[int, list[Verdict]]:
+def by_trial(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> dict[int, list[Verdict]]:
     """Trial -> its measurements along the scales, of those that were evaluated at several."""
     return {
         result.number: verdicts
@@ -43,13 +47,19 @@ def by_trial(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> di
     }
 
 
-def _scaled(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult) -> list[Verdict]:
-    """The trial's measurements at its last step that has several scales, by scale; empty when there is none."""
+def _scaled(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult
+) -> list[Verdict]:
+    """The trial's measurements at its last step that has several scales, by scale; empty when there
+    is none.
+    """
     if conclusion.baseline is None:
         return []
     rungs: dict[int, list[Measurement]] = {}
     for row in folder.read_measurements(result.number):
-        if row.fingerprint == conclusion.baseline.fingerprint and set(spec.data.evaluated) <= set(row.sets):
+        if row.fingerprint == conclusion.baseline.fingerprint and set(spec.data.evaluated) <= set(
+            row.sets
+        ):
             rungs.setdefault(row.step, []).append(row)
     last = max((step for step, rows in rungs.items() if len(rows) > 1), default=None)
     if last is None:
@@ -62,6 +72,9 @@ def _row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
     cells = [
         cell
         for rate in rates
-        for cell in (shown_percent(rate, verdict.wer.get(rate)), shown_points(rate, verdict.delta.get(rate)))
+        for cell in (
+            shown_percent(rate, verdict.wer.get(rate)),
+            shown_points(rate, verdict.delta.get(rate)),
+        )
     ]
     return f"{verdict.adapter_scale:g}", *cells, "yes" if verdict.feasible else "no"

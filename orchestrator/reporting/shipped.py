@@ -23,7 +23,11 @@ NEAR = 1e-3
 
 def blocks(spec: SweepSpec, folder: StudyFolder, result: TrialResult | None) -> Iterator[Block]:
     """What every exported form of a trial was heard to say; nothing where none was heard."""
-    mine = [each for each in folder.shipped().values() if result is not None and each.trial == result.number]
+    mine = [
+        shipped
+        for shipped in folder.shipped().values()
+        if result is not None and shipped.trial == result.number
+    ]
     if not mine or result is None:
         return
     yield Heading("What ships")
@@ -42,7 +46,7 @@ def headline(found: Shipped, again: Sequence[JudgedAgain]) -> str:
     """The answer in one line."""
     if found.differences:
         return f"NOT what was measured: {'; '.join(found.differences)}"
-    lost = [asked_text(limit.criterion) for each in again for limit in each.lost]
+    lost = [asked_text(limit.criterion) for judged in again for limit in judged.lost]
     words = f"{len(found.other_words)} of {_heard(found)} hypotheses have other words"
     if lost:
         return f"A limit is lost in this form: {'; '.join(dict.fromkeys(lost))}; {words}"
@@ -51,7 +55,7 @@ def headline(found: Shipped, again: Sequence[JudgedAgain]) -> str:
 
 def _heard(found: Shipped) -> int:
     """Hypotheses of both models over all sets."""
-    return 2 * sum(len(each.tuned_shipped.errors) for each in found.sets.values())
+    return 2 * sum(len(of_set.tuned_shipped.errors) for of_set in found.sets.values())
 
 
 def _form(
@@ -67,12 +71,20 @@ def _form(
     yield Paragraph(f"{which}, heard by {engine}: {headline(found, again)}.")
     if found.differences:
         yield Bullets(found.differences)
-    columns = ("set", "baseline %", "as measured", "winner %", "as measured", "winner, change by form", "95 % bounds")
-    yield Table(columns, tuple(_row(spec, name, each) for name, each in found.sets.items()))
-    for each in again:
-        where = "confirm sets" if each.confirmed else "search's sets"
+    columns = (
+        "set",
+        "baseline %",
+        "as measured",
+        "winner %",
+        "as measured",
+        "winner, change by form",
+        "95 % bounds",
+    )
+    yield Table(columns, tuple(_row(spec, name, of_set) for name, of_set in found.sets.items()))
+    for judged in again:
+        where = "confirm sets" if judged.confirmed else "search's sets"
         yield Paragraph(f"The limits on the {where} in this form, of this one adapter:")
-        yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(each.shipped)))
+        yield Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(judged.shipped)))
     yield Table(("form", "value"), tuple(_facts(found)))
     yield from _other_words(found)
 
@@ -80,7 +92,8 @@ def _form(
 def _row(spec: SweepSpec, name: str, each: ShippedSet) -> tuple[str, ...]:
     rates = [each.baseline_shipped, each.baseline_measured, each.tuned_shipped, each.tuned_measured]
     before, after = (
-        SetScore(half.errors, half.reference_words, half.speakers) for half in (each.tuned_measured, each.tuned_shipped)
+        SetScore(half.errors, half.reference_words, half.speakers)
+        for half in (each.tuned_measured, each.tuned_shipped)
     )
     found = estimate(before, after, seed=spec.seed)
     change = ("-", "-")
@@ -92,10 +105,18 @@ def _row(spec: SweepSpec, name: str, each: ShippedSet) -> tuple[str, ...]:
 def _facts(found: Shipped) -> Iterator[tuple[str, str]]:
     yield "real-time factor, one clip at a time, on this machine", f"{found.real_time_factor:.4f}"
     yield "size of the graphs", f"{found.size_bytes / 1e6:.1f} MB"
-    yield "encoder output on one clip, apart", f"{100 * found.encoder_apart:.2g} % of its largest value"
+    yield (
+        "encoder output on one clip, apart",
+        f"{100 * found.encoder_apart:.2g} % of its largest value",
+    )
     yield "first token's logits on that clip, apart", f"{found.logits_apart:.2g}"
-    yield "hypotheses with other words than measured", f"{len(found.other_words)} of {_heard(found)}"
-    near = sum(each.margin is not None and each.margin < NEAR for each in found.other_words)
+    yield (
+        "hypotheses with other words than measured",
+        f"{len(found.other_words)} of {_heard(found)}",
+    )
+    near = sum(
+        utterance.margin is not None and utterance.margin < NEAR for utterance in found.other_words
+    )
     yield f"of them where the two best logits were less than {NEAR:g} apart", str(near)
     if found.unlike_record:
         yield "utterances whose measured words are not those on file", str(found.unlike_record)
@@ -106,15 +127,21 @@ def _other_words(found: Shipped) -> Iterator[Block]:
         return
     rows = tuple(
         (
-            each.set,
-            each.utterance,
-            each.model,
-            each.measured,
-            each.shipped,
-            "-" if each.margin is None else f"{each.margin:.2g}",
+            utterance.set,
+            utterance.utterance,
+            utterance.model,
+            utterance.measured,
+            utterance.shipped,
+            "-" if utterance.margin is None else f"{utterance.margin:.2g}",
         )
-        for each in found.other_words[:SHOWN]
+        for utterance in found.other_words[:SHOWN]
     )
-    listed = "" if len(rows) == len(found.other_words) else f" The first {SHOWN} of {len(found.other_words)}."
-    yield Paragraph(f"Utterances with other words.{listed} The margin is that of the two best logits where they part.")
+    listed = (
+        ""
+        if len(rows) == len(found.other_words)
+        else f" The first {SHOWN} of {len(found.other_words)}."
+    )
+    yield Paragraph(
+        f"Utterances with other words.{listed} The margin is that of the two best logits where they part."
+    )
     yield Table(("set", "utterance", "model", "as measured", "as shipped", "margin"), rows)

@@ -1,4 +1,6 @@
-"""`orchestrate diagnose --train`: what the checks of the model say, and what a short training run changes."""
+"""`orchestrate diagnose --train`: what the checks of the model say, and what a short training run
+changes.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ def _headline(run: ShortRun) -> str:
 
 def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
     ignore = spec.checks.ignore
-    found = {finding.name: "ignored" if finding.name in ignore else finding.level for finding in run.findings}
+    found = {
+        finding.name: "ignored" if finding.name in ignore else finding.level
+        for finding in run.findings
+    }
     made = [row for row in CHECKS.values() if row.stage in ("model", "baseline", "trial")]
     rows = tuple((row.name, found.get(row.name, "passed"), row.meaning) for row in made)
     yield Heading("Checks of the model")
@@ -39,7 +44,9 @@ def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
 
 def _efficacy(run: ShortRun) -> Iterator[Block]:
     yield Heading("What training changes")
-    yield Paragraph("The sweep's first point at adapter scale 1, on as many utterances of each set as were asked for.")
+    yield Paragraph(
+        "The sweep's first point at adapter scale 1, on as many utterances of each set as were asked for."
+    )
     rows = [
         ("optimizer steps", str(run.params.max_steps)),
         ("learning rate", f"{run.params.learning_rate:g}"),
@@ -75,8 +82,13 @@ def _windows(found: WindowComparison | None) -> Iterator[Block]:
 
 def _transcripts(run: ShortRun) -> Iterator[Block]:
     yield Heading("Ten utterances of the domain")
-    yield Paragraph("As they were written down, before the normaliser; spread over the sample, not chosen.")
-    rows = tuple((said.utterance, said.reference, _text(said.untuned), _text(said.tuned)) for said in run.transcripts)
+    yield Paragraph(
+        "As they were written down, before the normaliser; spread over the sample, not chosen."
+    )
+    rows = tuple(
+        (said.utterance, said.reference, _text(said.untuned), _text(said.tuned))
+        for said in run.transcripts
+    )
     yield Table(("utterance", "reference", "untuned model", f"after {STEPS} steps"), rows)
 
 
@@ -94,4 +106,10 @@ def _few(names: tuple[str, ...]) -> str:
 def _row(changes: SetComparison) -> tuple[str, ...]:
     after = "-" if changes.wer is None else percent(changes.wer)
     changed = "-" if changes.changed_words is None else str(changes.changed_words)
-    return str(changes.utterances), str(changes.words), percent(changes.baseline_wer), after, changed
+    return (
+        str(changes.utterances),
+        str(changes.words),
+        percent(changes.baseline_wer),
+        after,
+        changed,
+    )

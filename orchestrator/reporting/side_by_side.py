@@ -25,7 +25,9 @@ _LONGEST = 60
 
 
 def build(sides: Sequence[Side], pairs: Sequence[Pair], shown: int) -> Document:
-    """`pairs` hold the first side against each other one; `shown` utterances of a kind are listed."""
+    """`pairs` hold the first side against each other one; `shown` utterances of a kind are
+    listed.
+    """
     blocks: list[Block] = [Heading("Side by side"), _overview(sides)]
     blocks += _files(sides)
     blocks += _parameters(sides)
@@ -41,7 +43,9 @@ def _headline(pair: Pair) -> str:
 
 
 def _deciding(pair: Pair) -> Difference:
-    """Of the objective, on the confirm sets where both were confirmed; of what there is otherwise."""
+    """Of the objective, on the confirm sets where both were confirmed; of what there is
+    otherwise.
+    """
     objective = pair.before.spec.objective
     own = [d for d in pair.differences if d.rate.removeprefix("confirm_") == objective]
     return (own or pair.differences)[-1]
@@ -73,7 +77,10 @@ def _overview(sides: Sequence[Side]) -> Table:
         "step": [str(side.result.step) for side in sides],
         "adapter scale": [value_text(side.result.adapter_scale) for side in sides],
     }
-    changes = {f"{rate_heading(rate)} % (change)": [delta_text(s.result, rate) for s in sides] for rate in rates}
+    changes = {
+        f"{rate_heading(rate)} % (change)": [delta_text(s.result, rate) for s in sides]
+        for rate in rates
+    }
     return _table("", sides, rows | changes)
 
 
@@ -103,8 +110,8 @@ def _parameters(sides: Sequence[Side]) -> Iterator[Block]:
     plans = [side.folder.read_plan(side.result.number) for side in sides]
     params = [plan.params.model_dump(mode="json") if plan else {} for plan in plans]
     rows = {
-        name: [_shown(each.get(name)) for each in params]
-        for name in dict.fromkeys(name for each in params for name in each)
+        name: [_shown(trial_params.get(name)) for trial_params in params]
+        for name in dict.fromkeys(name for trial_params in params for name in trial_params)
     }
     differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
     yield Heading("What differs in the trials")
@@ -151,8 +158,8 @@ def _refusals(pair: Pair) -> Iterator[str]:
 
 
 def _utterances(pair: Pair, shown: int) -> Iterator[Block]:
-    worse = [each for each in pair.changed if each.errors[1] > each.errors[0]]
-    better = [each for each in pair.changed if each.errors[1] < each.errors[0]]
+    worse = [utterance for utterance in pair.changed if utterance.errors[1] > utterance.errors[0]]
+    better = [utterance for utterance in pair.changed if utterance.errors[1] < utterance.errors[0]]
     same = len(pair.changed) - len(worse) - len(better)
     yield Heading(f"Utterances that {pair.after.label} hears differently")
     yield Paragraph(
@@ -173,7 +180,9 @@ def _utterance_row(each: Changed) -> tuple[str, ...]:
 
 
 def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:
-    """The same as one JSON object; rates in percent, differences in points, `after` less `before`."""
+    """The same as one JSON object; rates in percent, differences in points, `after` less
+    `before`.
+    """
     value = {"sides": [_side(side) for side in sides], "pairs": [_pair(pair) for pair in pairs]}
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
@@ -194,26 +203,26 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "after": pair.after.label,
         "differences": [
             {
-                "rate": each.rate,
-                "sets": each.stage,
-                "before": each.before,
-                "after": each.after,
-                "difference": each.estimate.point,
-                "bounds": [_finite(bound) for bound in each.bounds],
-                "unit": each.estimate.unit,
+                "rate": difference.rate,
+                "sets": difference.stage,
+                "before": difference.before,
+                "after": difference.after,
+                "difference": difference.estimate.point,
+                "bounds": [_finite(bound) for bound in difference.bounds],
+                "unit": difference.estimate.unit,
             }
-            for each in pair.differences
+            for difference in pair.differences
         ],
         "refused": {rate: dict(fields) for rate, fields in pair.refused.items()},
         "changed": [
             {
-                "set": each.set,
-                "utterance": each.utterance,
-                "errors": each.errors,
-                "texts": each.texts,
-                "reference": each.reference,
+                "set": utterance.set,
+                "utterance": utterance.utterance,
+                "errors": utterance.errors,
+                "texts": utterance.texts,
+                "reference": utterance.reference,
             }
-            for each in pair.changed
+            for utterance in pair.changed
         ],
     }
 

@@ -1,9 +1,10 @@
 """CSV that a spreadsheet shows and never runs.
 
-Spreadsheets take a cell that begins with = + - or @ for a formula, and a formula can run programs and send data away
-(OWASP, "CSV Injection"). A transcript, a speaker or a reason may begin so. Such a text gets an apostrophe in front, by
-which spreadsheets know a text. A text that already has apostrophes before such a sign gets one more, so that to take
-one away gives back what was recorded (`unguarded`). Numbers are never changed: -3.5 is a number and not a text.
+Spreadsheets take a cell that begins with = + - or @ for a formula, and a formula can run programs
+and send data away (OWASP, "CSV Injection"). A transcript, a speaker or a reason may begin so. Such
+a text gets an apostrophe in front, by which spreadsheets know a text. A text that already has
+apostrophes before such a sign gets one more, so that to take one away gives back what was recorded
+(`unguarded`). Numbers are never changed: -3.5 is a number and not a text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠]")
 
 
 def write_csv(table: DataTable, file: TextIO) -> None:
-    """A header and a line a row, as RFC 4180 has it; nothing between the commas for what is absent."""
+    """A header and a line a row, as RFC 4180 has it; nothing between the commas for what is
+    absent.
+    """
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(table.columns)
     writer.writerows([_written(cell) for cell in row] for row in table.rows)

@@ -16,26 +16,50 @@ from orchestrator.verdicts.conclusion import Conclusion
 
 
 def build(
-    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, fleet: FleetFile | None = None
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    done: bool,
+    fleet: FleetFile | None = None,
 ) -> Document:
-    """Ended trials, those in training, and the time spent; `fleet` is that of the last checkpoint."""
+    """Ended trials, those in training, and the time spent; `fleet` is that of the last
+    checkpoint.
+    """
     limit = spec.budget.wall_clock
     spent = f"Time spent: {duration(folder.seconds_spent())}"
-    blocks: list[Block] = [Paragraph(spent + (f" of {duration(limit)}" if limit is not None else ""))]
+    blocks: list[Block] = [
+        Paragraph(spent + (f" of {duration(limit)}" if limit is not None else ""))
+    ]
     if (pack := folder.read_pack()) is not None:
         blocks.append(Paragraph(_pack_text(pack)))
     if fleet is not None and not done:
-        rows = tuple(_pack_row(index, each) for index, each in enumerate(fleet.packs))
-        blocks += [Heading("Packs at the last checkpoint"), Table(("pack", "in", "trials at their steps"), rows)]
+        rows = tuple(_pack_row(index, pack) for index, pack in enumerate(fleet.packs))
+        blocks += [
+            Heading("Packs at the last checkpoint"),
+            Table(("pack", "in", "trials at their steps"), rows),
+        ]
     if trials := [_running_row(spec, folder, plan) for plan in running(folder)]:
-        blocks += [Heading("In training"), Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials))]
+        blocks += [
+            Heading("In training"),
+            Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
+        ]
     rates = rates_of(spec)
     ended = tuple(
-        (str(r.number), str(r.state), *(delta_text(r, rate) for rate in rates), params_text(r.params))
+        (
+            str(r.number),
+            str(r.state),
+            *(delta_text(r, rate) for rate in rates),
+            params_text(r.params),
+        )
         for r in conclusion.results
     )
     if ended:
-        columns = ("trial", "state", *(f"{rate_heading(rate)} % (change)" for rate in rates), "parameters")
+        columns = (
+            "trial",
+            "state",
+            *(f"{rate_heading(rate)} % (change)" for rate in rates),
+            "parameters",
+        )
         blocks += [Heading("Ended"), Table(columns, ended)]
     return Document(f"Sweep {spec.name}", headline(spec, folder, conclusion, done), tuple(blocks))
 
@@ -54,7 +78,9 @@ def _pack_row(index: int, pack: PackInFile) -> tuple[str, ...]:
 
 def running(folder: StudyFolder) -> list[TrialPlan]:
     """Plans of the trials that were started and have not ended."""
-    plans = takewhile(lambda plan: plan is not None, (folder.read_plan(number) for number in count()))
+    plans = takewhile(
+        lambda plan: plan is not None, (folder.read_plan(number) for number in count())
+    )
     return [plan for plan in plans if plan is not None and folder.read_result(plan.number) is None]
 
 

@@ -11,18 +11,35 @@ from orchestrator.reporting.wording import delta_text, rate_heading
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
-_COLUMNS = ("study", "state", "trials", "verdict", "best trial", "objective % (change)", "held-out % (change)", "time")
+_COLUMNS = (
+    "study",
+    "state",
+    "trials",
+    "verdict",
+    "best trial",
+    "objective % (change)",
+    "held-out % (change)",
+    "time",
+)
 
 StudyRow = tuple[str, ...]
 """Under `_COLUMNS`."""
 
 
-def study_row(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, running: str) -> StudyRow:
+def study_row(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, running: str
+) -> StudyRow:
     """`running`: who holds the study, in words; empty where nobody does."""
     state = f"running: {running}" if running else "finished" if done else "stopped, continues"
     best = conclusion.best
-    rates = ("-", "-") if best is None else (delta_text(best, spec.objective), delta_text(best, "heldout"))
-    objective = "" if spec.objective == "domain" or best is None else f"{rate_heading(spec.objective)} "
+    rates = (
+        ("-", "-")
+        if best is None
+        else (delta_text(best, spec.objective), delta_text(best, "heldout"))
+    )
+    objective = (
+        "" if spec.objective == "domain" or best is None else f"{rate_heading(spec.objective)} "
+    )
     return (
         folder.name,
         state,

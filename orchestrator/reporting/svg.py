@@ -1,4 +1,6 @@
-"""Two plots as SVG: gain against regression with the limits, for a model card, and WER over steps. No script."""
+"""Two plots as SVG: gain against regression with the limits, for a model card, and WER over steps.
+No script.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Pixel of a value."""
-        return round(self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1)
+        return round(
+            self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start), 1
+        )
 
     @property
     def ticks(self) -> tuple[float, ...]:
@@ -65,13 +69,17 @@ class Axis:
 
 
 def scatter(points: Sequence[Point], min_gain: float | None, max_regression: float | None) -> str:
-    """A file: held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
+    """A file: held-out regression (x) against domain gain (y), both in WER points; limits as dashed
+    lines.
 
     Empty without points.
     """
     if not points:
         return ""
-    x, y = _axes([p.x for p in points] + [max_regression or 0.0, 0.0], [p.y for p in points] + [min_gain or 0.0, 0.0])
+    x, y = _axes(
+        [p.x for p in points] + [max_regression or 0.0, 0.0],
+        [p.y for p in points] + [min_gain or 0.0, 0.0],
+    )
     marks = [_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
@@ -80,7 +88,9 @@ def scatter(points: Sequence[Point], min_gain: float | None, max_regression: flo
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
         marks.append(_text(x.end, y.at(min_gain) - 4, "asked for", "end"))
     # the model itself comes last, so that no other mark hides it
-    marks += [_mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")]
+    marks += [
+        _mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
+    ]
     return _file(_svg("Gain against regression", [*marks, _legend({p.kind for p in points})]))
 
 
@@ -116,7 +126,9 @@ def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
         path = " ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)
         colour = COLOURS[index % len(COLOURS)]
         tip = f"<title>{html_text(line.name)}</title>"
-        marks.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>')
+        marks.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>'
+        )
     return _svg(label, marks)
 
 
@@ -132,7 +144,9 @@ def _axis(values: Iterable[float], start: float, end: float) -> Axis:
 
 
 def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
-    parts = [f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>']
+    parts = [
+        f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>'
+    ]
     for tick in x.ticks:
         parts.append(_text(x.at(tick), y.start + 16, f"{tick:g}"))
     for tick in y.ticks:
@@ -140,7 +154,9 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     parts.append(_text((x.start + x.end) / 2, HEIGHT - 14, x_label))
     middle = (y.start + y.end) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
-    parts.append(f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html_text(y_label)}</text>')
+    parts.append(
+        f'<text x="14" y="{middle}" text-anchor="middle" {turned}>{html_text(y_label)}</text>'
+    )
     return "".join(parts)
 
 
@@ -160,6 +176,8 @@ def _svg(title: str, marks: Sequence[str]) -> str:
 def _file(svg: str) -> str:
     """A picture by itself, on white whatever colours the page around it has."""
     head, rest = svg.split(">", 1)
-    head = head.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" color="#222"', 1)
+    head = head.replace(
+        "<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" color="#222"', 1
+    )
     marks = f'<rect width="100%" height="100%" fill="white"/><g fill="#222">{rest.removesuffix("</svg>")}</g>'
     return f"{head}>{marks}</svg>\n"

@@ -1,4 +1,6 @@
-"""A study as tables for analysis: trials, measurements and utterances, one row each, with typed columns."""
+"""A study as tables for analysis: trials, measurements and utterances, one row each, with typed
+columns.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ class _Measured:
     gave_the_result: bool
 
 
-def table(spec: SweepSpec, folder: StudyFolder, kind: str, every_measurement: bool = False) -> DataTable:
+def table(
+    spec: SweepSpec, folder: StudyFolder, kind: str, every_measurement: bool = False
+) -> DataTable:
     """The table `kind`: one of the keys of `KINDS`.
 
     Utterances are those of the measurements that gave the trials their results, or, with
@@ -79,7 +83,8 @@ def _trials(spec: SweepSpec, folder: StudyFolder, every_measurement: bool) -> Da
     results = {result.number: result for result in (*folder.results(), *folder.confirmations())}
     finalists = {run.number: run.trial for run in confirmation_runs(spec, folder, folder.results())}
     records = [
-        _trial_record(folder.name, plan, results.get(number), finalists.get(number)) for number, plan in plans.items()
+        _trial_record(folder.name, plan, results.get(number), finalists.get(number))
+        for number, plan in plans.items()
     ]
     columns = _PLACE | _TRIAL
     further = set(chain.from_iterable(records)) - set(columns)
@@ -88,7 +93,9 @@ def _trials(spec: SweepSpec, folder: StudyFolder, every_measurement: bool) -> Da
     return DataTable(columns, (tuple(map(record.get, columns)) for record in records))
 
 
-def _trial_record(study: str, plan: TrialPlan, result: TrialResult | None, finalist: int | None) -> dict[str, Any]:
+def _trial_record(
+    study: str, plan: TrialPlan, result: TrialResult | None, finalist: int | None
+) -> dict[str, Any]:
     params = plan.params.model_dump(mode="json")
     record: dict[str, Any] = {
         "study": study,
@@ -136,9 +143,9 @@ def _measured(folder: StudyFolder) -> Iterator[_Measured]:
 
 def _measurements(spec: SweepSpec, folder: StudyFolder, every_measurement: bool) -> DataTable:
     rows = (
-        (*_place(folder, each), name, *_measurement_cells(folder, each, name))
-        for each in _measured(folder)
-        for name in each.measurement.sets
+        (*_place(folder, measurement), name, *_measurement_cells(folder, measurement, name))
+        for measurement in _measured(folder)
+        for name in measurement.measurement.sets
     )
     return DataTable(_PLACE | _RUNG | _MEASUREMENT, rows)
 
@@ -190,7 +197,9 @@ def _baseline_set(folder: StudyFolder, each: _Measured, name: str) -> SetMeasure
 
 def _utterances(spec: SweepSpec, folder: StudyFolder, every_measurement: bool) -> DataTable:
     rows = chain.from_iterable(
-        _utterance_rows(folder, each) for each in _measured(folder) if each.gave_the_result or every_measurement
+        _utterance_rows(folder, measurement)
+        for measurement in _measured(folder)
+        if measurement.gave_the_result or every_measurement
     )
     return DataTable(_PLACE | _RUNG | _UTTERANCE, rows)
 
@@ -205,7 +214,9 @@ def _utterance_rows(folder: StudyFolder, each: _Measured) -> Iterator[Row]:
         before = _baseline_set(folder, each, name)
         errors = before.errors if before else (None,) * total
         references = sets[name].texts if name in sets else ()
-        texts = [_texts(column, total) for column in (references, untuned.get(name), heard.get(name))]
+        texts = [
+            _texts(column, total) for column in (references, untuned.get(name), heard.get(name))
+        ]
         counts = (measured.reference_words, *_edits(measured))
         columns = (measured.utterance_ids, measured.speakers, *counts, errors, *texts)
         for utterance, speaker, *cells in zip(*columns, strict=True):

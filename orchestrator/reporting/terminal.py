@@ -7,7 +7,16 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from orchestrator.reporting.document import Block, Bullets, Code, Document, Heading, Paragraph, Picture, Table
+from orchestrator.reporting.document import (
+    Block,
+    Bullets,
+    Code,
+    Document,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+)
 from orchestrator.reporting.escape import plain
 
 

@@ -1,4 +1,6 @@
-"""Would more recordings help? What trials on parts of the training set gained, by the share they were trained on."""
+"""Would more recordings help? What trials on parts of the training set gained, by the share they
+were trained on.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,17 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     yield Heading("How much data?")
     yield Paragraph(_answer(spec, best))
     rows = (
-        (f"{100 * share:.3g} %", str(trial.number), percent(trial.wer[rate]), points(trial.delta.get(rate)))
+        (
+            f"{100 * share:.3g} %",
+            str(trial.number),
+            percent(trial.wer[rate]),
+            points(trial.delta.get(rate)),
+        )
         for share, trial in best.items()
     )
-    yield Table(("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows))
+    yield Table(
+        ("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows)
+    )
 
 
 def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
@@ -38,7 +47,10 @@ def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialR
         share = result.params.get("train_share")
         if isinstance(share, float) and rate in result.wer and result.duplicate_of is None:
             held = best.get(share)
-            if held is None or (not result.feasible, result.wer[rate]) < (not held.feasible, held.wer[rate]):
+            if held is None or (not result.feasible, result.wer[rate]) < (
+                not held.feasible,
+                held.wer[rate],
+            ):
                 best[share] = result
     return dict(sorted(best.items()))
 

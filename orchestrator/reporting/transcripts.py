@@ -15,19 +15,27 @@ TEN_UTTERANCES = "Ten utterances of the domain"
 
 
 def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
-    """Ten utterances of the domain set, spread over it: reference, baseline, and the best trial where there is one."""
+    """Ten utterances of the domain set, spread over it: reference, baseline, and the best trial
+    where there is one.
+    """
     if conclusion.baseline is None or "domain" not in conclusion.baseline.sets:
         return
     record, columns = folder.sets().get("domain"), {}
     if record is not None and record.texts:
         columns["reference"] = record.texts
-    columns["untuned model"] = folder.read_baseline_hypotheses(conclusion.baseline).get("domain", ())
+    columns["untuned model"] = folder.read_baseline_hypotheses(conclusion.baseline).get(
+        "domain", ()
+    )
     best = conclusion.best
     measurement = chosen_measurement(folder, best) if best else None
     if best is not None and measurement is not None:
-        columns[f"trial {best.number}"] = folder.read_hypotheses(best.number, measurement).get("domain", ())
+        columns[f"trial {best.number}"] = folder.read_hypotheses(best.number, measurement).get(
+            "domain", ()
+        )
     yield Heading(TEN_UTTERANCES)
-    yield Paragraph("As they were written down, before the normaliser; spread over the set, not chosen.")
+    yield Paragraph(
+        "As they were written down, before the normaliser; spread over the set, not chosen."
+    )
     yield transcripts(conclusion.baseline.sets["domain"], columns)
 
 
@@ -36,5 +44,8 @@ def transcripts(measured: SetMeasurement, columns: Mapping[str, Sequence[str]]) 
     total = len(measured.utterance_ids)
     rows = spread(total, SHOWN)
     kept = {name: texts for name, texts in columns.items() if len(texts) == total}
-    cells = ((measured.utterance_ids[row], *(texts[row].strip() or NOTHING for texts in kept.values())) for row in rows)
+    cells = (
+        (measured.utterance_ids[row], *(texts[row].strip() or NOTHING for texts in kept.values()))
+        for row in rows
+    )
     return Table(("utterance", *kept), tuple(cells))

@@ -1,4 +1,6 @@
-"""Limits, numbers and their bounds in words: what was asked, what was measured, what the data prove."""
+"""Limits, numbers and their bounds in words: what was asked, what was measured, what the data
+prove.
+"""
 
 from __future__ import annotations
 
@@ -31,19 +33,27 @@ def proof(limit: LimitVerdict) -> str:
         return "the opposite is proven at 95 %"
     if limit.utterances_needed is None:
         return "undecided, at the limit"
-    gain = ", though a gain is shown" if limit.criterion.kind == "min_gain" and limit.gain_significant else ""
+    gain = (
+        ", though a gain is shown"
+        if limit.criterion.kind == "min_gain" and limit.gain_significant
+        else ""
+    )
     return f"undecided{gain}; about {limit.utterances_needed} utterances would decide"
 
 
 def bounds(limit: LimitVerdict) -> str:
-    """The one-sided 95 % bounds of what the limit is compared with; of recall and precision, of their change."""
+    """The one-sided 95 % bounds of what the limit is compared with; of recall and precision, of
+    their change.
+    """
     if not (isfinite(limit.lower) and isfinite(limit.upper)):
         return "-"
     lower, upper = limit.lower, limit.upper
     if is_share_found(limit.criterion.metric):
         lower, upper = -upper, -lower
     if limit.criterion.kind == "max_rate":
-        return f"{lower:.2f} to {upper:.2f}" + (" %" if limit.criterion.unit == "points" else " times")
+        return f"{lower:.2f} to {upper:.2f}" + (
+            " %" if limit.criterion.unit == "points" else " times"
+        )
     return f"{lower:+.2f} to {upper:+.2f}" + (" %" if limit.criterion.unit == "percent" else "")
 
 
@@ -51,7 +61,11 @@ def change(limit: LimitVerdict) -> str:
     """What became of the rate: in points, in percent of the baseline where the limit asks so."""
     if limit.criterion.unit == "percent" and limit.value is not None:
         return f"{limit.value:+.1f} %"
-    if limit.criterion.metric == "train_loss" and limit.baseline is not None and limit.tuned is not None:
+    if (
+        limit.criterion.metric == "train_loss"
+        and limit.baseline is not None
+        and limit.tuned is not None
+    ):
         return f"{limit.tuned - limit.baseline:+.3f} nats"
     return shown_points(limit.criterion.metric, limit.delta)
 
@@ -67,7 +81,9 @@ def shown_points(rate: str, value: float | None) -> str:
 
 
 def rates_of(spec: SweepSpec) -> tuple[str, ...]:
-    """The rates that tables show, as measurements name them: WER of every set, then what else a limit names."""
+    """The rates that tables show, as measurements name them: WER of every set, then what else a
+    limit names.
+    """
     names = [*spec.data.evaluated, spec.objective]
     for criterion in (*guardrails_of(spec), *acceptance_of(spec)):
         if criterion.metric != TRAIN_LOSS:
@@ -124,13 +140,24 @@ def _rate_cell(limit: LimitVerdict, value: float | None) -> str:
     return shown_percent(limit.criterion.metric, value)
 
 
-LIMIT_COLUMNS = ("limit", "baseline %", "tuned %", "change", "holds", "95 % bounds of the change", "the data")
+LIMIT_COLUMNS = (
+    "limit",
+    "baseline %",
+    "tuned %",
+    "change",
+    "holds",
+    "95 % bounds of the change",
+    "the data",
+)
 
 
 def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
     """Acceptance criteria, then guardrails that none of them asks about."""
     asked = {limit.criterion.question for limit in verdict.acceptance}
-    return (*verdict.acceptance, *(limit for limit in verdict.guardrails if limit.criterion.question not in asked))
+    return (
+        *verdict.acceptance,
+        *(limit for limit in verdict.guardrails if limit.criterion.question not in asked),
+    )
 
 
 def delta_text(result: TrialResult, rate: str) -> str:
@@ -142,7 +169,9 @@ def delta_text(result: TrialResult, rate: str) -> str:
 
 
 def plotted_limits(spec: SweepSpec) -> tuple[float | None, float | None]:
-    """The gain asked of the domain and the rise allowed on held-out speech in points, where the file says both so."""
+    """The gain asked of the domain and the rise allowed on held-out speech in points, where the
+    file says both so.
+    """
     gain, rise = spec.acceptance.get("domain_wer"), spec.guardrails.get("heldout_wer")
     asked = (gain.min_gain if gain else None), (rise.max_regression if rise else None)
     first, second = (value if isinstance(value, float) else None for value in asked)

@@ -1,4 +1,6 @@
-"""The untuned model's numbers: measured once an evaluation, and never compared with those of another one."""
+"""The untuned model's numbers: measured once an evaluation, and never compared with those of
+another one.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
     """
     fingerprint = digest(worker.evaluation)
     found = folder.read_baseline(fingerprint)
-    log.debug("evaluation %s: baseline %s", fingerprint[:16], "on file" if found else "to be measured")
+    log.debug(
+        "evaluation %s: baseline %s", fingerprint[:16], "on file" if found else "to be measured"
+    )
     if found is None:
         if any(result.wer for result in folder.results()):
             raise FingerprintError(
@@ -39,9 +43,15 @@ def baseline_once(folder: StudyFolder, worker: Worker, observer: Observer) -> Me
 
 
 def _changed_parts(folder: StudyFolder, worker: Worker) -> str:
-    """What of the evaluation differs from that of the study's trials; all of it where theirs is not on file."""
+    """What of the evaluation differs from that of the study's trials; all of it where theirs is not
+    on file.
+    """
     now = worker.evaluation
-    used = {row.fingerprint for result in folder.results() for row in folder.read_measurements(result.number)}
+    used = {
+        row.fingerprint
+        for result in folder.results()
+        for row in folder.read_measurements(result.number)
+    }
     known = [parts for fingerprint, parts in folder.evaluations().items() if fingerprint in used]
     if not known:
         return "Now it is:" + "".join(f"\n  {name}: {value}" for name, value in now.items())

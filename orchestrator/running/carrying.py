@@ -1,4 +1,6 @@
-"""The files of a base model that an adapter needs beside it: what makes sound into numbers, and tokens into words."""
+"""The files of a base model that an adapter needs beside it: what makes sound into numbers, and
+tokens into words.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ FILES = (
 
 
 def carry_processor(model: ModelSpec, to: Path) -> None:
-    """Copy those of `FILES` that the base model has, from its folder or from where the hub's files are kept."""
+    """Copy those of `FILES` that the base model has, from its folder or from where the hub's files
+    are kept.
+    """
     for name in FILES:
         place = _place(model, name)
         if place is not None and place.is_file():

@@ -1,7 +1,7 @@
 """A sweep file with what it takes from another study filled in.
 
-Apart from `taking.py`, which reads and judges that study: most sweep files take nothing, and to validate one must not
-import what judges.
+Apart from `taking.py`, which reads and judges that study: most sweep files take nothing, and to
+validate one must not import what judges.
 """
 
 from __future__ import annotations

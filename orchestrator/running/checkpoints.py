@@ -1,9 +1,10 @@
 """Where a sweep continues after it was stopped anywhere.
 
-A sweep is a deterministic function of its checkpoint, the study's answers to `ask`, and its early-stop answers. The
-checkpoint holds the slots and how many trials had been asked for; the answers given since are in the study. Replayed
-from the checkpoint, the sweep asks for the same numbers in the same order, finds them, and repeats effects that are
-idempotent; where the record ends, the first new effect meets the very state an uninterrupted sweep would have met.
+A sweep is a deterministic function of its checkpoint, the study's answers to `ask`, and its
+early-stop answers. The checkpoint holds the slots and how many trials had been asked for; the
+answers given since are in the study. Replayed from the checkpoint, the sweep asks for the same
+numbers in the same order, finds them, and repeats effects that are idempotent; where the record
+ends, the first new effect meets the very state an uninterrupted sweep would have met.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class InSlot(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     last_rung: int
-    """Step of its last measurement, 0 before the first: what is on file beyond it belongs to the future."""
+    """Step of its last measurement, 0 before the first: what is on file beyond it belongs to the
+    future.
+    """
     seconds: float
     """Time it had held its slot."""
 
@@ -68,15 +71,17 @@ class Sealed(BaseModel):
 class Checkpoints:
     """`<root>/000007.json` and, when slots were taken, `<root>/000007/` written by the worker.
 
-    The JSON comes last and means complete. The checkpoint before it is kept, for the case that the newer one is
-    damaged: a sweep that continues from it repeats what it did since, to the same result.
+    The JSON comes last and means complete. The checkpoint before it is kept, for the case that the
+    newer one is damaged: a sweep that continues from it repeats what it did since, to the same
+    result.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def latest(self, whole: bool = False) -> Checkpoint | None:
-        """The newest checkpoint that holds; with `whole`, the worker's part too. None where there never was one.
+        """The newest checkpoint that holds; with `whole`, the worker's part too. None where there
+        never was one.
 
         Raises StudyError when all are damaged.
         """
@@ -90,19 +95,29 @@ class Checkpoints:
         return found
 
     def older(self) -> list[Path]:
-        """The files and folders of all checkpoints but the newest; none where that one does not hold."""
+        """The files and folders of all checkpoints but the newest; none where that one does not
+        hold.
+        """
         states = self._states()
         if not states or self._held(states[0], True) is None:
             return []
-        return sorted(p for p in self._root.iterdir() if _OWN.fullmatch(p.name) and p.stem != states[0].stem)
+        return sorted(
+            p for p in self._root.iterdir() if _OWN.fullmatch(p.name) and p.stem != states[0].stem
+        )
 
     def damaged(self) -> tuple[str, ...]:
         """The names of the checkpoints that do not hold, where an older one does."""
         held = [(path.stem, self._held(path, True) is not None) for path in self._states()]
-        return tuple(name for name, holds in held if not holds) if any(holds for _, holds in held) else ()
+        return (
+            tuple(name for name, holds in held if not holds)
+            if any(holds for _, holds in held)
+            else ()
+        )
 
     def _states(self) -> list[Path]:
-        return sorted((path for path in self._root.glob("*.json") if _OWN.fullmatch(path.name)), reverse=True)
+        return sorted(
+            (path for path in self._root.glob("*.json") if _OWN.fullmatch(path.name)), reverse=True
+        )
 
     def _held(self, path: Path, whole: bool) -> Checkpoint | None:
         try:
@@ -111,7 +126,11 @@ class Checkpoints:
             return None
         if sealed != Sealed.of(sealed.state):
             return None
-        return None if whole and _digests(self.slots(sealed.state)) != sealed.state.files else sealed.state
+        return (
+            None
+            if whole and _digests(self.slots(sealed.state)) != sealed.state.files
+            else sealed.state
+        )
 
     def slots(self, checkpoint: Checkpoint) -> Path:
         """The worker's part."""

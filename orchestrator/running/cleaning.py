@@ -1,7 +1,8 @@
 """What the caches and checkpoints of studies take, and which of it nobody needs any more.
 
-Not needed: the decoded audio of a finished study, checkpoints older than its last, and what killed writers left.
-Nothing of a study that a process holds is touched, nothing through a symbolic link, and nothing that was sealed.
+Not needed: the decoded audio of a finished study, checkpoints older than its last, and what killed
+writers left. Nothing of a study that a process holds is touched, nothing through a symbolic link,
+and nothing that was sealed.
 """
 
 from __future__ import annotations
@@ -38,12 +39,24 @@ def usage_of(folder: StudyFolder, project: Path) -> Usage:
     """What a study takes now. Changes nothing."""
     kept = _why_kept(folder, project)
     unneeded = () if kept else tuple(_unneeded(folder))
-    cache, checkpoint, whole = (_size(path) for path in (folder.cache, folder.checkpoint, folder.path))
-    return Usage(folder.name, cache, checkpoint, whole - cache - checkpoint, unneeded, sum(map(_size, unneeded)), kept)
+    cache, checkpoint, whole = (
+        _size(path) for path in (folder.cache, folder.checkpoint, folder.path)
+    )
+    return Usage(
+        folder.name,
+        cache,
+        checkpoint,
+        whole - cache - checkpoint,
+        unneeded,
+        sum(map(_size, unneeded)),
+        kept,
+    )
 
 
 def clean(folder: StudyFolder, project: Path) -> Usage:
-    """Remove what is not needed; returns what it was. Raises StudyError where a process holds the study by now."""
+    """Remove what is not needed; returns what it was. Raises StudyError where a process holds the
+    study by now.
+    """
     found = usage_of(folder, project)
     if not found.unneeded:
         return found
@@ -89,5 +102,7 @@ def _size(path: Path) -> int:
     sizes = 0
     for folder, _, names in os.walk(path):
         files = [Path(folder, name) for name in names]
-        sizes += sum(file.lstat().st_size for file in files if file.exists() and not file.is_symlink())
+        sizes += sum(
+            file.lstat().st_size for file in files if file.exists() and not file.is_symlink()
+        )
     return sizes

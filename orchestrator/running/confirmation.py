@@ -32,12 +32,16 @@ def run_confirmation(
 ) -> None:
     """Run what the finalists still need; the caller holds the folder's lock.
 
-    `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is left to do. A run
-    that was cut off starts anew: trials of a pack do not depend on each other, so the result is the same.
-    Raises Interrupted after an orderly stop.
+    `make_worker` makes a worker for `confirmation_spec(spec)`, and is called only when something is
+    left to do. A run that was cut off starts anew: trials of a pack do not depend on each other, so
+    the result is the same. Raises Interrupted after an orderly stop.
     """
     observer, drain = observer or NullObserver(), drain or GracefulShutdown()
-    pending = [run for run in confirmation_runs(spec, folder, folder.results()) if not folder.read_result(run.number)]
+    pending = [
+        run
+        for run in confirmation_runs(spec, folder, folder.results())
+        if not folder.read_result(run.number)
+    ]
     if not pending:
         return
     log.debug("%d confirmation runs left, of seeds %s", len(pending), [run.seed for run in pending])
@@ -107,8 +111,12 @@ class _Confirmation:
 
     def _measured(self, run: ConfirmationRun, event: Measured) -> TrialResult:
         measurement = _renamed(event.measurements[0])
-        self.folder.record_measurements(run.number, [measurement], [_confirming(event.hypotheses[0])])
-        result = measured_result(self.spec, self.folder, run, measurement, self.baseline, self.resamples)
+        self.folder.record_measurements(
+            run.number, [measurement], [_confirming(event.hypotheses[0])]
+        )
+        result = measured_result(
+            self.spec, self.folder, run, measurement, self.baseline, self.resamples
+        )
         with self.folder.new_adapter(self.folder.adapter_folder(run.number)) as aside:
             self.worker.export(run.number, run.plan.params.adapter_scales[0], aside)
         return result
@@ -145,15 +153,27 @@ def measured_result(
     """How a run ended that was measured."""
     finalist = folder.read_result(run.trial)
     losses = all_losses(spec, folder, finalist) if finalist else ()
-    verdict = judged(spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples)
-    return _result(run, TrialState.COMPLETE, f"trial {run.trial} with seed {run.seed}", measurement.step, verdict)
+    verdict = judged(
+        spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples
+    )
+    return _result(
+        run,
+        TrialState.COMPLETE,
+        f"trial {run.trial} with seed {run.seed}",
+        measurement.step,
+        verdict,
+    )
 
 
 def _failed(run: ConfirmationRun, step: int, reason: str) -> TrialResult:
-    return _result(run, TrialState.FAIL, f"trial {run.trial} with seed {run.seed}: {reason}", step, None)
+    return _result(
+        run, TrialState.FAIL, f"trial {run.trial} with seed {run.seed}: {reason}", step, None
+    )
 
 
-def _result(run: ConfirmationRun, state: TrialState, reason: str, step: int, verdict: Verdict | None) -> TrialResult:
+def _result(
+    run: ConfirmationRun, state: TrialState, reason: str, step: int, verdict: Verdict | None
+) -> TrialResult:
     return TrialResult(
         number=run.number,
         state=state,

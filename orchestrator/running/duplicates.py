@@ -1,4 +1,6 @@
-"""Trials of a recipe that another trial of the sweep trains already: they take its result and train nothing."""
+"""Trials of a recipe that another trial of the sweep trains already: they take its result and train
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Duplicates:
         self._waiting: dict[int, list[Asked]] = {}
 
     def original(self, plan: TrialPlan, in_slots: Container[int]) -> int | None:
-        """The earlier trial of the same recipe; one that the wall clock cut short is no result to copy."""
+        """The earlier trial of the same recipe; one that the wall clock cut short is no result to
+        copy.
+        """
         first = self._first.setdefault(plan.recipe, plan.number)
         if first == plan.number:
             return None

@@ -53,9 +53,10 @@ def export(
 ) -> SavedAdapter:
     """Write `to`, which must not exist yet, whole or not at all; returns what was written.
 
-    `number` is a trial, or None for the best feasible one; `final` takes the adapter of its last measurement instead
-    of its best one; `root` is the project's folder. Raises StudyError when there is no such trial or adapter, or `to`
-    exists; SpecError where a package is missing, ModelError for a model that has no such form.
+    `number` is a trial, or None for the best feasible one; `final` takes the adapter of its last
+    measurement instead of its best one; `root` is the project's folder. Raises StudyError when
+    there is no such trial or adapter, or `to` exists; SpecError where a package is missing,
+    ModelError for a model that has no such form.
     """
     check_installed(form.form, f"--format {form.form}")
     conclusion = conclude(spec, folder)
@@ -111,14 +112,18 @@ def source_of(spec: SweepSpec, kept: SavedAdapter, windows: EncoderWindows | Non
 
 
 def _name_base(adapter: Path, spec: SweepSpec) -> None:
-    """Write where the base model is: inside a study its path starts at the project's folder, outside it cannot."""
+    """Write where the base model is: inside a study its path starts at the project's folder,
+    outside it cannot.
+    """
     place = adapter / "adapter_config.json"
     config = json.loads(place.read_bytes()) | {"base_model_name_or_path": spec.model.id}
     place.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
 def chosen_trial(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:
-    """The trial to export: the one asked for, else the best feasible. Raises StudyError when there is none."""
+    """The trial to export: the one asked for, else the best feasible. Raises StudyError when there
+    is none.
+    """
     if number is None:
         if conclusion.best is None:
             raise StudyError(
@@ -127,5 +132,7 @@ def chosen_trial(conclusion: Conclusion, number: int | None, name: str) -> Trial
         return conclusion.best
     found = next((result for result in conclusion.results if result.number == number), None)
     if found is None:
-        raise StudyError(f"study {name} has no ended trial {number}\n  `orchestrate status` lists those it has.")
+        raise StudyError(
+            f"study {name} has no ended trial {number}\n  `orchestrate status` lists those it has."
+        )
     return found

@@ -16,9 +16,15 @@ from orchestrator.verdicts.headroom import headroom, high_wer
 
 
 def record_findings(
-    stage: str, findings: Sequence[Finding], spec: SweepSpec, folder: StudyFolder, observer: Observer
+    stage: str,
+    findings: Sequence[Finding],
+    spec: SweepSpec,
+    folder: StudyFolder,
+    observer: Observer,
 ) -> None:
-    """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such, never silent."""
+    """Say what does not stop the sweep and note it, once; what is ignored by name is noted as such,
+    never silent.
+    """
     for finding in findings:
         ignored = finding.name in spec.checks.ignore
         if finding.level == "refuse" and not ignored:
@@ -28,7 +34,12 @@ def record_findings(
         observer.say(line)
         folder.note_once(line)
     folder.write_findings(
-        stage, [finding for finding in findings if finding.level == "warn" or finding.name in spec.checks.ignore]
+        stage,
+        [
+            finding
+            for finding in findings
+            if finding.level == "warn" or finding.name in spec.checks.ignore
+        ],
     )
 
 
@@ -44,8 +55,18 @@ def keep_cause(folder: StudyFolder, number: int, error: ModelError) -> None:
         folder.write_failure(number, "".join(traceback.format_exception(error)))
 
 
-def check_headroom(spec: SweepSpec, baseline: Measurement, folder: StudyFolder, observer: Observer) -> None:
+def check_headroom(
+    spec: SweepSpec, baseline: Measurement, folder: StudyFolder, observer: Observer
+) -> None:
     """Say and note little headroom; raises DataError where there is none."""
-    findings = [*headroom(spec, baseline.sets["domain"].wer), *high_wer(baseline, "the untuned model")]
+    findings = [
+        *headroom(spec, baseline.sets["domain"].wer),
+        *high_wer(baseline, "the untuned model"),
+    ]
     record_findings("baseline", findings, spec, folder, observer)
-    stop(findings, spec.checks.ignore, "The baseline leaves no room for the gain that is asked for", DataError)
+    stop(
+        findings,
+        spec.checks.ignore,
+        "The baseline leaves no room for the gain that is asked for",
+        DataError,
+    )

@@ -1,4 +1,6 @@
-"""The packs of a study: how many of how many slots and cores, decided once and kept, and the worker made of them."""
+"""The packs of a study: how many of how many slots and cores, decided once and kept, and the worker
+made of them.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,18 @@ from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]
-"""A worker for the sets of a spec. Loads the model, so it is called only when something is left to train."""
+"""A worker for the sets of a spec. Loads the model, so it is called only when something is left to
+train.
+"""
 
 
 def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
-    """The sweep with the packs that its study began with, whatever `auto` would give on this machine today.
+    """The sweep with the packs that its study began with, whatever `auto` would give on this
+    machine today.
 
-    Raises StudyError where the record does not hold, or the sweep file asks for others: how many trials are in
-    training decides what the search asks next, and how many cores there are how sums are rounded, so a study with other
-    packs is another study.
+    Raises StudyError where the record does not hold, or the sweep file asks for others: how many
+    trials are in training decides what the search asks next, and how many cores there are how sums
+    are rounded, so a study with other packs is another study.
     """
     if not folder.began:
         return spec.model_copy(update={"execution": decided(spec.execution, machine_cores())})
@@ -32,7 +37,12 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     execution = spec.execution
     for name, of_study, asked, text in (
         ("pack", kept.slots, execution.pack, f"{kept.slots} adapters at once"),
-        ("packs", kept.packs, execution.packs, f"{kept.packs} {'pack' if kept.packs == 1 else 'packs'}"),
+        (
+            "packs",
+            kept.packs,
+            execution.packs,
+            f"{kept.packs} {'pack' if kept.packs == 1 else 'packs'}",
+        ),
         ("cores", kept.cores or "auto", execution.cores, f"each pack on {_cores_text(kept.cores)}"),
     ):
         if asked not in ("auto", of_study):
@@ -55,15 +65,21 @@ def pack_record(execution: Execution, template: Worker) -> PackRecord:
     """What is kept of a new study; of one pack on all cores no more than its slots."""
     assert execution.packs != "auto", "decided before"
     why = getattr(template, "pack_reason", "") or f"execution.pack: {execution.pack}"
-    record = PackRecord(slots=template.capacity, why=why, device=template.evaluation.get("device", "unknown"))
+    record = PackRecord(
+        slots=template.capacity, why=why, device=template.evaluation.get("device", "unknown")
+    )
     more = {"packs": execution.packs} if execution.packs > 1 else {}
     more |= {"cores": execution.cores} if execution.cores != "auto" else {}
     return record.model_copy(update=more)
 
 
 @contextmanager
-def in_packs(worker: Worker, spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker) -> Iterator[Worker]:
-    """The worker itself where there is one pack; else the packs that are made of it, which end with the context."""
+def in_packs(
+    worker: Worker, spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker
+) -> Iterator[Worker]:
+    """The worker itself where there is one pack; else the packs that are made of it, which end with
+    the context.
+    """
     if spec.execution.packs == 1:
         yield worker
         return

@@ -1,4 +1,6 @@
-"""Before the base model is loaded: the sets are read, decoded and compared, and what is wrong stops the sweep."""
+"""Before the base model is loaded: the sets are read, decoded and compared, and what is wrong stops
+the sweep.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 log = logging.getLogger(__name__)
 
 
-def find_all(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> list[Finding]:
+def find_all(
+    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
+) -> list[Finding]:
     """What is doubtful or wrong about decoded sets, what stops a sweep first."""
     findings = check_sets(
         {name: manifest for name, (manifest, _) in ready.items()},
@@ -80,14 +84,20 @@ def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -
                 )
 
 
-def _used_before(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> Iterator[Finding]:
+def _used_before(
+    ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
+) -> Iterator[Finding]:
     """Confirm utterances on which the search of another study of the same root was measured."""
     confirming = {name: decoded for name, decoded in ready.items() if name.startswith(CONFIRM)}
     if not confirming:
         return
     for study in folder.neighbours():
         sets = study.sets() if study.measured else {}
-        searched = [sets[name] for name in sets if name not in TRAINING_SETS and not name.startswith(CONFIRM)]
+        searched = [
+            sets[name]
+            for name in sets
+            if name not in TRAINING_SETS and not name.startswith(CONFIRM)
+        ]
         heard = {sound for record in searched for sound in record.audio_sha256}
         for name, (manifest, clips) in confirming.items():
             if count := sum(sound in heard for sound in clips.pcm_sha256):
@@ -102,8 +112,9 @@ def _used_before(ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolde
 def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
     """Say and note what is doubtful about the sets, and keep which utterances the sets are.
 
-    Raises DataError, all reasons at once, when they would make every number worthless; ManifestError, and StudyError
-    where the trials of the study were trained or measured on other data.
+    Raises DataError, all reasons at once, when they would make every number worthless;
+    ManifestError, and StudyError where the trials of the study were trained or measured on other
+    data.
     """
     ready = decode_sets(spec, folder.audio)
     check_contents(spec, ready, folder)
@@ -117,11 +128,13 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     folder.write_sets(set_records(spec, ready))
 
 
-def check_contents(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder) -> None:
+def check_contents(
+    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
+) -> None:
     """Once a trial was planned, what it trains on and is measured with stays as it was.
 
-    Raises StudyError naming what changed: numbers of other data are not of the same study. Confirm sets may change,
-    for they enter the recipe of every confirmation run.
+    Raises StudyError naming what changed: numbers of other data are not of the same study. Confirm
+    sets may change, for they enter the recipe of every confirmation run.
     """
     now = set_records(spec, ready)
     kept = {name: record for name, record in folder.sets().items() if not name.startswith(CONFIRM)}
@@ -139,13 +152,20 @@ def check_contents(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]],
 
 
 def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
-    """That a trial can be trained again as it was. Raises StudyError where the data have changed, ManifestError."""
+    """That a trial can be trained again as it was. Raises StudyError where the data have changed,
+    ManifestError.
+    """
     check_contents(spec, decode_sets(spec, folder.audio), folder)
 
 
-def set_records(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> dict[str, SetRecord]:
+def set_records(
+    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
+) -> dict[str, SetRecord]:
     """What a study keeps of decoded sets."""
-    return {name: _set_record(name, manifest, clips, spec.project) for name, (manifest, clips) in ready.items()}
+    return {
+        name: _set_record(name, manifest, clips, spec.project)
+        for name, (manifest, clips) in ready.items()
+    }
 
 
 def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
@@ -168,8 +188,15 @@ def _difference(before: SetRecord, now: SetRecord | None) -> str:
         return f"{len(before.lines)} utterances then, {len(now.lines)} now"
     texts, sounds = (
         [line for line, old, new in zip(now.lines, was, is_, strict=True) if old != new]
-        for was, is_ in ((before.text_sha256, now.text_sha256), (before.audio_sha256, now.audio_sha256))
+        for was, is_ in (
+            (before.text_sha256, now.text_sha256),
+            (before.audio_sha256, now.audio_sha256),
+        )
     )
-    said = [f"the text or speaker of {len(texts)} utterances, first in line {texts[0]}"] if texts else []
+    said = (
+        [f"the text or speaker of {len(texts)} utterances, first in line {texts[0]}"]
+        if texts
+        else []
+    )
     said += [f"the audio of {len(sounds)} utterances, first in line {sounds[0]}"] if sounds else []
     return " and ".join(said)

@@ -1,4 +1,6 @@
-"""Files of a study, made again from others: candidates, whose digests decide whether they are what was lost."""
+"""Files of a study, made again from others: candidates, whose digests decide whether they are what
+was lost.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ Made = tuple[Path, bytes, str]
 def database(spec: SweepSpec, folder: StudyFolder) -> str:
     """Make study.db again from the trials' files; says what was done.
 
-    What only the database held is gone: the notes of a dashboard, and which answers an early-stop rule gave to trials
-    that had not ended. Raises StudyError when a trial's files do not hold.
+    What only the database held is gone: the notes of a dashboard, and which answers an early-stop
+    rule gave to trials that had not ended. Raises StudyError when a trial's files do not hold.
     """
     trials = [(n, folder.read_plan(n), folder.read_result(n)) for n in folder.planned()]
     aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
@@ -40,7 +42,9 @@ def database(spec: SweepSpec, folder: StudyFolder) -> str:
     try:
         for number, plan, result in trials:
             assert plan is not None
-            study.put_again(_params(spec, plan, result), _reports(spec, folder, number, result), result)
+            study.put_again(
+                _params(spec, plan, result), _reports(spec, folder, number, result), result
+            )
     finally:
         study.close()
     if folder.database.exists():
@@ -58,17 +62,29 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
     if result is not None:
         return result.params
     held = plan.params.model_dump() | {"alpha_ratio": plan.params.alpha / plan.params.rank}
-    params = {parameter.name: held[parameter.name] for parameter in spec.parameters.searched if parameter.name in held}
+    params = {
+        parameter.name: held[parameter.name]
+        for parameter in spec.parameters.searched
+        if parameter.name in held
+    }
     if trial_plan(spec, plan.number, params, plan.contents) != plan:
-        raise StudyError(f"the searched values of trial {plan.number} do not follow from its plan.json")
+        raise StudyError(
+            f"the searched values of trial {plan.number} do not follow from its plan.json"
+        )
     return params
 
 
-def _reports(spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None) -> dict[int, float]:
+def _reports(
+    spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None
+) -> dict[int, float]:
     """Step -> what the search was told there: the objective of the rung's best measurement."""
     if result is not None and result.duplicate_of is not None:
         measured = result.step is not None and spec.objective in result.wer
-        return {result.step: result.wer[spec.objective]} if measured and result.step is not None else {}
+        return (
+            {result.step: result.wer[spec.objective]}
+            if measured and result.step is not None
+            else {}
+        )
     found = {}
     rows = folder.read_measurements(number)
     for step in {row.step for row in rows}:
@@ -77,7 +93,9 @@ def _reports(spec: SweepSpec, folder: StudyFolder, number: int, result: TrialRes
         assert baseline is not None
         losses = trial_losses(spec, folder, number, step)
         # which measurement is best is decided by the measured numbers alone, so few resamples do
-        chosen = best([judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung])
+        chosen = best(
+            [judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung]
+        )
         assert chosen is not None
         found[step] = chosen.wer[spec.objective]
     return found
@@ -93,7 +111,9 @@ def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
             known = {trial.number: trial.params for trial in study.trials()}
         for number in lost:
             for weight in weights:
-                plan = trial_plan(spec, number, known.get(number, {}), search_contents(folder.sets(), weight))
+                plan = trial_plan(
+                    spec, number, known.get(number, {}), search_contents(folder.sets(), weight)
+                )
                 yield folder.plan_file(number), plan_bytes(plan), "study.db and the sweep file"
     for run in _runs(spec, folder):
         yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
@@ -128,7 +148,9 @@ def _runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[ConfirmationRun]:
     faults, sets = folder.faults(), folder.sets()
     for number in folder.planned(confirm=True):
         names = {_name(folder, folder.plan_file(number)), _name(folder, folder.result_file(number))}
-        for result in ranked(folder.results(), spec.objective) if names & set(faults) and spec.confirm else ():
+        for result in (
+            ranked(folder.results(), spec.objective) if names & set(faults) and spec.confirm else ()
+        ):
             plan = folder.read_plan(result.number)
             for seed in spec.confirm.seeds if plan is not None and spec.confirm else ():
                 assert plan is not None

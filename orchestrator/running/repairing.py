@@ -1,7 +1,7 @@
 """What of a study still holds, and what that was lost or altered can be made again from the rest.
 
-A file is written again only where its bytes are, by their digest, those that were sealed: from whatever they are made
-again, they are what the study wrote. Nothing is ever sealed here.
+A file is written again only where its bytes are, by their digest, those that were sealed: from
+whatever they are made again, they are what the study wrote. Nothing is ever sealed here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Repaired:
 
 
 def faults_of(folder: StudyFolder) -> dict[str, Fault]:
-    """All that does not hold, by name. Raises StudyError where the journal itself is lost or damaged."""
+    """All that does not hold, by name. Raises StudyError where the journal itself is lost or
+    damaged.
+    """
     found = folder.faults()
     if folder.began:
         found |= {} if folder.database.exists() else {DATABASE: Fault.LOST}
@@ -58,7 +60,8 @@ def check(folder: StudyFolder) -> int:
 
 
 def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
-    """Make again what can be made again, and note it; the caller holds the lock. `sweep` is the sweep file as it is.
+    """Make again what can be made again, and note it; the caller holds the lock. `sweep` is the
+    sweep file as it is.
 
     Raises StudyError, when that is done, naming what could not be made again.
     """
@@ -73,7 +76,8 @@ def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     if left := faults_of(folder):
         done = "".join(f" Made again: {line}." for line in made)
         raise folder.journal.error(
-            left, f"These cannot be made again from the rest; restore them from a copy of the study.{done}"
+            left,
+            f"These cannot be made again from the rest; restore them from a copy of the study.{done}",
         )
     return Repaired(tuple(made), len(folder.journal.chain().files))
 
@@ -104,7 +108,9 @@ def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
     for name in Checkpoints(folder.checkpoint).damaged():
         (folder.checkpoint / f"{name}.json").unlink(missing_ok=True)
         shutil.rmtree(folder.checkpoint / name, ignore_errors=True)
-        made.append(f"checkpoint/{name} was damaged and is removed; the one before it takes its place")
+        made.append(
+            f"checkpoint/{name} was damaged and is removed; the one before it takes its place"
+        )
 
 
 def _each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:
@@ -116,7 +122,9 @@ def _each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Ma
 
 
 def _tried(act: Callable[[], None]) -> None:
-    """What cannot be made again because something else is missing stays lost, and is named at the end."""
+    """What cannot be made again because something else is missing stays lost, and is named at the
+    end.
+    """
     try:
         act()
     except OrchestrateError:
@@ -125,7 +133,9 @@ def _tried(act: Callable[[], None]) -> None:
 
 def _put(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[str]) -> None:
     name = path.relative_to(folder.path).as_posix()
-    if folder.journal.chain().fault(name, folder.journal.found(path)) and folder.put_back(path, data):
+    if folder.journal.chain().fault(name, folder.journal.found(path)) and folder.put_back(
+        path, data
+    ):
         made.append(f"{name} from {source}")
 
 
@@ -135,4 +145,6 @@ def _intact(path: Path) -> bool:
     try:
         return intact(path)
     except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error.strerror}\n  Fix its permissions.") from error
+        raise StudyError(
+            f"{path} cannot be read: {error.strerror}\n  Fix its permissions."
+        ) from error

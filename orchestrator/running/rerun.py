@@ -36,7 +36,9 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
 
 
 def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observer) -> Rerun:
-    """Train one trial from its start to the step that was recorded, or to its end; writes nothing to the study."""
+    """Train one trial from its start to the step that was recorded, or to its end; writes nothing
+    to the study.
+    """
     result = folder.read_result(plan.number)
     recorded = chosen_measurement(folder, result) if result else None
     worker.admit(plan)

@@ -26,7 +26,9 @@ class RunningTrial:
     started: float
     """Clock reading at its admission."""
     on_file: TrialResult | None = None
-    """Its result when an earlier run had come further: it trains once more only so that the others see the same."""
+    """Its result when an earlier run had come further: it trains once more only so that the others
+    see the same.
+    """
     step: int = 0
     last_rung: int = 0
     verdicts: list[Verdict] = field(default_factory=list)
@@ -54,15 +56,22 @@ class Stop:
 def why_stop(
     spec: SweepSpec, trial: RunningTrial, rung: list[Verdict], baseline_rate: float, behind: bool
 ) -> Stop | None:
-    """The first rule that ends a trial at a rung before its last; `rung` holds one verdict per adapter scale.
+    """The first rule that ends a trial at a rung before its last; `rung` holds one verdict per
+    adapter scale.
 
-    A guardrail ends it only when it is broken, under its rule, at every adapter scale: what a smaller scale cures is no
-    reason.
+    A guardrail ends it only when it is broken, under its rule, at every adapter scale: what a
+    smaller scale cures is no reason.
     """
     broken = rung[0].violated if all(verdict.violated for verdict in rung) else ()
     if broken:
-        rule = next(limit.criterion.rule for limit in rung[0].guardrails if limit.criterion.metric == broken[0])
-        return Stop(TrialState.PRUNED, _broken(rung, broken[0], rule), f"guardrail:{broken[0]}:{rule}")
+        rule = next(
+            limit.criterion.rule
+            for limit in rung[0].guardrails
+            if limit.criterion.metric == broken[0]
+        )
+        return Stop(
+            TrialState.PRUNED, _broken(rung, broken[0], rule), f"guardrail:{broken[0]}:{rule}"
+        )
     step = rung[0].step
     if spec.early_stop.method == "ratio":
         lowest = min(verdict.wer[spec.objective] for verdict in rung)
@@ -78,13 +87,20 @@ def why_stop(
 
 
 def at_last_step(trial: RunningTrial) -> Stop:
-    """A trial that trained to its last step: complete when feasible, else pruned by the guardrail it breaks most."""
+    """A trial that trained to its last step: complete when feasible, else pruned by the guardrail
+    it breaks most.
+    """
     chosen = trial.best
     assert chosen is not None
     if chosen.feasible:
-        return Stop(TrialState.COMPLETE, f"best at step {chosen.step}, adapter scale {chosen.adapter_scale:g}")
+        return Stop(
+            TrialState.COMPLETE,
+            f"best at step {chosen.step}, adapter scale {chosen.adapter_scale:g}",
+        )
     metric = max(chosen.constraints, key=lambda name: chosen.constraints[name])
-    return Stop(TrialState.PRUNED, _broken(trial.verdicts, metric, "point"), f"guardrail:{metric}:point")
+    return Stop(
+        TrialState.PRUNED, _broken(trial.verdicts, metric, "point"), f"guardrail:{metric}:point"
+    )
 
 
 def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) -> TrialResult:
@@ -118,5 +134,6 @@ def _broken(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
     scales = "at every adapter scale, " if len({v.adapter_scale for v in verdicts}) > 1 else ""
     sure = " and the data prove it" if rule == "proven" else ""
     return (
-        f"guardrail {metric}: {value_text(limit)} at step {chosen.step} ({scales}{allowed_text(limit.criterion)}{sure})"
+        f"guardrail {metric}: {value_text(limit)} at step {chosen.step} "
+        f"({scales}{allowed_text(limit.criterion)}{sure})"
     )

@@ -1,4 +1,6 @@
-"""One run of `orchestrate SPEC`: agree with the study on disk, check the data, search, confirm, conclude."""
+"""One run of `orchestrate SPEC`: agree with the study on disk, check the data, search, confirm,
+conclude.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,17 @@ log = logging.getLogger(__name__)
 
 
 def run_study(
-    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: GracefulShutdown
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: MakeWorker,
+    observer: Observer,
+    drain: GracefulShutdown,
 ) -> Conclusion:
     """Create or continue the study until its budget is spent and its finalists are confirmed.
 
-    A finished study is only read: neither optuna nor torch is imported. Raises StudyError when the sweep file is not
-    the one of the study or another run holds it, DataError, ManifestError, ModelError, Interrupted.
+    A finished study is only read: neither optuna nor torch is imported. Raises StudyError when the
+    sweep file is not the one of the study or another run holds it, DataError, ManifestError,
+    ModelError, Interrupted.
     """
     with folder.lock():
         agree(spec, folder)
@@ -44,7 +51,10 @@ def run_study(
             check_can_ship(spec)
             check_data(spec, folder, observer)
             made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
-            folder.note("run with " + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date"))
+            folder.note(
+                "run with "
+                + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date")
+            )
             if spec.taken:
                 folder.note(spec.taken)
             if not searched(spec, folder):
@@ -55,10 +65,11 @@ def run_study(
 
 
 def agree(spec: SweepSpec, folder: StudyFolder) -> None:
-    """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep what may.
+    """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep
+    what may.
 
-    One that stopped before its first trial, at its data or at the checks of its model, is new. Raises StudyError
-    with a table of the differences.
+    One that stopped before its first trial, at its data or at the checks of its model, is new.
+    Raises StudyError with a table of the differences.
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
@@ -75,14 +86,18 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
         if refused:
             raise StudyError(_disagreement(folder.name, refused))
         for change in changes:
-            folder.note(f"sweep file changed: {change.path} from {_shown(change.old)} to {_shown(change.new)}")
+            folder.note(
+                f"sweep file changed: {change.path} from {_shown(change.old)} to {_shown(change.new)}"
+            )
         if not changes:
             return
     folder.write_spec(resolved_yaml(spec))
 
 
 def _set_of_field(path: str) -> str:
-    """The set whose manifest a field of the sweep file names: data.confirm.also.noisy is confirm_noisy."""
+    """The set whose manifest a field of the sweep file names: data.confirm.also.noisy is
+    confirm_noisy.
+    """
     parts = [part for part in path.split(".")[1:] if part not in ("also", "manifest")]
     return "_".join(parts) if path.startswith("data.") else ""
 
@@ -100,7 +115,9 @@ def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> Fi
 
 
 def searched(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """The search has spent its trials or its wall clock, or has tried every point, and no trial is in a slot."""
+    """The search has spent its trials or its wall clock, or has tried every point, and no trial is
+    in a slot.
+    """
     last = Checkpoints(folder.checkpoint).latest()
     if last is None or last.slots:
         return False
@@ -118,13 +135,18 @@ def finished(spec: SweepSpec, folder: StudyFolder) -> bool:
 
 
 def _search(
-    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: GracefulShutdown
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: MakeWorker,
+    observer: Observer,
+    drain: GracefulShutdown,
 ) -> None:
     from orchestrator.running.sweep import run_sweep
     from orchestrator.search.study import Study
 
     spec = with_recorded_pack(spec, folder)
-    # A study whose data the model refuses has no database yet: it is new, and its sweep file may be corrected.
+    # A study whose data the model refuses has no database yet: it is new, and its sweep file may be
+    # corrected.
     worker = None if folder.database.exists() else _worker(make_worker, spec, folder, observer)
     study = Study.open(folder.database, spec)
     try:
@@ -139,7 +161,11 @@ def _search(
 
 
 def _confirm(
-    spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker, observer: Observer, drain: GracefulShutdown
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: MakeWorker,
+    observer: Observer,
+    drain: GracefulShutdown,
 ) -> None:
     if spec.confirm is None or spec.data.confirm is None:
         return
@@ -164,11 +190,17 @@ def _verify(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
 
 
 def _worker(
-    make_worker: MakeWorker, spec: SweepSpec, folder: StudyFolder, observer: Observer, stage: str = "model"
+    make_worker: MakeWorker,
+    spec: SweepSpec,
+    folder: StudyFolder,
+    observer: Observer,
+    stage: str = "model",
 ) -> Worker:
     observer.say("loading the base model")
     worker = make_worker(spec, folder)
-    log.debug("worker for the %s stage: %s, %d slots", stage, type(worker).__name__, worker.capacity)
+    log.debug(
+        "worker for the %s stage: %s, %d slots", stage, type(worker).__name__, worker.capacity
+    )
     for note in getattr(worker, "notes", ()):
         observer.say(note)
         folder.note(note)
@@ -177,10 +209,17 @@ def _worker(
 
 
 def _disagreement(name: str, changes: list[FieldChange]) -> str:
-    rows = [("field", "study", "sweep file"), *((c.path, _shown(c.old), _shown(c.new)) for c in changes)]
+    rows = [
+        ("field", "study", "sweep file"),
+        *((c.path, _shown(c.old), _shown(c.new)) for c in changes),
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    table = "\n".join(f"  {field:<{widths[0]}}  {old:<{widths[1]}}  {new}" for field, old, new in rows)
-    moved = next((c for c in changes if c.path == "take.trial" and None not in (c.old, c.new)), None)
+    table = "\n".join(
+        f"  {field:<{widths[0]}}  {old:<{widths[1]}}  {new}" for field, old, new in rows
+    )
+    moved = next(
+        (c for c in changes if c.path == "take.trial" and None not in (c.old, c.new)), None
+    )
     return (
         f"Study {name} was begun with another sweep file:\n{table}\n"
         + (

@@ -1,4 +1,6 @@
-"""A first SIGINT or SIGTERM asks for an orderly stop, a second one stops at once. Either way the sweep can continue."""
+"""A first SIGINT or SIGTERM asks for an orderly stop, a second one stops at once. Either way the
+sweep can continue.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,20 @@ class GracefulShutdown:
             self._before = {number: signal.signal(number, self._received) for number in SIGNALS}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self.requested is not None:
-            raise Interrupted(f"{name}: stopped at once; the same command continues from the last checkpoint")
+            raise Interrupted(
+                f"{name}: stopped at once; the same command continues from the last checkpoint"
+            )
         self.requested = name
         self._say(f"{name}: stopping after the present step; once more stops at once")

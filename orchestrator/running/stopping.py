@@ -1,8 +1,9 @@
-"""A person ends one trial of a running sweep: asked for from any process, decided and sealed by the sweep alone.
+"""A person ends one trial of a running sweep: asked for from any process, decided and sealed by the
+sweep alone.
 
-The request is a file beside the trials, which any process may write. The sweep finds it at the trial's next rung and
-seals the decision with its step before the trial ends. So a sweep that is killed in between, or continues from an older
-checkpoint, ends the trial at the same rung again.
+The request is a file beside the trials, which any process may write. The sweep finds it at the
+trial's next rung and seals the decision with its step before the trial ends. So a sweep that is
+killed in between, or continues from an older checkpoint, ends the trial at the same rung again.
 """
 
 from __future__ import annotations
@@ -17,19 +18,25 @@ PERSON = "person"
 
 
 def ask_to_stop(folder: StudyFolder, number: int, reason: str) -> None:
-    """Ask for the end of a trial at its next rung. Raises StudyError where there is nothing to end."""
+    """Ask for the end of a trial at its next rung. Raises StudyError where there is nothing to
+    end.
+    """
     if folder.read_plan(number) is None:
         raise StudyError(
             f"study {folder.name} has no trial {number} yet\n"
             f"  `orchestrate status {folder.name}` lists those in training."
         )
     if (result := folder.read_result(number)) is not None:
-        raise StudyError(f"trial {number} of study {folder.name} has ended: {result.state}, {result.reason}")
+        raise StudyError(
+            f"trial {number} of study {folder.name} has ended: {result.state}, {result.reason}"
+        )
     folder.ask_to_stop(number, " ".join(reason.split()))
 
 
 def persons_stop(folder: StudyFolder, number: int, step: int) -> Stop | None:
-    """Whether a person ends the trial at this rung; a new request is sealed here. The caller holds the lock."""
+    """Whether a person ends the trial at this rung; a new request is sealed here. The caller holds
+    the lock.
+    """
     decided = folder.read_stop(number)
     if decided is None:
         asked = folder.asked_to_stop(number)
@@ -40,7 +47,9 @@ def persons_stop(folder: StudyFolder, number: int, step: int) -> Stop | None:
         folder.note(f"trial {number} is ended by a person at step {step}{_because(decided)}")
     if step < decided.step:  # repeated from an older checkpoint
         return None
-    return Stop(TrialState.PRUNED, f"ended by a person at step {decided.step}{_because(decided)}", PERSON)
+    return Stop(
+        TrialState.PRUNED, f"ended by a person at step {decided.step}{_because(decided)}", PERSON
+    )
 
 
 def _because(decided: PersonStop) -> str:

@@ -1,7 +1,8 @@
-"""The sweep: ask, admit, advance, judge, tell, until the budget is spent. Killed anywhere, it continues as if never.
+"""The sweep: ask, admit, advance, judge, tell, until the budget is spent. Killed anywhere, it
+continues as if never.
 
-Every effect below is idempotent and their order is fixed by the checkpoint and the answers on file (see
-`checkpoints.py`), so that continuing is the same loop run again from the last checkpoint.
+Every effect below is idempotent and their order is fixed by the checkpoint and the answers on file
+(see `checkpoints.py`), so that continuing is the same loop run again from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def run_sweep(
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
-    Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of another evaluation.
+    Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of
+    another evaluation.
     """
     drain = drain or GracefulShutdown()
     sweep = _Sweep(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
@@ -76,7 +78,9 @@ def run_sweep(
     while True:
         if drain.requested:
             sweep.checkpoint()
-            raise Interrupted(f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}")
+            raise Interrupted(
+                f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
+            )
         if sweep.out_of_time:
             sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
             break
@@ -104,7 +108,13 @@ class _Sweep:
         clock: Callable[[], float],
         resamples: int,
     ) -> None:
-        self.spec, self.folder, self.worker, self.study, self.observer = spec, folder, worker, study, observer
+        self.spec, self.folder, self.worker, self.study, self.observer = (
+            spec,
+            folder,
+            worker,
+            study,
+            observer,
+        )
         self.clock, self.resamples = clock, resamples
         self.checkpoints = Checkpoints(folder.checkpoint)
         self.clock_at = clock()
@@ -131,7 +141,8 @@ class _Sweep:
         self.known = {trial.number: trial.params for trial in self.study.trials()}
         checkpoint = self._last_checkpoint()
         if checkpoint is None:
-            # Trials may have ended: then somebody deleted the checkpoints. What ended stays, the rest starts anew.
+            # Trials may have ended: then somebody deleted the checkpoints. What ended stays, the
+            # rest starts anew.
             self.skip = frozenset(result.number for result in self.folder.results())
             checkpoint = Checkpoint()
             if not self.skip:
@@ -143,15 +154,26 @@ class _Sweep:
             )
         self.tick, self.asked = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
-        log.debug("checkpoint %d: %d trials asked for, in slots %s", self.tick, self.asked, sorted(checkpoint.slots))
+        log.debug(
+            "checkpoint %d: %d trials asked for, in slots %s",
+            self.tick,
+            self.asked,
+            sorted(checkpoint.slots),
+        )
         for number, slot in checkpoint.slots.items():
-            self.in_slots[number] = self._running_trial(number, self.known[number], slot.last_rung, slot.seconds)
+            self.in_slots[number] = self._running_trial(
+                number, self.known[number], slot.last_rung, slot.seconds
+            )
         if self.in_slots:
-            self.worker.restore(self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.in_slots.items()})
+            self.worker.restore(
+                self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.in_slots.items()}
+            )
         for trial in self.in_slots.values():
             self.observer.admitted(trial.plan, trial.last_rung)
         for number in range(self.asked):
-            original = self.duplicates.original(self._plan(number, self.known[number]), self.in_slots)
+            original = self.duplicates.original(
+                self._plan(number, self.known[number]), self.in_slots
+            )
             if original in self.in_slots:
                 self.duplicates.wait(original, Asked(number, self.known[number]))
 
@@ -164,7 +186,9 @@ class _Sweep:
         return self.checkpoints.latest(whole=True)
 
     def fill_slots(self) -> None:
-        """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes first."""
+        """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes
+        first.
+        """
         while len(self.worker.active) < self.worker.capacity and not self.exhausted:
             if self.asked >= max(self.spec.budget.trials, len(self.known)):
                 return
@@ -218,7 +242,13 @@ class _Sweep:
             for number, trial in self.in_slots.items()
         }
         self.tick += 1
-        state = Checkpoint(tick=self.tick, asked=self.asked, slots=slots, exhausted=self.exhausted, spent=self.spent)
+        state = Checkpoint(
+            tick=self.tick,
+            asked=self.asked,
+            slots=slots,
+            exhausted=self.exhausted,
+            spent=self.spent,
+        )
         self.checkpoints.write(state, self.worker)
         log.debug("checkpoint %d written after %.1f s of all runs", self.tick, self.spent)
 
@@ -261,7 +291,9 @@ class _Sweep:
 
     def _verdicts(self, plan: TrialPlan, last_rung: int | None = None) -> list[Verdict]:
         rows = self.folder.read_measurements(plan.number)
-        return [self._judge(plan, row) for row in rows if last_rung is None or row.step <= last_rung]
+        return [
+            self._judge(plan, row) for row in rows if last_rung is None or row.step <= last_rung
+        ]
 
     def _judge(self, plan: TrialPlan, measurement: Measurement) -> Verdict:
         losses = trial_losses(self.spec, self.folder, plan.number, measurement.step)
@@ -317,7 +349,9 @@ class _Sweep:
         self._close(trial, trial.on_file or result_of(self.spec, trial, stop, seconds))
 
     def _close(self, trial: RunningTrial, result: TrialResult) -> None:
-        """Result, study, slot, in this order: a crash in between leaves nothing that replay does not repeat."""
+        """Result, study, slot, in this order: a crash in between leaves nothing that replay does
+        not repeat.
+        """
         self._tell(result)
         self.worker.release(trial.number)
         del self.in_slots[trial.number]

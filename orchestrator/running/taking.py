@@ -1,10 +1,11 @@
 """`take:` of a sweep file: parameters that the best trial of another, finished study decides.
 
-A study without a feasible trial decides nothing, and the chain ends there; with `take.fallback: lowest_domain` its
-trial of lowest domain WER is taken, and marked infeasible wherever it is shown.
+A study without a feasible trial decides nothing, and the chain ends there; with `take.fallback:
+lowest_domain` its trial of lowest domain WER is taken, and marked infeasible wherever it is shown.
 
-The spec stays pure: what was taken is laid over the sweep file like an override, so it is checked like anything else,
-stands fixed in the study's own spec.yaml with the trial and the recipe it came from, and is compared on resume.
+The spec stays pure: what was taken is laid over the sweep file like an override, so it is checked
+like anything else, stands fixed in the study's own spec.yaml with the trial and the recipe it came
+from, and is compared on resume.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from orchestrator.verdicts.conclusion import Conclusion, conclude
 def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
     """The overrides that say what sweep `name` takes, and from where."""
     if take.study == name:
-        raise StudyError(f"sweep {name} takes parameters from itself\n  Name another study under take.study.")
+        raise StudyError(
+            f"sweep {name} takes parameters from itself\n  Name another study under take.study."
+        )
     folder = StudyFolder(studies, take.study)
     if not folder.exists:
         raise StudyError(
@@ -43,16 +46,28 @@ def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
     result = chosen_trial(name, take, conclude(source, folder))
     plan = folder.read_plan(result.number)
     if plan is None:
-        raise StudyError(f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy.")
-    values = [f"parameters.{parameter}={_value(parameter, plan, result)}" for parameter in take.parameters]
-    origin = {"trial": result.number, "recipe": f"'{plan.recipe}'", "infeasible": json.dumps(not result.feasible)}
+        raise StudyError(
+            f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy."
+        )
+    values = [
+        f"parameters.{parameter}={_value(parameter, plan, result)}" for parameter in take.parameters
+    ]
+    origin = {
+        "trial": result.number,
+        "recipe": f"'{plan.recipe}'",
+        "infeasible": json.dumps(not result.feasible),
+    }
     return [*values, *(f"take.{key}={value}" for key, value in origin.items())]
 
 
 def chosen_trial(name: str, take: TakeSpec, conclusion: Conclusion) -> TrialResult:
-    """The trial that sweep `name` takes its parameters from. Raises StudyError when there is none."""
+    """The trial that sweep `name` takes its parameters from. Raises StudyError when there is
+    none.
+    """
     if take.trial is None:
-        chosen = conclusion.best or (conclusion.lowest_domain if take.fallback == "lowest_domain" else None)
+        chosen = conclusion.best or (
+            conclusion.lowest_domain if take.fallback == "lowest_domain" else None
+        )
         if chosen is None:
             raise StudyError(_nothing_feasible(name, take, conclusion))
         return chosen
@@ -91,7 +106,10 @@ def _value(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
         return json.dumps(1.0 if result.adapter_scale is None else result.adapter_scale)
     if parameter == "alpha_ratio":
         return json.dumps(params.alpha / params.rank)
-    if parameter == "target_modules" and PRESETS.get(params.target_modules) != params.target_patterns:
+    if (
+        parameter == "target_modules"
+        and PRESETS.get(params.target_modules) != params.target_patterns
+    ):
         patterns = list(params.target_patterns)
         own = {"value": params.target_modules, "presets": {params.target_modules: patterns}}
         return json.dumps({"patterns": patterns} if params.target_modules == CUSTOM else own)

@@ -1,4 +1,6 @@
-"""`orchestrate verify`, and a sweep whose verdict waits for it: an exported form hears the sets of the study."""
+"""`orchestrate verify`, and a sweep whose verdict waits for it: an exported form hears the sets of
+the study.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ def verify_study(
 ) -> tuple[TrialResult, Shipped]:
     """Hear a form of a trial and keep what it said; the caller holds the folder's lock.
 
-    `number` is None for the best feasible trial; `runtime` is a form, or an exported folder; `names` are the sets, None
-    all of them. Raises SpecError, StudyError, ModelError, ManifestError.
+    `number` is None for the best feasible trial; `runtime` is a form, or an exported folder;
+    `names` are the sets, None all of them. Raises SpecError, StudyError, ModelError, ManifestError.
     """
     export = None if runtime in GRAPH_FORMS else Path(runtime)
     form: str = runtime if export is None else read_manifest(export).form
@@ -50,25 +52,36 @@ def verify_study(
         cache=folder.cache,
         recorded=_recorded(folder, result),
     )
-    parts = (None if export is None else export.name, None if names is None else f"sets {','.join(names)}")
+    parts = (
+        None if export is None else export.name,
+        None if names is None else f"sets {','.join(names)}",
+    )
     found = verify(job, say).model_copy(update={"part": ", ".join(filter(None, parts))})
     folder.write_shipped(found)
     return result, found
 
 
 def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, SetSource]:
-    """The evaluation sets, then the confirm sets, or those that are named. Raises SpecError for one there is not."""
+    """The evaluation sets, then the confirm sets, or those that are named. Raises SpecError for one
+    there is not.
+    """
     sets = dict(spec.data.evaluated)
     if spec.data.confirming is not None:
-        sets |= {f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()}
+        sets |= {
+            f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()
+        }
     unknown = [name for name in names or () if name not in sets]
     if unknown:
-        raise SpecError(f"--sets {unknown[0]} is no set of the sweep\n  Allowed: {', '.join(sets)}.")
+        raise SpecError(
+            f"--sets {unknown[0]} is no set of the sweep\n  Allowed: {', '.join(sets)}."
+        )
     return {name: source for name, source in sets.items() if names is None or name in names}
 
 
 def _recorded(folder: StudyFolder, result: TrialResult) -> dict[Model, Hypotheses]:
-    """What the search has on file: of the untuned model, and of the measurement that gave the trial its result."""
+    """What the search has on file: of the untuned model, and of the measurement that gave the trial
+    its result.
+    """
     measurement = chosen_measurement(folder, result)
     baseline = folder.read_baseline(measurement.fingerprint) if measurement else None
     if measurement is None or baseline is None:

@@ -1,4 +1,6 @@
-"""Which word stands for which: the alignment behind the edit counts, and what it says of words and speakers."""
+"""Which word stands for which: the alignment behind the edit counts, and what it says of words and
+speakers.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Changed:
-    """A group of words or utterances: how many reference words it has, and the errors of both models."""
+    """A group of words or utterances: how many reference words it has, and the errors of both
+    models.
+    """
 
     name: str
     words: int
@@ -92,7 +96,9 @@ def word_changes(utterances: Iterable[Utterance]) -> WordChanges:
 
 
 def _errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """What was said and what was heard in its place; one of both is empty for a deletion or an insertion."""
+    """What was said and what was heard in its place; one of both is empty for a deletion or an
+    insertion.
+    """
     said, heard = iter(reference), iter(hypothesis)
     for letter in align(reference, hypothesis):
         word = "" if letter == INSERTION else next(said)

@@ -1,14 +1,16 @@
 """The paired difference of two corpus WERs, and how sure the data make us of it.
 
-Baseline and tuned model decode the same utterances, so the difference is taken per utterance before anything is
-averaged (Bisani & Ney, ICASSP 2004). Utterances of one speaker go wrong together, so whole speakers are resampled where
-there are enough (Liu & Peng, Interspeech 2020, arXiv 1912.09508).
+Baseline and tuned model decode the same utterances, so the difference is taken per utterance before
+anything is averaged (Bisani & Ney, ICASSP 2004). Utterances of one speaker go wrong together, so
+whole speakers are resampled where there are enough (Liu & Peng, Interspeech 2020, arXiv
+1912.09508).
 
-The bounds are studentised (Efron & Tibshirani 1993, section 12.5): each resample gives t* = (delta* - delta) / se*, and
-a bound is the point less the jackknife standard error times a quantile of t*, or of Student's t where that is wider.
-Percentile intervals, the customary choice, were measured to be too narrow: with 20 speakers nominal 95 % covered 90 %,
-BCa 88 %, bootstrap-t alone 92-93 %, Student's t alone 91-93 %, the wider of both with the jackknife 94-95 %
-(`benchmarks/coverage.py` prints the table).
+The bounds are studentised (Efron & Tibshirani 1993, section 12.5): each resample gives t* = (delta*
+- delta) / se*, and a bound is the point less the jackknife standard error times a quantile of t*,
+or of Student's t where that is wider. Percentile intervals, the customary choice, were measured to
+be too narrow: with 20 speakers nominal 95 % covered 90 %, BCa 88 %, bootstrap-t alone 92-93 %,
+Student's t alone 91-93 %, the wider of both with the jackknife 94-95 % (`benchmarks/coverage.py`
+prints the table).
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ ENOUGH_SPEAKERS = 20
 """Fewer blocks than this estimate their own spread too badly to be resampled."""
 
 FLOOR_WORDS = 2.0
-"""Least standard error, in words. When nothing changed in n utterances the sample has no spread, but up to 3 changes in
-n remain likely at 95 % (the rule of three, Hanley & Lippman-Hand 1983): 3.0 words / 1.645, rounded up."""
+"""Least standard error, in words. When nothing changed in n utterances the sample has no spread,
+but up to 3 changes in n remain likely at 95 % (the rule of three, Hanley & Lippman-Hand 1983): 3.0
+words / 1.645, rounded up."""
 
 _CHUNK = 2_000_000
 """Indices drawn at once: bounds the memory at about 50 MB whatever the size of the set."""
@@ -39,7 +42,9 @@ class DeltaEstimate:
 
     point: float
     standard_error: float
-    """Delete-one-block jackknife, at least `FLOOR_WORDS`; infinite where one block holds everything."""
+    """Delete-one-block jackknife, at least `FLOOR_WORDS`; infinite where one block holds
+    everything.
+    """
     unit: Literal["speaker", "utterance"]
     why: str
     """Why this unit was resampled, for the report."""
@@ -65,10 +70,11 @@ class DeltaEstimate:
         return self.lower(one_sided), self.upper(one_sided)
 
     def chance_above(self, limit: float) -> float:
-        """How likely the true value is above `limit`, by the confidence distribution that the bounds come from.
+        """How likely the true value is above `limit`, by the confidence distribution that the
+        bounds come from.
 
-        The confidence at which the upper bound would stand at the limit, turned round: of the two that the bounds are
-        the wider of, the larger chance.
+        The confidence at which the upper bound would stand at the limit, turned round: of the two
+        that the bounds are the wider of, the larger chance.
         """
         from scipy.special import stdtr  # a tenth of a second to import: only who judges spends it
 
@@ -86,8 +92,8 @@ class DeltaEstimate:
             raise ValueError(f"confidence must lie between 0.5 and 1, not {confidence}")
         if not np.isfinite(self.standard_error):
             return float("inf")
-        # The upper bound comes from the lower tail of t*, and the other way round.
-        # Rounded outwards; the small number undoes (1 - 0.95) * 10000 = 500.0000000000005 and its like.
+        # The upper bound comes from the lower tail of t*, and the other way round. Rounded
+        # outwards; the small number undoes (1 - 0.95) * 10000 = 500.0000000000005 and its like.
         rank = max(0, int((1 - confidence) * len(self.pivots) + 1e-6) - 1)
         pivot = -self.pivots[rank] if upper else self.pivots[len(self.pivots) - 1 - rank]
         return float(self.standard_error * max(pivot, stdtrit(self.blocks - 1, confidence)))
@@ -105,16 +111,22 @@ def paired_delta(
 ) -> DeltaEstimate:
     """Estimate the difference of two corpus WERs on the same utterances.
 
-    All sequences have one entry per utterance; `blocks` names the speaker, empty or None where unknown. `decodings` is
-    how many decodings of each utterance the counts sum up (seeds of a confirmation): it adds no utterances.
+    All sequences have one entry per utterance; `blocks` names the speaker, empty or None where
+    unknown. `decodings` is how many decodings of each utterance the counts sum up (seeds of a
+    confirmation): it adds no utterances.
 
-    Resampled sums are sums of integers, exact in float64 in any order, and PCG64 is specified: the same seed gives the
-    same bits on every machine. 10,000 resamples of 500 utterances take about 0.05 s on one core.
+    Resampled sums are sums of integers, exact in float64 in any order, and PCG64 is specified: the
+    same seed gives the same bits on every machine. 10,000 resamples of 500 utterances take about
+    0.05 s on one core.
 
     Raises ValueError when the lengths differ or there are no reference words.
     """
     # Compared before numpy sees them: it would stretch one count over all utterances.
-    lengths = {len(column) for column in (baseline_errors, tuned_errors, reference_words, blocks) if column is not None}
+    lengths = {
+        len(column)
+        for column in (baseline_errors, tuned_errors, reference_words, blocks)
+        if column is not None
+    }
     if len(lengths) != 1:
         raise ValueError("errors, reference words and blocks must cover the same utterances")
     difference = np.asarray(tuned_errors, float) - np.asarray(baseline_errors, float)
@@ -151,11 +163,12 @@ def paired_rates(
     seed: int,
     decodings: int = 1,
 ) -> DeltaEstimate:
-    """The difference of two corpus rates whose units differ: errors and units per utterance of either model.
+    """The difference of two corpus rates whose units differ: errors and units per utterance of
+    either model.
 
-    As `paired_delta`, with the linearised influence of each block in the place of its difference (Efron & Tibshirani
-    1993, section 10.5): precision counts in what was heard, and the two models hear different words. Raises ValueError
-    when the lengths differ or either has no units.
+    As `paired_delta`, with the linearised influence of each block in the place of its difference
+    (Efron & Tibshirani 1993, section 10.5): precision counts in what was heard, and the two models
+    hear different words. Raises ValueError when the lengths differ or either has no units.
     """
     columns = (*baseline, *tuned)
     if len({len(column) for column in (*columns, *([blocks] if blocks is not None else []))}) != 1:
@@ -166,7 +179,9 @@ def paired_rates(
     unit, why = resampling_unit(blocks)
     if unit == "speaker":
         names, of_block = np.unique(np.asarray(blocks), return_inverse=True)
-        counts = np.stack([np.bincount(of_block, column, len(names)) for column in counts.T], axis=1)
+        counts = np.stack(
+            [np.bincount(of_block, column, len(names)) for column in counts.T], axis=1
+        )
     generator = np.random.Generator(np.random.PCG64(seed))
     n = len(counts)
     drawn = [
@@ -189,7 +204,8 @@ def paired_rates(
 
 
 def _rate_change(drawn: Floats, counts: Floats) -> tuple[Floats, Floats]:
-    """Of resamples (rows, blocks) of counts (blocks, 4): the changes of the rate and their standard errors, in points.
+    """Of resamples (rows, blocks) of counts (blocks, 4): the changes of the rate and their standard
+    errors, in points.
 
     A draw in which one model has no units counts as no change.
     """
@@ -209,10 +225,16 @@ def resampling_unit(blocks: Sequence[str] | None) -> tuple[Literal["speaker", "u
     """Which unit is resampled, and the sentence that says why."""
     named = [block for block in blocks or () if block]
     if not named:
-        return "utterance", "the manifest names no speakers; if few people speak, the bounds are too narrow"
+        return (
+            "utterance",
+            "the manifest names no speakers; if few people speak, the bounds are too narrow",
+        )
     if blocks is not None and len(named) < len(blocks):
         missing = len(blocks) - len(named)
-        return "utterance", f"{missing} of {len(blocks)} utterances name no speaker; the bounds may be too narrow"
+        return (
+            "utterance",
+            f"{missing} of {len(blocks)} utterances name no speaker; the bounds may be too narrow",
+        )
     speakers = len(set(named))
     if speakers < ENOUGH_SPEAKERS:
         return "utterance", (
@@ -225,15 +247,19 @@ def resampling_unit(blocks: Sequence[str] | None) -> tuple[Literal["speaker", "u
 def resample(difference: Floats, words: Floats, resamples: int, seed: int) -> tuple[Floats, Floats]:
     """Bootstrap the ratio 100 * sum(difference) / sum(words) over blocks.
 
-    Returns the resampled deltas and their own linearised standard errors, both of shape (resamples,), in points.
-    Draws without a reference word (possible in tiny sets with empty references) count as the sample's own delta.
+    Returns the resampled deltas and their own linearised standard errors, both of shape
+    (resamples,), in points. Draws without a reference word (possible in tiny sets with empty
+    references) count as the sample's own delta.
     """
     generator = np.random.Generator(np.random.PCG64(seed))
     n = len(words)
     moments = np.stack([difference, words, difference**2, difference * words, words**2], axis=1)
     step = max(1, _CHUNK // n)
     sums = np.concatenate(
-        [_counts(generator, min(step, resamples - start), n) @ moments for start in range(0, resamples, step)]
+        [
+            _counts(generator, min(step, resamples - start), n) @ moments
+            for start in range(0, resamples, step)
+        ]
     )
     sums[sums[:, 1] == 0] = moments.sum(axis=0)
     d, w, dd, dw, ww = sums.T
@@ -243,7 +269,9 @@ def resample(difference: Floats, words: Floats, resamples: int, seed: int) -> tu
 
 
 def jackknife_error(difference: Floats, words: Floats) -> float:
-    """Delete-one-block jackknife standard error of the ratio, in points; infinite where a block holds all words."""
+    """Delete-one-block jackknife standard error of the ratio, in points; infinite where a block
+    holds all words.
+    """
     n = len(words)
     rest = words.sum() - words
     if n < 2 or not np.all(rest > 0):

@@ -1,7 +1,8 @@
-"""What the numbers of a trial mean beside the baseline's: is it feasible, is it accepted, which trial is best.
+"""What the numbers of a trial mean beside the baseline's: is it feasible, is it accepted, which
+trial is best.
 
-A trial is feasible by the literal rule alone, so that the answer is what the sweep file asks; the evidence stands
-beside it. Pure functions of values; whoever calls acts.
+A trial is feasible by the literal rule alone, so that the answer is what the sweep file asks; the
+evidence stands beside it. Pure functions of values; whoever calls acts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from enum import StrEnum
 
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.bootstrap import DeltaEstimate
-from orchestrator.scoring.limits import Criterion, LimitVerdict, constraint, estimate_of, judge_limit, one_of
+from orchestrator.scoring.limits import (
+    Criterion,
+    LimitVerdict,
+    constraint,
+    estimate_of,
+    judge_limit,
+    one_of,
+)
 from orchestrator.scoring.rates import SetScore, delta
 from orchestrator.scoring.trend import judge_trend
 
@@ -71,13 +79,15 @@ class Verdict:
 
     @property
     def violated(self) -> tuple[str, ...]:
-        """Metrics of the guardrails that are broken under their rule: what prunes a running trial."""
+        """Metrics of the guardrails that are broken under their rule: what prunes a running
+        trial.
+        """
         return tuple(limit.criterion.metric for limit in self.guardrails if limit.violated)
 
 
 def set_name(metric: str, confirmed: bool) -> str:
-    """The rate that a metric means: heldout_wer is `heldout`, in confirmation `confirm_heldout`; heldout_cer and
-    domain_terms_recall keep their names, and terms_recall is that of the domain."""
+    """The rate that a metric means: heldout_wer is `heldout`, in confirmation `confirm_heldout`;
+    heldout_cer and domain_terms_recall keep their names, and terms_recall is that of the domain."""
     rate = f"domain_{metric}" if metric.startswith("terms_") else metric.removesuffix("_wer")
     return ("confirm_" if confirmed else "") + rate
 
@@ -98,12 +108,14 @@ def judge(
 ) -> Verdict:
     """Judge one measurement against the baseline's.
 
-    `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will be judged in all
-    (its rungs): the error of calling a guardrail violated is shared out among them. `n_comparisons` is how many trials
-    are judged on these data so that the best may win: the error of calling a limit proven, and that of the bounds
-    shown, is shared out among them. Missing sets and impossible counts are not errors but limits that do not hold.
+    `confirmed` reads the confirm sets instead of the search's. `looks` is how often this trial will
+    be judged in all (its rungs): the error of calling a guardrail violated is shared out among
+    them. `n_comparisons` is how many trials are judged on these data so that the best may win: the
+    error of calling a limit proven, and that of the bounds shown, is shared out among them. Missing
+    sets and impossible counts are not errors but limits that do not hold.
 
-    Raises FingerprintError when the two were not evaluated alike, or the sets hold different utterances.
+    Raises FingerprintError when the two were not evaluated alike, or the sets hold different
+    utterances.
     """
     _same_evaluation(tuned, baseline)
     comparison = _Comparison(tuned, baseline, confirmed, confidence, n_comparisons, resamples, seed)
@@ -119,7 +131,9 @@ def judge(
         guardrails=guarded,
         acceptance=accepted,
         feasible=all(limit.holds is True for limit in guarded),
-        constraints={m: constraint([g for g in guarded if g.criterion.metric == m]) for m in metrics},
+        constraints={
+            m: constraint([g for g in guarded if g.criterion.metric == m]) for m in metrics
+        },
         wer={name: wer for name, score in tuned.sets.items() if (wer := score.wer) is not None},
         delta={name: value for name, value in deltas.items() if value is not None},
         decision=decide(accepted, guarded) if accepted else None,
@@ -139,16 +153,23 @@ class _Comparison:
     resamples: int
     seed: int
     estimates: dict[tuple[str, bool, bool], DeltaEstimate | None] = field(default_factory=dict)
-    """Resampled once for all limits that compare the same: rate, whether beside the baseline's, whether by itself."""
+    """Resampled once for all limits that compare the same: rate, whether beside the baseline's,
+    whether by itself.
+    """
 
     def answer(self, criterion: Criterion, looks: int) -> LimitVerdict:
         """The verdict on one limit, judged `looks` times in all."""
         if criterion.metric == "train_loss":
-            return judge_trend(criterion, self.tuned.losses, error_budget(self.confidence, self.n_comparisons))
+            return judge_trend(
+                criterion, self.tuned.losses, error_budget(self.confidence, self.n_comparisons)
+            )
         if criterion.among:
             # proven on one of several: each may claim it with its share of the error
             claims = self.n_comparisons * len(criterion.among)
-            return one_of(criterion, [self._on_set(criterion, metric, claims, looks) for metric in criterion.among])
+            return one_of(
+                criterion,
+                [self._on_set(criterion, metric, claims, looks) for metric in criterion.among],
+            )
         return self._on_set(criterion, criterion.metric, self.n_comparisons, looks)
 
     def _on_set(self, criterion: Criterion, metric: str, claims: int, looks: int) -> LimitVerdict:
@@ -156,7 +177,9 @@ class _Comparison:
         before, after = self.baseline.sets.get(name), self.tuned.sets.get(name)
         form = name, criterion.unit != "points", criterion.kind == "max_rate"
         if form not in self.estimates:
-            self.estimates[form] = estimate_of(criterion, before, after, resamples=self.resamples, seed=self.seed)
+            self.estimates[form] = estimate_of(
+                criterion, before, after, resamples=self.resamples, seed=self.seed
+            )
         return judge_limit(
             criterion,
             before,
@@ -178,8 +201,8 @@ def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict
     | all hold, and an acceptance criterion of rule `proven` is not proven                | INCONCLUSIVE |
     | all hold, and what must be proven is                                                | ACCEPT       |
 
-    The rule of a guardrail is about pruning; here it must hold, no more. `benchmarks/false_accepts.py` measures what
-    the rules of acceptance cost.
+    The rule of a guardrail is about pruning; here it must hold, no more.
+    `benchmarks/false_accepts.py` measures what the rules of acceptance cost.
     """
     limits = (*acceptance, *guardrails)
     if any(limit.holds is False for limit in limits):
@@ -191,24 +214,28 @@ def decide(acceptance: Sequence[LimitVerdict], guardrails: Sequence[LimitVerdict
 
 
 def error_budget(confidence: float, looks: int) -> float:
-    """Confidence of a single look such that all `looks` together err at most as often as one look at `confidence`.
+    """Confidence of a single look such that all `looks` together err at most as often as one look
+    at `confidence`.
 
-    Bonferroni: alpha / looks. Rungs of a trial are correlated, so it is conservative: a doubtful trial trains on, which
-    costs time; a good trial pruned by chance would cost the sweep. The same for trials that share an evaluation set.
+    Bonferroni: alpha / looks. Rungs of a trial are correlated, so it is conservative: a doubtful
+    trial trains on, which costs time; a good trial pruned by chance would cost the sweep. The same
+    for trials that share an evaluation set.
     """
     return 1 - (1 - confidence) / max(looks, 1)
 
 
 def optimism(search_delta: float, confirm_delta: float) -> float:
-    """WER points by which the search flattered its winner; positive means the confirmation is worse."""
+    """WER points by which the search flattered its winner; positive means the confirmation is
+    worse.
+    """
     return confirm_delta - search_delta
 
 
 def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The feasible verdict of the lowest objective; None when there is none.
 
-    Ties go to the smaller held-out delta, then to fewer steps, the smaller trial number, the smaller adapter scale.
-    Optuna's `value` is no guide: a pruned trial keeps its last one.
+    Ties go to the smaller held-out delta, then to fewer steps, the smaller trial number, the
+    smaller adapter scale. Optuna's `value` is no guide: a pruned trial keeps its last one.
     """
     ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.objective is not None]
     return min(ranked, key=verdict_rank, default=None)
@@ -217,7 +244,9 @@ def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
 Rank = tuple[float, float, int, int, float]
 
 
-def rank(objective: float | None, heldout_delta: float | None, step: int, number: int, scale: float) -> Rank:
+def rank(
+    objective: float | None, heldout_delta: float | None, step: int, number: int, scale: float
+) -> Rank:
     """Sort key of two feasible adapters, the better one first; what was not measured comes last."""
     wer, heldout = (math.inf if value is None else value for value in (objective, heldout_delta))
     return wer, heldout, step, number, scale
@@ -243,7 +272,8 @@ def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
             continue
         ratio, rest = divmod(after.decodings, before.decodings)
         if rest or (
-            not after.of_hypotheses and after.reference_words != tuple(ratio * w for w in before.reference_words)
+            not after.of_hypotheses
+            and after.reference_words != tuple(ratio * w for w in before.reference_words)
         ):
             raise FingerprintError(
                 f"Trial {tuned.number} at step {tuned.step} and the baseline have different utterances in the "

@@ -1,7 +1,8 @@
 """One limit on one rate of one set: what was asked, what was measured, what the data prove.
 
-Every limit gets two answers. *Literal*: the measured value against the limit, as the sweep file asks. *Evidence*: the
-one-sided bounds of the paired estimate against the limit. What was not measured, or is not finite, holds nowhere.
+Every limit gets two answers. *Literal*: the measured value against the limit, as the sweep file
+asks. *Evidence*: the one-sided bounds of the paired estimate against the limit. What was not
+measured, or is not finite, holds nowhere.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from orchestrator.scoring.bootstrap import DeltaEstimate
 from orchestrator.scoring.rates import SetScore, decodings_beside, delta, estimate, relative_delta
 
 AT_LIMIT = 1e-9
-"""Constraint of a strict limit met exactly: Optuna takes 0 for feasible, and "less than" is not "at most"."""
+"""Constraint of a strict limit met exactly: Optuna takes 0 for feasible, and "less than" is not "at
+most".
+"""
 
 UNMEASURED = 100.0
-"""Constraint of a guardrail without a number, in points: infeasible, and finite because samplers and SQLite need it."""
+"""Constraint of a guardrail without a number, in points: infeasible, and finite because samplers
+and SQLite need it.
+"""
 
 POWER = 2.49
 """z(0.95) + z(0.80): 80 % power of a one-sided 5 % test."""
@@ -39,7 +44,9 @@ class Evidence(StrEnum):
     UNDECIDED = "undecided"
 
 
-Kind = Literal["max_regression", "min_gain", "not_worse", "max_rate", "falls", "falls_monotonically"]
+Kind = Literal[
+    "max_regression", "min_gain", "not_worse", "max_rate", "falls", "falls_monotonically"
+]
 Unit = Literal["points", "percent", "times"]
 
 
@@ -48,17 +55,21 @@ class Criterion:
     """One limit on one rate, or on one of several."""
 
     metric: str
-    """domain_wer, heldout_cer, terms_recall, any_also_wer, train_loss: as the sweep file names it."""
+    """domain_wer, heldout_cer, terms_recall, any_also_wer, train_loss: as the sweep file names
+    it.
+    """
     kind: Kind
-    """max_regression: the change is less than the limit, strictly. min_gain: the fall is at least the limit. not_worse:
-    the change is at most 0. max_rate: the rate itself is at most the limit. falls, falls_monotonically: of the training
-    loss, see `trend.py`."""
+    """max_regression: the change is less than the limit, strictly. min_gain: the fall is at least
+    the limit. not_worse: the change is at most 0. max_rate: the rate itself is at most the limit.
+    falls, falls_monotonically: of the training loss, see `trend.py`."""
     limit: float = 0.0
     rule: Rule = "point"
-    """A guardrail prunes when it is broken literally (point) or provably (proven). An acceptance limit is met when it
-    holds literally (point), or only when it is proven too (proven)."""
+    """A guardrail prunes when it is broken literally (point) or provably (proven). An acceptance
+    limit is met when it holds literally (point), or only when it is proven too (proven)."""
     unit: Unit = "points"
-    """points: of the rate, absolute. percent: of the baseline's rate. times: the baseline's rate."""
+    """points: of the rate, absolute. percent: of the baseline's rate. times: the baseline's
+    rate.
+    """
     among: tuple[str, ...] = ()
     """The rates of which one must keep the limit; empty where the metric is one rate."""
 
@@ -99,10 +110,14 @@ class LimitVerdict:
     """One-sided bounds of `value` at the confidence asked for."""
     upper: float
     utterances_needed: int | None
-    """Size of set that would decide, were the true value the measured one; None when decided or at the limit."""
+    """Size of set that would decide, were the true value the measured one; None when decided or at
+    the limit.
+    """
     estimate: DeltaEstimate | None
     value: float | None = None
-    """What the limit is compared with: the change in points or in percent of the baseline, or the rate itself."""
+    """What the limit is compared with: the change in points or in percent of the baseline, or the
+    rate itself.
+    """
 
     @property
     def gain_significant(self) -> bool:
@@ -111,22 +126,31 @@ class LimitVerdict:
 
     @property
     def satisfied(self) -> bool:
-        """Whether an acceptance limit is kept under its rule. A gain must be told from zero under either."""
+        """Whether an acceptance limit is kept under its rule. A gain must be told from zero under
+        either.
+        """
         sure = self.criterion.rule == "point" or self.evidence is Evidence.PROVEN
         return self.holds is True and self.gain_significant and sure
 
     @property
     def violated(self) -> bool:
-        """Whether a guardrail ends a trial before its last step, under its rule; what was not measured does not.
+        """Whether a guardrail ends a trial before its last step, under its rule; what was not
+        measured does not.
 
         A gain is asked of the end: a trial has all its steps to reach it.
         """
         if self.criterion.kind == "min_gain":
             return False
-        return self.holds is False if self.criterion.rule == "point" else self.evidence is Evidence.VIOLATED
+        return (
+            self.holds is False
+            if self.criterion.rule == "point"
+            else self.evidence is Evidence.VIOLATED
+        )
 
 
-def value_of(criterion: Criterion, baseline: SetScore | None, tuned: SetScore | None) -> float | None:
+def value_of(
+    criterion: Criterion, baseline: SetScore | None, tuned: SetScore | None
+) -> float | None:
     """What the limit is compared with; None where it does not exist."""
     if criterion.kind == "max_rate" and criterion.unit == "points":
         return tuned.wer if tuned is not None else None
@@ -137,9 +161,16 @@ def value_of(criterion: Criterion, baseline: SetScore | None, tuned: SetScore | 
 
 
 def estimate_of(
-    criterion: Criterion, baseline: SetScore | None, tuned: SetScore | None, *, resamples: int, seed: int
+    criterion: Criterion,
+    baseline: SetScore | None,
+    tuned: SetScore | None,
+    *,
+    resamples: int,
+    seed: int,
 ) -> DeltaEstimate | None:
-    """The estimate of `value_of`; of a ratio to the baseline (times), that of the change in percent."""
+    """The estimate of `value_of`; of a ratio to the baseline (times), that of the change in
+    percent.
+    """
     if value_of(criterion, baseline, tuned) is None or tuned is None:
         return None
     if criterion.kind == "max_rate" and criterion.unit == "points":
@@ -164,15 +195,21 @@ def judge_limit(
 ) -> LimitVerdict:
     """Judge one limit. `paired` is `estimate_of(criterion, baseline, tuned)`.
 
-    proven: the bound at `confidence` lies inside the limit. violated: the opposite bound at `violation_confidence` lies
-    outside it. Neither contradicts the literal rule, because a bound never crosses the point.
+    proven: the bound at `confidence` lies inside the limit. violated: the opposite bound at
+    `violation_confidence` lies outside it. Neither contradicts the literal rule, because a bound
+    never crosses the point.
     """
     value = value_of(criterion, baseline, tuned)
     lower, upper = -math.inf, math.inf
     evidence, needed = Evidence.UNDECIDED, None
     if paired is not None and value is not None:
-        lower, upper = (_scaled(criterion, bound) for bound in (paired.lower(confidence), paired.upper(confidence)))
-        evidence = _evidence(criterion, _scaled(criterion, paired.lower(violation_confidence)), upper)
+        lower, upper = (
+            _scaled(criterion, bound)
+            for bound in (paired.lower(confidence), paired.upper(confidence))
+        )
+        evidence = _evidence(
+            criterion, _scaled(criterion, paired.lower(violation_confidence)), upper
+        )
         gap = paired.point - _unscaled(criterion, criterion.threshold)
         needed = _needed(paired, gap, POWER) if evidence is Evidence.UNDECIDED else None
     return LimitVerdict(
@@ -191,9 +228,11 @@ def judge_limit(
 
 
 def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdict:
-    """Several sets of which one must keep the limit, as one verdict: the numbers of the set that keeps it best.
+    """Several sets of which one must keep the limit, as one verdict: the numbers of the set that
+    keeps it best.
 
-    Proven where it is proven on one of them, for which `judge` shares out the error; violated where on all.
+    Proven where it is proven on one of them, for which `judge` shares out the error; violated where
+    on all.
     """
     chosen = min(verdicts, key=_excess)
     answers = {verdict.holds for verdict in verdicts}
@@ -205,7 +244,9 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
 
 
 def constraint(verdicts: Sequence[LimitVerdict]) -> float:
-    """All limits on one guardrail metric as one number: <= 0 exactly when all hold literally. Always finite."""
+    """All limits on one guardrail metric as one number: <= 0 exactly when all hold literally.
+    Always finite.
+    """
     return max(map(_excess, verdicts))
 
 
@@ -216,16 +257,22 @@ class Risk:
     chance: float
     """That the true value is beyond the limit, as the data have it."""
     utterances: int | None
-    """Size of set that would bring it below 5 %, were the true value the measured one; None at the limit."""
+    """Size of set that would bring it below 5 %, were the true value the measured one; None at the
+    limit.
+    """
 
 
 def risk(verdict: LimitVerdict) -> Risk | None:
-    """The risk of a limit that holds and is not proven; None for any other, and where nothing was estimated."""
+    """The risk of a limit that holds and is not proven; None for any other, and where nothing was
+    estimated.
+    """
     paired = verdict.estimate
     if paired is None or verdict.holds is not True or verdict.evidence is Evidence.PROVEN:
         return None
     threshold = _unscaled(verdict.criterion, verdict.criterion.threshold)
-    return Risk(paired.chance_above(threshold), _needed(paired, paired.point - threshold, ONE_SIDED))
+    return Risk(
+        paired.chance_above(threshold), _needed(paired, paired.point - threshold, ONE_SIDED)
+    )
 
 
 def _scaled(criterion: Criterion, bound: float) -> float:
@@ -238,7 +285,9 @@ def _unscaled(criterion: Criterion, value: float) -> float:
 
 
 def _excess(verdict: LimitVerdict) -> float:
-    """How far beyond the limit. A difference of unequal floats is never 0, so only equality needs care."""
+    """How far beyond the limit. A difference of unequal floats is never 0, so only equality needs
+    care.
+    """
     beyond = math.nan if verdict.value is None else verdict.value - verdict.criterion.threshold
     if not math.isfinite(beyond):
         return -UNMEASURED if verdict.holds else UNMEASURED
@@ -252,7 +301,9 @@ def _evidence(criterion: Criterion, lower: float, upper: float) -> Evidence:
 
 
 def _needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
-    """n * (z * SE / gap)^2: the standard error shrinks with the root of the number of utterances."""
+    """n * (z * SE / gap)^2: the standard error shrinks with the root of the number of
+    utterances.
+    """
     if gap == 0 or not math.isfinite(paired.standard_error) or not math.isfinite(gap):
         return None
     return math.ceil(paired.utterances * (deviations * paired.standard_error / gap) ** 2)

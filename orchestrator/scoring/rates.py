@@ -1,4 +1,6 @@
-"""One rate of one set, as counts per utterance: seeds pooled, differences in points and percent, paired estimates."""
+"""One rate of one set, as counts per utterance: seeds pooled, differences in points and percent,
+paired estimates.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from orchestrator.scoring.wer import error_rate
 
 @dataclass(frozen=True)
 class SetScore:
-    """One rate of one set, as counts per utterance in manifest order: word errors over words, character errors over
-    characters, terms missed over terms said."""
+    """One rate of one set, as counts per utterance in manifest order: word errors over words,
+    character errors over characters, terms missed over terms said."""
 
     errors: tuple[int, ...]
     reference_words: tuple[int, ...]
@@ -24,41 +26,63 @@ class SetScore:
     decodings: int = 1
     """How many decodings of each utterance are summed in `errors` and `reference_words`."""
     of_hypotheses: bool = False
-    """The units are counted in what was heard (precision), so that baseline and tuned model have their own."""
+    """The units are counted in what was heard (precision), so that baseline and tuned model have
+    their own.
+    """
 
     def __post_init__(self) -> None:
-        if len(self.errors) != len(self.reference_words) or len(self.speakers) not in (0, len(self.errors)):
+        if len(self.errors) != len(self.reference_words) or len(self.speakers) not in (
+            0,
+            len(self.errors),
+        ):
             raise ValueError("errors, reference words and speakers must cover the same utterances")
 
     @property
     def utterances(self) -> tuple[object, ...]:
-        """What two scores of the same utterances have in common; what was heard is each model's own."""
-        return len(self.errors), () if self.of_hypotheses else self.reference_words, self.speakers, self.decodings
+        """What two scores of the same utterances have in common; what was heard is each model's
+        own.
+        """
+        return (
+            len(self.errors),
+            () if self.of_hypotheses else self.reference_words,
+            self.speakers,
+            self.decodings,
+        )
 
     @property
     def wer(self) -> float | None:
-        """The corpus rate in percent; None when the counts cannot give one (empty, negative, not finite, no units)."""
+        """The corpus rate in percent; None when the counts cannot give one (empty, negative, not
+        finite, no units).
+        """
         words = sum(self.reference_words)
-        if not all(math.isfinite(count) and count >= 0 for count in (*self.errors, *self.reference_words)):
+        if not all(
+            math.isfinite(count) and count >= 0 for count in (*self.errors, *self.reference_words)
+        ):
             return None
         return error_rate(self.errors, self.reference_words) if words else None
 
 
 def pool(scores: Sequence[SetScore]) -> SetScore:
-    """One recipe decoded on one set with several seeds, as one score: counts are summed per utterance.
+    """One recipe decoded on one set with several seeds, as one score: counts are summed per
+    utterance.
 
-    The utterance (or its speaker) stays the sampled unit; three seeds are not three times the data. `judge` weighs the
-    baseline's counts accordingly. Raises ValueError when empty, FingerprintError when the utterances differ.
+    The utterance (or its speaker) stays the sampled unit; three seeds are not three times the data.
+    `judge` weighs the baseline's counts accordingly. Raises ValueError when empty, FingerprintError
+    when the utterances differ.
     """
     if not scores:
         raise ValueError("nothing to pool")
     first = scores[0]
     if any(score.utterances != first.utterances for score in scores):
-        raise FingerprintError("The seeds of a finalist were scored on different utterances; measure them again.")
+        raise FingerprintError(
+            "The seeds of a finalist were scored on different utterances; measure them again."
+        )
     return replace(
         first,
         errors=tuple(map(sum, zip(*(score.errors for score in scores), strict=True))),
-        reference_words=tuple(map(sum, zip(*(score.reference_words for score in scores), strict=True))),
+        reference_words=tuple(
+            map(sum, zip(*(score.reference_words for score in scores), strict=True))
+        ),
         decodings=len(scores) * first.decodings,
     )
 
@@ -66,8 +90,8 @@ def pool(scores: Sequence[SetScore]) -> SetScore:
 def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
     """Points of the corpus rate, tuned - baseline; None unless both were measured.
 
-    One division of exact integers, so a set of 1,000 words and 2 more errors gives 0.2, the number a sweep file holds,
-    and not 0.1999 or 0.2001.
+    One division of exact integers, so a set of 1,000 words and 2 more errors gives 0.2, the number
+    a sweep file holds, and not 0.1999 or 0.2001.
     """
     if baseline is None or tuned is None or baseline.wer is None or tuned.wer is None:
         return None
@@ -77,10 +101,21 @@ def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
 
 
 def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
-    """The change in percent of the baseline's rate; None unless both were measured and the baseline has errors."""
-    if baseline is None or tuned is None or delta(baseline, tuned) is None or not sum(baseline.errors):
+    """The change in percent of the baseline's rate; None unless both were measured and the baseline
+    has errors.
+    """
+    if (
+        baseline is None
+        or tuned is None
+        or delta(baseline, tuned) is None
+        or not sum(baseline.errors)
+    ):
         return None
-    return 100 * _more_errors(baseline, tuned) / (decodings_beside(baseline, tuned) * sum(baseline.errors))
+    return (
+        100
+        * _more_errors(baseline, tuned)
+        / (decodings_beside(baseline, tuned) * sum(baseline.errors))
+    )
 
 
 def estimate(

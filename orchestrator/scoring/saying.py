@@ -25,7 +25,9 @@ def rate_text(rate: str) -> str:
 
 
 def is_share_found(name: str) -> bool:
-    """Whether a metric or rate is one of terms: counted as what is missed, said as what is found."""
+    """Whether a metric or rate is one of terms: counted as what is missed, said as what is
+    found.
+    """
     return name.endswith(("terms_recall", "terms_precision"))
 
 
@@ -36,7 +38,9 @@ def asked_text(criterion: Criterion) -> str:
     return {
         "max_regression": f"{name} {up} by less than {amount}",
         "min_gain": f"{name} {down} by at least {amount}",
-        "not_worse": f"{name} does not {up.removesuffix('s')}" if up == "rises" else f"{name} does not fall",
+        "not_worse": f"{name} does not {up.removesuffix('s')}"
+        if up == "rises"
+        else f"{name} does not fall",
         "max_rate": f"{name} is at most {amount}",
         "falls": f"{name} falls from rung to rung, by and large",
         "falls_monotonically": f"{name} falls at every rung",
@@ -66,10 +70,20 @@ def value_text(limit: LimitVerdict) -> str:
         return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats"
     if criterion.kind == "max_rate":
         return f"{value:.2f} %" if criterion.unit == "points" else f"{value:.2f} times the baseline"
-    return f"{value:+.2f} points" if criterion.unit == "points" else f"{value:+.1f} % of the baseline"
+    return (
+        f"{value:+.2f} points" if criterion.unit == "points" else f"{value:+.1f} % of the baseline"
+    )
 
 
 def _amount(criterion: Criterion) -> str:
     if criterion.kind == "max_rate":
-        return f"{criterion.limit:g} %" if criterion.unit == "points" else f"{criterion.limit:g} times the baseline's"
-    return f"{criterion.limit:g} points" if criterion.unit == "points" else f"{criterion.limit:g} % of the baseline's"
+        return (
+            f"{criterion.limit:g} %"
+            if criterion.unit == "points"
+            else f"{criterion.limit:g} times the baseline's"
+        )
+    return (
+        f"{criterion.limit:g} points"
+        if criterion.unit == "points"
+        else f"{criterion.limit:g} % of the baseline's"
+    )

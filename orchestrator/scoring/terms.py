@@ -17,8 +17,8 @@ class Terms:
     def count(self, reference: str, hypothesis: str) -> tuple[int, int, int]:
         """Occurrences in the reference, in the hypothesis, and in both, of all phrases together.
 
-        Of each phrase the smaller of the two numbers is found: where in the text it stands is the business of the WER.
-        Phrases may overlap, and each is counted.
+        Of each phrase the smaller of the two numbers is found: where in the text it stands is the
+        business of the WER. Phrases may overlap, and each is counted.
         """
         said, heard = self._occurrences(reference.split()), self._occurrences(hypothesis.split())
         return said.total(), heard.total(), (said & heard).total()
@@ -26,6 +26,10 @@ class Terms:
     def _occurrences(self, words: Sequence[str]) -> Counter[tuple[str, ...]]:
         counts: Counter[tuple[str, ...]] = Counter()
         for length in {len(phrase) for phrase in self.phrases}:
-            windows = Counter(tuple(words[at : at + length]) for at in range(len(words) - length + 1))
-            counts.update({phrase: windows[phrase] for phrase in self.phrases if len(phrase) == length})
+            windows = Counter(
+                tuple(words[at : at + length]) for at in range(len(words) - length + 1)
+            )
+            counts.update(
+                {phrase: windows[phrase] for phrase in self.phrases if len(phrase) == length}
+            )
         return counts

@@ -1,7 +1,7 @@
 """What counts as a word: the normalisers by name, and the sign of a decode that ran in circles.
 
-A normaliser is part of what a number means: its version stands in the evaluation fingerprint, so two numbers made
-with different rules are never set side by side.
+A normaliser is part of what a number means: its version stands in the evaluation fingerprint, so
+two numbers made with different rules are never set side by side.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from importlib.resources import files
 Normalizer = Callable[[str], str]
 
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
-"""Typographic apostrophes to the ASCII one. The Whisper rules know only the latter: unfolded, "it’s" and "it's" are
-different words, and an adapter that copies the manifest's typography would be paid for it."""
+"""Typographic apostrophes to the ASCII one. The Whisper rules know only the latter: unfolded,
+"it’s" and "it's" are different words, and an adapter that copies the manifest's typography would be
+paid for it."""
 
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 _BASIC_RULES = "3: NFKC, lower case (İ is i), letters marks numbers, inner apostrophes, format characters dropped"
@@ -30,7 +31,8 @@ _WORD_REPEATS, _PHRASE_REPEATS = 4, 3
 
 @cache
 def normalizer(name: str) -> Normalizer:
-    """The normaliser of that name: text in, words separated by single spaces out; results are cached.
+    """The normaliser of that name: text in, words separated by single spaces out; results are
+    cached.
 
     - `whisper-en`: OpenAI's English rules with their spelling map (Radford et al. 2022, appendix C), as packaged in
       `whisper-normalizer`. Numbers become digits, contractions are spelled out, fillers and bracketed notes vanish.
@@ -55,9 +57,11 @@ def normalizer(name: str) -> Normalizer:
 
 @cache
 def normalizer_version(name: str) -> str:
-    """Name, version and digest of everything the normaliser's output depends on; part of the evaluation fingerprint.
+    """Name, version and digest of everything the normaliser's output depends on; part of the
+    evaluation fingerprint.
 
-    The digest covers the rules and spelling map of the installed package and the interpreter's Unicode tables.
+    The digest covers the rules and spelling map of the installed package and the interpreter's
+    Unicode tables.
     """
     if name == "whisper-en":
         package = files("whisper_normalizer")
@@ -70,10 +74,11 @@ def normalizer_version(name: str) -> str:
 
 
 def has_loop(words: Sequence[str]) -> bool:
-    """Whether a hypothesis ends in a repeated n-gram: one word 4 times or more, 2 to 4 words 3 times or more.
+    """Whether a hypothesis ends in a repeated n-gram: one word 4 times or more, 2 to 4 words 3
+    times or more.
 
-    A decoder that has lost its way repeats until its token cap, so only the end is looked at. Real speech says "no, no,
-    no"; it hardly ends a sentence with the same word four times.
+    A decoder that has lost its way repeats until its token cap, so only the end is looked at. Real
+    speech says "no, no, no"; it hardly ends a sentence with the same word four times.
     """
     return any(_ends_repeated(words, n) for n in range(1, _LONGEST_LOOP + 1))
 
@@ -85,7 +90,9 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
 
 
 def _basic(text: str) -> str:
-    whole = unicodedata.normalize("NFKC", text).replace("İ", "i")  # which lower() makes an i and a dot of its own
+    whole = unicodedata.normalize("NFKC", text).replace(
+        "İ", "i"
+    )  # which lower() makes an i and a dot of its own
     folded = unicodedata.normalize("NFKC", whole.lower()).translate(APOSTROPHES)
     kept = "".join(map(_spoken, folded))
     return _collapse(_LOOSE_APOSTROPHE.sub(" ", kept))
@@ -106,7 +113,8 @@ def _collapse(text: str) -> str:
 
 
 def _cached(normalize: Normalizer) -> Normalizer:
-    # References come back at every rung of every trial; half a millisecond each adds up to minutes of a sweep.
+    # References come back at every rung of every trial; half a millisecond each adds up to minutes
+    # of a sweep.
     return lru_cache(maxsize=65_536)(normalize)
 
 

@@ -1,8 +1,9 @@
 """The course of a trial's training loss over its rungs: does it fall?
 
-`falls`: more pairs of rungs fall than rise (Kendall's tau below 0); the data prove it where the exact one-sided
-Mann-Kendall test gives p < 5 %, for which it takes four rungs. `falls_monotonically`: the mean loss between two rungs
-is lower each time. That is a fact about one training and needs no test.
+`falls`: more pairs of rungs fall than rise (Kendall's tau below 0); the data prove it where the
+exact one-sided Mann-Kendall test gives p < 5 %, for which it takes four rungs.
+`falls_monotonically`: the mean loss between two rungs is lower each time. That is a fact about one
+training and needs no test.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ LEAST_RUNGS = 2
 
 
 def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float) -> LimitVerdict:
-    """Judge a limit on the training loss. `losses`: mean nats a token since the rung before, by rung.
+    """Judge a limit on the training loss. `losses`: mean nats a token since the rung before, by
+    rung.
 
-    `value` is Kendall's tau of the losses in time, or of `falls_monotonically` the largest rise from one rung to the
-    next in nats. Not measured where there are fewer than two rungs or a loss is not finite.
+    `value` is Kendall's tau of the losses in time, or of `falls_monotonically` the largest rise
+    from one rung to the next in nats. Not measured where there are fewer than two rungs or a loss
+    is not finite.
     """
     measured = len(losses) >= LEAST_RUNGS and all(map(math.isfinite, losses))
     value, evidence = None, Evidence.UNDECIDED
@@ -46,13 +49,20 @@ def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float
 
 
 def _kendall(losses: Sequence[float], confidence: float) -> tuple[float, Evidence]:
-    """Kendall's tau of the losses in time, and what its two one-sided tests say; 0 where all are equal."""
+    """Kendall's tau of the losses in time, and what its two one-sided tests say; 0 where all are
+    equal.
+    """
     from scipy.stats import kendalltau  # a third of a second to import, for the few sweeps that ask
 
     if len(set(losses)) == 1:
         return 0.0, Evidence.UNDECIDED
-    tests = {side: kendalltau(range(len(losses)), losses, alternative=side) for side in ("less", "greater")}
+    tests = {
+        side: kendalltau(range(len(losses)), losses, alternative=side)
+        for side in ("less", "greater")
+    }
     tau = float(tests["less"].statistic)
     if tests["less"].pvalue < 1 - confidence:
         return tau, Evidence.PROVEN
-    return tau, Evidence.VIOLATED if tests["greater"].pvalue < 1 - confidence else Evidence.UNDECIDED
+    return tau, Evidence.VIOLATED if tests[
+        "greater"
+    ].pvalue < 1 - confidence else Evidence.UNDECIDED

@@ -1,7 +1,7 @@
 """Word errors as integers per utterance; every rate is made from them.
 
-The corpus WER is all errors over all reference words (jiwer's, NIST's). The mean of utterance WERs is another quantity,
-in which short clips dominate; it is not computed here.
+The corpus WER is all errors over all reference words (jiwer's, NIST's). The mean of utterance WERs
+is another quantity, in which short clips dominate; it is not computed here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class EditCounts:
     @property
     def errors(self) -> tuple[int, ...]:
         """Word errors per utterance."""
-        return tuple(map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True)))
+        return tuple(
+            map(sum, zip(self.substitutions, self.deletions, self.insertions, strict=True))
+        )
 
     @property
     def wer(self) -> float:
@@ -39,8 +41,11 @@ def error_rate(errors: Sequence[int], units: Sequence[int]) -> float:
     return 100 * sum(errors) / sum(units)
 
 
-def check_with_jiwer(references: Sequence[str], hypotheses: Sequence[str], counts: EditCounts) -> None:
-    """That jiwer, which people trust, finds as many errors and words. Raises RuntimeError where it does not.
+def check_with_jiwer(
+    references: Sequence[str], hypotheses: Sequence[str], counts: EditCounts
+) -> None:
+    """That jiwer, which people trust, finds as many errors and words. Raises RuntimeError where it
+    does not.
 
     Over the utterances that have a word: jiwer refuses empty references.
     """
@@ -55,18 +60,21 @@ def check_with_jiwer(references: Sequence[str], hypotheses: Sequence[str], count
     )
     ours = sum(counts.errors[row] for row in rows), sum(counts.reference_words)
     if theirs != ours:
-        raise RuntimeError(f"jiwer counts {theirs} errors and words where this project counts {ours}; please report it")
+        raise RuntimeError(
+            f"jiwer counts {theirs} errors and words where this project counts {ours}; please report it"
+        )
 
 
 def edit_counts(references: Sequence[str], hypotheses: Sequence[str]) -> EditCounts:
     """Count the word edits between normalised texts, split on whitespace.
 
-    The errors of an utterance are its Levenshtein distance, so they and the WER are unique. How they divide into
-    substitutions, deletions and insertions is not: alignments of equal cost exist, and another scorer may choose
-    another one.
+    The errors of an utterance are its Levenshtein distance, so they and the WER are unique. How
+    they divide into substitutions, deletions and insertions is not: alignments of equal cost exist,
+    and another scorer may choose another one.
 
-    An empty reference inside a set is legal: each word heard is an insertion. Raises DataError for an empty set, for
-    different numbers of texts, and for references without a single word, which other scorers call a WER of 0.
+    An empty reference inside a set is legal: each word heard is an insertion. Raises DataError for
+    an empty set, for different numbers of texts, and for references without a single word, which
+    other scorers call a WER of 0.
     """
     if len(references) != len(hypotheses):
         raise DataError(
@@ -74,9 +82,12 @@ def edit_counts(references: Sequence[str], hypotheses: Sequence[str]) -> EditCou
             "Decode the whole set again."
         )
     if not references:
-        raise DataError("The set has no utterances, so it has no WER. Name a manifest with at least one utterance.")
+        raise DataError(
+            "The set has no utterances, so it has no WER. Name a manifest with at least one utterance."
+        )
     pairs = [
-        (reference.split(), hypothesis.split()) for reference, hypothesis in zip(references, hypotheses, strict=True)
+        (reference.split(), hypothesis.split())
+        for reference, hypothesis in zip(references, hypotheses, strict=True)
     ]
     if not any(reference for reference, _ in pairs):
         raise DataError(
@@ -84,7 +95,9 @@ def edit_counts(references: Sequence[str], hypotheses: Sequence[str]) -> EditCou
             "Check the transcripts, or choose another evaluation.normalizer: whisper-en, basic, none."
         )
     substitutions, deletions, insertions = zip(*(_edits(*pair) for pair in pairs), strict=True)
-    return EditCounts(substitutions, deletions, insertions, tuple(len(reference) for reference, _ in pairs))
+    return EditCounts(
+        substitutions, deletions, insertions, tuple(len(reference) for reference, _ in pairs)
+    )
 
 
 def _edits(reference: list[str], hypothesis: list[str]) -> tuple[int, int, int]:
@@ -92,7 +105,11 @@ def _edits(reference: list[str], hypothesis: list[str]) -> tuple[int, int, int]:
     return tags.count("replace"), tags.count("delete"), tags.count("insert")
 
 
-def character_counts(references: Sequence[str], hypotheses: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Character errors and characters of each reference, spaces included (jiwer's CER is their totals' quotient)."""
+def character_counts(
+    references: Sequence[str], hypotheses: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Character errors and characters of each reference, spaces included (jiwer's CER is their
+    totals' quotient).
+    """
     errors = tuple(Levenshtein.distance(*pair) for pair in zip(references, hypotheses, strict=True))
     return errors, tuple(map(len, references))

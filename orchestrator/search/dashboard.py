@@ -1,7 +1,7 @@
 """optuna-dashboard on one study: loopback only, read only.
 
-By itself the dashboard has no authentication, accepts any Host header (so a web page can reach it by DNS rebinding) and
-lets every visitor delete the study or tell a WER of 0.
+By itself the dashboard has no authentication, accepts any Host header (so a web page can reach it
+by DNS rebinding) and lets every visitor delete the study or tell a WER of 0.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import optuna
 from optuna.storages import RDBStorage
 from sqlalchemy.pool import QueuePool
 
-from orchestrator import loopback
 from orchestrator.errors import StudyError
+from orchestrator.loopback import guarded_server, serve_until_interrupted
 from orchestrator.search.storage import BUSY_SECONDS, storage_errors
 
 
 def serve(database: Path, port: int, started: Callable[[str], None]) -> None:
     """Show the study until interrupted; `started` is told the address once it can be opened.
 
-    A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is no study yet or the
-    port is taken.
+    A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is
+    no study yet or the port is taken.
     """
-    loopback.serve(open_server(database, port), started)
+    serve_until_interrupted(open_server(database, port), started)
 
 
 def open_server(database: Path, port: int) -> WSGIServer:
@@ -36,7 +36,7 @@ def open_server(database: Path, port: int) -> WSGIServer:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with storage_errors(database, "The dashboard only reads it."):
         application = wsgi(_read_only(database))
-    return loopback.open_server(application, port, "dashboard")
+    return guarded_server(application, port, "dashboard")
 
 
 def _read_only(database: Path) -> RDBStorage:
@@ -44,8 +44,8 @@ def _read_only(database: Path) -> RDBStorage:
         raise StudyError(f"there is no study at {database} yet\n  Start the sweep first.")
 
     def connect() -> sqlite3.Connection:
-        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index file. Each request
-        # has its own thread, and the pool lends a connection to one at a time.
+        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
+        # file. Each request has its own thread, and the pool lends a connection to one at a time.
         connection = sqlite3.connect(database, timeout=BUSY_SECONDS, check_same_thread=False)
         connection.execute("PRAGMA query_only=ON")
         return connection

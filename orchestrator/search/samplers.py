@@ -1,6 +1,8 @@
-"""Samplers that remember nothing: what they say depends on (seed, trial number, parameter) and the study on disk.
+"""Samplers that remember nothing: what they say depends on (seed, trial number, parameter) and the
+study on disk.
 
-So a run that was killed, even in the middle of an ask, continues with exactly the values it would have had.
+So a run that was killed, even in the middle of an ask, continues with exactly the values it would
+have had.
 """
 
 from __future__ import annotations
@@ -9,7 +11,12 @@ import warnings
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial
 
@@ -24,7 +31,9 @@ STARTUP_TRIALS = 8
 
 
 def suggest(trial: Trial, spec: SweepSpec) -> None:
-    """Give the trial a value for every active searched parameter, in file order; values it has already stay."""
+    """Give the trial a value for every active searched parameter, in file order; values it has
+    already stay.
+    """
     values: Point = dict(spec.parameters.fixed)
     for dimension in spec.parameters.searched:
         if is_active(dimension, values):
@@ -49,17 +58,21 @@ def distribution_of(dimension: Dimension) -> Distribution:
     assert dimension.low is not None and dimension.high is not None
     if dimension.is_integer:
         return IntDistribution(
-            int(dimension.low), int(dimension.high), log=dimension.log, step=int(dimension.step or 1)
+            int(dimension.low),
+            int(dimension.high),
+            log=dimension.log,
+            step=int(dimension.step or 1),
         )
     return FloatDistribution(dimension.low, dimension.high, log=dimension.log, step=dimension.step)
 
 
 class StatelessSampler(BaseSampler):
-    """The sweep's method behind fixed points: `start_with`, the cells of a grid, the points of a sequence.
+    """The sweep's method behind fixed points: `start_with`, the cells of a grid, the points of a
+    sequence.
 
-    Each question gets a fresh inner sampler, seeded from (seed, trial number) for all parameters together and from
-    (seed, trial number, parameter) for one alone. A seeded sampler that lives on would, after a restart, repeat its
-    first points; a pickled one would be a file of code.
+    Each question gets a fresh inner sampler, seeded from (seed, trial number) for all parameters
+    together and from (seed, trial number, parameter) for one alone. A seeded sampler that lives on
+    would, after a restart, repeat its first points; a pickled one would be a file of code.
     """
 
     def __init__(self, spec: SweepSpec) -> None:
@@ -71,7 +84,9 @@ class StatelessSampler(BaseSampler):
         """The grid has no cell for this trial."""
         return self._spec.method == "grid" and number >= len(self._cells)
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         """What the inner sampler draws together; nothing while the trial's point is given."""
         if trial.number < len(self._starts):
             return {}
@@ -84,11 +99,17 @@ class StatelessSampler(BaseSampler):
         if not search_space:
             return {}
         inner = self._inner(trial.number)
-        inner.infer_relative_search_space(study, trial)  # TPE with group=True keeps the groups for its sample_relative
+        inner.infer_relative_search_space(
+            study, trial
+        )  # TPE with group=True keeps the groups for its sample_relative
         return inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         """The given value, or one drawn alone."""
         given = self._given(trial.number)
@@ -109,16 +130,21 @@ class StatelessSampler(BaseSampler):
     def _inner(self, *key: int | str) -> BaseSampler:
         seed = derived_seed(self._spec.seed, *key)
         with warnings.catch_warnings():
-            # group=True of TPE is marked experimental; it is the one that models conditional parameters together.
+            # group=True of TPE is marked experimental; it is the one that models conditional
+            # parameters together.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             match self._spec.method:
                 case "tpe":
-                    conditional = any(dimension.when for dimension in self._spec.parameters.searched)
+                    conditional = any(
+                        dimension.when for dimension in self._spec.parameters.searched
+                    )
                     return TPESampler(
                         seed=seed, multivariate=True, group=conditional, n_startup_trials=STARTUP_TRIALS,
                         constant_liar=True,
                     )  # fmt: skip
                 case "gp":
-                    return GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False)
+                    return GPSampler(
+                        seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
+                    )
                 case _:
                     return RandomSampler(seed=seed)

@@ -1,4 +1,6 @@
-"""study.db: Optuna's tables in SQLite, set up so that a kill or a power cut loses nothing that was acknowledged."""
+"""study.db: Optuna's tables in SQLite, set up so that a kill or a power cut loses nothing that was
+acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ BUSY_SECONDS = 60.0
 def open_storage(path: Path) -> RDBStorage:
     """The database at `path`, made if it is missing.
 
-    WAL, synchronous=FULL (a trial costs minutes, an fsync milliseconds), BEGIN IMMEDIATE (SQLite has no SELECT .. FOR
-    UPDATE). The connection is made from the path itself: in a URL, `?` and `{` of a folder's name would be read as
-    syntax. One writer at a time; the caller holds the study's lock.
+    WAL, synchronous=FULL (a trial costs minutes, an fsync milliseconds), BEGIN IMMEDIATE (SQLite
+    has no SELECT .. FOR UPDATE). The connection is made from the path itself: in a URL, `?` and `{`
+    of a folder's name would be read as syntax. One writer at a time; the caller holds the study's
+    lock.
     """
 
     def connect() -> sqlite3.Connection:
@@ -59,7 +62,8 @@ _DATABASE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError
 def storage_errors(path: Path, consequence: str) -> Iterator[None]:
     """Turn what the database raises, whatever Optuna made of it, into one StudyError.
 
-    A storage error inside report or tell surfaces in Optuna 5.0 as `AssertionError: Should not reach.`
+    A storage error inside report or tell surfaces in Optuna 5.0 as `AssertionError: Should not
+    reach.`
     """
     try:
         yield
@@ -67,7 +71,9 @@ def storage_errors(path: Path, consequence: str) -> Iterator[None]:
         chain = _chain(error)
         if not any(isinstance(error, _DATABASE) for error in chain):
             raise  # an assertion of ours: no database is behind it
-        raise StudyError(f"could not use {path}: {chain[-1]}\n  {consequence} {_advice(chain[-1])}") from error
+        raise StudyError(
+            f"could not use {path}: {chain[-1]}\n  {consequence} {_advice(chain[-1])}"
+        ) from error
 
 
 def _advice(error: BaseException) -> str:

@@ -1,10 +1,11 @@
 """The Optuna study of a sweep: ask, report, tell, so that interrupted equals uninterrupted.
 
-One process at a time, holding the study's lock. A trial that was RUNNING when a run was killed is continued under its
-own number. A trial that breaks a guardrail is told PRUNED: optuna-dashboard and study summaries do not read constraints
-and would call it the best. For method gp alone it is COMPLETE with its constraint: GP learns nothing from PRUNED, so
-there the dashboard's "best" may break a guardrail. Feasibility is therefore never read back from Optuna; `feasible` in
-the user attributes is ours.
+One process at a time, holding the study's lock. A trial that was RUNNING when a run was killed is
+continued under its own number. A trial that breaks a guardrail is told PRUNED: optuna-dashboard and
+study summaries do not read constraints and would call it the best. For method gp alone it is
+COMPLETE with its constraint: GP learns nothing from PRUNED, so there the dashboard's "best" may
+break a guardrail. Feasibility is therefore never read back from Optuna; `feasible` in the user
+attributes is ours.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class Asked:
 
 @dataclass(frozen=True)
 class StudyTrial:
-    """One trial as the study holds it. `value` of a PRUNED trial is its last report: never rank by it."""
+    """One trial as the study holds it. `value` of a PRUNED trial is its last report: never rank by
+    it.
+    """
 
     number: int
     state: TrialState
@@ -54,7 +57,9 @@ class StudyTrial:
 
 
 class Study:
-    """One study in one study.db. Make it with `open`, under `StudyFolder.lock()`; close it at the end."""
+    """One study in one study.db. Make it with `open`, under `StudyFolder.lock()`; close it at the
+    end.
+    """
 
     def __init__(self, path: Path, spec: SweepSpec, storage: RDBStorage) -> None:
         """Use `open`."""
@@ -74,8 +79,9 @@ class Study:
     def open(cls, path: Path, spec: SweepSpec) -> Study:
         """Create or continue the study in the database at `path`.
 
-        Raises StudyError when the file is no usable database, when the study there maximises, or when `start_with` or a
-        grid does not fit the space. Whether the spec is still the one of the study is the caller's to compare.
+        Raises StudyError when the file is no usable database, when the study there maximises, or
+        when `start_with` or a grid does not fit the space. Whether the spec is still the one of the
+        study is the caller's to compare.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         with storage_errors(path, "Nothing was changed."):
@@ -102,13 +108,20 @@ class Study:
         """All trials that were started, by number."""
         with storage_errors(self._path, _CONTINUED):
             return tuple(
-                StudyTrial(t.number, TrialState(t.state.name), self._snapped(t.params), t.value, t.user_attrs)
+                StudyTrial(
+                    t.number,
+                    TrialState(t.state.name),
+                    self._snapped(t.params),
+                    t.value,
+                    t.user_attrs,
+                )
                 for t in self._study.get_trials(deepcopy=False)
                 if t.state != OptunaState.WAITING
             )
 
     def ask(self) -> Asked | None:
-        """Start the next trial: the points of `start_with` in order, then the sampler; None when a grid is used up.
+        """Start the next trial: the points of `start_with` in order, then the sampler; None when a
+        grid is used up.
 
         Call `in_flight` first after opening: a trial whose ask was cut off is completed there.
         """
@@ -118,7 +131,8 @@ class Study:
             return self._completed(self._study.ask())
 
     def in_flight(self) -> tuple[Asked, ...]:
-        """Every trial that was started and has not ended, by number; a cut-off ask is completed as it would have been.
+        """Every trial that was started and has not ended, by number; a cut-off ask is completed as
+        it would have been.
 
         The caller holds the lock, so nobody else runs them.
         """
@@ -128,22 +142,27 @@ class Study:
 
     def _completed(self, trial: Trial) -> Asked:
         suggest(trial, self._spec)
-        # Read back, so that a trial just asked and the same trial after a restart show the same values.
+        # Read back, so that a trial just asked and the same trial after a restart show the same
+        # values.
         return Asked(trial.number, self._snapped(self._frozen(trial.number).params))
 
     def _snapped(self, params: Mapping[str, Any]) -> dict[str, Any]:
         dimensions = {dimension.name: dimension for dimension in self._spec.parameters.searched}
         return {
-            name: dimensions[name].snapped(value) if name in dimensions else value for name, value in params.items()
+            name: dimensions[name].snapped(value) if name in dimensions else value
+            for name, value in params.items()
         }
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Put down the domain WER of a rung; the first value of a step stays when it is reported again.
+        """Put down the domain WER of a rung; the first value of a step stays when it is reported
+        again.
 
         Raises StudyError for a value that is not finite.
         """
         _refuse_non_finite(number, {f"domain WER at step {step}": value})
-        with storage_errors(self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."):
+        with storage_errors(
+            self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
+        ):
             frozen = self._frozen(number)
             if step not in frozen.intermediate_values and not frozen.state.is_finished():
                 Trial(self._study, frozen._trial_id).report(value, step)
@@ -151,12 +170,14 @@ class Study:
     def early_stop(self, number: int, step: int, value: float) -> bool:
         """Report, and say whether the spec's rule (median, asha) stops the trial here.
 
-        The answer is put down with the trial: asked again after a restart, when other trials have reported more, it is
-        the same.
+        The answer is put down with the trial: asked again after a restart, when other trials have
+        reported more, it is the same.
         """
         self.report(number, step, value)
         key = f"orchestrator:early_stop:{step}"
-        with storage_errors(self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."):
+        with storage_errors(
+            self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
+        ):
             frozen = self._frozen(number)
             if self._spec.early_stop.method not in ("median", "asha"):
                 return False
@@ -169,10 +190,12 @@ class Study:
     def set_constraints(self, number: int, constraints: Mapping[str, float]) -> None:
         """Put down the guardrails' constraints (<= 0 is feasible) in the spec's order, once.
 
-        The same again is no change; Optuna would keep the first value of another one and say nothing, so that is a
-        StudyError, as is a value that is not finite.
+        The same again is no change; Optuna would keep the first value of another one and say
+        nothing, so that is a StudyError, as is a value that is not finite.
         """
-        _refuse_non_finite(number, {f"constraint {name}": value for name, value in constraints.items()})
+        _refuse_non_finite(
+            number, {f"constraint {name}": value for name, value in constraints.items()}
+        )
         with storage_errors(self._path, _safe(number)):
             trial = Trial(self._study, self._frozen(number)._trial_id)
             for name in _in_spec_order(self._spec, constraints):
@@ -188,8 +211,9 @@ class Study:
     def tell(self, number: int, result: TrialResult) -> None:
         """End the trial; write its result.json before. The same result again is no change.
 
-        Raises StudyError for values that are not finite, for a feasible trial without a constraint for each guardrail,
-        for a trial that already ended otherwise, and when the database cannot be written.
+        Raises StudyError for values that are not finite, for a feasible trial without a constraint
+        for each guardrail, for a trial that already ended otherwise, and when the database cannot
+        be written.
         """
         state, value = self._end(result)
         with storage_errors(self._path, _safe(number)):
@@ -205,12 +229,22 @@ class Study:
             self._study.tell(number, value, OptunaState[state.name])
 
     def told(self, number: int) -> TrialResult | None:
-        """The result that the trial was told, from what stands in the database alone; None where it was told none."""
+        """The result that the trial was told, from what stands in the database alone; None where it
+        was told none.
+        """
         with storage_errors(self._path, "Nothing was changed."):
             frozen = self._frozen(number)
             held = frozen.user_attrs
             constraints = Trial(self._study, frozen._trial_id).constraints
-        names = ("feasible", "reason", "adapter_scale", "steps_trained", "pruned_by", "duplicate_of", "seconds")
+        names = (
+            "feasible",
+            "reason",
+            "adapter_scale",
+            "steps_trained",
+            "pruned_by",
+            "duplicate_of",
+            "seconds",
+        )
         fields: dict[str, Any] = {name: held[name] for name in names if name in held} | {
             "number": number,
             "state": frozen.state.name,
@@ -226,13 +260,17 @@ class Study:
             return None
 
     def check(self, results: Iterable[TrialResult]) -> None:
-        """That what the search learns from is what was measured. Raises StudyError where the two differ."""
+        """That what the search learns from is what was measured. Raises StudyError where the two
+        differ.
+        """
         held = {trial.number: trial for trial in self.trials()}
         for result in results:
             trial = held.get(result.number)
             if trial is None or trial.state is TrialState.RUNNING:
                 continue
-            same = all(_alike(trial.params.get(name), value) for name, value in result.params.items())
+            same = all(
+                _alike(trial.params.get(name), value) for name, value in result.params.items()
+            )
             state, value = self._end(result)
             if not same or trial.state is not state or (value is not None and trial.value != value):
                 raise StudyError(
@@ -241,8 +279,12 @@ class Study:
                     "trials."
                 )
 
-    def put_again(self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None) -> None:
-        """Add the next trial as it was: with these parameters and reports, ended where there is a result."""
+    def put_again(
+        self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None
+    ) -> None:
+        """Add the next trial as it was: with these parameters and reports, ended where there is a
+        result.
+        """
         with storage_errors(self._path, _CONTINUED):
             self._study.enqueue_trial(dict(params))
             asked = self._completed(self._study.ask())
@@ -253,8 +295,12 @@ class Study:
 
     def _end(self, result: TrialResult) -> tuple[TrialState, float | None]:
         """The state and value Optuna is told."""
-        _refuse_non_finite(result.number, {f"{name} WER": value for name, value in result.wer.items()})
-        _refuse_non_finite(result.number, {f"constraint {name}": v for name, v in result.constraints.items()})
+        _refuse_non_finite(
+            result.number, {f"{name} WER": value for name, value in result.wer.items()}
+        )
+        _refuse_non_finite(
+            result.number, {f"constraint {name}": v for name, v in result.constraints.items()}
+        )
         constrained = set(guardrail_metrics(self._spec)) <= set(result.constraints)
         measured = self._spec.objective in result.wer
         if result.state == TrialState.COMPLETE and result.feasible:
@@ -294,7 +340,9 @@ class Study:
 
     def _frozen(self, number: int) -> FrozenTrial:
         try:
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+                self._study._study_id, number
+            )
         except KeyError:
             raise StudyError(
                 f"{self._path} has no trial {number}\n"
@@ -328,7 +376,11 @@ def _alike(held: object, recorded: object) -> bool:
 
 
 def _rates(attributes: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    return {name.removeprefix(prefix): value for name, value in attributes.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value
+        for name, value in attributes.items()
+        if name.startswith(prefix)
+    }
 
 
 def _refuse_non_finite(number: int, values: Mapping[str, float]) -> None:

@@ -1,4 +1,6 @@
-"""What differs between the spec a study was begun with and the file as it is now, and what of that may differ."""
+"""What differs between the spec a study was begun with and the file as it is now, and what of that
+may differ.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ FREE = ("name", "budget", "execution", "description", "checks", "record")
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field that differs; `old` and `new` are plain values as the file writes them, None where absent."""
+    """One field that differs; `old` and `new` are plain values as the file writes them, None where
+    absent.
+    """
 
     path: str
     old: Any
@@ -26,18 +30,22 @@ class FieldChange:
 def compare(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
     """Every field that differs, in file order. What FREE names may change, and a range may widen.
 
-    Paths are compared from the project's folder on, so a project may move. One model folder may stand for another:
-    whether the weights are the same is for the evaluation's fingerprint to say. A grid's range may not widen: its
-    points are numbered, and they would be numbered anew.
+    Paths are compared from the project's folder on, so a project may move. One model folder may
+    stand for another: whether the weights are the same is for the evaluation's fingerprint to say.
+    A grid's range may not widen: its points are numbered, and they would be numbered anew.
     """
     before, after = _leaves(_without_space(stored), ""), _leaves(_without_space(new), "")
     free = {"model.id"} if stored.model.is_folder and new.model.is_folder else set()
     changes = [
-        FieldChange(path, before.get(path), after.get(path), path.split(".")[0] in FREE or path in free)
+        FieldChange(
+            path, before.get(path), after.get(path), path.split(".")[0] in FREE or path in free
+        )
         for path in dict.fromkeys((*before, *after))
         if before.get(path) != after.get(path)
     ]
-    return changes + _space_changes(stored.parameters, new.parameters, widening=stored.method != "grid")
+    return changes + _space_changes(
+        stored.parameters, new.parameters, widening=stored.method != "grid"
+    )
 
 
 def _without_space(spec: SweepSpec) -> dict[str, Any]:
@@ -62,10 +70,17 @@ def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> lis
         old, now = before.get(name), after.get(name)
         if old != now or type(old) is not type(now):
             both = old_dimensions.get(name), new_dimensions.get(name)
-            allowed = widening and both[0] is not None and both[1] is not None and widens(both[0], both[1])
+            allowed = (
+                widening
+                and both[0] is not None
+                and both[1] is not None
+                and widens(both[0], both[1])
+            )
             changes.append(FieldChange(f"parameters.{name}", old, now, allowed))
     if not changes and list(old_dimensions) != list(new_dimensions):
-        changes.append(FieldChange("parameters (order)", list(old_dimensions), list(new_dimensions), False))
+        changes.append(
+            FieldChange("parameters (order)", list(old_dimensions), list(new_dimensions), False)
+        )
     return changes
 
 
@@ -75,15 +90,26 @@ def _parameters(space: SearchSpace) -> dict[str, Any]:
     targets = {str(space.fixed.get("target_modules"))}
     for dimension in space.searched:
         written[dimension.name] = file_dimension(dimension)
-        targets |= set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
+        targets |= (
+            set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
+        )
     written["adapter_scale"] = list(space.adapter_scales)
-    written |= {f"target_modules.presets.{n}": list(p) for n, p in space.presets.items() if n in targets}
+    written |= {
+        f"target_modules.presets.{n}": list(p) for n, p in space.presets.items() if n in targets
+    }
     return written
 
 
 def widens(old: Dimension, new: Dimension) -> bool:
-    """Whether every value of the old range is one of the new, with the same kind, scale, grid and condition."""
+    """Whether every value of the old range is one of the new, with the same kind, scale, grid and
+    condition.
+    """
     if old.low is None or old.high is None or new.low is None or new.high is None:
         return False
-    same = (old.is_integer, old.log, old.step, old.when) == (new.is_integer, new.log, new.step, new.when)
+    same = (old.is_integer, old.log, old.step, old.when) == (
+        new.is_integer,
+        new.log,
+        new.step,
+        new.when,
+    )
     return same and new.low <= old.low and old.high <= new.high and new.contains(old.low)

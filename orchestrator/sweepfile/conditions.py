@@ -1,4 +1,6 @@
-"""`when:` of a searched parameter, and the points of `start_with:`: both speak about the space already read."""
+"""`when:` of a searched parameter, and the points of `start_with:`: both speak about the space
+already read.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,17 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, ParameterValue
-from orchestrator.sweepfile.reading import Entry, Mapping, Node, Problems, Scalar, Sequence, describe, nearest, show
+from orchestrator.sweepfile.reading import (
+    Entry,
+    Mapping,
+    Node,
+    Problems,
+    Scalar,
+    Sequence,
+    describe,
+    nearest,
+    show,
+)
 from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace
 
 MAX_POINTS = 1000
@@ -22,13 +34,19 @@ def read_conditions(
     broken: Container[str],
     problems: Problems,
 ) -> tuple[Condition, ...]:
-    """The conditions under which `name` is active; one that a fixed parameter always satisfies is left out."""
+    """The conditions under which `name` is active; one that a fixed parameter always satisfies is
+    left out.
+    """
     if TABLE[name].required:
-        problems.add(when.mark, f"{name} cannot have when: every trial needs it and it has no default; remove when")
+        problems.add(
+            when.mark,
+            f"{name} cannot have when: every trial needs it and it has no default; remove when",
+        )
         return ()
     if not isinstance(when.node, Mapping) or not when.node.entries:
         problems.add(
-            when.node.mark, f"when of {name} must be {{earlier_parameter: {_FORMS}}}, not {describe(when.node)}"
+            when.node.mark,
+            f"when of {name} must be {{earlier_parameter: {_FORMS}}}, not {describe(when.node)}",
         )
         return ()
     earlier = list(searched)[: list(searched).index(name)]
@@ -51,13 +69,17 @@ def read_conditions(
 def _not_earlier(name: str, other: str, earlier: list[str], searched: Container[str]) -> str:
     allowed = f"allowed: {', '.join(earlier)}" if earlier else "no parameter is searched above it"
     if other == ADAPTER_SCALE.name:
-        return f"when of {name} names adapter_scale, which is only decided after training; {allowed}"
+        return (
+            f"when of {name} names adapter_scale, which is only decided after training; {allowed}"
+        )
     if other == name or other in searched:
         return f"when of {name} names {show(other)}, which is not above it in the file; move it up; {allowed}"
     return f"when of {name} names the unknown parameter {show(other)}{nearest(other, TABLE) or ';'} {allowed}"
 
 
-def _read(name: str, other: str, node: Node, problems: Problems) -> Iterator[tuple[Condition, Node]]:
+def _read(
+    name: str, other: str, node: Node, problems: Problems
+) -> Iterator[tuple[Condition, Node]]:
     if isinstance(node, Scalar):
         yield from _one(name, other, "equals", node, problems)
     elif isinstance(node, Mapping) and node.entries:
@@ -65,7 +87,8 @@ def _read(name: str, other: str, node: Node, problems: Problems) -> Iterator[tup
             if operator not in ("in", "above", "below"):
                 guess = nearest(operator, ("in", "above", "below")) or ";"
                 problems.add(
-                    entry.mark, f"when of {name}: unknown test {show(operator)}{guess} allowed: in, above, below"
+                    entry.mark,
+                    f"when of {name}: unknown test {show(operator)}{guess} allowed: in, above, below",
                 )
             else:
                 yield from _one(name, other, operator, entry.node, problems)
@@ -73,10 +96,15 @@ def _read(name: str, other: str, node: Node, problems: Problems) -> Iterator[tup
         problems.add(node.mark, f"when of {name}: {other} must be {_FORMS}, not {describe(node)}")
 
 
-def _one(name: str, other: str, operator: str, node: Node, problems: Problems) -> Iterator[tuple[Condition, Node]]:
+def _one(
+    name: str, other: str, operator: str, node: Node, problems: Problems
+) -> Iterator[tuple[Condition, Node]]:
     row = TABLE[other]
     if operator in ("above", "below") and not row.is_number:
-        problems.add(node.mark, f"when of {name}: {other} is {row.allowed}, which has no above or below; use in")
+        problems.add(
+            node.mark,
+            f"when of {name}: {other} is {row.allowed}, which has no above or below; use in",
+        )
         return
     if (operator == "in") != isinstance(node, Sequence):
         problems.add(
@@ -85,18 +113,28 @@ def _one(name: str, other: str, operator: str, node: Node, problems: Problems) -
         )
         return
     try:
-        value: Any = tuple(map(row.read, node.items)) if isinstance(node, Sequence) else row.read(node)
+        value: Any = (
+            tuple(map(row.read, node.items)) if isinstance(node, Sequence) else row.read(node)
+        )
     except ValueError as error:
         problems.add(node.mark, f"when of {name}: {error}")
         return
     yield Condition.model_validate({"parameter": other, "operator": operator, "value": value}), node
 
 
-def _never(condition: Condition, fixed: MappingABC[str, ParameterValue], searched: MappingABC[str, Dimension]) -> str:
+def _never(
+    condition: Condition,
+    fixed: MappingABC[str, ParameterValue],
+    searched: MappingABC[str, Dimension],
+) -> str:
     """Why no trial can satisfy the condition, or nothing."""
     name = condition.parameter
     if name in fixed:
-        return "" if condition.holds(fixed[name]) else f"{name} is fixed at {fixed[name]}; search {name} or remove this"
+        return (
+            ""
+            if condition.holds(fixed[name])
+            else f"{name} is fixed at {fixed[name]}; search {name} or remove this"
+        )
     dimension = searched[name]
     wanted = condition.value if condition.operator == "in" else (condition.value,)
     if dimension.choices is not None:
@@ -114,26 +152,34 @@ def _never(condition: Condition, fixed: MappingABC[str, ParameterValue], searche
 def read_points(
     node: Node, space: SearchSpace, broken: Container[str], problems: Problems
 ) -> tuple[dict[str, ParameterValue], ...]:
-    """`start_with:` as points of the space; a value equal to a fixed parameter's is accepted and left out."""
+    """`start_with:` as points of the space; a value equal to a fixed parameter's is accepted and
+    left out.
+    """
     if not isinstance(node, Sequence):
-        problems.add(node.mark, f"start_with must be a list of points such as [{{rank: 8}}], not {describe(node)}")
+        problems.add(
+            node.mark,
+            f"start_with must be a list of points such as [{{rank: 8}}], not {describe(node)}",
+        )
         return ()
     if len(node.items) > MAX_POINTS:
         problems.add(
-            node.mark, f"start_with has {len(node.items)} points, at most {MAX_POINTS}; leave the rest to the search"
+            node.mark,
+            f"start_with has {len(node.items)} points, at most {MAX_POINTS}; leave the rest to the search",
         )
         return ()
     points: list[dict[str, ParameterValue]] = []
     for item in node.items:
         if not isinstance(item, Mapping) or not item.entries:
             problems.add(
-                item.mark, f"a point of start_with must be a mapping of searched parameters, not {describe(item)}"
+                item.mark,
+                f"a point of start_with must be a mapping of searched parameters, not {describe(item)}",
             )
             continue
         point = dict(_point(item, space, broken, problems))
         if point and point in points:
             problems.add(
-                item.mark, f"this point is the same as point {points.index(point) + 1} of start_with; keep one"
+                item.mark,
+                f"this point is the same as point {points.index(point) + 1} of start_with; keep one",
             )
         points.append(point)
     return tuple(points)
@@ -147,7 +193,10 @@ def _point(
         if name in broken:
             continue
         if name == ADAPTER_SCALE.name:
-            problems.add(entry.mark, "adapter_scale in start_with: every scale is evaluated after training; remove it")
+            problems.add(
+                entry.mark,
+                "adapter_scale in start_with: every scale is evaluated after training; remove it",
+            )
         elif name not in dimensions and name not in space.fixed:
             allowed = ", ".join(dimensions) or "none, for nothing is searched"
             problems.add(
@@ -181,5 +230,8 @@ def space_of(dimension: Dimension) -> str:
     """The dimension as a person reads it: the choices, or the range."""
     if dimension.choices is not None:
         return ", ".join(str(choice) for choice in dimension.choices)
-    notes = [" (log)" if dimension.log else "", f" in steps of {dimension.step:g}" if dimension.step else ""]
+    notes = [
+        " (log)" if dimension.log else "",
+        f" in steps of {dimension.step:g}" if dimension.step else "",
+    ]
     return f"{dimension.low:g} to {dimension.high:g}" + "".join(notes)

@@ -13,18 +13,24 @@ RESERVED = ("train", "replay", "domain", "heldout", "any_also", "every_also")
 ALSO_NAME = r"^[a-z][a-z0-9_]{0,31}$"
 
 AlsoName = Annotated[str, Field(pattern=ALSO_NAME)]
-"""Of a set in `data.also`; none of RESERVED, and not beginning with `confirm_` (`sections.py` refuses those)."""
+"""Of a set in `data.also`; none of RESERVED, and not beginning with `confirm_` (`sections.py`
+refuses those).
+"""
 
 Part = Literal["search", "confirm"]
 
 
 def relative_to(path: Path, root: Path) -> Path:
-    """`path` from `root` on where it lies below it, else `path` as it is: what is outside has no other name."""
+    """`path` from `root` on where it lies below it, else `path` as it is: what is outside has no
+    other name.
+    """
     return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 class SetSource(NamedTuple):
-    """The lines that make an evaluation set: all of a manifest, or one part of its split by speaker."""
+    """The lines that make an evaluation set: all of a manifest, or one part of its split by
+    speaker.
+    """
 
     path: Path
     split: float | None = None
@@ -35,11 +41,16 @@ class SetSource(NamedTuple):
     @property
     def part_text(self) -> str:
         """Which part it is, in words; empty for a whole manifest."""
-        return "" if self.split is None else f"{self.part} part, split {self.split:g}, seed {self.seed}"
+        return (
+            ""
+            if self.split is None
+            else f"{self.part} part, split {self.split:g}, seed {self.seed}"
+        )
 
 
 class ConfirmData(Frozen):
-    """Sets that the search never reads: two manifests, or parts of domain and heldout split off by speaker.
+    """Sets that the search never reads: two manifests, or parts of domain and heldout split off by
+    speaker.
 
     The sweep file gives both manifests or `split`, never both forms (`sections.py` refuses that).
     """
@@ -72,7 +83,10 @@ def _also_short(value: Any) -> Any:
     if not isinstance(value, (dict, str, Path)):
         return value
     named = value if isinstance(value, dict) else {"manifest": value}
-    return {key: Path(given) if key == "manifest" and isinstance(given, str) else given for key, given in named.items()}
+    return {
+        key: Path(given) if key == "manifest" and isinstance(given, str) else given
+        for key, given in named.items()
+    }
 
 
 class DataSpec(Frozen):
@@ -83,19 +97,25 @@ class DataSpec(Frozen):
     domain: Path
     heldout: Path | None = None
     """General speech; may be absent where no limit names it."""
-    also: dict[AlsoName, Annotated[AlsoSet, BeforeValidator(_also_short)]] = Field(default_factory=dict)
+    also: dict[AlsoName, Annotated[AlsoSet, BeforeValidator(_also_short)]] = Field(
+        default_factory=dict
+    )
     """More evaluation sets by name, measured with the baseline and every trial."""
     confirm: ConfirmData | None = None
     max_seconds: float = Field(default=20.0, gt=0)
     """Longer training utterances are left out and counted; evaluation sets are never cut."""
     max_bad_fraction: float = Field(default=0.0, ge=0, lt=1)
-    """Bad lines of a training set up to this share are skipped and counted; in an evaluation set none are."""
+    """Bad lines of a training set up to this share are skipped and counted; in an evaluation set
+    none are.
+    """
 
     @field_validator("confirm")
     @classmethod
     def _split_seed(cls, confirm: ConfirmData | None) -> ConfirmData | None:
         unseeded = confirm is not None and confirm.split is not None and confirm.seed is None
-        return confirm.model_copy(update={"seed": 0}) if confirm is not None and unseeded else confirm
+        return (
+            confirm.model_copy(update={"seed": 0}) if confirm is not None and unseeded else confirm
+        )
 
     def relative_to(self, root: Path) -> DataSpec:
         """The same with paths from `root` on, so that the project may lie anywhere."""
@@ -110,26 +130,41 @@ class DataSpec(Frozen):
 
     @property
     def evaluated(self) -> dict[str, SetSource]:
-        """What is measured on, by name: domain, heldout where there is one, then `also` in file order."""
+        """What is measured on, by name: domain, heldout where there is one, then `also` in file
+        order.
+        """
         return self._sources("search")
 
     @property
     def confirming(self) -> DataSpec | None:
-        """The same with the confirm sets in the place of the search's; None where there are none."""
+        """The same with the confirm sets in the place of the search's; None where there are
+        none.
+        """
         if self.confirm is None:
             return None
         if self.confirm.split is not None:
             # a confirmation is measured once, on everything
-            always = {name: also.model_copy(update={"rungs": "all"}) for name, also in self.also.items()}
+            always = {
+                name: also.model_copy(update={"rungs": "all"}) for name, also in self.also.items()
+            }
             return ConfirmPartSpec(**(dict(self) | {"also": always}), part="confirm")
         also = {name: AlsoSet(manifest=path) for name, path in self.confirm.also.items()}
-        sets = {"domain": self.confirm.domain, "heldout": self.confirm.heldout, "also": also, "confirm": None}
+        sets = {
+            "domain": self.confirm.domain,
+            "heldout": self.confirm.heldout,
+            "also": also,
+            "confirm": None,
+        }
         return DataSpec(**(dict(self) | sets))
 
     @property
     def at_every_rung(self) -> tuple[str, ...]:
         """The sets that a trial is measured on before its last step too."""
-        return tuple(name for name in self.evaluated if name not in self.also or self.also[name].rungs == "all")
+        return tuple(
+            name
+            for name in self.evaluated
+            if name not in self.also or self.also[name].rungs == "all"
+        )
 
     @property
     def split_text(self) -> str:
@@ -156,7 +191,9 @@ class DataSpec(Frozen):
 
 
 class ConfirmPartSpec(DataSpec):
-    """What a confirmation run measures on where `confirm.split` made the sets; never written in a sweep file."""
+    """What a confirmation run measures on where `confirm.split` made the sets; never written in a
+    sweep file.
+    """
 
     part: Literal["confirm"]
 

@@ -1,6 +1,7 @@
 """`layers`: a part of a stack of layers, in words that mean the same for stacks of different depth.
 
-Layer 0 stands nearest the input. Of an odd number of layers the middle one belongs to the upper half.
+Layer 0 stands nearest the input. Of an odd number of layers the middle one belongs to the upper
+half.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ def is_layer_range(text: str) -> bool:
 
 
 def layers_of(text: str, count: int) -> range:
-    """The layers that a form means in a stack of `count` layers; ValueError where the stack has none or too few."""
+    """The layers that a form means in a stack of `count` layers; ValueError where the stack has
+    none or too few.
+    """
     layers = LayerRange.parse(text).within(count)
     if text != "all" and (not layers or layers.start < 0 or layers.stop > count):
         raise ValueError(f"layers {text} is not within a stack of {count}")

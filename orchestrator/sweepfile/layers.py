@@ -1,4 +1,6 @@
-"""The files and overrides that make up one sweep, laid over one another. Every value keeps the place it came from."""
+"""The files and overrides that make up one sweep, laid over one another. Every value keeps the
+place it came from.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from orchestrator.sweepfile.reading import (
 
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:
-    """The tree of `path` over what it extends, under the overrides. Raises Unreadable when nothing is left to check."""
+    """The tree of `path` over what it extends, under the overrides. Raises Unreadable when nothing
+    is left to check.
+    """
     tree = _read_file(path, Mark(str(path), 1, 1), (), problems)
     for text in overrides:
         try:
@@ -39,19 +43,30 @@ def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Proble
     text = _text(path, asked, problems)
     tree = read_text(text, Mark(str(path), 1, 1), problems)
     if not isinstance(tree, Mapping):
-        problems.abort(tree.mark, f"a sweep file is a mapping of keys to values, not {describe(tree)}")
+        problems.abort(
+            tree.mark, f"a sweep file is a mapping of keys to values, not {describe(tree)}"
+        )
     extends = tree.entries.get("extends")
     if extends is None:
         return tree
-    rest = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if key != "extends"})
+    rest = Mapping(
+        tree.mark, {key: entry for key, entry in tree.entries.items() if key != "extends"}
+    )
     mark = extends.node.mark
-    if not isinstance(extends.node, Scalar) or not isinstance(extends.node.value, str) or not extends.node.value:
-        problems.abort(mark, f"extends must name one other sweep file, not {describe(extends.node)}")
+    if (
+        not isinstance(extends.node, Scalar)
+        or not isinstance(extends.node.value, str)
+        or not extends.node.value
+    ):
+        problems.abort(
+            mark, f"extends must name one other sweep file, not {describe(extends.node)}"
+        )
     other = Path(os.path.normpath(path.parent / extends.node.value))
     chain = (*above, os.path.realpath(path))
     if os.path.realpath(other) in chain:
         problems.abort(
-            mark, f"extends {show(extends.node.value)} comes back to a file of the same chain; cut the circle"
+            mark,
+            f"extends {show(extends.node.value)} comes back to a file of the same chain; cut the circle",
         )
     return _merge(_read_file(other, mark, chain, problems), rest, ())
 
@@ -61,31 +76,44 @@ def _text(path: Path, asked: Mark, problems: Problems) -> str:
         if not path.exists():
             folder = path.parent
             others = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
-            files = f" files there: {', '.join(others[:12])}" if others else " no sweep files there either"
-            problems.abort(asked, f"there is no file {show(path)}{nearest(path.name, others) or ';'}{files}")
+            files = (
+                f" files there: {', '.join(others[:12])}"
+                if others
+                else " no sweep files there either"
+            )
+            problems.abort(
+                asked, f"there is no file {show(path)}{nearest(path.name, others) or ';'}{files}"
+            )
         if not path.is_file():
             problems.abort(
-                asked, f"{show(path)} is not a regular file; name a sweep file such as sweeps/quickstart.yaml"
+                asked,
+                f"{show(path)} is not a regular file; name a sweep file such as sweeps/quickstart.yaml",
             )
         if path.stat().st_size > MAX_BYTES:
             problems.abort(
-                asked, f"{show(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?"
+                asked,
+                f"{show(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?",
             )
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        problems.abort(asked, f"{show(path)} cannot be read ({error}); check its name and permissions")
+        problems.abort(
+            asked, f"{show(path)} cannot be read ({error}); check its name and permissions"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         problems.abort(
-            Mark(str(path), line, column), f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8"
+            Mark(str(path), line, column),
+            f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8",
         )
 
 
 def _merge(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:
-    """Mappings merge, anything else replaces. One parameter is one value: it is never mixed of two files."""
+    """Mappings merge, anything else replaces. One parameter is one value: it is never mixed of two
+    files.
+    """
     entries = dict(base.entries)
     for key, entry in over.entries.items():
         old = entries.get(key)
@@ -114,7 +142,9 @@ def _override(tree: Mapping, text: str, problems: Problems) -> Mapping:
     if not equals or not all(keys):
         problems.abort(place, "an override has the form key.path=value, such as budget.trials=10")
     if keys[0] == "extends":
-        problems.abort(place, "extends cannot be overridden; name the other file on the command line instead")
+        problems.abort(
+            place, "extends cannot be overridden; name the other file on the command line instead"
+        )
     node = read_text(value, place, problems)
     if isinstance(node, Mapping) and not node.entries and not value.strip().startswith("{"):
         node = Scalar(place, None, "")
@@ -123,7 +153,9 @@ def _override(tree: Mapping, text: str, problems: Problems) -> Mapping:
     return result
 
 
-def _put(old: Node, keys: tuple[str, ...], at: int, new: Node, place: Mark, problems: Problems) -> Node:
+def _put(
+    old: Node, keys: tuple[str, ...], at: int, new: Node, place: Mark, problems: Problems
+) -> Node:
     """`old` with what is at keys[at:] replaced by `new`."""
     if at == len(keys):
         return new
@@ -131,13 +163,17 @@ def _put(old: Node, keys: tuple[str, ...], at: int, new: Node, place: Mark, prob
     if isinstance(old, Sequence):
         if not (key.isascii() and key.isdigit() and len(key) < 7 and int(key) < len(old.items)):
             problems.abort(
-                place, f"{'.'.join(keys[:at])} is a list; {show(key)} is not an index from 0 to {len(old.items) - 1}"
+                place,
+                f"{'.'.join(keys[:at])} is a list; {show(key)} is not an index from 0 to {len(old.items) - 1}",
             )
         items = list(old.items)
         items[int(key)] = _put(items[int(key)], keys, at + 1, new, place, problems)
         return replace(old, items=tuple(items))
     if isinstance(old, Scalar) and not _is_null(old):
-        problems.abort(place, f"{'.'.join(keys[:at])} is the value {describe(old)}, which has no {show(key)} inside")
+        problems.abort(
+            place,
+            f"{'.'.join(keys[:at])} is the value {describe(old)}, which has no {show(key)} inside",
+        )
     entries = dict(old.entries) if isinstance(old, Mapping) else {}
     inner = entries[key].node if key in entries else Mapping(place, {})
     if at == 1 and keys[0] == "parameters" and at + 1 == len(keys) and _is_null(new):

@@ -1,4 +1,6 @@
-"""Limits of the sweep file, `guardrails:` and `acceptance:`: which rates there are, and what may be asked of each."""
+"""Limits of the sweep file, `guardrails:` and `acceptance:`: which rates there are, and what may be
+asked of each.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +40,16 @@ def _amount(value: object, pattern: str, allowed: str) -> object:
 
 def _change(value: object) -> object:
     """Points as a number, or percent of the baseline as text such as 5%."""
-    return _amount(value, _PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%")
+    return _amount(
+        value, _PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%"
+    )
 
 
 def _rate(value: object) -> object:
     """A rate in percent as a number, or a multiple of the baseline's as text such as 2x."""
-    return _amount(value, _TIMES, "percent, at least 0, such as 40, or times the baseline such as 2x")
+    return _amount(
+        value, _TIMES, "percent, at least 0, such as 40, or times the baseline such as 2x"
+    )
 
 
 Change = Annotated[float | str, BeforeValidator(_change)]
@@ -64,9 +70,10 @@ class Limit(Frozen):
     asks: str | None = None
     """What needs no number; `train_loss: falls` is short for `train_loss: {asks: falls}`."""
     rule: Rule | None = None
-    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving so (proven).
-    Acceptance: whether the measured number suffices (point) or its bound must lie inside the limit (proven). None until
-    it is part of a sweep, which fills it in: guardrails proven, gains proven, everything else point."""
+    """Guardrail: what prunes at a rung, the measured number breaking it (point) or the data proving
+    so (proven). Acceptance: whether the measured number suffices (point) or its bound must lie
+    inside the limit (proven). None until it is part of a sweep, which fills it in: guardrails
+    proven, gains proven, everything else point."""
 
     def ruled(self, default: Rule) -> Limit:
         """This limit with its rule, or with the default where it has none."""
@@ -75,7 +82,10 @@ class Limit(Frozen):
     @property
     def questions(self) -> dict[str, float | str]:
         """What is asked, by key."""
-        given = {key: getattr(self, key) for key in ("max_regression", "min_gain", "max_wer", "max_cer", "asks")}
+        given = {
+            key: getattr(self, key)
+            for key in ("max_regression", "min_gain", "max_wer", "max_cer", "asks")
+        }
         return {key: value for key, value in given.items() if value is not None}
 
 
@@ -111,7 +121,9 @@ def set_of(metric: str) -> str:
 
 
 def short_form(value: Any) -> Any:
-    """`falls` as `{asks: falls}`: a limit that is one word; true as `{asks: kept}`, of `shipped` alone."""
+    """`falls` as `{asks: falls}`: a limit that is one word; true as `{asks: kept}`, of `shipped`
+    alone.
+    """
     if value is True:
         return {"asks": "kept"}
     return {"asks": value} if isinstance(value, str) else value

@@ -1,4 +1,5 @@
-"""From a sweep file on disk to a frozen SweepSpec, or to one SpecError that says everything that is wrong.
+"""From a sweep file on disk to a frozen SweepSpec, or to one SpecError that says everything that is
+wrong.
 
 Nothing heavy is imported here: a broken file is refused in well under a second.
 """
@@ -42,7 +43,8 @@ MAX_GRID = 100_000
 
 
 def project_root(path: Path) -> Path:
-    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else the present one.
+    """The folder paths in a sweep file start from: the parent of the folder `sweeps` it is in, else
+    the present one.
 
     A study's own spec.yaml belongs to the project whose `studies` it is in.
     """
@@ -77,7 +79,9 @@ def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = Non
 
 def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) -> SweepSpec | None:
     tree = read_layers(path, overrides, problems)
-    tree = Mapping(tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)})
+    tree = Mapping(
+        tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)}
+    )
     if path.name == "spec.yaml":  # a study's own, begun when these keys had one value each
         _forget_former(tree)
     reader = SpaceReader(problems)
@@ -102,12 +106,18 @@ def _forget_former(tree: Mapping) -> None:
 
 
 def _taken(tree: Mapping, problems: Problems) -> set[str]:
-    """Parameters that `take` names and another study has yet to fill in: neither missing nor at their defaults."""
+    """Parameters that `take` names and another study has yet to fill in: neither missing nor at
+    their defaults.
+    """
     if not _says(tree, "take") or _says(tree, "take", "recipe"):
         return set()
     said = plain(tree.entries["take"].node)
     names = said.get("parameters") if isinstance(said, dict) else None
-    taken = {name for name in names if isinstance(name, str)} if isinstance(names, (list, tuple)) else set()
+    taken = (
+        {name for name in names if isinstance(name, str)}
+        if isinstance(names, (list, tuple))
+        else set()
+    )
     for name in sorted(taken):
         if _says(tree, "parameters", name):
             section = tree.entries["parameters"].node
@@ -129,7 +139,9 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
     if not _says(tree, "data", "replay"):
         for name in on_replay:
             what = "replay_labels: model" if name == "replay_labels" else f"{name} above 0"
-            problems.add(entries[name].mark, f"{what} needs general speech; add data.replay: a manifest")
+            problems.add(
+                entries[name].mark, f"{what} needs general speech; add data.replay: a manifest"
+            )
     elif _largest(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
         for name in on_replay:
             problems.add(
@@ -162,7 +174,11 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
 
 def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
     """A limit on the course of the training loss needs two rungs of every trial."""
-    every = plain(tree.entries["evaluation"].node).get("every") if _says(tree, "evaluation", "every") else EVERY_STEPS
+    every = (
+        plain(tree.entries["evaluation"].node).get("every")
+        if _says(tree, "evaluation", "every")
+        else EVERY_STEPS
+    )
     shortest = min(map(float, space.possible("max_steps")), default=math.inf)
     if not isinstance(every, int) or shortest > every:
         return
@@ -192,16 +208,22 @@ def _largest(space: SearchSpace, name: str) -> float:
 
 
 def check_inputs(spec: SweepSpec) -> None:
-    """That every manifest is a file and a local model a folder; a hub id is left to the model loader.
+    """That every manifest is a file and a local model a folder; a hub id is left to the model
+    loader.
 
     Raises:
         SpecError: one line for each that is missing.
     """
     data = spec.data
-    manifests = {f"data.{name}": getattr(data, name) for name in ("train", "replay", "domain", "heldout")}
+    manifests = {
+        f"data.{name}": getattr(data, name) for name in ("train", "replay", "domain", "heldout")
+    }
     manifests |= {f"data.also.{name}": also.manifest for name, also in data.also.items()}
     if data.confirm is not None:
-        manifests |= {"data.confirm.domain": data.confirm.domain, "data.confirm.heldout": data.confirm.heldout}
+        manifests |= {
+            "data.confirm.domain": data.confirm.domain,
+            "data.confirm.heldout": data.confirm.heldout,
+        }
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
     missing = [
         f"{name}: there is no file {show(path)}; create the manifest or correct the path"

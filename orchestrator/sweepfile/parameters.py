@@ -53,16 +53,24 @@ class Parameter:
             bounds.append(f"{'above' if self.open == 'low' else 'at least'} {self.low:g}")
         if self.high is not None:
             bounds.append(f"{'below' if self.open == 'high' else 'at most'} {self.high:.10g}")
-        return " ".join(filter(None, ["a whole number" if self.kind == "int" else "a number", " and ".join(bounds)]))
+        return " ".join(
+            filter(
+                None, ["a whole number" if self.kind == "int" else "a number", " and ".join(bounds)]
+            )
+        )
 
     def read(self, node: Node) -> ParameterValue:
-        """The value of a node in this parameter's own type (1 is 1.0 for a float); ValueError says what is wrong."""
+        """The value of a node in this parameter's own type (1 is 1.0 for a float); ValueError says
+        what is wrong.
+        """
         value = node.value if isinstance(node, Scalar) else None
         if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if value is None or not self._fits(value):
             guess = nearest(value, self.words) if isinstance(value, str) else ""
-            raise ValueError(f"{self.name} cannot be {describe(node)}{guess or ';'} allowed: {self.allowed}")
+            raise ValueError(
+                f"{self.name} cannot be {describe(node)}{guess or ';'} allowed: {self.allowed}"
+            )
         return value
 
     def _fits(self, value: ParameterValue) -> bool:
@@ -75,7 +83,9 @@ class Parameter:
 
     def _within(self, value: float) -> bool:
         above = self.low is None or value > self.low or (value == self.low and self.open != "low")
-        below = self.high is None or value < self.high or (value == self.high and self.open != "high")
+        below = (
+            self.high is None or value < self.high or (value == self.high and self.open != "high")
+        )
         return math.isfinite(value) and above and below
 
 
@@ -92,25 +102,34 @@ class _Kind:
 class Hyperparameters(BaseModel):
     """What one training is done with, under the names of PEFT and transformers where they exist.
 
-    The one declaration of bounds, defaults and descriptions: TABLE, the JSON schema and `TrialParams` follow from it.
+    The one declaration of bounds, defaults and descriptions: TABLE, the JSON schema and
+    `TrialParams` follow from it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     learning_rate: float = Field(
-        gt=0, le=1, description="Peak learning rate of AdamW; LoRA wants about ten times that of full fine-tuning."
+        gt=0,
+        le=1,
+        description="Peak learning rate of AdamW; LoRA wants about ten times that of full fine-tuning.",
     )
     max_steps: int = Field(ge=1, le=10_000_000, description="Optimizer steps, never micro-batches.")
     scheduler: Literal["linear", "cosine", "constant"] = Field(
         default="linear", description="Course of the learning rate after the warm-up."
     )
-    warmup_steps: int = Field(default=0, ge=0, le=10_000_000, description="Optimizer steps of linear warm-up.")
+    warmup_steps: int = Field(
+        default=0, ge=0, le=10_000_000, description="Optimizer steps of linear warm-up."
+    )
     batch_size: int = Field(default=8, ge=1, le=4096, description="Utterances in one micro-batch.")
     gradient_accumulation_steps: int = Field(
         default=1, ge=1, le=4096, description="Micro-batches summed into one optimizer step."
     )
-    max_grad_norm: float = Field(default=1.0, gt=0, description="The gradient's norm is clipped to this.")
-    weight_decay: float = Field(default=0.0, ge=0, le=1, description="Decoupled weight decay of AdamW.")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="The gradient's norm is clipped to this."
+    )
+    weight_decay: float = Field(
+        default=0.0, ge=0, le=1, description="Decoupled weight decay of AdamW."
+    )
     adapter: Literal["lora", "dora", "pissa", "pissa-dora"] = Field(
         default="lora", description="Variant of the adapter."
     )
@@ -122,12 +141,15 @@ class Hyperparameters(BaseModel):
     )
     use_rslora: bool = Field(default=False, description="Scale by alpha / sqrt(rank) instead.")
     lora_dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the adapter.")
-    loraplus_lr_ratio: float = Field(default=1.0, gt=0, description="Learning rate of B over that of A (LoRA+).")
+    loraplus_lr_ratio: float = Field(
+        default=1.0, gt=0, description="Learning rate of B over that of A (LoRA+)."
+    )
     target_modules: Annotated[str, _Kind("preset")] = Field(
         default="attention", description="Which linear layers get an adapter."
     )
     layers: Annotated[str, _Kind("layers")] = Field(
-        default="all", description="Which layers of each stack, among those that target_modules means."
+        default="all",
+        description="Which layers of each stack, among those that target_modules means.",
     )
     average_rungs: int = Field(
         default=1,
@@ -142,14 +164,21 @@ class Hyperparameters(BaseModel):
         description="Share of data.train that is trained on, whole speakers where they are named; the smaller is part "
         "of the larger.",
     )
-    replay_ratio: float = Field(default=0.0, ge=0, le=1, description="Share of each batch drawn from data.replay.")
+    replay_ratio: float = Field(
+        default=0.0, ge=0, le=1, description="Share of each batch drawn from data.replay."
+    )
     replay_labels: Literal["manifest", "model"] = Field(
         default="manifest",
         description="What replay rows are trained on: the manifest's text, or what the untuned model hears.",
     )
-    kl_weight: float = Field(default=0.0, ge=0, description="Weight of KL(base || tuned) on the replay rows.")
+    kl_weight: float = Field(
+        default=0.0, ge=0, description="Weight of KL(base || tuned) on the replay rows."
+    )
     speed_perturb: float = Field(
-        default=0.0, ge=0, le=0.5, description="Largest relative change of a domain utterance's speed; 0 is none."
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Largest relative change of a domain utterance's speed; 0 is none.",
     )
     noise_snr: float = Field(
         default=60.0,
@@ -164,9 +193,14 @@ class Hyperparameters(BaseModel):
         description="Most chunks of 1000 to 2000 samples silenced in a domain utterance; 0 is none.",
     )
     augment_prob: float = Field(
-        default=1.0, ge=0, le=1, description="Share of the domain utterances that speed, noise and chunks change."
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of the domain utterances that speed, noise and chunks change.",
     )
-    seed: int = Field(default=42, ge=0, le=_SEEDS, description="Seed of initialisation, dropout and data order.")
+    seed: int = Field(
+        default=42, ge=0, le=_SEEDS, description="Seed of initialisation, dropout and data order."
+    )
 
 
 def _row(name: str, field: FieldInfo) -> Parameter:
@@ -191,7 +225,12 @@ def _row(name: str, field: FieldInfo) -> Parameter:
 
 
 _ALPHA_RATIO = Parameter(
-    "alpha_ratio", "float", "alpha / rank, so that the scale stays while rank varies.", 1.0, low=0, open="low"
+    "alpha_ratio",
+    "float",
+    "alpha / rank, so that the scale stays while rank varies.",
+    1.0,
+    low=0,
+    open="low",
 )
 
 
@@ -206,10 +245,17 @@ def _table() -> dict[str, Parameter]:
 
 
 TABLE = _table()
-"""Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of Hyperparameters."""
+"""Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of
+Hyperparameters.
+"""
 
 ADAPTER_SCALE = Parameter(
-    "adapter_scale", "float", "Evaluated as W + scale * delta W after training; costs no training.", 1.0, low=0, high=10
+    "adapter_scale",
+    "float",
+    "Evaluated as W + scale * delta W after training; costs no training.",
+    1.0,
+    low=0,
+    high=10,
 )
 """Never a search dimension: one training is evaluated at every scale."""
 

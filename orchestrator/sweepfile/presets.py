@@ -23,13 +23,17 @@ PRESETS: dict[str, tuple[str, ...]] = {
         *(f"decoder.*.{name}" for name in _MLP),
     ),
 }
-"""Preset name -> patterns. `decoder-self-attention` is the Moonshine authors' own recipe; `all-linear` leaves out the
-encoder's embedder and the output head, unlike PEFT's word of the same name."""
+"""Preset name -> patterns. `decoder-self-attention` is the Moonshine authors' own recipe;
+`all-linear` leaves out the encoder's embedder and the output head, unlike PEFT's word of the same
+name."""
 
 
 def matches(pattern: str, path: str) -> bool:
     """Whether a glob fits a module path: `*` crosses dots, case counts.
 
-    A pattern without a dot and without a star is compared with the last component alone, as PEFT does for names.
+    A pattern without a dot and without a star is compared with the last component alone, as PEFT
+    does for names.
     """
-    return fnmatchcase(path if "." in pattern or "*" in pattern else path.rsplit(".", 1)[-1], pattern)
+    return fnmatchcase(
+        path if "." in pattern or "*" in pattern else path.rsplit(".", 1)[-1], pattern
+    )

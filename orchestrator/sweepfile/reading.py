@@ -1,7 +1,8 @@
 """YAML 1.2 text as a tree that remembers where everything was written. Knows no sweep.
 
-Built on the event stream of ruamel.yaml, before any construction of objects, so that what this file does not name
-cannot happen: no tags, no anchors, no aliases, no merge keys, no duplicate keys, no dates, no octal by surprise.
+Built on the event stream of ruamel.yaml, before any construction of objects, so that what this file
+does not name cannot happen: no tags, no anchors, no aliases, no merge keys, no duplicate keys, no
+dates, no octal by surprise.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
+from ruamel.yaml.events import (
+    AliasEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceStartEvent,
+)
 from ruamel.yaml.reader import ReaderError
 
 from orchestrator.errors import SpecError
@@ -35,12 +42,18 @@ _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
-_WORDS |= {word: value for value in (True, False) for word in (str(value), str(value).lower(), str(value).upper())}
+_WORDS |= {
+    word: value
+    for value in (True, False)
+    for word in (str(value), str(value).lower(), str(value).upper())
+}
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Where something was written. Line 0 means that `source` says it all (an override on the command line)."""
+    """Where something was written. Line 0 means that `source` says it all (an override on the
+    command line).
+    """
 
     source: str
     line: int = 0
@@ -106,7 +119,9 @@ class Problems:
             self.found.append((mark, message))
 
     def refuse(self, mark: Mark, message: str) -> None:
-        """A value that cannot be read at all: what follows from its stand-in is not said as well."""
+        """A value that cannot be read at all: what follows from its stand-in is not said as
+        well.
+        """
         self.add(mark, message)
         if mark.line:
             self._refused.add(mark)
@@ -121,8 +136,14 @@ class Problems:
         if self.found:
             ordered = sorted(self.found, key=lambda item: item[0].order)
             lines = [f"{mark}: {message}" for mark, message in ordered]
-            lines += [f"And more: these are the first {MAX_PROBLEMS}."] if len(lines) == MAX_PROBLEMS else []
-            lines.append(f"Nothing was started. Correct this, then check with: orchestrate validate {path}")
+            lines += (
+                [f"And more: these are the first {MAX_PROBLEMS}."]
+                if len(lines) == MAX_PROBLEMS
+                else []
+            )
+            lines.append(
+                f"Nothing was started. Correct this, then check with: orchestrate validate {path}"
+            )
             raise SpecError("\n".join(lines))
 
 
@@ -131,8 +152,12 @@ class Unreadable(Exception):
 
 
 def show(text: object) -> str:
-    """`text` for a message: in backticks, one printable line, at most 60 characters (a path whole)."""
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    """`text` for a message: in backticks, one printable line, at most 60 characters (a path
+    whole).
+    """
+    printable = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
+    )
     whole = isinstance(text, PurePath) or len(printable) <= 60
     return f"`{printable if whole else printable[:57] + '...'}`"
 
@@ -163,9 +188,11 @@ def plain(node: Node) -> Any:
 
 
 def resolve(text: str) -> Value:
-    """A plain (unquoted) scalar by the core schema of YAML 1.2; raises ValueError with the reason to refuse it.
+    """A plain (unquoted) scalar by the core schema of YAML 1.2; raises ValueError with the reason
+    to refuse it.
 
-    `1e-4` is a float, `yes`, `on`, `1_000` and `12:30` are text, `010` is refused because YAML 1.1 reads 8.
+    `1e-4` is a float, `yes`, `on`, `1_000` and `12:30` are text, `010` is refused because YAML 1.1
+    reads 8.
     """
     if text in _WORDS:
         return _WORDS[text]
@@ -174,7 +201,9 @@ def resolve(text: str) -> Value:
             raise ValueError("is too large a number; the largest whole number is 2**53")
         return int(text)
     if _LEADING_ZERO.fullmatch(text):
-        raise ValueError("starts with a zero, which some readers take as octal; write it without the zero or quote it")
+        raise ValueError(
+            "starts with a zero, which some readers take as octal; write it without the zero or quote it"
+        )
     if _NOT_FINITE.fullmatch(text) or (_FLOAT.fullmatch(text) and not math.isfinite(float(text))):
         raise ValueError("is not a finite number; write a number within 1e308")
     if _FLOAT.fullmatch(text):
@@ -183,7 +212,9 @@ def resolve(text: str) -> Value:
 
 
 def read_text(text: str, source: Mark, problems: Problems) -> Node:
-    """Parse one YAML document. Raises Unreadable after recording why, and records what can be read past."""
+    """Parse one YAML document. Raises Unreadable after recording why, and records what can be read
+    past.
+    """
     try:
         return _Reader(text, source, problems).document()
     except Unreadable:
@@ -191,22 +222,33 @@ def read_text(text: str, source: Mark, problems: Problems) -> Node:
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        problems.abort(_at(source, line, column), f"character {error.character!r} is not allowed in YAML; remove it")
+        problems.abort(
+            _at(source, line, column),
+            f"character {error.character!r} is not allowed in YAML; remove it",
+        )
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = _at(source, mark.line + 1, mark.column + 1) if mark else source
         reason = " ".join(str(part) for part in (error.context, error.problem) if part)
-        problems.abort(place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here")
+        problems.abort(
+            place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here"
+        )
 
 
 def _events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
-    """The parser's events. Raises YAMLError, and Unreadable after recording what the parser trips over otherwise."""
+    """The parser's events. Raises YAMLError, and Unreadable after recording what the parser trips
+    over otherwise.
+    """
     try:
         yield from YAML(typ="safe", pure=True).parse(text)
     except YAMLError:
         raise
-    except Exception as error:  # only the parser runs in here: its bug on hostile text, and none of ours
-        problems.abort(_at(source, 1, 1), f"not valid YAML ({type(error).__name__}: {error}); rewrite the file")
+    except (
+        Exception
+    ) as error:  # only the parser runs in here: its bug on hostile text, and none of ours
+        problems.abort(
+            _at(source, 1, 1), f"not valid YAML ({type(error).__name__}: {error}); rewrite the file"
+        )
 
 
 def _at(source: Mark, line: int, column: int) -> Mark:
@@ -229,7 +271,9 @@ class _Reader:
         next(self.events)
         following = next(self.events)
         if type(following).__name__ != "StreamEndEvent":
-            self.problems.add(self.mark(following), "a second document starts here; a sweep file holds one")
+            self.problems.add(
+                self.mark(following), "a second document starts here; a sweep file holds one"
+            )
         return node
 
     def mark(self, event: Any) -> Mark:
@@ -239,22 +283,33 @@ class _Reader:
         mark = self.mark(event)
         if isinstance(event, AliasEvent):
             self.problems.refuse(
-                mark, f"alias {show('*' + str(event.anchor))}: write the value out; aliases are refused"
+                mark,
+                f"alias {show('*' + str(event.anchor))}: write the value out; aliases are refused",
             )
             return Scalar(mark, None, "")
         if event.anchor is not None:
-            self.problems.add(mark, f"anchor {show('&' + str(event.anchor))}: remove it; anchors are refused")
+            self.problems.add(
+                mark, f"anchor {show('&' + str(event.anchor))}: remove it; anchors are refused"
+            )
         if event.tag is not None:
-            self.problems.add(mark, f"tag {show(event.tag)}: remove it; the kind of a value follows from its text")
+            self.problems.add(
+                mark, f"tag {show(event.tag)}: remove it; the kind of a value follows from its text"
+            )
         if depth > MAX_DEPTH:
             self.problems.abort(mark, f"nested deeper than {MAX_DEPTH} levels; no sweep needs that")
         if isinstance(event, ScalarEvent):
             return self.scalar(event, mark)
-        return self.sequence(mark, depth) if isinstance(event, SequenceStartEvent) else self.mapping(mark, depth)
+        return (
+            self.sequence(mark, depth)
+            if isinstance(event, SequenceStartEvent)
+            else self.mapping(mark, depth)
+        )
 
     def scalar(self, event: Any, mark: Mark) -> Scalar:
         text = str(event.value)
-        if any((c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text):
+        if any(
+            (c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text
+        ):
             self.problems.refuse(mark, f"{show(text)} holds a control character; remove it")
             return Scalar(mark, None, "")
         if event.style is not None:
@@ -279,7 +334,8 @@ class _Reader:
             node = self.node(next(self.events), depth + 1)
             if key in entries:
                 self.problems.add(
-                    place, f"key {show(key)} a second time; it is already at {entries[key].mark}: keep one"
+                    place,
+                    f"key {show(key)} a second time; it is already at {entries[key].mark}: keep one",
                 )
             elif key is not None:
                 entries[key] = Entry(place, node)
@@ -292,6 +348,8 @@ class _Reader:
             return None
         key = self.node(event, depth + 1)
         if isinstance(key, Scalar) and key.text == "<<":
-            self.problems.add(place, "merge key `<<`: use `extends: other.yaml`; merge keys are refused")
+            self.problems.add(
+                place, "merge key `<<`: use `extends: other.yaml`; merge keys are refused"
+            )
             return None
         return key.text if isinstance(key, Scalar) else None

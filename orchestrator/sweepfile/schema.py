@@ -15,11 +15,16 @@ _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}
 
 
 def json_schema() -> dict[str, Any]:
-    """Draft 2020-12. Looser than `load_spec`, which alone decides: ranges and conditions are not worked out here."""
+    """Draft 2020-12. Looser than `load_spec`, which alone decides: ranges and conditions are not
+    worked out here.
+    """
     schema = SweepSpec.model_json_schema()
     definitions = {name: value for name, value in schema["$defs"].items() if name not in _OWN}
     properties = schema["properties"]
-    properties["extends"] = {"type": "string", "description": "Another sweep file; this one is laid over it."}
+    properties["extends"] = {
+        "type": "string",
+        "description": "Another sweep file; this one is laid over it.",
+    }
     properties["parameters"] = _parameters()
     properties["start_with"] = {
         "type": ["array", "null"],
@@ -29,7 +34,9 @@ def json_schema() -> dict[str, Any]:
         properties[section] = {
             "type": ["object", "null"],
             "additionalProperties": False,
-            "patternProperties": {pattern: _limit(example) for pattern, example in _METRICS.items()},
+            "patternProperties": {
+                pattern: _limit(example) for pattern, example in _METRICS.items()
+            },
         }
     properties["acceptance"]["patternProperties"] |= {f"^{SHIPPED}$": _shipped()}
     definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
@@ -73,8 +80,17 @@ def _limit(metric: str) -> dict[str, Any]:
     asks = {"enum": list(questions_of(metric))}
     change = {"description": "Points, or percent of the baseline.", **_amount("%")}
     rate = {"description": "Percent, or times the baseline.", **_amount("x")}
-    forms = {"max_regression": change, "min_gain": change, "max_wer": rate, "max_cer": rate, "asks": asks}
-    rule = {"enum": ["point", "proven", None], "description": "Decide by the measured number, or by what is proven."}
+    forms = {
+        "max_regression": change,
+        "min_gain": change,
+        "max_wer": rate,
+        "max_cer": rate,
+        "asks": asks,
+    }
+    rule = {
+        "enum": ["point", "proven", None],
+        "description": "Decide by the measured number, or by what is proven.",
+    }
     keys = {key: forms[key] for key in limit_keys(metric)}
     return {"anyOf": [asks, _object({**keys, "rule": rule}, []), {"type": "null"}]}
 
@@ -101,7 +117,10 @@ def _parameters() -> dict[str, Any]:
         "required": ["values", "after_training"],
         "additionalProperties": False,
     }
-    rows[ADAPTER_SCALE.name] = {"description": ADAPTER_SCALE.doc, "anyOf": [_value(ADAPTER_SCALE), grid]}
+    rows[ADAPTER_SCALE.name] = {
+        "description": ADAPTER_SCALE.doc,
+        "anyOf": [_value(ADAPTER_SCALE), grid],
+    }
     return {"type": "object", "properties": rows, "additionalProperties": False}
 
 
@@ -123,7 +142,9 @@ def _value(row: Parameter) -> dict[str, Any]:
 
 
 def _forms(row: Parameter) -> dict[str, Any]:
-    """A value, {value}, {values, when}, and for numbers {min, max, log, step, when}; null removes what is extended."""
+    """A value, {value}, {values, when}, and for numbers {min, max, log, step, when}; null removes
+    what is extended.
+    """
     value = _value(row)
     extra: dict[str, Any] = {}
     forms: list[dict[str, Any]] = [value, {"type": "null"}]
@@ -133,15 +154,28 @@ def _forms(row: Parameter) -> dict[str, Any]:
         forms.append(_object({"patterns": patterns}, ["patterns"]))
     when = {"when": {"type": "object", "propertyNames": {"enum": [*TABLE]}, "minProperties": 1}}
     forms.append(_object({"value": value, **extra}, ["value"]))
-    forms.append(_object({"values": {"type": "array", "items": value, "minItems": 1}, **when, **extra}, ["values"]))
+    forms.append(
+        _object(
+            {"values": {"type": "array", "items": value, "minItems": 1}, **when, **extra},
+            ["values"],
+        )
+    )
     if row.is_number:
         step = {"type": value["type"], "exclusiveMinimum": 0}
         forms.append(
-            _object({"min": value, "max": value, "log": {"type": "boolean"}, "step": step, **when}, ["min", "max"])
+            _object(
+                {"min": value, "max": value, "log": {"type": "boolean"}, "step": step, **when},
+                ["min", "max"],
+            )
         )
     described: dict[str, Any] = {"description": row.doc, "anyOf": forms}
     return described | ({"default": row.default} if row.default is not None else {})
 
 
 def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }

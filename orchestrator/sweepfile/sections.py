@@ -1,4 +1,6 @@
-"""All of the sweep file but its search space: a tree becomes a SweepSpec, and pydantic's refusals become sentences."""
+"""All of the sweep file but its search space: a tree becomes a SweepSpec, and pydantic's refusals
+become sentences.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,29 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED, AlsoSet
-from orchestrator.sweepfile.limits import ANY, EVERY, SHIPPED, TERMS, Limit, limit_keys, metrics, questions_of, set_of
-from orchestrator.sweepfile.reading import Entry, Mapping, Mark, Node, Problems, Scalar, describe, nearest, plain, show
+from orchestrator.sweepfile.limits import (
+    ANY,
+    EVERY,
+    SHIPPED,
+    TERMS,
+    Limit,
+    limit_keys,
+    metrics,
+    questions_of,
+    set_of,
+)
+from orchestrator.sweepfile.reading import (
+    Entry,
+    Mapping,
+    Mark,
+    Node,
+    Problems,
+    Scalar,
+    describe,
+    nearest,
+    plain,
+    show,
+)
 from orchestrator.sweepfile.sweep import SearchSpace, SweepSpec
 
 SECTIONS = ("guardrails", "acceptance")
@@ -55,7 +78,9 @@ def seconds(text: str) -> float:
     """A duration such as 2h, 90m, 30s, 1h30m in seconds; ValueError for anything else."""
     if not re.fullmatch(DURATION, text):
         raise ValueError(text)
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([dhms])", text))
+    return sum(
+        float(number) * _SECONDS[unit] for number, unit in re.findall(r"([0-9.]+)([dhms])", text)
+    )
 
 
 def build(
@@ -70,7 +95,9 @@ def build(
     _confirm_data(tree, problems)
     raw |= {"parameters": space, "start_with": points}
     if "parameters" not in tree.entries:
-        problems.add(tree.mark, "the sweep file lacks `parameters`; add what to fix and what to search")
+        problems.add(
+            tree.mark, "the sweep file lacks `parameters`; add what to fix and what to search"
+        )
     try:
         return SweepSpec.model_validate(raw).located(root)
     except ValidationError as error:
@@ -83,7 +110,11 @@ def _resolve_paths(raw: dict[str, Any], root: Path) -> None:
         _resolve(_section(raw, *sections), key, root)
     for also in (_section(raw, "data", "also"), _section(raw, "data", "confirm", "also")):
         for name, value in also.items():
-            _resolve(value if isinstance(value, dict) else also, "manifest" if isinstance(value, dict) else name, root)
+            _resolve(
+                value if isinstance(value, dict) else also,
+                "manifest" if isinstance(value, dict) else name,
+                root,
+            )
     model = _section(raw, "model")
     if isinstance(model.get("id"), str) and model["id"].strip():
         model["id"] = _model_id(model["id"], root)
@@ -104,10 +135,14 @@ def _resolve(section: dict[str, Any], key: str, root: Path) -> None:
 
 
 def _model_id(text: str, root: Path) -> str:
-    """A hub id as it is; a folder, or what lies beside existing files of the project, as an absolute path."""
+    """A hub id as it is; a folder, or what lies beside existing files of the project, as an
+    absolute path.
+    """
     path = Path(os.path.abspath(root / os.path.expanduser(text)))
     explicit = text.startswith(("/", "~", "./", "../"))
-    beside = path.parent != root and os.path.isdir(path.parent)  # unlike Path.is_dir, never raises on a hostile name
+    beside = path.parent != root and os.path.isdir(
+        path.parent
+    )  # unlike Path.is_dir, never raises on a hostile name
     return str(path) if explicit or os.path.isdir(path) or beside else text
 
 
@@ -129,7 +164,9 @@ def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
 
 
 def _limits(tree: Mapping, problems: Problems) -> None:
-    """Every limit is set on a rate that the sweep measures, and asks something of it that makes sense."""
+    """Every limit is set on a rate that the sweep measures, and asks something of it that makes
+    sense.
+    """
     allowed = _metrics(tree)
     confirmed = _confirmed_sets(tree)
     for section in SECTIONS:
@@ -155,13 +192,19 @@ def _limits(tree: Mapping, problems: Problems) -> None:
 def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
     """`shipped` is true, or as a study keeps it: asks, with its rule; and it is no guardrail."""
     if section != "acceptance":
-        problems.add(entry.mark, f"{section} cannot have shipped, which is asked of the winner; move it to acceptance")
+        problems.add(
+            entry.mark,
+            f"{section} cannot have shipped, which is asked of the winner; move it to acceptance",
+        )
         return
     given = plain(entry.node)
-    long_form = isinstance(given, dict) and given.get("asks") == "kept" and set(given) <= {"asks", "rule"}
+    long_form = (
+        isinstance(given, dict) and given.get("asks") == "kept" and set(given) <= {"asks", "rule"}
+    )
     if given is not True and not long_form:
         problems.add(
-            entry.node.mark, f"acceptance.shipped cannot be {describe(entry.node)}; allowed: true, or remove it"
+            entry.node.mark,
+            f"acceptance.shipped cannot be {describe(entry.node)}; allowed: true, or remove it",
         )
 
 
@@ -181,7 +224,10 @@ def _also_names(tree: Mapping, problems: Problems) -> None:
     confirmed = _mapping(_mapping(data, "confirm"), "also")
     for name, entry in (confirmed.entries if confirmed else {}).items():
         if declared is None or name not in declared.entries:
-            problems.add(entry.mark, f"data.confirm.also has {show(name)}, which data.also lacks; add it there too")
+            problems.add(
+                entry.mark,
+                f"data.confirm.also has {show(name)}, which data.also lacks; add it there too",
+            )
 
 
 def _metrics(tree: Mapping) -> tuple[str, ...]:
@@ -193,7 +239,9 @@ def _metrics(tree: Mapping) -> tuple[str, ...]:
 
 
 def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
-    """The sets that are measured again in confirmation, where manifests say which; None where all are, or none."""
+    """The sets that are measured again in confirmation, where manifests say which; None where all
+    are, or none.
+    """
     confirm = _mapping(_mapping(tree, "data"), "confirm")
     if confirm is None or _has(confirm, "split") or not _has(tree, "confirm"):
         return None
@@ -209,13 +257,16 @@ def _unconfirmed(tree: Mapping, name: str, confirmed: tuple[str, ...] | None) ->
     declared = tuple(also.entries) if also else ()
     if name == ANY:  # one of them is enough
         return () if set(declared) & set(confirmed) else declared[:1]
-    return tuple(wanted for wanted in (declared if name == EVERY else (name,)) if wanted not in confirmed)
+    return tuple(
+        wanted for wanted in (declared if name == EVERY else (name,)) if wanted not in confirmed
+    )
 
 
 def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str, ...]) -> str:
     if metric in ("heldout_wer", "heldout_cer"):
         return (
-            f"{section}.{metric} needs data.heldout, which the sweep file lacks; add the manifest or remove the limit"
+            f"{section}.{metric} needs data.heldout, which the sweep file lacks; "
+            f"add the manifest or remove the limit"
         )
     if metric in TERMS:
         return f"{section}.{metric} needs evaluation.terms, a file with a word or phrase a line; add it"
@@ -226,7 +277,9 @@ def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str
 
 
 def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> None:
-    """The keys of one limit: at least one that asks something, none that does not fit the metric."""
+    """The keys of one limit: at least one that asks something, none that does not fit the
+    metric.
+    """
     keys, node = limit_keys(metric), entry.node
     name = f"{section}.{metric}"
     asked: Node | None = node
@@ -236,15 +289,25 @@ def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> N
                 problems.add(given.mark, f"{name} cannot have {key}; allowed: {', '.join(keys)}")
             elif key in keys and plain(given.node) is None:
                 problems.add(given.mark, f"{name}.{key} has no value; write one, or remove the key")
-            elif metric in TERMS and isinstance(given.node, Scalar) and str(given.node.value).endswith("%"):
-                problems.add(given.mark, f"{name}.{key} cannot be {describe(given.node)}; allowed: a number of points")
+            elif (
+                metric in TERMS
+                and isinstance(given.node, Scalar)
+                and str(given.node.value).endswith("%")
+            ):
+                problems.add(
+                    given.mark,
+                    f"{name}.{key} cannot be {describe(given.node)}; allowed: a number of points",
+                )
         if not set(node.entries) & set(Limit.model_fields) - {"rule"}:
             problems.add(node.mark, f"{name} asks nothing; give {' or '.join(keys)}")
         asked = node.entries["asks"].node if "asks" in node.entries else None
     words = questions_of(metric)
     if isinstance(asked, Scalar) and asked.value is not None and asked.value not in words:
         guess = nearest(asked.text, words)
-        problems.add(asked.mark, f"{name} cannot be {describe(asked)}{guess or ';'} allowed: {', '.join(words)}")
+        problems.add(
+            asked.mark,
+            f"{name} cannot be {describe(asked)}{guess or ';'} allowed: {', '.join(words)}",
+        )
 
 
 def _mapping(node: Node | None, key: str) -> Mapping | None:
@@ -255,7 +318,11 @@ def _mapping(node: Node | None, key: str) -> Mapping | None:
 
 def _has(node: Node | None, key: str) -> bool:
     """Whether there is a value under a key."""
-    return isinstance(node, Mapping) and key in node.entries and plain(node.entries[key].node) is not None
+    return (
+        isinstance(node, Mapping)
+        and key in node.entries
+        and plain(node.entries[key].node) is not None
+    )
 
 
 def _confirm_data(tree: Mapping, problems: Problems) -> None:
@@ -264,9 +331,21 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
     entry = data.node.entries.get("confirm") if data and isinstance(data.node, Mapping) else None
     if entry is None or not isinstance(entry.node, Mapping):
         return
-    given = {key: child for key, child in entry.node.entries.items() if plain(child.node) not in (None, {})}
-    wanted = [key for key in ("domain", "heldout") if key == "domain" or _has(data.node if data else None, key)]
-    manifests = [key for key in ("domain", "heldout", "also") if key in given and plain(given[key].node) != {}]
+    given = {
+        key: child
+        for key, child in entry.node.entries.items()
+        if plain(child.node) not in (None, {})
+    }
+    wanted = [
+        key
+        for key in ("domain", "heldout")
+        if key == "domain" or _has(data.node if data else None, key)
+    ]
+    manifests = [
+        key
+        for key in ("domain", "heldout", "also")
+        if key in given and plain(given[key].node) != {}
+    ]
     if "split" in given:
         for key in manifests:
             problems.add(
@@ -283,7 +362,10 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
             f"data.confirm lacks {missing}; give {both}, or split: 0.3 to split them off by speaker",
         )
     elif "seed" in given:
-        problems.add(given["seed"].mark, "data.confirm.seed belongs to a split; remove it, the manifests are fixed")
+        problems.add(
+            given["seed"].mark,
+            "data.confirm.seed belongs to a split; remove it, the manifests are fixed",
+        )
 
 
 def _explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:
@@ -306,11 +388,15 @@ def _explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:
         words = [word for item in items for word in _words(item)]
         guess = nearest(node.text, words) if isinstance(node, Scalar) else ""
         allowed = " or ".join(dict.fromkeys(map(_allowed, items)))
-        problems.add(mark, f"{'.'.join(path)} cannot be {describe(node)}{guess or ';'} allowed: {allowed}")
+        problems.add(
+            mark, f"{'.'.join(path)} cannot be {describe(node)}{guess or ';'} allowed: {allowed}"
+        )
 
 
 def _allowed(item: ErrorDetails) -> str:
-    """What is allowed, from the type of an error and its context: pydantic's sentences change with its version."""
+    """What is allowed, from the type of an error and its context: pydantic's sentences change with
+    its version.
+    """
     context = item.get("ctx", {})
     if item["type"] == "value_error":  # one of our own validators says what is allowed
         return str(context["error"])
@@ -319,18 +405,26 @@ def _allowed(item: ErrorDetails) -> str:
 
 def _words(item: ErrorDetails) -> list[str]:
     """The words of a literal; none where something else is wanted."""
-    return re.findall(r"'([^']+)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else []
+    return (
+        re.findall(r"'([^']+)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else []
+    )
 
 
 def _follow(tree: Mapping, loc: tuple[Any, ...]) -> tuple[tuple[str, ...], Entry, tuple[Any, ...]]:
-    """As far as pydantic's location exists in the tree: the path, the entry there, and what remains."""
+    """As far as pydantic's location exists in the tree: the path, the entry there, and what
+    remains.
+    """
     entry = Entry(tree.mark, tree)
     path: list[str] = []
     for index, part in enumerate(loc):
         node = entry.node
         if isinstance(node, Mapping) and part in node.entries:
             entry = node.entries[part]
-        elif isinstance(part, int) and not isinstance(node, (Mapping, Scalar)) and part < len(node.items):
+        elif (
+            isinstance(part, int)
+            and not isinstance(node, (Mapping, Scalar))
+            and part < len(node.items)
+        ):
             entry = Entry(node.items[part].mark, node.items[part])
         else:
             return tuple(path), entry, loc[index:]
@@ -350,13 +444,21 @@ def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
         annotation = model.model_fields[part].annotation
         options = (annotation, *get_args(annotation))
         model = next(
-            (option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), model
+            (
+                option
+                for option in options
+                if isinstance(option, type) and issubclass(option, BaseModel)
+            ),
+            model,
         )
     return (*(("extends",) if not path else ()), *model.model_fields)
 
 
 FORMER = {
-    ("execution", "launcher"): "where packs run is said by execution.devices and execution.processes",
+    (
+        "execution",
+        "launcher",
+    ): "where packs run is said by execution.devices and execution.processes",
     ("execution", "workers"): "several packs at once are execution.packs",
 }
 """Keys that sweep files had, and what is written today."""

@@ -37,7 +37,9 @@ CUSTOM = "custom"
 
 
 class SpaceReader:
-    """Reads `parameters:` once; afterwards `space()` is the result, and `broken` names what could not be read."""
+    """Reads `parameters:` once; afterwards `space()` is the result, and `broken` names what could
+    not be read.
+    """
 
     def __init__(self, problems: Problems) -> None:
         self.problems = problems
@@ -51,7 +53,9 @@ class SpaceReader:
     def read(self, node: Node) -> None:
         """Record every parameter and every problem of the section."""
         if not isinstance(node, Mapping):
-            self.problems.add(node.mark, f"parameters must be a mapping of names to values, not {describe(node)}")
+            self.problems.add(
+                node.mark, f"parameters must be a mapping of names to values, not {describe(node)}"
+            )
             self.broken |= set(TABLE)
             return
         for name, entry in node.entries.items():
@@ -60,7 +64,8 @@ class SpaceReader:
         for name in (name for name, row in TABLE.items() if row.required):
             if not {name} & {*self.fixed, *self.searched, *self.broken}:
                 self.problems.add(
-                    node.mark, f"parameters lacks {show(name)}; add a value ({TABLE[name].allowed}) or a range"
+                    node.mark,
+                    f"parameters lacks {show(name)}; add a value ({TABLE[name].allowed}) or a range",
                 )
         self._defaults()
         self._conditions()
@@ -82,14 +87,20 @@ class SpaceReader:
             self._known(TABLE[name], entry.node)
         else:
             self.problems.add(
-                entry.mark, f"unknown parameter {show(name)}{nearest(name, NAMES) or ';'} allowed: {', '.join(NAMES)}"
+                entry.mark,
+                f"unknown parameter {show(name)}{nearest(name, NAMES) or ';'} allowed: {', '.join(NAMES)}",
             )
-        if len(self.problems.found) > before or (name in TABLE and not {name} & {*self.fixed, *self.searched}):
+        if len(self.problems.found) > before or (
+            name in TABLE and not {name} & {*self.fixed, *self.searched}
+        ):
             self.broken.add(name)
 
     def _known(self, row: Parameter, node: Node) -> None:
         if isinstance(node, Sequence):
-            self.problems.add(node.mark, f"{row.name} is a bare list; to search it write {row.name}: {{values: [...]}}")
+            self.problems.add(
+                node.mark,
+                f"{row.name} is a bare list; to search it write {row.name}: {{values: [...]}}",
+            )
         elif isinstance(node, Scalar):
             self._fix(row, node)
         elif row.kind == "preset" and "patterns" in node.entries:
@@ -113,12 +124,16 @@ class SpaceReader:
         elif self._keys(
             row.name,
             node,
-            ("min", "max", "log", "step", "when") if row.is_number else ("value", "values", "when", *extra),
+            ("min", "max", "log", "step", "when")
+            if row.is_number
+            else ("value", "values", "when", *extra),
             ("value", "values"),
         ):
             self._range(row, node)
 
-    def _keys(self, name: str, node: Mapping, allowed: tuple[str, ...], others: tuple[str, ...] = ()) -> bool:
+    def _keys(
+        self, name: str, node: Mapping, allowed: tuple[str, ...], others: tuple[str, ...] = ()
+    ) -> bool:
         unknown = [key for key in node.entries if key not in allowed]
         for key in unknown:
             hint = f"; {FOREIGN[key]}" if key in FOREIGN else nearest(key, (*allowed, *others))
@@ -149,7 +164,9 @@ class SpaceReader:
         if (value := self._value(row, node)) is not None:
             self.fixed[row.name] = value
 
-    def _list(self, name: str, node: Node, read: Callable[[Node], ParameterValue | None]) -> tuple[Any, ...] | None:
+    def _list(
+        self, name: str, node: Node, read: Callable[[Node], ParameterValue | None]
+    ) -> tuple[Any, ...] | None:
         if not isinstance(node, Sequence) or not node.items:
             self.problems.add(
                 node.mark,
@@ -159,7 +176,8 @@ class SpaceReader:
             return None
         if len(node.items) > MAX_VALUES:
             self.problems.add(
-                node.mark, f"{name}: {len(node.items)} values, at most {MAX_VALUES}; a range {{min, max}} may say it"
+                node.mark,
+                f"{name}: {len(node.items)} values, at most {MAX_VALUES}; a range {{min, max}} may say it",
             )
             return None
         found: list[ParameterValue] = []
@@ -172,7 +190,9 @@ class SpaceReader:
                 )
             elif (value := read(item)) is not None:
                 if value in found:
-                    self.problems.add(item.mark, f"{name}: {describe(item)} is listed twice; keep one")
+                    self.problems.add(
+                        item.mark, f"{name}: {describe(item)} is listed twice; keep one"
+                    )
                 found.append(value)
         return tuple(found) if len(found) == len(node.items) else None
 
@@ -190,14 +210,17 @@ class SpaceReader:
         entries = node.entries
         if not row.is_number or not {"min", "max"} <= set(entries):
             forms = "{values: [...]}" + (" or {min: ..., max: ...}" if row.is_number else "")
-            self.problems.add(node.mark, f"{row.name} says neither a value nor what to search; write {forms}")
+            self.problems.add(
+                node.mark, f"{row.name} says neither a value nor what to search; write {forms}"
+            )
             return
         low, high = (self._value(row, entries[key].node) for key in ("min", "max"))
         log = plain(entries["log"].node) if "log" in entries else False
         step = self._step(row, entries["step"].node) if "step" in entries else None
         if not isinstance(log, bool):
             self.problems.add(
-                entries["log"].node.mark, f"{row.name}: log must be true or false, not {describe(entries['log'].node)}"
+                entries["log"].node.mark,
+                f"{row.name}: log must be true or false, not {describe(entries['log'].node)}",
             )
         elif low is not None and high is not None and (step is not None or "step" not in entries):
             message = _impossible(low, high, log, step)
@@ -205,7 +228,9 @@ class SpaceReader:
                 self.problems.add(node.mark, f"{row.name}: {message}")
             else:
                 self._search(
-                    Dimension.model_validate({"name": row.name, "low": low, "high": high, "log": log, "step": step}),
+                    Dimension.model_validate(
+                        {"name": row.name, "low": low, "high": high, "log": log, "step": step}
+                    ),
                     entries,
                 )
 
@@ -215,7 +240,9 @@ class SpaceReader:
         if (whole or (isinstance(value, float) and row.kind == "float")) and value > 0:
             return int(value) if row.kind == "int" else float(value)
         kind = "a whole number" if row.kind == "int" else "a number"
-        self.problems.add(node.mark, f"{row.name}: step must be {kind} above 0, not {describe(node)}")
+        self.problems.add(
+            node.mark, f"{row.name}: step must be {kind} above 0, not {describe(node)}"
+        )
         return None
 
     def _adapter_scale(self, node: Node) -> None:
@@ -230,25 +257,36 @@ class SpaceReader:
                 "evaluated at every scale, so it is never searched as a range",
             )
         elif self._keys(name, node, ("values", "after_training")):
-            if "after_training" not in node.entries or plain(node.entries["after_training"].node) is not True:
+            if (
+                "after_training" not in node.entries
+                or plain(node.entries["after_training"].node) is not True
+            ):
                 self.problems.add(
                     node.mark,
                     f"{name}: values needs after_training: true; a scale costs no training, so it is a grid "
                     "evaluated after training and not a dimension of the search",
                 )
-            values = self._list(name, node.entries["values"].node, lambda item: self._value(ADAPTER_SCALE, item))
+            values = self._list(
+                name, node.entries["values"].node, lambda item: self._value(ADAPTER_SCALE, item)
+            )
             self.scales = values if values is not None else self.scales
 
     def _own_presets(self, node: Node) -> None:
         if not isinstance(node, Mapping):
-            self.problems.add(node.mark, f"presets must map names to lists of patterns, not {describe(node)}")
+            self.problems.add(
+                node.mark, f"presets must map names to lists of patterns, not {describe(node)}"
+            )
             return
         for name, entry in node.entries.items():
             self.presets[name] = self._patterns(name, entry.node)
 
     def _patterns(self, name: str, node: Node) -> tuple[str, ...]:
         values = plain(node)
-        if isinstance(node, Sequence) and values and all(isinstance(v, str) and v and v == v.strip() for v in values):
+        if (
+            isinstance(node, Sequence)
+            and values
+            and all(isinstance(v, str) and v and v == v.strip() for v in values)
+        ):
             return tuple(values)
         self.problems.add(
             node.mark,
@@ -267,16 +305,24 @@ class SpaceReader:
     def _defaults(self) -> None:
         said = {*self.fixed, *self.searched, *self.broken}
         for name, row in TABLE.items():
-            if row.default is not None and name not in said and not (name == "alpha_ratio" and "alpha" in said):
+            if (
+                row.default is not None
+                and name not in said
+                and not (name == "alpha_ratio" and "alpha" in said)
+            ):
                 self.fixed[name] = row.default
 
     def _conditions(self) -> None:
         for name, entry in self.whens.items():
-            conditions = read_conditions(name, entry, self.fixed, self.searched, self.broken, self.problems)
+            conditions = read_conditions(
+                name, entry, self.fixed, self.searched, self.broken, self.problems
+            )
             self.searched[name] = self.searched[name].model_copy(update={"when": conditions})
 
 
-def _impossible(low: ParameterValue, high: ParameterValue, log: bool, step: int | float | None) -> str:
+def _impossible(
+    low: ParameterValue, high: ParameterValue, log: bool, step: int | float | None
+) -> str:
     assert not isinstance(low, str) and not isinstance(high, str), "only numbers have a range"
     if low >= high:
         return f"min {low:g} is not below max {high:g}; swap them, or write one value to fix it"

@@ -51,15 +51,18 @@ class EvaluationSpec(Frozen):
     max_seconds: float | None = Field(default=None, gt=0)
     """Longer evaluation utterances are left out, counted and said; null measures all of them."""
     encoder_windows: EncoderWindows = "stock"
-    """How a streaming encoder's window widths are read: as the installed transformers does, or both ends inclusive as
-    the runtime of the model's authors does. Training and evaluation alike."""
+    """How a streaming encoder's window widths are read: as the installed transformers does, or both
+    ends inclusive as the runtime of the model's authors does. Training and evaluation alike."""
     terms: Path | None = None
-    """A list of words or phrases that matter, one a line: their recall and precision are measured on the domain set."""
+    """A list of words or phrases that matter, one a line: their recall and precision are measured
+    on the domain set.
+    """
     every: int = Field(default=100, ge=1)
     """Optimizer steps between evaluations."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters and optimizer stay
-    in fp32. For CUDA; a number of one precision is never compared with one of the other."""
+    """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters
+    and optimizer stay in fp32. For CUDA; a number of one precision is never compared with one of
+    the other."""
 
     def relative_to(self, root: Path) -> EvaluationSpec:
         """The same with paths from `root` on."""
@@ -121,7 +124,8 @@ class Dimension(Frozen):
 
     @property
     def values(self) -> Sequence[bool | int | float | str] | None:
-        """Every value in order, None for a continuous range. Stepped floats carry 12 significant digits.
+        """Every value in order, None for a continuous range. Stepped floats carry 12 significant
+        digits.
 
         Whole numbers come as a `range`: a seed may have 2**32 of them.
         """
@@ -133,7 +137,9 @@ class Dimension(Frozen):
         return tuple(float(f"{self._low + index * step:.12g}") for index in range(self.size))
 
     def contains(self, value: bool | int | float | str) -> bool:
-        """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but for rounding."""
+        """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but
+        for rounding.
+        """
         if self.choices is not None:
             return value in self.choices
         if isinstance(value, str):
@@ -146,7 +152,9 @@ class Dimension(Frozen):
 
     def snapped(self, value: Any) -> Any:
         """`value` as `values` writes it: a step of 0.1 gives 0.3 and not 0.30000000000000004."""
-        return float(f"{value:.12g}") if self.step is not None and isinstance(value, float) else value
+        return (
+            float(f"{value:.12g}") if self.step is not None and isinstance(value, float) else value
+        )
 
     @property
     def _low(self) -> float | int:
@@ -160,7 +168,9 @@ class Dimension(Frozen):
 
 
 class SearchSpace(Frozen):
-    """`parameters:` of the file: what is fixed, what is searched, what is evaluated after training."""
+    """`parameters:` of the file: what is fixed, what is searched, what is evaluated after
+    training.
+    """
 
     fixed: dict[str, bool | int | float | str]
     searched: tuple[Dimension, ...]
@@ -170,7 +180,9 @@ class SearchSpace(Frozen):
     """Target-module presets by name: the built-in ones and the file's own."""
 
     def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
-        """The values that trials may have: of a range its two ends, of a conditional parameter its default as well."""
+        """The values that trials may have: of a range its two ends, of a conditional parameter its
+        default as well.
+        """
         values = [self.fixed[name]] if name in self.fixed else []
         for dimension in self.searched:
             if dimension.name == name:
@@ -186,7 +198,9 @@ class ConfirmSpec(Frozen):
     top: int = Field(default=2, ge=1)
     seeds: tuple[Seed, ...] = Field(default=(101, 102, 103), min_length=1)
     agree: Literal["any", "all"] = "any"
-    """all: the sweep is rejected unless every seed alone lowers the rate that the search minimises."""
+    """all: the sweep is rejected unless every seed alone lowers the rate that the search
+    minimises.
+    """
 
     @field_validator("seeds")
     @classmethod
@@ -208,7 +222,9 @@ class TakeSpec(Frozen):
     trial: int | None = Field(default=None, ge=0)
     """Which trial; the study's best one where the file does not say."""
     fallback: Literal["none", "lowest_domain"] = "none"
-    """Where no trial of the study is feasible: nothing can be taken, or the trial of lowest domain WER is."""
+    """Where no trial of the study is feasible: nothing can be taken, or the trial of lowest domain
+    WER is.
+    """
     recipe: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """Digest of that trial's recipe: what it was, whatever the study says later."""
     infeasible: bool = False
@@ -231,7 +247,9 @@ class Budget(Frozen):
 
 
 class EarlyStop(Frozen):
-    """Stopping of trials that are behind the others (median, asha) or worse than the baseline (ratio)."""
+    """Stopping of trials that are behind the others (median, asha) or worse than the baseline
+    (ratio).
+    """
 
     method: Literal["none", "median", "asha", "ratio"] = "none"
     ratio: float = Field(default=1.1, gt=1)
@@ -259,7 +277,9 @@ class Execution(Frozen):
     pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Adapter slots of one pack, trained at once."""
     packs: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = 1
-    """Packs that train side by side; part of what the study is, like `pack`, and kept when it begins."""
+    """Packs that train side by side; part of what the study is, like `pack`, and kept when it
+    begins.
+    """
     cores: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Of the CPU, for each pack: sums are rounded by how many there are, so they are kept too."""
     devices: tuple[Device, ...] = ()
@@ -279,11 +299,15 @@ class ChecksSpec(Frozen):
     """What is found and yet accepted; may change between runs."""
 
     ignore: tuple[Annotated[Ignorable, BeforeValidator(may_be_ignored)], ...] = ()
-    """Names of checks. What they find stops nothing any more, and stands in the notes and the report."""
+    """Names of checks. What they find stops nothing any more, and stands in the notes and the
+    report.
+    """
 
 
 class SweepSpec(Frozen):
-    """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults filled."""
+    """One sweep file, resolved: `extends` merged, overrides applied, paths absolute, defaults
+    filled.
+    """
 
     _project: Path | None = PrivateAttr(default=None)
 
@@ -300,9 +324,13 @@ class SweepSpec(Frozen):
     """Parameters that another study decided."""
     parameters: SearchSpace
     start_with: tuple[dict[str, bool | int | float | str], ...] = ()
-    guardrails: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(default_factory=dict)
+    guardrails: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(
+        default_factory=dict
+    )
     """By metric, see `limits.metrics`."""
-    acceptance: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(default_factory=dict)
+    acceptance: dict[str, Annotated[Limit, BeforeValidator(short_form)]] = Field(
+        default_factory=dict
+    )
     confirm: ConfirmSpec | None = None
     seed: Seed = 0
     """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""
@@ -319,7 +347,9 @@ class SweepSpec(Frozen):
 
     @property
     def project(self) -> Path:
-        """The folder that the file's paths start from; the present one for a spec that was made without a file."""
+        """The folder that the file's paths start from; the present one for a spec that was made
+        without a file.
+        """
         return self._project or Path.cwd()
 
     def located(self, project: Path) -> SweepSpec:
@@ -340,7 +370,9 @@ class SweepSpec(Frozen):
 
     @property
     def objective(self) -> str:
-        """The rate that the search minimises, under the name that measurements use: domain, or domain_cer."""
+        """The rate that the search minimises, under the name that measurements use: domain, or
+        domain_cer.
+        """
         return self.metric.name.removesuffix("_wer")
 
     @property
@@ -351,7 +383,9 @@ class SweepSpec(Frozen):
 
     @property
     def replay_needs_text(self) -> bool:
-        """Whether a trial may learn what the replay manifest says; else general speech need not be transcribed."""
+        """Whether a trial may learn what the replay manifest says; else general speech need not be
+        transcribed.
+        """
         return "manifest" in self.parameters.possible("replay_labels")
 
     @property
@@ -359,7 +393,9 @@ class SweepSpec(Frozen):
         """What came from another study, in words; empty where nothing did."""
         if self.take is None or self.take.recipe is None:
             return ""
-        fixed: dict[str, Any] = self.parameters.fixed | {"adapter_scale": self.parameters.adapter_scales[0]}
+        fixed: dict[str, Any] = self.parameters.fixed | {
+            "adapter_scale": self.parameters.adapter_scales[0]
+        }
         values = ", ".join(f"{name}={fixed[name]}" for name in self.take.parameters)
         text = f"{values} taken from trial {self.take.trial} of study {self.take.study}"
         doubt = ", which is INFEASIBLE: it does not keep the guardrails of that study"
@@ -374,5 +410,6 @@ class SweepSpec(Frozen):
     @classmethod
     def _acceptance_rules(cls, limits: dict[str, Limit]) -> dict[str, Limit]:
         return {
-            metric: limit.ruled("point" if limit.min_gain is None else "proven") for metric, limit in limits.items()
+            metric: limit.ruled("point" if limit.min_gain is None else "proven")
+            for metric, limit in limits.items()
         }

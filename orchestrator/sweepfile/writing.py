@@ -16,7 +16,8 @@ _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 def resolved_yaml(spec: SweepSpec) -> str:
     """The sweep file this spec stands for, complete: nothing extended, nothing left to a default.
 
-    Paths start at the project's folder where they lie below it. Loading it from there gives an equal spec.
+    Paths start at the project's folder where they lie below it. Loading it from there gives an
+    equal spec.
     """
     spec, apart = spec.portable, ("parameters", "start_with")
     document = {name: getattr(spec, name) for name in type(spec).model_fields if name not in apart}
@@ -32,20 +33,28 @@ def file_parameters(space: SearchSpace) -> dict[str, Any]:
     written: dict[str, Any] = dict(space.fixed)
     written |= {dimension.name: file_dimension(dimension) for dimension in space.searched}
     scales = list(space.adapter_scales)
-    written["adapter_scale"] = scales[0] if len(scales) == 1 else {"values": scales, "after_training": True}
+    written["adapter_scale"] = (
+        scales[0] if len(scales) == 1 else {"values": scales, "after_training": True}
+    )
     presets = kept_presets(space)
     if "target_modules" in written:  # else another study has yet to say it
         target = written["target_modules"]
         form = dict(target) if isinstance(target, dict) else {"value": target}
-        written["target_modules"] = form | {"presets": {name: list(patterns) for name, patterns in presets.items()}}
+        written["target_modules"] = form | {
+            "presets": {name: list(patterns) for name, patterns in presets.items()}
+        }
     return written
 
 
 def kept_presets(space: SearchSpace) -> dict[str, tuple[str, ...]]:
-    """The presets a trial may use, and all that the file defines: what a later version's own presets cannot change."""
+    """The presets a trial may use, and all that the file defines: what a later version's own
+    presets cannot change.
+    """
     used = {str(space.fixed.get("target_modules"))}
     for dimension in space.searched:
-        used |= set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
+        used |= (
+            set(map(str, dimension.choices or ())) if dimension.name == "target_modules" else set()
+        )
     return {name: p for name, p in space.presets.items() if name in used or PRESETS.get(name) != p}
 
 
@@ -95,7 +104,10 @@ def _lines(value: dict[str, Any], depth: int) -> list[str]:
         if isinstance(item, dict) and item and depth < 1:
             lines += [f"{'  ' * depth}{_scalar(key)}:", *_lines(item, depth + 1)]
         elif isinstance(item, list) and item and isinstance(item[0], dict):
-            lines += [f"{'  ' * depth}{_scalar(key)}:", *(f"{'  ' * depth}  - {_flow(entry)}" for entry in item)]
+            lines += [
+                f"{'  ' * depth}{_scalar(key)}:",
+                *(f"{'  ' * depth}  - {_flow(entry)}" for entry in item),
+            ]
         else:
             lines.append(f"{'  ' * depth}{_scalar(key)}: {_flow(item)}")
     return lines
@@ -103,7 +115,9 @@ def _lines(value: dict[str, Any], depth: int) -> list[str]:
 
 def _flow(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{_scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+        )
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
     return _scalar(value)

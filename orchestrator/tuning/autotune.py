@@ -1,7 +1,9 @@
-"""`execution.pack: auto`: how many adapters to train at once, measured on the machine and the data at hand.
+"""`execution.pack: auto`: how many adapters to train at once, measured on the machine and the data
+at hand.
 
-Measured once a study, which keeps the answer: the order in which a search asks depends on how many trials are in
-flight, so a sweep continues with the pack it began with. It changes no trial's result.
+Measured once a study, which keeps the answer: the order in which a search asks depends on how many
+trials are in flight, so a sweep continues with the pack it began with. It changes no trial's
+result.
 """
 
 from __future__ import annotations
@@ -28,16 +30,22 @@ WORTH = 1.1
 PATIENCE_SECONDS = 4.0
 """No larger pack is tried once a step takes this long."""
 MEMORY_SHARE = 0.5
-"""A pack may take this share of the device's memory in training; decoding and the frames need the rest."""
+"""A pack may take this share of the device's memory in training; decoding and the frames need the
+rest.
+"""
 
 
-def pack_size(plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet) -> tuple[int, str]:
+def pack_size(
+    plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
+) -> tuple[int, str]:
     """Slots for `auto` when trials are like `plan`, and one line of why."""
     return choose(measured(plan, base, store, data))
 
 
 def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
-    """The pack from (slots, seconds a step, share of the memory): the smallest that no larger one clearly beats."""
+    """The pack from (slots, seconds a step, share of the memory): the smallest that no larger one
+    clearly beats.
+    """
     slots, best = measured[0][0], measured[0][1] / measured[0][0]
     for size, seconds, share in measured[1:]:
         if share <= MEMORY_SHARE and best > WORTH * seconds / size:
@@ -59,7 +67,9 @@ def group_of(plan: TrialPlan, base: BaseModel, slots: int) -> PackGroup:
 def measured(
     plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> list[tuple[int, float, float]]:
-    """Slots, seconds of one step, share of the memory; up to the first size after which a step would be too much."""
+    """Slots, seconds of one step, share of the memory; up to the first size after which a step
+    would be too much.
+    """
     rows: list[tuple[int, float, float]] = []
     _seconds(group_of(plan, base, 1), base, store, data)  # computes the frames that are kept
     for size in SIZES[base.device.type]:
@@ -86,7 +96,12 @@ def _seconds(group: PackGroup, base: BaseModel, store: EncoderCache, data: Train
 
 
 def _memory_share(device: torch.device) -> float:
-    """On cuda the most that torch had of the GPU's; else what this process has of the machine's, which mps shares."""
+    """On cuda the most that torch had of the GPU's; else what this process has of the machine's,
+    which mps shares.
+    """
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / torch.cuda.get_device_properties(device).total_memory
+        return (
+            torch.cuda.max_memory_allocated()
+            / torch.cuda.get_device_properties(device).total_memory
+        )
     return psutil.Process().memory_info().rss / psutil.virtual_memory().total

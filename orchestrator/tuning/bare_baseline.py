@@ -19,14 +19,21 @@ from orchestrator.tuning.model.base_model import BaseModel
 
 
 def baseline(
-    base: BaseModel, manifest: Manifest, measured: Transcription, normalizer_name: str, sample: int | None
+    base: BaseModel,
+    manifest: Manifest,
+    measured: Transcription,
+    normalizer_name: str,
+    sample: int | None,
 ) -> Baseline:
-    """Greedy decoding of all utterances that the model can take, or of `sample` of them, spread over the manifest.
+    """Greedy decoding of all utterances that the model can take, or of `sample` of them, spread
+    over the manifest.
 
     Raises ManifestError where audio cannot be decoded, DataError where nothing is left to hear.
     """
     fits = [
-        utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= base.family.longest_seconds
+        utterance
+        for utterance in manifest.utterances
+        if (utterance.duration or 0.0) <= base.family.longest_seconds
     ]
     heard = _spread(fits, sample)
     if not heard:
@@ -40,12 +47,21 @@ def baseline(
         said: list[str] = []
         for start in range(0, len(clips), TOGETHER):
             here = [clips[row] for row in range(start, min(start + TOGETHER, len(clips)))]
-            said += [base.text(tokens) for tokens in decode(base, here, measured.max_tokens_per_second).tokens]
+            said += [
+                base.text(tokens)
+                for tokens in decode(base, here, measured.max_tokens_per_second).tokens
+            ]
     normalize = normalizer(normalizer_name)
-    counts = edit_counts([normalize(utterance.text) for utterance in heard], [normalize(text) for text in said])
+    counts = edit_counts(
+        [normalize(utterance.text) for utterance in heard], [normalize(text) for text in said]
+    )
     return Baseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
 
 
 def _spread(rows: Sequence[Utterance], count: int | None) -> list[Utterance]:
     total = len(rows)
-    return list(rows) if count is None or count >= total else [rows[row * total // count] for row in range(count)]
+    return (
+        list(rows)
+        if count is None or count >= total
+        else [rows[row * total // count] for row in range(count)]
+    )

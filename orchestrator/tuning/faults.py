@@ -43,7 +43,8 @@ class Done(Generic[Result]):
 def attempt(work: Callable[[], Result], device: torch.device) -> Done[Result] | Fault:
     """`work`, or what went wrong in it, with the memory that it took freed.
 
-    Raises Interrupted, which is no fault of a trial, and ModelError where the device itself has failed.
+    Raises Interrupted, which is no fault of a trial, and ModelError where the device itself has
+    failed.
     """
     try:
         return Done(work())
@@ -81,7 +82,9 @@ def needed(message: str) -> str:
 
 
 def free(device: torch.device) -> None:
-    """Give back what a failed attempt held. Raises ModelError where the device does not answer any more."""
+    """Give back what a failed attempt held. Raises ModelError where the device does not answer any
+    more.
+    """
     gc.collect()
     if device.type != "cuda":
         return
@@ -97,7 +100,8 @@ def free(device: torch.device) -> None:
 
 @contextmanager
 def enough_memory(what: str) -> Iterator[None]:
-    """Within the block running out of memory is a sentence: what belongs to no trial cannot fail alone.
+    """Within the block running out of memory is a sentence: what belongs to no trial cannot fail
+    alone.
 
     Raises ModelError then.
     """

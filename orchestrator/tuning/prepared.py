@@ -1,4 +1,6 @@
-"""What every trial of a sweep shares: the frozen base model, decoded sets and labels, checked before the first step."""
+"""What every trial of a sweep shares: the frozen base model, decoded sets and labels, checked
+before the first step.
+"""
 
 from __future__ import annotations
 
@@ -39,40 +41,64 @@ class PreparedSweep:
     notes: tuple[str, ...]
 
     def autocast(self) -> torch.autocast:
-        """The context in which everything is computed: bfloat16 products where the sweep asks for them."""
+        """The context in which everything is computed: bfloat16 products where the sweep asks for
+        them.
+        """
         return _autocast(self.spec, self.base.device)
 
 
 def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:
     """Load the model, decode and label the sets, run the start-up checks.
 
-    `sample`: hear only so many utterances of each evaluation set, spread over it. Raises ModelError, ManifestError,
-    DataError or ObjectiveError when the model or the data cannot be used.
+    `sample`: hear only so many utterances of each evaluation set, spread over it. Raises
+    ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be
+    used.
     """
     device, notes = choose_device(spec.execution.device)
     base = load_base_model(spec.model, device, encoder_windows=spec.evaluation.encoder_windows)
     lengths = check_lengths(spec, base)
     audio = cache / "audio"
-    sets = {name: load_evaluation_set(spec, name, source, base, audio) for name, source in spec.data.evaluated.items()}
+    sets = {
+        name: load_evaluation_set(spec, name, source, base, audio)
+        for name, source in spec.data.evaluated.items()
+    }
     if sample is not None:
         sets = {name: evaluation_set.spread(sample) for name, evaluation_set in sets.items()}
-    clips: dict[str, Sequence[np.ndarray]] = {name: evaluation_set.clips for name, evaluation_set in sets.items()}  # type: ignore[misc]
+    clips: dict[str, Sequence[np.ndarray]] = {
+        name: evaluation_set.clips  # type: ignore[misc]
+        for name, evaluation_set in sets.items()
+    }
     training = load_training_data(spec, base, audio, _autocast(spec, device))
     clips["train"] = training.clips
     memory = frames_budget(spec, device, psutil.virtual_memory().total)
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
-    findings = (*lengths, *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)))
-    stop(findings, spec.checks.ignore, "The model cannot be trained and measured as it is", ObjectiveError)
+    findings = (
+        *lengths,
+        *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)),
+    )
+    stop(
+        findings,
+        spec.checks.ignore,
+        "The model cannot be trained and measured as it is",
+        ObjectiveError,
+    )
     evaluator = Evaluator(base, store, sets, spec.evaluation)
     return PreparedSweep(
-        spec, base, training.labels, store, evaluator, findings, (*notes, *base.notes, *training.notes)
+        spec,
+        base,
+        training.labels,
+        store,
+        evaluator,
+        findings,
+        (*notes, *base.notes, *training.notes),
     )
 
 
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
     """Bytes that frames may take: a quarter of the memory for all packs together.
 
-    On a CPU packs have them in common; where each process loads the model to its own device, each has its own.
+    On a CPU packs have them in common; where each process loads the model to its own device, each
+    has its own.
     """
     packs = spec.execution.packs
     holders = packs if isinstance(packs, int) and device.type == "cuda" else 1
@@ -84,7 +110,9 @@ def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
 
 
 def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:
-    """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is a finding later."""
+    """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is
+    a finding later.
+    """
     depths = set()
     for _, patterns, layers in possible_targets(spec):
         with suppress(ModelError):

@@ -1,4 +1,6 @@
-"""Does training do anything at all? The sweep's first point for 50 steps, with what moved and what is heard changed."""
+"""Does training do anything at all? The sweep's first point for 50 steps, with what moved and what
+is heard changed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from orchestrator.checks import Finding, finding
 from orchestrator.planning.sweep_plan import first_plan
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import SetMeasurement
-from orchestrator.records.short_run import SHOWN, STEPS, SetComparison, ShortRun, Transcribed, spread
+from orchestrator.records.short_run import (
+    SHOWN,
+    STEPS,
+    SetComparison,
+    ShortRun,
+    Transcribed,
+    spread,
+)
 from orchestrator.records.worker import Failed, Hypotheses, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
@@ -28,10 +37,14 @@ WARM_UP = 5
 """Steps at most: a longer warm-up would fill a short run."""
 
 
-def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str], None]) -> ShortRun:
-    """Load the model, check it, measure the baseline on `sample` utterances of each set, train 50 steps, measure again.
+def train_shortly(
+    spec: SweepSpec, cache: Path, sample: int, say: Callable[[str], None]
+) -> ShortRun:
+    """Load the model, check it, measure the baseline on `sample` utterances of each set, train 50
+    steps, measure again.
 
-    Raises ObjectiveError, ModelError, DataError or ManifestError where a sweep would stop at its start.
+    Raises ObjectiveError, ModelError, DataError or ManifestError where a sweep would stop at its
+    start.
     """
     say("loading and checking the base model")
     worker, plan = PackWorker(prepare(spec, cache, sample), 1), short_plan(spec)
@@ -54,7 +67,10 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
     return ShortRun(
         params=plan.params,
         failure=failure,
-        relative_delta=(sum(change for change, _ in moved.values()) / sum(size for _, size in moved.values())) ** 0.5,
+        relative_delta=(
+            sum(change for change, _ in moved.values()) / sum(size for _, size in moved.values())
+        )
+        ** 0.5,
         modules=len(moved),
         still=tuple(name for name, (change, _) in moved.items() if change == 0),
         loss_before=_loss(worker, plan, start),
@@ -69,9 +85,15 @@ def train_shortly(spec: SweepSpec, cache: Path, sample: int, say: Callable[[str]
 def short_plan(spec: SweepSpec) -> TrialPlan:
     """The sweep's first point, cut to so many steps and evaluated once, at adapter scale 1."""
     plan = first_plan(spec)
-    changes = {"max_steps": STEPS, "warmup_steps": min(plan.params.warmup_steps, WARM_UP), "adapter_scales": (1.0,)}
+    changes = {
+        "max_steps": STEPS,
+        "warmup_steps": min(plan.params.warmup_steps, WARM_UP),
+        "adapter_scales": (1.0,),
+    }
     evaluation = plan.evaluation.model_copy(update={"every": STEPS})
-    return plan.model_copy(update={"params": plan.params.model_copy(update=changes), "evaluation": evaluation})
+    return plan.model_copy(
+        update={"params": plan.params.model_copy(update=changes), "evaluation": evaluation}
+    )
 
 
 def _trained(worker: PackWorker) -> tuple[Measured | None, str | None]:
@@ -110,13 +132,17 @@ def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[
             words=sum(score.reference_words),
             baseline_wer=score.wer,
             wer=tuned.measurements[0].sets[name].wer if tuned else None,
-            changed_words=_changed(spec, baseline.hypotheses[0], tuned.hypotheses[0], name) if tuned else None,
+            changed_words=_changed(spec, baseline.hypotheses[0], tuned.hypotheses[0], name)
+            if tuned
+            else None,
         )
         for name, score in untuned.items()
     }
 
 
-def _transcripts(worker: PackWorker, baseline: Measured, tuned: Measured | None) -> tuple[Transcribed, ...]:
+def _transcripts(
+    worker: PackWorker, baseline: Measured, tuned: Measured | None
+) -> tuple[Transcribed, ...]:
     """Ten utterances, spread over the domain set."""
     clips = worker.evaluator.sets["domain"].clips
     untuned = baseline.hypotheses[0]["domain"]
@@ -129,7 +155,9 @@ def _transcripts(worker: PackWorker, baseline: Measured, tuned: Measured | None)
 
 def _changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) -> int:
     clean = normalizer(spec.evaluation.normalizer)
-    counts = edit_counts([clean(text) for text in before[name]], [clean(text) for text in after[name]])
+    counts = edit_counts(
+        [clean(text) for text in before[name]], [clean(text) for text in after[name]]
+    )
     return sum(map(sum, (counts.substitutions, counts.deletions, counts.insertions)))
 
 
@@ -137,7 +165,11 @@ def _efficacy(
     sets: dict[str, SetComparison], moved: dict[str, tuple[float, float]], failure: str | None
 ) -> list[Finding]:
     if not any(change for change, _ in moved.values()):
-        return [finding("zero-delta", f"{STEPS} steps of training leave every weight as it was: {failure}.")]
+        return [
+            finding(
+                "zero-delta", f"{STEPS} steps of training leave every weight as it was: {failure}."
+            )
+        ]
     if not failure and not any(comparison.changed_words for comparison in sets.values()):
         message = f"{STEPS} steps of training change no word of any set: the learning rate may be far too low."
         return [finding("no-effect", message)]

@@ -1,4 +1,6 @@
-"""Steps and evaluations that take far longer than they usually do: said, for nobody watches a sweep at night."""
+"""Steps and evaluations that take far longer than they usually do: said, for nobody watches a sweep
+at night.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Usual:
         self._seconds: dict[str, deque[float]] = {}
 
     def judge(self, kind: str, seconds: float, trials: int) -> str | None:
-        """A sentence where `seconds` for so many trials are too many; they count for the next time."""
+        """A sentence where `seconds` for so many trials are too many; they count for the next
+        time.
+        """
         known = self._seconds.setdefault(kind, deque(maxlen=REMEMBERED))
         per_trial = seconds / trials
         usual = median(known) if len(known) >= KNOWN else None

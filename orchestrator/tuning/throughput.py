@@ -1,4 +1,6 @@
-"""`orchestrate plan --probe`: how fast this machine trains and hears, by a few real steps and a small evaluation."""
+"""`orchestrate plan --probe`: how fast this machine trains and hears, by a few real steps and a
+small evaluation.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ SAMPLE = 24
 
 
 def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pace:
-    """Load and check the model, train the sweep's first point for a few steps and decode a sample of its sets.
+    """Load and check the model, train the sweep's first point for a few steps and decode a sample
+    of its sets.
 
-    The choice of the pack is left to the sweep: what is measured here is not kept. Raises what a sweep raises at its
-    start: ObjectiveError, ModelError, DataError or ManifestError.
+    The choice of the pack is left to the sweep: what is measured here is not kept. Raises what a
+    sweep raises at its start: ObjectiveError, ModelError, DataError or ManifestError.
     """
     say("loading and checking the base model")
     started = time.perf_counter()
@@ -42,12 +45,17 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
         prepared.evaluator.measure_baseline()  # the drafts that every trial's decode starts from
         # before its last step a trial is heard at one scale, at the last at all of them
         scales = plan.params.adapter_scales
-        rounds = [[(adapter, scale) for adapter in adapters for scale in chosen] for chosen in ((min(scales),), scales)]
+        rounds = [
+            [(adapter, scale) for adapter in adapters for scale in chosen]
+            for chosen in ((min(scales),), scales)
+        ]
         heard = [
             _timed(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
             for scaled_adapters in rounds
         ]
-    utterances = sum(len(evaluation_set.clips) for evaluation_set in prepared.evaluator.sets.values())
+    utterances = sum(
+        len(evaluation_set.clips) for evaluation_set in prepared.evaluator.sets.values()
+    )
     return Pace(
         device=base.device.type,
         slots=slots,
@@ -58,7 +66,9 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
 
 
 def _timed(work: Callable[[], object]) -> float:
-    """Seconds; whatever is timed here ends by reading from the device, so nothing is still in flight."""
+    """Seconds; whatever is timed here ends by reading from the device, so nothing is still in
+    flight.
+    """
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -1,4 +1,6 @@
-"""How much hangs on the reading of the encoder's window widths: one sample of the domain set, heard in both forms."""
+"""How much hangs on the reading of the encoder's window widths: one sample of the domain set, heard
+in both forms.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ MEMORY = 2**28
 
 
 def compare_windows(evaluator: Evaluator, used: EncoderWindows) -> WindowComparison | None:
-    """The domain set in the windows of `evaluator` and in the other reading; None where there is no difference."""
+    """The domain set in the windows of `evaluator` and in the other reading; None where there is no
+    difference.
+    """
     base = evaluator.base
     other_name: EncoderWindows = "inclusive" if used == "stock" else "stock"
     windows = _windows_of(base.spec, other_name) if base.family.windows else []
@@ -32,8 +36,13 @@ def compare_windows(evaluator: Evaluator, used: EncoderWindows) -> WindowCompari
     domain, heard = evaluator.sets["domain"], evaluator.baseline["domain"]
     store = EncoderCache(other.family, {"domain": domain.clips}, MEMORY, base.device)  # type: ignore[dict-item]
     decoded = transcribe(other, store, "domain", domain.max_new_tokens, (), heard.tokens)[0]
-    texts, other_texts = ([base.text(tokens) for tokens in each.tokens] for each in (heard, decoded))
-    ours, theirs = (cache.compute([domain.clips[0]], base.encoder_depth).flat for cache in (evaluator.store, store))
+    texts, other_texts = (
+        [base.text(tokens) for tokens in hypotheses.tokens] for hypotheses in (heard, decoded)
+    )
+    ours, theirs = (
+        cache.compute([domain.clips[0]], base.encoder_depth).flat
+        for cache in (evaluator.store, store)
+    )
     return WindowComparison(
         used=windows_text(base.family.windows),
         other=windows_text(windows),
@@ -54,7 +63,9 @@ def with_windows(base: BaseModel, windows: Sequence[EncoderWindow]) -> BaseModel
 
 
 def _windows_of(spec: ModelSpec, form: EncoderWindows) -> list[EncoderWindow]:
-    """The windows of a model as its files give them in one form: those of a loaded model may have been changed."""
+    """The windows of a model as its files give them in one form: those of a loaded model may have
+    been changed.
+    """
     model, _ = load_stock(spec, torch.float32, form)
     assert isinstance(model, MoonshineStreamingForConditionalGeneration)
     return Streaming(model).windows

@@ -1,8 +1,9 @@
 """The worker: one frozen base model, `capacity` adapter slots, one clock.
 
-Every tick is one optimizer step of every slot. Slots whose trials adapt the same depth of the model form a group and
-train as one pack; trials that adapt the decoder alone do not wait for those that run the encoder. What happens depends
-on the plans and their order of admission only, so a run restored from a checkpoint repeats what it would have done.
+Every tick is one optimizer step of every slot. Slots whose trials adapt the same depth of the model
+form a group and train as one pack; trials that adapt the decoder alone do not wait for those that
+run the encoder. What happens depends on the plans and their order of admission only, so a run
+restored from a checkpoint repeats what it would have done.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
+from orchestrator.tuning.decoding.measuring import MeasuredSets, measure_apart
 from orchestrator.tuning.faults import Fault, enough_memory, fault_of
-from orchestrator.tuning.measuring import MeasuredSets, measure_apart
 from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
-from orchestrator.tuning.stepping import Stepper
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
+from orchestrator.tuning.training.stepping import Stepper
 
 PROGRESS_TICKS = 10
 """Ticks between progress events."""
@@ -37,7 +38,8 @@ UNMOVED = Fault("the adapter did not move: no gradient reaches its target module
 def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     """Prepare a sweep and decide how many adapters train at once.
 
-    Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be used.
+    Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot
+    be used.
     """
     if spec.execution.cores != "auto":
         use_cores(spec.execution.cores)
@@ -51,13 +53,19 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
 
 
 class PackWorker:
-    """Implements `records.worker.Worker` on one device, with `capacity` slots on a prepared sweep."""
+    """Implements `records.worker.Worker` on one device, with `capacity` slots on a prepared
+    sweep.
+    """
 
     def __init__(self, prepared: PreparedSweep, capacity: int, pack_reason: str = "") -> None:
         """`pack_reason`: why `auto` chose this capacity; empty where the sweep says it."""
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
-        self.evaluator, self.findings, self.autocast = prepared.evaluator, prepared.findings, prepared.autocast
+        self.evaluator, self.findings, self.autocast = (
+            prepared.evaluator,
+            prepared.findings,
+            prepared.autocast,
+        )
         self.prepared = prepared
         self._at_every_rung = prepared.spec.data.at_every_rung
         self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
@@ -76,7 +84,9 @@ class PackWorker:
             self.evaluator.measure_baseline()
 
     def sibling(self) -> PackWorker:
-        """Another one on the same model and data, of the same capacity, with no trial in its slots."""
+        """Another one on the same model and data, of the same capacity, with no trial in its
+        slots.
+        """
         if self.prepared.spec.execution.cores != "auto":
             use_cores(self.prepared.spec.execution.cores)  # of the thread and process that this is
         return PackWorker(self.prepared, self.capacity)
@@ -95,12 +105,14 @@ class PackWorker:
         """Decode the sets with the untuned base model."""
         with self.autocast(), enough_memory("the untuned model cannot hear the sets"):
             sets, heard = self.evaluator.measure_baseline()
-        baseline = Measurement(trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets)
+        baseline = Measurement(
+            trial=None, step=0, adapter_scale=1.0, fingerprint=digest(self.evaluation), sets=sets
+        )
         return Measured(-1, 0, (baseline,), (heard,), final=True)
 
     def admit(self, plan: TrialPlan) -> None:
-        """Give the plan a slot; raises ModelError when its adapter cannot be made: targets or rank do not fit the
-        model, or, with the cause of it, anything else."""
+        """Give the plan a slot; raises ModelError when its adapter cannot be made: targets or rank
+        do not fit the model, or, with the cause of it, anything else."""
         targets = self.base.targets(plan.params.target_patterns, plan.params.layers)
         try:
             initial = initial_adapter(self.base.linears, targets, plan.params)
@@ -117,7 +129,9 @@ class PackWorker:
             self._groups.setdefault(depth, PackGroup(depth)).join(slot)
 
     def advance(self) -> tuple[Event, ...]:
-        """Train all slots up to the next tick at which one is measured or fails, or that reports progress."""
+        """Train all slots up to the next tick at which one is measured or fails, or that reports
+        progress.
+        """
         with self.autocast():
             return self._advance()
 
@@ -126,7 +140,11 @@ class PackWorker:
             self._tick += 1
             failed = self._train_one_tick()
             self._add_to_averages()
-            due = [slot for slot in self._slots.values() if not slot.ended and slot.step in slot.plan.rungs]
+            due = [
+                slot
+                for slot in self._slots.values()
+                if not slot.ended and slot.step in slot.plan.rungs
+            ]
             if failed or due or self._tick % PROGRESS_TICKS == 0:
                 trained = [slot for slot in self._slots.values() if not slot.ended]
                 progress = [Progress(slot.plan.number, slot.step, slot.loss) for slot in trained]
@@ -164,20 +182,25 @@ class PackWorker:
         self._groups[self.base.first_adapted_layer(slot.targets)].leave(slot)
 
     def _measure(self, due: list[Slot]) -> list[Event]:
-        """Measure the slots, those of one group together; a trial whose adapter did not move fails here."""
+        """Measure the slots, those of one group together; a trial whose adapter did not move fails
+        here.
+        """
         for group in self._groups.values():
             group.unpack()
         events: list[Event] = []
         for depth in sorted({self.base.first_adapted_layer(slot.targets) for slot in due}):
             moved = []
-            for slot in (slot for slot in due if self.base.first_adapted_layer(slot.targets) == depth):
+            for slot in (
+                slot for slot in due if self.base.first_adapted_layer(slot.targets) == depth
+            ):
                 if slot.summed and slot.is_final:
                     slot.adapter = slot.averaged()
                 if has_moved(slot.adapter, self._initial(slot)):
                     moved.append(slot)
                 else:
                     events.append(self._fail(slot, UNMOVED))
-            # a set of `rungs: last` waits for the last step, so trials that are there are decoded apart
+            # a set of `rungs: last` waits for the last step, so trials that are there are decoded
+            # apart
             for final in (False, True):
                 events += self._measure_together([slot for slot in moved if slot.is_final is final])
         return events
@@ -194,9 +217,15 @@ class PackWorker:
         names = None if final else self._at_every_rung
         scaled_adapters = [[(slot.adapter, scale) for scale in _scales(slot)] for slot in slots]
         events: list[Event] = []
-        for slot, heard in zip(slots, measure_apart(self.evaluator, scaled_adapters, names), strict=True):
-            events.append(self._fail(slot, heard) if isinstance(heard, Fault) else self._measured(slot, heard))
-        self._notice("the evaluation at the last step" if final else "an evaluation", started, len(slots))
+        for slot, heard in zip(
+            slots, measure_apart(self.evaluator, scaled_adapters, names), strict=True
+        ):
+            events.append(
+                self._fail(slot, heard) if isinstance(heard, Fault) else self._measured(slot, heard)
+            )
+        self._notice(
+            "the evaluation at the last step" if final else "an evaluation", started, len(slots)
+        )
         return events
 
     def _measured(self, slot: Slot, heard: list[MeasuredSets]) -> Measured:
@@ -214,7 +243,13 @@ class PackWorker:
         slot.loss_sum, slot.loss_steps = 0.0, 0
         if slot.is_final:
             self._end(slot)
-        return Measured(slot.plan.number, slot.step, measurements, tuple(said for _, said in heard), slot.is_final)
+        return Measured(
+            slot.plan.number,
+            slot.step,
+            measurements,
+            tuple(said for _, said in heard),
+            slot.is_final,
+        )
 
     def adapter(self, number: int) -> Adapter:
         """The trial's present adapter."""
@@ -224,8 +259,16 @@ class PackWorker:
         return slot.adapter
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale, atomically."""
-        export(self.base.linears, self.adapter(number), adapter_scale, self._slots[number].plan.model, folder)
+        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale,
+        atomically.
+        """
+        export(
+            self.base.linears,
+            self.adapter(number),
+            adapter_scale,
+            self._slots[number].plan.model,
+            folder,
+        )
 
     def release(self, number: int) -> None:
         """Free the trial's slot."""
@@ -244,7 +287,9 @@ class PackWorker:
         )
 
     def restore(self, folder: Path, plans: dict[int, TrialPlan]) -> None:
-        """Continue from a checkpoint; raises StudyError when it is damaged or belongs to other plans."""
+        """Continue from a checkpoint; raises StudyError when it is damaged or belongs to other
+        plans.
+        """
         slots, shortage = load_slots(folder, plans, self.base.device)
         for slot in slots:
             self._place(slot)
@@ -253,6 +298,8 @@ class PackWorker:
 
 
 def _scales(slot: Slot) -> tuple[float, ...]:
-    """The whole grid at the last step; before it only the smallest scale, which is the last hope of the guardrail."""
+    """The whole grid at the last step; before it only the smallest scale, which is the last hope of
+    the guardrail.
+    """
     scales = slot.plan.params.adapter_scales
     return scales if slot.is_final else (min(scales),)

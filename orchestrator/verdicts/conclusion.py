@@ -1,7 +1,8 @@
-"""What a study as it stands on disk says: the best trial, its confirmation, the decision. Read only, recomputed.
+"""What a study as it stands on disk says: the best trial, its confirmation, the decision. Read
+only, recomputed.
 
-Nothing is taken from Optuna, and nothing from a result but which measurement it chose: the verdicts are judged anew
-from the edit counts on file.
+Nothing is taken from Optuna, and nothing from a result but which measurement it chose: the verdicts
+are judged anew from the edit counts on file.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Confirmed:
     verdict: Verdict | None
     """Pooled over the seeds that were measured."""
     optimism: float | None
-    """Points by which the search flattered the finalist: confirmed change of the objective less the search's."""
+    """Points by which the search flattered the finalist: confirmed change of the objective less the
+    search's.
+    """
 
     @property
     def agreement(self) -> Agreement | None:
@@ -82,12 +85,16 @@ class Conclusion:
     baseline: Measurement | None
     confirm_baseline: Measurement | None
     best: TrialResult | None
-    """The trial to use: the best feasible one, of those confirmed the one that the confirm sets favour."""
+    """The trial to use: the best feasible one, of those confirmed the one that the confirm sets
+    favour.
+    """
     verdict: Verdict | None
     """On the search's sets."""
     confirmed: tuple[Confirmed, ...]
     decision: Decision | None
-    """None while the confirmation is not done, and where the sweep declares no acceptance criteria."""
+    """None while the confirmation is not done, and where the sweep declares no acceptance
+    criteria.
+    """
 
     @property
     def confirmation(self) -> Confirmed | None:
@@ -112,14 +119,18 @@ class Conclusion:
 
     @property
     def exit_code(self) -> int:
-        """0 accepted, or finished without criteria; 4 rejected; 5 inconclusive or no feasible trial."""
+        """0 accepted, or finished without criteria; 4 rejected; 5 inconclusive or no feasible
+        trial.
+        """
         if self.best is None:
             return 5
         return 0 if self.decision is None else EXIT_CODES[self.decision]
 
 
 def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -> Conclusion:
-    """Read a study and judge it. Raises StudyError for damaged files, FingerprintError for mixed evaluations."""
+    """Read a study and judge it. Raises StudyError for damaged files, FingerprintError for mixed
+    evaluations.
+    """
     results = folder.results()
     baseline = _baseline(folder, results)
     confirmed = _confirmed(spec, folder, results, resamples)
@@ -140,23 +151,35 @@ def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
     if conclusion.deciding is None:  # every seed of the finalist failed
         return Decision.INCONCLUSIVE
     agreement = conclusion.confirmation.agreement if conclusion.confirmation else None
-    if spec.confirm is not None and spec.confirm.agree == "all" and agreement is not None and not agreement.all:
+    if (
+        spec.confirm is not None
+        and spec.confirm.agree == "all"
+        and agreement is not None
+        and not agreement.all
+    ):
         return Decision.REJECT
     return conclusion.deciding.decision
 
 
 def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
-    """The decision where the sweep asks that what ships keeps the limits: None is that nobody has heard it."""
+    """The decision where the sweep asks that what ships keeps the limits: None is that nobody has
+    heard it.
+    """
     if kept is None and decision is Decision.ACCEPT:
         return Decision.INCONCLUSIVE
     return Decision.REJECT if kept is False else decision
 
 
-def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str) -> TrialResult | None:
+def _best(
+    results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str
+) -> TrialResult | None:
     by_rank = ranked(results, objective)
     if all(finalist.verdict for finalist in confirmed):
         favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
-        trial = next((finalist.trial for finalist in confirmed if favoured and finalist.verdict is favoured), None)
+        trial = next(
+            (finalist.trial for finalist in confirmed if favoured and finalist.verdict is favoured),
+            None,
+        )
         return next((r for r in by_rank if r.number == trial), next(iter(by_rank), None))
     return next(iter(by_rank), None)
 
@@ -164,7 +187,9 @@ def _best(results: Sequence[TrialResult], confirmed: Sequence[Confirmed], object
 def chosen_measurement(folder: StudyFolder, result: TrialResult) -> Measurement | None:
     """The measurement a result stands on."""
     rows = folder.read_measurements(result.number)
-    return next((m for m in rows if (m.step, m.adapter_scale) == (result.step, result.adapter_scale)), None)
+    return next(
+        (m for m in rows if (m.step, m.adapter_scale) == (result.step, result.adapter_scale)), None
+    )
 
 
 def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
@@ -187,7 +212,13 @@ def _verdict(
     if measurement is None or baseline is None:
         return None
     losses = all_losses(spec, folder, best) if best else ()
-    return judged(spec, scores(measurement, losses), scores(baseline), n_comparisons=n_comparisons, resamples=resamples)
+    return judged(
+        spec,
+        scores(measurement, losses),
+        scores(baseline),
+        n_comparisons=n_comparisons,
+        resamples=resamples,
+    )
 
 
 def _confirmed(
@@ -207,7 +238,12 @@ def _confirmed(
             # a confirmation run has one rung; how the loss falls was seen in the search
             tuned = replace(pooled(rows), losses=losses)
             verdict = judged(
-                spec, tuned, scores(baseline), n_comparisons=finalists, confirmed=True, resamples=resamples
+                spec,
+                tuned,
+                scores(baseline),
+                n_comparisons=finalists,
+                confirmed=True,
+                resamples=resamples,
             )
         flattery = None
         rate = spec.objective
@@ -218,7 +254,11 @@ def _confirmed(
 
 
 def _seed_run(
-    spec: SweepSpec, folder: StudyFolder, run: ConfirmationRun, losses: tuple[float, ...], resamples: int
+    spec: SweepSpec,
+    folder: StudyFolder,
+    run: ConfirmationRun,
+    losses: tuple[float, ...],
+    resamples: int,
 ) -> SeedRun:
     result = folder.read_result(run.number)
     measurement = chosen_measurement(folder, result) if result else None
@@ -226,4 +266,6 @@ def _seed_run(
     if measurement is None or baseline is None:
         return SeedRun(run, result, None)
     tuned = scores(measurement, losses)
-    return SeedRun(run, result, judged(spec, tuned, scores(baseline), confirmed=True, resamples=resamples))
+    return SeedRun(
+        run, result, judged(spec, tuned, scores(baseline), confirmed=True, resamples=resamples)
+    )

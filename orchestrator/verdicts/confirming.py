@@ -1,4 +1,6 @@
-"""Which trials are confirmed, by which runs, under which numbers: values and lookups, no effects."""
+"""Which trials are confirmed, by which runs, under which numbers: values and lookups, no
+effects.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +29,30 @@ class ConfirmationRun:
 
 
 def ranked(results: Sequence[TrialResult], objective: str = "domain") -> list[TrialResult]:
-    """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders them."""
+    """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders
+    them.
+    """
 
     def key(result: TrialResult) -> Rank:
         scale = 1.0 if result.adapter_scale is None else result.adapter_scale
-        return rank(result.wer[objective], result.delta.get("heldout"), result.step or 0, result.number, scale)
+        return rank(
+            result.wer[objective],
+            result.delta.get("heldout"),
+            result.step or 0,
+            result.number,
+            scale,
+        )
 
-    return sorted((r for r in results if r.feasible and r.duplicate_of is None and objective in r.wer), key=key)
+    return sorted(
+        (r for r in results if r.feasible and r.duplicate_of is None and objective in r.wer),
+        key=key,
+    )
 
 
 def confirmation_spec(spec: SweepSpec) -> SweepSpec:
-    """The sweep with the confirm sets in the place of the search's: what the confirming worker evaluates on."""
+    """The sweep with the confirm sets in the place of the search's: what the confirming worker
+    evaluates on.
+    """
     assert spec.data.confirming is not None
     return spec.model_copy(update={"data": spec.data.confirming})
 
@@ -50,25 +65,37 @@ def confirmation_plan(
     number: int,
     sets: Mapping[str, SetRecord] | None = None,
 ) -> TrialPlan:
-    """The finalist's own recipe under another seed, evaluated once, at its best step and adapter scale.
+    """The finalist's own recipe under another seed, evaluated once, at its best step and adapter
+    scale.
 
     `sets` are the study's, as far as they are known.
 
-    `max_steps` stays, because the learning-rate schedule depends on it: the run ends at its first rung.
+    `max_steps` stays, because the learning-rate schedule depends on it: the run ends at its first
+    rung.
     """
     assert result.step is not None and result.adapter_scale is not None
-    params = plan.params.model_copy(update={"seed": seed, "adapter_scales": (result.adapter_scale,)})
+    params = plan.params.model_copy(
+        update={"seed": seed, "adapter_scales": (result.adapter_scale,)}
+    )
     evaluation = plan.evaluation.model_copy(update={"every": result.step})
     data = confirmation_spec(spec).portable.data
     contents = confirm_contents(sets or {}, plan.contents)
-    changes = {"number": number, "params": params, "evaluation": evaluation, "data": data, "contents": contents}
+    changes = {
+        "number": number,
+        "params": params,
+        "evaluation": evaluation,
+        "data": data,
+        "contents": contents,
+    }
     return plan.model_copy(update=changes)
 
 
 def confirmation_runs(
     spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult]
 ) -> tuple[ConfirmationRun, ...]:
-    """All runs the finalists call for, best finalist first; those that exist already keep their number."""
+    """All runs the finalists call for, best finalist first; those that exist already keep their
+    number.
+    """
     if spec.confirm is None or spec.data.confirm is None:
         return ()
     known, sets = _known(folder), folder.sets()
@@ -88,5 +115,7 @@ def confirmation_runs(
 
 def _known(folder: StudyFolder) -> dict[str, int]:
     """Recipe -> number of the runs that were started."""
-    plans = itertools.takewhile(lambda plan: plan is not None, (folder.read_plan(-n) for n in itertools.count(1)))
+    plans = itertools.takewhile(
+        lambda plan: plan is not None, (folder.read_plan(-n) for n in itertools.count(1))
+    )
     return {plan.recipe: plan.number for plan in plans if plan is not None}

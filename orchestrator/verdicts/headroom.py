@@ -7,14 +7,18 @@ from orchestrator.records.results import Measurement
 from orchestrator.sweepfile.sweep import SweepSpec
 
 HIGH = 50.0
-"""Percent of WER above which most of what a model writes is wrong: a gain there is no reason to believe in it."""
+"""Percent of WER above which most of what a model writes is wrong: a gain there is no reason to
+believe in it.
+"""
 
 HEADROOM = 5.0
 """Percent of domain WER below which a gain is hard to find and harder to prove."""
 
 
 def headroom(spec: SweepSpec, wer: float) -> list[Finding]:
-    """Whether a baseline's domain WER, in percent, leaves room for the gain that the acceptance criteria ask for."""
+    """Whether a baseline's domain WER, in percent, leaves room for the gain that the acceptance
+    criteria ask for.
+    """
     criterion = spec.acceptance.get("domain_wer")
     asked = criterion.min_gain if criterion is not None else None
     gain = asked if isinstance(asked, float) else None  # a share of what is there can always be won

@@ -1,4 +1,6 @@
-"""Stored measurements, judged: the one place where edit counts on file become scores and a verdict."""
+"""Stored measurements, judged: the one place where edit counts on file become scores and a
+verdict.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def acceptance_of(spec: SweepSpec) -> tuple[Criterion, ...]:
 
 
 def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, ...]:
-    """The limits of a section of the sweep file, in file order; the rule is point where none is set.
+    """The limits of a section of the sweep file, in file order; the rule is point where none is
+    set.
 
     A limit on every set of `data.also` becomes one a set.
     """
@@ -43,13 +46,20 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
         name, rate = set_of(metric), metric.rpartition("_")[2]
         also = tuple(f"{further}_{rate}" for further in spec.data.also)
         for own in also if name == EVERY else (metric,):
-            asked = [_criterion(own, key, value, limit.rule or "point") for key, value in limit.questions.items()]
-            found += [replace(criterion, among=also) for criterion in asked] if name == ANY else asked
+            asked = [
+                _criterion(own, key, value, limit.rule or "point")
+                for key, value in limit.questions.items()
+            ]
+            found += (
+                [replace(criterion, among=also) for criterion in asked] if name == ANY else asked
+            )
     return tuple(found)
 
 
 def _criterion(metric: str, key: str, value: float | str, rule: Rule) -> Criterion:
-    """One question of a limit: a number of points, a share of the baseline (5%), a multiple of it (2x), or a word."""
+    """One question of a limit: a number of points, a share of the baseline (5%), a multiple of it
+    (2x), or a word.
+    """
     kinds: dict[str, Kind] = {"max_wer": "max_rate", "max_cer": "max_rate"}
     if key == "asks":
         return Criterion(metric, cast(Kind, value), 0.0, rule)
@@ -61,7 +71,9 @@ def _criterion(metric: str, key: str, value: float | str, rule: Rule) -> Criteri
 
 
 def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
-    """Counts of a measurement in the form `judge` takes; `losses` as `losses.trial_losses` gives them."""
+    """Counts of a measurement in the form `judge` takes; `losses` as `losses.trial_losses` gives
+    them.
+    """
     rates: dict[str, SetScore] = {}
     for name, score in measurement.sets.items():
         rates |= _rates(name, score)
@@ -71,20 +83,29 @@ def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
 
 
 def _rates(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
-    """All rates of one set. Of terms the share that was missed, and of what was heard the share that was not said."""
+    """All rates of one set. Of terms the share that was missed, and of what was heard the share
+    that was not said.
+    """
     rates = {name: SetScore(measured.errors, measured.reference_words, measured.speakers)}
     if measured.characters:
-        rates[f"{name}_cer"] = SetScore(measured.character_errors, measured.characters, measured.speakers)
+        rates[f"{name}_cer"] = SetScore(
+            measured.character_errors, measured.characters, measured.speakers
+        )
     if measured.terms is not None:
         said, heard, found = measured.terms.said, measured.terms.heard, measured.terms.found
-        missed, wrong = (tuple(a - b for a, b in zip(total, found, strict=True)) for total in (said, heard))
+        missed, wrong = (
+            tuple(a - b for a, b in zip(total, found, strict=True)) for total in (said, heard)
+        )
         rates[f"{name}_terms_recall"] = SetScore(missed, said, measured.speakers)
-        rates[f"{name}_terms_precision"] = SetScore(wrong, heard, measured.speakers, of_hypotheses=True)
+        rates[f"{name}_terms_precision"] = SetScore(
+            wrong, heard, measured.speakers, of_hypotheses=True
+        )
     return rates
 
 
 def pooled(measurements: Sequence[Measurement]) -> Scores:
-    """Several seeds of one recipe as one: counts summed per utterance, under the first one's number and step.
+    """Several seeds of one recipe as one: counts summed per utterance, under the first one's number
+    and step.
 
     Raises FingerprintError when they hold different utterances.
     """
@@ -104,8 +125,8 @@ def judged(
     confirmed: bool = False,
     resamples: int = RESAMPLES,
 ) -> Verdict:
-    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is judged in all,
-    `n_comparisons` how many trials compete on these sets.
+    """The verdict on `tuned` under the limits of the sweep; `looks` is how often its trial is
+    judged in all, `n_comparisons` how many trials compete on these sets.
 
     Raises FingerprintError when the two were not evaluated alike.
     """

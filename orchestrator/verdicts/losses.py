@@ -9,13 +9,19 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tuple[float, ...]:
-    """How a trial's loss went to its end, whichever of its rungs was the best: what a sweep is judged by."""
+    """How a trial's loss went to its end, whichever of its rungs was the best: what a sweep is
+    judged by.
+    """
     return trial_losses(spec, folder, result.number, result.steps_trained)
 
 
 def trial_losses(spec: SweepSpec, folder: StudyFolder, number: int, step: int) -> tuple[float, ...]:
-    """Mean loss a token at each rung of a trial up to `step`, in time; empty where no limit asks about it."""
+    """Mean loss a token at each rung of a trial up to `step`, in time; empty where no limit asks
+    about it.
+    """
     if TRAIN_LOSS not in (*spec.guardrails, *spec.acceptance):
         return ()
-    by_step = {row.step: row.train_loss for row in folder.read_measurements(number) if row.step <= step}
+    by_step = {
+        row.step: row.train_loss for row in folder.read_measurements(number) if row.step <= step
+    }
     return tuple(loss for _, loss in sorted(by_step.items()) if loss is not None)

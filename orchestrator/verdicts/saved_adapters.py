@@ -39,10 +39,18 @@ class SavedAdapter:
 
 
 def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
-    """The adapter of the measurement that gave the trial its result. Raises StudyError when none was kept."""
+    """The adapter of the measurement that gave the trial its result. Raises StudyError when none
+    was kept.
+    """
     number = _trained(result)
     kept = SavedAdapter(
-        result, number, folder.adapter_folder(number), result.step, result.adapter_scale, result.wer, result.delta
+        result,
+        number,
+        folder.adapter_folder(number),
+        result.step,
+        result.adapter_scale,
+        result.wer,
+        result.delta,
     )
     return _there(folder, kept)
 
@@ -56,7 +64,9 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
     rows = folder.read_measurements(number)
     baseline = folder.read_baseline(rows[0].fingerprint) if rows else None
     if baseline is None:
-        raise StudyError(f"trial {result.number} has no last measurement: {result.reason}\n  Name another trial.")
+        raise StudyError(
+            f"trial {result.number} has no last measurement: {result.reason}\n  Name another trial."
+        )
     # which measurement is best is decided by the measured numbers alone, so few resamples do
     verdicts = [judged(spec, scores(row), scores(baseline), resamples=100) for row in rows]
     last = best([verdict for verdict in verdicts if verdict.step == rows[-1].step])
@@ -67,7 +77,9 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
 
 
 def check_if_kept(folder: Path) -> None:
-    """Refuse a study's own adapter folder that is not as it was written; any other folder passes."""
+    """Refuse a study's own adapter folder that is not as it was written; any other folder
+    passes.
+    """
     above = folder.resolve().parents
     if len(above) > 3 and (above[2] / NAME).is_file():
         StudyFolder(above[3], above[2].name).has_adapter(folder.resolve())
@@ -78,7 +90,9 @@ def _trained(result: TrialResult) -> int:
 
 
 def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdict) -> SavedAdapter:
-    return SavedAdapter(result, number, folder, verdict.step, verdict.adapter_scale, verdict.wer, verdict.delta)
+    return SavedAdapter(
+        result, number, folder, verdict.step, verdict.adapter_scale, verdict.wer, verdict.delta
+    )
 
 
 def _there(folder: StudyFolder, kept: SavedAdapter) -> SavedAdapter:

@@ -1,4 +1,6 @@
-"""The limits of a sweep on what ships: the winner's very adapter, in the measured and in an exported form."""
+"""The limits of a sweep on what ships: the winner's very adapter, in the measured and in an
+exported form.
+"""
 
 from __future__ import annotations
 
@@ -32,24 +34,45 @@ class JudgedAgain:
     @property
     def lost(self) -> tuple[LimitVerdict, ...]:
         """The limits that hold as measured and do not hold as shipped."""
-        held = {limit.criterion: limit.holds for limit in (*self.measured.acceptance, *self.measured.guardrails)}
-        limits = {limit.criterion: limit for limit in (*self.shipped.acceptance, *self.shipped.guardrails)}
-        return tuple(limit for criterion, limit in limits.items() if held[criterion] is True and limit.holds is False)
+        held = {
+            limit.criterion: limit.holds
+            for limit in (*self.measured.acceptance, *self.measured.guardrails)
+        }
+        limits = {
+            limit.criterion: limit for limit in (*self.shipped.acceptance, *self.shipped.guardrails)
+        }
+        return tuple(
+            limit
+            for criterion, limit in limits.items()
+            if held[criterion] is True and limit.holds is False
+        )
 
 
 def judge_again(
-    spec: SweepSpec, folder: StudyFolder, result: TrialResult, found: Shipped, resamples: int = RESAMPLES
+    spec: SweepSpec,
+    folder: StudyFolder,
+    result: TrialResult,
+    found: Shipped,
+    resamples: int = RESAMPLES,
 ) -> Iterator[JudgedAgain]:
     """The search's sets, then the confirm sets, as far as they were heard."""
     losses = all_losses(spec, folder, result)
     for confirmed in (False, True):
-        sets = {name: each for name, each in found.sets.items() if name.startswith(CONFIRM) is confirmed}
+        sets = {
+            name: of_set
+            for name, of_set in found.sets.items()
+            if name.startswith(CONFIRM) is confirmed
+        }
         if not sets:
             continue
         verdicts = []
         for form in ("measured", "shipped"):
             rows = [
-                _measurement(found, model, {name: getattr(each, f"{model}_{form}") for name, each in sets.items()})
+                _measurement(
+                    found,
+                    model,
+                    {name: getattr(of_set, f"{model}_{form}") for name, of_set in sets.items()},
+                )
                 for model in ("tuned", "baseline")
             ]
             tuned, baseline = scores(rows[0], losses), scores(rows[1])
@@ -73,20 +96,26 @@ def asks_for_shipped(spec: SweepSpec) -> bool:
 
 
 def check_can_ship(spec: SweepSpec) -> None:
-    """Raise SpecError where the verdict waits for what ships and nothing here can make or hear it."""
+    """Raise SpecError where the verdict waits for what ships and nothing here can make or hear
+    it.
+    """
     if asks_for_shipped(spec):
         check_installed(VERDICT_FORM, "acceptance.shipped")
 
 
-def shipped_of(folder: StudyFolder, result: TrialResult | None, form: str = VERDICT_FORM) -> Shipped | None:
+def shipped_of(
+    folder: StudyFolder, result: TrialResult | None, form: str = VERDICT_FORM
+) -> Shipped | None:
     """What a form of a trial was heard to say; None where it was not heard."""
     return None if result is None else folder.shipped().get(f"{form}/{result.number}")
 
 
 def keeps_limits(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> bool | None:
-    """Whether every limit that holds as measured holds as shipped, on every set, and the export is the study's; None
-    where it was not heard."""
+    """Whether every limit that holds as measured holds as shipped, on every set, and the export is
+    the study's; None where it was not heard."""
     found = shipped_of(folder, result)
     if found is None:
         return None
-    return not found.differences and not any(each.lost for each in judge_again(spec, folder, result, found))
+    return not found.differences and not any(
+        judged.lost for judged in judge_again(spec, folder, result, found)
+    )

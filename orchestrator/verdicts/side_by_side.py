@@ -1,7 +1,9 @@
-"""Two adapters of any studies beside each other: the paired difference on the sets that both were measured on.
+"""Two adapters of any studies beside each other: the paired difference on the sets that both were
+measured on.
 
-Numbers of different evaluations are never compared. The parts of an evaluation's fingerprint that speak of one set
-alone (its sound, its texts) decide about that set; every other part decides about all.
+Numbers of different evaluations are never compared. The parts of an evaluation's fingerprint that
+speak of one set alone (its sound, its texts) decide about that set; every other part decides about
+all.
 """
 
 from __future__ import annotations
@@ -90,13 +92,19 @@ class Pair:
     """Of the search's sets, the largest change first."""
 
 
-def side_of(label: str, spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, number: int | None) -> Side:
-    """A study's trial `number`, or its best one. Raises StudyError where there is none or it was not measured."""
+def side_of(
+    label: str, spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, number: int | None
+) -> Side:
+    """A study's trial `number`, or its best one. Raises StudyError where there is none or it was
+    not measured.
+    """
     chosen = next((r for r in conclusion.results if r.number == number), None)
     result = conclusion.best or conclusion.lowest_domain if number is None else chosen
     if result is None:
         which = "no measured trial" if number is None else f"no ended trial {number}"
-        raise StudyError(f"study {folder.name} has {which}\n  `orchestrate status {folder.name}` lists those it has.")
+        raise StudyError(
+            f"study {folder.name} has {which}\n  `orchestrate status {folder.name}` lists those it has."
+        )
     if result.duplicate_of is not None:
         result = next(r for r in conclusion.results if r.number == result.duplicate_of)
     measurement = chosen_measurement(folder, result)
@@ -105,9 +113,11 @@ def side_of(label: str, spec: SweepSpec, folder: StudyFolder, conclusion: Conclu
             f"trial {result.number} of study {folder.name} has no numbers: {result.reason}\n  Name another trial."
         )
     stages = {"search": _stage(folder, [measurement])}
-    confirmed = next((each for each in conclusion.confirmed if each.trial == result.number), None)
+    confirmed = next(
+        (finalist for finalist in conclusion.confirmed if finalist.trial == result.number), None
+    )
     results = [seed.result for seed in confirmed.seeds if seed.result] if confirmed else []
-    if rows := [row for each in results if (row := chosen_measurement(folder, each))]:
+    if rows := [row for result in results if (row := chosen_measurement(folder, result))]:
         stages["confirm"] = _stage(folder, rows)
     return Side(label, spec, folder, conclusion, result, stages)
 
@@ -135,8 +145,8 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
     if not differences:
         raise FingerprintError(_nothing_shared(before, after, refused))
     order = {"search": 0, "confirm": 1}
-    shown = tuple(sorted(differences, key=lambda each: order[each.stage]))
-    sets = {each.rate for each in shown if each.stage == "search"}
+    shown = tuple(sorted(differences, key=lambda difference: order[difference.stage]))
+    sets = {difference.rate for difference in shown if difference.stage == "search"}
     return Pair(before, after, shown, refused, _changed(before, after, sets))
 
 
@@ -144,7 +154,9 @@ def _shared(one: Scores, other: Scores) -> list[str]:
     return [rate for rate in one.sets if rate in other.sets]
 
 
-def _differing(one: Stage, other: Stage) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, tuple[str, str]]]]:
+def _differing(
+    one: Stage, other: Stage
+) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, tuple[str, str]]]]:
     """Fields of the two evaluations that differ: those of all sets, and by set those of one alone.
 
     A set that only one side has is no difference: it is not compared.
@@ -173,7 +185,9 @@ def _set_of(rate: str, names: Mapping[str, object]) -> str:
     return max(found, key=len, default="")
 
 
-def _difference(stage: str, rate: str, before: Side, after: Side, pairs: int, resamples: int) -> Difference | None:
+def _difference(
+    stage: str, rate: str, before: Side, after: Side, pairs: int, resamples: int
+) -> Difference | None:
     one, other = (side.stages[stage].scores.sets[rate] for side in (before, after))
     one, other = _alike(one, other)
     found = estimate(one, other, resamples=resamples, seed=before.spec.seed)
@@ -196,9 +210,13 @@ def _repeated(score: SetScore, decodings: int) -> SetScore:
 
 
 def _changed(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:
-    """Utterances that the two heard differently, from what worsened most to what improved most by size of change."""
+    """Utterances that the two heard differently, from what worsened most to what improved most by
+    size of change.
+    """
     found = [row for name in sorted(sets) for row in _changed_of(before, after, name)]
-    return tuple(sorted(found, key=lambda each: -abs(each.errors[1] - each.errors[0])))
+    return tuple(
+        sorted(found, key=lambda utterance: -abs(utterance.errors[1] - utterance.errors[0]))
+    )
 
 
 def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
@@ -230,12 +248,14 @@ def _changed_of(before: Side, after: Side, name: str) -> list[Changed]:
     ]
 
 
-def _nothing_shared(before: Side, after: Side, refused: Mapping[str, Mapping[str, tuple[str, str]]]) -> str:
+def _nothing_shared(
+    before: Side, after: Side, refused: Mapping[str, Mapping[str, tuple[str, str]]]
+) -> str:
     head = (
-        f"{before.label} and {after.label} have no set that both were evaluated on alike, so no number of one can be "
+        f"{before.label} and {after.label} have no set that both were evaluated on alike, "
+        "so no number of one can be compared with one of the other."
     )
-    head += "compared with one of the other."
-    fields = {field: values for each in refused.values() for field, values in each.items()}
+    fields = {field: values for of_set in refused.values() for field, values in of_set.items()}
     if not fields:
         return f"{head}\n  They have no set of the same name."
     rows = "".join(

@@ -1,8 +1,10 @@
-"""Small sweeps on which everything happens that machines do: `python -m tests.faults.soak --minutes 5 --seed 1`.
+"""Small sweeps on which everything happens that machines do: `python -m tests.faults.soak --minutes
+5 --seed 1`.
 
-Each attempt begins a study in a child process, does it a harm, and runs the sweep again. It holds when the study then
-is what it would have been, or the run refuses in a sentence; it breaks by a traceback, a hang, or another result after
-a harm that leaves the files whole. A flipped bit or a lost file may go unnoticed: that is counted by itself.
+Each attempt begins a study in a child process, does it a harm, and runs the sweep again. It holds
+when the study then is what it would have been, or the run refuses in a sentence; it breaks by a
+traceback, a hang, or another result after a harm that leaves the files whole. A flipped bit or a
+lost file may go unnoticed: that is counted by itself.
 """
 
 from __future__ import annotations
@@ -136,7 +138,9 @@ def link(soak: Soak, root: Path) -> str | None:
     elsewhere, study = root / "elsewhere", root / SPEC.name
     elsewhere.mkdir(parents=True)
     (elsewhere / "000001.json").write_text("mine")
-    place = study / soak.random.choice(["checkpoint", "trials", "study.lock", "report.md", "trials/0000"])
+    place = study / soak.random.choice(
+        ["checkpoint", "trials", "study.lock", "report.md", "trials/0000"]
+    )
     atomic.remove(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(elsewhere if not place.suffix else elsewhere / "000001.json")
@@ -175,7 +179,9 @@ def _refuse(soak: Soak, root: Path, number: int) -> str | None:
 
 
 def _child(work: Callable[[], Any]) -> int:
-    """Start `work` in a process of its own, which exits with 0, REFUSED, or BROKEN and a traceback on stderr."""
+    """Start `work` in a process of its own, which exits with 0, REFUSED, or BROKEN and a traceback
+    on stderr.
+    """
     child = os.fork()
     if child:
         return child

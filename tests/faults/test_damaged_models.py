@@ -1,4 +1,6 @@
-"""Models and adapters as they arrive damaged, cut off or in other forms: one sentence each, and no pickle is opened."""
+"""Models and adapters as they arrive damaged, cut off or in other forms: one sentence each, and no
+pickle is opened.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ from tests.embedded import DATA
 from tests.tuning_models import params
 
 CPU = torch.device("cpu")
-NAMES = ("decoder.layers.0.self_attn.q_proj", "decoder.layers.0.self_attn.v_proj", "decoder.layers.1.self_attn.k_proj")
+NAMES = (
+    "decoder.layers.0.self_attn.q_proj",
+    "decoder.layers.0.self_attn.v_proj",
+    "decoder.layers.1.self_attn.k_proj",
+)
 
 
 class Bomb:
@@ -70,8 +76,12 @@ def test_weights_cut_off_in_the_download_are_one_sentence(tmp_path: Path) -> Non
 def test_a_configuration_of_another_size_is_one_sentence(tmp_path: Path) -> None:
     folder = model_copy(tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] + 8}))
-    assert "config.json asks for" in refusal(lambda: load_base_model(ModelSpec(id=str(folder)), CPU))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"vocab_size": config["vocab_size"] + 8})
+    )
+    assert "config.json asks for" in refusal(
+        lambda: load_base_model(ModelSpec(id=str(folder)), CPU)
+    )
 
 
 def test_a_pickled_model_is_not_opened(tmp_path: Path) -> None:
@@ -79,7 +89,9 @@ def test_a_pickled_model_is_not_opened(tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
     assert "cannot be loaded" in refusal(lambda: load_base_model(ModelSpec(id=str(folder)), CPU))
-    assert "cannot be loaded" in refusal(lambda: export_merged(ModelSpec(id=str(folder)), tmp_path, tmp_path / "out"))
+    assert "cannot be loaded" in refusal(
+        lambda: export_merged(ModelSpec(id=str(folder)), tmp_path, tmp_path / "out")
+    )
 
 
 def test_a_model_with_code_of_its_own_does_not_run_it(tmp_path: Path) -> None:
@@ -95,7 +107,9 @@ def test_a_pickled_adapter_is_not_opened(tmp_path: Path) -> None:
     write_adapter(tmp_path / "a")
     (tmp_path / "a" / "adapter_model.safetensors").unlink()
     (tmp_path / "a" / "adapter_model.bin").write_bytes(pickle.dumps(Bomb()))
-    assert "is a pickle, which can run code and is not opened" in refusal(lambda: open_model(str(tmp_path / "a"), CPU))
+    assert "is a pickle, which can run code and is not opened" in refusal(
+        lambda: open_model(str(tmp_path / "a"), CPU)
+    )
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-1", "true", '"16"', "[" * 100_000])
@@ -120,13 +134,17 @@ def test_the_configuration_of_an_adapter_does_not_depend_on_the_process(tmp_path
     code += "write_adapter(Path(sys.argv[1]))"
     for seed in ("1", "2"):
         command = [sys.executable, "-c", code, str(tmp_path / seed)]
-        subprocess.run(command, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)})
+        subprocess.run(
+            command, check=True, env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
+        )
     first, second = ((tmp_path / seed / "adapter_config.json").read_bytes() for seed in "12")
     assert first == second
     assert json.loads(first)["target_modules"] == sorted(f"model.{name}" for name in NAMES)
 
 
-@pytest.mark.parametrize("held", [b"", b"[[1, 2], [3", b"\xff\xfe", b'{"a": 1}', b"[" * 100_000, b'[["x"]]'])
+@pytest.mark.parametrize(
+    "held", [b"", b"[[1, 2], [3", b"\xff\xfe", b'{"a": 1}', b"[" * 100_000, b'[["x"]]']
+)
 def test_a_damaged_cache_of_labels_is_made_again(tmp_path: Path, held: bytes) -> None:
     (tmp_path / "labels.json").write_bytes(held)
     assert pseudo_labels._kept(tmp_path / "labels.json") is None

@@ -1,4 +1,6 @@
-"""A full disk, a broken one: one line that names the file and the space, and after room is made the same end."""
+"""A full disk, a broken one: one line that names the file and the space, and after room is made the
+same end.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,18 @@ def test_a_checkpoint_that_does_not_fit_is_one_line_with_the_file_and_the_space(
     with pytest.raises(StudyError) as caught:
         save_slots([], tmp_path / "000007")
     first, advice = str(caught.value).split("\n")
-    assert first.startswith(f"{tmp_path}/000007/slots.safetensors could not be written: No space left on device; it ")
+    assert first.startswith(
+        f"{tmp_path}/000007/slots.safetensors could not be written: No space left on device; it "
+    )
     assert "it needs 0.0 kB," in first and "are free" in first
     assert "run the same command again" in advice
     assert caught.value.exit_code == 3
     assert list(tmp_path.rglob("*.*")) == []
 
 
-def test_an_adapter_that_does_not_fit_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_does_not_fit_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.tuning_models import params  # torch alone, no model
 
     weight = torch.nn.Linear(8, 8, bias=False)
@@ -62,13 +68,17 @@ def test_an_adapter_that_does_not_fit_leaves_the_old_one(tmp_path: Path, monkeyp
     adapters.export(linears, adapter, 1.0, ModelSpec(id="a/b"), tmp_path / "adapter")
     before = {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
     monkeypatch.setattr(adapters, "save_file", full)
-    with pytest.raises(StudyError, match=r"adapter could not be written: No space left on device; it needs 0\.1 kB"):
+    with pytest.raises(
+        StudyError, match=r"adapter could not be written: No space left on device; it needs 0\.1 kB"
+    ):
         adapters.export(linears, adapter, 0.5, ModelSpec(id="a/b"), tmp_path / "adapter")
     assert {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
-def test_a_cache_that_does_not_fit_names_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_that_does_not_fit_names_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(atomic, "_sync_file", no_room)
     clip = Clip(np.zeros(160, np.float32), "0" * 64, AudioNotes())
     with pytest.raises(OSError) as caught:
@@ -118,7 +128,9 @@ def test_full_in_the_middle_and_continued_is_as_if_there_had_been_room(
 
     with monkeypatch.context() as patched:
         patched.setattr(atomic, "_sync_file", sync)
-        with pytest.raises(StudyError, match=r"written: No space left on device; it needs .*B, .* are free"):
+        with pytest.raises(
+            StudyError, match=r"written: No space left on device; it needs .*B, .* are free"
+        ):
             run(spec, tmp_path / "full")
     run(spec, tmp_path / "full")
     assert history(spec, tmp_path / "full") == history(spec, tmp_path / "straight")

@@ -1,4 +1,6 @@
-"""Only files of our own names are deleted, only those of processes that are gone, and never through a link."""
+"""Only files of our own names are deleted, only those of processes that are gone, and never through
+a link.
+"""
 
 from __future__ import annotations
 
@@ -25,11 +27,22 @@ def gone() -> int:
     return child.pid
 
 
-PLACES = ["study.lock", "study.db", "checkpoint", "trials", "trials/0000", "notes.md", "spec.yaml", "report.md"]
+PLACES = [
+    "study.lock",
+    "study.db",
+    "checkpoint",
+    "trials",
+    "trials/0000",
+    "notes.md",
+    "spec.yaml",
+    "report.md",
+]
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_link_in_a_study_is_refused_and_what_it_points_to_is_untouched(tmp_path: Path, place: str) -> None:
+def test_a_link_in_a_study_is_refused_and_what_it_points_to_is_untouched(
+    tmp_path: Path, place: str
+) -> None:
     spec = make_spec(budget=Budget(trials=1))
     study = StudyFolder(tmp_path, spec.name)
     precious = tmp_path / "precious"
@@ -66,7 +79,9 @@ def test_an_adapter_that_was_replaced_by_a_link_is_replaced_not_followed(tmp_pat
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["new"]
 
 
-def test_a_link_that_waits_where_a_file_is_written_aside_is_not_written_through(tmp_path: Path) -> None:
+def test_a_link_that_waits_where_a_file_is_written_aside_is_not_written_through(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "keep").write_text("keep")
     (tmp_path / f"new.tmp-{os.getpid()}").symlink_to(tmp_path / "keep")
     with new_file(tmp_path / "new") as aside:
@@ -85,7 +100,9 @@ def test_what_is_not_ours_stays_in_the_checkpoints(tmp_path: Path) -> None:
     assert (folder.checkpoint / "12 angry men.json").read_text() == "mine"
 
 
-def test_the_file_of_a_killed_writer_goes_and_that_of_a_live_one_stays(tmp_path: Path, gone: int) -> None:
+def test_the_file_of_a_killed_writer_goes_and_that_of_a_live_one_stays(
+    tmp_path: Path, gone: int
+) -> None:
     live = tmp_path / f"out.jsonl.tmp-{os.getppid()}"
     dead, other = tmp_path / f"out.jsonl.tmp-{gone}", tmp_path / f"else.tmp-{gone}"
     for path in (live, dead, other):
@@ -112,9 +129,15 @@ def test_the_audio_of_a_killed_run_goes_whatever_its_key(tmp_path: Path, gone: i
     ]  # fmt: skip
 
 
-def test_under_the_lock_a_live_process_keeps_what_it_writes_into_the_cache(tmp_path: Path, gone: int) -> None:
+def test_under_the_lock_a_live_process_keeps_what_it_writes_into_the_cache(
+    tmp_path: Path, gone: int
+) -> None:
     for name in (f"a.tmp-{os.getppid()}", f"b.tmp-{gone}", "c.tmp-notes", ".tmp-1"):
         (tmp_path / name).write_text("half")
     clear_leftovers(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".tmp-1", f"a.tmp-{os.getppid()}", "c.tmp-notes"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".tmp-1",
+        f"a.tmp-{os.getppid()}",
+        "c.tmp-notes",
+    ]
     assert not is_abandoned("x.tmp-") and is_abandoned(f"x.tmp-{10**30}")

@@ -20,8 +20,20 @@ def calls() -> Iterator[tuple[str, ast.Call, str]]:
 
 
 def test_nothing_that_is_read_can_be_run() -> None:
-    banned = {"eval", "exec", "compile", "torch.load", "os.system", "os.popen", "np.load", "numpy.load", "__import__"}
-    found = {(name, called) for name, _, called in calls() if called in banned or "pickle" in called}
+    banned = {
+        "eval",
+        "exec",
+        "compile",
+        "torch.load",
+        "os.system",
+        "os.popen",
+        "np.load",
+        "numpy.load",
+        "__import__",
+    }
+    found = {
+        (name, called) for name, _, called in calls() if called in banned or "pickle" in called
+    }
     assert found == set()
     programs = [(name, call) for name, call, called in calls() if called.startswith("subprocess.")]
     assert [name for name, _ in programs] == ["provenance.py"]
@@ -40,7 +52,9 @@ def test_whatever_is_loaded_from_a_hub_runs_no_code_of_its_own() -> None:
 
 def test_every_test_that_the_document_names_is_there() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
-    sources = {path: (ROOT / path).read_text() for path in re.findall(r"`(tests/[\w/]+\.py)`", text)}
+    sources = {
+        path: (ROOT / path).read_text() for path in re.findall(r"`(tests/[\w/]+\.py)`", text)
+    }
     assert len(sources) >= 6
     for name in re.findall(r"`(test_\w+)`", text):
         assert any(f"def {name}(" in source for source in sources.values()), name

@@ -1,4 +1,6 @@
-"""Ctrl+C at any moment of the start, and input that is absurdly long or deep: one short message each."""
+"""Ctrl+C at any moment of the start, and input that is absurdly long or deep: one short message
+each.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def test_the_command_itself_is_interrupted_without_a_traceback(tmp_path: Path) -
     assert child.returncode == 130 and "Traceback" not in said
 
 
-@pytest.mark.parametrize("value", ["[" * 100_000, "{" * 100_000, "x" * 100_000, '"' + "[" * 100_000 + '"'])
+@pytest.mark.parametrize(
+    "value", ["[" * 100_000, "{" * 100_000, "x" * 100_000, '"' + "[" * 100_000 + '"']
+)
 def test_absurd_values_are_refused_in_short_lines(
     tmp_path: Path, value: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,6 @@
-"""A trial that cannot run costs itself alone: out of memory, or any exception, in a step or an evaluation."""
+"""A trial that cannot run costs itself alone: out of memory, or any exception, in a step or an
+evaluation.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,14 @@ from orchestrator.errors import Interrupted, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import faults, stepping
+from orchestrator.tuning import faults
 from orchestrator.tuning import worker as engine
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training import pack_group as lane
 from orchestrator.tuning.training import step as training
+from orchestrator.tuning.training import stepping
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER
@@ -49,7 +52,15 @@ def calm(spec: SweepSpec) -> list[TrialPlan]:
 
 
 def greedy(spec: SweepSpec, number: int = 1) -> TrialPlan:
-    return trial(spec, number, target_patterns=DECODER, max_steps=4, batch_size=4, learning_rate=1e-4, seed=99)
+    return trial(
+        spec,
+        number,
+        target_patterns=DECODER,
+        max_steps=4,
+        batch_size=4,
+        learning_rate=1e-4,
+        seed=99,
+    )
 
 
 def run(worker: PackWorker) -> list[Event]:
@@ -75,7 +86,9 @@ Rule = Callable[[Any, int], None]
 
 
 def watch_steps(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
-    def watched(base: Any, store: Any, data: Any, pack: Any, optimizer: Any, depth: int, division: int = 1) -> Any:
+    def watched(
+        base: Any, store: Any, data: Any, pack: Any, optimizer: Any, depth: int, division: int = 1
+    ) -> Any:
         rule(optimizer, division)
         return training.pack_step(base, store, data, pack, optimizer, depth, division)
 
@@ -84,7 +97,9 @@ def watch_steps(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
 
 
 def out_of_memory(size: str = "2.00 GiB") -> torch.OutOfMemoryError:
-    return torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size}. GPU 0 has 79 GiB in total")
+    return torch.OutOfMemoryError(
+        f"CUDA out of memory. Tried to allocate {size}. GPU 0 has 79 GiB in total"
+    )
 
 
 def holds_culprit(optimizer: Any) -> bool:
@@ -104,7 +119,11 @@ def test_an_exception_in_a_step_ends_its_trial_and_the_others_are_bit_for_bit_as
         worker.admit(plan)
     events = list(worker.advance())
     (failed,) = failures(events)
-    assert (failed.number, failed.step, failed.reason) == (1, 2, "ValueError: something of this trial alone")
+    assert (failed.number, failed.step, failed.reason) == (
+        1,
+        2,
+        "ValueError: something of this trial alone",
+    )
     assert failed.traceback.endswith("ValueError: something of this trial\nalone\n")
 
     other = PackWorker(prepared, 4)  # leaves without a fault after as many steps
@@ -146,7 +165,9 @@ def test_memory_that_is_short_is_met_by_smaller_chunks_then_by_a_pack_in_parts(
     for plan in calm(spec):
         for mine, its in zip(of(events, plan.number), of(expected, plan.number), strict=True):
             assert mine.hypotheses == its.hypotheses
-            assert mine.measurements[0].train_loss == pytest.approx(its.measurements[0].train_loss, rel=1e-4)
+            assert mine.measurements[0].train_loss == pytest.approx(
+                its.measurements[0].train_loss, rel=1e-4
+            )
 
 
 def test_a_trial_that_does_not_fit_alone_fails_with_what_it_needed(
@@ -213,7 +234,10 @@ def test_an_evaluation_that_fails_ends_its_trial_alone(
         worker.admit(plan)
     events = run(worker)
     (failed,) = failures(events)
-    assert (failed.number, failed.reason) == (1, "out of memory, 1,000 MiB more were needed at once")
+    assert (failed.number, failed.reason) == (
+        1,
+        "out of memory, 1,000 MiB more were needed at once",
+    )
     assert all(len(of(events, plan.number)) == 1 for plan in calm(spec))
     assert (4, 64) in seen and prepared.evaluator.division == 1
 
@@ -250,7 +274,9 @@ def test_start_up_checks_without_memory_are_one_sentence(
         raise out_of_memory("512.00 MiB")
 
     monkeypatch.setattr(engine, "prepare", fails)
-    with pytest.raises(ModelError, match="cannot be made ready: out of memory, 512 MiB more were needed at once"):
+    with pytest.raises(
+        ModelError, match="cannot be made ready: out of memory, 512 MiB more were needed at once"
+    ):
         start_worker(spec, tmp_path)
 
 
@@ -261,13 +287,17 @@ def test_foreign_messages_are_shown_in_part() -> None:
 
 def test_what_takes_fifty_times_its_usual_time_is_said() -> None:
     usual = Usual()
-    assert [usual.judge("a training step", seconds, 2) for seconds in (900, 0.2, 0.2, 0.2, 0.2, 0.2, 5)] == [None] * 7
+    assert [
+        usual.judge("a training step", seconds, 2) for seconds in (900, 0.2, 0.2, 0.2, 0.2, 0.2, 5)
+    ] == [None] * 7
     said = usual.judge("a training step", 12, 2)
     assert said is not None and said.startswith("a training step took 12.0 s, 60 times the usual")
     assert usual.judge("an evaluation", 12, 2) is None
 
 
-def test_a_slow_step_reaches_the_sweep(spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_step_reaches_the_sweep(
+    spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Usual, "judge", lambda self, kind, seconds, trials: f"{kind} of {trials}")
     worker = PackWorker(prepared, 4)
     worker.admit(greedy(spec))

@@ -17,11 +17,15 @@ TOLD = "Traceback (most recent call last):\nMemoryError\n"
 
 
 class Unlucky(FakeWorker):
-    """Trial 1 fails where it would have been measured, trial 2 cannot be admitted; each tick something is noticed."""
+    """Trial 1 fails where it would have been measured, trial 2 cannot be admitted; each tick
+    something is noticed.
+    """
 
     def admit(self, plan: TrialPlan) -> None:
         if plan.number == 2:
-            raise ModelError("the adapter cannot be made: out of memory") from MemoryError("all of it")
+            raise ModelError("the adapter cannot be made: out of memory") from MemoryError(
+                "all of it"
+            )
         super().admit(plan)
 
     def advance(self) -> tuple[Event, ...]:

@@ -63,15 +63,26 @@ def charts(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
     yield from _shares(spec, conclusion)
 
 
-def _gain_against_regression(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Chart]:
+def _gain_against_regression(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> Iterator[Chart]:
     dots = [result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()]
     if not dots:
         return
     best = conclusion.best.number if conclusion.best else None
-    series = [_dots("other feasible trials", [r for r in dots if r.feasible and r.number != best], "trial")]
-    series.append(_dots("trials that broke a guardrail", [r for r in dots if not r.feasible], "broken"))
+    series = [
+        _dots(
+            "other feasible trials", [r for r in dots if r.feasible and r.number != best], "trial"
+        )
+    ]
+    series.append(
+        _dots("trials that broke a guardrail", [r for r in dots if not r.feasible], "broken")
+    )
     series.append(_dots(f"trial {best}, the winner", [r for r in dots if r.number == best], "best"))
-    for said, verdict in (("on the search's sets", conclusion.verdict), ("confirmed", _confirmed(conclusion))):
+    for said, verdict in (
+        ("on the search's sets", conclusion.verdict),
+        ("confirmed", _confirmed(conclusion)),
+    ):
         if verdict is not None:
             series += _with_bounds(said, verdict, conclusion)
     series += _along_scales(spec, folder, conclusion)
@@ -97,7 +108,10 @@ def _gain_against_regression(spec: SweepSpec, folder: StudyFolder, conclusion: C
 
 
 def _dots(name: str, results: list[TrialResult], role: Role) -> Series:
-    points = ((r.delta["heldout"], -r.delta["domain"], f"trial {r.number}: {params_text(r.params)}") for r in results)
+    points = (
+        (r.delta["heldout"], -r.delta["domain"], f"trial {r.number}: {params_text(r.params)}")
+        for r in results
+    )
     return Series(name, tuple(points), role, view="chosen")
 
 
@@ -108,7 +122,10 @@ def _confirmed(conclusion: Conclusion) -> Verdict | None:
 def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterator[Series]:
     """The point of a verdict and the bounds of both changes, where limits on both have some."""
     prefix = "confirm_" if verdict.confirmed else ""
-    if not {f"{prefix}domain", f"{prefix}heldout"} <= verdict.delta.keys() or conclusion.best is None:
+    if (
+        not {f"{prefix}domain", f"{prefix}heldout"} <= verdict.delta.keys()
+        or conclusion.best is None
+    ):
         return
     x, y = verdict.delta[f"{prefix}heldout"], -verdict.delta[f"{prefix}domain"]
     name = f"trial {conclusion.best.number} {said}"
@@ -125,7 +142,11 @@ def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterato
 
 def _in_points(verdict: Verdict) -> Iterator[Any]:
     limits = (*verdict.guardrails, *verdict.acceptance)
-    return (limit for limit in limits if limit.criterion.unit == "points" and limit.criterion.kind != "max_rate")
+    return (
+        limit
+        for limit in limits
+        if limit.criterion.unit == "points" and limit.criterion.kind != "max_rate"
+    )
 
 
 def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Series]:
@@ -135,14 +156,22 @@ def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
             for v in verdicts
             if {"domain", "heldout"} <= v.delta.keys()
         )
-        yield Series(f"trial {number}", points, _role(conclusion, number), joined=True, view="scales")
+        yield Series(
+            f"trial {number}", points, _role(conclusion, number), joined=True, view="scales"
+        )
 
 
-def _along_steps(folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]) -> Iterator[Series]:
+def _along_steps(
+    folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]
+) -> Iterator[Series]:
     baseline = conclusion.baseline
     for result in dots if baseline else ():
         own = {name: dict(path(folder, result, name)) for name in ("domain", "heldout")}
-        base = {name: baseline.sets[name].wer for name in own if name in baseline.sets} if baseline else {}
+        base = (
+            {name: baseline.sets[name].wer for name in own if name in baseline.sets}
+            if baseline
+            else {}
+        )
         steps = sorted(own["domain"].keys() & own["heldout"].keys()) if len(base) == 2 else []
         points = tuple(
             (
@@ -194,12 +223,18 @@ def path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[flo
         held = rows.get(row.step)
         if held is None or abs(row.adapter_scale - wanted) < abs(held.adapter_scale - wanted):
             rows[row.step] = row
-    return tuple((float(step), row.sets[name].wer) for step, row in sorted(rows.items()) if name in row.sets)
+    return tuple(
+        (float(step), row.sets[name].wer) for step, row in sorted(rows.items()) if name in row.sets
+    )
 
 
 def _importance(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
     rate = spec.objective
-    own = [result for result in conclusion.results if result.duplicate_of is None and rate in result.wer]
+    own = [
+        result
+        for result in conclusion.results
+        if result.duplicate_of is None and rate in result.wer
+    ]
     shares: Mapping[str, float] = importances([r.params for r in own], [r.wer[rate] for r in own])
     if shares:
         few = f"From {len(own)} trials, which is little to go by. " if len(own) < 5 * FEWEST else ""

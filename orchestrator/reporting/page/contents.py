@@ -25,17 +25,23 @@ MOST_UTTERANCES = 2_000
 CLIPS = 12
 """Worst regressions of a set, and as many of its best gains, whose audio a file may hold."""
 
-_UNSHOWN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSHOWN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def to_script(value: Any) -> str:
-    """JSON that may stand inside a script element: no `<` or `&`, and no character that hides or turns text."""
+    """JSON that may stand inside a script element: no `<` or `&`, and no character that hides or
+    turns text.
+    """
     text = json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _shown(value: Any) -> Any:
-    """Control characters, direction overrides and halves of pairs as the sign for what cannot be shown."""
+    """Control characters, direction overrides and halves of pairs as the sign for what cannot be
+    shown.
+    """
     if isinstance(value, str):
         return _UNSHOWN.sub("\ufffd", value)
     if isinstance(value, Mapping):
@@ -44,10 +50,14 @@ def _shown(value: Any) -> Any:
 
 
 def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
-    """All that a page in one file holds: the winner's transcripts, and of other trials as many as fit."""
+    """All that a page in one file holds: the winner's transcripts, and of other trials as many as
+    fit.
+    """
     sets = list(utterance_sets(spec, folder, conclusion))
     kept = {each.name: most_changed(each, MOST_UTTERANCES) for each in sets}
-    known = {each.name: read_utterances(spec, each.name, each.measured.manifest_sha256) for each in sets}
+    known = {
+        each.name: read_utterances(spec, each.name, each.measured.manifest_sha256) for each in sets
+    }
     described = [described_set(each, kept[each.name], known[each.name]) for each in sets]
     left = TEXT_CHARACTERS - len(json.dumps(described))
     for key, each, place in _by_need(sets, described):
@@ -60,7 +70,12 @@ def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
         place["models"] = [model for model in place["models"] if model["key"] in place["heard"]]
         place["models_left_out"] = len(each.models) - len(place["models"])
     clips = embedded(_clips(sets, kept, known))
-    return {**common_contents(spec, folder, conclusion), "sets": described, "clips": clips, "live": False}
+    return {
+        **common_contents(spec, folder, conclusion),
+        "sets": described,
+        "clips": clips,
+        "live": False,
+    }
 
 
 def common_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
@@ -84,7 +99,9 @@ def _changes(each: UtteranceSet) -> list[int]:
     return [after - before for before, after in pairs]
 
 
-def described_set(each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance]) -> dict[str, Any]:
+def described_set(
+    each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance]
+) -> dict[str, Any]:
     """A set without what was heard."""
     ids, speakers = each.measured.utterance_ids, each.measured.speakers
     return {
@@ -133,16 +150,24 @@ def _by_need(
         for key in dict.fromkeys((BASELINE, each.winner)):
             yield key, each, place
     others = [
-        [(model.key, each, place) for model in each.models if model.key not in (BASELINE, each.winner)]
+        [
+            (model.key, each, place)
+            for model in each.models
+            if model.key not in (BASELINE, each.winner)
+        ]
         for each, place in pairs
     ]
     yield from (found for found in chain.from_iterable(zip_longest(*others)) if found)
 
 
 def _clips(
-    sets: Sequence[UtteranceSet], kept: Mapping[str, Sequence[int]], known: Mapping[str, Mapping[str, Utterance]]
+    sets: Sequence[UtteranceSet],
+    kept: Mapping[str, Sequence[int]],
+    known: Mapping[str, Mapping[str, Utterance]],
 ) -> Iterator[tuple[str, Utterance]]:
-    """The worst regressions and the best gains of every set, by turns: the largest changes of all come first."""
+    """The worst regressions and the best gains of every set, by turns: the largest changes of all
+    come first.
+    """
     queues = [[], []]  # type: list[list[list[tuple[str, Utterance]]]]
     for each in sets:
         changes = _changes(each)

@@ -1,4 +1,6 @@
-"""`orchestrate listen`: the page of a study over its files, every trial and every recording, for this machine alone."""
+"""`orchestrate listen`: the page of a study over its files, every trial and every recording, for
+this machine alone.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ Reported = Callable[[Conclusion], tuple[Document, bool]]
 
 
 class State:
-    """A study as it stood when the page was opened. Transcripts and manifests are read when they are asked for."""
+    """A study as it stood when the page was opened. Transcripts and manifests are read when they
+    are asked for.
+    """
 
     def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
         """Raises StudyError for damaged files."""
@@ -68,11 +72,17 @@ class State:
             }
             for each in self.sets.values()
         ]
-        return {**common_contents(self.spec, self.folder, self.conclusion), "sets": sets, "live": True}
+        return {
+            **common_contents(self.spec, self.folder, self.conclusion),
+            "sets": sets,
+            "live": True,
+        }
 
 
 class Player:
-    """The application, to be put behind `loopback.guarded`. What it sends is named by set, model and place alone."""
+    """The application, to be put behind `loopback.guarded`. What it sends is named by set, model
+    and place alone.
+    """
 
     def __init__(self, spec: SweepSpec, folder: StudyFolder, reported: Reported) -> None:
         """`reported` builds the report of a conclusion. Raises StudyError for damaged files."""
@@ -85,7 +95,9 @@ class Player:
         try:
             kind, body = self._answer(parts)
         except LookupError:
-            return _send(environ, respond, "404 Not Found", _TEXT, b"There is no such thing here.\n")
+            return _send(
+                environ, respond, "404 Not Found", _TEXT, b"There is no such thing here.\n"
+            )
         except (OrchestrateError, OSError) as error:
             text = f"{error}\n".encode("utf-8", errors="backslashreplace")
             return _send(environ, respond, "500 Internal Server Error", _TEXT, text)
@@ -100,7 +112,9 @@ class Player:
                 return "text/html; charset=utf-8", self._page()
             case ["sets", name]:
                 return "application/json", _json(self._set(self._state.sets[name]))
-            case ["sets", name, "heard", key] if key in {model.key for model in self._state.sets[name].models}:
+            case ["sets", name, "heard", key] if key in {
+                model.key for model in self._state.sets[name].models
+            }:
                 return "application/json", _json(heard(self._state.sets[name], key))
             case ["sets", name, "audio", row] if row.isascii() and row.isdigit():
                 sound = self._sound(self._state.sets[name], int(row))
@@ -136,11 +150,17 @@ def _json(value: Any) -> bytes:
 
 def _headers(kind: str, length: int, *more: tuple[str, str]) -> list[tuple[str, str]]:
     rules = f"{policy(live=True)}; frame-ancestors 'none'"
-    own = [("Content-Type", kind), ("Content-Length", str(length)), ("Content-Security-Policy", rules)]
+    own = [
+        ("Content-Type", kind),
+        ("Content-Length", str(length)),
+        ("Content-Security-Policy", rules),
+    ]
     return [*own, *_ALWAYS, *more]
 
 
-def _send(environ: dict[str, Any], respond: Respond, status: str, kind: str, body: bytes) -> Iterable[bytes]:
+def _send(
+    environ: dict[str, Any], respond: Respond, status: str, kind: str, body: bytes
+) -> Iterable[bytes]:
     if status.startswith("200") and kind.startswith("audio/"):
         return _send_range(environ, respond, kind, len(body), lambda start, end: [body[start:end]])
     respond(status, _headers(kind, len(body)))
@@ -148,13 +168,21 @@ def _send(environ: dict[str, Any], respond: Respond, status: str, kind: str, bod
 
 
 def _send_file(environ: dict[str, Any], respond: Respond, kind: str, path: Path) -> Iterable[bytes]:
-    return _send_range(environ, respond, kind, path.stat().st_size, lambda start, end: _read(path, start, end))
+    return _send_range(
+        environ, respond, kind, path.stat().st_size, lambda start, end: _read(path, start, end)
+    )
 
 
 def _send_range(
-    environ: dict[str, Any], respond: Respond, kind: str, size: int, read: Callable[[int, int], Iterable[bytes]]
+    environ: dict[str, Any],
+    respond: Respond,
+    kind: str,
+    size: int,
+    read: Callable[[int, int], Iterable[bytes]],
 ) -> Iterable[bytes]:
-    """All of it, or the part that a player asks for when it is moved to another place (RFC 9110, section 14)."""
+    """All of it, or the part that a player asks for when it is moved to another place (RFC 9110,
+    section 14).
+    """
     start, end = asked_range(environ.get("HTTP_RANGE", ""), size)
     partial = (start, end) != (0, size)
     more = [("Accept-Ranges", "bytes")]
@@ -165,10 +193,16 @@ def _send_range(
 
 
 def asked_range(header: str, size: int) -> tuple[int, int]:
-    """First byte and the one after the last; all of them where the header asks for no single range that exists."""
+    """First byte and the one after the last; all of them where the header asks for no single range
+    that exists.
+    """
     first, dash, last = header.removeprefix("bytes=").partition("-")
     numbers = [text for text in (first, last) if text]
-    if not header.startswith("bytes=") or not dash or not all(text.isascii() and text.isdigit() for text in numbers):
+    if (
+        not header.startswith("bytes=")
+        or not dash
+        or not all(text.isascii() and text.isdigit() for text in numbers)
+    ):
         return 0, size
     if not first:
         return (max(0, size - int(last)), size) if last and int(last) else (0, size)

@@ -50,14 +50,15 @@ def heading_html(text: str) -> str:
 
 
 def term_html(key: str, text: str = "") -> str:
-    """A word that explains itself under the pointer and under the keyboard; by default as the glossary writes it."""
+    """A word that explains itself under the pointer and under the keyboard; by default as the
+    glossary writes it.
+    """
     name = GLOSSARY[key][0]
     label = f' aria-label="What is {html_text(name)}?"' if text == "?" else ""
     shown = html_text(text or name)
     kind = "term hint" if text == "?" else "term"
-    return (
-        f'<button type="button" class="{kind}" data-term="{key}" aria-describedby="term-{key}"{label}>{shown}</button>'
-    )
+    about = f'data-term="{key}" aria-describedby="term-{key}"{label}'
+    return f'<button type="button" class="{kind}" {about}>{shown}</button>'
 
 
 def glossary_html() -> str:

@@ -1,4 +1,6 @@
-"""report.html: the verdict and its reasons, what was heard, the trials, the plots, and the whole report below."""
+"""report.html: the verdict and its reasons, what was heard, the trials, the plots, and the whole
+report below.
+"""
 
 from __future__ import annotations
 
@@ -43,20 +45,27 @@ def render(
     words: Sequence[str],
     done: bool,
 ) -> str:
-    """The page of a study in one file; `document` is its report, `words` name the study on the command line, `done`:
-    nothing is left to train."""
+    """The page of a study in one file; `document` is its report, `words` name the study on the
+    command line, `done`: nothing is left to train.
+    """
     command = shlex.join(["orchestrate", "listen", *words])
     contents = {**file_contents(spec, folder, conclusion), "listen": command}
     return study_page(spec, conclusion, document, done, contents)
 
 
 def study_page(
-    spec: SweepSpec, conclusion: Conclusion, document: Document, done: bool, contents: dict[str, Any]
+    spec: SweepSpec,
+    conclusion: Conclusion,
+    document: Document,
+    done: bool,
+    contents: dict[str, Any],
 ) -> str:
     """The same around `contents` that may still be asked for."""
     sections = _sections(document)
     shown = {
-        "Utterances": _utterances_html() if contents["sets"] else _blocks(sections.pop(TEN_UTTERANCES, [])),
+        "Utterances": _utterances_html()
+        if contents["sets"]
+        else _blocks(sections.pop(TEN_UTTERANCES, [])),
         "Words": '<div id="words"></div>' if contents["sets"] else "",
         "Trials": trials_html(spec, conclusion),
         "Plots": _plots_html(contents["charts"]),
@@ -64,7 +73,9 @@ def study_page(
         "Glossary": glossary_html(),
     }
     shown = {name: html for name, html in shown.items() if html}
-    links = "".join(f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("Verdict", *shown))
+    links = "".join(
+        f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("Verdict", *shown)
+    )
     parts = "".join(
         f'<section id="{name.lower()}" aria-labelledby="{name.lower()}-title"><h2 id="{name.lower()}-title">{name}</h2>'
         f"{html}</section>"
@@ -107,9 +118,20 @@ def _verdict(
 ) -> str:
     """The first screen: the answer, why, whether to believe it, the winner, and what got worse."""
     decision = _decision(conclusion, done)
-    reasons = [_reason(limit) for limit in limits_of(conclusion.deciding)] if conclusion.deciding else []
-    caveats = [item for block in sections.get(CANNOT_SAY, []) if isinstance(block, Bullets) for item in block.items]
-    more = f' <a href="#details">All {len(caveats)} of them</a>' if len(caveats) > FIRST_CAVEATS else ""
+    reasons = (
+        [_reason(limit) for limit in limits_of(conclusion.deciding)] if conclusion.deciding else []
+    )
+    caveats = [
+        item
+        for block in sections.get(CANNOT_SAY, [])
+        if isinstance(block, Bullets)
+        for item in block.items
+    ]
+    more = (
+        f' <a href="#details">All {len(caveats)} of them</a>'
+        if len(caveats) > FIRST_CAVEATS
+        else ""
+    )
     first = "".join(f"<li>{html_text(item)}</li>" for item in caveats[:FIRST_CAVEATS])
     return (
         f'<section id="verdict" aria-label="Verdict"><h1>{html_text(document.title)}</h1>'
@@ -131,7 +153,9 @@ def _reason(limit: LimitVerdict) -> str:
     sign, said = _SIGNS[limit.holds]
     numbers = ""
     if limit.holds is not None and limit.criterion.metric != TRAIN_LOSS:
-        before, after = (shown_percent(limit.criterion.metric, each) for each in (limit.baseline, limit.tuned))
+        before, after = (
+            shown_percent(limit.criterion.metric, each) for each in (limit.baseline, limit.tuned)
+        )
         ends = bounds(limit)
         shown = "" if ends == "-" else f", {term_html('bounds')} {html_text(ends)}"
         numbers = f" <span>{before} % → {after} % ({html_text(change(limit))}{shown})</span>"
@@ -174,8 +198,14 @@ def _plots_html(charts: Sequence[dict[str, Any]]) -> str:
 
 def _details(sections: dict[str, list[Block]]) -> str:
     """The rest of the report, under its own headings."""
-    left = {title: blocks for title, blocks in sections.items() if blocks and title not in (TRIALS, TEN_UTTERANCES)}
-    return "".join(f"<h3>{html_text(title)}</h3>{_blocks(blocks)}" for title, blocks in left.items())
+    left = {
+        title: blocks
+        for title, blocks in sections.items()
+        if blocks and title not in (TRIALS, TEN_UTTERANCES)
+    }
+    return "".join(
+        f"<h3>{html_text(title)}</h3>{_blocks(blocks)}" for title, blocks in left.items()
+    )
 
 
 def _blocks(blocks: Sequence[Block]) -> str:

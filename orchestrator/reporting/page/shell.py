@@ -1,4 +1,6 @@
-"""One HTML file that loads nothing: styles, scripts and data stand in it, and its policy forbids all else."""
+"""One HTML file that loads nothing: styles, scripts and data stand in it, and its policy forbids
+all else.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from orchestrator.reporting.page.contents import to_script
 _ASSETS = files("orchestrator.reporting.page")
 LIBRARIES = ("vendor/chart.umd.min.js", "vendor/chartjs-plugin-annotation.min.js")
 """Exactly as published; `vendor/fetch.sh` fetched them."""
-OWN = tuple(f"assets/{name}.js" for name in ("dom", "terms", "tables", "charts", "utterances", "page"))
+OWN = tuple(
+    f"assets/{name}.js" for name in ("dom", "terms", "tables", "charts", "utterances", "page")
+)
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -50,8 +54,12 @@ def page(title: str, body: str, contents: dict[str, Any]) -> str:
 
 
 def policy(live: bool, with_plots: bool = True) -> str:
-    """What the page may do: run its own scripts, known by their digests; play clips; `live`: ask its server."""
-    scripts = " ".join(_digest(_asset(name)) for name in ((*LIBRARIES, *OWN) if with_plots else OWN))
+    """What the page may do: run its own scripts, known by their digests; play clips; `live`: ask
+    its server.
+    """
+    scripts = " ".join(
+        _digest(_asset(name)) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)
+    )
     rules = {
         "default-src": "'none'",
         "script-src": scripts,
@@ -70,7 +78,9 @@ def _style() -> str:
 
 @cache
 def _asset(name: str) -> str:
-    """A script or style; the line that names a source map for debuggers, a file that is not there, is left out."""
+    """A script or style; the line that names a source map for debuggers, a file that is not there,
+    is left out.
+    """
     lines = _ASSETS.joinpath(name).read_text(encoding="utf-8").splitlines()
     return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL="))
 

@@ -1,4 +1,6 @@
-"""The audio of utterances: found by its set and place, packed small for a file, or as it is for a player."""
+"""The audio of utterances: found by its set and place, packed small for a file, or as it is for a
+player.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ AUDIO_BYTES = 2_000_000
 _MP3 = ("MP3", "MPEG_LAYER_III", "audio/mpeg")
 _COMPRESSION = 0.9
 """libsndfile's level, 1 the smallest: about 4 kB a second of speech at 16 kHz."""
-_PLAYED_AS_IT_IS = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
+_PLAYED_AS_IT_IS = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".mp3": "audio/mpeg",
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,9 @@ class Sound:
 
 
 def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[str, Utterance]:
-    """Utterances of an evaluated set by id; empty where its manifest is gone, unreadable or another one by now."""
+    """Utterances of an evaluated set by id; empty where its manifest is gone, unreadable or another
+    one by now.
+    """
     source = _source(spec, name)
     if source is None:
         return {}
@@ -57,10 +66,14 @@ def _source(spec: SweepSpec, name: str) -> SetSource | None:
     return spec.data.evaluated.get(name)
 
 
-def embedded(wanted: Iterable[tuple[str, Utterance]], budget: int = AUDIO_BYTES) -> Mapping[str, str]:
-    """Key -> data URI of an MP3, of as many of `wanted`, in their order, as fit into `budget` characters.
+def embedded(
+    wanted: Iterable[tuple[str, Utterance]], budget: int = AUDIO_BYTES
+) -> Mapping[str, str]:
+    """Key -> data URI of an MP3, of as many of `wanted`, in their order, as fit into `budget`
+    characters.
 
-    Empty where libsndfile cannot write MP3 (below 1.1); a clip that cannot be decoded any more is left out.
+    Empty where libsndfile cannot write MP3 (below 1.1); a clip that cannot be decoded any more is
+    left out.
     """
     if _MP3[0] not in soundfile.available_formats():
         return {}
@@ -91,9 +104,16 @@ def _packed(utterance: Utterance) -> bytes:
 
 
 def original(utterance: Utterance) -> Sound:
-    """The recording itself where a browser plays it as it is, else its samples as WAV. Raises ManifestError."""
+    """The recording itself where a browser plays it as it is, else its samples as WAV. Raises
+    ManifestError.
+    """
     path = utterance.audio
-    if path is not None and not utterance.offset and path.suffix.lower() in _PLAYED_AS_IT_IS and _is_whole(utterance):
+    if (
+        path is not None
+        and not utterance.offset
+        and path.suffix.lower() in _PLAYED_AS_IT_IS
+        and _is_whole(utterance)
+    ):
         return Sound(_PLAYED_AS_IT_IS[path.suffix.lower()], path)
     samples, rate = load_original(utterance)
     buffer = io.BytesIO()
@@ -108,4 +128,6 @@ def _is_whole(utterance: Utterance) -> bool:
     except (soundfile.SoundFileError, OSError):
         return False
     plain = info.format in ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
-    return plain and utterance.duration is not None and abs(info.duration - utterance.duration) < 0.01
+    return (
+        plain and utterance.duration is not None and abs(info.duration - utterance.duration) < 0.01
+    )

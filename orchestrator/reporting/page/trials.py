@@ -1,4 +1,6 @@
-"""The table of all trials: sorted, filtered, the winner marked, a column for each parameter that varies."""
+"""The table of all trials: sorted, filtered, the winner marked, a column for each parameter that
+varies.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,11 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
     varied = _varied(results)
     rates = rates_of(spec)
     best = conclusion.best.number if conclusion.best else None
-    head = ["trial", "state", *(f"{rate_heading(rate)} {what}" for rate in rates for what in ("%", "change"))]
+    head = [
+        "trial",
+        "state",
+        *(f"{rate_heading(rate)} {what}" for rate in rates for what in ("%", "change")),
+    ]
     head += ["keeps the guardrails", "step", "scale", *varied, "reason"]
     rows = "".join(_row(result, rates, varied, result.number == best) for result in results)
     columns = "".join(f'<th scope="col">{heading_html(name)}</th>' for name in head)
@@ -55,7 +61,9 @@ def _fixed(results: Sequence[TrialResult], varied: Sequence[str]) -> str:
 def _filters(results: Sequence[TrialResult]) -> str:
     states = sorted({str(result.state) for result in results})
     counts = {state: sum(str(result.state) == state for result in results) for state in states}
-    options = "".join(f'<option value="{state}">{state} ({count})</option>' for state, count in counts.items())
+    options = "".join(
+        f'<option value="{state}">{state} ({count})</option>' for state, count in counts.items()
+    )
     said = " ".join(term_html(state) for state in states if state in GLOSSARY)
     return (
         '<div class="controls"><label>State <select id="trial-state"><option value="">all</option>'
@@ -75,7 +83,12 @@ def _row(result: TrialResult, rates: Sequence[str], varied: Sequence[str], is_be
         cells.append(_number(shown_points(rate, result.delta.get(rate)), result.delta.get(rate)))
     cells.append(f"<td>{_kept(result)}</td>")
     cells.append(_number("-" if result.step is None else str(result.step), result.step))
-    cells.append(_number("-" if result.adapter_scale is None else f"{result.adapter_scale:g}", result.adapter_scale))
+    cells.append(
+        _number(
+            "-" if result.adapter_scale is None else f"{result.adapter_scale:g}",
+            result.adapter_scale,
+        )
+    )
     cells += [_value(result.params.get(name)) for name in varied]
     cells.append(f'<td class="long">{html_text(result.reason)}</td>')
     marked = ' class="best"' if is_best else ""

@@ -19,12 +19,15 @@ SHOWN = 15
 """Rows of each end of a list of words, pairs or speakers."""
 
 Row = list[Any]
-"""Words heard, letters of the alignment, and the text as it was decoded or 0 where it is the same."""
+"""Words heard, letters of the alignment, and the text as it was decoded or 0 where it is the same.
+"""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The untuned model, a trial, or one seed of a confirmation, by the measurement that stands for it."""
+    """The untuned model, a trial, or one seed of a confirmation, by the measurement that stands for
+    it.
+    """
 
     key: str
     """baseline, 7 for a trial, -2 for a confirmation run."""
@@ -80,7 +83,9 @@ class UtteranceSet:
         return all(_errors(reference, words) == errors for reference, words, errors in pairs)
 
     def summary(self, key: str) -> dict[str, Any]:
-        """What became of words, confusions, speakers and lengths between the untuned model and this one."""
+        """What became of words, confusions, speakers and lengths between the untuned model and this
+        one.
+        """
         after = self._heard(self._model(key))
         speakers = self.measured.speakers
         columns = zip(speakers, self.references, self.baseline, after, strict=True)
@@ -113,15 +118,20 @@ def _few(groups: Sequence[Changed]) -> list[list[Any]]:
     return [[each.name, each.words, each.before, each.after] for each in groups[:SHOWN]]
 
 
-def utterance_sets(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[UtteranceSet]:
+def utterance_sets(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> Iterator[UtteranceSet]:
     """The confirm sets first where the decision rests on them, then those of the search.
 
-    A set whose references or whose untuned transcripts are not kept is left out, and so is a model whose transcripts
-    of it are not.
+    A set whose references or whose untuned transcripts are not kept is left out, and so is a model
+    whose transcripts of it are not.
     """
     search = _search_models(folder, conclusion)
     confirm = _confirm_models(folder, conclusion)
-    for models, winner in ((confirm, _winning_run(conclusion)), (search, _winning_trial(conclusion))):
+    for models, winner in (
+        (confirm, _winning_run(conclusion)),
+        (search, _winning_trial(conclusion)),
+    ):
         if models:
             for name in models[0].measurement.sets:
                 yield from _set(spec, folder, name, models, winner)
@@ -142,13 +152,19 @@ def _set(
 
     def has_all(model: Model) -> bool:
         own = model.measurement.sets.get(name)
-        return own is not None and own.utterance_ids == measured.utterance_ids and len(read(model)) == total
+        return (
+            own is not None
+            and own.utterance_ids == measured.utterance_ids
+            and len(read(model)) == total
+        )
 
     kept = tuple(model for model in models if has_all(model))
     if len(written) == total and kept and kept[0].key == BASELINE:
         keys = [model.key for model in kept]
         shown = winner if winner in keys else keys[-1]
-        yield UtteranceSet(name, measured, written, kept, shown, read, normalizer(spec.evaluation.normalizer))
+        yield UtteranceSet(
+            name, measured, written, kept, shown, read, normalizer(spec.evaluation.normalizer)
+        )
 
 
 def _search_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
@@ -159,13 +175,19 @@ def _search_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
     for result in conclusion.results:
         measurement = _own_measurement(folder, result, conclusion.baseline)
         if measurement is not None:
-            place = f"trial {result.number}" + (", the winner" if result.number == best else f", {result.state}")
+            place = f"trial {result.number}" + (
+                ", the winner" if result.number == best else f", {result.state}"
+            )
             models.append(Model(str(result.number), place, measurement))
     return models
 
 
-def _own_measurement(folder: StudyFolder, result: TrialResult, baseline: Measurement) -> Measurement | None:
-    """What the trial's result stands on; None for a duplicate, which has none, and for another evaluation."""
+def _own_measurement(
+    folder: StudyFolder, result: TrialResult, baseline: Measurement
+) -> Measurement | None:
+    """What the trial's result stands on; None for a duplicate, which has none, and for another
+    evaluation.
+    """
     found = chosen_measurement(folder, result) if result.duplicate_of is None else None
     return found if found is not None and found.fingerprint == baseline.fingerprint else None
 

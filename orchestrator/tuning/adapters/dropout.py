@@ -1,4 +1,6 @@
-"""Dropout of a pack: what is dropped depends on the trial and its data, never on what is trained beside it."""
+"""Dropout of a pack: what is dropped depends on the trial and its data, never on what is trained
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from torch import Tensor
 
 
 class DropoutPositions(threading.local):
-    """Where what goes through the model now stands, (K, L) or (1, L) int64 each; every thread has its own."""
+    """Where what goes through the model now stands, (K, L) or (1, L) int64 each; every thread has
+    its own.
+    """
 
     row: Tensor
     """Of its trial's step."""
@@ -20,7 +24,9 @@ class DropoutPositions(threading.local):
 
 @dataclass
 class Dropout:
-    """Dropout that depends on (seed, step, module, row, frame, feature) alone, so that packing cannot change it."""
+    """Dropout that depends on (seed, step, module, row, frame, feature) alone, so that packing
+    cannot change it.
+    """
 
     probability: Tensor
     """(K, 1, 1)."""

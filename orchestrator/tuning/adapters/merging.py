@@ -15,12 +15,14 @@ from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
 from orchestrator.tuning.model.base_model import read_inclusively
 
 
-def export_merged(model: ModelSpec, adapter: Path, folder: Path, encoder_windows: EncoderWindows = "stock") -> None:
+def export_merged(
+    model: ModelSpec, adapter: Path, folder: Path, encoder_windows: EncoderWindows = "stock"
+) -> None:
     """Write weights W + scale * delta W, configuration and processor to `folder`, which is made.
 
-    `adapter` is a folder as `adapters.export` writes it: its adapter scale is in its weights already. With inclusive
-    `encoder_windows` the configuration is such that transformers computes those.
-    Raises ModelError when the base model cannot be loaded.
+    `adapter` is a folder as `adapters.export` writes it: its adapter scale is in its weights
+    already. With inclusive `encoder_windows` the configuration is such that transformers computes
+    those. Raises ModelError when the base model cannot be loaded.
     """
     where = {} if Path(model.id).is_dir() else {"revision": model.revision}
     try:
@@ -41,9 +43,13 @@ def export_merged(model: ModelSpec, adapter: Path, folder: Path, encoder_windows
 
 
 def with_adapter(base: Any, adapter: Path) -> Any:
-    """The model with the adapter of a folder merged into its weights. Raises what peft does where they do not fit."""
+    """The model with the adapter of a folder merged into its weights. Raises what peft does where
+    they do not fit.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # what peft still asks of transformers is nothing to a user
+        warnings.simplefilter(
+            "ignore", FutureWarning
+        )  # what peft still asks of transformers is nothing to a user
         return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 

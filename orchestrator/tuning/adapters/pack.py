@@ -6,12 +6,13 @@ Per targeted `nn.Linear`, K slots, R the pack's largest rank, input x (K, L, in)
     y = g * y                                DoRA: g = magnitude / ||W + s (B A - B0 A0)||_row, detached norm; else 1
     y = y + bias                             bias last, as PEFT does
 
-Ranks below R and modules that a trial does not target are zero rows: their gradients are exactly zero, and AdamW keeps
-them zero. So rank, alpha, targets and variant may differ in one pack, and nothing of one slot enters another: loss is a
-sum over trials, clipping is a row norm, the optimizer is element-wise.
+Ranks below R and modules that a trial does not target are zero rows: their gradients are exactly
+zero, and AdamW keeps them zero. So rank, alpha, targets and variant may differ in one pack, and
+nothing of one slot enters another: loss is a sum over trials, clipping is a row norm, the optimizer
+is element-wise.
 
-PiSSA is kept as W x + s (B A - B0 A0) x because PEFT's own form changes the base weight, which a shared base cannot
-allow.
+PiSSA is kept as W x + s (B A - B0 A0) x because PEFT's own form changes the base weight, which a
+shared base cannot allow.
 """
 
 from __future__ import annotations
@@ -32,14 +33,18 @@ TRAINED = ("A", "B", "magnitude")
 
 @dataclass(frozen=True)
 class Adapter:
-    """One trial's adapter: tensors per module, in PEFT's shapes, on the device and in the type of the base model."""
+    """One trial's adapter: tensors per module, in PEFT's shapes, on the device and in the type of
+    the base model.
+    """
 
     scaling: float
     """s in W + s B A."""
     dropout: float
     seed: int
     modules: dict[str, dict[str, Tensor]]
-    """Module path -> A (r, in), B (out, r), and where the variant has them magnitude (out,), A0 and B0 as A and B."""
+    """Module path -> A (r, in), B (out, r), and where the variant has them magnitude (out,), A0 and
+    B0 as A and B.
+    """
 
 
 @dataclass
@@ -58,7 +63,9 @@ class Slots:
     dropout: Dropout | None = None
 
     def with_frozen(self) -> tuple[Tensor, Tensor]:
-        """A (K, R, in) and B (K, out, R), PiSSA's frozen halves beside the trained ones, s multiplied into B."""
+        """A (K, R, in) and B (K, out, R), PiSSA's frozen halves beside the trained ones, s
+        multiplied into B.
+        """
         A = self.A if self.A0 is None else torch.cat((self.A, self.A0), 1)
         B = self.B if self.B0 is None else torch.cat((self.B, -self.B0), 2)
         return A, B * self.scaling
@@ -72,8 +79,8 @@ class Slots:
 class PackedLinear(nn.Module):
     """Stands in the place of a frozen `nn.Linear`, with the very same parameters.
 
-    Unbound it computes what the linear computed; bound to a pack's `slots` it computes all K adapters; bound to
-    `merged` weights (K, out, in) it computes K merged models, for decoding.
+    Unbound it computes what the linear computed; bound to a pack's `slots` it computes all K
+    adapters; bound to `merged` weights (K, out, in) it computes K merged models, for decoding.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -91,12 +98,20 @@ class PackedLinear(nn.Module):
 
     def _merged(self, x: Tensor, weights: Tensor) -> Tensor:
         rows = x.reshape(len(weights), -1, x.shape[-1])
-        y = torch.bmm(rows, weights.mT) if self.bias is None else torch.baddbmm(self.bias, rows, weights.mT)
+        y = (
+            torch.bmm(rows, weights.mT)
+            if self.bias is None
+            else torch.baddbmm(self.bias, rows, weights.mT)
+        )
         return y.view(*x.shape[:-1], -1)
 
     def _packed(self, x: Tensor, slots: Slots) -> Tensor:
         rows = x.reshape(len(slots.A), -1, x.shape[-1])
-        y = self._adapted(rows, slots) if slots.dropout is None else self._dropped(rows, slots, slots.dropout)
+        y = (
+            self._adapted(rows, slots)
+            if slots.dropout is None
+            else self._dropped(rows, slots, slots.dropout)
+        )
         y = y if self.bias is None else y + self.bias
         return y.view(*x.shape[:-1], -1)
 
@@ -112,7 +127,9 @@ class PackedLinear(nn.Module):
         return y if gain is None else gain[:, None] * y
 
     def _dropped(self, x: Tensor, slots: Slots, dropout: Dropout) -> Tensor:
-        """The same with dropout; PEFT's DoRA: the base keeps the whole input, only what is added sees the dropped."""
+        """The same with dropout; PEFT's DoRA: the base keeps the whole input, only what is added
+        sees the dropped.
+        """
         A, B = slots.with_frozen()
         base, rows = F.linear(x, self.weight), dropout(x)
         y = torch.baddbmm(base, torch.bmm(rows, A.mT), B.mT)
@@ -124,16 +141,19 @@ class PackedLinear(nn.Module):
 
 
 class _LowRank(torch.autograd.Function):
-    """x (K, L, in), weight (out, in), A (K, R, in), B (K, out, R), g (K, out) or None -> g * x (W + B A)^T (K, L, out).
+    """x (K, L, in), weight (out, in), A (K, R, in), B (K, out, R), g (K, out) or None -> g * x (W +
+    B A)^T (K, L, out).
 
-    The adapted weight is formed once per slot, so that forward and the gradient of x are one product each; the
-    gradients of A and B go through the R columns alone: 2 + 4 R / in products of the size of W in all, where W's own is
-    never computed. The small side R stands in rows, never in columns: CPU libraries multiply by 4 or 8 columns several
-    times slower.
+    The adapted weight is formed once per slot, so that forward and the gradient of x are one
+    product each; the gradients of A and B go through the R columns alone: 2 + 4 R / in products of
+    the size of W in all, where W's own is never computed. The small side R stands in rows, never in
+    columns: CPU libraries multiply by 4 or 8 columns several times slower.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, A: Tensor, B: Tensor, gain: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, A: Tensor, B: Tensor, gain: Tensor | None
+    ) -> Tensor:
         adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), B, A)
         if gain is not None:
             adapted *= gain[..., None]
@@ -142,7 +162,9 @@ class _LowRank(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor, Tensor | None]:
+    def backward(
+        ctx: Any, *gradients: Tensor
+    ) -> tuple[Tensor | None, None, Tensor, Tensor, Tensor | None]:
         x, adapted, A, B, gain, y = ctx.saved_tensors
         (dy,) = gradients
         dx = torch.bmm(dy, adapted) if ctx.needs_input_grad[0] else None
@@ -150,7 +172,13 @@ class _LowRank(torch.autograd.Function):
         if gain is None:
             return dx, None, torch.bmm(torch.bmm(B.mT, dy.mT), x), dB, None
         B = B * gain[..., None]
-        return dx, None, torch.bmm(torch.bmm(B.mT, dy.mT), x), dB * gain[..., None], (dy * y).sum(1) / gain
+        return (
+            dx,
+            None,
+            torch.bmm(torch.bmm(B.mT, dy.mT), x),
+            dB * gain[..., None],
+            (dy * y).sum(1) / gain,
+        )
 
 
 @torch.no_grad()
@@ -172,7 +200,9 @@ def exact(like: Tensor) -> torch.autocast:
 
 @dataclass
 class Pack:
-    """The trainable state of K adapters: every trained tensor is a view into one row of `flat` (K, P)."""
+    """The trainable state of K adapters: every trained tensor is a view into one row of `flat` (K,
+    P).
+    """
 
     adapters: tuple[Adapter, ...]
     layers: dict[str, Slots] = field(init=False)
@@ -198,12 +228,18 @@ class Pack:
         for (_, part), (start, shape) in self._views.items():
             self.is_B[start : start + torch.Size(shape).numel()] = part != "A"
         for slot, adapter in enumerate(self.adapters):
-            self.write(self.flat, slot, {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()})
+            self.write(
+                self.flat,
+                slot,
+                {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()},
+            )
         self._leaves: list[tuple[Tensor, Tensor]] = []
         self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
 
     def set_positions(self, row: Tensor, frame: Tensor) -> None:
-        """Say where what this thread sends through the model next stands: see `DropoutPositions`."""
+        """Say where what this thread sends through the model next stands: see
+        `DropoutPositions`.
+        """
         self._positions.row, self._positions.frame = row, frame
 
     def gradients(self, loss: Tensor) -> list[Tensor]:
@@ -218,7 +254,9 @@ class Pack:
         return list(dict.fromkeys(name for name, _ in self._views))
 
     def _shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        """Shapes without the leading K of what is trained in one module; R is the largest rank there."""
+        """Shapes without the leading K of what is trained in one module; R is the largest rank
+        there.
+        """
         parts = [adapter.modules[name] for adapter in self.adapters if name in adapter.modules]
         rank = max(len(part["A"]) for part in parts)
         shapes: dict[str, tuple[int, ...]] = {
@@ -240,7 +278,9 @@ class Pack:
         slots = Slots(views["A"], views["B"], scaling, views.get("magnitude"))
         modules = [adapter.modules.get(name, {}) for adapter in self.adapters]
         if slots.magnitude is not None:
-            slots.dora = torch.tensor([["magnitude" in module] for module in modules], device=like.device)
+            slots.dora = torch.tensor(
+                [["magnitude" in module] for module in modules], device=like.device
+            )
         if any("A0" in module for module in modules):
             slots.A0, slots.B0 = torch.zeros_like(slots.A), torch.zeros_like(slots.B)
             for slot, module in enumerate(modules):
@@ -251,15 +291,21 @@ class Pack:
             probability = like.new_tensor([adapter.dropout for adapter in self.adapters])
             seeds = torch.tensor([adapter.seed for adapter in self.adapters], device=like.device)
             shape = (-1, 1, 1)
-            slots.dropout = Dropout(probability.view(shape), seeds.view(shape), index, self.step, self._positions)
+            slots.dropout = Dropout(
+                probability.view(shape), seeds.view(shape), index, self.step, self._positions
+            )
         return slots
 
     def _view(self, buffer: Tensor, name: str, part: str) -> Tensor:
         start, shape = self._views[name, part]
-        return buffer[:, start : start + torch.Size(shape).numel()].view(len(buffer), *shape).detach()
+        return (
+            buffer[:, start : start + torch.Size(shape).numel()].view(len(buffer), *shape).detach()
+        )
 
     def write(self, buffer: Tensor, slot: int, tensors: Mapping[tuple[str, str], Tensor]) -> None:
-        """Put (module, part) tensors of a trial's own rank into row `slot` of a (K, P) buffer; the rest stays zero."""
+        """Put (module, part) tensors of a trial's own rank into row `slot` of a (K, P) buffer; the
+        rest stays zero.
+        """
         with torch.no_grad():
             for (name, part), tensor in tensors.items():
                 if part in TRAINED:
@@ -267,7 +313,9 @@ class Pack:
                     target[tuple(slice(n) for n in tensor.shape)].copy_(tensor)
 
     def read(self, buffer: Tensor, slot: int) -> dict[tuple[str, str], Tensor]:
-        """The inverse of `write`: copies of a trial's own tensors out of row `slot` of a (K, P) buffer."""
+        """The inverse of `write`: copies of a trial's own tensors out of row `slot` of a (K, P)
+        buffer.
+        """
         taken = {}
         for name, parts in self.adapters[slot].modules.items():
             for part in TRAINED:
@@ -285,8 +333,12 @@ class Pack:
         return Adapter(before.scaling, before.dropout, before.seed, modules)
 
 
-def merged_weight(weight: Tensor, parts: Mapping[str, Tensor], scaling: float, adapter_scale: float) -> Tensor:
-    """W + adapter_scale * (W' - W), W' the adapter merged into W (out, in): exact for every variant."""
+def merged_weight(
+    weight: Tensor, parts: Mapping[str, Tensor], scaling: float, adapter_scale: float
+) -> Tensor:
+    """W + adapter_scale * (W' - W), W' the adapter merged into W (out, in): exact for every
+    variant.
+    """
     with exact(weight):
         delta = scaling * (parts["B"] @ parts["A"])
         if "A0" in parts:
@@ -301,7 +353,9 @@ def merged_weight(weight: Tensor, parts: Mapping[str, Tensor], scaling: float, a
 def stack_merged(
     linears: Mapping[str, PackedLinear], scaled_adapters: Sequence[tuple[Adapter, float]]
 ) -> dict[str, Tensor]:
-    """Merged weights (K, out, in) of every module that any of the (adapter, scale) pairs touches."""
+    """Merged weights (K, out, in) of every module that any of the (adapter, scale) pairs
+    touches.
+    """
     names = sorted({name for adapter, _ in scaled_adapters for name in adapter.modules})
     return {
         name: torch.stack(
@@ -329,7 +383,9 @@ def bound(linears: Mapping[str, PackedLinear], layers: Mapping[str, Slots]) -> I
 
 
 @contextmanager
-def bound_merged(linears: Mapping[str, PackedLinear], weights: Mapping[str, Tensor]) -> Iterator[None]:
+def bound_merged(
+    linears: Mapping[str, PackedLinear], weights: Mapping[str, Tensor]
+) -> Iterator[None]:
     """Within the block the model computes K merged models."""
     try:
         for name, weight in weights.items():

@@ -1,4 +1,6 @@
-"""Which modules a trial adapts, how its adapter starts, and how it leaves as a folder that stock PEFT loads."""
+"""Which modules a trial adapts, how its adapter starts, and how it leaves as a folder that stock
+PEFT loads.
+"""
 
 from __future__ import annotations
 
@@ -26,18 +28,24 @@ ROOT = "model."
 """Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
 
 
-def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
-    """Module paths below `model.` that the patterns mean, in the model's order, those in `layers` of each stack.
+def resolve_targets(
+    modules: Mapping[str, nn.Module], patterns: Iterable[str], layers: str = "all"
+) -> tuple[str, ...]:
+    """Module paths below `model.` that the patterns mean, in the model's order, those in `layers`
+    of each stack.
 
-    Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the encoder's or the
-    decoder's blocks: PEFT would ignore the first silently and fail obscurely on the second. Also when a stack that the
-    patterns reach lacks those layers, or keeps no target there.
+    Raises ModelError when a pattern matches nothing, or anything but a plain linear layer of the
+    encoder's or the decoder's blocks: PEFT would ignore the first silently and fail obscurely on
+    the second. Also when a stack that the patterns reach lacks those layers, or keeps no target
+    there.
     """
     chosen: set[str] = set()
     for pattern in patterns:
         hits = [name for name in modules if matches(pattern, name)]
         if not hits:
-            near = difflib.get_close_matches(pattern, {n.rpartition(".")[2] for n in modules} | set(modules), 3, 0.4)
+            near = difflib.get_close_matches(
+                pattern, {n.rpartition(".")[2] for n in modules} | set(modules), 3, 0.4
+            )
             raise ModelError(
                 f"target pattern {pattern!r} matches no module of this model"
                 + (f"; near it are {', '.join(near)}" if near else "")
@@ -55,12 +63,16 @@ def resolve_targets(modules: Mapping[str, nn.Module], patterns: Iterable[str], l
     kept = {
         name
         for stack in ("encoder", "decoder")
-        for name in _within(layers, stack, modules, [name for name in targets if name.startswith(f"{stack}.")])
+        for name in _within(
+            layers, stack, modules, [name for name in targets if name.startswith(f"{stack}.")]
+        )
     }
     return tuple(name for name in targets if name in kept)
 
 
-def _within(layers: str, stack: str, modules: Mapping[str, nn.Module], targets: list[str]) -> list[str]:
+def _within(
+    layers: str, stack: str, modules: Mapping[str, nn.Module], targets: list[str]
+) -> list[str]:
     """The targets of one stack that lie in `layers` of it."""
     if layers == "all" or not targets:
         return targets
@@ -76,7 +88,9 @@ def _within(layers: str, stack: str, modules: Mapping[str, nn.Module], targets: 
     return kept
 
 
-def initial_adapter(linears: Mapping[str, PackedLinear], targets: tuple[str, ...], params: TrialParams) -> Adapter:
+def initial_adapter(
+    linears: Mapping[str, PackedLinear], targets: tuple[str, ...], params: TrialParams
+) -> Adapter:
     """The adapter before the first step, initialised by PEFT itself with the trial's seed.
 
     Raises ModelError when the rank does not fit a target.
@@ -109,12 +123,18 @@ def scaling(params: TrialParams) -> float:
 
 
 def export(
-    linears: Mapping[str, PackedLinear], adapter: Adapter, adapter_scale: float, base_model: ModelSpec, folder: Path
+    linears: Mapping[str, PackedLinear],
+    adapter: Adapter,
+    adapter_scale: float,
+    base_model: ModelSpec,
+    folder: Path,
 ) -> None:
-    """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed into place.
+    """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed
+    into place.
 
-    PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form changes the base weight.
-    DoRA at scale l, g its row gain: W + l (g (W + sBA) - W) = g' (W + s B' A), g' = 1 - l + l g, B' = (l g / g') B.
+    PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form
+    changes the base weight. DoRA at scale l, g its row gain: W + l (g (W + sBA) - W) = g' (W + s B'
+    A), g' = 1 - l + l g, B' = (l g / g') B.
     """
     tensors: dict[str, Tensor] = {}
     rank = 0
@@ -137,14 +157,19 @@ def export(
         task_type=None,
     )
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with safely(folder, sum(tensor.nbytes for tensor in stored.values())), new_folder(folder) as aside:
+    with (
+        safely(folder, sum(tensor.nbytes for tensor in stored.values())),
+        new_folder(folder) as aside,
+    ):
         config.save_pretrained(str(aside))
         _in_order(aside / "adapter_config.json")
         save_file(stored, aside / "adapter_model.safetensors")
 
 
 def _in_order(path: Path) -> None:
-    """Write a configuration again with its lists sorted: PEFT keeps sets, in an order that each process makes anew."""
+    """Write a configuration again with its lists sorted: PEFT keeps sets, in an order that each
+    process makes anew.
+    """
     config = json.loads(path.read_bytes())
     lists = {key: sorted(value) for key, value in config.items() if isinstance(value, list)}
     path.write_text(json.dumps(config | lists, indent=2, sort_keys=True), encoding="utf-8")
@@ -172,16 +197,22 @@ def _key(name: str) -> str:
 
 
 def _plain(linear: PackedLinear, params: TrialParams) -> nn.Linear:
-    """A copy on the CPU that PEFT may change: PiSSA subtracts from the weight in place, and refuses float64."""
+    """A copy on the CPU that PEFT may change: PiSSA subtracts from the weight in place, and refuses
+    float64.
+    """
     out, width = linear.weight.shape
     plain = nn.Linear(width, out, bias=False)
     weight = linear.weight.data.cpu()
-    plain.weight.data = weight.float().clone() if params.adapter.startswith("pissa") else weight.clone()
+    plain.weight.data = (
+        weight.float().clone() if params.adapter.startswith("pissa") else weight.clone()
+    )
     return plain
 
 
 def _config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
-    """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's forward."""
+    """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's
+    forward.
+    """
     return peft.LoraConfig(
         r=params.rank,
         lora_alpha=params.alpha,

@@ -1,6 +1,8 @@
-"""What a model hears in audio files: a base model, an exported adapter on its base, or a merged model.
+"""What a model hears in audio files: a base model, an exported adapter on its base, or a merged
+model.
 
-The audio path and the decoding are those of an evaluation, so a file here gives the words it gives there.
+The audio path and the decoding are those of an evaluation, so a file here gives the words it gives
+there.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ TOGETHER = 64
 
 
 MEMORY = 2**30
-"""Bytes that the frames of those clips may keep; they are computed again where that is not enough."""
+"""Bytes that the frames of those clips may keep; they are computed again where that is not
+enough.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,22 @@ class _Recording:
 
 
 def open_model(name: str, device: torch.device, base: str | None = None) -> BaseModel:
-    """A hub id or model folder as it is; a PEFT adapter folder merged by stock PEFT into the base its configuration
-    names, or into `base`. Raises ModelError, and StudyError for a study's adapter that is not as it was written."""
+    """A hub id or model folder as it is; a PEFT adapter folder merged by stock PEFT into the base
+    its configuration names, or into `base`. Raises ModelError, and StudyError for a study's adapter
+    that is not as it was written."""
     disable_progress_bar()  # loading takes a second, and its bar would stand among the messages
     folder = Path(name)
     if not name:
-        raise ModelError("the model's name is empty\n  Name a hub id, a model folder or an adapter folder.")
+        raise ModelError(
+            "the model's name is empty\n  Name a hub id, a model folder or an adapter folder."
+        )
     check_if_kept(folder)
     windows = read_transcription(folder).encoder_windows
     if not (folder / "adapter_config.json").is_file():
         if base is not None:
-            raise ModelError(f"{name} is no adapter folder (no adapter_config.json); --base goes with an adapter alone")
+            raise ModelError(
+                f"{name} is no adapter folder (no adapter_config.json); --base goes with an adapter alone"
+            )
         if folder.is_dir() and not (folder / "config.json").is_file():
             raise ModelError(
                 f"{name} holds neither config.json nor adapter_config.json\n"
@@ -89,7 +98,9 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
         merged = with_adapter(model, folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
         first = " ".join(str(error).split())[:200]
-        raise ModelError(f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base.") from error
+        raise ModelError(
+            f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base."
+        ) from error
     return wrap(spec, merged, tokenizer, device)
 
 
@@ -100,7 +111,9 @@ def _config_of(folder: Path) -> dict[str, Any]:
         config: Any = json.loads(place.read_bytes(), parse_constant=_not_finite)
         return dict(config.items())
     except (ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(f"{place} is damaged: {str(error)[:200]}\n  Export the adapter again.") from error
+        raise ModelError(
+            f"{place} is damaged: {str(error)[:200]}\n  Export the adapter again."
+        ) from error
 
 
 def _not_finite(word: str) -> float:
@@ -108,11 +121,17 @@ def _not_finite(word: str) -> float:
 
 
 def _check_adapter(folder: Path) -> None:
-    """Raise ModelError where PEFT would load something else than weights, or compute with what is no number."""
+    """Raise ModelError where PEFT would load something else than weights, or compute with what is
+    no number.
+    """
     config = _config_of(folder)
     for name in ("r", "lora_alpha"):
         value = config.get(name, 1)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not 0 < value < math.inf
+        ):
             raise ModelError(
                 f"{folder / 'adapter_config.json'} is damaged: {name} is {str(value)[:40]}, must be a number above 0\n"
                 "  Export the adapter again."
@@ -121,7 +140,11 @@ def _check_adapter(folder: Path) -> None:
         pickled = (folder / "adapter_model.bin").exists()
         raise ModelError(
             f"{folder} has no adapter_model.safetensors"
-            + (", and adapter_model.bin is a pickle, which can run code and is not opened" if pickled else "")
+            + (
+                ", and adapter_model.bin is a pickle, which can run code and is not opened"
+                if pickled
+                else ""
+            )
             + "\n  Save the adapter again with a PEFT that writes safetensors."
         )
 
@@ -134,19 +157,25 @@ def _base_of(folder: Path, base: str | None) -> ModelSpec:
     written, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(written, str) or not written:
         raise ModelError(f"{place} names no base model\n  Name it with --base.")
-    if written.startswith("./"):  # inside a study: from the project's folder on, which holds studies/
+    if written.startswith(
+        "./"
+    ):  # inside a study: from the project's folder on, which holds studies/
         above = (parent / written for parent in folder.resolve().parents)
         written = str(next((model for model in above if model.is_dir()), Path(written).absolute()))
     if Path(written).is_absolute() and not Path(written).is_dir():
-        raise ModelError(f"{place} names the base model {written}, which is not there\n  Name it with --base.")
-    return ModelSpec(id=written, revision=revision if isinstance(revision, str) and revision else "main")
+        raise ModelError(
+            f"{place} names the base model {written}, which is not there\n  Name it with --base."
+        )
+    return ModelSpec(
+        id=written, revision=revision if isinstance(revision, str) and revision else "main"
+    )
 
 
 def transcribe_files(
     base: BaseModel, paths: Sequence[str], *, rms: float | None, max_tokens_per_second: float
 ) -> Iterator[Transcript]:
-    """The words of every file, in order; of one that cannot be heard, why. Recordings of more than `LONGEST` seconds,
-    or than the model takes, are heard in pieces."""
+    """The words of every file, in order; of one that cannot be heard, why. Recordings of more than
+    `LONGEST` seconds, or than the model takes, are heard in pieces."""
     waiting: list[_Recording] = []
     for path in paths:
         waiting.append(_recording(base, path, rms))
@@ -156,18 +185,24 @@ def transcribe_files(
     yield from _heard(base, waiting, max_tokens_per_second)
 
 
-def _heard(base: BaseModel, recordings: Sequence[_Recording], max_tokens_per_second: float) -> Iterator[Transcript]:
+def _heard(
+    base: BaseModel, recordings: Sequence[_Recording], max_tokens_per_second: float
+) -> Iterator[Transcript]:
     clips = [clip for recording in recordings for clip in recording.pieces]
     decoded = decode(base, clips, max_tokens_per_second) if clips else Decoded([], [])
     said = iter(zip(decoded.tokens, decoded.truncated, strict=True))
     for recording in recordings:
         parts = [next(said) for _ in recording.pieces]
         text = " ".join(filter(None, (base.text(tokens) for tokens, _ in parts)))
-        yield Transcript(recording.path, text, any(truncated for _, truncated in parts), recording.fault)
+        yield Transcript(
+            recording.path, text, any(truncated for _, truncated in parts), recording.fault
+        )
 
 
 def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float) -> Decoded:
-    """What the model as it is hears in clips of no set; about `TOGETHER` of them, for all their frames are kept."""
+    """What the model as it is hears in clips of no set; about `TOGETHER` of them, for all their
+    frames are kept.
+    """
     store = EncoderCache(base.family, {"clips": clips}, MEMORY, base.device)
     max_new_tokens = token_caps([len(clip) / SAMPLE_RATE for clip in clips], max_tokens_per_second)
     return transcribe(base, store, "clips", max_new_tokens, ())[0]
@@ -188,5 +223,7 @@ def _decoded(base: BaseModel, path: str) -> Samples:
     read_header(audio, name)
     samples = load_audio(Utterance(id=path, text="", audio=audio)).samples
     if len(samples) < base.family.shortest:
-        raise UnusableError(f"{name} has {len(samples)} samples; the model needs at least {base.family.shortest}")
+        raise UnusableError(
+            f"{name} has {len(samples)} samples; the model needs at least {base.family.shortest}"
+        )
     return samples

@@ -22,7 +22,12 @@ from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_co
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.identity import FORMAT, digest
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
-from orchestrator.tuning.decoding.transcription import Decoded, ScaledAdapter, token_caps, transcribe
+from orchestrator.tuning.decoding.transcription import (
+    Decoded,
+    ScaledAdapter,
+    token_caps,
+    transcribe,
+)
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.windows import windows_text
@@ -85,20 +90,30 @@ class EvaluationSet:
         )
 
 
-def load_evaluation_set(sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path) -> EvaluationSet:
+def load_evaluation_set(
+    sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path
+) -> EvaluationSet:
     """Read and decode an evaluation manifest; raises ManifestError."""
     spec = sweep.evaluation
-    manifest, clips = decode_set(sweep, name, read_evaluation_set(sweep, source), cache, base.family.shortest)
-    terms = read_terms(spec.terms, normalizer(spec.normalizer)) if spec.terms and name == "domain" else None
+    manifest, clips = decode_set(
+        sweep, name, read_evaluation_set(sweep, source), cache, base.family.shortest
+    )
+    terms = (
+        read_terms(spec.terms, normalizer(spec.normalizer))
+        if spec.terms and name == "domain"
+        else None
+    )
     return EvaluationSet(manifest, clips, spec, terms)
 
 
 @dataclass
 class Evaluator:
-    """Decodes the sets of a sweep with one base model; `evaluation` says everything that a number depends on.
+    """Decodes the sets of a sweep with one base model; `evaluation` says everything that a number
+    depends on.
 
-    Contents and settings only: no path, no name and no sentence, so that a moved or reworded project stays the same.
-    What the code itself does (16 kHz mono, masks from true lengths) is the format's number.
+    Contents and settings only: no path, no name and no sentence, so that a moved or reworded
+    project stays the same. What the code itself does (16 kHz mono, masks from true lengths) is the
+    format's number.
     """
 
     base: BaseModel
@@ -113,9 +128,13 @@ class Evaluator:
     def evaluation(self) -> dict[str, str]:
         """The parts of the evaluation fingerprint."""
         spec = self.spec
-        parts = {f"{name}.audio": evaluation_set.clips.content_sha256 for name, evaluation_set in self.sets.items()}
+        parts = {
+            f"{name}.audio": evaluation_set.clips.content_sha256
+            for name, evaluation_set in self.sets.items()
+        }
         parts |= {
-            f"{name}.text": digest(evaluation_set.clips.text_sha256) for name, evaluation_set in self.sets.items()
+            f"{name}.text": digest(evaluation_set.clips.text_sha256)
+            for name, evaluation_set in self.sets.items()
         }
         return parts | {
             "format": str(FORMAT),
@@ -144,14 +163,22 @@ class Evaluator:
     def baseline(self) -> dict[str, Decoded]:
         """What the untuned model hears; also the draft that every trial's decode starts from."""
         return {
-            name: transcribe(self.base, self.store, name, evaluation_set.max_new_tokens, (), division=self.division)[0]
+            name: transcribe(
+                self.base,
+                self.store,
+                name,
+                evaluation_set.max_new_tokens,
+                (),
+                division=self.division,
+            )[0]
             for name, evaluation_set in self.sets.items()
         }
 
     def measure(
         self, scaled_adapters: Sequence[ScaledAdapter], names: Collection[str] | None = None
     ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
-        """Per adapter, edit counts and raw hypotheses by set; those that enter at one encoder layer belong together.
+        """Per adapter, edit counts and raw hypotheses by set; those that enter at one encoder layer
+        belong together.
 
         Of the sets in `names`, or of all.
         """
@@ -164,7 +191,13 @@ class Evaluator:
             drafts = self.baseline[name].tokens
             for decoded, result in zip(
                 transcribe(
-                    self.base, self.store, name, evaluation_set.max_new_tokens, scaled_adapters, drafts, self.division
+                    self.base,
+                    self.store,
+                    name,
+                    evaluation_set.max_new_tokens,
+                    scaled_adapters,
+                    drafts,
+                    self.division,
                 ),
                 results,
                 strict=True,
@@ -180,7 +213,10 @@ class Evaluator:
         return result
 
     def _add(
-        self, name: str, decoded: Decoded, result: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
+        self,
+        name: str,
+        decoded: Decoded,
+        result: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]],
     ) -> None:
         texts = tuple(self.base.text(tokens) for tokens in decoded.tokens)
         result[0][name] = self.sets[name].score(texts, decoded)

@@ -1,7 +1,8 @@
-"""Replay labels from the untuned base model: what it hears itself, for general speech that nobody transcribed.
+"""Replay labels from the untuned base model: what it hears itself, for general speech that nobody
+transcribed.
 
-An adapter trained on them beside the domain is asked to go on hearing general speech as the base does (sequence-level
-distillation, Kim & Rush 2016).
+An adapter trained on them beside the domain is asked to go on hearing general speech as the base
+does (sequence-level distillation, Kim & Rush 2016).
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ from orchestrator.tuning.model.base_model import BaseModel
 
 
 def pseudo_labels(
-    base: BaseModel, clips: Sequence[np.ndarray], max_tokens_per_second: float, precision: str, cache: Path
+    base: BaseModel,
+    clips: Sequence[np.ndarray],
+    max_tokens_per_second: float,
+    precision: str,
+    cache: Path,
 ) -> list[list[int] | None]:
-    """[tokens, EOS] of the untuned model's greedy transcript of every clip; None where it hears nothing, or its
-    transcript was cut off by the cap, so that the EOS would be none of its own.
+    """[tokens, EOS] of the untuned model's greedy transcript of every clip; None where it hears
+    nothing, or its transcript was cut off by the cap, so that the EOS would be none of its own.
 
     SavedAdapter in `cache` by the model's weights, the sound of the clips and how they are decoded.
     """

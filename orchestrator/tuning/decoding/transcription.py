@@ -1,9 +1,11 @@
-"""Greedy decoding of K adapters together: exactly the words of stock greedy `generate` on each alone.
+"""Greedy decoding of K adapters together: exactly the words of stock greedy `generate` on each
+alone.
 
-Cross-attention keys and values are computed once, self-attention lives in a static cache, finished rows are dropped,
-and each row is truncated by its own audio. A draft, the baseline's transcript, is verified in one teacher-forced pass;
-after the first token that differs, the draft's tail is proposed again from where it lines up. Every token that is kept
-is the argmax given the tokens before it, so a draft changes the time and never the words.
+Cross-attention keys and values are computed once, self-attention lives in a static cache, finished
+rows are dropped, and each row is truncated by its own audio. A draft, the baseline's transcript, is
+verified in one teacher-forced pass; after the first token that differs, the draft's tail is
+proposed again from where it lines up. Every token that is kept is the argmax given the tokens
+before it, so a draft changes the time and never the words.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from orchestrator.tuning.model.decoder import KeyValue
 from orchestrator.tuning.model.encoder_cache import EncoderCache, batches_by_length
 
 LOOKAHEAD = 5
-"""Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs rounds."""
+"""Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs
+rounds.
+"""
 
 ScaledAdapter = tuple[Adapter, float]
 """An adapter and the scale it is evaluated at."""
@@ -35,7 +39,9 @@ class Decoded:
 
 
 def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
-    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard caps Moonshine."""
+    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard
+    caps Moonshine.
+    """
     return [int(tokens_per_second * s) + 2 for s in seconds]
 
 
@@ -51,8 +57,8 @@ def transcribe(
 ) -> list[Decoded]:
     """Decode every clip of set `name` once per adapter; none means the untuned base model, alone.
 
-    All adapters enter at the lowest encoder layer that any of them adapts. `division`: so many times smaller batches,
-    for less memory.
+    All adapters enter at the lowest encoder layer that any of them adapts. `division`: so many
+    times smaller batches, for less memory.
     """
     weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
     count = max(1, len(scaled_adapters))
@@ -68,12 +74,19 @@ def transcribe(
         encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
         cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
         row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
-        return _greedy(base, cross, layout.mask, [max_new_tokens[clip] for clip in clips] * count, count, row_drafts)
+        return _greedy(
+            base,
+            cross,
+            layout.mask,
+            [max_new_tokens[clip] for clip in clips] * count,
+            count,
+            row_drafts,
+        )
 
     # the longest first: threads that run out of work have less to wait for
-    batches = batches_by_length(lengths, _frames_a_batch(base.device) / division / count * base.family.stride, order)[
-        ::-1
-    ]
+    batches = batches_by_length(
+        lengths, _frames_a_batch(base.device) / division / count * base.family.stride, order
+    )[::-1]
     with bound_merged(base.linears, weights):
         results = base.cores.map(heard, batches)
     for clips, rows in zip(batches, results, strict=True):
@@ -84,8 +97,8 @@ def transcribe(
 
 
 def _frames_a_batch(device: torch.device) -> int:
-    """Encoder frames decoded together, all adapters counted; a matter of memory and speed only. On a CPU what one layer
-    hands to the next should still be in the cache."""
+    """Encoder frames decoded together, all adapters counted; a matter of memory and speed only. On
+    a CPU what one layer hands to the next should still be in the cache."""
     return 4_000 if device.type == "cpu" else 10_000
 
 
@@ -97,7 +110,9 @@ def _greedy(
     scaled_adapters: int,
     drafts: list[list[int]] | None,
 ) -> list[tuple[list[int], bool]]:
-    """Greedy tokens and cap flags of all rows, adapter after adapter; `cross` and `mask` hold the same rows."""
+    """Greedy tokens and cap flags of all rows, adapter after adapter; `cross` and `mask` hold the
+    same rows.
+    """
     decoder, device = base.decoder, base.device
     drafts = (
         [draft[: cap - 1] for draft, cap in zip(drafts, max_new_tokens, strict=True)]
@@ -116,10 +131,15 @@ def _greedy(
             cross = [(keys[index], values[index]) for keys, values in cross]
         proposed = [[] if done[row] else _propose(out[row], drafts[row]) for row in here]
         width = 1 + max(map(len, proposed))
-        # speculative decoding (Leviathan et al. 2023), greedy: the last token and what the draft says comes next go
-        # through the decoder in one pass, (rows, width), filled up with end tokens that nothing reads
+        # speculative decoding (Leviathan et al. 2023), greedy: the last token and what the draft
+        # says comes next go through the decoder in one pass, (rows, width), filled up with end
+        # tokens that nothing reads
         fed = [
-            [out[row][-1] if out[row] else decoder.start, *draft, *[decoder.eos] * (width - 1 - len(draft))]
+            [
+                out[row][-1] if out[row] else decoder.start,
+                *draft,
+                *[decoder.eos] * (width - 1 - len(draft)),
+            ]
             for row, draft in zip(here, proposed, strict=True)
         ]
         tokens = torch.tensor(fed, device=device)
@@ -131,8 +151,16 @@ def _greedy(
     return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
 
 
-def _accept(out: list[int], draft_tokens: list[int], argmax_tokens: list[int], cap: int, ends: frozenset[int]) -> bool:
-    """Append to `out` the argmax tokens that hold: the first, and each next one while the draft before it was right."""
+def _accept(
+    out: list[int],
+    draft_tokens: list[int],
+    argmax_tokens: list[int],
+    cap: int,
+    ends: frozenset[int],
+) -> bool:
+    """Append to `out` the argmax tokens that hold: the first, and each next one while the draft
+    before it was right.
+    """
     for index, token in enumerate(argmax_tokens[: len(draft_tokens) + 1]):
         if index and draft_tokens[index - 1] != argmax_tokens[index - 1]:
             break
@@ -143,8 +171,9 @@ def _accept(out: list[int], draft_tokens: list[int], argmax_tokens: list[int], c
 
 
 def _propose(out: list[int], draft: list[int]) -> list[int]:
-    """What the draft says comes next: all of it at first, later the few tokens after the place nearest to the end of
-    `out` where its last two tokens (or the last one) stand in the draft, or the same position where neither does."""
+    """What the draft says comes next: all of it at first, later the few tokens after the place
+    nearest to the end of `out` where its last two tokens (or the last one) stand in the draft, or
+    the same position where neither does."""
     if not out or not draft:
         return draft
     last = len(out) - 1
@@ -154,10 +183,17 @@ def _propose(out: list[int], draft: list[int]) -> list[int]:
     return draft[nearest + 1 : nearest + 1 + LOOKAHEAD]
 
 
-def _compact(here: list[int], done: list[bool], scaled_adapters: int, device: torch.device) -> tuple[list[int], Tensor]:
-    """Drop finished rows; every adapter keeps equally many, so one with fewer live rows carries finished ones along."""
+def _compact(
+    here: list[int], done: list[bool], scaled_adapters: int, device: torch.device
+) -> tuple[list[int], Tensor]:
+    """Drop finished rows; every adapter keeps equally many, so one with fewer live rows carries
+    finished ones along.
+    """
     rows = len(here) // scaled_adapters
-    ranked = [sorted(range(v * rows, (v + 1) * rows), key=lambda at: done[here[at]]) for v in range(scaled_adapters)]
+    ranked = [
+        sorted(range(v * rows, (v + 1) * rows), key=lambda at: done[here[at]])
+        for v in range(scaled_adapters)
+    ]
     most = max(sum(not done[here[at]] for at in own) for own in ranked)
     kept = [at for own in ranked for at in own[:most]]
     return [here[at] for at in kept], torch.tensor(kept, device=device)

@@ -1,7 +1,8 @@
-"""The two graphs of the `onnx` form, for both families: one clip to cross-attention keys, one step of the decoder.
+"""The two graphs of the `onnx` form, for both families: one clip to cross-attention keys, one step
+of the decoder.
 
-They are made of the stock model's own layers, so their weights are those that were measured. A clip is heard whole and
-alone: what padding and packing are for has no place here.
+They are made of the stock model's own layers, so their weights are those that were measured. A clip
+is heard whole and alone: what padding and packing are for has no place here.
 """
 
 from __future__ import annotations
@@ -19,16 +20,22 @@ from orchestrator.tuning.model.windows import EncoderWindow
 
 
 def _angles(positions: Tensor, inverse: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (positions, rotary features) with the frequencies of a stock rotary embedding."""
+    """Cosines and sines (positions, rotary features) with the frequencies of a stock rotary
+    embedding.
+    """
     angles = (positions.float()[:, None] * inverse).repeat_interleave(2, -1)
     return angles.cos(), angles.sin()
 
 
 class EncoderGraph(nn.Module):
-    """audio (1, samples) -> encoder output (1, T, width); keys and values (layers, 1, heads, T, head_dim)."""
+    """audio (1, samples) -> encoder output (1, T, width); keys and values (layers, 1, heads, T,
+    head_dim).
+    """
 
     def __init__(self, model: PreTrainedModel, windows: list[EncoderWindow]) -> None:
-        """`windows`: those of each layer of a streaming model; empty for version 1, which hears the whole clip."""
+        """`windows`: those of each layer of a streaming model; empty for version 1, which hears the
+        whole clip.
+        """
         super().__init__()
         self.encoder: Any = model.model.encoder
         self.decoder: Any = model.model.decoder
@@ -56,9 +63,13 @@ class EncoderGraph(nn.Module):
         x = embedder.comp(embedder.cmvn(audio.unflatten(1, (-1, embedder.frame_len))))
         x = F.silu(embedder.linear(x)).transpose(1, 2)
         x = F.silu(nn.Conv1d.forward(embedder.conv1, F.pad(x, (embedder.conv1.left_pad, 0))))
-        x = nn.Conv1d.forward(embedder.conv2, F.pad(x, (embedder.conv2.left_pad, 0))).transpose(1, 2)
+        x = nn.Conv1d.forward(embedder.conv2, F.pad(x, (embedder.conv2.left_pad, 0))).transpose(
+            1, 2
+        )
         place = torch.arange(x.shape[1], device=x.device)
-        distance = place[:, None] - place[None]  # of a query from a key; negative where the key is ahead
+        distance = (
+            place[:, None] - place[None]
+        )  # of a query from a key; negative where the key is ahead
         for layer, window in zip(self.encoder.layers, self.windows, strict=True):
             inside = (distance <= window.before) & (distance >= -window.ahead)
             x = encoder_layer(layer, x, _Attend(inside))
@@ -79,7 +90,9 @@ class EncoderGraph(nn.Module):
 
 
 class _Attend:
-    """Attention of one clip (1, T, heads, head_dim), within a mask (T, T) or with rotary positions."""
+    """Attention of one clip (1, T, heads, head_dim), within a mask (T, T) or with rotary
+    positions.
+    """
 
     def __init__(self, mask: Tensor | None, rotary: tuple[Tensor, Tensor] | None = None) -> None:
         self.mask, self.rotary = mask, rotary
@@ -88,15 +101,18 @@ class _Attend:
         if self.rotary is not None:
             query, key = rotate(query, *self.rotary), rotate(key, *self.rotary)
         rows = [x.transpose(1, 2) for x in (query, key, value)]
-        attn_output = F.scaled_dot_product_attention(rows[0], rows[1], rows[2], attn_mask=self.mask, scale=scaling)
+        attn_output = F.scaled_dot_product_attention(
+            rows[0], rows[1], rows[2], attn_mask=self.mask, scale=scaling
+        )
         return attn_output.transpose(1, 2)
 
 
 class DecoderGraph(nn.Module):
-    """Tokens (1, n) int64 after `past` cached ones -> logits (1, n, vocabulary) and the cache with them.
+    """Tokens (1, n) int64 after `past` cached ones -> logits (1, n, vocabulary) and the cache with
+    them.
 
-    `k_self`, `v_self` (layers, 1, heads, past, head_dim), where `past` may be 0; `k_cross`, `v_cross` as `EncoderGraph`
-    gives them.
+    `k_self`, `v_self` (layers, 1, heads, past, head_dim), where `past` may be 0; `k_cross`,
+    `v_cross` as `EncoderGraph` gives them.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -113,20 +129,24 @@ class DecoderGraph(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         past, count = k_self.shape[3], token.shape[1]
         positions = torch.arange(count, device=token.device) + past
-        cos, sin = (each[None, None] for each in _angles(positions, self.get_buffer("inverse")))
+        cos, sin = (angles[None, None] for angles in _angles(positions, self.get_buffer("inverse")))
         seen = torch.arange(past + count, device=token.device)[None] <= positions[:, None]
         x = self.stack.embed_tokens(token)
         keys, values = [], []
         for index, layer in enumerate(self.stack.layers):
             attention, normed = layer.self_attn, layer.input_layernorm(x)
             query = rotate(self._heads(attention.q_proj(normed)), cos, sin)
-            key = torch.cat((k_self[index], rotate(self._heads(attention.k_proj(normed)), cos, sin)), 2)
+            key = torch.cat(
+                (k_self[index], rotate(self._heads(attention.k_proj(normed)), cos, sin)), 2
+            )
             value = torch.cat((v_self[index], self._heads(attention.v_proj(normed))), 2)
             keys.append(key)
             values.append(value)
             x = x + attention.o_proj(self._attend(query, key, value, seen))
             query = self._heads(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)))
-            x = x + layer.encoder_attn.o_proj(self._attend(query, k_cross[index], v_cross[index], None))
+            x = x + layer.encoder_attn.o_proj(
+                self._attend(query, k_cross[index], v_cross[index], None)
+            )
             x = x + layer.mlp(layer.final_layernorm(x))
         return self.head(self.stack.norm(x)), torch.stack(keys), torch.stack(values)
 
@@ -138,5 +158,7 @@ class DecoderGraph(nn.Module):
         shared = query.shape[1] // key.shape[1]
         if shared > 1:  # grouped-query attention
             key, value = (x.repeat_interleave(shared, 1) for x in (key, value))
-        attn_output = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scaling)
+        attn_output = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, scale=self.scaling
+        )
         return attn_output.transpose(1, 2).flatten(2)

@@ -1,7 +1,9 @@
-"""The `moonshine` form: the five graphs that the authors' runtime loads, made by their own published exporter.
+"""The `moonshine` form: the five graphs that the authors' runtime loads, made by their own
+published exporter.
 
-Their exporter takes a transformers folder and reads the widths of the encoder's windows as inclusive. So the folder
-that it is given says the windows that are wanted in just that form, and its graphs compute what was measured.
+Their exporter takes a transformers folder and reads the widths of the encoder's windows as
+inclusive. So the folder that it is given says the windows that are wanted in just that form, and
+its graphs compute what was measured.
 """
 
 from __future__ import annotations
@@ -12,7 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from transformers import MoonshineStreamingForConditionalGeneration, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MoonshineStreamingForConditionalGeneration,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from orchestrator.errors import ModelError
 from orchestrator.tuning.deploying.onnx_form import quiet
@@ -46,7 +52,9 @@ def export_moonshine(
     folder: Path,
     graphs: Collection[str] = GRAPHS,
 ) -> None:
-    """Write graphs, streaming_config.json and tokenizer.bin of a stock streaming model. Raises ModelError."""
+    """Write graphs, streaming_config.json and tokenizer.bin of a stock streaming model. Raises
+    ModelError.
+    """
     check_exportable(model)
     from moonshine_voice.lora.export import export_checkpoint
 
@@ -59,12 +67,14 @@ def export_moonshine(
         finally:
             config.sliding_windows = kept
         with quiet():
-            export_checkpoint(place, folder, ",".join(each for each in GRAPHS if each in graphs))
+            export_checkpoint(place, folder, ",".join(graph for graph in GRAPHS if graph in graphs))
     (folder / TOKENIZER).write_bytes(tokenizer_bin(token_bytes(tokenizer, model.config.vocab_size)))
 
 
 def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> list[bytes]:
-    """What each token writes, by its number, as SentencePiece has it: a word's start as U+2581, a byte as itself."""
+    """What each token writes, by its number, as SentencePiece has it: a word's start as U+2581, a
+    byte as itself.
+    """
     pieces = tokenizer.convert_ids_to_tokens(list(range(min(count, len(tokenizer)))))
     found = []
     for piece in pieces:
@@ -74,8 +84,8 @@ def token_bytes(tokenizer: PreTrainedTokenizerBase, count: int) -> list[bytes]:
 
 
 def tokenizer_bin(tokens: list[bytes]) -> bytes:
-    """The runtime's vocabulary file: each token after its length, which takes one byte below 128 and two from there on
-    (the first 128 + length mod 128, the second length div 128)."""
+    """The runtime's vocabulary file: each token after its length, which takes one byte below 128
+    and two from there on (the first 128 + length mod 128, the second length div 128)."""
     parts = []
     for token in tokens:
         size = len(token)
@@ -95,7 +105,9 @@ def read_tokenizer_bin(data: bytes) -> list[bytes]:
             size = size - 128 + 128 * data[place]
             place += 1
         if place + size > len(data):
-            raise ModelError(f"{TOKENIZER} is cut off in token {len(tokens)}\n  Export the model again.")
+            raise ModelError(
+                f"{TOKENIZER} is cut off in token {len(tokens)}\n  Export the model again."
+            )
         tokens.append(data[place : place + size])
         place += size
     return tokens
@@ -104,6 +116,8 @@ def read_tokenizer_bin(data: bytes) -> list[bytes]:
 def text_of(tokens: list[int], vocabulary: list[bytes]) -> str:
     """The text of tokens, without special ones (<s>), words set apart by spaces."""
     pieces = [vocabulary[token] for token in tokens if token < len(vocabulary)]
-    special = [piece.startswith(b"<") and piece.endswith(b">") and len(piece) > 2 for piece in pieces]
+    special = [
+        piece.startswith(b"<") and piece.endswith(b">") and len(piece) > 2 for piece in pieces
+    ]
     kept = [piece for piece, skip in zip(pieces, special, strict=True) if not skip]
     return b"".join(kept).decode("utf-8", errors="ignore").replace("\u2581", " ").strip()

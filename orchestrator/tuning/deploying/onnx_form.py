@@ -1,4 +1,6 @@
-"""The `onnx` form: encoder.onnx and decoder.onnx, which a plain onnxruntime decodes with, and their dynamic int8."""
+"""The `onnx` form: encoder.onnx and decoder.onnx, which a plain onnxruntime decodes with, and their
+dynamic int8.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +24,45 @@ OPSET = 18
 """What torch's exporter writes natively; it converts to others, and not always well."""
 
 FRAMES, TOKENS, PAST = 37, 3, 5
-"""Lengths of the example inputs. The exporter takes axes of equal length for one axis, so they differ from each other;
-they are no limit."""
+"""Lengths of the example inputs. The exporter takes axes of equal length for one axis, so they
+differ from each other; they are no limit."""
 
 
 def export_onnx(model: PreTrainedModel, family: Family, folder: Path) -> None:
     """Write the two graphs of a stock model, float32, each in one file."""
     encoder, decoder = EncoderGraph(model, family.windows).eval(), DecoderGraph(model).eval()
-    audio = torch.randn(1, FRAMES * family.stride + family.shortest - family.shortest % family.multiple)
+    audio = torch.randn(
+        1, FRAMES * family.stride + family.shortest - family.shortest % family.multiple
+    )
     with torch.no_grad():
         _, keys, values = encoder(audio)
     samples: Any = Dim("samples", min=2 * family.shortest, max=1 << 25)
     if family.multiple > 1:
         samples = family.multiple * Dim("pieces", min=8, max=1 << 20)
-    _write(encoder, (audio,), folder / "encoder.onnx", ["audio"], ["encoded", "k_cross", "v_cross"], [{1: samples}])
+    _write(
+        encoder,
+        (audio,),
+        folder / "encoder.onnx",
+        ["audio"],
+        ["encoded", "k_cross", "v_cross"],
+        [{1: samples}],
+    )
     past = (len(keys), 1, keys.shape[2], PAST, keys.shape[4])
     # two tensors: given one twice, the exporter makes one input of both
-    inputs = (torch.ones(1, TOKENS, dtype=torch.long), torch.zeros(past), torch.zeros(past), keys, values)
+    inputs = (
+        torch.ones(1, TOKENS, dtype=torch.long),
+        torch.zeros(past),
+        torch.zeros(past),
+        keys,
+        values,
+    )
     cached, frames = Dim("past", min=0, max=1 << 14), Dim("frames", min=2, max=1 << 20)
-    axes: list[dict[int, Any]] = [{1: Dim("tokens", min=1, max=1 << 14)}, {3: cached}, {3: cached}, {3: frames}]
+    axes: list[dict[int, Any]] = [
+        {1: Dim("tokens", min=1, max=1 << 14)},
+        {3: cached},
+        {3: cached},
+        {3: frames},
+    ]
     _write(
         decoder,
         inputs,
@@ -76,13 +98,17 @@ def _write(
 
 
 def quantize_int8(folder: Path) -> None:
-    """Replace every graph of a folder by onnxruntime's dynamic int8 of it: weights of matrix products in 8 bits."""
+    """Replace every graph of a folder by onnxruntime's dynamic int8 of it: weights of matrix
+    products in 8 bits.
+    """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     for path in sorted(folder.glob("*.onnx")):
         aside = path.with_suffix(".int8")
         with quiet():
-            quantize_dynamic(path, aside, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
+            quantize_dynamic(
+                path, aside, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
+            )
         aside.replace(path)
 
 

@@ -1,4 +1,6 @@
-"""One clip through the engine and through an export: how far apart they are, and whose numbers the export's are."""
+"""One clip through the engine and through an export: how far apart they are, and whose numbers the
+export's are.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from orchestrator.tuning.model.windows import EncoderWindow, windows_text
 from orchestrator.tuning.window_readings import with_windows
 
 ALIKE = 1e-3
-"""Largest difference, over the largest value, at which two float32 computations of one thing are the same. Measured:
-1e-6; another window, tokenizer or adapter scale is above 1e-2."""
+"""Largest difference, over the largest value, at which two float32 computations of one thing are
+the same. Measured: 1e-6; another window, tokenizer or adapter scale is above 1e-2."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,9 @@ class Numbers:
 def engine_numbers(base: BaseModel, clip: Array) -> Numbers:
     """Of a model as the engine runs it."""
     encoded, layout = _encoded(base, clip)
-    return Numbers(encoded[0, : int(layout.lengths[0])].numpy(), _next(base, encoded, layout, ()).numpy())
+    return Numbers(
+        encoded[0, : int(layout.lengths[0])].numpy(), _next(base, encoded, layout, ()).numpy()
+    )
 
 
 def runtime_numbers(runtime: Runtime, clip: Array) -> Numbers:
@@ -81,10 +85,11 @@ def name_cause(
     windows: Sequence[Sequence[EncoderWindow]],
     shares: Mapping[float, float],
 ) -> Iterator[str]:
-    """Why an export's numbers are not those of `tuned`, as far as another model's are; nothing where they agree.
+    """Why an export's numbers are not those of `tuned`, as far as another model's are; nothing
+    where they agree.
 
-    `windows`: other readings of the encoder's widths. `shares`: adapter scale -> the share of the adapter in `tuned`
-    that it is.
+    `windows`: other readings of the encoder's widths. `shares`: adapter scale -> the share of the
+    adapter in `tuned` that it is.
     """
     ours = engine_numbers(tuned, clip)
     gaps = apart(found.encoded, ours.encoded), apart(found.logits, ours.logits)

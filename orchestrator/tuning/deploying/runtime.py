@@ -1,4 +1,6 @@
-"""An exported form, heard by onnxruntime: greedy, clip by clip, with the cap and the tokenizer that travel with it."""
+"""An exported form, heard by onnxruntime: greedy, clip by clip, with the cap and the tokenizer that
+travel with it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,12 @@ from numpy.typing import NDArray
 from orchestrator.errors import ModelError
 from orchestrator.records.shipping import ExportManifest
 from orchestrator.tuning.decoding.transcription import Decoded, token_caps
-from orchestrator.tuning.deploying.moonshine_form import GRAPHS, TOKENIZER, read_tokenizer_bin, text_of
+from orchestrator.tuning.deploying.moonshine_form import (
+    GRAPHS,
+    TOKENIZER,
+    read_tokenizer_bin,
+    text_of,
+)
 
 Array = NDArray[Any]
 
@@ -53,7 +60,11 @@ class Runtime(Protocol):
 
 def open_runtime(folder: Path, manifest: ExportManifest) -> Runtime:
     """The graphs of an exported folder. Raises ModelError where they cannot be loaded."""
-    return OnnxRuntime(folder, manifest) if manifest.form == "onnx" else MoonshineRuntime(folder, manifest)
+    return (
+        OnnxRuntime(folder, manifest)
+        if manifest.form == "onnx"
+        else MoonshineRuntime(folder, manifest)
+    )
 
 
 def empty_cache(manifest: ExportManifest) -> Cache:
@@ -76,7 +87,9 @@ def _session(folder: Path, name: str) -> Any:
         return onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
     except Exception as error:  # of kinds of its own, below Exception
         said = " ".join(str(error).split())[:200]
-        raise ModelError(f"onnxruntime cannot load {place}: {said}\n  Export the model again.") from error
+        raise ModelError(
+            f"onnxruntime cannot load {place}: {said}\n  Export the model again."
+        ) from error
 
 
 class OnnxRuntime:
@@ -93,8 +106,14 @@ class OnnxRuntime:
         return Heard(*self._encoder.run(None, {"audio": clip[None]}))
 
     def step(self, tokens: Sequence[int], cache: Cache, heard: Heard) -> tuple[Array, Cache]:
-        inputs = {"token": np.array([tokens], np.int64), "k_self": cache.keys, "v_self": cache.values}
-        logits, keys, values = self._decoder.run(None, inputs | {"k_cross": heard.keys, "v_cross": heard.values})
+        inputs = {
+            "token": np.array([tokens], np.int64),
+            "k_self": cache.keys,
+            "v_self": cache.values,
+        }
+        logits, keys, values = self._decoder.run(
+            None, inputs | {"k_cross": heard.keys, "v_cross": heard.values}
+        )
         return logits[0], Cache(keys, values)
 
     def text(self, tokens: Sequence[int]) -> str:
@@ -111,7 +130,9 @@ class MoonshineRuntime:
 
     def encode(self, clip: Array) -> Heard:
         frontend = self._graphs["frontend"]
-        state = {each.name: _zeros(each) for each in frontend.get_inputs() if each.name != "audio_chunk"}
+        state = {
+            node.name: _zeros(node) for node in frontend.get_inputs() if node.name != "audio_chunk"
+        }
         features = frontend.run(["features"], {"audio_chunk": clip[None], **state})[0]
         encoded = self._graphs["encoder"].run(None, {"features": features})[0]
         offset = np.zeros(1, np.int64)
@@ -119,7 +140,11 @@ class MoonshineRuntime:
         return Heard(encoded, *self._graphs["cross_kv"].run(None, {"memory": memory}))
 
     def step(self, tokens: Sequence[int], cache: Cache, heard: Heard) -> tuple[Array, Cache]:
-        inputs = {"token": np.array([tokens], np.int64), "k_self": cache.keys, "v_self": cache.values}
+        inputs = {
+            "token": np.array([tokens], np.int64),
+            "k_self": cache.keys,
+            "v_self": cache.values,
+        }
         cross = {"out_k_cross": heard.keys, "out_v_cross": heard.values}
         names = ["logits", "out_k_self", "out_v_self"]
         logits, keys, values = self._graphs["decoder_kv"].run(names, inputs | cross)
@@ -146,7 +171,9 @@ class RuntimeHearing:
 
 def cut(clip: Array, manifest: ExportManifest) -> Array:
     """A clip without the samples that make no whole frame."""
-    return np.ascontiguousarray(clip[: len(clip) // manifest.multiple * manifest.multiple], np.float32)
+    return np.ascontiguousarray(
+        clip[: len(clip) // manifest.multiple * manifest.multiple], np.float32
+    )
 
 
 def hear(runtime: Runtime, clips: Sequence[Array], seconds: Sequence[float]) -> RuntimeHearing:

@@ -1,4 +1,6 @@
-"""An exported form of the winner, and the untuned model in that form, hear the sets of the study."""
+"""An exported form of the winner, and the untuned model in that form, hear the sets of the
+study.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,13 @@ from orchestrator.tuning.deploying.runtime import (
     hear,
     open_runtime,
 )
-from orchestrator.tuning.deploying.writing import Source, describe, vocabulary_sha256, wrapped, write_graphs
+from orchestrator.tuning.deploying.writing import (
+    Source,
+    describe,
+    vocabulary_sha256,
+    wrapped,
+    write_graphs,
+)
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.windows import EncoderWindow, inclusive_windows
@@ -118,12 +126,20 @@ def _finite(value: float) -> float:
 
 def _made(job: Verification, source: Source) -> Path:
     """The folder of a form in the study's cache, made where it is not there as it should be."""
-    which = "untuned" if source.trial is None else f"trial-{source.trial}-{source.step}-{source.adapter_scale!r}"
+    which = (
+        "untuned"
+        if source.trial is None
+        else f"trial-{source.trial}-{source.step}-{source.adapter_scale!r}"
+    )
     folder = job.cache / "shipped" / f"{form_key(job.form, job.quantized)}-{source.windows}-{which}"
     if (folder / NAME).is_file():
         manifest = read_manifest(folder)
         same = manifest.adapter_sha256 == source.adapter_sha256
-        if same and manifest.rms == source.evaluation.rms and not [*altered_files(manifest, folder)]:
+        if (
+            same
+            and manifest.rms == source.evaluation.rms
+            and not [*altered_files(manifest, folder)]
+        ):
             return folder
         shutil.rmtree(folder)
     with new_folder(folder) as aside:
@@ -131,7 +147,9 @@ def _made(job: Verification, source: Source) -> Path:
     return folder
 
 
-def _named(job: Verification, tuned: BaseModel, untuned: BaseModel, runtime: Runtime, folder: Path) -> Iterator[str]:
+def _named(
+    job: Verification, tuned: BaseModel, untuned: BaseModel, runtime: Runtime, folder: Path
+) -> Iterator[str]:
     """What an export is not as the study has it, from what it says and from its files."""
     manifest = runtime.manifest
     expected = describe(
@@ -165,16 +183,24 @@ def _cause(
     if used:
         widths = [(window.before, window.ahead) for window in used]
         more = inclusive_windows([(before + 1, ahead + (ahead > 0)) for before, ahead in widths])
-        fewer = inclusive_windows([(max(0, before - 1), max(0, ahead - 1)) for before, ahead in widths])
+        fewer = inclusive_windows(
+            [(max(0, before - 1), max(0, ahead - 1)) for before, ahead in widths]
+        )
         readings = [more, fewer]
     own = job.source.adapter_scale or 1.0
     scales = sorted({0.0, 1.0, *job.spec.parameters.adapter_scales} - {own})
-    yield from name_cause(numbers, tuned, untuned, clip, readings, {scale: scale / own for scale in scales})
+    yield from name_cause(
+        numbers, tuned, untuned, clip, readings, {scale: scale / own for scale in scales}
+    )
 
 
 def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> EvaluationSet:
-    """A set; its terms are those of the domain set, of the search's and of the confirm sets alike."""
-    return load_evaluation_set(job.spec, name.removeprefix("confirm_"), source, base, job.cache / "audio")
+    """A set; its terms are those of the domain set, of the search's and of the confirm sets
+    alike.
+    """
+    return load_evaluation_set(
+        job.spec, name.removeprefix("confirm_"), source, base, job.cache / "audio"
+    )
 
 
 def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:
@@ -193,18 +219,23 @@ def _heard(
     found: dict[str, ShippedSet] = {}
     other: list[OtherWords] = []
     unlike, computing, sound = 0, 0.0, 0.0
-    for name, each in sets.items():
-        say(f"hearing {name}: {len(each.clips)} utterances, in both forms")
+    for name, evaluation_set in sets.items():
+        say(f"hearing {name}: {len(evaluation_set.clips)} utterances, in both forms")
         measured: dict[str, object] = {}
         for model, (base, runtime) in models.items():
-            decoded = _by_engine(base, each)
-            hearing = hear(runtime, _levelled(each, job, runtime), each.clips.seconds)
+            decoded = _by_engine(base, evaluation_set)
+            hearing = hear(
+                runtime, _levelled(evaluation_set, job, runtime), evaluation_set.clips.seconds
+            )
             texts = [base.text(tokens) for tokens in decoded.tokens]
-            measured[f"{model}_measured"] = each.score(texts, decoded)
-            measured[f"{model}_shipped"] = each.score(hearing.texts, hearing.decoded)
-            other += _other_words(name, model, each, base, decoded, texts, hearing)
+            measured[f"{model}_measured"] = evaluation_set.score(texts, decoded)
+            measured[f"{model}_shipped"] = evaluation_set.score(hearing.texts, hearing.decoded)
+            other += _other_words(name, model, evaluation_set, base, decoded, texts, hearing)
             unlike += _unlike(job.recorded.get(model, {}).get(name), texts)
-            computing, sound = computing + hearing.seconds, sound + sum(each.clips.seconds)
+            computing, sound = (
+                computing + hearing.seconds,
+                sound + sum(evaluation_set.clips.seconds),
+            )
         found[name] = ShippedSet.model_validate(measured)
     return Shipped(
         form=manifest.form,
@@ -234,7 +265,9 @@ def _by_engine(base: BaseModel, each: EvaluationSet) -> Decoded:
 
 
 def _levelled(each: EvaluationSet, job: Verification, runtime: Runtime) -> Sequence[np.ndarray]:
-    """The clips at the level that the export asks for: that of the study, unless its manifest says another."""
+    """The clips at the level that the export asks for: that of the study, unless its manifest says
+    another.
+    """
     wanted, own = runtime.manifest.rms, job.spec.evaluation.rms
     if wanted == own or wanted is None or own is None:
         return each.clips  # type: ignore[return-value]
@@ -255,10 +288,18 @@ def _other_words(
         if measured == shipped:
             continue
         ours, theirs = decoded.tokens[row], hearing.decoded.tokens[row]
-        at = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]), None)
+        at = next(
+            (i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]),
+            None,
+        )
         if at is None and len(ours) != len(theirs):
             at = min(len(ours), len(theirs))
         gap = None if at is None else margin(base, each.clips[row], ours[:at])
         yield OtherWords(
-            set=name, utterance=each.clips.ids[row], model=model, measured=measured, shipped=shipped, margin=gap
+            set=name,
+            utterance=each.clips.ids[row],
+            model=model,
+            measured=measured,
+            shipped=shipped,
+            margin=gap,
         )

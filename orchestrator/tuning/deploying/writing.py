@@ -12,10 +12,22 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.records.extras import check_installed
-from orchestrator.records.shipping import ExportManifest, GraphForm, Quantized, file_sha256, write_manifest
+from orchestrator.records.shipping import (
+    ExportManifest,
+    GraphForm,
+    Quantized,
+    file_sha256,
+    write_manifest,
+)
 from orchestrator.sweepfile.sweep import EncoderWindows, EvaluationSpec, ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
-from orchestrator.tuning.deploying.moonshine_form import CONFIG, GRAPHS, TOKENIZER, export_moonshine, token_bytes
+from orchestrator.tuning.deploying.moonshine_form import (
+    CONFIG,
+    GRAPHS,
+    TOKENIZER,
+    export_moonshine,
+    token_bytes,
+)
 from orchestrator.tuning.deploying.onnx_form import export_onnx, quantize_int8
 from orchestrator.tuning.model.base_model import BaseModel, load_stock, wrap
 from orchestrator.tuning.model.configuration import special_tokens
@@ -27,7 +39,9 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Source:
-    """What goes into graphs: a base model, perhaps an adapter, and which numbers of which study they stand for."""
+    """What goes into graphs: a base model, perhaps an adapter, and which numbers of which study
+    they stand for.
+    """
 
     sweep: str
     model: ModelSpec
@@ -42,7 +56,9 @@ class Source:
     @property
     def adapter_sha256(self) -> str:
         """Of the adapter's weights; empty without one."""
-        return "" if self.adapter is None else file_sha256(self.adapter / "adapter_model.safetensors")
+        return (
+            "" if self.adapter is None else file_sha256(self.adapter / "adapter_model.safetensors")
+        )
 
 
 def write_graphs(
@@ -50,8 +66,8 @@ def write_graphs(
 ) -> ExportManifest:
     """Write a form of the model to `folder`, which is there, with its manifest.
 
-    `changed_only`: of the moonshine form only the graphs that the adapter changes. Raises SpecError where a package is
-    missing, ModelError for a model that has no such form.
+    `changed_only`: of the moonshine form only the graphs that the adapter changes. Raises SpecError
+    where a package is missing, ModelError for a model that has no such form.
     """
     check_installed(form, f"--format {form}")
     base_digest = weights_sha256(source)
@@ -61,10 +77,14 @@ def write_graphs(
         export_onnx(model, family, folder)
         tokenizer.save_pretrained(folder)
     else:
-        export_moonshine(model, tokenizer, family, folder, changed(source.adapter) if changed_only else GRAPHS)
+        export_moonshine(
+            model, tokenizer, family, folder, changed(source.adapter) if changed_only else GRAPHS
+        )
     if quantized == "int8":
         quantize_int8(folder)
-    files = [path for path in sorted(folder.iterdir()) if path.suffix == ".onnx" or path.name in _BESIDE]
+    files = [
+        path for path in sorted(folder.iterdir()) if path.suffix == ".onnx" or path.name in _BESIDE
+    ]
     manifest = describe(source, form, quantized, model, tokenizer, family, base_digest).model_copy(
         update={"files": {path.name: file_sha256(path) for path in files}}
     )

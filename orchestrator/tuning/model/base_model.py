@@ -63,16 +63,22 @@ class BaseModel:
 
     @property
     def encoder_depth(self) -> int:
-        """Number of encoder layers; as an entry depth it means that the whole encoder lies below the adapters."""
+        """Number of encoder layers; as an entry depth it means that the whole encoder lies below
+        the adapters.
+        """
         return len(self.model.model.encoder.layers)
 
     def first_adapted_layer(self, targets: tuple[str, ...]) -> int:
         """The lowest encoder layer that the targets touch; `encoder_depth` when they touch none."""
-        touched = [int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")]
+        touched = [
+            int(name.split(".")[2]) for name in targets if name.startswith("encoder.layers.")
+        ]
         return min(touched, default=self.encoder_depth)
 
     def encode(self, frames: Tensor, layout: RaggedLayout, depth: int) -> Tensor:
-        """Encoder output from frames (slots, F, width) at entry depth `depth`; the frames themselves at full depth."""
+        """Encoder output from frames (slots, F, width) at entry depth `depth`; the frames
+        themselves at full depth.
+        """
         if depth == self.encoder_depth:
             return frames
         return self.family.encoder_layers(frames, layout, depth, self.encoder_depth)
@@ -87,20 +93,25 @@ class BaseModel:
         return total.hexdigest()
 
     def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
-        """The modules that these patterns adapt in these layers; raises ModelError where the model lacks them."""
+        """The modules that these patterns adapt in these layers; raises ModelError where the model
+        lacks them.
+        """
         return resolve_targets(self.modules, patterns, layers)
 
     def labels(self, texts: list[str]) -> list[list[int]]:
-        """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the decoder's start.
+        """[tokens, EOS] of each text: without EOS an adapter learns never to stop, and BOS is the
+        decoder's start.
 
-        Raises ObjectiveError when a tokenizer puts a start token in spite of `add_special_tokens=False`, ModelError
-        when it has tokens that the model lacks.
+        Raises ObjectiveError when a tokenizer puts a start token in spite of
+        `add_special_tokens=False`, ModelError when it has tokens that the model lacks.
         """
         start, eos, ends = self.decoder.start, self.decoder.eos, self.decoder.ends
         rows = [[*self.tokenizer(text, add_special_tokens=False).input_ids, eos] for text in texts]
         for text, row in zip(texts, rows, strict=True):
             if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):
-                raise ObjectiveError(f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned")
+                raise ObjectiveError(
+                    f"the tokenizer adds special tokens to {text!r}: labels {row} would be misaligned"
+                )
             if (largest := max(row)) >= self.model.config.vocab_size:
                 raise ModelError(
                     f"model {self.spec.id!r}: tokenizer.json gives {text!r} the token {largest}, and config.json has a "
@@ -119,14 +130,18 @@ def load_base_model(
     dtype: torch.dtype = torch.float32,
     encoder_windows: EncoderWindows = "stock",
 ) -> BaseModel:
-    """Load from the hub or a folder; raises ModelError naming the model and the next step. Never runs remote code."""
+    """Load from the hub or a folder; raises ModelError naming the model and the next step. Never
+    runs remote code.
+    """
     return wrap(spec, *load_stock(spec, dtype, encoder_windows), device)
 
 
 def load_stock(
     spec: ModelSpec, dtype: torch.dtype = torch.float32, encoder_windows: EncoderWindows = "stock"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer as transformers loads them, with the encoder's windows in that form; raises ModelError."""
+    """Model and tokenizer as transformers loads them, with the encoder's windows in that form;
+    raises ModelError.
+    """
     transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
     local = Path(spec.id).is_dir()
     where = {} if local else {"revision": spec.revision}
@@ -158,7 +173,9 @@ def load_stock(
 
 
 def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
-    """Give a stock model the windows that the authors' runtime has; raises ModelError for one without windows."""
+    """Give a stock model the windows that the authors' runtime has; raises ModelError for one
+    without windows.
+    """
     if not isinstance(model, MoonshineStreamingForConditionalGeneration):
         raise ModelError(
             f"model {spec.id!r} has no encoder windows: its encoder hears whole clips. "
@@ -168,12 +185,17 @@ def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
 
 
 def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
-    """Raise ModelError where weights are not those of the configuration: transformers would make up the others."""
+    """Raise ModelError where weights are not those of the configuration: transformers would make up
+    the others.
+    """
     other = {
         name: f"{name} of shape {list(held)} and config.json asks for {list(asked)}"
         for name, held, asked in found["mismatched_keys"]
     }
-    faults = [*other.values(), *(f"no {name}" for name in sorted(found["missing_keys"]) if name not in other)]
+    faults = [
+        *other.values(),
+        *(f"no {name}" for name in sorted(found["missing_keys"]) if name not in other),
+    ]
     if faults:
         raise ModelError(
             f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights). "
@@ -182,7 +204,10 @@ def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
 
 
 def wrap(
-    spec: ModelSpec, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, device: torch.device
+    spec: ModelSpec,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    device: torch.device,
 ) -> BaseModel:
     """Freeze a loaded model and make its blocks' linear layers ready for packs."""
     family = family_of(model)
@@ -195,11 +220,22 @@ def wrap(
     modules = {name: module for name, module in model.named_modules() if name}
     below = {name.removeprefix(ROOT): module for name, module in modules.items()}
     linears = {name: module for name, module in below.items() if isinstance(module, PackedLinear)}
-    return BaseModel(spec, model, tokenizer, family, Decoder(model, tokenizer), below, linears, ignored_settings(model))
+    return BaseModel(
+        spec,
+        model,
+        tokenizer,
+        family,
+        Decoder(model, tokenizer),
+        below,
+        linears,
+        ignored_settings(model),
+    )
 
 
 def padded_labels(rows: list[list[int]], start: int) -> tuple[Tensor, Tensor]:
-    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are labels moved right, `start` first."""
+    """Decoder inputs (n, T) and labels (n, T) of [tokens, EOS] rows: inputs are labels moved right,
+    `start` first.
+    """
     labels = nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], True, IGNORED)
     inputs = labels.roll(1, 1).masked_fill(labels.roll(1, 1) == IGNORED, start)
     inputs[:, 0] = start

@@ -1,7 +1,9 @@
-"""What a checkpoint's configuration files say beside the shapes of its weights, as stock transformers reads them.
+"""What a checkpoint's configuration files say beside the shapes of its weights, as stock
+transformers reads them.
 
-Files in the wild lack a start or a padding token, name several end tokens, or ask for beams. Whatever stock greedy
-`generate` makes of them is done here too; what cannot be run is refused before any data are read.
+Files in the wild lack a start or a padding token, name several end tokens, or ask for beams.
+Whatever stock greedy `generate` makes of them is done here too; what cannot be run is refused
+before any data are read.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ NEUTRAL = {
     "guidance_scale": (1.0,),
     "stop_strings": ([],),
 }
-"""Settings of `generate` that change which tokens a greedy decode gives or how many, and the values, beside none, at
-which they change nothing."""
+"""Settings of `generate` that change which tokens a greedy decode gives or how many, and the
+values, beside none, at which they change nothing."""
 
 GROWING_ROPE = ("dynamic", "longrope")
 """Rotary frequencies that depend on the length of the sequence: a pack's rows have many."""
@@ -55,26 +57,38 @@ class SpecialTokens(NamedTuple):
 
 
 def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-    """Those that stock `generate` takes: of the generation configuration, whose start is its `bos_token_id` where it
-    names none; only then of the model's, and of the tokenizer. Raises ModelError where none says it."""
+    """Those that stock `generate` takes: of the generation configuration, whose start is its
+    `bos_token_id` where it names none; only then of the model's, and of the tokenizer. Raises
+    ModelError where none says it."""
     sources = (model.generation_config, model.config, tokenizer)
-    starts = (getattr(source, name, None) for source in sources for name in ("decoder_start_token_id", "bos_token_id"))
+    starts = (
+        getattr(source, name, None)
+        for source in sources
+        for name in ("decoder_start_token_id", "bos_token_id")
+    )
     start = next((token for token in starts if token is not None), None)
-    ends = next((found for source in sources if (found := _ids(getattr(source, "eos_token_id", None)))), ())
+    ends = next(
+        (found for source in sources if (found := _ids(getattr(source, "eos_token_id", None)))), ()
+    )
     if start is None or not ends:
         field = "decoder_start_token_id" if start is None else "eos_token_id"
         raise ModelError(
             f"{_name(model)}: neither generation_config.json nor config.json nor the tokenizer says {field}. "
             f"Write it in generation_config.json."
         )
-    for field, token in (("decoder_start_token_id", start), *(("eos_token_id", end) for end in ends)):
+    for field, token in (
+        ("decoder_start_token_id", start),
+        *(("eos_token_id", end) for end in ends),
+    ):
         if not 0 <= token < model.config.vocab_size:
             raise ModelError(
                 f"{_name(model)}: {field} is {token}, and config.json gives the model a vocabulary of "
                 f"{model.config.vocab_size}. Correct it in generation_config.json and config.json."
             )
     preferred = (tokenizer.eos_token_id, *_ids(model.config.eos_token_id))
-    return SpecialTokens(start, next((token for token in preferred if token in ends), ends[0]), frozenset(ends))
+    return SpecialTokens(
+        start, next((token for token in preferred if token in ends), ends[0]), frozenset(ends)
+    )
 
 
 def _ids(tokens: int | list[int] | None) -> tuple[int, ...]:
@@ -84,10 +98,14 @@ def _ids(tokens: int | list[int] | None) -> tuple[int, ...]:
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
-    """One line of what the generation configuration asks for and no decode here does; none where it asks nothing."""
+    """One line of what the generation configuration asks for and no decode here does; none where it
+    asks nothing.
+    """
     config = model.generation_config
     asked = {name: value for name in NEUTRAL if (value := getattr(config, name, None)) is not None}
-    said = ", ".join(f"{name} {value}" for name, value in asked.items() if value not in NEUTRAL[name])
+    said = ", ".join(
+        f"{name} {value}" for name, value in asked.items() if value not in NEUTRAL[name]
+    )
     if not said:
         return ()
     return (
@@ -97,7 +115,9 @@ def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
 
 
 def check_runnable(model: PreTrainedModel) -> None:
-    """Raise ModelError, in one sentence, for a configuration that loads and is not computed here as stock does."""
+    """Raise ModelError, in one sentence, for a configuration that loads and is not computed here as
+    stock does.
+    """
     for fault in _faults(model):
         raise ModelError(f"{_name(model)}: {fault}")
 
@@ -110,11 +130,17 @@ def _faults(model: PreTrainedModel) -> Iterator[str]:
             f"config.json has rope_parameters.rope_type {rope!r}, whose frequencies change with the length of a text; "
             "use a checkpoint with 'default', 'linear', 'llama3' or 'yarn'."
         )
-    stacks = {"decoder": model.model.decoder} | ({"encoder": encoder} if hasattr(encoder, "rotary_emb") else {})
-    for name, stack in stacks.items():  # the streaming encoder has an attention of its own, and shares them
+    stacks = {"decoder": model.model.decoder} | (
+        {"encoder": encoder} if hasattr(encoder, "rotary_emb") else {}
+    )
+    for (
+        name,
+        stack,
+    ) in stacks.items():  # the streaming encoder has an attention of its own, and shares them
         attention = stack.layers[0].self_attn
         heads, shared = (
-            len(projection.weight) // attention.head_dim for projection in (attention.q_proj, attention.k_proj)
+            len(projection.weight) // attention.head_dim
+            for projection in (attention.q_proj, attention.k_proj)
         )
         if heads != shared:
             yield (

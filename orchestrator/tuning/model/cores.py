@@ -1,7 +1,9 @@
-"""One thread a core, each computing by itself: independent parts of a step or of an evaluation side by side.
+"""One thread a core, each computing by itself: independent parts of a step or of an evaluation side
+by side.
 
-The operations of a small model are too short to be cut up: cores that share one wait for each other at its end, and
-for whatever else runs on the machine, thousands of times a step. Parts that meet once a step do not.
+The operations of a small model are too short to be cut up: cores that share one wait for each other
+at its end, and for whatever else runs on the machine, thousands of times a step. Parts that meet
+once a step do not.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ def cores(device: torch.device) -> Cores:
 
 
 def use_cores(count: int) -> None:
-    """From here on this thread and what it starts compute in so many parts: a sum is rounded as it is cut up."""
+    """From here on this thread and what it starts compute in so many parts: a sum is rounded as it
+    is cut up.
+    """
     torch.set_num_threads(count)
     cores.cache_clear()
 
@@ -37,7 +41,8 @@ class Cores:
         self.count = torch.get_num_threads() if device.type == "cpu" else 1
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """`function` of each item, in order, under the caller's grad and autocast modes; the first exception, if any.
+        """`function` of each item, in order, under the caller's grad and autocast modes; the first
+        exception, if any.
 
         What the items share they must only read.
         """
@@ -54,7 +59,9 @@ class Cores:
                 return function(item)
 
         running = [self._pool.submit(part, item) for item in work]
-        wait(running)  # all of them: one that goes on after another failed would compute with what is bound next
+        wait(
+            running
+        )  # all of them: one that goes on after another failed would compute with what is bound next
         return [future.result() for future in running]
 
     @cached_property

@@ -1,7 +1,9 @@
-"""One decoder forward for training and decoding, of both families, on the stock model's own weights.
+"""One decoder forward for training and decoding, of both families, on the stock model's own
+weights.
 
-Training runs it over whole label sequences; decoding runs it over chunks of one or more tokens against a static
-self-attention cache. Cross-attention keys and values are computed once per encoder output.
+Training runs it over whole label sequences; decoding runs it over chunks of one or more tokens
+against a static self-attention cache. Cross-attention keys and values are computed once per encoder
+output.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ KeyValue = tuple[Tensor, Tensor]
 
 @dataclass
 class SelfCache:
-    """Static self-attention cache: one (keys, values) pair a layer, room for `length` positions a row."""
+    """Static self-attention cache: one (keys, values) pair a layer, room for `length` positions a
+    row.
+    """
 
     layers: list[KeyValue]
 
@@ -39,7 +43,9 @@ class SelfCache:
 
 
 class Decoder:
-    """The decoder of a Moonshine model, without the stock class's caches and its in-place addition of positions."""
+    """The decoder of a Moonshine model, without the stock class's caches and its in-place addition
+    of positions.
+    """
 
     positions: int
     """The longest text, end included, that the model was made for."""
@@ -60,14 +66,18 @@ class Decoder:
         self._rotary = rotary_table(self.stack.rotary_emb, self.positions, self.head.weight)
 
     def rotary(self, count: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of at least `count` positions: the stock decoder goes on beyond those it was trained on."""
+        """Cosines and sines of at least `count` positions: the stock decoder goes on beyond those
+        it was trained on.
+        """
         table = self._rotary
         if count > len(table[0]):  # threads that get here at once make the same
             table = self._rotary = rotary_table(self.stack.rotary_emb, 2 * count, self.head.weight)
         return table
 
     def cross_keys(self, memory: Tensor, layout: RaggedLayout) -> list[KeyValue]:
-        """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to rows."""
+        """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to
+        rows.
+        """
         return [
             (
                 self._split(layout.pad(layer.encoder_attn.k_proj(memory))),
@@ -79,7 +89,9 @@ class Decoder:
     def empty_cache(self, rows: int, length: int) -> SelfCache:
         """A zeroed cache for `rows` sequences of at most `length` tokens."""
         shape, like = (rows, self.heads, length, self.head_dim), self.head.weight
-        return SelfCache([(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.stack.layers])
+        return SelfCache(
+            [(like.new_zeros(shape), like.new_zeros(shape)) for _ in self.stack.layers]
+        )
 
     def __call__(
         self,
@@ -91,8 +103,9 @@ class Decoder:
     ) -> Tensor:
         """Last hidden states (N, C, width) of `tokens` (N, C) int64.
 
-        `cross_mask` (N, 1, 1, T) boolean. With a cache, row n's tokens stand at positions start[n] .. start[n] + C - 1
-        and see everything cached before them; without, they are whole sequences from position 0.
+        `cross_mask` (N, 1, 1, T) boolean. With a cache, row n's tokens stand at positions start[n]
+        .. start[n] + C - 1 and see everything cached before them; without, they are whole sequences
+        from position 0.
         """
         span = torch.arange(tokens.shape[1], device=tokens.device)
         positions = span[None] if start is None else start[:, None] + span
@@ -104,9 +117,13 @@ class Decoder:
         x = self.stack.embed_tokens(tokens)
         for index, (layer, memory) in enumerate(zip(self.stack.layers, cross, strict=True)):
             stored = None if cache is None else cache.layers[index]
-            x = x + self._self_attention(layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask)
+            x = x + self._self_attention(
+                layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask
+            )
             query = self._split(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)))
-            attn_output = F.scaled_dot_product_attention(query, *memory, attn_mask=cross_mask, scale=self.scaling)
+            attn_output = F.scaled_dot_product_attention(
+                query, *memory, attn_mask=cross_mask, scale=self.scaling
+            )
             x = x + layer.encoder_attn.o_proj(self._join(attn_output))
             x = x + layer.mlp(layer.final_layernorm(x))
         normed: Tensor = self.stack.norm(x)

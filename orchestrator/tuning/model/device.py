@@ -12,15 +12,21 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
 
     Raises ModelError when a device is asked for by name and is not there.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if requested != "auto":
         kind, _, number = requested.partition(":")
         missing_gpu = bool(number) and int(number) >= torch.cuda.device_count()
         if not available[kind] or missing_gpu:
             there = ", ".join(name for name, here in available.items() if here)
             if missing_gpu and available[kind]:
-                there = ", ".join(f"cuda:{each}" for each in range(torch.cuda.device_count()))
-            raise ModelError(f"execution.device: {requested} is not available here; allowed: auto, {there}")
+                there = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+            raise ModelError(
+                f"execution.device: {requested} is not available here; allowed: auto, {there}"
+            )
         if number:
             torch.cuda.set_device(int(number))
         return torch.device(requested), ()
@@ -28,4 +34,6 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
     if chosen == "cuda":
         return torch.device(chosen), ()
     missing = "CUDA" if chosen == "mps" else "CUDA and MPS"
-    return torch.device(chosen), (f"device {chosen}: {missing} not available to torch {torch.__version__}",)
+    return torch.device(chosen), (
+        f"device {chosen}: {missing} not available to torch {torch.__version__}",
+    )

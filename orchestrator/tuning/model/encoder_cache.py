@@ -1,7 +1,8 @@
 """Frames below the lowest adapted layer, computed once per clip for the whole sweep.
 
-Everything under a pack's entry depth is frozen, so it is the same for every trial and every step. Depth 0 is the front
-end's output, depth n the encoder's; what lies between is the output of the first encoder layers.
+Everything under a pack's entry depth is frozen, so it is the same for every trial and every step.
+Depth 0 is the front end's output, depth n the encoder's; what lies between is the output of the
+first encoder layers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ BATCH_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Frames:
-    """All clips of one set at one depth: flat (frames, width), with each clip's start and length (n,) int64."""
+    """All clips of one set at one depth: flat (frames, width), with each clip's start and length
+    (n,) int64.
+    """
 
     flat: Tensor
     start: Tensor
@@ -37,7 +40,9 @@ class Frames:
         return cls(torch.cat(list(parts)), length.cumsum(0) - length, length)
 
     def laid_out(self, clips: Tensor, slots: int, block: int) -> tuple[Tensor, RaggedLayout]:
-        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where none stands, always a copy; their layout."""
+        """Frames (slots, F, width) of `clips` (rows,) int64, zeros where none stands, always a
+        copy; their layout.
+        """
         layout = RaggedLayout(self.length[clips], slots, block)
         index = (self.start[clips][layout.row] + layout.position).where(layout.valid, 0)
         return self.flat[index].masked_fill_(~layout.valid[..., None], 0), layout
@@ -49,7 +54,9 @@ class Frames:
 
 
 class EncoderCache:
-    """Frames by set and depth: kept while they fit the memory budget, else computed anew for every batch."""
+    """Frames by set and depth: kept while they fit the memory budget, else computed anew for every
+    batch.
+    """
 
     def __init__(
         self,
@@ -59,14 +66,23 @@ class EncoderCache:
         device: torch.device,
         depths: Collection[int] = (),
     ) -> None:
-        """`depths`: those that packs may enter at. Frames of a lower one are kept on the way to a higher."""
-        self.family, self.clips, self.budget_bytes, self.device = family, clips, budget_bytes, device
+        """`depths`: those that packs may enter at. Frames of a lower one are kept on the way to a
+        higher.
+        """
+        self.family, self.clips, self.budget_bytes, self.device = (
+            family,
+            clips,
+            budget_bytes,
+            device,
+        )
         self.depths = sorted(depths)
         self.kept: dict[tuple[str, int], Frames | None] = {}
 
-    def __call__(self, name: str, clips: Tensor, depth: int, slots: int = 1) -> tuple[Tensor, RaggedLayout]:
-        """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to change in place, and
-        their layout."""
+    def __call__(
+        self, name: str, clips: Tensor, depth: int, slots: int = 1
+    ) -> tuple[Tensor, RaggedLayout]:
+        """Frames (slots, F, width) at `depth` of clips (rows,) of set `name`, slot-major, safe to
+        change in place, and their layout."""
         frames, clips = self.look_up(name, clips, depth)
         return frames.laid_out(clips, slots, self.family.block)
 
@@ -81,10 +97,16 @@ class EncoderCache:
     @property
     def bytes_used(self) -> int:
         """Memory that the kept frames take."""
-        return sum(frames.flat.numel() * frames.flat.element_size() for frames in self.kept.values() if frames)
+        return sum(
+            frames.flat.numel() * frames.flat.element_size()
+            for frames in self.kept.values()
+            if frames
+        )
 
     def keep(self, name: str, depth: int) -> Frames | None:
-        """All frames of a set, kept from the first call on; None where they do not fit the budget or the memory."""
+        """All frames of a set, kept from the first call on; None where they do not fit the budget
+        or the memory.
+        """
         if (name, depth) not in self.kept:
             try:
                 self.kept[name, depth] = self._all(name, depth)
@@ -122,7 +144,9 @@ class EncoderCache:
         below = None if lower is None else self.kept.get((name, lower))
         if lower is None or below is None:
             return self.compute([self.clips[name][row] for row in rows], depth)
-        frames, layout = below.laid_out(torch.tensor(rows, device=self.device), 1, self.family.block)
+        frames, layout = below.laid_out(
+            torch.tensor(rows, device=self.device), 1, self.family.block
+        )
         return self._through(frames, layout, lower, depth)
 
     @torch.no_grad()
@@ -140,8 +164,12 @@ class EncoderCache:
         return Frames(frames[0, : int(length.sum())], length.cumsum(0) - length, length)
 
 
-def batches_by_length(lengths: Sequence[int], budget: float, order: Sequence[int]) -> list[list[int]]:
-    """Split `order` (sorted by length, rising) into runs whose padded size, rows * longest, stays within `budget`."""
+def batches_by_length(
+    lengths: Sequence[int], budget: float, order: Sequence[int]
+) -> list[list[int]]:
+    """Split `order` (sorted by length, rising) into runs whose padded size, rows * longest, stays
+    within `budget`.
+    """
     groups: list[list[int]] = []
     for row in order:
         if groups and lengths[row] * (len(groups[-1]) + 1) <= budget:

@@ -1,11 +1,14 @@
-"""What a model family needs: the one module that knows where Moonshine v1 and streaming Moonshine differ.
+"""What a model family needs: the one module that knows where Moonshine v1 and streaming Moonshine
+differ.
 
-Everything else sees three things: a front end that turns clips into frames, encoder layers that take frames in a
-layout, and the memory that the decoder's cross-attention reads. The decoders of both families are alike.
+Everything else sees three things: a front end that turns clips into frames, encoder layers that
+take frames in a layout, and the memory that the decoder's cross-attention reads. The decoders of
+both families are alike.
 
-Both front ends give every clip the frames that it would have had alone, so a number never depends on the batch:
-the streaming embedder takes its masks from true lengths (the stock masks give a padded clip up to three extra frames),
-and v1, whose GroupNorm runs over all time, is run clip by clip.
+Both front ends give every clip the frames that it would have had alone, so a number never depends
+on the batch: the streaming embedder takes its masks from true lengths (the stock masks give a
+padded clip up to three extra frames), and v1, whose GroupNorm runs over all time, is run clip by
+clip.
 """
 
 from __future__ import annotations
@@ -18,13 +21,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import MoonshineForConditionalGeneration, MoonshineStreamingForConditionalGeneration, PreTrainedModel
+from transformers import (
+    MoonshineForConditionalGeneration,
+    MoonshineStreamingForConditionalGeneration,
+    PreTrainedModel,
+)
 
 from orchestrator.errors import ModelError
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate
-from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention, samples_per_frame, stock_windows
+from orchestrator.tuning.model.windows import (
+    EncoderWindow,
+    SlidingWindowAttention,
+    samples_per_frame,
+    stock_windows,
+)
 
 
 class Family(Protocol):
@@ -37,25 +49,35 @@ class Family(Protocol):
     shortest: int
     """The fewest samples that give a frame."""
     longest_seconds: float
-    """The longest clip the model has positions for; infinite where they are computed for any length."""
+    """The longest clip the model has positions for; infinite where they are computed for any
+    length.
+    """
     block: int
     """Layouts of its frames are a multiple of so many places long."""
     windows: list[EncoderWindow]
     """What each encoder layer's frames attend to; empty where that is the whole clip."""
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """float32 clips at 16 kHz -> frames end to end (frames, width), and each clip's number of them (n,) int64."""
+        """float32 clips at 16 kHz -> frames end to end (frames, width), and each clip's number of
+        them (n,) int64.
+        """
 
     def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
-        """Run layers first..last-1 on frames (slots, F, width); the final norm too when `last` is their number."""
+        """Run layers first..last-1 on frames (slots, F, width); the final norm too when `last` is
+        their number.
+        """
 
     def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
         """What cross-attention reads (slots, F, width of the decoder); never changes `encoded`."""
 
 
 def family_of(model: PreTrainedModel) -> Family:
-    """The family of a loaded model; raises ModelError for any other class, and for what cannot be run."""
-    if isinstance(model, (MoonshineStreamingForConditionalGeneration, MoonshineForConditionalGeneration)):
+    """The family of a loaded model; raises ModelError for any other class, and for what cannot be
+    run.
+    """
+    if isinstance(
+        model, (MoonshineStreamingForConditionalGeneration, MoonshineForConditionalGeneration)
+    ):
         check_runnable(model)
     if isinstance(model, MoonshineStreamingForConditionalGeneration):
         return Streaming(model)
@@ -72,15 +94,19 @@ def valid_frames(lengths: Tensor, width: int) -> Tensor:
     return torch.arange(width, device=lengths.device)[None] < lengths[:, None]
 
 
-def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, Tensor, float], Tensor]) -> Tensor:
+def encoder_layer(
+    layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, Tensor, float], Tensor]
+) -> Tensor:
     """A stock encoder layer, alike in both families, on frames (slots, F, width).
 
-    `attend` takes query, key, value (slots, F, heads, head_dim) and the scaling, and gives such a tensor again.
+    `attend` takes query, key, value (slots, F, heads, head_dim) and the scaling, and gives such a
+    tensor again.
     """
     attention, x = layer.self_attn, layer.input_layernorm(frames)
     heads = (*x.shape[:2], -1, attention.head_dim)
     query, key, value = (
-        projection(x).view(heads) for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        projection(x).view(heads)
+        for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     if (shared := query.shape[2] // key.shape[2]) > 1:  # grouped-query attention
         key, value = (states.repeat_interleave(shared, 2) for states in (key, value))
@@ -90,19 +116,27 @@ def encoder_layer(layer: Any, frames: Tensor, attend: Callable[[Tensor, Tensor, 
 
 
 class Streaming:
-    """MoonshineStreaming: raw frames, causal convolutions, sliding-window encoder without positions."""
+    """MoonshineStreaming: raw frames, causal convolutions, sliding-window encoder without
+    positions.
+    """
 
     def __init__(
-        self, model: MoonshineStreamingForConditionalGeneration, windows: Sequence[EncoderWindow] | None = None
+        self,
+        model: MoonshineStreamingForConditionalGeneration,
+        windows: Sequence[EncoderWindow] | None = None,
     ) -> None:
         """`windows`: others than those of the stock model, to compare with."""
         self.encoder, self.decoder = model.model.encoder, model.model.decoder
         config = model.config.encoder_config
         self.multiple = self.shortest = round(config.sample_rate * config.frame_ms / 1000)
         self.stride = samples_per_frame(config)
-        self.windows = list(windows or stock_windows(self.encoder, config.sliding_windows, self.stride))
+        self.windows = list(
+            windows or stock_windows(self.encoder, config.sliding_windows, self.stride)
+        )
         self.block = max(32, *(max(window) for window in self.windows))
-        self.longest_seconds = model.config.max_position_embeddings * self.stride / config.sample_rate
+        self.longest_seconds = (
+            model.config.max_position_embeddings * self.stride / config.sample_rate
+        )
 
     def front_end(self, clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         embedder = self.encoder.embedder
@@ -123,25 +157,37 @@ class Streaming:
         return x.transpose(1, 2)[valid_frames(count, x.shape[-1])], count
 
     def encoder_layers(self, frames: Tensor, layout: RaggedLayout, first: int, last: int) -> Tensor:
-        attention = {window: SlidingWindowAttention(layout, window) for window in set(self.windows[first:last])}
-        for layer, window in zip(self.encoder.layers[first:last], self.windows[first:last], strict=True):
+        attention = {
+            window: SlidingWindowAttention(layout, window)
+            for window in set(self.windows[first:last])
+        }
+        for layer, window in zip(
+            self.encoder.layers[first:last], self.windows[first:last], strict=True
+        ):
             frames = encoder_layer(layer, frames, attention[window])
         return self.encoder.final_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:
-        # out of place: the stock decoder adds positions to its input, which would spoil a cached encoder output
-        projected: Tensor = self.decoder.proj(encoded + self.decoder.pos_emb.weight[layout.position])
+        # out of place: the stock decoder adds positions to its input, which would spoil a cached
+        # encoder output
+        projected: Tensor = self.decoder.proj(
+            encoded + self.decoder.pos_emb.weight[layout.position]
+        )
         return projected
 
 
 class MoonshineV1:
-    """Moonshine v1: strided convolutions with a GroupNorm over time, full attention with rotary positions."""
+    """Moonshine v1: strided convolutions with a GroupNorm over time, full attention with rotary
+    positions.
+    """
 
     multiple = 1
     stride = 384
     shortest = 895  # the three convolutions' receptive field
     block = 1
-    longest_seconds = math.inf  # `max_position_embeddings` bounds the text; the encoder's positions are rotary
+    longest_seconds = (
+        math.inf
+    )  # `max_position_embeddings` bounds the text; the encoder's positions are rotary
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder
@@ -162,11 +208,16 @@ class MoonshineV1:
 
         def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
             heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)
-            rows = [layout.pad(states.flatten(2)).unflatten(2, heads).transpose(1, 2) for states in turned]
+            rows = [
+                layout.pad(states.flatten(2)).unflatten(2, heads).transpose(1, 2)
+                for states in turned
+            ]
             attn_output = F.scaled_dot_product_attention(
                 rows[0], rows[1], rows[2], attn_mask=layout.mask, scale=scaling
             )
-            joined: Tensor = layout.flatten(attn_output.transpose(1, 2).flatten(2)).unflatten(2, heads)
+            joined: Tensor = layout.flatten(attn_output.transpose(1, 2).flatten(2)).unflatten(
+                2, heads
+            )
             return joined
 
         for layer in self.encoder.layers[first:last]:

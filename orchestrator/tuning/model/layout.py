@@ -1,8 +1,8 @@
 """Clips of different lengths without padding between them: laid end to end, slot after slot.
 
-Everything in an encoder but attention treats each frame alone, so a third of its work on random batches would be
-padding. Frames are kept as (slots, F, width), the clips of a slot one after the other; only where a kernel needs
-rectangles are they padded to (rows, T, width).
+Everything in an encoder but attention treats each frame alone, so a third of its work on random
+batches would be padding. Frames are kept as (slots, F, width), the clips of a slot one after the
+other; only where a kernel needs rectangles are they padded to (rows, T, width).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 class RaggedLayout:
     """Where each clip's frames stand; all index tensors are int64.
 
-    `lengths` (rows,): frames of every clip, slot-major, equally many clips a slot. F is the most frames of any slot,
-    rounded up to a multiple of `block`.
+    `lengths` (rows,): frames of every clip, slot-major, equally many clips a slot. F is the most
+    frames of any slot, rounded up to a multiple of `block`.
     """
 
     def __init__(self, lengths: Tensor, slots: int = 1, block: int = 1) -> None:
@@ -36,7 +36,8 @@ class RaggedLayout:
         """(slots, F): true where a frame stands."""
         self.clip = own.clamp_max(clip_lengths.shape[1] - 1)
         """(slots, F): which clip of its slot a frame belongs to."""
-        # behind the last clip of a slot it would count on, as far as the longest slot goes, past every table
+        # behind the last clip of a slot it would count on, as far as the longest slot goes, past
+        # every table
         self.position = (place - self._first.gather(1, self.clip)).where(self.valid, 0)
         """(slots, F): which frame of its clip; 0 where none stands."""
 
@@ -56,13 +57,17 @@ class RaggedLayout:
         return RaggedLayout(self.lengths.repeat(slots), slots, self.block)
 
     def pad(self, values: Tensor) -> Tensor:
-        """(slots, F, width) -> (rows, T, width); what lies beyond a clip's end is finite but meaningless."""
+        """(slots, F, width) -> (rows, T, width); what lies beyond a clip's end is finite but
+        meaningless.
+        """
         valid = self.valid.flatten()[:, None]
         moved: Tensor = GatherRows.apply(values.flatten(0, 1), self._padded, self._flat, valid)  # type: ignore[no-untyped-call]
         return moved.view(len(self.lengths), self.longest, -1)
 
     def flatten(self, padded: Tensor) -> Tensor:
-        """(rows, T, width) -> (slots, F, width), the inverse of `pad`; what stands in no clip is meaningless."""
+        """(rows, T, width) -> (slots, F, width), the inverse of `pad`; what stands in no clip is
+        meaningless.
+        """
         mask = self.mask.flatten()[:, None]
         moved: Tensor = GatherRows.apply(padded.flatten(0, 1), self._flat, self._padded, mask)  # type: ignore[no-untyped-call]
         return moved.view(self.slots, self.places, -1)
@@ -85,14 +90,16 @@ class RaggedLayout:
 
 
 def laid_out(flat: Tensor, lengths: Tensor, block: int) -> tuple[Tensor, RaggedLayout]:
-    """Frames end to end (frames, width) of clips of `lengths`, as one slot (1, F, width), and their layout."""
+    """Frames end to end (frames, width) of clips of `lengths`, as one slot (1, F, width), and their
+    layout.
+    """
     layout = RaggedLayout(lengths, 1, block)
     return F.pad(flat, (0, 0, 0, layout.places - len(flat)))[None], layout
 
 
 class GatherRows(torch.autograd.Function):
-    """Rows picked by an index whose real entries are picked back by `inverse`: both ways are plain copies, where the
-    gradient of indexing would scatter and add."""
+    """Rows picked by an index whose real entries are picked back by `inverse`: both ways are plain
+    copies, where the gradient of indexing would scatter and add."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, index: Tensor, inverse: Tensor, real: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Rotary positions (Su et al. 2021, RoFormer) as both Moonshine families use them: pairs interleaved."""
+"""Rotary positions (Su et al. 2021, RoFormer) as both Moonshine families use them: pairs
+interleaved.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from torch import Tensor, nn
 
 
 def rotary_table(embedding: nn.Module, count: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of positions 0..count-1 of a stock rotary embedding, each (count, rotary features)."""
+    """Cosines and sines of positions 0..count-1 of a stock rotary embedding, each (count, rotary
+    features).
+    """
     # float32 whatever the model's type, as the stock embedding computes them
     inverse = embedding.get_buffer("inv_freq").to(like.device).float()
     positions = torch.arange(count, device=like.device).float()
@@ -17,7 +21,9 @@ def rotary_table(embedding: nn.Module, count: int, like: Tensor) -> tuple[Tensor
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """x (..., head_dim) with its first `cos.shape[-1]` features turned; cos and sin broadcast against it."""
+    """x (..., head_dim) with its first `cos.shape[-1]` features turned; cos and sin broadcast
+    against it.
+    """
     rotary, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
     turned = torch.stack((-rotary[..., 1::2], rotary[..., ::2]), dim=-1).flatten(-2)
     return torch.cat((rotary * cos + turned * sin, rest), dim=-1)

@@ -1,8 +1,9 @@
-"""Whether training and evaluation do what they say: measured on a few utterances when the model is loaded.
+"""Whether training and evaluation do what they say: measured on a few utterances when the model is
+loaded.
 
-Each check compares what the engine computes with the stock model, with itself in another batch, or with what must
-change and what must not. All of them run in the weights' own type; the types of the evaluation are a check of their
-own.
+Each check compares what the engine computes with the stock model, with itself in another batch, or
+with what must change and what must not. All of them run in the weights' own type; the types of the
+evaluation are a check of their own.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.check_speech import base_loss, spelling
 from orchestrator.tuning.decoding.evaluation import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.selfcheck.encoder import attention_mask, encoder_reuse, padding
 from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
+from orchestrator.tuning.selfcheck.speech import base_loss, spelling
 from orchestrator.tuning.selfcheck.trial import dtype, evaluation, training
 from orchestrator.tuning.training.step import TrainingSet
 
@@ -42,7 +43,8 @@ def check_model(
 ) -> list[Finding]:
     """All findings about the model as this sweep would use it.
 
-    `clips` by set, "train" in the order of `data`; `autocast` makes the context in which the sweep computes.
+    `clips` by set, "train" in the order of `data`; `autocast` makes the context in which the sweep
+    computes.
     """
     findings = [*_targets(base, spec), *_label_ends(base, data), *_gain(spec, clips)]
     probe = make_probe(base, spec, sets, data, clips)
@@ -52,16 +54,22 @@ def check_model(
     if any(finding.name == "dtype" for finding in findings):
         return findings  # what mixes types cannot be computed any further
     with torch.no_grad():
-        findings += chain(attention_mask(probe), padding(probe), encoder_reuse(probe), evaluation(probe))
+        findings += chain(
+            attention_mask(probe), padding(probe), encoder_reuse(probe), evaluation(probe)
+        )
     rate = spec.evaluation.max_tokens_per_second
-    speech = chain(base_loss(base, data, clips["train"]), spelling(base, data, clips["train"], rate))
+    speech = chain(
+        base_loss(base, data, clips["train"]), spelling(base, data, clips["train"], rate)
+    )
     return [*findings, *training(probe), *speech]
 
 
 def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
-    """A preset that fits in none of the layers that a trial may have, and layers that fit no preset.
+    """A preset that fits in none of the layers that a trial may have, and layers that fit no
+    preset.
 
-    What fits only together with some others is no fault of the sweep file: `when` may keep the rest apart.
+    What fits only together with some others is no fault of the sweep file: `when` may keep the rest
+    apart.
     """
     faults: dict[tuple[str, str], str] = {}
     choices = possible_targets(spec)
@@ -73,7 +81,11 @@ def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
     said: dict[str, None] = {}
     for place in range(2):
         for value in dict.fromkeys((preset, layers)[place] for preset, _, layers in choices):
-            own = [(preset, layers) for preset, _, layers in choices if (preset, layers)[place] == value]
+            own = [
+                (preset, layers)
+                for preset, _, layers in choices
+                if (preset, layers)[place] == value
+            ]
             if all(row in faults for row in own):
                 said.setdefault(faults[own[0]])
     yield from (finding("targets", fault) for fault in said)
@@ -82,7 +94,9 @@ def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
 def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
     start, ends = base.decoder.start, base.decoder.ends
     faults: dict[str, Callable[[list[int]], bool]] = {
-        "do not end with the end token, so an adapter learns never to stop": lambda row: not (row and row[-1] in ends),
+        "do not end with the end token, so an adapter learns never to stop": lambda row: (
+            not (row and row[-1] in ends)
+        ),
         "hold the end token before their end": lambda row: not ends.isdisjoint(row[:-1]),
         "begin with the start token, which the decoder puts there itself": lambda row: (
             row[:1] == [start] and start not in ends
@@ -91,11 +105,15 @@ def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
     for fault, holds in faults.items():
         bad = [row for row in data.labels if holds(row)]
         if bad:
-            yield finding("label-ends", f"{len(bad)} of {len(data.labels)} label rows {fault}, e.g. {bad[0]}.")
+            yield finding(
+                "label-ends", f"{len(bad)} of {len(data.labels)} label rows {fault}, e.g. {bad[0]}."
+            )
 
 
 def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[Finding]:
-    """The median level of clips spread over each set, without silent ones and those that were cut at full scale."""
+    """The median level of clips spread over each set, without silent ones and those that were cut
+    at full scale.
+    """
     rms = spec.evaluation.rms
     if rms is None:
         return

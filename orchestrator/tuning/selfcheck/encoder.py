@@ -1,4 +1,6 @@
-"""Start-up checks of the encoder: its masks, its independence of padding, and that its outputs can be used again."""
+"""Start-up checks of the encoder: its masks, its independence of padding, and that its outputs can
+be used again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ TOKENS = 8
 
 
 def attention_mask(probe: Probe) -> Iterator[Finding]:
-    """The encoder against the stock one with its mask, and against itself with noise in the place of other clips."""
+    """The encoder against the stock one with its mask, and against itself with noise in the place
+    of other clips.
+    """
     base, clip = probe.base, probe.padded[-1]
     ours, layout = _encoded(base, [clip])
     samples = audio(base, clip)
@@ -34,7 +38,10 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
         )
     frames, layout = laid_out(*base.family.front_end(probe.padded), base.family.block)
     own = torch.arange(layout.places, device=base.device) < layout.lengths[0]
-    noise = torch.randn(frames.shape, generator=torch.Generator().manual_seed(0)).to(frames) * frames.abs().max()
+    noise = (
+        torch.randn(frames.shape, generator=torch.Generator().manual_seed(0)).to(frames)
+        * frames.abs().max()
+    )
     quiet, loud = (
         base.family.encoder_layers(batch, layout, 0, base.encoder_depth)[:, own]
         for batch in (frames, frames.where(own[:, None], noise))
@@ -71,11 +78,14 @@ def padding(probe: Probe) -> Iterator[Finding]:
             )
             return
     [alone_words], [padded_words] = (
-        transcribe(base, probe.store, name, [TOKENS] * len(probe.store.clips[name]), ()) for name in ("alone", "padded")
+        transcribe(base, probe.store, name, [TOKENS] * len(probe.store.clips[name]), ())
+        for name in ("alone", "padded")
     )
     if alone_words.tokens[0] != padded_words.tokens[0]:
         said = [base.text(decoded.tokens[0]) for decoded in (alone_words, padded_words)]
-        yield finding("padding", f"a clip says {said[0]!r} alone and {said[1]!r} in a padded batch.")
+        yield finding(
+            "padding", f"a clip says {said[0]!r} alone and {said[1]!r} in a padded batch."
+        )
 
 
 def encoder_reuse(probe: Probe) -> Iterator[Finding]:
@@ -85,7 +95,11 @@ def encoder_reuse(probe: Probe) -> Iterator[Finding]:
     before = encoded.clone()
     tokens = torch.full((len(layout.lengths), 2), base.decoder.start, device=base.device)
     for _ in range(2):
-        base.decoder(tokens, base.decoder.cross_keys(base.family.memory(encoded, layout), layout), layout.mask)
+        base.decoder(
+            tokens,
+            base.decoder.cross_keys(base.family.memory(encoded, layout), layout),
+            layout.mask,
+        )
     if not torch.equal(before, encoded):
         yield finding(
             "encoder-reuse",

@@ -1,4 +1,6 @@
-"""Clips and texts of every set against what the model was made for, confirm sets too, before anything is decoded."""
+"""Clips and texts of every set against what the model was made for, confirm sets too, before
+anything is decoded.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from orchestrator.tuning.decoding.transcription import token_caps
 from orchestrator.tuning.model.base_model import BaseModel
 
 TOKENS_MORE = 5
-"""Than the frames of its clip a text may have: the end of the text, and the edges of a very short clip."""
+"""Than the frames of its clip a text may have: the end of the text, and the edges of a very short
+clip.
+"""
 
 
 CUT_OFF = 0.01
@@ -26,8 +30,8 @@ CUT_OFF = 0.01
 
 
 def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
-    """What is left out or ignored. Raises DataError with all clips and texts that do not fit, each with file and line;
-    ManifestError."""
+    """What is left out or ignored. Raises DataError with all clips and texts that do not fit, each
+    with file and line; ManifestError."""
     sets, most = read_sets(spec), spec.data.max_seconds
     findings = check_limits(sets, most, base.family.longest_seconds)
     for name, manifest in sets.items():
@@ -39,15 +43,24 @@ def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
         findings += _unknown_tokens(base, name, manifest, heard, texts, labels)
         if name not in TRAINING_SETS:
             findings += _too_short(base, name, manifest, heard)
-            findings += _token_cap(base, spec.evaluation.max_tokens_per_second, name, manifest, heard, labels)
+            findings += _token_cap(
+                base, spec.evaluation.max_tokens_per_second, name, manifest, heard, labels
+            )
     stop(findings, spec.checks.ignore, "The model cannot take the data as they are", DataError)
     return tuple(findings)
 
 
 def _label_length(
-    base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance], labels: Sequence[list[int]]
+    base: BaseModel,
+    name: str,
+    manifest: Manifest,
+    heard: Sequence[Utterance],
+    labels: Sequence[list[int]],
 ) -> Iterator[Finding]:
-    said = [(utterance, _fault(base, utterance, len(row))) for utterance, row in zip(heard, labels, strict=True)]
+    said = [
+        (utterance, _fault(base, utterance, len(row)))
+        for utterance, row in zip(heard, labels, strict=True)
+    ]
     faults = [(utterance, fault) for utterance, fault in said if fault]
     if faults:
         yield finding(
@@ -57,7 +70,9 @@ def _label_length(
         )
 
 
-def _too_short(base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance]) -> Iterator[Finding]:
+def _too_short(
+    base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance]
+) -> Iterator[Finding]:
     """Of evaluation sets; a training clip that is too short is a bad line."""
     least = base.family.shortest
     samples = [(utterance, round((utterance.duration or 0.0) * SAMPLE_RATE)) for utterance in heard]
@@ -81,7 +96,8 @@ def _token_cap(
     """References that the model could say, and no decode of the sweep could give in full."""
     seconds = [utterance.duration or 0.0 for utterance in heard]
     needed = [
-        (utterance, len(row), cap) for utterance, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)
+        (utterance, len(row), cap)
+        for utterance, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)
     ]
     over = [
         (utterance, f"{need} tokens, at most {cap}")
@@ -105,7 +121,9 @@ def _unknown_tokens(
     texts: Sequence[str],
     labels: Sequence[list[int]],
 ) -> Iterator[Finding]:
-    """Characters that do not come back from the tokens of their text: an unknown token, or nothing, in their place."""
+    """Characters that do not come back from the tokens of their text: an unknown token, or nothing,
+    in their place.
+    """
     again = base.tokenizer.batch_decode([list(row) for row in labels], skip_special_tokens=True)
     lost = [_characters(text) - _characters(back) for text, back in zip(texts, again, strict=True)]
     rows = [row for row, is_lost in enumerate(lost) if is_lost]
@@ -113,7 +131,9 @@ def _unknown_tokens(
         return
     first, total = heard[rows[0]], sum(lost, Counter())
     given = " ".join(show(character)[1:-1] for character, _ in total.most_common(10))
-    effect = "an adapter learns to leave them out" if name in TRAINING_SETS else "no model can say them"
+    effect = (
+        "an adapter learns to leave them out" if name in TRAINING_SETS else "no model can say them"
+    )
     yield finding(
         "unknown-tokens",
         f"{len(rows)} of {len(texts)} texts of {name} have characters that the model's tokenizer cannot write "

@@ -1,4 +1,6 @@
-"""Two training and two evaluation utterances of a sweep, set up as everything that an adapter on them goes through."""
+"""Two training and two evaluation utterances of a sweep, set up as everything that an adapter on
+them goes through.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.step import TrainingSet
 
 ALIKE = 1e-4
-"""Of the largest logit: what differs by less is the same, computed in another order. In float32 sound models differ by
-2e-7; weights rounded to bfloat16 once, by 8e-4."""
+"""Of the largest logit: what differs by less is the same, computed in another order. In float32
+sound models differ by 2e-7; weights rounded to bfloat16 once, by 8e-4."""
 FRAMES_ALIKE = 1e-2
-"""The same for frames and encoder outputs: on CUDA convolutions of different batches round to TF32 differently."""
+"""The same for frames and encoder outputs: on CUDA convolutions of different batches round to TF32
+differently.
+"""
 DIFFERENT = 1e-2
 """Of the largest logit: a random adapter changes them by half."""
 MEMORY = 2**28
@@ -33,7 +37,9 @@ MEMORY = 2**28
 
 @dataclass(frozen=True)
 class Probe:
-    """Two training and two evaluation utterances, and everything that an adapter on them would go through."""
+    """Two training and two evaluation utterances, and everything that an adapter on them would go
+    through.
+    """
 
     base: BaseModel
     plan: TrialPlan
@@ -92,15 +98,23 @@ def make_probe(
     store = EncoderCache(base.family, dict(heard), MEMORY, base.device)
     evaluator = Evaluator(base, store, {"domain": small}, spec.evaluation)
     training = TrainingSet([data.labels[row] for row in rows], len(rows))
-    return Probe(base, plan, targets, store, training, evaluator, start, _random(base, start), padded)
+    return Probe(
+        base, plan, targets, store, training, evaluator, start, _random(base, start), padded
+    )
 
 
 def possible_targets(spec: SweepSpec) -> list[tuple[str, tuple[str, ...], str]]:
-    """Preset, its patterns and layers of every choice of targets that a trial may have, the first plan's own first."""
+    """Preset, its patterns and layers of every choice of targets that a trial may have, the first
+    plan's own first.
+    """
     first = first_plan(spec).params
-    presets = dict.fromkeys([first.target_modules, *map(str, spec.parameters.possible("target_modules"))])
+    presets = dict.fromkeys(
+        [first.target_modules, *map(str, spec.parameters.possible("target_modules"))]
+    )
     layers = dict.fromkeys([first.layers, *map(str, spec.parameters.possible("layers"))])
-    return [(preset, spec.parameters.presets[preset], part) for preset in presets for part in layers]
+    return [
+        (preset, spec.parameters.presets[preset], part) for preset in presets for part in layers
+    ]
 
 
 @torch.no_grad()
@@ -113,7 +127,9 @@ def _random(base: BaseModel, start: Adapter) -> Adapter:
     return replace(start, modules=modules)
 
 
-def _first_resolved(base: BaseModel, spec: SweepSpec) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
+def _first_resolved(
+    base: BaseModel, spec: SweepSpec
+) -> tuple[tuple[str, ...], str, tuple[str, ...]] | None:
     """Patterns, layers and modules of the first targets that the model has."""
     for _, patterns, layers in possible_targets(spec):
         with suppress(ModelError):
@@ -128,7 +144,9 @@ def _two(lengths: Sequence[int]) -> list[int]:
 
 
 def _padded(clip: np.ndarray, multiple: int, shortest: int) -> tuple[np.ndarray, ...]:
-    """Strided front ends misplace a padded clip's end by its length modulo the stride: so four lengths in a row."""
+    """Strided front ends misplace a padded clip's end by its length modulo the stride: so four
+    lengths in a row.
+    """
     half = max(len(clip) // 2, shortest + 3 * multiple)
     return (*(clip[: half - back * multiple] for back in range(4)), clip)
 
@@ -145,4 +163,8 @@ def apart(a: Tensor, b: Tensor) -> float:
 
 
 def share(a: Tensor, b: Tensor) -> str:
-    return f"{100 * apart(a, b):.2g} %" if a.shape == b.shape else f"its shape ({len(a[0])} frames, not {len(b[0])})"
+    return (
+        f"{100 * apart(a, b):.2g} %"
+        if a.shape == b.shape
+        else f"its shape ({len(a[0])} frames, not {len(b[0])})"
+    )

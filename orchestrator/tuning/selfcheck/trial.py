@@ -10,11 +10,11 @@ import transformers
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
-from orchestrator.tuning.check_speech import stock_loss
 from orchestrator.tuning.decoding.transcription import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.probe import ALIKE, DIFFERENT, MEMORY, Probe, apart, share
+from orchestrator.tuning.selfcheck.speech import stock_loss
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 
 LOSS_ALIKE = 1e-3
@@ -24,14 +24,23 @@ Logits = list[Tensor]
 
 
 @torch.no_grad()
-def dtype(probe: Probe, autocast: Callable[[], AbstractContextManager[object]]) -> Iterator[Finding]:
-    """The types of the weights, and of what the linear layers give for the baseline and for a trial."""
+def dtype(
+    probe: Probe, autocast: Callable[[], AbstractContextManager[object]]
+) -> Iterator[Finding]:
+    """The types of the weights, and of what the linear layers give for the baseline and for a
+    trial.
+    """
     base = probe.base
     weights = {parameter.dtype for parameter in base.model.parameters()}
     if len(weights) > 1:
-        yield finding("dtype", f"the model's weights are of several types ({_names(weights)}); load it in one.")
+        yield finding(
+            "dtype",
+            f"the model's weights are of several types ({_names(weights)}); load it in one.",
+        )
         return
-    heard = {"domain": probe.store.clips["domain"]}  # in a store of its own: it keeps frames in the type they came in
+    heard = {
+        "domain": probe.store.clips["domain"]
+    }  # in a store of its own: it keeps frames in the type they came in
     store = EncoderCache(base.family, heard, MEMORY, base.device)
     seen: list[set[torch.dtype]] = []
     for scaled_adapters in ((), [(probe.random, 1.0)]):
@@ -41,7 +50,10 @@ def dtype(probe: Probe, autocast: Callable[[], AbstractContextManager[object]]) 
                 transcribe(base, store, "domain", [1] * len(probe.max_new_tokens), scaled_adapters)
         except RuntimeError as error:
             first = str(error).partition("\n")[0]
-            yield finding("dtype", f"{'a trial' if scaled_adapters else 'the baseline'} cannot be decoded: {first}")
+            yield finding(
+                "dtype",
+                f"{'a trial' if scaled_adapters else 'the baseline'} cannot be decoded: {first}",
+            )
             return
     if seen[0] != seen[1]:
         yield finding(
@@ -51,7 +63,9 @@ def dtype(probe: Probe, autocast: Callable[[], AbstractContextManager[object]]) 
 
 
 def evaluation(probe: Probe) -> Iterator[Finding]:
-    """The evaluation of a sweep, on two clips: baseline, a random adapter, and the same adapter at scale 0."""
+    """The evaluation of a sweep, on two clips: baseline, a random adapter, and the same adapter at
+    scale 0.
+    """
     base, evaluator = probe.base, probe.evaluator
     untuned: Logits = []
     adapted: Logits = []
@@ -73,7 +87,11 @@ def evaluation(probe: Probe) -> Iterator[Finding]:
             "largest value: baseline and trials are not computed alike.",
         )
     elif heard != again:
-        said = next(pair for pair in zip(heard["domain"], again["domain"], strict=True) if pair[0] != pair[1])
+        said = next(
+            pair
+            for pair in zip(heard["domain"], again["domain"], strict=True)
+            if pair[0] != pair[1]
+        )
         yield finding(
             "decode",
             f"the untuned weights say {said[0]!r} as baseline and {said[1]!r} as a trial: they are decoded with "
@@ -82,7 +100,9 @@ def evaluation(probe: Probe) -> Iterator[Finding]:
 
 
 def training(probe: Probe) -> Iterator[Finding]:
-    """One step from the adapter's start, where it changes nothing yet: its loss is the untuned model's."""
+    """One step from the adapter's start, where it changes nothing yet: its loss is the untuned
+    model's.
+    """
     base, start = probe.base, probe.start
     rows = torch.arange(len(probe.data.labels), device=base.device)
     before = probe.store("train", rows, probe.depth)[0].clone()
@@ -91,7 +111,9 @@ def training(probe: Probe) -> Iterator[Finding]:
     group.step(base, probe.store, probe.data)
     group.unpack()
     if not torch.equal(probe.store("train", rows, probe.depth)[0], before):
-        yield finding("encoder-reuse", "a training step changes the frames that later steps use again.")
+        yield finding(
+            "encoder-reuse", "a training step changes the frames that later steps use again."
+        )
     tokens = sum(map(len, probe.data.labels))
     pairs = zip(probe.store.clips["train"], probe.data.labels, strict=True)
     stock, ours = sum(stock_loss(base, clip, row) for clip, row in pairs) / tokens, slot.loss_sum
@@ -104,16 +126,25 @@ def training(probe: Probe) -> Iterator[Finding]:
         )
     if not has_moved(slot.adapter, start):
         yield finding(
-            "zero-delta", "a training step does not move the adapter: no gradient reaches its target modules."
+            "zero-delta",
+            "a training step does not move the adapter: no gradient reaches its target modules.",
         )
 
 
 @contextmanager
 def _captured(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Iterator[None]:
-    """Within the block, logits at the first token of each decoder call, and the types of all linear layers' outputs."""
+    """Within the block, logits at the first token of each decoder call, and the types of all linear
+    layers' outputs.
+    """
     modules = [*base.linears.values(), base.decoder.head]
-    hooks = [m.register_forward_hook(lambda _, __, output: types.add(output.dtype)) for m in modules]
-    hooks.append(base.decoder.head.register_forward_hook(lambda _, __, output: logits.append(output[:, 0].float())))
+    hooks = [
+        m.register_forward_hook(lambda _, __, output: types.add(output.dtype)) for m in modules
+    ]
+    hooks.append(
+        base.decoder.head.register_forward_hook(
+            lambda _, __, output: logits.append(output[:, 0].float())
+        )
+    )
     try:
         yield
     finally:

@@ -1,7 +1,9 @@
-"""Speed, noise and dropped chunks on training utterances, in the time domain: what a model of raw audio can be given.
+"""Speed, noise and dropped chunks on training utterances, in the time domain: what a model of raw
+audio can be given.
 
-What happens to an utterance depends on (trial seed, epoch, utterance) alone, never on the packing, so a pack trains
-each trial on the sound it would have had alone, and a continued run on the sound that a straight one has.
+What happens to an utterance depends on (trial seed, epoch, utterance) alone, never on the packing,
+so a pack trains each trial on the sound it would have had alone, and a continued run on the sound
+that a straight one has.
 
 Speed perturbation is Ko et al. 2015 (pitch goes along), dropped chunks are SpeechBrain's DropChunk.
 """
@@ -35,7 +37,9 @@ CHUNK = (1000, 2000)
 
 @dataclass(frozen=True)
 class Draw:
-    """One augmented utterance: equal draws are equal sounds, so trials of one pack may share one."""
+    """One augmented utterance: equal draws are equal sounds, so trials of one pack may share
+    one.
+    """
 
     clip: int
     """Of set "train"."""
@@ -47,7 +51,11 @@ class Draw:
 
 def augments(params: TrialParams) -> bool:
     """Whether a trial changes any utterance."""
-    some = round(100 * params.speed_perturb) > 0 or params.noise_snr < CLEAN_SNR or params.drop_chunks > 0
+    some = (
+        round(100 * params.speed_perturb) > 0
+        or params.noise_snr < CLEAN_SNR
+        or params.drop_chunks > 0
+    )
     return some and params.augment_prob > 0
 
 
@@ -60,11 +68,12 @@ def drawn(params: TrialParams, clip: int, epoch: int) -> Draw | None:
 
 
 def augmented(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -> np.ndarray:
-    """The clip (samples,) float32 at 16 kHz at another speed, under noise, with chunks silenced, brought back to `rms`.
+    """The clip (samples,) float32 at 16 kHz at another speed, under noise, with chunks silenced,
+    brought back to `rms`.
 
-    The speed is a whole number of hundredths, and keeps the clip within what the model takes. Noise is white, its SNR
-    drawn evenly from `snr` to 15 dB more; silence gets none. Of 1 to `chunks` chunks, no more fall than half the clip
-    could hold.
+    The speed is a whole number of hundredths, and keeps the clip within what the model takes. Noise
+    is white, its SNR drawn evenly from `snr` to 15 dB more; silence gets none. Of 1 to `chunks`
+    chunks, no more fall than half the clip could hold.
     """
     random = np.random.default_rng(draw.seed)
     wave = torch.from_numpy(np.array(clip))[None]
@@ -87,18 +96,31 @@ def augmented(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -
 
 
 def augmented_frames(
-    store: EncoderCache, clips: Tensor, draws: Sequence[Draw | None], rms: float | None, depth: int, slots: int
+    store: EncoderCache,
+    clips: Tensor,
+    draws: Sequence[Draw | None],
+    rms: float | None,
+    depth: int,
+    slots: int,
 ) -> tuple[Tensor, RaggedLayout]:
-    """What `store` gives for clips (rows,) of set "train", but rows with a draw computed anew from their changed
-    sound."""
-    order = {draw: index for index, draw in enumerate(dict.fromkeys(draw for draw in draws if draw is not None))}
+    """What `store` gives for clips (rows,) of set "train", but rows with a draw computed anew from
+    their changed sound."""
+    order = {
+        draw: index
+        for index, draw in enumerate(dict.fromkeys(draw for draw in draws if draw is not None))
+    }
     if not order:
         return store("train", clips, depth, slots)
     kept, index = store.look_up("train", clips, depth)
-    changed = store.compute([augmented(store.clips["train"][d.clip], d, rms, store.family) for d in order], depth)
+    changed = store.compute(
+        [augmented(store.clips["train"][d.clip], d, rms, store.family) for d in order], depth
+    )
     rows = [
-        # under autocast the type follows the products, and the kept frames may have been computed without
+        # under autocast the type follows the products, and the kept frames may have been computed
+        # without
         kept.of_clip(clip) if draw is None else changed.of_clip(order[draw]).to(kept.flat)
         for clip, draw in zip(index.tolist(), draws, strict=True)
     ]
-    return Frames.of(rows).laid_out(torch.arange(len(rows), device=clips.device), slots, store.family.block)
+    return Frames.of(rows).laid_out(
+        torch.arange(len(rows), device=clips.device), slots, store.family.block
+    )

@@ -1,4 +1,6 @@
-"""All slots of one tick in one file: written aside, fsynced, renamed, so a checkpoint is whole or absent."""
+"""All slots of one tick in one file: written aside, fsynced, renamed, so a checkpoint is whole or
+absent.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ FILE = "slots.safetensors"
 
 
 Shortage = dict[int, tuple[int, int]]
-"""Entry depth -> division and parts of its group: where memory was short, a run that continues adds up alike."""
+"""Entry depth -> division and parts of its group: where memory was short, a run that continues adds
+up alike.
+"""
 
 
 def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = None) -> None:
@@ -36,7 +40,9 @@ def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = 
             tensors |= {f"{number}/adapter/{name}/{part}": tensor for part, tensor in parts.items()}
         kinds = {"exp_avg": slot.exp_avg, "exp_avg_sq": slot.exp_avg_sq, "summed": slot.summed}
         for kind, moments in kinds.items():
-            tensors |= {f"{number}/{kind}/{name}/{part}": tensor for (name, part), tensor in moments.items()}
+            tensors |= {
+                f"{number}/{kind}/{name}/{part}": tensor for (name, part), tensor in moments.items()
+            }
         described.append(
             {
                 "number": number,
@@ -49,21 +55,32 @@ def save_slots(slots: Sequence[Slot], folder: Path, shortage: Shortage | None = 
                 "ended": slot.ended,
             }
         )
-    kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()} or {"empty": torch.zeros(1)}
+    kept = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()} or {
+        "empty": torch.zeros(1)
+    }
     needed = sum(tensor.nbytes for tensor in kept.values())
     with safely(folder / FILE, needed), new_file(folder / FILE) as aside:
-        save_file(kept, aside, metadata={"slots": json.dumps(described), "groups": json.dumps(shortage or {})})
+        save_file(
+            kept,
+            aside,
+            metadata={"slots": json.dumps(described), "groups": json.dumps(shortage or {})},
+        )
 
 
-def load_slots(folder: Path, plans: dict[int, TrialPlan], device: torch.device) -> tuple[list[Slot], Shortage]:
-    """The slots of a checkpoint, in order, and how short memory was. Raises StudyError when it is damaged or belongs
-    to other plans."""
+def load_slots(
+    folder: Path, plans: dict[int, TrialPlan], device: torch.device
+) -> tuple[list[Slot], Shortage]:
+    """The slots of a checkpoint, in order, and how short memory was. Raises StudyError when it is
+    damaged or belongs to other plans."""
     path = folder / FILE
     try:
         with safe_open(path, "pt", device=str(device)) as file:
             described = json.loads(file.metadata()["slots"])
             groups = json.loads(file.metadata().get("groups", "{}"))
-            shortage = {int(depth): (int(division), int(parts)) for depth, (division, parts) in groups.items()}
+            shortage = {
+                int(depth): (int(division), int(parts))
+                for depth, (division, parts) in groups.items()
+            }
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         raise StudyError(

@@ -1,4 +1,6 @@
-"""Noisy copies of manifests: another speed, a narrower band, noise; each utterance with its own seeded draw."""
+"""Noisy copies of manifests: another speed, a narrower band, noise; each utterance with its own
+seeded draw.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,9 @@ class Channel:
 
 
 def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> list[dict[str, Any]]:
-    """Write the copies beside `out` as 16-bit FLAC of 16 kHz and return its lines, shuffled; ids stay, so that a copy
-    of a training clip is still found to be one. Raises ManifestError with all clips that cannot be copied."""
+    """Write the copies beside `out` as 16-bit FLAC of 16 kHz and return its lines, shuffled; ids
+    stay, so that a copy of a training clip is still found to be one. Raises ManifestError with all
+    clips that cannot be copied."""
     folder = audio_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     faults: list[Fault] = []
@@ -55,7 +58,10 @@ def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> l
             continue
         path = folder / f"{number:06d}.flac"
         soundfile.write(path, copy, SAMPLE_RATE, subtype="PCM_16")
-        sound = {"audio_filepath": relative(path, out.parent), "duration": round(len(copy) / SAMPLE_RATE, 4)}
+        sound = {
+            "audio_filepath": relative(path, out.parent),
+            "duration": round(len(copy) / SAMPLE_RATE, 4),
+        }
         kept = line_of(utterance, out.parent)
         lines.append({key: kept[key] for key in kept if key not in _OF_THE_SOURCE} | sound | drawn)
     if faults:
@@ -86,13 +92,17 @@ def _copy(utterance: Utterance, channel: Channel, seed: int) -> tuple[Samples, d
 
 
 def at_speed(wave: Tensor, factor: float) -> Tensor:
-    """(1, n) float32 -> (1, n / factor): played faster or slower, pitch along with it; hundredths only."""
+    """(1, n) float32 -> (1, n / factor): played faster or slower, pitch along with it; hundredths
+    only.
+    """
     resampled: Tensor = torchaudio.functional.resample(wave, round(100 * factor), 100)
     return resampled
 
 
 def within_band(wave: Tensor, band: Range) -> Tensor:
-    """(1, n) float32 through two second-order filters each way, as a telephone or radio channel would."""
+    """(1, n) float32 through two second-order filters each way, as a telephone or radio channel
+    would.
+    """
     for _ in range(2):
         wave = torchaudio.functional.highpass_biquad(wave, SAMPLE_RATE, band[0])
         wave = torchaudio.functional.lowpass_biquad(wave, SAMPLE_RATE, band[1])

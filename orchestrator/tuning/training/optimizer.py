@@ -1,4 +1,6 @@
-"""AdamW, clipping and schedules for K trials at once, on (K, P) buffers; every trial as if it were alone."""
+"""AdamW, clipping and schedules for K trials at once, on (K, P) buffers; every trial as if it were
+alone.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 
 def learning_rate(params: TrialParams, step: int) -> float:
-    """The rate of optimizer step `step` (0 is the first), as transformers' schedules of the same names give it."""
+    """The rate of optimizer step `step` (0 is the first), as transformers' schedules of the same
+    names give it.
+    """
     if step < params.warmup_steps:
         return params.learning_rate * step / max(1, params.warmup_steps)
     if params.scheduler == "constant":
@@ -27,20 +31,27 @@ def learning_rate(params: TrialParams, step: int) -> float:
 
 
 class PackedAdamW:
-    """Decoupled weight decay Adam (Loshchilov & Hutter 2019) with per-trial rate, decay, clip, step and LoRA+ ratio."""
+    """Decoupled weight decay Adam (Loshchilov & Hutter 2019) with per-trial rate, decay, clip, step
+    and LoRA+ ratio.
+    """
 
-    def __init__(self, flat: Tensor, is_B: Tensor, params: Sequence[TrialParams], steps: Sequence[int]) -> None:
+    def __init__(
+        self, flat: Tensor, is_B: Tensor, params: Sequence[TrialParams], steps: Sequence[int]
+    ) -> None:
         self.params, self.steps = tuple(params), list(steps)
         self.exp_avg, self.exp_avg_sq = torch.zeros_like(flat), torch.zeros_like(flat)
         column = flat.new_tensor
         self.max_norm = column([p.max_grad_norm for p in params])[:, None]
         self.decay = column([p.weight_decay for p in params])[:, None]
         ratio = column([p.loraplus_lr_ratio for p in params])[:, None]
-        self.ratio = torch.where(is_B, ratio, 1.0) if any(p.loraplus_lr_ratio != 1 for p in params) else None
+        self.ratio = (
+            torch.where(is_B, ratio, 1.0) if any(p.loraplus_lr_ratio != 1 for p in params) else None
+        )
 
     @torch.no_grad()
     def step(self, flat: Tensor, grad: Tensor) -> Tensor:
-        """One optimizer step of every row, in place; returns the gradient norms (K,) before clipping.
+        """One optimizer step of every row, in place; returns the gradient norms (K,) before
+        clipping.
 
         What needs memory comes first, what changes the state last: a step that fails has not begun.
         """

@@ -1,4 +1,6 @@
-"""Trials that train together: slots with one entry depth, packed anew whenever a trial joins or leaves."""
+"""Trials that train together: slots with one entry depth, packed anew whenever a trial joins or
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Slot:
     summed: Moments = field(default_factory=dict)
     """Sum of the trained tensors over the steps of `averaged_steps` so far."""
     initial: Adapter | None = None
-    """The adapter before the first step; None in a slot that was restored, until it is made again."""
+    """The adapter before the first step; None in a slot that was restored, until it is made
+    again.
+    """
 
     @property
     def is_final(self) -> bool:
@@ -56,13 +60,18 @@ class Slot:
             for part in TRAINED:
                 if part in parts:
                     before = self.summed.get((name, part))
-                    self.summed[name, part] = parts[part].clone() if before is None else before + parts[part]
+                    self.summed[name, part] = (
+                        parts[part].clone() if before is None else before + parts[part]
+                    )
 
     def averaged(self) -> Adapter:
-        """The mean of what was trained, factor by factor and not of the products B A: any variant keeps its form."""
+        """The mean of what was trained, factor by factor and not of the products B A: any variant
+        keeps its form.
+        """
         count = len(self.plan.params.averaged_steps)
         modules = {
-            name: parts | {part: self.summed[name, part] / count for part in TRAINED if part in parts}
+            name: parts
+            | {part: self.summed[name, part] / count for part in TRAINED if part in parts}
             for name, parts in self.adapter.modules.items()
         }
         return replace(self.adapter, modules=modules)
@@ -103,13 +112,17 @@ class PackGroup:
         self.slots.append(slot)
 
     def leave(self, slot: Slot) -> None:
-        """Take a trial out, with its state as it stands; without it the others may fit the memory as they are."""
+        """Take a trial out, with its state as it stands; without it the others may fit the memory
+        as they are.
+        """
         self.unpack()
         self.slots.remove(slot)
         self.division = self.parts = 1
 
     def unpack(self) -> None:
-        """Write the packs' state back into their slots; the next step packs them again, bit for bit the same."""
+        """Write the packs' state back into their slots; the next step packs them again, bit for bit
+        the same.
+        """
         for packed in self._packs.values():
             packed.write_back()
         self._packs = {}
@@ -121,8 +134,12 @@ class PackGroup:
         return [tuple(self.slots[first:last]) for first, last in pairwise(edges)]
 
     def step(self, base: BaseModel, store: EncoderCache, data: TrainingSet) -> list[str | None]:
-        """One optimizer step of every slot; per slot what went wrong, or None. Raises what the computation raises."""
-        return [fault for group in self.groups() for fault in self.step_group(group, base, store, data)]
+        """One optimizer step of every slot; per slot what went wrong, or None. Raises what the
+        computation raises.
+        """
+        return [
+            fault for group in self.groups() for fault in self.step_group(group, base, store, data)
+        ]
 
     def step_group(
         self, group: tuple[Slot, ...], base: BaseModel, store: EncoderCache, data: TrainingSet
@@ -132,9 +149,12 @@ class PackGroup:
         if key not in self._packs:
             self._packs[key] = packed_of(group)
         packed = self._packs[key]
-        losses, norms = pack_step(base, store, data, packed.pack, packed.optimizer, self.depth, self.division)
+        losses, norms = pack_step(
+            base, store, data, packed.pack, packed.optimizer, self.depth, self.division
+        )
         return [
-            _counted(slot, loss, norm) for slot, loss, norm in zip(group, losses.tolist(), norms.tolist(), strict=True)
+            _counted(slot, loss, norm)
+            for slot, loss, norm in zip(group, losses.tolist(), norms.tolist(), strict=True)
         ]
 
 
@@ -158,7 +178,9 @@ def _counted(slot: Slot, loss: float, norm: float) -> str | None:
 
 
 def has_moved(adapter: Adapter, initial: Adapter) -> bool:
-    """Does any trained tensor differ from the start? An adapter that did not move was trained on nothing."""
+    """Does any trained tensor differ from the start? An adapter that did not move was trained on
+    nothing.
+    """
     return any(
         not torch.equal(parts[part], initial.modules[name][part])
         for name, parts in adapter.modules.items()

@@ -1,7 +1,8 @@
 """One optimizer step of a whole pack: which utterances, which loss, one backward pass.
 
-The order of samples, and how each is augmented, depend on the trial and the data alone, never on the packing; the loss
-of a trial is the mean over the tokens of its optimizer step, so micro-batches change nothing but rounding.
+The order of samples, and how each is augmented, depend on the trial and the data alone, never on
+the packing; the loss of a trial is the mean over the tokens of its optimizer step, so micro-batches
+change nothing but rounding.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from orchestrator.tuning.training.optimizer import PackedAdamW
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Labels of the domain's training utterances, of the replay utterances, and once more of the replay utterances as
-    the untuned model hears them; the frames of the first two are set "train"."""
+    """Labels of the domain's training utterances, of the replay utterances, and once more of the
+    replay utterances as the untuned model hears them; the frames of the first two are set
+    "train"."""
 
     labels: list[list[int]]
     domain: int
@@ -43,7 +45,9 @@ class TrainingSet:
     rms: float | None = None
     """The level of every clip, which an augmented one is brought back to; None leaves it."""
     untuned: dict[int, Tensor] = field(default_factory=dict, compare=False)
-    """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the same at every step."""
+    """Row -> what the untuned decoder gives there (tokens, width), kept once computed: it is the
+    same at every step.
+    """
     _shares: dict[float, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def domain_rows(self, params: TrialParams) -> Sequence[int]:
@@ -68,16 +72,19 @@ class TrainingSet:
 
 
 def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
-    """Rows of about `share` of the utterances, in order: whole speakers, one after the other in an order of their own.
+    """Rows of about `share` of the utterances, in order: whole speakers, one after the other in an
+    order of their own.
 
-    The order does not depend on the share, so a smaller share is part of a larger one; nor on the trial's seed, so
-    trials that differ in it train on the same speech. Utterances without a speaker, and those of a lone one, stand
-    for themselves.
+    The order does not depend on the share, so a smaller share is part of a larger one; nor on the
+    trial's seed, so trials that differ in it train on the same speech. Utterances without a
+    speaker, and those of a lone one, stand for themselves.
     """
     named = {speaker for speaker in speakers if speaker}
     groups: dict[str, list[int]] = {}
     for row, speaker in enumerate(speakers):
-        groups.setdefault(f"speaker {speaker}" if speaker and len(named) > 1 else f"row {row}", []).append(row)
+        groups.setdefault(
+            f"speaker {speaker}" if speaker and len(named) > 1 else f"row {row}", []
+        ).append(row)
     wanted = max(1, round(share * len(speakers)))
     rows: list[int] = []
     for name in sorted(groups, key=lambda utterance_id: derived_seed("train_share", utterance_id)):
@@ -93,25 +100,35 @@ def _permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
 
 
 def _stream(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
-    """Positions first .. first + count - 1 of an endless sequence of shuffled epochs over `size` utterances."""
-    return [int(_permutation(seed, stream, at // size, size)[at % size]) for at in range(first, first + count)]
+    """Positions first .. first + count - 1 of an endless sequence of shuffled epochs over `size`
+    utterances.
+    """
+    return [
+        int(_permutation(seed, stream, at // size, size)[at % size])
+        for at in range(first, first + count)
+    ]
 
 
 def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
     """Utterances of optimizer step `step` (0 is the first), domain ones first, then replay.
 
-    A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) - floor(s q) rows.
+    A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) -
+    floor(s q) rows.
     """
     domain, replay = _drawn(params, step)
     general = data.replay(params)
-    again = _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
+    again = (
+        _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
+    )
     own = data.domain_rows(params)
     taken = _stream(params.seed, "domain", len(own), domain.start, len(domain))
     return [*(own[row] for row in taken), *(general[row] for row in again)]
 
 
 def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
-    """Positions in the endless sequences of domain and of replay utterances that step `step` takes."""
+    """Positions in the endless sequences of domain and of replay utterances that step `step`
+    takes.
+    """
     batch = params.batch_size * params.gradient_accumulation_steps
     share = round(params.replay_ratio * batch * 1_000_000)
     before, after = step * share // 1_000_000, (step + 1) * share // 1_000_000
@@ -124,14 +141,21 @@ def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw |
         return [None] * (params.batch_size * params.gradient_accumulation_steps)
     domain, replay = _drawn(params, step)
     own = data.domain_rows(params)
-    clips = [own[row] for row in _stream(params.seed, "domain", len(own), domain.start, len(domain))]
+    clips = [
+        own[row] for row in _stream(params.seed, "domain", len(own), domain.start, len(domain))
+    ]
     epochs = (position // len(own) for position in domain)
-    return [*(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)), *[None] * len(replay)]
+    return [
+        *(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)),
+        *[None] * len(replay),
+    ]
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """Rows that go through the model together: equally many a slot, trial-major; rows of weight 0 are padding."""
+    """Rows that go through the model together: equally many a slot, trial-major; rows of weight 0
+    are padding.
+    """
 
     utterances: tuple[int, ...]
     """Rows of the training set (K * b)."""
@@ -151,37 +175,56 @@ class MicroBatch:
     @property
     def held_to_base(self) -> list[int]:
         """The utterances that the KL term counts, in order."""
-        return [row for row, held in zip(self.utterances, (self.kl_weights > 0).tolist(), strict=True) if held]
+        return [
+            row
+            for row, held in zip(self.utterances, (self.kl_weights > 0).tolist(), strict=True)
+            if held
+        ]
 
 
 def micro_batches(
-    params: Sequence[TrialParams], steps: Sequence[int], data: TrainingSet, base: BaseModel, division: int = 1
+    params: Sequence[TrialParams],
+    steps: Sequence[int],
+    data: TrainingSet,
+    base: BaseModel,
+    division: int = 1,
 ) -> list[MicroBatch]:
-    """What one optimizer step of all slots computes: each micro-batch in `base.cores.count * division` parts of like
-    length, and each part with the same rows of every slot.
+    """What one optimizer step of all slots computes: each micro-batch in `base.cores.count *
+    division` parts of like length, and each part with the same rows of every slot.
 
     A slot with fewer rows than the widest is padded with weight 0.
     """
-    # by slot: its rows of the training set, and over how many tokens its loss and its KL term are means
+    # by slot: its rows of the training set, and over how many tokens its loss and its KL term are
+    # means
     rows = [step_rows(p, step, data) for p, step in zip(params, steps, strict=True)]
     tokens = [sum(len(data.labels[row]) for row in own) for own in rows]
     replayed = [sum(len(data.labels[row]) for row in own if row >= data.domain) for own in rows]
     draws = [step_draws(p, step, data) for p, step in zip(params, steps, strict=True)]
     width, size = max(map(len, rows)), max(p.batch_size for p in params)
     # tokens at each place of the step, all slots together: parts of like length keep all cores busy
-    length = [sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)]
+    length = [
+        sum(len(data.labels[own[at]]) for own in rows if at < len(own)) for at in range(width)
+    ]
     made = []
     for first in range(0, width, size):
-        for part in balance_by_length(range(first, min(first + size, width)), length, base.cores.count * division):
+        for part in balance_by_length(
+            range(first, min(first + size, width)), length, base.cores.count * division
+        ):
             utterances, weights, kl_weights, changed = [], [], [], []
-            for p, own, own_draws, total, replay_total in zip(params, rows, draws, tokens, replayed, strict=True):
+            for p, own, own_draws, total, replay_total in zip(
+                params, rows, draws, tokens, replayed, strict=True
+            ):
                 for at in part:
                     here = at < len(own)
                     utterances.append(own[at] if here else 0)
                     weights.append(1 / total if here else 0.0)
-                    kl_weights.append(p.kl_weight / replay_total if here and own[at] >= data.domain else 0.0)
+                    kl_weights.append(
+                        p.kl_weight / replay_total if here and own[at] >= data.domain else 0.0
+                    )
                     changed.append(own_draws[at] if here else None)
-            inputs, labels = padded_labels([data.labels[row] for row in utterances], base.decoder.start)
+            inputs, labels = padded_labels(
+                [data.labels[row] for row in utterances], base.decoder.start
+            )
             like = base.decoder.head.weight
             made.append(
                 MicroBatch(
@@ -199,7 +242,9 @@ def micro_batches(
 
 
 def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) -> list[list[int]]:
-    """`places` in at most `parts` groups whose total lengths are alike: the longest first, to and fro."""
+    """`places` in at most `parts` groups whose total lengths are alike: the longest first, to and
+    fro.
+    """
     groups: list[list[int]] = [[] for _ in range(min(parts, len(places)))]
     for turn, place in enumerate(sorted(places, key=lambda at: -length[at])):
         lap, at = divmod(turn, len(groups))
@@ -210,7 +255,9 @@ def balance_by_length(places: Sequence[int], length: Sequence[int], parts: int) 
 def most_divided(params: Sequence[TrialParams], base: BaseModel) -> int:
     """The division at which every micro-batch holds one row a slot, or the next above it."""
     division = 1
-    while base.cores.count * division < max(hyperparameters.batch_size for hyperparameters in params):
+    while base.cores.count * division < max(
+        hyperparameters.batch_size for hyperparameters in params
+    ):
         division *= 2
     return division
 
@@ -224,9 +271,11 @@ def pack_step(
     depth: int,
     division: int = 1,
 ) -> tuple[Tensor, Tensor]:
-    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms (K,), detached.
+    """One optimizer step of every slot; returns cross-entropies per token (K,) and gradient norms
+    (K,), detached.
 
-    `division`: so many times smaller micro-batches, for less memory. Where it raises, no slot has made the step.
+    `division`: so many times smaller micro-batches, for less memory. Where it raises, no slot has
+    made the step.
     """
     pack.grad.zero_()
     pack.step.view(-1).copy_(torch.tensor(optimizer.steps))
@@ -235,25 +284,34 @@ def pack_step(
     parts = micro_batches(optimizer.params, optimizer.steps, data, base, division)
     store.keep("train", depth)
     for some in [parts] if division == 1 else [[micro_batch] for micro_batch in parts]:
-        know_untuned(base, store, data, {row for micro_batch in some for row in micro_batch.held_to_base})
+        know_untuned(
+            base, store, data, {row for micro_batch in some for row in micro_batch.held_to_base}
+        )
 
     def forward_and_backward(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
         rows_a_slot = len(micro_batch.rows)
         # frames (K, F, width): the clips of a slot stand end to end, without padding between them
-        frames, layout = augmented_frames(store, micro_batch.clips, micro_batch.draws, data.rms, depth, count)
+        frames, layout = augmented_frames(
+            store, micro_batch.clips, micro_batch.draws, data.rms, depth, count
+        )
         # dropout is drawn by row and frame, so that it is the same in any pack
         pack.set_positions(micro_batch.rows[layout.clip], layout.position)
         memory = base.family.memory(base.encode(frames, layout, depth), layout)
         cross = base.decoder.cross_keys(memory, layout)
         # from here on (K * b, T): a row is an utterance, slot after slot
         span = torch.arange(micro_batch.inputs.shape[1], device=micro_batch.rows.device)
-        pack.set_positions(micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(rows_a_slot)[None])
-        # (tokens, vocabulary): the real labels of all rows, one after the other, and the row of each
+        pack.set_positions(
+            micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(rows_a_slot)[None]
+        )
+        # (tokens, vocabulary): the real labels of all rows, one after the other, and the row of
+        # each
         logits, rows = _logits(base, cross, layout, micro_batch)
         labels = micro_batch.labels[micro_batch.labels != IGNORED]
         losses_a_token = F.cross_entropy(logits.to(losses.dtype), labels, reduction="none")
         # (K,): every token goes to the loss of its row's slot, with the weight of its row
-        own = losses.new_zeros(count).index_add(0, rows // rows_a_slot, losses_a_token * micro_batch.weights[rows])
+        own = losses.new_zeros(count).index_add(
+            0, rows // rows_a_slot, losses_a_token * micro_batch.weights[rows]
+        )
         total = own.sum()  # one backward pass for all: no parameter belongs to two slots
         if bool(micro_batch.kl_weights.any()):
             total = total + _kl_to_base(base, data, micro_batch, logits, rows)
@@ -269,24 +327,40 @@ def pack_step(
 def _logits(
     base: BaseModel, cross: list[KeyValue], layout: RaggedLayout, micro_batch: MicroBatch
 ) -> tuple[Tensor, Tensor]:
-    """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the big head."""
+    """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the
+    big head.
+    """
     real = micro_batch.labels != IGNORED
-    return base.decoder.head(base.decoder(micro_batch.inputs, cross, layout.mask)[real]), real.nonzero()[:, 0]
+    return base.decoder.head(
+        base.decoder(micro_batch.inputs, cross, layout.mask)[real]
+    ), real.nonzero()[:, 0]
 
 
-def _kl_to_base(base: BaseModel, data: TrainingSet, micro_batch: MicroBatch, logits: Tensor, rows: Tensor) -> Tensor:
-    """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015, temperature 1).
+def _kl_to_base(
+    base: BaseModel, data: TrainingSet, micro_batch: MicroBatch, logits: Tensor, rows: Tensor
+) -> Tensor:
+    """Sum of weighted KL(base || tuned) over the tokens of replay rows (Hinton et al. 2015,
+    temperature 1).
 
-    The untuned model's head runs once per distinct utterance of the micro-batch: slots that see the same one share it.
+    The untuned model's head runs once per distinct utterance of the micro-batch: slots that see the
+    same one share it.
     """
     weights = micro_batch.kl_weights[rows]
     kept = weights > 0
     held = micro_batch.held_to_base
     distinct = sorted(set(held))
-    starts = dict(zip(distinct, np.cumsum([0, *(len(data.labels[row]) for row in distinct)]).tolist(), strict=False))
+    starts = dict(
+        zip(
+            distinct,
+            np.cumsum([0, *(len(data.labels[row]) for row in distinct)]).tolist(),
+            strict=False,
+        )
+    )
     index = [starts[row] + place for row in held for place in range(len(data.labels[row]))]
     with torch.no_grad():
-        teacher = base.decoder.head(torch.cat([data.untuned[row] for row in distinct])).to(base.model.dtype)
+        teacher = base.decoder.head(torch.cat([data.untuned[row] for row in distinct])).to(
+            base.model.dtype
+        )
         target = teacher.log_softmax(-1)[torch.tensor(index, device=logits.device)]
     tuned = logits[kept].to(base.model.dtype).log_softmax(-1)
     divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)

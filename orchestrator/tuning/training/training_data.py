@@ -1,4 +1,6 @@
-"""The training set of a sweep: clips and labels of its domain utterances first, then of its replay."""
+"""The training set of a sweep: clips and labels of its domain utterances first, then of its
+replay.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,8 @@ def load_training_data(
 ) -> TrainingData:
     """Read, decode and label train and replay.
 
-    `autocast` is the context in which the untuned model labels replay rows, where a trial may want that. Raises
-    ManifestError, or DataError where nothing is left of a set.
+    `autocast` is the context in which the untuned model labels replay rows, where a trial may want
+    that. Raises ManifestError, or DataError where nothing is left of a set.
     """
     texts: list[str] = []
     clips: list[np.ndarray] = []
@@ -51,20 +53,25 @@ def load_training_data(
             notes.append(f"data: {skipped_lines(read.path.name, manifest)}")
         limit = min(spec.data.max_seconds, base.family.longest_seconds)
         silent = set(ready.notes.silent)
-        kept = tuple(row for row in kept_for_training(manifest, limit) if ready.lines[row] not in silent)
+        kept = tuple(
+            row for row in kept_for_training(manifest, limit) if ready.lines[row] not in silent
+        )
         if not kept:
             raise DataError(
                 f"{read.path}: no utterance is within data.max_seconds = {limit:g} and more than silence; raise it, or "
                 "take other sound"
             )
         own = [ready.texts[row] for row in kept]
-        # an adapter must not learn the typography of upper-case references, which the scorer then removes
+        # an adapter must not learn the typography of upper-case references, which the scorer then
+        # removes
         texts += [text.lower() for text in own] if is_upper_case(own) else own
         clips += [ready[row] for row in kept]
         if name == "train":
             domain, speakers = len(kept), tuple(ready.speakers[row] for row in kept)
             places = tuple(f"{read.path}:{ready.lines[row]}" for row in kept)
-    labels = TrainingSet(base.labels(texts), domain, speakers=speakers, places=places, rms=spec.evaluation.rms)
+    labels = TrainingSet(
+        base.labels(texts), domain, speakers=speakers, places=places, rms=spec.evaluation.rms
+    )
     if "model" in spec.parameters.possible("replay_labels"):
         with autocast:
             labels, note = _labelled_by_the_model(spec, base, labels, clips, cache)
@@ -75,11 +82,17 @@ def load_training_data(
 def _labelled_by_the_model(
     spec: SweepSpec, base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], cache: Path
 ) -> tuple[TrainingSet, str]:
-    """The training set with the replay rows also as the untuned model hears them, and how many those are."""
+    """The training set with the replay rows also as the untuned model hears them, and how many
+    those are.
+    """
     evaluation = spec.evaluation
-    rows = pseudo_labels(base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache)
+    rows = pseudo_labels(
+        base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache
+    )
     heard = {data.domain + row: label for row, label in enumerate(rows) if label is not None}
     if not heard:
-        raise DataError(f"{spec.data.replay}: the model hears nothing there; use replay_labels: manifest")
+        raise DataError(
+            f"{spec.data.replay}: the model hears nothing there; use replay_labels: manifest"
+        )
     note = f"data: {len(heard)} of {len(rows)} replay utterances labelled by the model itself"
     return replace(data, labels=[*data.labels, *heard.values()], pseudo_labelled=tuple(heard)), note

@@ -1,5 +1,5 @@
-"""Start-up checks of training speech beside its texts, on utterances spread over the training set: does the untuned
-model know it, and does it write as the texts are written?"""
+"""Start-up checks of training speech beside its texts, on utterances spread over the training set:
+does the untuned model know it, and does it write as the texts are written?"""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ HEARD = 16
 """Utterances."""
 
 HIGH_LOSS = 5.0
-"""Nats a token; a model that knows its language and hears its speech stays near 2, a wrong alignment gives 9."""
+"""Nats a token; a model that knows its language and hears its speech stays near 2, a wrong
+alignment gives 9.
+"""
 
 FEW = 3
-"""Utterances in which a kind of character may be on one side alone: a name, a number that is spelled either way."""
+"""Utterances in which a kind of character may be on one side alone: a name, a number that is
+spelled either way.
+"""
 
 _IN_WORDS = "'’-"
 
 
 def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -> Iterator[Finding]:
-    """The untuned model's loss on training utterances: high on all of them, or on more than a quarter."""
+    """The untuned model's loss on training utterances: high on all of them, or on more than a
+    quarter.
+    """
     rows = spread(data)
     sums = [stock_loss(base, clips[row], data.labels[row]) for row in rows]
     losses = [total / len(data.labels[row]) for row, total in zip(rows, sums, strict=True)]
@@ -50,10 +56,15 @@ def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -
 def spelling(
     base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], max_tokens_per_second: float
 ) -> Iterator[Finding]:
-    """Capitals, digits or punctuation that the texts have and the model does not write, or the other way round."""
+    """Capitals, digits or punctuation that the texts have and the model does not write, or the
+    other way round.
+    """
     rows = spread(data)
     written = [base.text(data.labels[row]) for row in rows]
-    heard = [base.text(tokens) for tokens in decode(base, [clips[row] for row in rows], max_tokens_per_second).tokens]
+    heard = [
+        base.text(tokens)
+        for tokens in decode(base, [clips[row] for row in rows], max_tokens_per_second).tokens
+    ]
     if 2 * sum(len(text.split()) for text in heard) < sum(len(text.split()) for text in written):
         return  # it says too little to show how it writes
     for kind, holds in _KINDS.items():
@@ -61,7 +72,9 @@ def spelling(
         counts = sum(ours), sum(theirs)
         if abs(counts[0] - counts[1]) < FEW or min(counts) > max(counts) / 4:
             continue
-        at = next(row for row, (mine, its) in enumerate(zip(ours, theirs, strict=True)) if mine != its)
+        at = next(
+            row for row, (mine, its) in enumerate(zip(ours, theirs, strict=True)) if mine != its
+        )
         yield finding(
             "spelling",
             f"{counts[0]} of {len(rows)} training texts have {kind}, and {counts[1]} of {len(rows)} transcripts of the "
@@ -72,12 +85,16 @@ def spelling(
 
 @torch.no_grad()
 def stock_loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
-    """The stock model's loss, summed over the tokens of one utterance alone, with its attention mask."""
+    """The stock model's loss, summed over the tokens of one utterance alone, with its attention
+    mask.
+    """
     samples, labels = audio(base, clip), torch.tensor([row], device=base.device)
     mask = torch.ones_like(samples, dtype=torch.long)
     # without them the stock model shifts by itself, for which some configurations lack a token
     shifted, _ = padded_labels([row], base.decoder.start)
-    inputs = dict(input_values=samples, attention_mask=mask, decoder_input_ids=shifted.to(base.device))
+    inputs = dict(
+        input_values=samples, attention_mask=mask, decoder_input_ids=shifted.to(base.device)
+    )
     loss: float = base.model(**inputs, labels=labels, use_cache=False).loss.item()
     return loss * len(row)
 
@@ -93,7 +110,10 @@ def _place(data: TrainingSet, row: int) -> str:
 
 
 def _has_punctuation(text: str) -> bool:
-    return any(unicodedata.category(character)[0] == "P" and character not in _IN_WORDS for character in text)
+    return any(
+        unicodedata.category(character)[0] == "P" and character not in _IN_WORDS
+        for character in text
+    )
 
 
 _KINDS = {

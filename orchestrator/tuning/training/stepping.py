@@ -1,12 +1,15 @@
-"""One step of a pack group in which no trial costs another: less memory first, then the one that cannot go on is found.
+"""One step of a pack group in which no trial costs another: less memory first, then the one that
+cannot go on is found.
 
-A step that runs out of memory is made again in micro-batches of half the size, which is the same sum in another order,
-down to one utterance each; then by a pack in two parts, and so on; a trial that does not fit alone ends. Any other
-failure is tried slot by slot on copies: who fails there ends, the others make the step together, as if it had never
-joined.
+A step that runs out of memory is made again in micro-batches of half the size, which is the same
+sum in another order, down to one utterance each; then by a pack in two parts, and so on; a trial
+that does not fit alone ends. Any other failure is tried slot by slot on copies: who fails there
+ends, the others make the step together, as if it had never joined.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from orchestrator.tuning.faults import Done, Fault, attempt
 from orchestrator.tuning.model.base_model import BaseModel
@@ -24,11 +27,15 @@ class Stepper:
         self.base, self.store, self.data = base, store, data
 
     def step(self, pack_group: PackGroup) -> Faults:
-        """One optimizer step of every slot but those that cannot go on, which are returned with why."""
+        """One optimizer step of every slot but those that cannot go on, which are returned with
+        why.
+        """
         return [event for group in pack_group.groups() for event in self._step(pack_group, group)]
 
     def _step(self, pack_group: PackGroup, group: tuple[Slot, ...]) -> Faults:
-        outcome = attempt(lambda: pack_group.step_group(group, self.base, self.store, self.data), self.base.device)
+        outcome = attempt(
+            lambda: pack_group.step_group(group, self.base, self.store, self.data), self.base.device
+        )
         if isinstance(outcome, Done):
             said = zip(group, outcome.value, strict=True)
             return [(slot, Fault(reason)) for slot, reason in said if reason]
@@ -47,10 +54,15 @@ class Stepper:
         half = len(group) // 2
         return self._step(pack_group, group[:half]) + self._step(pack_group, group[half:])
 
-    def _without_culprits(self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault) -> Faults:
+    def _without_culprits(
+        self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault
+    ) -> Faults:
         if len(group) == 1:
             return [(group[0], fault)]
-        alone = {id(slot): attempt(lambda slot=slot: self._tried(pack_group, slot), self.base.device) for slot in group}  # type: ignore[misc]
+        alone = {
+            id(slot): attempt(partial(self._tried, pack_group, slot), self.base.device)
+            for slot in group
+        }
         found = [(slot, own) for slot in group if isinstance(own := alone[id(slot)], Fault)]
         if not found:
             return self._in_halves(pack_group, group, fault)
@@ -61,5 +73,11 @@ class Stepper:
         """The step of one slot, on a copy of its state."""
         packed = packed_of((slot,))
         pack_step(
-            self.base, self.store, self.data, packed.pack, packed.optimizer, pack_group.depth, pack_group.division
+            self.base,
+            self.store,
+            self.data,
+            packed.pack,
+            packed.optimizer,
+            pack_group.depth,
+            pack_group.division,
         )

@@ -1,7 +1,7 @@
 """Trials measured together, of which one that cannot be measured costs itself alone.
 
-Words do not depend on who is decoded beside whom, so less at once is exact: smaller batches, then fewer trials, then
-one adapter scale after the other.
+Words do not depend on who is decoded beside whom, so less at once is exact: smaller batches, then
+fewer trials, then one adapter scale after the other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ MOST_DIVIDED = 64
 def measure_apart(
     evaluator: Evaluator, trials: Sequence[Sequence[ScaledAdapter]], names: Collection[str] | None
 ) -> list[list[MeasuredSets] | Fault]:
-    """Per trial, what is measured of each of its adapter scales on the sets of `names`, or why it cannot be."""
+    """Per trial, what is measured of each of its adapter scales on the sets of `names`, or why it
+    cannot be.
+    """
     usual, device = evaluator.division, evaluator.base.device
     scaled_adapters = [adapter for own in trials for adapter in own]
     outcome = attempt(lambda: evaluator.measure(scaled_adapters, names), device)
@@ -40,7 +42,10 @@ def measure_apart(
 
 
 def _one_by_one(
-    evaluator: Evaluator, scaled_adapters: Sequence[ScaledAdapter], names: Collection[str] | None, fault: Fault
+    evaluator: Evaluator,
+    scaled_adapters: Sequence[ScaledAdapter],
+    names: Collection[str] | None,
+    fault: Fault,
 ) -> list[MeasuredSets] | Fault:
     """A trial that failed with all its scales at once."""
     if len(scaled_adapters) == 1 or not fault.memory:
