@@ -1,12 +1,10 @@
-"""The WERs and changes of a report, again, from manifests and hypotheses, without this project:
-jiwer and numpy.
+"""The WERs and changes of a report, again, from manifests and hypotheses, without this project: jiwer and numpy.
 
     python docs/recompute.py studies/quickstart
 
-A line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds
-together; the change in WER points in brackets. For `normalizer: whisper-en`, and where the
-manifests still are: read_manifest.py beside this file reads every format that a sweep reads. The
-bounds are the business of docs/recompute_bounds.py.
+A line per set: the baseline's WER, each trial's, and in confirmation that of a finalist's seeds together; the change in
+WER points in brackets. For `normalizer: whisper-en`, and where the manifests still are: read_manifest.py beside this
+file reads every format that a sweep reads. The bounds are the business of docs/recompute_bounds.py.
 """
 
 import json
@@ -28,34 +26,19 @@ def read(path):
 def counts(heard, name):
     said, lines = texts(study.parents[1] / sets[name]["manifest"]), sets[name]["lines"]
     references = [english(said[line].translate(folds)).split() for line in lines]
-    hypotheses = [
-        english(row["hypothesis"].translate(folds)).split()
-        for row in read(heard)
-        if row["set"] == name
-    ]
-    pairs = [
-        (" ".join(r) or "-", " ".join(h if r else ["-", *h]))
-        for r, h in zip(references, hypotheses, strict=True)
-    ]
+    hypotheses = [english(row["hypothesis"].translate(folds)).split() for row in read(heard) if row["set"] == name]
+    pairs = [(" ".join(r) or "-", " ".join(h if r else ["-", *h])) for r, h in zip(references, hypotheses, strict=True)]
     found = [jiwer.process_words(*pair) for pair in pairs]
-    return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(
-        map(len, references)
-    )
+    return sum(each.substitutions + each.deletions + each.insertions for each in found), sum(map(len, references))
 
 
 study, runs = Path(sys.argv[1]).resolve(), {}
 sets = json.loads((study / "sets.json").read_bytes())
 for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/result.json")]):
     result = json.loads(path.read_bytes())
-    rows = (
-        read(path.parent / "measurements.jsonl")
-        if result["wer"] and result["duplicate_of"] is None
-        else []
-    )
+    rows = read(path.parent / "measurements.jsonl") if result["wer"] and result["duplicate_of"] is None else []
     for row in (
-        row
-        for row in rows
-        if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"])
+        row for row in rows if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"])
     ):
         heard = path.parent / f"hypotheses-{row['step']}-{row['adapter_scale']!r}.jsonl"
         base = study / f"hypotheses-baseline-{row['fingerprint'][:12]}.jsonl"
@@ -63,8 +46,6 @@ for path in sorted([*study.glob("trials/*/result.json"), *study.glob("confirm/*/
             trial = result["params"].get("trial", result["number"])
             runs.setdefault(("baseline", name), [(base, name)])
             runs.setdefault((f"trial {trial}", name), []).append((heard, name))
-wers = {
-    key: 100 * np.mean([np.divide(*counts(*run)) for run in seeds]) for key, seeds in runs.items()
-}
+wers = {key: 100 * np.mean([np.divide(*counts(*run)) for run in seeds]) for key, seeds in runs.items()}
 for (who, name), wer in wers.items():
     print(f"{who}: {name} {wer:.2f} ({wer - wers['baseline', name]:+.2f})")

@@ -2,9 +2,8 @@
 
     python docs/recompute_bounds.py studies/quickstart
 
-A line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change in WER
-points, shared out among the trials that compete there. docs/verdict.md has the formulas; Student's
-quantile is drawn, not looked up.
+A line per set of each trial, and of each finalist over its seeds: 95 % bounds of the change in WER points, shared out
+among the trials that compete there. docs/verdict.md has the formulas; Student's quantile is drawn, not looked up.
 """
 
 import json
@@ -15,10 +14,7 @@ import numpy as np
 
 study = Path(sys.argv[1])
 seed = int((study / "spec.yaml").read_text().split("\nseed: ")[1].split()[0])
-
-
-def errors(counts):
-    return np.sum([counts[kind] for kind in ("substitutions", "deletions", "insertions")], 0)
+errors = lambda each: np.sum([each[kind] for kind in ("substitutions", "deletions", "insertions")], 0)  # noqa: E731
 
 
 def bounds(before, seeds, rivals):
@@ -33,9 +29,7 @@ def bounds(before, seeds, rivals):
     spread = np.sqrt(np.sum((d[drawn] - ratio[:, None] * w[drawn]) ** 2, 1) * n / (n - 1)) / total
     pivots, rank = np.sort((ratio - point) / np.maximum(spread, floor)), int(500 / rivals + 1e-6)
     student = np.quantile(np.random.default_rng(0).standard_t(n - 1, 4_000_000), 1 - 0.05 / rivals)
-    return 100 * (point - error * max(pivots[-rank], student)), 100 * (
-        point + error * max(-pivots[rank - 1], student)
-    )
+    return 100 * (point - error * max(pivots[-rank], student)), 100 * (point + error * max(-pivots[rank - 1], student))
 
 
 baselines = json.loads((study / "baseline.json").read_bytes())
@@ -43,9 +37,7 @@ for kind in ("trials", "confirm"):
     runs = {}
     for path in sorted(study.glob(f"{kind}/*/result.json")):
         result, rows = json.loads(path.read_bytes()), path.with_name("measurements.jsonl")
-        for row in map(
-            json.loads, rows.read_bytes().splitlines() if result["wer"] and rows.exists() else []
-        ):
+        for row in map(json.loads, rows.read_bytes().splitlines() if result["wer"] and rows.exists() else []):
             if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"]):
                 runs.setdefault(result["params"].get("trial", result["number"]), []).append(row)
     for trial, seeds in runs.items():
