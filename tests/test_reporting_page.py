@@ -50,6 +50,12 @@ def _contents(page: str) -> dict[str, Any]:
     return found
 
 
+def rows_of(each: dict[str, Any], key: str) -> list[list[Any]]:
+    """What a model heard; 0 stands for what the untuned model heard."""
+    before = each["heard"]["baseline"]["rows"]
+    return [row or before[place] for place, row in enumerate(each["heard"][key]["rows"])]
+
+
 class Elements(HTMLParser):
     """Elements with their attributes, and what stands in scripts and styles."""
 
@@ -125,12 +131,11 @@ def test_every_alignment_has_the_errors_that_were_counted(
         own = sets[each["name"]]
         assert {model["key"] for model in each["models"]} == {model.key for model in own.models}
         for key, part in each["heard"].items():
-            errors = [len(row[1]) - row[1].count("=") for row in part["rows"]]
+            rows = rows_of(each, key)
+            errors = [len(row[1]) - row[1].count("=") for row in rows]
             assert tuple(errors) == own.errors(key) and part["counted"]
             assert part["errors"] == sum(errors)
-            for reference, (heard, letters, _) in zip(
-                each["references"], part["rows"], strict=True
-            ):
+            for reference, (heard, letters, _) in zip(each["references"], rows, strict=True):
                 assert len(reference.split()) == len(letters) - letters.count("I")
                 assert len(heard.split()) == len(letters) - letters.count("D")
 
@@ -154,7 +159,7 @@ def test_clips_are_those_that_changed_and_can_be_played(contents: dict[str, Any]
         name, row = key.split("/")
         each = next(own for own in contents["sets"] if own["name"] == name)
         before, after = (
-            each["heard"][model]["rows"][int(row)][1].replace("=", "")
+            rows_of(each, model)[int(row)][1].replace("=", "")
             for model in ("baseline", each["winner"])
         )
         assert len(before) != len(after)

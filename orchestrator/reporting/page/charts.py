@@ -206,7 +206,7 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
     known = baseline.sets[name].wer if baseline and name in baseline.sets else None
     yield Chart(
         f"steps-{name}",
-        f"{rate_text(name)} over steps",
+        _capital(f"{rate_text(name)} over steps"),
         "At the adapter scale that each trial was chosen at. Below the line the model is better than untuned.",
         "optimizer step",
         f"{rate_text(name)}, %",
@@ -255,9 +255,14 @@ def _shares(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
         points = tuple((100 * share, r.wer[rate], f"trial {r.number}") for share, r in best.items())
         yield Chart(
             "shares",
-            f"{rate_text(rate)} over the share of data.train",
+            _capital(f"{rate_text(rate)} over the share of data.train"),
             "Where the curve still falls, more recordings are likely to help.",
             "share of data.train, %",
             f"{rate_text(rate)}, %",
             (Series("best trial of each share", points, "best", joined=True),),
         )
+
+
+def _capital(text: str) -> str:
+    """The first letter alone: WER stays as it is."""
+    return text[:1].upper() + text[1:]

@@ -130,15 +130,27 @@ def _seconds(utterance: Utterance | None) -> float | None:
 
 
 def heard(each: UtteranceSet, key: str, kept: Sequence[int] | None = None) -> dict[str, Any]:
-    """What one model heard, and what became of words, speakers and lengths over the whole set."""
+    """What one model heard, a row an utterance, 0 where it is what the untuned model heard, and what
+    became of words, speakers and lengths over the whole set.
+    """
     rates = each.measured.reference_words
     return {
-        "rows": each.rows(key, kept),
+        "rows": _less_the_same(each, key, kept),
         "errors": sum(each.errors(key)),
         "words": sum(rates),
         "counted": each.is_counted(key),
         "summary": each.summary(key),
     }
+
+
+def _less_the_same(each: UtteranceSet, key: str, kept: Sequence[int] | None) -> list[Any]:
+    rows = each.rows(key, kept)
+    if key == BASELINE:
+        return rows
+    return [
+        0 if row == before else row
+        for row, before in zip(rows, each.rows(BASELINE, kept), strict=True)
+    ]
 
 
 def _by_need(

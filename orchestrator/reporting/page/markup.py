@@ -26,21 +26,19 @@ def block_html(block: Block) -> str:
             return f"<p>{html_text(text)}: {html_text(file)}</p>"  # a page loads no other file
 
 
-def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table that scrolls by itself where it is too wide, and whose columns sort; cells are text."""
     head = "".join(f'<th scope="col">{heading_html(column)}</th>' for column in columns)
-    body = "".join("<tr>" + "".join(map(_cell, columns, row)) + "</tr>" for row in rows)
-    caption = f"<caption>{html_text(title)}</caption>" if title else ""
-    label = html_text(title or ", ".join(columns[:3]))
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    label = html_text(", ".join(columns[:3]))
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {label}"><table class="sortable">'
-        f"{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {label}">'
+        f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     )
 
 
-def _cell(column: str, text: str) -> str:
-    """`data-label` is the heading again, for screens where a row is a list."""
-    return f'<td data-label="{html_text(column)}">{html_text(text)}</td>'
+def _cell(text: str) -> str:
+    return f"<td>{html_text(text)}</td>"
 
 
 def heading_html(text: str) -> str:

@@ -35,7 +35,7 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
         "state",
         *(f"{rate_heading(rate)} {what}" for rate in rates for what in ("%", "change")),
     ]
-    head += ["keeps the guardrails", "step", "scale", *varied, "reason"]
+    head += ["keeps the guardrails", "reason", "step", "scale", *varied]
     rows = "".join(_row(result, rates, varied, result.number == best) for result in results)
     columns = "".join(f'<th scope="col">{heading_html(name)}</th>' for name in head)
     return (
@@ -82,6 +82,7 @@ def _row(result: TrialResult, rates: Sequence[str], varied: Sequence[str], is_be
         cells.append(_number(shown_percent(rate, result.wer.get(rate)), result.wer.get(rate)))
         cells.append(_number(shown_points(rate, result.delta.get(rate)), result.delta.get(rate)))
     cells.append(f"<td>{_kept(result)}</td>")
+    cells.append(f'<td class="long">{html_text(result.reason)}</td>')
     cells.append(_number("-" if result.step is None else str(result.step), result.step))
     cells.append(
         _number(
@@ -90,7 +91,6 @@ def _row(result: TrialResult, rates: Sequence[str], varied: Sequence[str], is_be
         )
     )
     cells += [_value(result.params.get(name)) for name in varied]
-    cells.append(f'<td class="long">{html_text(result.reason)}</td>')
     marked = ' class="best"' if is_best else ""
     return f'<tr{marked} data-state="{html_text(result.state)}">{"".join(cells)}</tr>'
 

@@ -98,7 +98,7 @@ function sayPoint(point) {
 
 function highlight(plot, chosen) {
   plot.data.datasets.forEach((each, index) => {
-    const faded = chosen !== null && index !== chosen;
+    const faded = chosen !== null && !chosen.includes(index);
     const colour = faded ? each.own.colour.slice(0, 7) + FADED : each.own.colour;
     each.borderColor = colour;
     each.backgroundColor = colour;
@@ -111,24 +111,27 @@ function legendOf(plot, hasView) {
   const legend = element("div", { class: "legend", role: "group", "aria-label": "Legend: press to hide or show" });
   const draw = () => {
     legend.replaceChildren();
-    plot.data.datasets.forEach((each, index) => {
-      if (!hasView(each.own.view)) return;
+    const shown = plot.data.datasets.map((each, index) => index).filter((index) => hasView(plot.data.datasets[index].own.view));
+    for (const name of new Set(shown.map((index) => plot.data.datasets[index].label))) {
+      const own = shown.filter((index) => plot.data.datasets[index].label === name); // both bars of one pair of bounds
+      const each = plot.data.datasets[own[0]];
       const swatch = element("span", { class: "swatch" });
       swatch.style.background = each.own.colour;
       const button = element("button", { type: "button" }, swatch, each.label);
-      const say = () => button.setAttribute("aria-pressed", String(plot.isDatasetVisible(index)));
+      const say = () => button.setAttribute("aria-pressed", String(plot.isDatasetVisible(own[0])));
       button.addEventListener("click", () => {
-        plot.setDatasetVisibility(index, !plot.isDatasetVisible(index));
+        const visible = !plot.isDatasetVisible(own[0]);
+        own.forEach((index) => plot.setDatasetVisibility(index, visible));
         plot.update("none");
         say();
       });
       for (const [begin, end] of [["mouseenter", "mouseleave"], ["focus", "blur"]]) {
-        button.addEventListener(begin, () => highlight(plot, index));
+        button.addEventListener(begin, () => highlight(plot, own));
         button.addEventListener(end, () => highlight(plot, null));
       }
       say();
       legend.append(button);
-    });
+    }
     if (legend.childElementCount > MANY) legend.tabIndex = 0;
   };
   draw();
@@ -139,9 +142,11 @@ function numbersOf(chart) {
   const details = element("details", {}, element("summary", {}, "The numbers of this plot"));
   details.addEventListener("toggle", () => {
     if (!details.open || details.childElementCount > 1) return;
-    const rows = chart.series.flatMap((series) => series.points.map(([x, y, text]) => [series.name, text, x, y]));
-    const shown = rows.map(([name, text, x, y]) => [name, text, x.toFixed(2), chart.bars ? "" : y.toFixed(2)]);
-    const table = plainTable(chart.title, ["series", "point", chart.x, chart.y || " "], shown);
+    const values = ([x, y]) => (chart.bars ? [x.toFixed(2)] : [x.toFixed(2), y.toFixed(2)]);
+    const rowOf = (series) => (point) => [series.name, point[2], ...values(point)];
+    const rows = chart.series.flatMap((series) => series.points.map(rowOf(series)));
+    const columns = ["series", "point", chart.x, ...(chart.bars ? [] : [chart.y])];
+    const table = plainTable(chart.title, columns, rows);
     makeSortable(table);
     details.append(element("div", { class: "scroll", tabIndex: 0, role: "group", "aria-label": `Numbers: ${chart.title}` }, table));
   });

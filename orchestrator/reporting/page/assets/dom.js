@@ -15,8 +15,9 @@ function element(tag, properties, ...children) {
   return made;
 }
 
-/** A label with a control in it. */
+/** A label with a control in it; the control is called by the text alone, not by its options too. */
 function labelled(text, control) {
+  control.setAttribute("aria-label", text);
   return element("label", {}, `${text} `, control);
 }
 

@@ -17,7 +17,13 @@ class Source {
   }
   async heard(set, key) {
     if (!set.heard[key]) set.heard[key] = await this.ask(`sets/${set.name}/heard/${key}`);
-    return set.heard[key];
+    const found = set.heard[key];
+    if (key !== "baseline" && !found.whole) {
+      const before = await this.heard(set, "baseline");
+      found.rows = found.rows.map((row, index) => row || before.rows[index]); // 0: the same words
+      found.whole = true;
+    }
+    return found;
   }
   async ask(path) {
     const answer = await fetch(path);
@@ -210,7 +216,7 @@ class UtteranceView {
     const said = [];
     if (!after.counted) said.push("The normaliser here is another version than the one that measured: marks may differ from the counts of the report.");
     if (set.rows.length < set.total) said.push(`Of ${set.total} utterances the ${set.rows.length} most changed are here.`);
-    if (set.models_left_out) said.push(`${set.models_left_out} models are not in this file.`);
+    if (set.models_left_out) said.push(`${set.models_left_out} more did not fit into this file.`);
     if (this.source.contents.listen) said.push("Audio of the most changed utterances is in this file. All of it, and every trial: ");
     const command = this.source.contents.listen ? element("code", {}, this.source.contents.listen) : null;
     return element("p", { class: "note" }, said.join(" "), command);
