@@ -61,11 +61,12 @@ def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
     described = [described_set(each, kept[each.name], known[each.name]) for each in sets]
     left = TEXT_CHARACTERS - len(json.dumps(described))
     for key, each, place in _by_need(sets, described):
-        part = heard(each, key, kept[each.name])
-        size = len(json.dumps(part))
-        if key in (BASELINE, each.winner) or size <= left:
-            place["heard"][key] = part
-            left -= size
+        if not each.has_texts(key):
+            continue
+        if left <= 0 and key not in (BASELINE, each.winner):
+            break
+        place["heard"][key] = heard(each, key, kept[each.name])
+        left -= len(json.dumps(place["heard"][key]))
     for each, place in zip(sets, described, strict=True):
         place["models"] = [model for model in place["models"] if model["key"] in place["heard"]]
         place["models_left_out"] = len(each.models) - len(place["models"])
@@ -147,10 +148,8 @@ def _less_the_same(each: UtteranceSet, key: str, kept: Sequence[int] | None) -> 
     rows = each.rows(key, kept)
     if key == BASELINE:
         return rows
-    return [
-        0 if row == before else row
-        for row, before in zip(rows, each.rows(BASELINE, kept), strict=True)
-    ]
+    before = each.rows(BASELINE, kept)
+    return [0 if row == was else row for row, was in zip(rows, before, strict=True)]
 
 
 def _by_need(
@@ -177,17 +176,21 @@ def _clips(
     kept: Mapping[str, Sequence[int]],
     known: Mapping[str, Mapping[str, Utterance]],
 ) -> Iterator[tuple[str, Utterance]]:
-    """The worst regressions and the best gains of every set, by turns: the largest changes of all
-    come first.
-    """
-    queues = [[], []]  # type: list[list[list[tuple[str, Utterance]]]]
-    for each in sets:
-        changes = _changes(each)
-        for queue, sign in zip(queues, (1, -1), strict=True):
-            rows = sorted(kept[each.name], key=lambda row: -sign * changes[row])
-            changed = [row for row in rows[:CLIPS] if sign * changes[row] > 0]
-            ids = each.measured.utterance_ids
-            found = [(f"{each.name}/{row}", known[each.name].get(ids[row])) for row in changed]
-            queue.append([(key, utterance) for key, utterance in found if utterance is not None])
-    turns = zip_longest(*(chain.from_iterable(zip_longest(*queue)) for queue in queues))
-    return (clip for clip in chain.from_iterable(turns) if clip is not None)
+    """The worst regression of every set, the best gain of every set, the second worst, and so on."""
+    queues = [
+        _extremes(each, kept[each.name], known[each.name], sign)
+        for sign in (1, -1)
+        for each in sets
+    ]
+    for turn in zip_longest(*queues):
+        yield from (clip for clip in turn if clip is not None)
+
+
+def _extremes(
+    each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance], sign: int
+) -> list[tuple[str, Utterance]]:
+    """What got worse most, or with a `sign` of -1 better, by key; as far as its audio is known."""
+    changes, ids = _changes(each), each.measured.utterance_ids
+    by_change = sorted(kept, key=lambda row: -sign * changes[row])
+    changed = [row for row in by_change[:CLIPS] if sign * changes[row] > 0]
+    return [(f"{each.name}/{row}", known[ids[row]]) for row in changed if ids[row] in known]

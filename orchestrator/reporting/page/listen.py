@@ -51,6 +51,11 @@ class State:
         self._utterances: dict[str, dict[str, Utterance]] = {}
         self._lock = threading.Lock()
 
+    def has(self, name: str, key: str) -> bool:
+        """What this model heard of this set is on file. Raises LookupError without such a set."""
+        each = self.sets[name]
+        return key in {model.key for model in each.models} and each.has_texts(key)
+
     def utterances(self, name: str) -> Mapping[str, Utterance]:
         """Those of a set by id; each manifest is read once."""
         with self._lock:
@@ -112,9 +117,7 @@ class Player:
                 return "text/html; charset=utf-8", self._page()
             case ["sets", name]:
                 return "application/json", _json(self._set(self._state.sets[name]))
-            case ["sets", name, "heard", key] if key in {
-                model.key for model in self._state.sets[name].models
-            }:
+            case ["sets", name, "heard", key] if self._state.has(name, key):
                 return "application/json", _json(heard(self._state.sets[name], key))
             case ["sets", name, "audio", row] if row.isascii() and row.isdigit():
                 sound = self._sound(self._state.sets[name], int(row))

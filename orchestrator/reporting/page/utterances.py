@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
@@ -15,6 +15,8 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 
 BASELINE = "baseline"
+_MODELS_HELD = 4
+"""Whose transcripts are in memory at once."""
 SHOWN = 15
 """Rows of each end of a list of words, pairs or speakers."""
 
@@ -47,7 +49,7 @@ class UtteranceSet:
     models: tuple[Model, ...]
     winner: str
     """Key of the model to show first."""
-    _read: Callable[[Model], Sequence[str]] = field(repr=False, compare=False)
+    _read: Callable[[str, str], Sequence[str]] = field(repr=False, compare=False)
     _normalize: Callable[[str], str] = field(repr=False, compare=False)
 
     @cached_property
@@ -58,12 +60,15 @@ class UtteranceSet:
     @cached_property
     def baseline(self) -> list[tuple[str, ...]]:
         """What the untuned model heard, normalised."""
-        return self._heard(self.models[0])
+        return self._heard(BASELINE)
+
+    def has_texts(self, key: str) -> bool:
+        """What the model heard of the set is on file."""
+        return len(self._read(key, self.name)) == len(self.measured.utterance_ids)
 
     def rows(self, key: str, kept: Sequence[int] | None = None) -> list[Row]:
         """What a model heard, of all utterances or of those `kept`."""
-        model = self._model(key)
-        texts = self._read(model)
+        texts = self._read(key, self.name)
         wanted = range(len(texts)) if kept is None else kept
         return [self._row(texts[row], self.references[row]) for row in wanted]
 
@@ -78,7 +83,7 @@ class UtteranceSet:
 
     def is_counted(self, key: str) -> bool:
         """The alignment has the errors that were counted: the normaliser is the one that measured."""
-        heard = self._heard(self._model(key))
+        heard = self._heard(key)
         pairs = zip(self.references, heard, self.errors(key), strict=True)
         return all(_errors(reference, words) == errors for reference, words, errors in pairs)
 
@@ -86,7 +91,7 @@ class UtteranceSet:
         """What became of words, confusions, speakers and lengths between the untuned model and this
         one.
         """
-        after = self._heard(self._model(key))
+        after = self._heard(key)
         speakers = self.measured.speakers
         columns = zip(speakers, self.references, self.baseline, after, strict=True)
         found = word_changes(Utterance(*column) for column in columns)
@@ -102,8 +107,8 @@ class UtteranceSet:
     def _model(self, key: str) -> Model:
         return next(model for model in self.models if model.key == key)
 
-    def _heard(self, model: Model) -> list[tuple[str, ...]]:
-        return [self._words(text) for text in self._read(model)]
+    def _heard(self, key: str) -> list[tuple[str, ...]]:
+        return [self._words(text) for text in self._read(key, self.name)]
 
     def _words(self, text: str) -> tuple[str, ...]:
         return tuple(self._normalize(text).split())
@@ -123,48 +128,57 @@ def utterance_sets(
 ) -> Iterator[UtteranceSet]:
     """The confirm sets first where the decision rests on them, then those of the search.
 
-    A set whose references or whose untuned transcripts are not kept is left out, and so is a model
-    whose transcripts of it are not.
+    A set whose references or whose untuned transcripts are not kept is left out.
     """
-    search = _search_models(folder, conclusion)
-    confirm = _confirm_models(folder, conclusion)
     for models, winner in (
-        (confirm, _winning_run(conclusion)),
-        (search, _winning_trial(conclusion)),
+        (_confirm_models(folder, conclusion), _winning_run(conclusion)),
+        (_search_models(folder, conclusion), _winning_trial(conclusion)),
     ):
-        if models:
-            for name in models[0].measurement.sets:
-                yield from _set(spec, folder, name, models, winner)
+        read = _reader(folder, models)
+        for name in models[0].measurement.sets if models else ():
+            yield from _set(spec, folder, name, models, winner, read)
+
+
+Reader = Callable[[str, str], Sequence[str]]
+"""From the key of a model and the name of a set to what was heard; empty where it is not kept."""
+
+
+def _reader(folder: StudyFolder, models: Sequence[Model]) -> Reader:
+    measurements = {model.key: model.measurement for model in models}
+
+    @lru_cache(maxsize=_MODELS_HELD)  # a file holds all sets, and they are asked for in turn
+    def heard(key: str) -> Mapping[str, Sequence[str]]:
+        if key == BASELINE:
+            return folder.read_baseline_hypotheses(measurements[key])
+        return folder.read_hypotheses(int(key), measurements[key])
+
+    return lambda key, name: heard(key).get(name, ())
 
 
 def _set(
-    spec: SweepSpec, folder: StudyFolder, name: str, models: Sequence[Model], winner: str
+    spec: SweepSpec,
+    folder: StudyFolder,
+    name: str,
+    models: Sequence[Model],
+    winner: str,
+    read: Reader,
 ) -> Iterator[UtteranceSet]:
     measured = models[0].measurement.sets[name]
     record = folder.sets().get(name)
     written = record.texts if record else ()
     total = len(measured.utterance_ids)
+    if len(written) != total or len(read(BASELINE, name)) != total:
+        return
+    own = [model for model in models if _has_measured(model, name, measured)]
+    keys = [model.key for model in own]
+    shown = next(key for key in (winner, *reversed(keys)) if len(read(key, name)) == total)
+    normalize = normalizer(spec.evaluation.normalizer)
+    yield UtteranceSet(name, measured, written, tuple(own), shown, read, normalize)
 
-    def read(model: Model) -> Sequence[str]:
-        if model.key == BASELINE:
-            return folder.read_baseline_hypotheses(model.measurement).get(name, ())
-        return folder.read_hypotheses(int(model.key), model.measurement).get(name, ())
 
-    def has_all(model: Model) -> bool:
-        own = model.measurement.sets.get(name)
-        return (
-            own is not None
-            and own.utterance_ids == measured.utterance_ids
-            and len(read(model)) == total
-        )
-
-    kept = tuple(model for model in models if has_all(model))
-    if len(written) == total and kept and kept[0].key == BASELINE:
-        keys = [model.key for model in kept]
-        shown = winner if winner in keys else keys[-1]
-        yield UtteranceSet(
-            name, measured, written, kept, shown, read, normalizer(spec.evaluation.normalizer)
-        )
+def _has_measured(model: Model, name: str, measured: SetMeasurement) -> bool:
+    own = model.measurement.sets.get(name)
+    return own is not None and own.utterance_ids == measured.utterance_ids
 
 
 def _search_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
