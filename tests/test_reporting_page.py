@@ -289,6 +289,12 @@ def test_the_library_is_small_and_comes_with_its_licence() -> None:
     assert sum(path.stat().st_size for path in vendored) < 1_500_000
     for name in ("chart.js", "chartjs-plugin-annotation"):
         assert "MIT" in (PAGE / "vendor" / f"{name}.LICENSE.md").read_text()
+    fetched = re.findall(
+        r"^fetch (\S+) (\S+) (\S+)", (PAGE / "vendor" / "fetch.sh").read_text(), re.M
+    )
+    assert [f"vendor/{file}" for _, _, file in fetched] == list(LIBRARIES)
+    for _, version, file in fetched:
+        assert f" v{version}\n" in (PAGE / "vendor" / file).read_text()[:200]
     own = "".join((PAGE / name).read_text() for name in OWN)
     assert not re.search(
         r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", own

@@ -83,10 +83,17 @@ def scatter(points: Sequence[Point], min_gain: float | None, max_regression: flo
     marks = [_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
-        marks.append(_text(x.at(max_regression), y.end + 4, "allowed: less", "end"))
+        marks.append(
+            _text(
+                x.at(max_regression) + 4,
+                y.end + 10,
+                f"allowed: less than {max_regression:g}",
+                "start",
+            )
+        )
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
-        marks.append(_text(x.end, y.at(min_gain) - 4, "asked for", "end"))
+        marks.append(_text(x.end, y.at(min_gain) - 4, f"asked for: {min_gain:g}", "end"))
     # the model itself comes last, so that no other mark hides it
     marks += [
         _mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
@@ -108,7 +115,7 @@ def _legend(kinds: Collection[Kind]) -> str:
         f'<tspan fill="{colour}">{sign}</tspan><tspan fill="currentColor"> {said}</tspan>'
         for sign, colour, said in shown
     )
-    return f'<text x="{WIDTH - 12}" y="{HEIGHT - 34}" text-anchor="end" xml:space="preserve">{words}</text>'
+    return f'<text x="{WIDTH - 12}" y="{HEIGHT - 2}" text-anchor="end" xml:space="preserve">{words}</text>'
 
 
 def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
