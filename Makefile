@@ -3,12 +3,14 @@
 # make test-services          the tests that need the packages of an extra, which it installs
 # make coverage               the tests again, with the share of the lines and branches that they run
 # make experiments             run sweeps/recorded/embedded/*.yaml, one after the other; NAME=h1 runs one
+# make screenshots            the pictures of docs/images, of the shipped sweep
+# make vendor                 the plotting library of report.html, fetched again as published
 # make soak                   MINUTES=5 SEED=1: small sweeps, killed, cut off, damaged; a table of what held
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: install sweep test test-all test-services coverage check format soak experiments benchmark clean
+.PHONY: install sweep test test-all test-services coverage check format soak experiments screenshots vendor benchmark clean
 
 install: $(INSTALLED)
 
@@ -29,9 +31,11 @@ test: check
 test-all: check
 	$(PYTEST) -m "not gpu and not services"
 
-# What needs the packages of an extra: they are installed beside those of `make install`.
+# What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
+# there is none.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser]'
+	$(BIN)/python -m tests.browser
 	$(PYTEST) -m services
 
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).
@@ -65,6 +69,17 @@ experiments: $(INSTALLED)
 		echo "== $$sweep"; code=0; $(BIN)/orchestrate $$sweep --quiet || code=$$?; \
 		case $$code in 0|4|5) ;; *) exit $$code;; esac; \
 	done
+
+# The pictures of docs/images, from the study of `make sweep`.
+screenshots: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,browser]'
+	$(BIN)/python -m tests.browser
+	$(BIN)/orchestrate sweeps/quickstart.yaml --quiet
+	$(BIN)/python -m tests.screenshots quickstart
+
+# The plotting library of report.html, as npm publishes it; `git diff` says whether what is here differs.
+vendor:
+	orchestrator/reporting/page/vendor/fetch.sh
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/makespan.py

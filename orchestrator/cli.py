@@ -27,6 +27,7 @@ from orchestrator.commands.dashboard import dashboard
 from orchestrator.commands.diagnose import diagnose
 from orchestrator.commands.export import export
 from orchestrator.commands.init import init
+from orchestrator.commands.listen import listen
 from orchestrator.commands.plan import plan
 from orchestrator.commands.repair import repair
 from orchestrator.commands.report import report
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 _FUNCTIONS = (
     *(run, validate, plan, diagnose, status, watch, report, trial),
     *(export, verify, repair, transcribe, dashboard, init),
-    *(compare, table, stop, clean),
+    *(compare, table, stop, clean, listen),
 )
 COMMANDS = (*(function.__name__ for function in _FUNCTIONS), "manifest")
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")

@@ -16,18 +16,20 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "atomic": set(),
     "checks": {"errors"},
+    "loopback": {"errors"},
     "sweepfile": {"errors", "checks"},
     "corpus": {"errors", "checks", "atomic"},
     "planning": _VALUES,
     "scoring": _VALUES,
     "records": (_STUDY - {"records"}) | {"atomic"},
     "verdicts": _STUDY,
-    "search": (_STUDY - {"corpus"}) | {"verdicts"},
-    "reporting": _STUDY | {"verdicts"},
+    "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback"},
+    "reporting": _STUDY | {"verdicts", "loopback"},
     "tuning": _STUDY | {"verdicts", "atomic"},
     "fleet": _STUDY | {"atomic"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},
-    "commands": _STUDY | {"fleet", "running", "search", "tuning", "reporting", "verdicts"},
+    "commands": _STUDY
+    | {"fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
-from orchestrator.reporting import report
+from orchestrator.reporting import model_card, report
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 
 SEARCH = "WER (%), on a set that also chose the trial"
@@ -93,3 +94,13 @@ def test_whatever_the_base_model_is_called_the_head_is_yaml(tmp_path: Path, mode
         card.content.split("\n---\n")[0].removeprefix("---\n")
     )
     assert head["base_model"] == card.data.base_model == model
+
+
+def test_the_card_shows_its_trial_among_the_others(spec: Path, tmp_path: Path) -> None:
+    card = exported(spec, tmp_path / "out")
+    assert f"]({model_card.PLOT})" in card.content
+    tree = ElementTree.parse(tmp_path / "out" / model_card.PLOT)
+    marks = [mark.text for mark in tree.iter() if mark.get("class") == "mark"]
+    results = [result for result in folder_of(spec).results() if result.wer]
+    assert len(marks) == len(results) and marks.count("★") == 1 and marks[-1] == "★"
+    assert marks.count("×") == sum(not result.feasible for result in results)

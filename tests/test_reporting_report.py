@@ -10,6 +10,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -218,9 +219,10 @@ def test_hostile_text_stays_text_in_html(tmp_path: Path) -> None:
     parser.feed(page)
     assert {tag for tag, _ in parser.seen} <= {
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td",
-        "ul", "li", "pre",
+        "ul", "li", "pre", "main", "div", "span", "button", "script",
     }  # fmt: skip
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", page)
+    own = re.sub(r"<(style|script)[ >].*?</\1>", "", page, flags=re.S)
+    assert "alert(1)&lt;/script" in own and not re.search(r"[\x00-\x09\x0b-\x1f\u2028\u202e]", own)
 
 
 def test_hostile_text_stays_text_in_markdown(tmp_path: Path) -> None:
@@ -287,8 +289,11 @@ def test_a_terminal_gets_a_table_with_the_time_left(root: Path) -> None:
 def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
     axis = Axis(0.0, 2.0, 100.0, 300.0)
     assert [axis.at(value) for value in (0.0, 1.0, 2.0)] == [100.0, 200.0, 300.0]
-    svg = scatter([Point(0.0, 0.0, "a<b", True), Point(1.0, 2.0, "c", False)], 1.0, 0.2)
-    assert svg.count("<circle") == 2 and svg.count("stroke-dasharray") == 2 and "a&lt;b" in svg
+    svg = scatter([Point(0.0, 0.0, "a<b", "good"), Point(1.0, 2.0, "c", "this")], 1.0, 0.2)
+    tree = ElementTree.fromstring(svg)
+    marks = [each for each in tree.iter() if each.get("class") == "mark"]
+    assert [mark.text for mark in marks] == ["●", "★"] and svg.count("stroke-dasharray") == 2
+    assert "a&lt;b" in svg and "breaks one" not in svg and "this model" in svg
 
 
 def test_plain_text_is_one_line() -> None:

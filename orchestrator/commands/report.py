@@ -18,8 +18,9 @@ def report(
     form: Annotated[str, typer.Option("--format", help="terminal, md, html or json.")] = "terminal",
 ) -> None:
     """Verdict, tables and plots of a study, judged anew from its files."""
-    from orchestrator.reporting import html, machine, markdown
+    from orchestrator.reporting import machine, markdown
     from orchestrator.reporting import report as reporting
+    from orchestrator.reporting.page import report_page
     from orchestrator.running.session import finished
     from orchestrator.verdicts.conclusion import conclude
 
@@ -35,5 +36,7 @@ def report(
     document = reporting.build(sweep, folder, conclusion, words, done, opened.other_limits)
     if form == "terminal":
         show(document)
+    elif form == "md":
+        typer.echo(markdown.render(document), nl=False)
     else:
-        typer.echo(markdown.render(document) if form == "md" else html.render(document), nl=False)
+        typer.echo(report_page.render(sweep, folder, conclusion, document, words, done), nl=False)

@@ -37,6 +37,7 @@ def run(
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import files, report
+    from orchestrator.reporting.page import report_page
     from orchestrator.reporting.record import keep
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import finished, run_study
@@ -57,10 +58,11 @@ def run(
     ):
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
     done = finished(sweep, folder)
-    document = report.build(
-        sweep, folder, conclusion, naming_words(spec, sweep.name, studies), done
+    words = naming_words(spec, sweep.name, studies)
+    document = report.build(sweep, folder, conclusion, words, done)
+    files.write(
+        folder, document, report_page.render(sweep, folder, conclusion, document, words, done)
     )
-    files.write(folder, document)
     terminal.show(document, terminal.console())
     if done:
         places = {"--studies": studies, "--record": record}

@@ -34,6 +34,7 @@ __all__ = [
     "AudioNotes",
     "Clips",
     "load_audio",
+    "load_original",
     "prepare",
     "prepare_training",
     "scale_to_rms",
@@ -82,17 +83,7 @@ def load_audio(utterance: Utterance) -> Audio:
     (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and line, where
     the file cannot be decoded to its end or holds values that are no sound.
     """
-    if utterance.samples is not None:
-        rate, lossy, mended, name = (
-            utterance.sample_rate or SAMPLE_RATE,
-            False,
-            False,
-            "the inline audio",
-        )
-        start, count = _span(utterance, rate, len(utterance.samples))
-        frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
-    else:
-        frames, rate, lossy, mended, name = _read(utterance)
+    frames, rate, lossy, mended, name = _frames(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
     if not math.isfinite(peak):
         raise UnusableError(f"{name} holds NaN or infinite samples")
@@ -101,6 +92,26 @@ def load_audio(utterance: Utterance) -> Audio:
     mono, opposite = _mono(frames)
     mixed = frames.shape[1] > 1 and not opposite
     return Audio(_resampled(mono, rate, name), rate != SAMPLE_RATE, mixed, opposite, mended)
+
+
+def load_original(utterance: Utterance) -> tuple[Samples, int]:
+    """One utterance as it was recorded, for a listener: mono float32 at its own rate, and the rate
+    in Hz.
+
+    Raises ManifestError where the file cannot be decoded to its end.
+    """
+    frames, rate, *_ = _frames(utterance)
+    return _mono(frames)[0], rate
+
+
+def _frames(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
+    """As `_read`, of samples that stand in the manifest too."""
+    if utterance.samples is None:
+        return _read(utterance)
+    rate = utterance.sample_rate or SAMPLE_RATE
+    start, count = _span(utterance, rate, len(utterance.samples))
+    frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
+    return frames, rate, False, False, "the inline audio"
 
 
 def _mono(frames: Samples) -> tuple[Samples, bool]:

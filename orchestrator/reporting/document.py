@@ -42,52 +42,22 @@ class Code:
 
 
 @dataclass(frozen=True)
-class Plot:
-    """Inline SVG, made here and trusted, under its own heading; formats without pictures leave both
-    out.
+class Picture:
+    """A file beside the document, by its name there; `text` says what it shows where it is not
+    shown.
     """
 
-    title: str
-    svg: str
+    file: str
+    text: str
 
 
-@dataclass(frozen=True)
-class AlignedText:
-    """What one model heard, beside what was said: (said, heard) a place, empty where nothing was."""
-
-    label: str
-    words: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class AlignedUtterance:
-    """One utterance: its line, what was said, and what each model heard."""
-
-    title: str
-    reference: str
-    texts: tuple[AlignedText, ...]
-
-
-@dataclass(frozen=True)
-class AlignedUtterances:
-    """Utterances with their errors marked, under their own heading; formats without marks leave
-    both out.
-    """
-
-    title: str
-    utterances: tuple[AlignedUtterance, ...]
-
-
-Block = Heading | Paragraph | Bullets | Table | Code | Plot | AlignedUtterances
+Block = Heading | Paragraph | Bullets | Table | Code | Picture
 
 
 @dataclass(frozen=True)
 class Document:
-    """Title, the one-line answer, and the rest; `details` are for pages that fold them away, not
-    for a terminal.
-    """
+    """Title, the one-line answer, and the rest."""
 
     title: str
     headline: str
     blocks: tuple[Block, ...]
-    details: tuple[Block, ...] = ()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
-from orchestrator.reporting import html, markdown
+from orchestrator.reporting import markdown
 from orchestrator.reporting.document import Document
 
 
-def write(folder: StudyFolder, document: Document) -> None:
-    """Write both, each at once or not at all."""
+def write(folder: StudyFolder, document: Document, page: str) -> None:
+    """Write both, each at once or not at all; `page` is report.html."""
     write_aside(
         folder.report_markdown, markdown.render(document).encode("utf-8", errors="backslashreplace")
     )
-    write_aside(
-        folder.report_html, html.render(document).encode("utf-8", errors="backslashreplace")
-    )
+    write_aside(folder.report_html, page.encode("utf-8", errors="backslashreplace"))

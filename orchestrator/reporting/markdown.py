@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from orchestrator.reporting.document import (
-    AlignedUtterances,
     Block,
     Bullets,
     Code,
     Document,
     Heading,
     Paragraph,
-    Plot,
+    Picture,
     Table,
 )
 from orchestrator.reporting.escape import markdown, plain
@@ -37,8 +36,8 @@ def _block(block: Block) -> str:
         case Code(lines):
             # Indented, because a fence could be closed by a line of its own content.
             return "\n".join(f"    {plain(line)}" for line in lines)
-        case Plot() | AlignedUtterances():
-            return ""
+        case Picture(file, text):
+            return f"![{markdown(text)}]({file})"
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement
+from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Form
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import (
@@ -21,16 +21,20 @@ from orchestrator.reporting.document import (
     Document,
     Heading,
     Paragraph,
+    Picture,
     Table,
 )
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.markdown import render
 from orchestrator.reporting.report import caveats, doubt
+from orchestrator.reporting.svg import Kind, Point, scatter
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     limit_row,
     limits_of,
+    params_text,
     percent,
+    plotted_limits,
     points,
     relative_to,
     value_text,
@@ -41,6 +45,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.saved_adapters import SavedAdapter
 
+PLOT = "gain-against-regression.svg"
+"""Beside the card."""
+_ABOUT_PLOT = "Gain on the domain against regression on held-out speech, of every trial of the search, with the limits"
 TASK = "automatic-speech-recognition"
 _LIBRARY: dict[Form, str] = {
     "adapter": "peft",
@@ -84,6 +91,7 @@ def model_card(
         Paragraph(_identity(kept, model, plan.model.revision, form)),
         *_use(plan, form),
         *_measured(kept, verdict),
+        *([Picture(PLOT, _ABOUT_PLOT)] if card_plot(spec, kept, conclusion) else []),
         *_limits(list(caveats(spec, folder, conclusion, done)) if judged else []),
         *_data(plan, conclusion, root),
         *_trained(plan, kept),
@@ -101,6 +109,24 @@ def model_card(
     )
     headline = f"Trial {kept.result.number} of sweep {plan.sweep}{which}: {decision}. {ended}"
     return f"---\n{header.to_yaml()}\n---\n\n" + render(Document(title, headline, tuple(blocks)))
+
+
+def card_plot(spec: SweepSpec, kept: SavedAdapter, conclusion: Conclusion) -> str:
+    """Gain against regression of all trials of the search as SVG, this one marked; empty where none
+    has both.
+    """
+    measured = [
+        result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()
+    ]
+    return scatter([_point(result, kept) for result in measured], *plotted_limits(spec))
+
+
+def _point(result: TrialResult, kept: SavedAdapter) -> Point:
+    kind: Kind = "good" if result.feasible else "broken"
+    if result.number == kept.result.number and kept.gave_the_result:
+        kind = "this"
+    label = f"trial {result.number}: {params_text(result.params)}"
+    return Point(result.delta["heldout"], -result.delta["domain"], label, kind)
 
 
 def _results(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales, shipped, train_shares, transcripts, word_changes
+from orchestrator.reporting import scales, shipped, train_shares, transcripts
 from orchestrator.reporting.document import (
     Block,
     Bullets,
@@ -16,10 +16,8 @@ from orchestrator.reporting.document import (
     Document,
     Heading,
     Paragraph,
-    Plot,
     Table,
 )
-from orchestrator.reporting.svg import Curve, Point, curves, scatter
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     delta_text,
@@ -27,7 +25,6 @@ from orchestrator.reporting.wording import (
     limits_of,
     params_text,
     percent,
-    plotted_limits,
     proof,
     rate_heading,
     rates_of,
@@ -44,6 +41,8 @@ from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measu
 from orchestrator.verdicts.headroom import HIGH, high_wer
 from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
+CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
+"""Headings that other formats look for."""
 OTHER_LIMITS = "; judged by other limits than the study's"
 
 
@@ -67,13 +66,11 @@ def build(
     blocks += _trials(spec, conclusion)
     blocks += scales.blocks(spec, folder, conclusion)
     blocks += train_shares.blocks(spec, conclusion)
-    blocks += _plots(spec, folder, conclusion)
     blocks += transcripts.blocks(folder, conclusion)
     blocks += _notes(folder)
     blocks += _commands(folder, conclusion, words)
     answer = headline(spec, folder, conclusion, done) + (OTHER_LIMITS if other_limits else "")
-    changed = tuple(word_changes.blocks(spec, folder, conclusion))
-    return Document(f"Sweep {folder.name}", answer, tuple(blocks), changed)
+    return Document(f"Sweep {folder.name}", answer, tuple(blocks))
 
 
 def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:
@@ -224,7 +221,7 @@ def _cannot_say(
 ) -> Iterator[Block]:
     items = list(caveats(spec, folder, conclusion, done))
     if items:
-        yield Heading("What the numbers cannot say")
+        yield Heading(CANNOT_SAY)
         yield Bullets(tuple(items))
 
 
@@ -338,7 +335,7 @@ def _baselines(conclusion: Conclusion) -> Iterator[Block]:
 def _trials(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     if not conclusion.results:
         return
-    yield Heading("All trials")
+    yield Heading(TRIALS)
     states = Counter(str(result.state) for result in conclusion.results)
     yield Paragraph(", ".join(f"{count} {state}" for state, count in sorted(states.items())))
     rates = rates_of(spec)
@@ -356,45 +353,6 @@ def _trial_row(result: TrialResult, rates: Sequence[str]) -> tuple[str, ...]:
         "-" if result.adapter_scale is None else f"{result.adapter_scale:g}",
         params_text(result.params),
         result.reason,
-    )
-
-
-def _plots(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
-    dots = [
-        Point(
-            r.delta["heldout"],
-            -r.delta["domain"],
-            f"trial {r.number}: {params_text(r.params)}",
-            r.feasible,
-        )
-        for r in conclusion.results
-        if {"domain", "heldout"} <= r.delta.keys()
-    ]
-    if dots:
-        yield Plot("Gain against regression", scatter(dots, *plotted_limits(spec)))
-    for name in spec.data.evaluated:
-        lines = [
-            Curve(f"trial {r.number}", _path(folder, r, name)) for r in conclusion.results if r.wer
-        ]
-        base = (
-            conclusion.baseline.sets[name].wer
-            if conclusion.baseline and name in conclusion.baseline.sets
-            else None
-        )
-        if svg := curves(lines, base, f"{name} WER, %"):
-            yield Plot(f"{name.capitalize()} WER over steps", svg)
-
-
-def _path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[float, float], ...]:
-    """Per step the WER at the chosen adapter scale, or at the one nearest to it."""
-    wanted = result.adapter_scale or 1.0
-    rows: dict[int, Measurement] = {}
-    for row in folder.read_measurements(result.number):
-        held = rows.get(row.step)
-        if held is None or abs(row.adapter_scale - wanted) < abs(held.adapter_scale - wanted):
-            rows[row.step] = row
-    return tuple(
-        (float(step), row.sets[name].wer) for step, row in sorted(rows.items()) if name in row.sets
     )
 
 

@@ -1,5 +1,5 @@
-"""What an adapter gains and forgets as it is scaled after training: one curve a trial, the winner's
-in a table too.
+"""What an adapter gains and forgets as it is scaled after training: the winner's table, every
+trial's points.
 """
 
 from __future__ import annotations
@@ -8,15 +8,8 @@ from collections.abc import Iterator
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
-from orchestrator.reporting.svg import Curve, Point, scatter
-from orchestrator.reporting.wording import (
-    plotted_limits,
-    rate_heading,
-    rates_of,
-    shown_percent,
-    shown_points,
-)
+from orchestrator.reporting.document import Block, Heading, Paragraph, Table
+from orchestrator.reporting.wording import rate_heading, rates_of, shown_percent, shown_points
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -27,46 +20,31 @@ FEW = 10
 
 
 def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
-    """Nothing where no trial was evaluated at several scales."""
-    by_trial = {
-        result.number: verdicts
-        for result in conclusion.results
-        if result.duplicate_of is None and (verdicts := _scaled(spec, folder, conclusion, result))
-    }
-    if not by_trial:
-        return
+    """The winner's table; nothing where it was not evaluated at several scales."""
     best, rates = conclusion.best, rates_of(spec)
-    if best is not None and best.number in by_trial:
+    verdicts = _scaled(spec, folder, conclusion, best) if best is not None else []
+    if best is not None and verdicts:
         yield Heading(f"Adapter scales of trial {best.number}")
-        yield Paragraph(f"At step {by_trial[best.number][0].step}, on the sets of the search.")
+        yield Paragraph(f"At step {verdicts[0].step}, on the sets of the search.")
         yield Table(
             (
                 "scale",
                 *(head for rate in rates for head in (f"{rate_heading(rate)} %", "change")),
                 "keeps the guardrails",
             ),
-            tuple(_row(verdict, rates) for verdict in by_trial[best.number]),
+            tuple(_row(verdict, rates) for verdict in verdicts),
         )
-    if "heldout" not in spec.data.evaluated:
-        return
-    dots = [
-        Point(
-            v.delta["heldout"],
-            -v.delta["domain"],
-            f"trial {v.number}, scale {v.adapter_scale:g}",
-            v.feasible,
-        )
-        for verdicts in by_trial.values()
-        for v in verdicts
-    ]
-    paths = [
-        Curve(f"trial {number}", tuple((v.delta["heldout"], -v.delta["domain"]) for v in verdicts))
-        for number, verdicts in by_trial.items()
-    ]
-    yield Plot(
-        "Gain against regression, along the adapter scales",
-        scatter(dots, *plotted_limits(spec), paths),
-    )
+
+
+def by_trial(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> dict[int, list[Verdict]]:
+    """Trial -> its measurements along the scales, of those that were evaluated at several."""
+    return {
+        result.number: verdicts
+        for result in conclusion.results
+        if result.duplicate_of is None and (verdicts := _scaled(spec, folder, conclusion, result))
+    }
 
 
 def _scaled(

@@ -1,12 +1,13 @@
-"""Two plots as inline SVG: gain against regression with the limits, and WER over steps. No script,
-no files.
+"""Two plots as SVG: gain against regression with the limits, for a model card, and WER over steps.
+No script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import floor, log10
+from typing import Literal
 
 from orchestrator.reporting.escape import html_text
 
@@ -15,14 +16,23 @@ COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#b
 """Paul Tol's bright scheme, told apart by colour-blind readers."""
 
 
+Kind = Literal["this", "good", "broken"]
+_MARKS: dict[Kind, tuple[str, str, str]] = {
+    "this": ("★", COLOURS[0], "this model"),
+    "good": ("●", COLOURS[2], "keeps the guardrails"),
+    "broken": ("×", COLOURS[1], "breaks one"),
+}
+"""Sign, colour and what it means."""
+
+
 @dataclass(frozen=True)
 class Point:
-    """One dot; `label` is its tooltip."""
+    """One mark; `label` is its tooltip."""
 
     x: float
     y: float
     label: str
-    good: bool
+    kind: Kind
 
 
 @dataclass(frozen=True)
@@ -58,15 +68,11 @@ class Axis:
         return tuple(round(i * step, 10) for i in range(first, first + 12) if i * step < self.high)
 
 
-def scatter(
-    points: Sequence[Point],
-    min_gain: float | None,
-    max_regression: float | None,
-    paths: Sequence[Curve] = (),
-) -> str:
-    """Held-out regression (x) against domain gain (y), both in WER points; limits as dashed lines.
+def scatter(points: Sequence[Point], min_gain: float | None, max_regression: float | None) -> str:
+    """A file: held-out regression (x) against domain gain (y), both in WER points; limits as dashed
+    lines.
 
-    `paths` join dots that belong together.
+    Empty without points.
     """
     if not points:
         return ""
@@ -77,20 +83,39 @@ def scatter(
     marks = [_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
+        marks.append(
+            _text(
+                x.at(max_regression) + 4,
+                y.end + 10,
+                f"allowed: less than {max_regression:g}",
+                "start",
+            )
+        )
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
-    for path in paths:
-        corners = " ".join(f"{x.at(a)},{y.at(b)}" for a, b in path.points)
-        tip = f"<title>{html_text(path.name)}</title>"
-        marks.append(
-            f'<polyline points="{corners}" fill="none" stroke="{COLOURS[6]}">{tip}</polyline>'
-        )
-    for point in points:
-        colour = COLOURS[2] if point.good else COLOURS[1]
-        where = f'cx="{x.at(point.x)}" cy="{y.at(point.y)}"'
-        tip = f"<title>{html_text(point.label)}</title>"
-        marks.append(f'<circle {where} r="4" fill="{colour}" fill-opacity="0.75">{tip}</circle>')
-    return _svg("Gain against regression", marks)
+        marks.append(_text(x.end, y.at(min_gain) - 4, f"asked for: {min_gain:g}", "end"))
+    # the model itself comes last, so that no other mark hides it
+    marks += [
+        _mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
+    ]
+    return _file(_svg("Gain against regression", [*marks, _legend({p.kind for p in points})]))
+
+
+def _mark(x: float, y: float, point: Point) -> str:
+    sign, colour, _ = _MARKS[point.kind]
+    size = 22 if point.kind == "this" else 16
+    tip = f"<title>{html_text(point.label)}</title>"
+    where = f'x="{x}" y="{round(y + size / 3, 1)}" font-size="{size}" text-anchor="middle"'
+    return f'<text class="mark" {where} fill="{colour}">{sign}{tip}</text>'
+
+
+def _legend(kinds: Collection[Kind]) -> str:
+    shown = [(sign, colour, said) for kind, (sign, colour, said) in _MARKS.items() if kind in kinds]
+    words = "   ".join(
+        f'<tspan fill="{colour}">{sign}</tspan><tspan fill="currentColor"> {said}</tspan>'
+        for sign, colour, said in shown
+    )
+    return f'<text x="{WIDTH - 12}" y="{HEIGHT - 2}" text-anchor="end" xml:space="preserve">{words}</text>'
 
 
 def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
@@ -142,8 +167,8 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     return "".join(parts)
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{html_text(text)}</text>'
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{html_text(text)}</text>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:
@@ -153,3 +178,13 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
 def _svg(title: str, marks: Sequence[str]) -> str:
     head = f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{html_text(title)}" font-size="12">'
     return head + "".join(marks) + "</svg>"
+
+
+def _file(svg: str) -> str:
+    """A picture by itself, on white whatever colours the page around it has."""
+    head, rest = svg.split(">", 1)
+    head = head.replace(
+        "<svg", '<svg xmlns="http://www.w3.org/2000/svg" font-family="sans-serif" color="#222"', 1
+    )
+    marks = f'<rect width="100%" height="100%" fill="white"/><g fill="#222">{rest.removesuffix("</svg>")}</g>'
+    return f"{head}>{marks}</svg>\n"

@@ -8,14 +8,13 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from orchestrator.reporting.document import (
-    AlignedUtterances,
     Block,
     Bullets,
     Code,
     Document,
     Heading,
     Paragraph,
-    Plot,
+    Picture,
     Table,
 )
 from orchestrator.reporting.escape import plain
@@ -30,9 +29,7 @@ def console() -> Console:
 
 
 def show(document: Document, console: Console) -> None:
-    """Print everything but the plots. Texts go in as `Text`, so nothing in them is read as
-    markup.
-    """
+    """Print everything. Texts go in as `Text`, so nothing in them is read as markup."""
     console.print(Text(plain(document.title), style="dim"))
     console.print(Text(plain(document.headline), style="bold"))
     for block in document.blocks:
@@ -54,8 +51,8 @@ def _show(block: Block, console: Console) -> None:
         case Code(lines):
             for line in lines:
                 console.print(Text(f"  {plain(line)}"), soft_wrap=True)
-        case Plot() | AlignedUtterances():
-            return
+        case Picture(file, text):
+            console.print(Text(f"{plain(text)}: {file}"))
 
 
 def table_of(columns: tuple[str, ...], rows: tuple[tuple[str, ...], ...]) -> RichTable:

@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.document import Block, Heading, Paragraph, Plot, Table
-from orchestrator.reporting.svg import Curve, curves
+from orchestrator.reporting.document import Block, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
 from orchestrator.scoring.saying import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -19,10 +18,8 @@ FLAT = 0.1
 
 
 def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
-    """The best trial of each share, as a table and a curve; nothing where the share was not
-    searched.
-    """
-    best = _best_by_share(spec, conclusion)
+    """The best trial of each share as a table; nothing where the share was not searched."""
+    best = best_by_share(spec, conclusion)
     if len(best) < 2:
         return
     rate = spec.objective
@@ -40,17 +37,10 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     yield Table(
         ("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows)
     )
-    curve = Curve(
-        "best trial", tuple((100 * share, trial.wer[rate]) for share, trial in best.items())
-    )
-    base = (
-        conclusion.baseline.sets["domain"].wer if conclusion.baseline and rate == "domain" else None
-    )
-    if svg := curves([curve], base, f"{rate_text(rate)}, %"):
-        yield Plot(f"{rate_text(rate).capitalize()} over the share of data.train, %", svg)
 
 
-def _best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
+def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
+    """Share -> the best trial that was trained on it, by share; empty where it was not searched."""
     best: dict[float, TrialResult] = {}
     rate = spec.objective
     for result in conclusion.results:

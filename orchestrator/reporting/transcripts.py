@@ -11,6 +11,7 @@ from orchestrator.reporting.document import Block, Heading, Paragraph, Table
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 
 NOTHING = "(nothing)"
+TEN_UTTERANCES = "Ten utterances of the domain"
 
 
 def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
@@ -31,7 +32,7 @@ def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
         columns[f"trial {best.number}"] = folder.read_hypotheses(best.number, measurement).get(
             "domain", ()
         )
-    yield Heading("Ten utterances of the domain")
+    yield Heading(TEN_UTTERANCES)
     yield Paragraph(
         "As they were written down, before the normaliser; spread over the set, not chosen."
     )

@@ -16,7 +16,7 @@ from orchestrator.records.shipping import Form, Quantized
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.transcription import write_transcription
 from orchestrator.reporting.load_script import load_script
-from orchestrator.reporting.model_card import model_card
+from orchestrator.reporting.model_card import PLOT, card_plot, model_card
 from orchestrator.running.carrying import carry_processor
 from orchestrator.running.rerun import stored_plan
 from orchestrator.running.session import finished
@@ -70,6 +70,8 @@ def export(
         _write(spec, kept, aside, form)
         card = model_card(plan, kept, spec, folder, conclusion, root, done=done, form=form.form)
         (aside / "README.md").write_text(card, encoding="utf-8")
+        if plot := card_plot(spec, kept, conclusion):
+            (aside / PLOT).write_text(plot, encoding="utf-8")
     return kept
 
 

@@ -1,0 +1,41 @@
+"""`orchestrate listen`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.opening import Overrides, Studies, Study, open_study
+from orchestrator.commands.output import naming_words, say, told
+
+if TYPE_CHECKING:
+    from orchestrator.reporting.document import Document
+    from orchestrator.verdicts.conclusion import Conclusion
+
+
+def listen(
+    spec: Study,
+    overrides: Overrides = None,
+    studies: Studies = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
+    ] = 8081,
+) -> None:
+    """The report as a page with every trial's transcripts and all audio: this machine only, until
+    Ctrl+C.
+    """
+    from orchestrator.loopback import guarded_server, serve_until_interrupted
+    from orchestrator.reporting import report
+    from orchestrator.reporting.page.listen import Player
+    from orchestrator.running.session import finished
+
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    words = naming_words(spec, folder.name, studies)
+
+    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
+        done = finished(sweep, folder)
+        return report.build(sweep, folder, conclusion, words, done), done
+
+    server = guarded_server(Player(sweep, folder, reported), port, "player")
+    serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

@@ -1,0 +1,268 @@
+"""What the plots of the page show, as values that the page's script hands to the plotting library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Literal
+
+from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting import scales, train_shares
+from orchestrator.reporting.wording import params_text, plotted_limits
+from orchestrator.scoring.importance import FEWEST, importances
+from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.saying import rate_text
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+
+Role = Literal["trial", "broken", "best", "confirmed", "bounds"]
+View = Literal["", "chosen", "scales", "steps"]
+
+X, Y = "rise of held-out WER, points", "fall of domain WER, points"
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points that belong together; `joined` by a line in their order."""
+
+    name: str
+    points: tuple[tuple[float, float, str], ...]
+    """x, y, and what is said of the point."""
+    role: Role = "trial"
+    joined: bool = False
+    view: View = ""
+    """Shown where this view of the plot is chosen; always where empty."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One plot."""
+
+    id: str
+    title: str
+    note: str
+    """What to look for, in a sentence or two."""
+    x: str
+    y: str
+    series: tuple[Series, ...]
+    limits: tuple[tuple[str, float, str], ...] = ()
+    """Axis (x or y), value, and what the line is."""
+    bars: bool = False
+    """`x` are shares of the names of the series."""
+    views: tuple[tuple[View, str], ...] = ()
+
+
+def charts(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Chart]:
+    """Those that the study has numbers for."""
+    yield from _gain_against_regression(spec, folder, conclusion)
+    for name in spec.data.evaluated:
+        yield from _over_steps(folder, conclusion, name)
+    yield from _importance(spec, conclusion)
+    yield from _shares(spec, conclusion)
+
+
+def _gain_against_regression(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> Iterator[Chart]:
+    dots = [result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()]
+    if not dots:
+        return
+    best = conclusion.best.number if conclusion.best else None
+    series = [
+        _dots(
+            "other feasible trials", [r for r in dots if r.feasible and r.number != best], "trial"
+        )
+    ]
+    series.append(
+        _dots("trials that broke a guardrail", [r for r in dots if not r.feasible], "broken")
+    )
+    series.append(_dots(f"trial {best}, the winner", [r for r in dots if r.number == best], "best"))
+    for said, verdict in (
+        ("on the search's sets", conclusion.verdict),
+        ("confirmed", _confirmed(conclusion)),
+    ):
+        if verdict is not None:
+            series += _with_bounds(said, verdict, conclusion)
+    series += _along_scales(spec, folder, conclusion)
+    series += _along_steps(folder, conclusion, dots)
+    views: list[tuple[View, str]] = [("chosen", "chosen measurements")]
+    views += [("scales", "along adapter scales")] if any(s.view == "scales" for s in series) else []
+    views += [("steps", "along steps")] if any(s.view == "steps" for s in series) else []
+    gain, rise = plotted_limits(spec)
+    limits = [("y", 0.0, "no gain"), ("x", 0.0, "no regression")]
+    limits += [("y", gain, f"asked for: {gain:g}")] if gain is not None else []
+    limits += [("x", rise, f"allowed: less than {rise:g}")] if rise is not None else []
+    yield Chart(
+        "gain",
+        "Gain against regression",
+        "Good trials are at the top left: domain errors fall and held-out errors do not rise. "
+        "Bars are 95 % bounds, drawn for the winner.",
+        X,
+        Y,
+        tuple(each for each in series if each.points),
+        tuple(limits),
+        views=tuple(views),
+    )
+
+
+def _dots(name: str, results: list[TrialResult], role: Role) -> Series:
+    points = (
+        (r.delta["heldout"], -r.delta["domain"], f"trial {r.number}: {params_text(r.params)}")
+        for r in results
+    )
+    return Series(name, tuple(points), role, view="chosen")
+
+
+def _confirmed(conclusion: Conclusion) -> Verdict | None:
+    return conclusion.confirmation.verdict if conclusion.confirmation else None
+
+
+def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterator[Series]:
+    """The point of a verdict and the bounds of both changes, where limits on both have some."""
+    prefix = "confirm_" if verdict.confirmed else ""
+    if (
+        not {f"{prefix}domain", f"{prefix}heldout"} <= verdict.delta.keys()
+        or conclusion.best is None
+    ):
+        return
+    x, y = verdict.delta[f"{prefix}heldout"], -verdict.delta[f"{prefix}domain"]
+    name = f"trial {conclusion.best.number} {said}"
+    if verdict.confirmed:
+        yield Series(name, ((x, y, name),), "confirmed", view="chosen")
+    bounds = {limit.criterion.metric: (limit.lower, limit.upper) for limit in _in_points(verdict)}
+    for metric, along_x in (("heldout_wer", True), ("domain_wer", False)):
+        ends = bounds.get(metric)
+        if ends and all(map(isfinite, ends)):
+            text = f"{name}: bounds {ends[0]:+.2f} to {ends[1]:+.2f}"
+            points = tuple((end, y, text) if along_x else (x, -end, text) for end in ends)
+            yield Series(f"95 % bounds {said}", points, "bounds", joined=True, view="chosen")
+
+
+def _in_points(verdict: Verdict) -> Iterator[Any]:
+    limits = (*verdict.guardrails, *verdict.acceptance)
+    return (
+        limit
+        for limit in limits
+        if limit.criterion.unit == "points" and limit.criterion.kind != "max_rate"
+    )
+
+
+def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Series]:
+    for number, verdicts in scales.by_trial(spec, folder, conclusion).items():
+        points = tuple(
+            (v.delta["heldout"], -v.delta["domain"], f"trial {number}, scale {v.adapter_scale:g}")
+            for v in verdicts
+            if {"domain", "heldout"} <= v.delta.keys()
+        )
+        yield Series(
+            f"trial {number}", points, _role(conclusion, number), joined=True, view="scales"
+        )
+
+
+def _along_steps(
+    folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]
+) -> Iterator[Series]:
+    baseline = conclusion.baseline
+    for result in dots if baseline else ():
+        own = {name: dict(path(folder, result, name)) for name in ("domain", "heldout")}
+        base = (
+            {name: baseline.sets[name].wer for name in own if name in baseline.sets}
+            if baseline
+            else {}
+        )
+        steps = sorted(own["domain"].keys() & own["heldout"].keys()) if len(base) == 2 else []
+        points = tuple(
+            (
+                own["heldout"][step] - base["heldout"],
+                base["domain"] - own["domain"][step],
+                f"trial {result.number}, step {step:g}",
+            )
+            for step in steps
+        )
+        role = _role(conclusion, result.number)
+        yield Series(f"trial {result.number}", points, role, joined=True, view="steps")
+
+
+def _role(conclusion: Conclusion, number: int) -> Role:
+    return "best" if conclusion.best and conclusion.best.number == number else "trial"
+
+
+def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Iterator[Chart]:
+    series = tuple(
+        Series(
+            f"trial {result.number}",
+            tuple((step, wer, f"trial {result.number}, step {step:g}") for step, wer in points),
+            _role(conclusion, result.number),
+            joined=True,
+        )
+        for result in conclusion.results
+        if result.duplicate_of is None and (points := path(folder, result, name))
+    )
+    if not series:
+        return
+    baseline = conclusion.baseline
+    known = baseline.sets[name].wer if baseline and name in baseline.sets else None
+    yield Chart(
+        f"steps-{name}",
+        _capital(f"{rate_text(name)} over steps"),
+        "At the adapter scale that each trial was chosen at. Below the line the model is better than untuned.",
+        "optimizer step",
+        f"{rate_text(name)}, %",
+        series,
+        (("y", known, f"untuned: {known:.2f} %"),) if known is not None else (),
+    )
+
+
+def path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[float, float], ...]:
+    """Per step the WER at the chosen adapter scale, or at the one nearest to it."""
+    wanted = result.adapter_scale or 1.0
+    rows: dict[int, Measurement] = {}
+    for row in folder.read_measurements(result.number):
+        held = rows.get(row.step)
+        if held is None or abs(row.adapter_scale - wanted) < abs(held.adapter_scale - wanted):
+            rows[row.step] = row
+    return tuple(
+        (float(step), row.sets[name].wer) for step, row in sorted(rows.items()) if name in row.sets
+    )
+
+
+def _importance(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
+    rate = spec.objective
+    own = [
+        result
+        for result in conclusion.results
+        if result.duplicate_of is None and rate in result.wer
+    ]
+    shares: Mapping[str, float] = importances([r.params for r in own], [r.wer[rate] for r in own])
+    if shares:
+        few = f"From {len(own)} trials, which is little to go by. " if len(own) < 5 * FEWEST else ""
+        yield Chart(
+            "importance",
+            "Which parameters mattered",
+            f"{few}How much of the spread of {rate_text(rate)} each searched parameter explains by itself.",
+            "share of the spread of ranks, %",
+            "",
+            tuple(Series(name, ((100 * share, 0.0, name),)) for name, share in shares.items()),
+            bars=True,
+        )
+
+
+def _shares(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
+    best, rate = train_shares.best_by_share(spec, conclusion), spec.objective
+    if len(best) > 1:
+        points = tuple((100 * share, r.wer[rate], f"trial {r.number}") for share, r in best.items())
+        yield Chart(
+            "shares",
+            _capital(f"{rate_text(rate)} over the share of data.train"),
+            "Where the curve still falls, more recordings are likely to help.",
+            "share of data.train, %",
+            f"{rate_text(rate)}, %",
+            (Series("best trial of each share", points, "best", joined=True),),
+        )
+
+
+def _capital(text: str) -> str:
+    """The first letter alone: WER stays as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,196 @@
+"""What the page's scripts read: plots, and utterances with the audio of the most changed ones."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import chain, zip_longest
+from typing import Any
+
+from orchestrator.corpus.manifest import Utterance
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.page.charts import charts
+from orchestrator.reporting.page.sound import embedded, read_utterances
+from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet, utterance_sets
+from orchestrator.scoring.saying import rate_text
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+
+TEXT_CHARACTERS = 1_500_000
+"""Of all transcripts in one file, as they are written into it."""
+MOST_UTTERANCES = 2_000
+"""Of one set in one file: the most changed ones. `listen` has all."""
+CLIPS = 12
+"""Worst regressions of a set, and as many of its best gains, whose audio a file may hold."""
+
+_UNSHOWN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def to_script(value: Any) -> str:
+    """JSON that may stand inside a script element: no `<` or `&`, and no character that hides or
+    turns text.
+    """
+    text = json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _shown(value: Any) -> Any:
+    """Control characters, direction overrides and halves of pairs as the sign for what cannot be
+    shown.
+    """
+    if isinstance(value, str):
+        return _UNSHOWN.sub("\ufffd", value)
+    if isinstance(value, Mapping):
+        return {key: _shown(each) for key, each in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
+    """All that a page in one file holds: the winner's transcripts, and of other trials as many as
+    fit.
+    """
+    sets = list(utterance_sets(spec, folder, conclusion))
+    kept = {each.name: most_changed(each, MOST_UTTERANCES) for each in sets}
+    known = {
+        each.name: read_utterances(spec, each.name, each.measured.manifest_sha256) for each in sets
+    }
+    described = [described_set(each, kept[each.name], known[each.name]) for each in sets]
+    left = TEXT_CHARACTERS - len(json.dumps(described))
+    for key, each, place in _by_need(sets, described):
+        if not each.has_texts(key):
+            continue
+        if left <= 0 and key not in (BASELINE, each.winner):
+            break
+        place["heard"][key] = heard(each, key, kept[each.name])
+        left -= len(json.dumps(place["heard"][key]))
+    for each, place in zip(sets, described, strict=True):
+        place["models"] = [model for model in place["models"] if model["key"] in place["heard"]]
+        place["models_left_out"] = len(each.models) - len(place["models"])
+    clips = embedded(_clips(sets, kept, known))
+    return {
+        **common_contents(spec, folder, conclusion),
+        "sets": described,
+        "clips": clips,
+        "live": False,
+    }
+
+
+def common_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
+    """What a file and `listen` have alike."""
+    return {
+        "charts": [asdict(chart) for chart in charts(spec, folder, conclusion)],
+        "normalizer": spec.evaluation.normalizer,
+    }
+
+
+def most_changed(each: UtteranceSet, most: int) -> list[int]:
+    """The utterances that are shown, in the order of the set: all, or the most changed `most`."""
+    changes = _changes(each)
+    by_change = sorted(range(len(changes)), key=lambda row: (-abs(changes[row]), row))
+    return sorted(by_change[:most])
+
+
+def _changes(each: UtteranceSet) -> list[int]:
+    """Errors of the winner less those of the untuned model, an utterance each."""
+    pairs = zip(each.errors(BASELINE), each.errors(each.winner), strict=True)
+    return [after - before for before, after in pairs]
+
+
+def described_set(
+    each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance]
+) -> dict[str, Any]:
+    """A set without what was heard."""
+    ids, speakers = each.measured.utterance_ids, each.measured.speakers
+    return {
+        "name": each.name,
+        "title": _title(each.name),
+        "total": len(ids),
+        "rows": list(kept),
+        "ids": [ids[row] for row in kept],
+        "speakers": [speakers[row] for row in kept],
+        "seconds": [_seconds(known.get(ids[row])) for row in kept],
+        "references": [" ".join(each.references[row]) for row in kept],
+        "written": [each.written[row] for row in kept],
+        "models": [{"key": model.key, "label": model.label} for model in each.models],
+        "winner": each.winner,
+        "heard": {},
+    }
+
+
+def _title(name: str) -> str:
+    where = "confirm set" if name.startswith("confirm_") else "set of the search"
+    return f"{rate_text(name).removesuffix(' WER').replace('heldout', 'held-out')} ({where})"
+
+
+def _seconds(utterance: Utterance | None) -> float | None:
+    return None if utterance is None or utterance.duration is None else round(utterance.duration, 2)
+
+
+def heard(each: UtteranceSet, key: str, kept: Sequence[int] | None = None) -> dict[str, Any]:
+    """What one model heard, a row an utterance, 0 where it is what the untuned model heard, and what
+    became of words, speakers and lengths over the whole set.
+    """
+    rates = each.measured.reference_words
+    return {
+        "rows": _less_the_same(each, key, kept),
+        "errors": sum(each.errors(key)),
+        "words": sum(rates),
+        "counted": each.is_counted(key),
+        "summary": each.summary(key),
+    }
+
+
+def _less_the_same(each: UtteranceSet, key: str, kept: Sequence[int] | None) -> list[Any]:
+    rows = each.rows(key, kept)
+    if key == BASELINE:
+        return rows
+    before = each.rows(BASELINE, kept)
+    return [0 if row == was else row for row, was in zip(rows, before, strict=True)]
+
+
+def _by_need(
+    sets: Sequence[UtteranceSet], described: Sequence[dict[str, Any]]
+) -> Iterator[tuple[str, UtteranceSet, dict[str, Any]]]:
+    """Models with their set: the untuned one and the winner of every set, then the others by turns."""
+    pairs = list(zip(sets, described, strict=True))
+    for each, place in pairs:
+        for key in dict.fromkeys((BASELINE, each.winner)):
+            yield key, each, place
+    others = [
+        [
+            (model.key, each, place)
+            for model in each.models
+            if model.key not in (BASELINE, each.winner)
+        ]
+        for each, place in pairs
+    ]
+    yield from (found for found in chain.from_iterable(zip_longest(*others)) if found)
+
+
+def _clips(
+    sets: Sequence[UtteranceSet],
+    kept: Mapping[str, Sequence[int]],
+    known: Mapping[str, Mapping[str, Utterance]],
+) -> Iterator[tuple[str, Utterance]]:
+    """The worst regression of every set, the best gain of every set, the second worst, and so on."""
+    queues = [
+        _extremes(each, kept[each.name], known[each.name], sign)
+        for sign in (1, -1)
+        for each in sets
+    ]
+    for turn in zip_longest(*queues):
+        yield from (clip for clip in turn if clip is not None)
+
+
+def _extremes(
+    each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance], sign: int
+) -> list[tuple[str, Utterance]]:
+    """What got worse most, or with a `sign` of -1 better, by key; as far as its audio is known."""
+    changes, ids = _changes(each), each.measured.utterance_ids
+    by_change = sorted(kept, key=lambda row: -sign * changes[row])
+    changed = [row for row in by_change[:CLIPS] if sign * changes[row] > 0]
+    return [(f"{each.name}/{row}", known[ids[row]]) for row in changed if ids[row] in known]

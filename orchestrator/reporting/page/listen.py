@@ -1,0 +1,222 @@
+"""`orchestrate listen`: the page of a study over its files, every trial and every recording, for
+this machine alone.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.manifest import Utterance
+from orchestrator.errors import ManifestError, OrchestrateError
+from orchestrator.loopback import Respond
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.document import Document
+from orchestrator.reporting.page.contents import common_contents, described_set, heard
+from orchestrator.reporting.page.report_page import study_page
+from orchestrator.reporting.page.shell import policy
+from orchestrator.reporting.page.sound import Sound, original, read_utterances
+from orchestrator.reporting.page.utterances import UtteranceSet, utterance_sets
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+
+_TEXT = "text/plain; charset=utf-8"
+_AT_ONCE = 1 << 16
+"""Bytes of a recording that are read and sent at once."""
+_ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+
+Reported = Callable[[Conclusion], tuple[Document, bool]]
+"""From a conclusion to the report, and whether nothing is left to train."""
+
+
+class State:
+    """A study as it stood when the page was opened. Transcripts and manifests are read when they
+    are asked for.
+    """
+
+    def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
+        """Raises StudyError for damaged files."""
+        self.spec, self.folder = spec, folder
+        self.conclusion = conclude(spec, folder)
+        self.sets = {each.name: each for each in utterance_sets(spec, folder, self.conclusion)}
+        self._utterances: dict[str, dict[str, Utterance]] = {}
+        self._lock = threading.Lock()
+
+    def has(self, name: str, key: str) -> bool:
+        """What this model heard of this set is on file. Raises LookupError without such a set."""
+        each = self.sets[name]
+        return key in {model.key for model in each.models} and each.has_texts(key)
+
+    def utterances(self, name: str) -> Mapping[str, Utterance]:
+        """Those of a set by id; each manifest is read once."""
+        with self._lock:
+            if name not in self._utterances:
+                sha256 = self.sets[name].measured.manifest_sha256
+                self._utterances[name] = read_utterances(self.spec, name, sha256)
+            return self._utterances[name]
+
+    @cached_property
+    def contents(self) -> dict[str, Any]:
+        """What the page begins with: the names of sets and models, and what is in every plot."""
+        sets = [
+            {
+                "name": each.name,
+                "title": described_set(each, (), {})["title"],
+                "models": [{"key": model.key, "label": model.label} for model in each.models],
+                "winner": each.winner,
+                "heard": {},
+            }
+            for each in self.sets.values()
+        ]
+        return {
+            **common_contents(self.spec, self.folder, self.conclusion),
+            "sets": sets,
+            "live": True,
+        }
+
+
+class Player:
+    """The application, to be put behind `loopback.guarded`. What it sends is named by set, model
+    and place alone.
+    """
+
+    def __init__(self, spec: SweepSpec, folder: StudyFolder, reported: Reported) -> None:
+        """`reported` builds the report of a conclusion. Raises StudyError for damaged files."""
+        self._spec, self._folder, self._reported = spec, folder, reported
+        self._state = State(spec, folder)
+
+    def __call__(self, environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        """Answer one GET or HEAD."""
+        parts = [part for part in environ.get("PATH_INFO", "").split("/") if part]
+        try:
+            kind, body = self._answer(parts)
+        except LookupError:
+            return _send(
+                environ, respond, "404 Not Found", _TEXT, b"There is no such thing here.\n"
+            )
+        except (OrchestrateError, OSError) as error:
+            text = f"{error}\n".encode("utf-8", errors="backslashreplace")
+            return _send(environ, respond, "500 Internal Server Error", _TEXT, text)
+        if isinstance(body, Path):
+            return _send_file(environ, respond, kind, body)
+        return _send(environ, respond, "200 OK", kind, body)
+
+    def _answer(self, parts: list[str]) -> tuple[str, bytes | Path]:
+        """Media type and body. Raises LookupError for what does not exist."""
+        match parts:
+            case []:
+                return "text/html; charset=utf-8", self._page()
+            case ["sets", name]:
+                return "application/json", _json(self._set(self._state.sets[name]))
+            case ["sets", name, "heard", key] if self._state.has(name, key):
+                return "application/json", _json(heard(self._state.sets[name], key))
+            case ["sets", name, "audio", row] if row.isascii() and row.isdigit():
+                sound = self._sound(self._state.sets[name], int(row))
+                return sound.kind, sound.data
+        raise LookupError
+
+    def _page(self) -> bytes:
+        """Read anew each time: a sweep may be running."""
+        state = State(self._spec, self._folder)
+        document, done = self._reported(state.conclusion)
+        text = study_page(self._spec, state.conclusion, document, done, state.contents)
+        self._state = state
+        return text.encode("utf-8", errors="backslashreplace")
+
+    def _set(self, each: UtteranceSet) -> dict[str, Any]:
+        ids = each.measured.utterance_ids
+        known = self._state.utterances(each.name)
+        described = described_set(each, range(len(ids)), known)
+        del described["heard"]  # the page keeps what it has asked for there
+        return {**described, "playable": [name in known for name in ids]}
+
+    def _sound(self, each: UtteranceSet, row: int) -> Sound:
+        utterance = self._state.utterances(each.name)[each.measured.utterance_ids[row]]
+        try:
+            return original(utterance)
+        except ManifestError as error:
+            raise LookupError from error
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode()
+
+
+def _headers(kind: str, length: int, *more: tuple[str, str]) -> list[tuple[str, str]]:
+    rules = f"{policy(live=True)}; frame-ancestors 'none'"
+    own = [
+        ("Content-Type", kind),
+        ("Content-Length", str(length)),
+        ("Content-Security-Policy", rules),
+    ]
+    return [*own, *_ALWAYS, *more]
+
+
+def _send(
+    environ: dict[str, Any], respond: Respond, status: str, kind: str, body: bytes
+) -> Iterable[bytes]:
+    if status.startswith("200") and kind.startswith("audio/"):
+        return _send_range(environ, respond, kind, len(body), lambda start, end: [body[start:end]])
+    respond(status, _headers(kind, len(body)))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+
+
+def _send_file(environ: dict[str, Any], respond: Respond, kind: str, path: Path) -> Iterable[bytes]:
+    return _send_range(
+        environ, respond, kind, path.stat().st_size, lambda start, end: _read(path, start, end)
+    )
+
+
+def _send_range(
+    environ: dict[str, Any],
+    respond: Respond,
+    kind: str,
+    size: int,
+    read: Callable[[int, int], Iterable[bytes]],
+) -> Iterable[bytes]:
+    """All of it, or the part that a player asks for when it is moved to another place (RFC 9110,
+    section 14).
+    """
+    start, end = asked_range(environ.get("HTTP_RANGE", ""), size)
+    partial = (start, end) != (0, size)
+    more = [("Accept-Ranges", "bytes")]
+    if partial:
+        more.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
+    respond("206 Partial Content" if partial else "200 OK", _headers(kind, end - start, *more))
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else read(start, end)
+
+
+def asked_range(header: str, size: int) -> tuple[int, int]:
+    """First byte and the one after the last; all of them where the header asks for no single range
+    that exists.
+    """
+    first, dash, last = header.removeprefix("bytes=").partition("-")
+    numbers = [text for text in (first, last) if text]
+    if (
+        not header.startswith("bytes=")
+        or not dash
+        or not all(text.isascii() and text.isdigit() for text in numbers)
+    ):
+        return 0, size
+    if not first:
+        return (max(0, size - int(last)), size) if last and int(last) else (0, size)
+    end = min(int(last) + 1, size) if last else size
+    return (int(first), end) if int(first) < end else (0, size)
+
+
+def _read(path: Path, start: int, end: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(start)
+        left = end - start
+        while left and (data := file.read(min(_AT_ONCE, left))):
+            left -= len(data)
+            yield data

@@ -1,0 +1,68 @@
+"""Pieces of HTML. Every text goes through `html_text`; nothing else writes markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.reporting.document import Block, Bullets, Code, Heading, Paragraph, Picture, Table
+from orchestrator.reporting.escape import html_text
+from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
+
+
+def block_html(block: Block) -> str:
+    """A block of a document."""
+    match block:
+        case Heading(text):
+            return f"<h2>{html_text(text)}</h2>"
+        case Paragraph(text):
+            return f"<p>{html_text(text)}</p>"
+        case Bullets(items):
+            return "<ul>" + "".join(f"<li>{html_text(item)}</li>" for item in items) + "</ul>"
+        case Table(columns, rows):
+            return table_html(columns, rows)
+        case Code(lines):
+            return '<pre tabindex="0">' + "\n".join(map(html_text, lines)) + "</pre>"
+        case Picture(file, text):
+            return f"<p>{html_text(text)}: {html_text(file)}</p>"  # a page loads no other file
+
+
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table that scrolls by itself where it is too wide, and whose columns sort; cells are text."""
+    head = "".join(f'<th scope="col">{heading_html(column)}</th>' for column in columns)
+    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    label = html_text(", ".join(columns[:3]))
+    return (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {label}">'
+        f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _cell(text: str) -> str:
+    return f"<td>{html_text(text)}</td>"
+
+
+def heading_html(text: str) -> str:
+    """The heading of a column, with its explanation where the glossary has one."""
+    key = HEADINGS.get(text)
+    return f"<span>{html_text(text)}</span>" + (term_html(key, "?") if key else "")
+
+
+def term_html(key: str, text: str = "") -> str:
+    """A word that explains itself under the pointer and under the keyboard; by default as the
+    glossary writes it.
+    """
+    name = GLOSSARY[key][0]
+    label = f' aria-label="What is {html_text(name)}?"' if text == "?" else ""
+    shown = html_text(text or name)
+    kind = "term hint" if text == "?" else "term"
+    about = f'data-term="{key}" aria-describedby="term-{key}"{label}'
+    return f'<button type="button" class="{kind}" {about}>{shown}</button>'
+
+
+def glossary_html() -> str:
+    """All words with their meaning."""
+    rows = (
+        f'<dt>{html_text(name)}</dt><dd id="term-{key}">{html_text(text)}</dd>'
+        for key, (name, text) in GLOSSARY.items()
+    )
+    return f"<dl>{''.join(rows)}</dl>"

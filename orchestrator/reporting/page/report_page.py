@@ -1,0 +1,212 @@
+"""report.html: the verdict and its reasons, what was heard, the trials, the plots, and the whole
+report below.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.document import Block, Bullets, Document, Heading
+from orchestrator.reporting.escape import html_text
+from orchestrator.reporting.page.contents import file_contents
+from orchestrator.reporting.page.markup import block_html, glossary_html, term_html
+from orchestrator.reporting.page.shell import page
+from orchestrator.reporting.page.trials import trials_html
+from orchestrator.reporting.report import CANNOT_SAY, TRIALS
+from orchestrator.reporting.transcripts import TEN_UTTERANCES
+from orchestrator.reporting.wording import (
+    bounds,
+    change,
+    limits_of,
+    params_text,
+    proof,
+    shown_percent,
+    value_text,
+)
+from orchestrator.scoring.limits import LimitVerdict
+from orchestrator.scoring.saying import asked_text
+from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion
+
+FIRST_CAVEATS = 2
+"""On the first screen; all are below."""
+_SIGNS = {True: ("✓", "holds"), False: ("✗", "does not hold"), None: ("?", "not measured")}
+
+
+def render(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    document: Document,
+    words: Sequence[str],
+    done: bool,
+) -> str:
+    """The page of a study in one file; `document` is its report, `words` name the study on the
+    command line, `done`: nothing is left to train.
+    """
+    command = shlex.join(["orchestrate", "listen", *words])
+    contents = {**file_contents(spec, folder, conclusion), "listen": command}
+    return study_page(spec, conclusion, document, done, contents)
+
+
+def study_page(
+    spec: SweepSpec,
+    conclusion: Conclusion,
+    document: Document,
+    done: bool,
+    contents: dict[str, Any],
+) -> str:
+    """The same around `contents` that may still be asked for."""
+    sections = _sections(document)
+    shown = {
+        "Utterances": _utterances_html()
+        if contents["sets"]
+        else _blocks(sections.pop(TEN_UTTERANCES, [])),
+        "Words": '<div id="words"></div>' if contents["sets"] else "",
+        "Trials": trials_html(spec, conclusion),
+        "Plots": _plots_html(contents["charts"]),
+        "Details": _details(sections),
+        "Glossary": glossary_html(),
+    }
+    shown = {name: html for name, html in shown.items() if html}
+    links = "".join(
+        f'<li><a href="#{name.lower()}">{name}</a></li>' for name in ("Verdict", *shown)
+    )
+    parts = "".join(
+        f'<section id="{name.lower()}" aria-labelledby="{name.lower()}-title"><h2 id="{name.lower()}-title">{name}</h2>'
+        f"{html}</section>"
+        for name, html in shown.items()
+    )
+    body = (
+        f'<a class="skip" href="#main">Skip to the verdict</a><header><nav aria-label="Sections"><ul>{links}</ul></nav>'
+        f'</header><main id="main">{_verdict(spec, conclusion, document, done, sections)}{parts}</main>'
+        '<div id="tip" role="tooltip" hidden></div>'
+    )
+    return page(f"{document.title}: {_decision(conclusion, done)}", body, contents)
+
+
+def _sections(document: Document) -> dict[str, list[Block]]:
+    """The blocks under each heading."""
+    title = ""
+    sections: dict[str, list[Block]] = {}
+    for block in document.blocks:
+        if isinstance(block, Heading):
+            title = block.text
+        else:
+            sections.setdefault(title, []).append(block)
+    return sections
+
+
+def _decision(conclusion: Conclusion, done: bool) -> str:
+    if not done:
+        return "NOT FINISHED"
+    if conclusion.best is None:
+        return "INCONCLUSIVE"
+    return str(conclusion.decision or "FINISHED")
+
+
+def _verdict(
+    spec: SweepSpec,
+    conclusion: Conclusion,
+    document: Document,
+    done: bool,
+    sections: dict[str, list[Block]],
+) -> str:
+    """The first screen: the answer, why, whether to believe it, the winner, and what got worse."""
+    decision = _decision(conclusion, done)
+    reasons = (
+        [_reason(limit) for limit in limits_of(conclusion.deciding)] if conclusion.deciding else []
+    )
+    caveats = [
+        item
+        for block in sections.get(CANNOT_SAY, [])
+        if isinstance(block, Bullets)
+        for item in block.items
+    ]
+    more = (
+        f' <a href="#details">All {len(caveats)} of them</a>'
+        if len(caveats) > FIRST_CAVEATS
+        else ""
+    )
+    first = "".join(f"<li>{html_text(item)}</li>" for item in caveats[:FIRST_CAVEATS])
+    return (
+        f'<section id="verdict" aria-label="Verdict"><h1>{html_text(document.title)}</h1>'
+        f'<p class="headline"><span class="badge {decision.split()[0].lower()}">{html_text(decision)}</span> '
+        f"{html_text(document.headline.removeprefix(f'{decision}: '))} {term_html('verdict', '?')}</p>"
+        f"{_list('Why', reasons)}{_winner(conclusion)}"
+        + (f"<h2>Can it be believed?</h2><ul>{first}</ul><p>{more}</p>" if caveats else "")
+        + '<div id="worst"></div><noscript><p>Tables sort, plots show and utterances are listed where scripts may run; '
+        "this file has its own and loads nothing.</p></noscript></section>"
+    )
+
+
+def _list(title: str, items: Sequence[str]) -> str:
+    return f'<h2>{title}</h2><ul class="reasons">{"".join(items)}</ul>' if items else ""
+
+
+def _reason(limit: LimitVerdict) -> str:
+    """One limit, whether it holds, by which numbers, and what the data prove."""
+    sign, said = _SIGNS[limit.holds]
+    numbers = ""
+    if limit.holds is not None and limit.criterion.metric != TRAIN_LOSS:
+        before, after = (
+            shown_percent(limit.criterion.metric, each) for each in (limit.baseline, limit.tuned)
+        )
+        ends = bounds(limit)
+        shown = "" if ends == "-" else f", {term_html('bounds')} {html_text(ends)}"
+        numbers = f" <span>{before} % → {after} % ({html_text(change(limit))}{shown})</span>"
+    kept = {True: "kept", False: "broken", None: "open"}[limit.holds]
+    return (
+        f'<li class="{kept}"><span class="sign" aria-hidden="true">{sign}</span> '
+        f"<strong>{html_text(asked_text(limit.criterion))}: {said}.</strong>{numbers} "
+        f"<em>{html_text(proof(limit))}</em></li>"
+    )
+
+
+def _winner(conclusion: Conclusion) -> str:
+    best = conclusion.best
+    if best is None:
+        return "<h2>The winner</h2><p>No trial keeps every guardrail.</p>"
+    chosen = f"step {best.step}, adapter scale {value_text(best.adapter_scale)}"
+    return (
+        f"<h2>The {term_html('winner')}: trial {best.number}</h2>"
+        f"<p>{html_text(params_text(best.params))}; {html_text(chosen)}.</p>"
+    )
+
+
+def _utterances_html() -> str:
+    return (
+        "<p>What was said, what the untuned model heard and what the chosen one heard, word under word: "
+        f"{term_html('substitution')} <span class='mark s'>word</span>, {term_html('deletion')} "
+        f"<span class='mark d'>∅</span>, {term_html('insertion')} <span class='mark i'>+word</span>.</p>"
+        '<div id="utterance-view"></div>'
+    )
+
+
+def _plots_html(charts: Sequence[dict[str, Any]]) -> str:
+    return "".join(
+        f'<figure class="chart" id="chart-{html_text(chart["id"])}"><figcaption><h3>{html_text(chart["title"])}'
+        f"{term_html('importance', '?') if chart['id'] == 'importance' else ''}</h3>"
+        f"<p>{html_text(chart['note'])}</p></figcaption></figure>"
+        for chart in charts
+    )
+
+
+def _details(sections: dict[str, list[Block]]) -> str:
+    """The rest of the report, under its own headings."""
+    left = {
+        title: blocks
+        for title, blocks in sections.items()
+        if blocks and title not in (TRIALS, TEN_UTTERANCES)
+    }
+    return "".join(
+        f"<h3>{html_text(title)}</h3>{_blocks(blocks)}" for title, blocks in left.items()
+    )
+
+
+def _blocks(blocks: Sequence[Block]) -> str:
+    return "".join(map(block_html, blocks))

@@ -1,0 +1,89 @@
+"""One HTML file that loads nothing: styles, scripts and data stand in it, and its policy forbids
+all else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from orchestrator.reporting.escape import html_text
+from orchestrator.reporting.page.contents import to_script
+
+_ASSETS = files("orchestrator.reporting.page")
+LIBRARIES = ("vendor/chart.umd.min.js", "vendor/chartjs-plugin-annotation.min.js")
+"""Exactly as published; `vendor/fetch.sh` fetched them."""
+OWN = tuple(
+    f"assets/{name}.js" for name in ("dom", "terms", "tables", "charts", "utterances", "page")
+)
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}
+<script type="application/json" id="contents">{data}</script>
+{scripts}
+</body>
+</html>
+"""
+
+
+def page(title: str, body: str, contents: dict[str, Any]) -> str:
+    """The file. `body` is markup whose texts are escaped; `contents` is what the scripts read."""
+    with_plots = bool(contents.get("charts"))
+    scripts = [_asset(name) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)]
+    return _PAGE.format(
+        title=html_text(title),
+        policy=policy(bool(contents.get("live")), with_plots),
+        style=_style(),
+        body=body,
+        data=to_script(contents),
+        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+    )
+
+
+def policy(live: bool, with_plots: bool = True) -> str:
+    """What the page may do: run its own scripts, known by their digests; play clips; `live`: ask
+    its server.
+    """
+    scripts = " ".join(
+        _digest(_asset(name)) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)
+    )
+    rules = {
+        "default-src": "'none'",
+        "script-src": scripts,
+        "style-src": _digest(_style()),
+        "media-src": "'self'" if live else "data:",
+        "connect-src": "'self'" if live else "'none'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in rules.items())
+
+
+def _style() -> str:
+    return _asset("assets/page.css")
+
+
+@cache
+def _asset(name: str) -> str:
+    """A script or style; the line that names a source map for debuggers, a file that is not there,
+    is left out.
+    """
+    lines = _ASSETS.joinpath(name).read_text(encoding="utf-8").splitlines()
+    return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL="))
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -1,0 +1,133 @@
+"""The audio of utterances: found by its set and place, packed small for a file, or as it is for a
+player.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from orchestrator.corpus.audio import load_original
+from orchestrator.corpus.diagnosis import CONFIRM
+from orchestrator.corpus.manifest import Utterance
+from orchestrator.errors import ManifestError
+from orchestrator.records.sets import read_evaluation_set
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import SweepSpec
+
+AUDIO_BYTES = 2_000_000
+"""Of all clips in one page, as they are written into it."""
+_MP3 = ("MP3", "MPEG_LAYER_III", "audio/mpeg")
+_COMPRESSION = 0.9
+"""libsndfile's level, 1 the smallest: about 4 kB a second of speech at 16 kHz."""
+_PLAYED_AS_IT_IS = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".mp3": "audio/mpeg",
+}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """One utterance's audio for a player."""
+
+    kind: str
+    """Media type."""
+    data: bytes | Path
+    """The bytes, or the file that holds them and nothing else."""
+
+
+def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[str, Utterance]:
+    """Utterances of an evaluated set by id; empty where its manifest is gone, unreadable or another
+    one by now.
+    """
+    source = _source(spec, name)
+    if source is None:
+        return {}
+    try:
+        manifest = read_evaluation_set(spec, source)
+    except (ManifestError, OSError):
+        return {}
+    if manifest.sha256 != manifest_sha256:
+        return {}
+    return {utterance.id: utterance for utterance in manifest.utterances}
+
+
+def _source(spec: SweepSpec, name: str) -> SetSource | None:
+    confirming = spec.data.confirming
+    if name.startswith(CONFIRM):
+        return confirming.evaluated.get(name.removeprefix(CONFIRM)) if confirming else None
+    return spec.data.evaluated.get(name)
+
+
+def embedded(
+    wanted: Iterable[tuple[str, Utterance]], budget: int = AUDIO_BYTES
+) -> Mapping[str, str]:
+    """Key -> data URI of an MP3, of as many of `wanted`, in their order, as fit into `budget`
+    characters.
+
+    Empty where libsndfile cannot write MP3 (below 1.1); a clip that cannot be decoded any more is
+    left out.
+    """
+    if _MP3[0] not in soundfile.available_formats():
+        return {}
+    clips: dict[str, str] = {}
+    left = budget
+    for key, utterance in wanted:
+        try:
+            packed = _packed(utterance)
+        except (ManifestError, soundfile.SoundFileError):
+            continue
+        uri = f"data:{_MP3[2]};base64,{base64.b64encode(packed).decode()}"
+        if len(uri) > left:
+            break
+        clips[key] = uri
+        left -= len(uri)
+    return clips
+
+
+def _packed(utterance: Utterance) -> bytes:
+    samples, rate = load_original(utterance)
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer, "w", rate, 1, format=_MP3[0], subtype=_MP3[1], compression_level=_COMPRESSION,
+        bitrate_mode="VARIABLE",
+    ) as file:  # fmt: skip
+        file.write(samples)
+    return buffer.getvalue()
+
+
+def original(utterance: Utterance) -> Sound:
+    """The recording itself where a browser plays it as it is, else its samples as WAV. Raises
+    ManifestError.
+    """
+    path = utterance.audio
+    if (
+        path is not None
+        and not utterance.offset
+        and path.suffix.lower() in _PLAYED_AS_IT_IS
+        and _is_whole(utterance)
+    ):
+        return Sound(_PLAYED_AS_IT_IS[path.suffix.lower()], path)
+    samples, rate = load_original(utterance)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV", subtype="PCM_16")
+    return Sound("audio/wav", buffer.getvalue())
+
+
+def _is_whole(utterance: Utterance) -> bool:
+    """The utterance is all of its file, and the file is what its name says."""
+    try:
+        info = soundfile.info(str(utterance.audio))
+    except (soundfile.SoundFileError, OSError):
+        return False
+    plain = info.format in ("WAV", "WAVEX", "FLAC", "OGG", "MP3")
+    return (
+        plain and utterance.duration is not None and abs(info.duration - utterance.duration) < 0.01
+    )

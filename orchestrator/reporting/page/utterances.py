@@ -1,0 +1,232 @@
+"""Every evaluated set utterance by utterance, as each model heard it, aligned with what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.alignment import EQUAL, Changed, Utterance, align, word_changes
+from orchestrator.scoring.text import normalizer
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
+
+BASELINE = "baseline"
+_MODELS_HELD = 4
+"""Whose transcripts are in memory at once."""
+SHOWN = 15
+"""Rows of each end of a list of words, pairs or speakers."""
+
+Row = list[Any]
+"""Words heard, letters of the alignment, and the text as it was decoded or 0 where it is the same.
+"""
+
+
+@dataclass(frozen=True)
+class Model:
+    """The untuned model, a trial, or one seed of a confirmation, by the measurement that stands for
+    it.
+    """
+
+    key: str
+    """baseline, 7 for a trial, -2 for a confirmation run."""
+    label: str
+    measurement: Measurement
+
+
+@dataclass(frozen=True)
+class UtteranceSet:
+    """One evaluated set: what was said, and the models that heard it, the untuned one first."""
+
+    name: str
+    measured: SetMeasurement
+    """Of the untuned model."""
+    written: tuple[str, ...]
+    """References as they were written; empty where the study does not keep them."""
+    models: tuple[Model, ...]
+    winner: str
+    """Key of the model to show first."""
+    _read: Callable[[str, str], Sequence[str]] = field(repr=False, compare=False)
+    _normalize: Callable[[str], str] = field(repr=False, compare=False)
+
+    @cached_property
+    def references(self) -> list[tuple[str, ...]]:
+        """References in words, normalised."""
+        return [self._words(text) for text in self.written]
+
+    @cached_property
+    def baseline(self) -> list[tuple[str, ...]]:
+        """What the untuned model heard, normalised."""
+        return self._heard(BASELINE)
+
+    def has_texts(self, key: str) -> bool:
+        """What the model heard of the set is on file."""
+        return len(self._read(key, self.name)) == len(self.measured.utterance_ids)
+
+    def rows(self, key: str, kept: Sequence[int] | None = None) -> list[Row]:
+        """What a model heard, of all utterances or of those `kept`."""
+        texts = self._read(key, self.name)
+        wanted = range(len(texts)) if kept is None else kept
+        return [self._row(texts[row], self.references[row]) for row in wanted]
+
+    def _row(self, text: str, reference: tuple[str, ...]) -> Row:
+        words = self._words(text)
+        heard = " ".join(words)
+        return [heard, align(reference, words), 0 if heard == text else text]
+
+    def errors(self, key: str) -> tuple[int, ...]:
+        """Word errors of each utterance as they were counted when the model was measured."""
+        return self._model(key).measurement.sets[self.name].errors
+
+    def is_counted(self, key: str) -> bool:
+        """The alignment has the errors that were counted: the normaliser is the one that measured."""
+        heard = self._heard(key)
+        pairs = zip(self.references, heard, self.errors(key), strict=True)
+        return all(_errors(reference, words) == errors for reference, words, errors in pairs)
+
+    def summary(self, key: str) -> dict[str, Any]:
+        """What became of words, confusions, speakers and lengths between the untuned model and this
+        one.
+        """
+        after = self._heard(key)
+        speakers = self.measured.speakers
+        columns = zip(speakers, self.references, self.baseline, after, strict=True)
+        found = word_changes(Utterance(*column) for column in columns)
+        named = any(speakers)
+        return {
+            "better": _few([each for each in found.words if each.change < 0]),
+            "worse": _few([each for each in found.words if each.change > 0]),
+            "confusions": _few(found.confusions),
+            "speakers": _few(found.speakers) if named else [],
+            "lengths": _few(found.lengths),
+        }
+
+    def _model(self, key: str) -> Model:
+        return next(model for model in self.models if model.key == key)
+
+    def _heard(self, key: str) -> list[tuple[str, ...]]:
+        return [self._words(text) for text in self._read(key, self.name)]
+
+    def _words(self, text: str) -> tuple[str, ...]:
+        return tuple(self._normalize(text).split())
+
+
+def _errors(reference: tuple[str, ...], words: tuple[str, ...]) -> int:
+    letters = align(reference, words)
+    return len(letters) - letters.count(EQUAL)
+
+
+def _few(groups: Sequence[Changed]) -> list[list[Any]]:
+    return [[each.name, each.words, each.before, each.after] for each in groups[:SHOWN]]
+
+
+def utterance_sets(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> Iterator[UtteranceSet]:
+    """The confirm sets first where the decision rests on them, then those of the search.
+
+    A set whose references or whose untuned transcripts are not kept is left out.
+    """
+    for models, winner in (
+        (_confirm_models(folder, conclusion), _winning_run(conclusion)),
+        (_search_models(folder, conclusion), _winning_trial(conclusion)),
+    ):
+        read = _reader(folder, models)
+        for name in models[0].measurement.sets if models else ():
+            yield from _set(spec, folder, name, models, winner, read)
+
+
+Reader = Callable[[str, str], Sequence[str]]
+"""From the key of a model and the name of a set to what was heard; empty where it is not kept."""
+
+
+def _reader(folder: StudyFolder, models: Sequence[Model]) -> Reader:
+    measurements = {model.key: model.measurement for model in models}
+
+    @lru_cache(maxsize=_MODELS_HELD)  # a file holds all sets, and they are asked for in turn
+    def heard(key: str) -> Mapping[str, Sequence[str]]:
+        if key == BASELINE:
+            return folder.read_baseline_hypotheses(measurements[key])
+        return folder.read_hypotheses(int(key), measurements[key])
+
+    return lambda key, name: heard(key).get(name, ())
+
+
+def _set(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    name: str,
+    models: Sequence[Model],
+    winner: str,
+    read: Reader,
+) -> Iterator[UtteranceSet]:
+    measured = models[0].measurement.sets[name]
+    record = folder.sets().get(name)
+    written = record.texts if record else ()
+    total = len(measured.utterance_ids)
+    if len(written) != total or len(read(BASELINE, name)) != total:
+        return
+    own = [model for model in models if _has_measured(model, name, measured)]
+    keys = [model.key for model in own]
+    shown = next(key for key in (winner, *reversed(keys)) if len(read(key, name)) == total)
+    normalize = normalizer(spec.evaluation.normalizer)
+    yield UtteranceSet(name, measured, written, tuple(own), shown, read, normalize)
+
+
+def _has_measured(model: Model, name: str, measured: SetMeasurement) -> bool:
+    own = model.measurement.sets.get(name)
+    return own is not None and own.utterance_ids == measured.utterance_ids
+
+
+def _search_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
+    if conclusion.baseline is None:
+        return []
+    best = conclusion.best.number if conclusion.best else None
+    models = [Model(BASELINE, "untuned model", conclusion.baseline)]
+    for result in conclusion.results:
+        measurement = _own_measurement(folder, result, conclusion.baseline)
+        if measurement is not None:
+            place = f"trial {result.number}" + (
+                ", the winner" if result.number == best else f", {result.state}"
+            )
+            models.append(Model(str(result.number), place, measurement))
+    return models
+
+
+def _own_measurement(
+    folder: StudyFolder, result: TrialResult, baseline: Measurement
+) -> Measurement | None:
+    """What the trial's result stands on; None for a duplicate, which has none, and for another
+    evaluation.
+    """
+    found = chosen_measurement(folder, result) if result.duplicate_of is None else None
+    return found if found is not None and found.fingerprint == baseline.fingerprint else None
+
+
+def _confirm_models(folder: StudyFolder, conclusion: Conclusion) -> list[Model]:
+    baseline = conclusion.confirm_baseline
+    if baseline is None:
+        return []
+    models = [Model(BASELINE, "untuned model", baseline)]
+    for finalist in conclusion.confirmed:
+        for seed in finalist.seeds:
+            measurement = _own_measurement(folder, seed.result, baseline) if seed.result else None
+            if measurement is not None:
+                which = ", the winner" if finalist is conclusion.confirmation else ""
+                label = f"trial {finalist.trial}{which}, seed {seed.run.seed}"
+                models.append(Model(str(seed.run.number), label, measurement))
+    return models
+
+
+def _winning_trial(conclusion: Conclusion) -> str:
+    shown = conclusion.best or conclusion.lowest_domain
+    return str(shown.number) if shown else ""
+
+
+def _winning_run(conclusion: Conclusion) -> str:
+    """The first measured seed of the best trial."""
+    seeds = conclusion.confirmation.seeds if conclusion.confirmation else ()
+    return next((str(seed.run.number) for seed in seeds if seed.verdict), "")

@@ -1,0 +1,113 @@
+"""The pictures of docs/images, of a finished study: `python -m tests.screenshots quickstart`."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIServer
+
+from rich.console import Console
+
+from orchestrator.commands.opening import open_study
+from orchestrator.loopback import guarded_server
+from orchestrator.reporting import report, terminal
+from orchestrator.reporting.document import Document
+from orchestrator.reporting.page.listen import Player
+from orchestrator.running.session import finished
+from orchestrator.search.dashboard import open_server
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+from tests.browser import chromium
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+SIZE = {"width": 1200, "height": 820}
+COLUMNS = 118
+"""Of the terminal."""
+
+
+@contextmanager
+def served(server: WSGIServer) -> Iterator[str]:
+    """The address of a server that answers."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def main(name: str) -> None:
+    """Write every picture of one study."""
+    opened = open_study(Path(name), [], None)
+    sweep, folder = opened.sweep, opened.folder
+
+    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
+        done = finished(sweep, folder)
+        return report.build(sweep, folder, conclusion, [f"sweeps/{name}.yaml"], done), done
+
+    document, _ = reported(conclude(sweep, folder))
+    _terminal(document)
+    with chromium() as browser:
+        _of_report(browser, folder.report_html)
+        with served(guarded_server(Player(sweep, folder, reported), 0, "player")) as address:
+            _of_listen(browser, address)
+        with served(open_server(folder.database, 0)) as address:
+            _of_dashboard(browser, address)
+
+
+def _terminal(document: Document) -> None:
+    """The first part of what the command prints."""
+    with Path("/dev/null").open("w") as nowhere:
+        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
+        shown = Document(document.title, document.headline, document.blocks[:10])
+        terminal.show(shown, console)
+        svg = console.export_svg(title="orchestrate sweeps/quickstart.yaml")
+    # the fonts it would load from elsewhere; without them it takes the reader's
+    (IMAGES / "terminal.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S))
+
+
+def _of_report(browser: Any, path: Path) -> None:
+    page = _page(browser, path.as_uri())
+    page.screenshot(path=IMAGES / "report.png")
+    page.locator("#utterance-view").get_by_label("Sort").select_option("better")
+    _at(page, "#utterances", "utterances.png")
+    _at(page, "#trials", "trials.png")
+    _at(page, "#chart-gain", "plots.png")
+    page = _page(browser, path.as_uri(), "dark")
+    page.screenshot(path=IMAGES / "report-dark.png")
+
+
+def _of_listen(browser: Any, address: str) -> None:
+    page = _page(browser, address)
+    view = page.locator("#utterance-view")
+    view.get_by_label("Set").select_option("domain")
+    view.locator("article .faint", has_text="domain (set of the search)").first.wait_for()
+    _at(page, "#utterances", "listen.png")
+
+
+def _of_dashboard(browser: Any, address: str) -> None:
+    page = browser.new_page(viewport=SIZE)
+    page.goto(f"{address}dashboard/studies/1")
+    page.wait_for_timeout(4_000)  # its plots are drawn late, and nothing says when
+    page.screenshot(path=IMAGES / "dashboard.png")
+
+
+def _page(browser: Any, address: str, scheme: str = "light") -> Any:
+    page = browser.new_page(viewport=SIZE, color_scheme=scheme)
+    page.goto(address)
+    page.wait_for_selector("#utterance-view article")
+    return page
+
+
+def _at(page: Any, place: str, name: str) -> None:
+    """The screen with the place at its top, below the links."""
+    page.locator(place).evaluate("e => window.scrollTo(0, e.offsetTop - 50)")
+    page.screenshot(path=IMAGES / name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

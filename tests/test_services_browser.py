@@ -1,0 +1,229 @@
+"""The page in a real browser: it works under its own policy without a network, and is accessible."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+for package in ("playwright", "axe_playwright_python"):
+    pytest.importorskip(package)
+pytestmark = pytest.mark.services
+
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
+
+from orchestrator.loopback import guarded_server  # noqa: E402
+from orchestrator.records.contents import stored_spec  # noqa: E402
+from orchestrator.reporting import report  # noqa: E402
+from orchestrator.reporting.document import Document  # noqa: E402
+from orchestrator.reporting.page.listen import Player  # noqa: E402
+from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
+from tests.browser import chromium  # noqa: E402
+from tests.page_study import HOSTILE, folder_of, make_study  # noqa: E402
+
+ADD_A_SCRIPT = """new Promise(done => {
+    document.addEventListener("securitypolicyviolation", e => done(e.effectiveDirective));
+    const script = document.createElement("script");
+    script.textContent = "document.title = 1";
+    document.body.append(script);
+})"""
+PLAY = """audio => audio.play().then(() => new Promise(done =>
+    setTimeout(() => done([audio.error, audio.duration, audio.currentTime > 0]), 400)))"""
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
+
+
+@pytest.fixture(name="sweep", scope="module")
+def _sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_study(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(name="browser", scope="module")
+def _browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+class Watched:
+    """A page, and what went wrong in it and what it asked for."""
+
+    def __init__(self, browser: Any, address: str, **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": WIDE, **options})
+        self.page = self.context.new_page()
+        self.errors: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(address)
+        self.page.wait_for_selector("#utterance-view article")
+
+
+@pytest.fixture(name="watched")
+def _watched(browser: Any, sweep: Path) -> Iterator[Watched]:
+    found = Watched(browser, folder_of(sweep).report_html.as_uri(), offline=True)
+    yield found
+    assert found.errors == []
+    found.context.close()
+
+
+def test_it_stands_without_a_network_under_its_own_policy(watched: Watched) -> None:
+    loaded = [address for address in watched.asked if not address.startswith("data:")]
+    assert len(loaded) == 1 and loaded[0].startswith("file:")
+    found = watched.page.evaluate(ADD_A_SCRIPT)
+    assert found.startswith("script-src") and watched.page.title() != "1"
+    watched.errors.clear()  # of the script that was refused
+
+
+def test_the_first_screen_answers_and_plays(watched: Watched) -> None:
+    page = watched.page
+    assert page.locator(".badge").bounding_box()["y"] < WIDE["height"]
+    assert page.locator(".reasons li").count() == 2
+    worst = page.locator("#worst article")
+    assert worst.count() == 3 and "more error" in worst.first.inner_text()
+    state = worst.first.locator("audio").evaluate(PLAY)
+    assert (state[0], state[2]) == (None, True) and 1.4 < state[1] < 1.7
+
+
+def test_trials_are_sorted_and_filtered(watched: Watched) -> None:
+    page = watched.page
+    rows = page.locator("#trial-table tbody tr:not([hidden])")
+
+    def column(index: int) -> list[float]:
+        return [float(row.locator("td").nth(index).inner_text()) for row in rows.all()]
+
+    assert page.locator("#trial-table tr.best").count() == 1
+    head = page.locator("#trial-table").get_by_role("button", name="domain %")
+    head.click()
+    assert column(1) == sorted(column(1)) and len(column(1)) == 5
+    head.click()
+    assert column(1) == sorted(column(1), reverse=True)
+    state = page.locator("#trial-state option").nth(1).get_attribute("value")
+    page.select_option("#trial-state", state)
+    assert {row.locator("td").first.inner_text() for row in rows.all()} == {state}
+    page.select_option("#trial-state", "")
+    page.fill("#trial-words", "nothing that is there")
+    assert rows.count() == 0 and page.locator("#trial-count").inner_text() == "0 of 5 trials"
+
+
+def test_a_plot_has_a_legend_that_hides_and_its_numbers(watched: Watched) -> None:
+    figure = watched.page.locator("#chart-steps-domain")
+    entry = figure.locator(".legend button").first
+    assert figure.locator(".legend button").count() == 5
+    canvas = figure.locator("canvas")
+    canvas.scroll_into_view_if_needed()
+    before = canvas.screenshot()
+    entry.click()
+    watched.page.mouse.move(0, 0)
+    assert entry.get_attribute("aria-pressed") == "false" and canvas.screenshot() != before
+    figure.locator("summary").click()
+    assert figure.locator("details tbody tr").count() >= 5
+    gain = watched.page.locator("#chart-gain")
+    chosen = gain.locator(".legend button").all_inner_texts()
+    gain.locator("select").select_option("scales")
+    assert gain.locator(".legend button").all_inner_texts() != chosen
+
+
+def test_words_are_explained_under_pointer_and_keyboard(watched: Watched) -> None:
+    page, tip = watched.page, watched.page.locator("#tip")
+    term = page.locator("#verdict .term[data-term=verdict]")
+    term.hover()
+    assert "ACCEPT" in tip.inner_text()
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    page.locator("#verdict .term[data-term=bounds]").last.focus()
+    assert "95 % confidence" in tip.inner_text()
+    page.keyboard.press("Tab")
+    assert "best trial that keeps every guardrail" in tip.inner_text()
+
+
+def test_utterances_are_chosen_sorted_and_filtered(watched: Watched) -> None:
+    page = watched.page
+    view = page.locator("#utterance-view")
+
+    def control(name: str) -> Any:
+        return view.get_by_label(name, exact=True)
+
+    control("Set").select_option("domain")
+    count = view.get_by_role("status")
+    assert count.inner_text().startswith("12 utterances")
+    control("Sort").select_option("order")
+    assert HOSTILE[0].split()[0] in view.locator("article").first.inner_text()
+    control("Change").select_option("worse")
+    assert all("▲" in each for each in view.locator(".change").all_inner_texts())
+    control("Change").select_option("all")
+    control("Word").fill("seven")
+    assert count.inner_text().startswith("8 utterances")
+    control("Word").fill("")
+    control("Speaker").select_option("<i>domain</i>-1")
+    assert count.inner_text().startswith("4 utterances")
+    labels = control("Model").locator("option").all_inner_texts()
+    control("Model").select_option(labels[-1])
+    page.wait_for_function(
+        "l => document.querySelector('#words').textContent.includes(l)", arg=labels[-1]
+    )
+    marks = view.locator(".mark").all_inner_texts()
+    assert marks and all(mark for mark in marks)
+
+
+def test_texts_stay_text(watched: Watched) -> None:
+    page = watched.page
+    page.locator("#utterance-view").get_by_label("Set", exact=True).select_option("domain")
+    page.locator("#utterance-view").get_by_label("Sort", exact=True).select_option("order")
+    written = page.locator("#utterance-view article details").all_text_contents()
+    for row, text in enumerate(HOSTILE):
+        assert text.replace("\x1b", "\ufffd").replace("\u202e", "\ufffd") in written[row]
+    assert page.locator("main img, main i, main b, main script").count() == 0
+    assert page.title().startswith("Sweep demo")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+def test_it_is_accessible_and_never_wider_than_the_screen(
+    browser: Any, sweep: Path, scheme: str, viewport: dict[str, int]
+) -> None:
+    address = folder_of(sweep).report_html.as_uri()
+    found = Watched(browser, address, color_scheme=scheme, viewport=viewport)
+    for summary in found.page.locator("summary").all():
+        summary.click()
+    violations = Axe().run(found.page).response["violations"]
+    assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in violations] == []
+    assert found.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+    found.context.close()
+
+
+@pytest.fixture(name="address", scope="module")
+def _address(sweep: Path) -> Iterator[str]:
+    folder = folder_of(sweep)
+    spec = stored_spec(folder, sweep.parents[1])
+
+    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
+        return report.build(spec, folder, conclusion, [str(sweep)], True), True
+
+    with guarded_server(Player(spec, folder, reported), 0, "player") as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_listen_shows_every_trial_and_plays_every_utterance(browser: Any, address: str) -> None:
+    found = Watched(browser, address)
+    view = found.page.locator("#utterance-view")
+    view.get_by_label("Set", exact=True).select_option("heldout")
+    view.locator("article .faint", has_text="held-out (set of the search)").first.wait_for()
+    assert view.locator("audio").count() == 12
+    labels = view.get_by_label("Model", exact=True).locator("option").all_inner_texts()
+    assert len(labels) == 5
+    view.get_by_label("Model", exact=True).select_option(labels[-1])
+    found.page.wait_for_function(
+        "l => document.querySelector('#words').textContent.includes(l)", arg=labels[-1]
+    )
+    state = view.locator("audio").last.evaluate(PLAY)
+    assert state == [None, 1.5, True]
+    assert Axe().run(found.page).response["violations"] == []
+    assert found.errors == [] and all(each.startswith(address) for each in found.asked)
+    found.context.close()
