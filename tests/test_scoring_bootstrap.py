@@ -3,6 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from orchestrator.scoring import bootstrap
 from orchestrator.scoring.bootstrap import DeltaEstimate, jackknife_error, paired_delta, resample
 
 
@@ -110,6 +111,23 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     first, again, other = (paired_delta(*_set(), None, seed=seed) for seed in (7, 7, 8))
     assert np.array_equal(first.pivots, again.pivots)
     assert first.interval(0.95) == again.interval(0.95) != other.interval(0.95)
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 300])
+def test_kept_draws_are_those_drawn_anew(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    difference, words = np.arange(n, dtype=float) % 7, np.arange(n, dtype=float) % 5 + 1
+    first, again = (resample(difference, words, 500, seed=4) for _ in range(2))
+    monkeypatch.setattr(bootstrap, "_KEPT_BYTES", 0)
+    anew = resample(difference, words, 500, seed=4)
+    for kept in (first, again):
+        assert all(np.array_equal(one, other) for one, other in zip(kept, anew, strict=True))
+
+
+def test_a_second_estimate_on_a_set_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    baseline, tuned, words = _set()
+    paired_delta(baseline, tuned, words, None, resamples=200, seed=9)
+    monkeypatch.setattr(bootstrap, "_counts", lambda *_: pytest.fail("drawn again"))
+    paired_delta(tuned, baseline, words, None, resamples=200, seed=9)
 
 
 def test_chunks_of_resamples_draw_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

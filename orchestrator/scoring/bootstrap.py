@@ -15,8 +15,9 @@ prints the table).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -34,6 +35,12 @@ words / 1.645, rounded up."""
 
 _CHUNK = 2_000_000
 """Indices drawn at once: bounds the memory at about 50 MB whatever the size of the set."""
+
+_KEPT_BYTES = 12_000_000
+"""Draws that take more than this are not kept: 10,000 resamples of 600 blocks take as much."""
+
+_KEPT_SETS = 4
+"""Draws that are kept: one for each number of blocks, so at most 48 MB."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +189,9 @@ def paired_rates(
         counts = np.stack(
             [np.bincount(of_block, column, len(names)) for column in counts.T], axis=1
         )
-    generator = np.random.Generator(np.random.PCG64(seed))
     n = len(counts)
     drawn = [
-        _rate_change(_counts(generator, min(_CHUNK // n + 1, resamples - start), n), counts)
-        for start in range(0, resamples, _CHUNK // n + 1)
+        _rate_change(rows, counts) for rows in _drawn_counts(seed, resamples, n, _CHUNK // n + 1)
     ]
     deltas, errors = (np.concatenate(column) for column in zip(*drawn, strict=True))
     point, error = (float(column[0]) for column in _rate_change(np.ones((1, n)), counts))
@@ -251,16 +256,10 @@ def resample(difference: Floats, words: Floats, resamples: int, seed: int) -> tu
     (resamples,), in points. Draws without a reference word (possible in tiny sets with empty
     references) count as the sample's own delta.
     """
-    generator = np.random.Generator(np.random.PCG64(seed))
     n = len(words)
     moments = np.stack([difference, words, difference**2, difference * words, words**2], axis=1)
     step = max(1, _CHUNK // n)
-    sums = np.concatenate(
-        [
-            _counts(generator, min(step, resamples - start), n) @ moments
-            for start in range(0, resamples, step)
-        ]
-    )
+    sums = np.concatenate([rows @ moments for rows in _drawn_counts(seed, resamples, n, step)])
     sums[sums[:, 1] == 0] = moments.sum(axis=0)
     d, w, dd, dw, ww = sums.T
     ratio = d / w
@@ -279,6 +278,33 @@ def jackknife_error(difference: Floats, words: Floats) -> float:
     left_out = (difference.sum() - difference) / rest
     deviations = left_out - difference.sum() / words.sum()
     return float(100 * np.sqrt((n - 1) / n * np.sum(deviations**2)))
+
+
+def _drawn_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
+    """The counts of all resamples, `step` of them at a time; shape (at most step, n).
+
+    All trials of a study are judged on the same draws. Those of a set that takes little room are
+    kept between calls, as small integers: the same bits as drawn anew.
+    """
+    if resamples * n * np.min_scalar_type(n).itemsize > _KEPT_BYTES:
+        yield from _draw(seed, resamples, n, step)
+        return
+    for rows in _kept_counts(seed, resamples, n, step):
+        yield rows.astype(float)
+
+
+@lru_cache(maxsize=_KEPT_SETS)
+def _kept_counts(
+    seed: int, resamples: int, n: int, step: int
+) -> tuple[NDArray[np.unsignedinteger], ...]:
+    # a block is drawn at most n times in a resample, so the smallest type that holds n is enough
+    return tuple(rows.astype(np.min_scalar_type(n)) for rows in _draw(seed, resamples, n, step))
+
+
+def _draw(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
+    generator = np.random.Generator(np.random.PCG64(seed))
+    for start in range(0, resamples, step):
+        yield _counts(generator, min(step, resamples - start), n)
 
 
 def _counts(generator: np.random.Generator, rows: int, n: int) -> Floats:
