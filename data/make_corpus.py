@@ -36,10 +36,11 @@ KNOWN_VARIANTS = ("m1", "m3", "m4", "m7", "f1", "f2", "f4", "f5")
 # under all eight.
 BASE_VOICES = [f"{a}+{v}" for a in ("en-us", "en-gb", *ACCENTS[1:]) for v in KNOWN_VARIANTS]
 BASE_FLITE = ("kal16", "rms", "slt")
+# signal to noise of the radio channel, dB, drawn evenly
 CLEARER, NOISIER = (
     (16.5, 28.5),
     (15.0, 27.0),
-)  # signal to noise of the radio channel, dB, drawn evenly
+)
 PEAK = (
     0.6  # of full scale: Opus overshoots by up to a half, and whoever decodes to int16 would clip
 )
@@ -75,9 +76,8 @@ def known_speakers(half: int) -> tuple[str, ...]:
 DOMAIN_VARIANTS = ("croak", "grandpa", "m5", "m6", "f3")
 DOMAIN_CONFIRM_VARIANTS = ("max", "john", "sandro", "Alex", "rob")
 TRAIN_VARIANTS = ("m2", "m8", "pablo", "Mario", "pedro", "Denis", "Hugo", "paul", "quincy", "klatt")
-REPLAY_SPEAKERS = crossed(
-    ("Mike", "aunty"), (*ACCENTS, NEW_ACCENT)
-)  # near copies of m3 and f4: all but known
+# near copies of m3 and f4: all but known
+REPLAY_SPEAKERS = crossed(("Mike", "aunty"), (*ACCENTS, NEW_ACCENT))
 
 SETS = (
     SetPlan(

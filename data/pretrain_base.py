@@ -47,10 +47,11 @@ WIDTH, LAYERS, HEADS, PIECES = 120, 3, 3, 384
 FRAME = (
     80  # samples; the embedder halves the frame rate twice, hence audio in multiples of 4 frames
 )
+# a batch is one of POOL consecutive slices of POOL * BATCH clips sorted by length
 BATCH, POOL = (
     32,
     8,
-)  # a batch is one of POOL consecutive slices of POOL * BATCH clips sorted by length
+)
 
 
 @dataclass(frozen=True)

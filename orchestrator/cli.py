@@ -119,9 +119,8 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 signal.SIG_IGN,
                 signal.SIG_DFL,
             ):
-                signal.signal(
-                    signal.SIGINT, signal.default_int_handler
-                )  # from here on a command answers
+                # from here on a command answers
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             app(args=[*options, *words], obj=make_worker)
         except OrchestrateError as error:
             _fail(str(error), error.exit_code, TRACEBACK in options)

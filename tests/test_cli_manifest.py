@@ -205,9 +205,8 @@ def test_noise_has_the_ratio_that_is_written_down(tmp_path: Path) -> None:
     ratios = []
     for each in load_manifest(out).utterances:
         copy, original = load_audio(each).samples.astype(float), clean[each.id]
-        gain = (copy @ original) / (
-            original @ original
-        )  # the copy was scaled down where it would have been cut
+        # the copy was scaled down where it would have been cut
+        gain = (copy @ original) / (original @ original)
         noise = copy / gain - original
         ratios.append(each.extra["snr_db"])
         measured = 10 * np.log10((original @ original) / (noise @ noise))

@@ -236,9 +236,8 @@ def test_the_pack_of_a_study_is_decided_once(
 ) -> None:
     spec = make_project(tmp_path)
     study = folder_of(spec).path
-    assert (
-        orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
-    )  # the worker of these tests has 2 slots
+    # the worker of these tests has 2 slots
+    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
     assert json.loads((study / "pack.json").read_bytes()) == {
         "slots": 2,
         "why": "execution.pack: auto",

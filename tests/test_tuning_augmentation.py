@@ -89,9 +89,8 @@ def test_chunks_of_one_to_two_thousand_samples_are_silenced_and_nothing_else(
         counts.append(len(runs))
     assert {1, 2, 3} == set(counts)
     short = [augmented(tone(0.2) + np.float32(0.2), draw, None, family) for draw in draws(chunks=3)]
-    assert all(
-        (heard != 0).all() for heard in short
-    )  # 3200 samples: one chunk could be more than half
+    # 3200 samples: one chunk could be more than half
+    assert all((heard != 0).all() for heard in short)
 
 
 def test_the_level_afterwards_is_that_of_every_clip(family: Family) -> None:

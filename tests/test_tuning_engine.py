@@ -149,9 +149,10 @@ def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(
     worker = start_worker(spec, cache)
     worker.admit(calm)
     wild = trial(spec, 9, scheduler="constant")
+    # no file may ask it
     wild = wild.model_copy(
         update={"params": wild.params.model_copy(update={"learning_rate": 1e30})}
-    )  # no file may ask it
+    )
     worker.admit(wild)
     events = run(worker)
     (failure,) = (event for event in events if isinstance(event, Failed))

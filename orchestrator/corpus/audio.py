@@ -123,9 +123,8 @@ def _mono(frames: Samples) -> tuple[Samples, bool]:
     mean: Samples = frames.mean(axis=1, dtype=np.float32)
     levels = [_level(channel) for channel in frames.T]
     loudest = max(range(len(levels)), key=levels.__getitem__)
-    alone = (
-        levels[loudest] / frames.shape[1]
-    )  # what the mean has where the other channels are silent
+    # what the mean has where the other channels are silent
+    alone = levels[loudest] / frames.shape[1]
     opposite = levels[loudest] >= SILENCE_RMS and _level(mean) < OPPOSITE * alone
     return (frames[:, loudest], True) if opposite else (mean, False)
 

@@ -80,15 +80,15 @@ def locate(written: str, folder: Path) -> Path:
 
 def _meant(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
-    as_written = Path(
-        os.fsdecode(written.encode("utf-8", "surrogateescape"))
-    )  # whatever the locale: names are UTF-8
+    # whatever the locale: names are UTF-8
+    as_written = Path(os.fsdecode(written.encode("utf-8", "surrogateescape")))
     with suppress(RuntimeError):
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
+    # of Windows
     forms = (
         [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]
-    )  # of Windows
+    )
     names = [
         form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name
     ]

@@ -146,9 +146,8 @@ class _Builder:
         self.skipped = 0
         self._lines_by_id: dict[str, int] = {}
         self._lines_by_audio: dict[tuple[str, float], int] = {}
-        self._header = cache(
-            lambda path, name: read_header(path, name)
-        )  # segments of one file share its header
+        # segments of one file share its header
+        self._header = cache(lambda path, name: read_header(path, name))
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record; NeMo's `_skipme` drops it unseen."""

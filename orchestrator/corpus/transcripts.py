@@ -139,9 +139,8 @@ def _names(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
     exact: dict[str, list[Path]] = {}
     for path in recordings:
         inside = path.relative_to(folder)
-        below = (
-            Path(os.path.abspath(folder)).name / inside
-        )  # a list beside the folder names the folder too
+        # a list beside the folder names the folder too
+        below = Path(os.path.abspath(folder)).name / inside
         paths = [form for whole in (inside, below) for form in (whole, whole.with_suffix(""))]
         for name in {*(path.as_posix() for path in paths), path.name, path.stem}:
             names.setdefault(name, []).append(path)

@@ -68,9 +68,8 @@ def _hosts(
     if execution.processes is False:
         return InlineHosts(template)
     if device == "cuda":
-        gains = (
-            len(set(execution.devices)) > 1
-        )  # several processes on one GPU only wait for each other
+        # several processes on one GPU only wait for each other
+        gains = len(set(execution.devices)) > 1
         if gains or execution.processes is True:
             return SpawnHosts(template, spec, folder, make_worker)
         return InlineHosts(template)

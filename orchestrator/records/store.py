@@ -1,14 +1,17 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-journal.jsonl study.json  spec.yaml  pack.json  study.db  study.lock  sets.json  evaluations.json
-baseline.json  clock.json hypotheses-baseline-<fingerprint>.jsonl shipped.json  findings.json
-notes.md  report.md  report.html trials/0007/     plan.json  measurements.jsonl
-hypotheses-<step>-<scale>.jsonl  adapter/  final/  result.json
-                 failure.txt, where an exception ended the trial; stop.json, where a person ends it
-confirm/0001/    the same, for the run with number -1
-requests/        stop-0007.json, until the sweep has answered it
-checkpoint/      state of the packs     cache/      what can be computed again
-logs/            of several packs: pack-0.log and so on, what each did
+    journal.jsonl  study.json  spec.yaml  pack.json  study.db  study.lock
+    sets.json  evaluations.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl
+    shipped.json  findings.json  clock.json  notes.md  report.md  report.html
+    trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl
+                     adapter/  final/  result.json
+                     failure.txt, where an exception ended the trial
+                     stop.json, where a person ends it
+    confirm/0001/    the same, for the run with number -1
+    requests/        stop-0007.json, until the sweep has answered it
+    checkpoint/      state of the packs
+    cache/           what can be computed again
+    logs/            of several packs: pack-0.log and so on, what each did
 """
 
 from __future__ import annotations
@@ -274,9 +277,8 @@ class StudyFolder(SealedFiles):
             if path.is_dir() and path.name in ("adapter", "final")
             for file in path.rglob("*")
         ]
-        found = [
-            path for path in found if path.is_file() and ".tmp-" not in path.name
-        ]  # not yet published
+        # not yet published
+        found = [path for path in found if path.is_file() and ".tmp-" not in path.name]
         names = [path.relative_to(self.path).as_posix() for path in sorted(found)]
         known = self.journal.chain()
         return self.journal.faults() | {

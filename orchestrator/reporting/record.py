@@ -226,9 +226,8 @@ def entered(text: str, new: Row) -> str:
 
     Raises ValueError when the markers are not one pair in order.
     """
-    lines = text.split(
-        "\n"
-    )  # one that ends in CR LF keeps its CR, so that mixed files stay as they are
+    # one that ends in CR LF keeps its CR, so that mixed files stay as they are
+    lines = text.split("\n")
     begins, ends = (
         [i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END)
     )

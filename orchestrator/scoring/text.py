@@ -90,9 +90,8 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
 
 
 def _basic(text: str) -> str:
-    whole = unicodedata.normalize("NFKC", text).replace(
-        "İ", "i"
-    )  # which lower() makes an i and a dot of its own
+    # which lower() makes an i and a dot of its own
+    whole = unicodedata.normalize("NFKC", text).replace("İ", "i")
     folded = unicodedata.normalize("NFKC", whole.lower()).translate(APOSTROPHES)
     kept = "".join(map(_spoken, folded))
     return _collapse(_LOOSE_APOSTROPHE.sub(" ", kept))

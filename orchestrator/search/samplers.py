@@ -99,9 +99,8 @@ class StatelessSampler(BaseSampler):
         if not search_space:
             return {}
         inner = self._inner(trial.number)
-        inner.infer_relative_search_space(
-            study, trial
-        )  # TPE with group=True keeps the groups for its sample_relative
+        # TPE with group=True keeps the groups for its sample_relative
+        inner.infer_relative_search_space(study, trial)
         return inner.sample_relative(study, trial, search_space)
 
     def sample_independent(

@@ -140,9 +140,8 @@ def _model_id(text: str, root: Path) -> str:
     """
     path = Path(os.path.abspath(root / os.path.expanduser(text)))
     explicit = text.startswith(("/", "~", "./", "../"))
-    beside = path.parent != root and os.path.isdir(
-        path.parent
-    )  # unlike Path.is_dir, never raises on a hostile name
+    # unlike Path.is_dir, never raises on a hostile name
+    beside = path.parent != root and os.path.isdir(path.parent)
     return str(path) if explicit or os.path.isdir(path) or beside else text
 
 

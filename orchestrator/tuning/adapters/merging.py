@@ -47,9 +47,8 @@ def with_adapter(base: Any, adapter: Path) -> Any:
     they do not fit.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", FutureWarning
-        )  # what peft still asks of transformers is nothing to a user
+        # what peft still asks of transformers is nothing to a user
+        warnings.simplefilter("ignore", FutureWarning)
         return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 

@@ -67,9 +67,8 @@ class EncoderGraph(nn.Module):
             1, 2
         )
         place = torch.arange(x.shape[1], device=x.device)
-        distance = (
-            place[:, None] - place[None]
-        )  # of a query from a key; negative where the key is ahead
+        # of a query from a key; negative where the key is ahead
+        distance = place[:, None] - place[None]
         for layer, window in zip(self.encoder.layers, self.windows, strict=True):
             inside = (distance <= window.before) & (distance >= -window.ahead)
             x = encoder_layer(layer, x, _Attend(inside))

@@ -59,9 +59,8 @@ class Cores:
                 return function(item)
 
         running = [self._pool.submit(part, item) for item in work]
-        wait(
-            running
-        )  # all of them: one that goes on after another failed would compute with what is bound next
+        # all of them: one that goes on after another failed would compute with what is bound next
+        wait(running)
         return [future.result() for future in running]
 
     @cached_property

@@ -185,9 +185,8 @@ class MoonshineV1:
     stride = 384
     shortest = 895  # the three convolutions' receptive field
     block = 1
-    longest_seconds = (
-        math.inf
-    )  # `max_position_embeddings` bounds the text; the encoder's positions are rotary
+    # `max_position_embeddings` bounds the text; the encoder's positions are rotary
+    longest_seconds = math.inf
 
     def __init__(self, model: MoonshineForConditionalGeneration) -> None:
         self.encoder = model.model.encoder

@@ -133,9 +133,8 @@ class SlidingWindowAttention:
         distance = offset - torch.arange(self.block, device=device)[:, None]
         inside = (distance >= -self.before) & (distance <= self.ahead)  # (block queries, span keys)
         clips = layout.clip.where(layout.valid, -1).view(layout.slots, -1, self.block, 1, 1)
-        near = (
-            self._near(clips + 1)[..., 0, 0] - 1
-        )  # beyond either end stand zeros, that is clip -1
+        # beyond either end stand zeros, that is clip -1
+        near = self._near(clips + 1)[..., 0, 0] - 1
         same = clips[..., 0] == near[:, :, None]
         # what stands in no clip sees everything: a row without any key gives NaN in some attention
         # kernels

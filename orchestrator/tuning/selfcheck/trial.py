@@ -38,9 +38,8 @@ def dtype(
             f"the model's weights are of several types ({_names(weights)}); load it in one.",
         )
         return
-    heard = {
-        "domain": probe.store.clips["domain"]
-    }  # in a store of its own: it keeps frames in the type they came in
+    # in a store of its own: it keeps frames in the type they came in
+    heard = {"domain": probe.store.clips["domain"]}
     store = EncoderCache(base.family, heard, MEMORY, base.device)
     seen: list[set[torch.dtype]] = []
     for scaled_adapters in ((), [(probe.random, 1.0)]):
