@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "orchestrator"
-_VALUES = {"sweepfile", "errors", "checks"}
+_VALUES = {"sweepfile", "errors", "checks", "set_names"}
 _STUDY = {"records", "scoring", "planning", "corpus"} | _VALUES
 BELOW: dict[str, set[str]] = {
     "errors": set(),
+    "set_names": set(),
     "atomic": set(),
     "checks": {"errors"},
     "loopback": {"errors"},
-    "sweepfile": {"errors", "checks"},
-    "corpus": {"errors", "checks", "atomic"},
+    "sweepfile": {"errors", "checks", "set_names"},
+    "corpus": {"errors", "checks", "atomic", "set_names"},
     "planning": _VALUES,
     "scoring": _VALUES,
     "records": (_STUDY - {"records"}) | {"atomic"},

@@ -26,11 +26,11 @@ from orchestrator.corpus.overlap import (
     shared_recordings,
 )
 from orchestrator.corpus.scripts import without_spaces
+from orchestrator.set_names import is_confirm, search_name
 
 TRAINING_SETS = ("train", "replay")
 """All others are evaluation sets."""
 
-CONFIRM = "confirm_"
 """Begins the names of the sets that the search never reads."""
 
 FEW_TRAINING_UTTERANCES = 200
@@ -94,7 +94,7 @@ def check_sets(
         findings += _check_density(name, manifest, max_seconds)
     if longest_seconds is not None:
         findings += check_limits(sets, max_seconds, longest_seconds)
-    core = [name for name in evaluation if name.removeprefix(CONFIRM) in ("domain", "heldout")]
+    core = [name for name in evaluation if search_name(name) in ("domain", "heldout")]
     crossed = (
         pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair)
     )
@@ -105,8 +105,8 @@ def check_sets(
     # teaches.
     for first, second in combinations(training, 2):
         findings += _check_same_sound(first, named[first], second, named[second])
-    seen = [name for name in evaluation if not name.startswith(CONFIRM)]
-    unseen = [name for name in evaluation if name.startswith(CONFIRM)]
+    seen = [name for name in evaluation if not is_confirm(name)]
+    unseen = [name for name in evaluation if is_confirm(name)]
     for first, second in (*product(training, evaluation), *product(seen, unseen)):
         findings += _check_words_and_speakers(first, sets[first], second, sets[second])
     return sorted(findings, key=lambda finding: finding.level)
@@ -114,7 +114,7 @@ def check_sets(
 
 def _across(first: str, second: str) -> bool:
     """Whether one of two evaluation sets is the search's and the other the confirmation's."""
-    return first.startswith(CONFIRM) != second.startswith(CONFIRM)
+    return is_confirm(first) != is_confirm(second)
 
 
 def check_limits(
@@ -276,7 +276,7 @@ def _check_spaces(name: str, manifest: Manifest) -> list[Finding]:
     message = (
         f"the references of {name} are written without spaces between words; a WER takes what is between two spaces "
         "as one word, so one wrong character counts as much as all. For such languages the CER counts: set limits on "
-        f"{name.removeprefix(CONFIRM)}_cer, and metric: {{name: domain_cer}}."
+        f"{search_name(name)}_cer, and metric: {{name: domain_cer}}."
     )
     return [finding("no-spaces", message)]
 

@@ -19,6 +19,7 @@ from orchestrator.planning.power import (
     utterances_needed,
 )
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
+from orchestrator.set_names import confirm_name, search_name
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
 from orchestrator.sweepfile.presets import PRESETS
@@ -234,7 +235,7 @@ def sweep_plan(
             + (1 + trained * len(spec.parameters.adapter_scales))
             * _utterances(sets, *_at_last_rung(spec)),
             confirm_utterances=confirmations
-            * _utterances(sets, *(f"confirm_{name}" for name in spec.data.evaluated)),
+            * _utterances(sets, *map(confirm_name, spec.data.evaluated)),
             loads=2 if confirming else 1,
         ),
         sets=sets,
@@ -389,10 +390,10 @@ def _condition(condition: Condition) -> str:
 
 
 def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolution]:
-    for name in (*spec.data.evaluated, *(f"confirm_{name}" for name in spec.data.evaluated)):
+    for name in (*spec.data.evaluated, *map(confirm_name, spec.data.evaluated)):
         if name not in sets or not sets[name].words:
             continue
-        size, kind = sets[name], name.removeprefix("confirm_")
+        size, kind = sets[name], search_name(name)
         churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest(spec, f"{kind}_wer")
         needed = (
             utterances_needed(size.utterances, size.words, churn, limit)

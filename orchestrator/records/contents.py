@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.corpus.diagnosis import CONFIRM
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
+from orchestrator.set_names import is_confirm, search_name
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -18,7 +18,7 @@ def search_contents(sets: Mapping[str, SetRecord], weights: str | None) -> dict[
     """`TrialPlan.contents` of the search: its sets, and the digest of the model's weights where it
     is known.
     """
-    own = {name: record.content for name, record in sets.items() if not name.startswith(CONFIRM)}
+    own = {name: record.content for name, record in sets.items() if not is_confirm(name)}
     return own | ({"model": weights} if weights else {})
 
 
@@ -27,9 +27,7 @@ def confirm_contents(sets: Mapping[str, SetRecord], searched: Mapping[str, str])
     of the search's.
     """
     confirming = {
-        name.removeprefix(CONFIRM): record.content
-        for name, record in sets.items()
-        if name.startswith(CONFIRM)
+        search_name(name): record.content for name, record in sets.items() if is_confirm(name)
     }
     kept = {
         name: content for name, content in searched.items() if name in ("train", "replay", "model")

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from orchestrator.corpus.audio import prepare, prepare_training
 from orchestrator.corpus.clips import Clips
-from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS
+from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.faults import joined
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.splitting import load_evaluation_manifest
@@ -56,13 +56,9 @@ def _training_readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
 
 
 def _readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
-    sources = dict(spec.data.evaluated)
-    if spec.data.confirming is not None:
-        sources |= {
-            f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()
-        }
     return _training_readers(spec) | {
-        name: partial(read_evaluation_set, spec, source) for name, source in sources.items()
+        name: partial(read_evaluation_set, spec, source)
+        for name, source in spec.data.all_evaluated.items()
     }
 
 

@@ -1,17 +1,17 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-    journal.jsonl  study.json  spec.yaml  pack.json  study.db  study.lock
-    sets.json  evaluations.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl
-    shipped.json  findings.json  clock.json  notes.md  report.md  report.html
-    trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl
-                     adapter/  final/  result.json
-                     failure.txt, where an exception ended the trial
-                     stop.json, where a person ends it
-    confirm/0001/    the same, for the run with number -1
-    requests/        stop-0007.json, until the sweep has answered it
-    checkpoint/      state of the packs
-    cache/           what can be computed again
-    logs/            of several packs: pack-0.log and so on, what each did
+journal.jsonl  study.json  spec.yaml  pack.json  study.db  study.lock
+sets.json  evaluations.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl
+shipped.json  findings.json  clock.json  notes.md  report.md  report.html
+trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl
+                 adapter/  final/  result.json
+                 failure.txt, where an exception ended the trial
+                 stop.json, where a person ends it
+confirm/0001/    the same, for the run with number -1
+requests/        stop-0007.json, until the sweep has answered it
+checkpoint/      state of the packs
+cache/           what can be computed again
+logs/            of several packs: pack-0.log and so on, what each did
 """
 
 from __future__ import annotations

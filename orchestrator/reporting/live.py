@@ -27,6 +27,7 @@ from orchestrator.reporting.wording import (
     shown_points,
 )
 from orchestrator.scoring.judge import Verdict
+from orchestrator.set_names import confirm_name
 
 SHOWN = 30
 """Rows of the live table; earlier trials are in the report."""
@@ -135,11 +136,11 @@ class LiveReporter:
 
     def measured(self, verdict: Verdict) -> None:
         """WER and change at a rung."""
-        prefix = "confirm_" if verdict.confirmed else ""
+        names = {rate: confirm_name(rate, verdict.confirmed) for rate in self._rates}
         cells = tuple(
-            f"{shown_percent(rate, verdict.wer.get(prefix + rate))} "
-            f"({shown_points(rate, verdict.delta.get(prefix + rate))})"
-            for rate in self._rates
+            f"{shown_percent(rate, verdict.wer.get(name))} "
+            f"({shown_points(rate, verdict.delta.get(name))})"
+            for rate, name in names.items()
         )
         if row := self._rows.get(verdict.number):
             row.step, row.rates = verdict.step, cells

@@ -244,7 +244,7 @@ def _manifests(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
     if data.replay:
         manifests |= {"replay": SetSource(data.replay)}
     if confirming and conclusion.confirm_baseline:
-        manifests |= {f"confirm_{name}": source for name, source in confirming.evaluated.items()}
+        manifests |= data.all_evaluated
     return manifests
 
 

@@ -23,6 +23,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.reporting.escape import markdown, plain
 from orchestrator.reporting.wording import percent, relative_to, value_text
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -140,7 +141,7 @@ def _numbers(conclusion: Conclusion, shown: TrialResult | None, name: str) -> tu
     """Baseline and tuned WER in percent; of the confirm sets where the decision rests on them."""
     verdict = conclusion.deciding if conclusion.best else None
     if verdict is not None:
-        name = f"confirm_{name}" if verdict.confirmed else name
+        name = confirm_name(name, verdict.confirmed)
         wer, change = verdict.wer.get(name), verdict.delta.get(name)
     else:
         wer, change = (shown.wer.get(name), shown.delta.get(name)) if shown else (None, None)

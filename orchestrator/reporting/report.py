@@ -35,6 +35,7 @@ from orchestrator.scoring.judge import Decision, Verdict, error_budget
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
 from orchestrator.scoring.saying import allowed_text, asked_text, metric_text, rate_text
 from orchestrator.scoring.saying import value_text as limit_value_text
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measurement
@@ -204,7 +205,7 @@ def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     for seed in finalist.seeds:
         result = seed.result
         changes = [
-            shown_points(rate, seed.verdict.delta.get(f"confirm_{rate}") if seed.verdict else None)
+            shown_points(rate, seed.verdict.delta.get(confirm_name(rate)) if seed.verdict else None)
             for rate in rates
         ]
         answer = "-" if seed.verdict is None else "yes" if seed.reproduces else "no"

@@ -18,6 +18,7 @@ from orchestrator.reporting.wording import (
     value_text,
 )
 from orchestrator.scoring.saying import is_share_found, rate_text
+from orchestrator.set_names import search_name
 from orchestrator.sweepfile.comparison import compare
 from orchestrator.verdicts.side_by_side import Changed, Difference, Pair, Side
 
@@ -47,7 +48,7 @@ def _deciding(pair: Pair) -> Difference:
     otherwise.
     """
     objective = pair.before.spec.objective
-    own = [d for d in pair.differences if d.rate.removeprefix("confirm_") == objective]
+    own = [d for d in pair.differences if search_name(d.rate) == objective]
     return (own or pair.differences)[-1]
 
 

@@ -13,6 +13,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.scoring.judge import Verdict, set_name
 from orchestrator.scoring.limits import Evidence, LimitVerdict
 from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import acceptance_of, guardrails_of
@@ -162,7 +163,7 @@ def limits_of(verdict: Verdict) -> tuple[LimitVerdict, ...]:
 
 def delta_text(result: TrialResult, rate: str) -> str:
     """A rate and its change, of a result."""
-    name = f"confirm_{rate}" if result.number < 0 else rate
+    name = confirm_name(rate, result.number < 0)
     if name not in result.wer:
         return "-"
     return f"{shown_percent(rate, result.wer[name])} ({shown_points(rate, result.delta.get(name))})"

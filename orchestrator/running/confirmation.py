@@ -13,6 +13,7 @@ from orchestrator.running.findings import keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.scoring.judge import Scores, Verdict
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs
@@ -190,10 +191,10 @@ def _result(
 
 
 def _confirming(heard: Hypotheses) -> Hypotheses:
-    return {f"confirm_{name}": texts for name, texts in heard.items()}
+    return {confirm_name(name): texts for name, texts in heard.items()}
 
 
 def _renamed(measurement: Measurement) -> Measurement:
     """The sets under the names that tell them from the search's."""
-    sets = {f"confirm_{name}": score for name, score in measurement.sets.items()}
+    sets = {confirm_name(name): score for name, score in measurement.sets.items()}
     return measurement.model_copy(update={"sets": sets})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.clips import Clips
-from orchestrator.corpus.diagnosis import CONFIRM, TRAINING_SETS, check_sets
+from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.faults import show
 from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
@@ -24,6 +24,7 @@ from orchestrator.records.terms import read_terms
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.scoring.text import normalizer
+from orchestrator.set_names import confirm_name, is_confirm
 from orchestrator.sweepfile.data import relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -73,7 +74,7 @@ def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -
         return
     normalize = normalizer(spec.evaluation.normalizer)
     terms = read_terms(spec.evaluation.terms, normalize)
-    for name in ("domain", f"{CONFIRM}domain"):
+    for name in ("domain", confirm_name("domain")):
         if name in ready:
             texts = [normalize(text) for text in ready[name][1].texts]
             if not any(terms.count(text, "")[0] for text in texts):
@@ -88,15 +89,13 @@ def _used_before(
     ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> Iterator[Finding]:
     """Confirm utterances on which the search of another study of the same root was measured."""
-    confirming = {name: decoded for name, decoded in ready.items() if name.startswith(CONFIRM)}
+    confirming = {name: decoded for name, decoded in ready.items() if is_confirm(name)}
     if not confirming:
         return
     for study in folder.neighbours():
         sets = study.sets() if study.measured else {}
         searched = [
-            sets[name]
-            for name in sets
-            if name not in TRAINING_SETS and not name.startswith(CONFIRM)
+            sets[name] for name in sets if name not in TRAINING_SETS and not is_confirm(name)
         ]
         heard = {sound for record in searched for sound in record.audio_sha256}
         for name, (manifest, clips) in confirming.items():
@@ -137,7 +136,7 @@ def check_contents(
     sets may change, for they enter the recipe of every confirmation run.
     """
     now = set_records(spec, ready)
-    kept = {name: record for name, record in folder.sets().items() if not name.startswith(CONFIRM)}
+    kept = {name: record for name, record in folder.sets().items() if not is_confirm(name)}
     changed = [
         f"{record.manifest} ({name}): {_difference(record, now.get(name))}"
         for name, record in kept.items()

@@ -18,7 +18,7 @@ from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import chosen_measurement, conclude
 from orchestrator.verdicts.saved_adapters import best_adapter
-from orchestrator.verdicts.shipping import CONFIRM, VERDICT_FORM, shipped_of
+from orchestrator.verdicts.shipping import VERDICT_FORM, shipped_of
 
 
 def verify_study(
@@ -65,11 +65,7 @@ def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, Set
     """The evaluation sets, then the confirm sets, or those that are named. Raises SpecError for one
     there is not.
     """
-    sets = dict(spec.data.evaluated)
-    if spec.data.confirming is not None:
-        sets |= {
-            f"{CONFIRM}{name}": source for name, source in spec.data.confirming.evaluated.items()
-        }
+    sets = spec.data.all_evaluated
     unknown = [name for name in names or () if name not in sets]
     if unknown:
         raise SpecError(

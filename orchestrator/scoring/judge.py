@@ -24,6 +24,7 @@ from orchestrator.scoring.limits import (
 )
 from orchestrator.scoring.rates import SetScore, delta
 from orchestrator.scoring.trend import judge_trend
+from orchestrator.set_names import confirm_name
 
 
 class Decision(StrEnum):
@@ -89,7 +90,7 @@ def set_name(metric: str, confirmed: bool) -> str:
     """The rate that a metric means: heldout_wer is `heldout`, in confirmation `confirm_heldout`;
     heldout_cer and domain_terms_recall keep their names, and terms_recall is that of the domain."""
     rate = f"domain_{metric}" if metric.startswith("terms_") else metric.removesuffix("_wer")
-    return ("confirm_" if confirmed else "") + rate
+    return confirm_name(rate, confirmed)
 
 
 def judge(

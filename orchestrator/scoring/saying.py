@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.scoring.limits import Criterion, LimitVerdict
+from orchestrator.set_names import search_name
 
 _RATES = {"wer": "WER", "cer": "CER", "recall": "recall", "precision": "precision"}
 _SETS = {"any_also": "some further set", "terms": "domain terms"}
@@ -18,7 +19,7 @@ def metric_text(metric: str) -> str:
 
 def rate_text(rate: str) -> str:
     """The same of a rate under the name that measurements use: domain is domain WER."""
-    rate = rate.removeprefix("confirm_")
+    rate = search_name(rate)
     if "_terms_" in rate:
         return metric_text(f"terms_{rate.rpartition('_')[2]}")
     return metric_text(rate if rate.endswith("_cer") else f"{rate}_wer")

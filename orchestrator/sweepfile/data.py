@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.frozen import Frozen, Seed
 
 RESERVED = ("train", "replay", "domain", "heldout", "any_also", "every_also")
@@ -134,6 +135,12 @@ class DataSpec(Frozen):
         order.
         """
         return self._sources("search")
+
+    @property
+    def all_evaluated(self) -> dict[str, SetSource]:
+        """The sets of the search, then the confirm sets, by the names that measurements use."""
+        confirming = {} if self.confirming is None else self.confirming.evaluated
+        return self.evaluated | {confirm_name(name): at for name, at in confirming.items()}
 
     @property
     def confirming(self) -> DataSpec | None:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED, AlsoSet
 from orchestrator.sweepfile.limits import (
     ANY,
@@ -213,7 +214,7 @@ def _also_names(tree: Mapping, problems: Problems) -> None:
     for owner in (data, _mapping(data, "confirm")):
         also = _mapping(owner, "also")
         for name, entry in (also.entries if also else {}).items():
-            if name in RESERVED or name.startswith("confirm_") or not re.fullmatch(ALSO_NAME, name):
+            if name in RESERVED or is_confirm(name) or not re.fullmatch(ALSO_NAME, name):
                 problems.add(
                     entry.mark,
                     f"a set cannot be named {show(name)}; allowed: lower-case letters, digits and underscores, but not "

@@ -14,6 +14,7 @@ from itertools import groupby
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, set_name
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, ranked
 from orchestrator.verdicts.judging import RESAMPLES, judged, pooled, scores
@@ -247,8 +248,8 @@ def _confirmed(
             )
         flattery = None
         rate = spec.objective
-        if verdict and f"confirm_{rate}" in verdict.delta and rate in by_number[trial].delta:
-            flattery = optimism(by_number[trial].delta[rate], verdict.delta[f"confirm_{rate}"])
+        if verdict and confirm_name(rate) in verdict.delta and rate in by_number[trial].delta:
+            flattery = optimism(by_number[trial].delta[rate], verdict.delta[confirm_name(rate)])
         found.append(Confirmed(trial, tuple(seeds), verdict, flattery))
     return tuple(found)
 

@@ -13,12 +13,12 @@ from orchestrator.records.shipping import Shipped
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limits import LimitVerdict
+from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.limits import SHIPPED
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import RESAMPLES, judged, scores
 from orchestrator.verdicts.losses import all_losses
 
-CONFIRM = "confirm_"
 VERDICT_FORM = "onnx"
 """The form that `acceptance: {shipped: true}` asks about."""
 
@@ -59,9 +59,7 @@ def judge_again(
     losses = all_losses(spec, folder, result)
     for confirmed in (False, True):
         sets = {
-            name: of_set
-            for name, of_set in found.sets.items()
-            if name.startswith(CONFIRM) is confirmed
+            name: of_set for name, of_set in found.sets.items() if is_confirm(name) is confirmed
         }
         if not sets:
             continue

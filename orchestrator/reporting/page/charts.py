@@ -14,6 +14,7 @@ from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances
 from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.saying import rate_text
+from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -121,13 +122,10 @@ def _confirmed(conclusion: Conclusion) -> Verdict | None:
 
 def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterator[Series]:
     """The point of a verdict and the bounds of both changes, where limits on both have some."""
-    prefix = "confirm_" if verdict.confirmed else ""
-    if (
-        not {f"{prefix}domain", f"{prefix}heldout"} <= verdict.delta.keys()
-        or conclusion.best is None
-    ):
+    domain, heldout = (confirm_name(name, verdict.confirmed) for name in ("domain", "heldout"))
+    if not {domain, heldout} <= verdict.delta.keys() or conclusion.best is None:
         return
-    x, y = verdict.delta[f"{prefix}heldout"], -verdict.delta[f"{prefix}domain"]
+    x, y = verdict.delta[heldout], -verdict.delta[domain]
     name = f"trial {conclusion.best.number} {said}"
     if verdict.confirmed:
         yield Series(name, ((x, y, name),), "confirmed", view="chosen")

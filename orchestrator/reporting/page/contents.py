@@ -15,6 +15,7 @@ from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.sound import embedded, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet, utterance_sets
 from orchestrator.scoring.saying import rate_text
+from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -122,7 +123,7 @@ def described_set(
 
 
 def _title(name: str) -> str:
-    where = "confirm set" if name.startswith("confirm_") else "set of the search"
+    where = "confirm set" if is_confirm(name) else "set of the search"
     return f"{rate_text(name).removesuffix(' WER').replace('heldout', 'held-out')} ({where})"
 
 

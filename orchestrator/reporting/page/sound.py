@@ -13,11 +13,9 @@ from pathlib import Path
 import soundfile
 
 from orchestrator.corpus.audio import load_original
-from orchestrator.corpus.diagnosis import CONFIRM
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.records.sets import read_evaluation_set
-from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 
 AUDIO_BYTES = 2_000_000
@@ -47,7 +45,7 @@ def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[st
     """Utterances of an evaluated set by id; empty where its manifest is gone, unreadable or another
     one by now.
     """
-    source = _source(spec, name)
+    source = spec.data.all_evaluated.get(name)
     if source is None:
         return {}
     try:
@@ -57,13 +55,6 @@ def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[st
     if manifest.sha256 != manifest_sha256:
         return {}
     return {utterance.id: utterance for utterance in manifest.utterances}
-
-
-def _source(spec: SweepSpec, name: str) -> SetSource | None:
-    confirming = spec.data.confirming
-    if name.startswith(CONFIRM):
-        return confirming.evaluated.get(name.removeprefix(CONFIRM)) if confirming else None
-    return spec.data.evaluated.get(name)
 
 
 def embedded(

@@ -28,6 +28,7 @@ from orchestrator.records.shipping import (
     read_manifest,
 )
 from orchestrator.records.worker import Hypotheses
+from orchestrator.set_names import search_name
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation import EvaluationSet, load_evaluation_set
@@ -134,12 +135,13 @@ def _made(job: Verification, source: Source) -> Path:
     folder = job.cache / "shipped" / f"{form_key(job.form, job.quantized)}-{source.windows}-{which}"
     if (folder / NAME).is_file():
         manifest = read_manifest(folder)
-        same = manifest.adapter_sha256 == source.adapter_sha256
-        if (
-            same
-            and manifest.rms == source.evaluation.rms
-            and not [*altered_files(manifest, folder)]
-        ):
+        wanted = source.evaluation
+        same = (
+            manifest.adapter_sha256 == source.adapter_sha256
+            and manifest.rms == wanted.rms
+            and manifest.max_tokens_per_second == wanted.max_tokens_per_second
+        )
+        if same and not [*altered_files(manifest, folder)]:
             return folder
         shutil.rmtree(folder)
     with new_folder(folder) as aside:
@@ -198,9 +200,7 @@ def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> E
     """A set; its terms are those of the domain set, of the search's and of the confirm sets
     alike.
     """
-    return load_evaluation_set(
-        job.spec, name.removeprefix("confirm_"), source, base, job.cache / "audio"
-    )
+    return load_evaluation_set(job.spec, search_name(name), source, base, job.cache / "audio")
 
 
 def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:

@@ -29,7 +29,7 @@ from orchestrator.tuning.deploying.moonshine_form import (
     token_bytes,
 )
 from orchestrator.tuning.deploying.onnx_form import export_onnx, quantize_int8
-from orchestrator.tuning.model.base_model import BaseModel, load_stock, wrap
+from orchestrator.tuning.model.base_model import BaseModel, load_stock, weights_sha256, wrap
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.windows import windows_text
@@ -70,8 +70,9 @@ def write_graphs(
     where a package is missing, ModelError for a model that has no such form.
     """
     check_installed(form, f"--format {form}")
-    base_digest = weights_sha256(source)
-    model, tokenizer = stock(source)
+    model, tokenizer = load_stock(source.model, torch.float32, source.windows)
+    base_digest = weights_sha256(model)
+    model = merged(source, model)
     family = family_of(model.eval())
     if form == "onnx":
         export_onnx(model, family, folder)
@@ -98,18 +99,18 @@ _BESIDE = (CONFIG, TOKENIZER, "tokenizer.json", "tokenizer_config.json")
 def stock(source: Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The stock model with the adapter merged in, float32, with the windows asked for."""
     model, tokenizer = load_stock(source.model, torch.float32, source.windows)
-    return (model if source.adapter is None else with_adapter(model, source.adapter)), tokenizer
+    return merged(source, model), tokenizer
+
+
+def merged(source: Source, model: PreTrainedModel) -> PreTrainedModel:
+    """The base model with the adapter in its weights; itself without one."""
+    return model if source.adapter is None else with_adapter(model, source.adapter)
 
 
 def wrapped(source: Source) -> BaseModel:
     """The same as the engine runs it, on the CPU."""
     model, tokenizer = stock(source)
     return wrap(source.model, model, tokenizer, CPU)
-
-
-def weights_sha256(source: Source) -> str:
-    """Digest of the base model's weights, as the evaluation's fingerprint has it."""
-    return wrap(source.model, *load_stock(source.model), CPU).weights_sha256
 
 
 def describe(

@@ -86,11 +86,7 @@ class BaseModel:
     @cached_property
     def weights_sha256(self) -> str:
         """Digest of all weights, whatever name or revision they came under."""
-        total = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            total.update(name.encode())
-            total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
-        return total.hexdigest()
+        return weights_sha256(self.model)
 
     def targets(self, patterns: Iterable[str], layers: str = "all") -> tuple[str, ...]:
         """The modules that these patterns adapt in these layers; raises ModelError where the model
@@ -201,6 +197,15 @@ def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
             f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights). "
             "Next: take config.json and model.safetensors of one model."
         )
+
+
+def weights_sha256(model: PreTrainedModel) -> str:
+    """Digest of all weights by their names, which are the same before and after `wrap`."""
+    total = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        total.update(name.encode())
+        total.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def wrap(
