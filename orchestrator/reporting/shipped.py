@@ -89,11 +89,16 @@ def _form(
     yield from _other_words(found)
 
 
-def _row(spec: SweepSpec, name: str, each: ShippedSet) -> tuple[str, ...]:
-    rates = [each.baseline_shipped, each.baseline_measured, each.tuned_shipped, each.tuned_measured]
+def _row(spec: SweepSpec, name: str, of_set: ShippedSet) -> tuple[str, ...]:
+    rates = [
+        of_set.baseline_shipped,
+        of_set.baseline_measured,
+        of_set.tuned_shipped,
+        of_set.tuned_measured,
+    ]
     before, after = (
         SetScore(half.errors, half.reference_words, half.speakers)
-        for half in (each.tuned_measured, each.tuned_shipped)
+        for half in (of_set.tuned_measured, of_set.tuned_shipped)
     )
     found = estimate(before, after, seed=spec.seed)
     change = ("-", "-")

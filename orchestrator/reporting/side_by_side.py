@@ -137,18 +137,18 @@ def _differences(pair: Pair) -> Iterator[Block]:
         yield Bullets(tuple(_refusals(pair)))
 
 
-def _row(each: Difference) -> tuple[str, ...]:
-    lower, upper = each.bounds
-    if is_share_found(each.rate):
+def _row(difference: Difference) -> tuple[str, ...]:
+    lower, upper = difference.bounds
+    if is_share_found(difference.rate):
         lower, upper = -upper, -lower
     return (
-        rate_text(each.rate),
-        each.stage,
-        shown_percent(each.rate, each.before),
-        shown_percent(each.rate, each.after),
-        shown_points(each.rate, each.estimate.point),
+        rate_text(difference.rate),
+        difference.stage,
+        shown_percent(difference.rate, difference.before),
+        shown_percent(difference.rate, difference.after),
+        shown_points(difference.rate, difference.estimate.point),
         f"{lower:+.2f} to {upper:+.2f}",
-        _answer(each),
+        _answer(difference),
     )
 
 
@@ -175,9 +175,14 @@ def _utterances(pair: Pair, shown: int) -> Iterator[Block]:
             )
 
 
-def _utterance_row(each: Changed) -> tuple[str, ...]:
-    texts = (text.strip() or NOTHING for text in (each.reference, *each.texts))
-    return each.set, each.utterance, f"{each.errors[0]} to {each.errors[1]}", *texts
+def _utterance_row(utterance: Changed) -> tuple[str, ...]:
+    texts = (text.strip() or NOTHING for text in (utterance.reference, *utterance.texts))
+    return (
+        utterance.set,
+        utterance.utterance,
+        f"{utterance.errors[0]} to {utterance.errors[1]}",
+        *texts,
+    )
 
 
 def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:

@@ -150,20 +150,26 @@ def _measurements(spec: SweepSpec, folder: StudyFolder, every_measurement: bool)
     return DataTable(_PLACE | _RUNG | _MEASUREMENT, rows)
 
 
-def _place(folder: StudyFolder, each: _Measured) -> Row:
-    measurement = each.measurement
-    return folder.name, each.run, each.number, measurement.step, measurement.adapter_scale
+def _place(folder: StudyFolder, measured_at: _Measured) -> Row:
+    measurement = measured_at.measurement
+    return (
+        folder.name,
+        measured_at.run,
+        measured_at.number,
+        measurement.step,
+        measurement.adapter_scale,
+    )
 
 
-def _measurement_cells(folder: StudyFolder, each: _Measured, name: str) -> Row:
-    measured, terms = each.measurement.sets[name], each.measurement.sets[name].terms
-    baseline = _baseline_set(folder, each, name)
+def _measurement_cells(folder: StudyFolder, measured_at: _Measured, name: str) -> Row:
+    measured, terms = measured_at.measurement.sets[name], measured_at.measurement.sets[name].terms
+    baseline = _baseline_set(folder, measured_at, name)
     before = None if baseline is None else baseline.wer
     edits = (measured.reference_words, *_edits(measured))
     characters = _characters(measured)
     counted = (terms.said, terms.heard, terms.found) if terms else ()
     return (
-        each.gave_the_result,
+        measured_at.gave_the_result,
         len(measured.utterance_ids),
         *map(sum, edits),
         measured.wer,
@@ -173,8 +179,8 @@ def _measurement_cells(folder: StudyFolder, each: _Measured, name: str) -> Row:
         *(map(sum, counted) if terms else (None, None, None)),
         measured.cap_hits,
         measured.loops,
-        each.measurement.train_loss,
-        each.measurement.fingerprint,
+        measured_at.measurement.train_loss,
+        measured_at.measurement.fingerprint,
     )
 
 
@@ -190,8 +196,8 @@ def _characters(measured: SetMeasurement) -> Row:
     return sum(characters), sum(errors), error_rate(errors, characters)
 
 
-def _baseline_set(folder: StudyFolder, each: _Measured, name: str) -> SetMeasurement | None:
-    baseline = folder.read_baseline(each.measurement.fingerprint)
+def _baseline_set(folder: StudyFolder, measured_at: _Measured, name: str) -> SetMeasurement | None:
+    baseline = folder.read_baseline(measured_at.measurement.fingerprint)
     return None if baseline is None else baseline.sets.get(name)
 
 
@@ -204,14 +210,18 @@ def _utterances(spec: SweepSpec, folder: StudyFolder, every_measurement: bool) -
     return DataTable(_PLACE | _RUNG | _UTTERANCE, rows)
 
 
-def _utterance_rows(folder: StudyFolder, each: _Measured) -> Iterator[Row]:
-    measurement, sets = each.measurement, folder.sets()
+def _utterance_rows(folder: StudyFolder, measured_at: _Measured) -> Iterator[Row]:
+    measurement, sets = measured_at.measurement, folder.sets()
     baseline = folder.read_baseline(measurement.fingerprint)
     untuned = folder.read_baseline_hypotheses(baseline) if baseline else {}
-    heard = untuned if each.number is None else folder.read_hypotheses(each.number, measurement)
+    heard = (
+        untuned
+        if measured_at.number is None
+        else folder.read_hypotheses(measured_at.number, measurement)
+    )
     for name, measured in measurement.sets.items():
         total = len(measured.utterance_ids)
-        before = _baseline_set(folder, each, name)
+        before = _baseline_set(folder, measured_at, name)
         errors = before.errors if before else (None,) * total
         references = sets[name].texts if name in sets else ()
         texts = [
@@ -222,7 +232,7 @@ def _utterance_rows(folder: StudyFolder, each: _Measured) -> Iterator[Row]:
         for utterance, speaker, *cells in zip(*columns, strict=True):
             *edits, was, reference, untuned_text, text = cells
             change = None if was is None else edits[-1] - was
-            place = (*_place(folder, each), name)
+            place = (*_place(folder, measured_at), name)
             yield (*place, utterance, speaker, *edits, was, change, reference, untuned_text, text)
 
 

@@ -120,7 +120,7 @@ def _sorted(words: Iterable[str], before: Counter[str], after: Counter[str]) -> 
     """Those that were heard wrongly at least once."""
     totals = words if isinstance(words, dict) else dict.fromkeys(words, 0)
     found = (Changed(word, total, before[word], after[word]) for word, total in totals.items())
-    return tuple(sorted((each for each in found if each.before or each.after), key=_most))
+    return tuple(sorted((group for group in found if group.before or group.after), key=_most))
 
 
 def _groups(groups: dict[str, list[int]]) -> Iterable[Changed]:

@@ -22,7 +22,7 @@ def importances(params: Sequence[Mapping[str, Any]], values: Sequence[float]) ->
     do not count. Parameters that have one value, or fewer than `FEWEST` trials, are left out.
     """
     shares = {}
-    for name in dict.fromkeys(name for each in params for name in each):
+    for name in dict.fromkeys(name for trial_params in params for name in trial_params):
         pairs = [
             (each[name], value) for each, value in zip(params, values, strict=True) if name in each
         ]

@@ -102,7 +102,7 @@ def _gain_against_regression(
         "Bars are 95 % bounds, drawn for the winner.",
         X,
         Y,
-        tuple(each for each in series if each.points),
+        tuple(one for one in series if one.points),
         tuple(limits),
         views=tuple(views),
     )

@@ -46,8 +46,8 @@ def _shown(value: Any) -> Any:
     if isinstance(value, str):
         return _UNSHOWN.sub("\ufffd", value)
     if isinstance(value, Mapping):
-        return {key: _shown(each) for key, each in value.items()}
-    return [_shown(each) for each in value] if isinstance(value, list | tuple) else value
+        return {key: _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
@@ -55,22 +55,30 @@ def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
     fit.
     """
     sets = list(utterance_sets(spec, folder, conclusion))
-    kept = {each.name: most_changed(each, MOST_UTTERANCES) for each in sets}
-    known = {
-        each.name: read_utterances(spec, each.name, each.measured.manifest_sha256) for each in sets
+    kept = {
+        utterance_set.name: most_changed(utterance_set, MOST_UTTERANCES) for utterance_set in sets
     }
-    described = [described_set(each, kept[each.name], known[each.name]) for each in sets]
+    known = {
+        utterance_set.name: read_utterances(
+            spec, utterance_set.name, utterance_set.measured.manifest_sha256
+        )
+        for utterance_set in sets
+    }
+    described = [
+        described_set(utterance_set, kept[utterance_set.name], known[utterance_set.name])
+        for utterance_set in sets
+    ]
     left = TEXT_CHARACTERS - len(json.dumps(described))
-    for key, each, place in _by_need(sets, described):
-        if not each.has_texts(key):
+    for key, utterance_set, place in _by_need(sets, described):
+        if not utterance_set.has_texts(key):
             continue
-        if left <= 0 and key not in (BASELINE, each.winner):
+        if left <= 0 and key not in (BASELINE, utterance_set.winner):
             break
-        place["heard"][key] = heard(each, key, kept[each.name])
+        place["heard"][key] = heard(utterance_set, key, kept[utterance_set.name])
         left -= len(json.dumps(place["heard"][key]))
-    for each, place in zip(sets, described, strict=True):
+    for utterance_set, place in zip(sets, described, strict=True):
         place["models"] = [model for model in place["models"] if model["key"] in place["heard"]]
-        place["models_left_out"] = len(each.models) - len(place["models"])
+        place["models_left_out"] = len(utterance_set.models) - len(place["models"])
     clips = embedded(_clips(sets, kept, known))
     return {
         **common_contents(spec, folder, conclusion),
@@ -88,36 +96,38 @@ def common_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
     }
 
 
-def most_changed(each: UtteranceSet, most: int) -> list[int]:
+def most_changed(utterance_set: UtteranceSet, most: int) -> list[int]:
     """The utterances that are shown, in the order of the set: all, or the most changed `most`."""
-    changes = _changes(each)
+    changes = _changes(utterance_set)
     by_change = sorted(range(len(changes)), key=lambda row: (-abs(changes[row]), row))
     return sorted(by_change[:most])
 
 
-def _changes(each: UtteranceSet) -> list[int]:
+def _changes(utterance_set: UtteranceSet) -> list[int]:
     """Errors of the winner less those of the untuned model, an utterance each."""
-    pairs = zip(each.errors(BASELINE), each.errors(each.winner), strict=True)
+    pairs = zip(
+        utterance_set.errors(BASELINE), utterance_set.errors(utterance_set.winner), strict=True
+    )
     return [after - before for before, after in pairs]
 
 
 def described_set(
-    each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance]
+    utterance_set: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance]
 ) -> dict[str, Any]:
     """A set without what was heard."""
-    ids, speakers = each.measured.utterance_ids, each.measured.speakers
+    ids, speakers = utterance_set.measured.utterance_ids, utterance_set.measured.speakers
     return {
-        "name": each.name,
-        "title": _title(each.name),
+        "name": utterance_set.name,
+        "title": _title(utterance_set.name),
         "total": len(ids),
         "rows": list(kept),
         "ids": [ids[row] for row in kept],
         "speakers": [speakers[row] for row in kept],
         "seconds": [_seconds(known.get(ids[row])) for row in kept],
-        "references": [" ".join(each.references[row]) for row in kept],
-        "written": [each.written[row] for row in kept],
-        "models": [{"key": model.key, "label": model.label} for model in each.models],
-        "winner": each.winner,
+        "references": [" ".join(utterance_set.references[row]) for row in kept],
+        "written": [utterance_set.written[row] for row in kept],
+        "models": [{"key": model.key, "label": model.label} for model in utterance_set.models],
+        "winner": utterance_set.winner,
         "heard": {},
     }
 
@@ -131,25 +141,27 @@ def _seconds(utterance: Utterance | None) -> float | None:
     return None if utterance is None or utterance.duration is None else round(utterance.duration, 2)
 
 
-def heard(each: UtteranceSet, key: str, kept: Sequence[int] | None = None) -> dict[str, Any]:
+def heard(
+    utterance_set: UtteranceSet, key: str, kept: Sequence[int] | None = None
+) -> dict[str, Any]:
     """What one model heard, a row an utterance, 0 where it is what the untuned model heard, and what
     became of words, speakers and lengths over the whole set.
     """
-    rates = each.measured.reference_words
+    rates = utterance_set.measured.reference_words
     return {
-        "rows": _less_the_same(each, key, kept),
-        "errors": sum(each.errors(key)),
+        "rows": _less_the_same(utterance_set, key, kept),
+        "errors": sum(utterance_set.errors(key)),
         "words": sum(rates),
-        "counted": each.is_counted(key),
-        "summary": each.summary(key),
+        "counted": utterance_set.is_counted(key),
+        "summary": utterance_set.summary(key),
     }
 
 
-def _less_the_same(each: UtteranceSet, key: str, kept: Sequence[int] | None) -> list[Any]:
-    rows = each.rows(key, kept)
+def _less_the_same(utterance_set: UtteranceSet, key: str, kept: Sequence[int] | None) -> list[Any]:
+    rows = utterance_set.rows(key, kept)
     if key == BASELINE:
         return rows
-    before = each.rows(BASELINE, kept)
+    before = utterance_set.rows(BASELINE, kept)
     return [0 if row == was else row for row, was in zip(rows, before, strict=True)]
 
 
@@ -158,16 +170,16 @@ def _by_need(
 ) -> Iterator[tuple[str, UtteranceSet, dict[str, Any]]]:
     """Models with their set: the untuned one and the winner of every set, then the others by turns."""
     pairs = list(zip(sets, described, strict=True))
-    for each, place in pairs:
-        for key in dict.fromkeys((BASELINE, each.winner)):
-            yield key, each, place
+    for utterance_set, place in pairs:
+        for key in dict.fromkeys((BASELINE, utterance_set.winner)):
+            yield key, utterance_set, place
     others = [
         [
-            (model.key, each, place)
-            for model in each.models
-            if model.key not in (BASELINE, each.winner)
+            (model.key, utterance_set, place)
+            for model in utterance_set.models
+            if model.key not in (BASELINE, utterance_set.winner)
         ]
-        for each, place in pairs
+        for utterance_set, place in pairs
     ]
     yield from (found for found in chain.from_iterable(zip_longest(*others)) if found)
 
@@ -179,19 +191,21 @@ def _clips(
 ) -> Iterator[tuple[str, Utterance]]:
     """The worst regression of every set, the best gain of every set, the second worst, and so on."""
     queues = [
-        _extremes(each, kept[each.name], known[each.name], sign)
+        _extremes(utterance_set, kept[utterance_set.name], known[utterance_set.name], sign)
         for sign in (1, -1)
-        for each in sets
+        for utterance_set in sets
     ]
     for turn in zip_longest(*queues):
         yield from (clip for clip in turn if clip is not None)
 
 
 def _extremes(
-    each: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance], sign: int
+    utterance_set: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance], sign: int
 ) -> list[tuple[str, Utterance]]:
     """What got worse most, or with a `sign` of -1 better, by key; as far as its audio is known."""
-    changes, ids = _changes(each), each.measured.utterance_ids
+    changes, ids = _changes(utterance_set), utterance_set.measured.utterance_ids
     by_change = sorted(kept, key=lambda row: -sign * changes[row])
     changed = [row for row in by_change[:CLIPS] if sign * changes[row] > 0]
-    return [(f"{each.name}/{row}", known[ids[row]]) for row in changed if ids[row] in known]
+    return [
+        (f"{utterance_set.name}/{row}", known[ids[row]]) for row in changed if ids[row] in known
+    ]

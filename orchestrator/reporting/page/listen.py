@@ -47,7 +47,10 @@ class State:
         """Raises StudyError for damaged files."""
         self.spec, self.folder = spec, folder
         self.conclusion = conclude(spec, folder)
-        self.sets = {each.name: each for each in utterance_sets(spec, folder, self.conclusion)}
+        self.sets = {
+            utterance_set.name: utterance_set
+            for utterance_set in utterance_sets(spec, folder, self.conclusion)
+        }
         self._utterances: dict[str, dict[str, Utterance]] = {}
         self._lock = threading.Lock()
 
@@ -69,13 +72,15 @@ class State:
         """What the page begins with: the names of sets and models, and what is in every plot."""
         sets = [
             {
-                "name": each.name,
-                "title": described_set(each, (), {})["title"],
-                "models": [{"key": model.key, "label": model.label} for model in each.models],
-                "winner": each.winner,
+                "name": evaluation_set.name,
+                "title": described_set(evaluation_set, (), {})["title"],
+                "models": [
+                    {"key": model.key, "label": model.label} for model in evaluation_set.models
+                ],
+                "winner": evaluation_set.winner,
                 "heard": {},
             }
-            for each in self.sets.values()
+            for evaluation_set in self.sets.values()
         ]
         return {
             **common_contents(self.spec, self.folder, self.conclusion),
@@ -132,15 +137,17 @@ class Player:
         self._state = state
         return text.encode("utf-8", errors="backslashreplace")
 
-    def _set(self, each: UtteranceSet) -> dict[str, Any]:
-        ids = each.measured.utterance_ids
-        known = self._state.utterances(each.name)
-        described = described_set(each, range(len(ids)), known)
+    def _set(self, utterance_set: UtteranceSet) -> dict[str, Any]:
+        ids = utterance_set.measured.utterance_ids
+        known = self._state.utterances(utterance_set.name)
+        described = described_set(utterance_set, range(len(ids)), known)
         del described["heard"]  # the page keeps what it has asked for there
         return {**described, "playable": [name in known for name in ids]}
 
-    def _sound(self, each: UtteranceSet, row: int) -> Sound:
-        utterance = self._state.utterances(each.name)[each.measured.utterance_ids[row]]
+    def _sound(self, utterance_set: UtteranceSet, row: int) -> Sound:
+        utterance = self._state.utterances(utterance_set.name)[
+            utterance_set.measured.utterance_ids[row]
+        ]
         try:
             return original(utterance)
         except ManifestError as error:

@@ -154,7 +154,7 @@ def _reason(limit: LimitVerdict) -> str:
     numbers = ""
     if limit.holds is not None and limit.criterion.metric != TRAIN_LOSS:
         before, after = (
-            shown_percent(limit.criterion.metric, each) for each in (limit.baseline, limit.tuned)
+            shown_percent(limit.criterion.metric, rate) for rate in (limit.baseline, limit.tuned)
         )
         ends = bounds(limit)
         shown = "" if ends == "-" else f", {term_html('bounds')} {html_text(ends)}"

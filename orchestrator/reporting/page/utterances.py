@@ -97,8 +97,8 @@ class UtteranceSet:
         found = word_changes(Utterance(*column) for column in columns)
         named = any(speakers)
         return {
-            "better": _few([each for each in found.words if each.change < 0]),
-            "worse": _few([each for each in found.words if each.change > 0]),
+            "better": _few([word for word in found.words if word.change < 0]),
+            "worse": _few([word for word in found.words if word.change > 0]),
             "confusions": _few(found.confusions),
             "speakers": _few(found.speakers) if named else [],
             "lengths": _few(found.lengths),
@@ -120,7 +120,7 @@ def _errors(reference: tuple[str, ...], words: tuple[str, ...]) -> int:
 
 
 def _few(groups: Sequence[Changed]) -> list[list[Any]]:
-    return [[each.name, each.words, each.before, each.after] for each in groups[:SHOWN]]
+    return [[group.name, group.words, group.before, group.after] for group in groups[:SHOWN]]
 
 
 def utterance_sets(

@@ -259,25 +259,27 @@ def _unlike(recorded: Sequence[str] | None, texts: Sequence[str]) -> int:
     return 0 if recorded is None else sum(a != b for a, b in zip(recorded, texts, strict=True))
 
 
-def _by_engine(base: BaseModel, each: EvaluationSet) -> Decoded:
-    store = EncoderCache(base.family, {"set": each.clips}, MEMORY, base.device)  # type: ignore[dict-item]
-    return transcribe(base, store, "set", each.max_new_tokens, ())[0]
+def _by_engine(base: BaseModel, evaluation_set: EvaluationSet) -> Decoded:
+    store = EncoderCache(base.family, {"set": evaluation_set.clips}, MEMORY, base.device)  # type: ignore[dict-item]
+    return transcribe(base, store, "set", evaluation_set.max_new_tokens, ())[0]
 
 
-def _levelled(each: EvaluationSet, job: Verification, runtime: Runtime) -> Sequence[np.ndarray]:
+def _levelled(
+    evaluation_set: EvaluationSet, job: Verification, runtime: Runtime
+) -> Sequence[np.ndarray]:
     """The clips at the level that the export asks for: that of the study, unless its manifest says
     another.
     """
     wanted, own = runtime.manifest.rms, job.spec.evaluation.rms
     if wanted == own or wanted is None or own is None:
-        return each.clips  # type: ignore[return-value]
-    return [np.clip(clip * np.float32(wanted / own), -1, 1) for clip in each.clips]
+        return evaluation_set.clips  # type: ignore[return-value]
+    return [np.clip(clip * np.float32(wanted / own), -1, 1) for clip in evaluation_set.clips]
 
 
 def _other_words(
     name: str,
     model: Model,
-    each: EvaluationSet,
+    evaluation_set: EvaluationSet,
     base: BaseModel,
     decoded: Decoded,
     texts: Sequence[str],
@@ -294,10 +296,10 @@ def _other_words(
         )
         if at is None and len(ours) != len(theirs):
             at = min(len(ours), len(theirs))
-        gap = None if at is None else margin(base, each.clips[row], ours[:at])
+        gap = None if at is None else margin(base, evaluation_set.clips[row], ours[:at])
         yield OtherWords(
             set=name,
-            utterance=each.clips.ids[row],
+            utterance=evaluation_set.clips.ids[row],
             model=model,
             measured=measured,
             shipped=shipped,
