@@ -24,7 +24,9 @@ def importances(params: Sequence[Mapping[str, Any]], values: Sequence[float]) ->
     shares = {}
     for name in dict.fromkeys(name for trial_params in params for name in trial_params):
         pairs = [
-            (each[name], value) for each, value in zip(params, values, strict=True) if name in each
+            (settings[name], value)
+            for settings, value in zip(params, values, strict=True)
+            if name in settings
         ]
         groups = _grouped([setting for setting, _ in pairs])
         if len(pairs) >= FEWEST and 1 < len(set(groups)) < len(pairs):
@@ -34,10 +36,12 @@ def importances(params: Sequence[Mapping[str, Any]], values: Sequence[float]) ->
 
 def _grouped(settings: Sequence[Any]) -> list[Hashable]:
     """The group of each setting: itself, or of many different numbers its third."""
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in settings)
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in settings
+    )
     if not numbers or len(set(settings)) <= _GROUPS:
-        return [str(each) for each in settings]
-    cuts = np.quantile(settings, [each / _GROUPS for each in range(1, _GROUPS)])
+        return [str(value) for value in settings]
+    cuts = np.quantile(settings, [cut / _GROUPS for cut in range(1, _GROUPS)])
     return [int(group) for group in np.searchsorted(cuts, settings)]
 
 
