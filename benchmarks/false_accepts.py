@@ -32,7 +32,8 @@ from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.scoring.rates import SetScore, pool
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.sweep import Budget, ModelSpec, SearchSpace, SweepSpec
+from orchestrator.sweepfile.search_space import SearchSpace
+from orchestrator.sweepfile.sweep import Budget, ModelSpec, SweepSpec
 from orchestrator.verdicts.judging import acceptance_of, guardrails_of
 
 Ints = NDArray[np.int64]

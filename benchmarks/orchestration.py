@@ -93,7 +93,8 @@ def measure_row(trials: int, pack: int) -> dict[str, float]:
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.sweep import run_sweep
     from orchestrator.search.study import Study
-    from orchestrator.sweepfile.sweep import Budget, Dimension
+    from orchestrator.sweepfile.search_space import Dimension
+    from orchestrator.sweepfile.sweep import Budget
     from tests.fake_worker import FakeWorker
     from tests.running_support import make_spec
 

@@ -21,7 +21,8 @@ from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Wor
 from orchestrator.running.sweep import run_sweep
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.identity import derived_seed, digest
-from orchestrator.sweepfile.sweep import Dimension, SweepSpec
+from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.fake_worker import FakeWorker
 from tests.running_support import RESAMPLES, make_spec
 

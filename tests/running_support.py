@@ -14,15 +14,8 @@ from orchestrator.running.sweep import SweepOutcome, run_sweep
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.sweep import (
-    Budget,
-    Dimension,
-    EarlyStop,
-    EvaluationSpec,
-    ModelSpec,
-    SearchSpace,
-    SweepSpec,
-)
+from orchestrator.sweepfile.search_space import Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import Budget, EarlyStop, EvaluationSpec, ModelSpec, SweepSpec
 from tests.fake_worker import FakeWorker
 
 RESAMPLES = 300

@@ -12,15 +12,8 @@ from typing import Any
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.sweep import (
-    Budget,
-    Condition,
-    Dimension,
-    EvaluationSpec,
-    ModelSpec,
-    SearchSpace,
-    SweepSpec,
-)
+from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import Budget, EvaluationSpec, ModelSpec, SweepSpec
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from orchestrator.atomic import clear_leftovers, new_folder
 from orchestrator.errors import StudyError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
-from orchestrator.tuning.adapters.pack import Adapter, PackedLinear
+from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import wrap
 from tests.tuning_models import params, small_model, tokenizer

@@ -26,13 +26,14 @@ from orchestrator.planning import power
 from orchestrator.records import store
 from orchestrator.scoring import bootstrap, limits
 from orchestrator.search.samplers import STARTUP_TRIALS
+from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import MAX_GRID, load_spec
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.sections import SECTIONS
+from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 from orchestrator.sweepfile.space import MAX_VALUES
-from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts import judging
 from orchestrator.verdicts.conclusion import EXIT_CODES
 from tests.running_support import make_spec

@@ -21,7 +21,8 @@ from orchestrator.planning.sweep_plan import (
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.sweepfile.sweep import Budget, Condition, Dimension, SweepSpec
+from orchestrator.sweepfile.search_space import Condition, Dimension
+from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from tests.running_support import make_spec
 
 TEXT = """version: 1

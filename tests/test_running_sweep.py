@@ -21,7 +21,8 @@ from orchestrator.running.observer import NullObserver
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.sweepfile.sweep import Budget, Dimension, EarlyStop
+from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.sweep import Budget, EarlyStop
 from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.fake_worker import FakeWorker
 from tests.running_support import SPACE, history, make_spec, run

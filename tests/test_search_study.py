@@ -21,7 +21,8 @@ from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialState
 from orchestrator.search import storage
 from orchestrator.search.study import Study, StudyTrial
-from orchestrator.sweepfile.sweep import Dimension, EarlyStop, EvaluationSpec
+from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.sweep import EarlyStop, EvaluationSpec
 from tests.search_helpers import FINITE, WHEN_REPLAY, fast_folder, make_result, make_spec
 
 RANK = (Dimension(name="rank", choices=(4, 8, 16, 32)),)

@@ -22,7 +22,8 @@ from orchestrator.sweepfile.loading import (
 )
 from orchestrator.sweepfile.presets import PRESETS, matches
 from orchestrator.sweepfile.reading import MAX_BYTES, resolve
-from orchestrator.sweepfile.sweep import Condition, Dimension, SweepSpec
+from orchestrator.sweepfile.search_space import Condition, Dimension
+from orchestrator.sweepfile.sweep import SweepSpec
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "sweeps").rglob("*.yaml"))

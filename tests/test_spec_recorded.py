@@ -24,7 +24,8 @@ from orchestrator.running.chaining import load_chained
 from orchestrator.sweepfile.loading import compare, load_spec, resolved_yaml
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.search_space import Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA, ROOT

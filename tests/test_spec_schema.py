@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from orchestrator.sweepfile.loading import json_schema
 from orchestrator.sweepfile.parameters import NAMES
-from orchestrator.sweepfile.sections import fields_at
+from orchestrator.sweepfile.refusals import fields_at
 from tests.test_spec_loading import ROOT, SHIPPED, SMALL
 
 BROKEN = """

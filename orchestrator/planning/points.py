@@ -14,7 +14,8 @@ from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.sweepfile.identity import derived_seed
-from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.search_space import Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import SweepSpec
 
 Point = dict[str, Any]
 """Searched parameter -> value; inactive parameters are absent."""

@@ -23,7 +23,8 @@ from orchestrator.set_names import confirm_name, search_name
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import SweepSpec
 
 Point = dict[str, ParameterValue]
 

@@ -1,4 +1,6 @@
-"""The plot of a model card as SVG: gain against regression with the limits. No script."""
+"""Two plots as SVG: gain against regression with the limits, for a model card, and WER over steps.
+No script.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,14 @@ class Point:
     y: float
     label: str
     kind: Kind
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One polyline."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,27 @@ def _legend(kinds: Collection[Kind]) -> str:
         for sign, colour, said in shown
     )
     return f'<text x="{WIDTH - 12}" y="{HEIGHT - 2}" text-anchor="end" xml:space="preserve">{words}</text>'
+
+
+def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
+    """WER in percent over optimizer steps, a polyline per trial; the baseline dashed."""
+    lines = [line for line in lines if line.points]
+    if not lines:
+        return ""
+    everything = [point for line in lines for point in line.points]
+    extra = [] if baseline is None else [baseline]
+    x, y = _axes([0.0, *(p[0] for p in everything)], [*(p[1] for p in everything), *extra])
+    marks = [_frame(x, y, "optimizer step", label)]
+    if baseline is not None:
+        marks.append(_line(x.start, y.at(baseline), x.end, y.at(baseline)))
+    for index, line in enumerate(lines):
+        path = " ".join(f"{x.at(px)},{y.at(py)}" for px, py in line.points)
+        colour = COLOURS[index % len(COLOURS)]
+        tip = f"<title>{html_text(line.name)}</title>"
+        marks.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5">{tip}</polyline>'
+        )
+    return _svg(label, marks)
 
 
 def _axes(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:

@@ -22,7 +22,8 @@ from optuna.trial import FrozenTrial, Trial
 
 from orchestrator.planning.points import Point, grid_cells, is_active, sobol_point, start_points
 from orchestrator.sweepfile.identity import derived_seed
-from orchestrator.sweepfile.sweep import Dimension, SweepSpec
+from orchestrator.sweepfile.search_space import Dimension
+from orchestrator.sweepfile.sweep import SweepSpec
 
 Distribution = CategoricalDistribution | IntDistribution | FloatDistribution
 

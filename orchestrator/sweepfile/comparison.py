@@ -7,7 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.sweepfile.sweep import Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.search_space import Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.sweepfile.writing import file_dimension
 
 FREE = ("name", "budget", "execution", "description", "checks", "record")

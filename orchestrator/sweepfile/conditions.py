@@ -20,7 +20,7 @@ from orchestrator.sweepfile.reading import (
     nearest,
     show,
 )
-from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace
+from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
 
 MAX_POINTS = 1000
 _FORMS = "a value, {in: [...]}, {above: x} or {below: x}"

@@ -18,10 +18,12 @@ from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.reading import Mapping, Node, Problems, Unreadable, plain, show
+from orchestrator.sweepfile.refusals import FORMER
 from orchestrator.sweepfile.schema import json_schema
-from orchestrator.sweepfile.sections import FORMER, build
+from orchestrator.sweepfile.search_space import SearchSpace
+from orchestrator.sweepfile.sections import build
 from orchestrator.sweepfile.space import SpaceReader
-from orchestrator.sweepfile.sweep import EvaluationSpec, SearchSpace, SweepSpec
+from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
 
 __all__ = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.sweepfile.layer_ranges import PATTERN
+from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import SHIPPED, limit_keys, questions_of
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.sections import DURATION, SECTIONS
+from orchestrator.sweepfile.sections import DURATION
 from orchestrator.sweepfile.sweep import SweepSpec
 
 _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}

@@ -21,7 +21,7 @@ from orchestrator.sweepfile.reading import (
     plain,
     show,
 )
-from orchestrator.sweepfile.sweep import Dimension, SearchSpace
+from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 
 FOREIGN = {
     "distribution": "a range is continuous or whole by its ends; write log: true for a logarithmic one",

@@ -8,7 +8,8 @@ from typing import Any
 
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.reading import resolve
-from orchestrator.sweepfile.sweep import Condition, Dimension, SearchSpace, SweepSpec
+from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
+from orchestrator.sweepfile.sweep import SweepSpec
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 

@@ -25,7 +25,8 @@ from orchestrator.records.worker import Failed, Hypotheses, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.adapters.pack import Adapter, PackedLinear, merged_weight
+from orchestrator.tuning.adapters.pack import Adapter, merged_weight
+from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.training.pack_group import PackGroup, Slot

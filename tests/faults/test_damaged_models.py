@@ -19,7 +19,7 @@ from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.merging import export_merged
-from orchestrator.tuning.adapters.pack import PackedLinear
+from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.decoding import pseudo_labels as pseudo_labels
 from orchestrator.tuning.decoding.audio_files import open_model
 from orchestrator.tuning.model.base_model import load_base_model

@@ -61,7 +61,7 @@ def test_an_adapter_that_does_not_fit_leaves_the_old_one(
 
     weight = torch.nn.Linear(8, 8, bias=False)
     from orchestrator.sweepfile.sweep import ModelSpec
-    from orchestrator.tuning.adapters.pack import PackedLinear
+    from orchestrator.tuning.adapters.packed_linear import PackedLinear
 
     linears = {"decoder.layers.0.fc1": PackedLinear(weight)}
     adapter = adapters.initial_adapter(linears, tuple(linears), params(rank=2))

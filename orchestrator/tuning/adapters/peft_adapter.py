@@ -22,7 +22,8 @@ from orchestrator.records.writing import safely
 from orchestrator.sweepfile.layer_ranges import layers_of
 from orchestrator.sweepfile.presets import matches
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.adapters.pack import Adapter, PackedLinear, row_norm
+from orchestrator.tuning.adapters.pack import Adapter
+from orchestrator.tuning.adapters.packed_linear import PackedLinear, row_norm
 
 ROOT = "model."
 """Target patterns are matched below this, so `decoder.*` means the decoder of either family."""

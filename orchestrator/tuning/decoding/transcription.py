@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.adapters.pack import Adapter, bound_merged, stack_merged
+from orchestrator.tuning.adapters.pack import Adapter, stack_merged
+from orchestrator.tuning.adapters.packed_linear import bound_merged
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.decoder import KeyValue
 from orchestrator.tuning.model.encoder_cache import EncoderCache, batches_by_length

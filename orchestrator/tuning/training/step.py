@@ -18,7 +18,8 @@ from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.identity import derived_seed
-from orchestrator.tuning.adapters.pack import Pack, bound
+from orchestrator.tuning.adapters.pack import Pack
+from orchestrator.tuning.adapters.packed_linear import bound
 from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
 from orchestrator.tuning.model.decoder import KeyValue
 from orchestrator.tuning.model.encoder_cache import EncoderCache

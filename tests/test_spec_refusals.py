@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from orchestrator.sweepfile import sections
-from orchestrator.sweepfile.sweep import ConfirmSpec, SearchSpace, SweepSpec, TakeSpec
+from orchestrator.sweepfile import refusals
+from orchestrator.sweepfile.search_space import SearchSpace
+from orchestrator.sweepfile.sweep import ConfirmSpec, SweepSpec, TakeSpec
 from tests.running_support import make_spec
 from tests.test_spec_loading import SMALL, refusal
 
-HANDLED = {"missing", "extra_forbidden", "value_error", *sections._WANTED}
-"""Types of errors that `sections` has words for."""
+HANDLED = {"missing", "extra_forbidden", "value_error", *refusals._WANTED}
+"""Types of errors that `refusals` has words for."""
 TEXTS = [None, "", "x" * 99, "../x", "a {b}"]
 NUMBERS = [True, 0, -1, 2, 1.5, 2**53, float("nan"), float("inf")]
 LISTS = [(), ("a", "a"), (1, 1), ("no-such-check",), ("overlap",)]
@@ -33,7 +34,7 @@ def trees(model: type[BaseModel], whole: dict[str, Any]) -> Iterator[dict[str, A
             yield from (whole | {name: tree} for tree in trees(type(inner), dict(inner)))
 
 
-def refusals() -> list[ErrorDetails]:
+def refused() -> list[ErrorDetails]:
     found: list[ErrorDetails] = []
     whole = make_spec(confirm=ConfirmSpec(), take=TakeSpec(study="x", parameters=("rank",)))
     for tree in trees(SweepSpec, dict(whole)):
@@ -47,14 +48,14 @@ def refusals() -> list[ErrorDetails]:
 
 
 def test_every_type_of_error_that_a_sweep_file_can_cause_has_words_of_ours() -> None:
-    assert {item["type"] for item in refusals()} == HANDLED
+    assert {item["type"] for item in refused()} == HANDLED
 
 
 def test_what_pydantic_says_reaches_nobody() -> None:
-    for item in refusals():
+    for item in refused():
         if item["type"] not in ("missing", "extra_forbidden"):
-            said = sections._allowed(item)
-            assert sections._allowed({**item, "msg": "in other words"}) == said
+            said = refusals._allowed(item)
+            assert refusals._allowed({**item, "msg": "in other words"}) == said
             assert said and "{" not in said and item["msg"] != said
 
 
@@ -62,8 +63,8 @@ def test_words_are_those_of_literals_alone() -> None:
     def error(kind: str, **context: Any) -> ErrorDetails:
         return {"type": kind, "loc": (), "msg": "", "input": 0, "ctx": context}
 
-    assert sections._words(error("literal_error", expected="'a' or 'b'")) == ["a", "b"]
-    assert sections._words(error("value_error", error=ValueError("not 'a'"))) == []
+    assert refusals._words(error("literal_error", expected="'a' or 'b'")) == ["a", "b"]
+    assert refusals._words(error("value_error", error=ValueError("not 'a'"))) == []
 
 
 def test_a_number_is_no_path(tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""The limits of a sweep file: each on a rate that the sweep measures, asking something that makes
+sense.
+"""
+
+from __future__ import annotations
+
+from orchestrator.sweepfile.limits import (
+    ANY,
+    EVERY,
+    SHIPPED,
+    TERMS,
+    Limit,
+    limit_keys,
+    metrics,
+    questions_of,
+    set_of,
+)
+from orchestrator.sweepfile.reading import (
+    Entry,
+    Mapping,
+    Node,
+    Problems,
+    Scalar,
+    describe,
+    nearest,
+    plain,
+    show,
+)
+
+SECTIONS = ("guardrails", "acceptance")
+"""Of limits."""
+
+
+def check_limits(tree: Mapping, problems: Problems) -> None:
+    """Every limit is set on a rate that the sweep measures, and asks something of it that makes
+    sense.
+    """
+    allowed = _metrics(tree)
+    confirmed = _confirmed_sets(tree)
+    for section in SECTIONS:
+        node = mapping_at(tree, section)
+        for metric, entry in (node.entries if node else {}).items():
+            if plain(entry.node) is None:
+                continue
+            if metric == SHIPPED:
+                _asks_for_shipped(section, entry, problems)
+                continue
+            if metric not in allowed:
+                problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
+                continue
+            _questions(section, metric, entry, problems)
+            for name in _unconfirmed(tree, set_of(metric), confirmed):
+                problems.add(
+                    entry.mark,
+                    f"{section}.{metric} is judged on the confirm sets, and data.confirm.also lacks {name}; add its "
+                    "manifest there, one that the search does not read",
+                )
+
+
+def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
+    """`shipped` is true, or as a study keeps it: asks, with its rule; and it is no guardrail."""
+    if section != "acceptance":
+        problems.add(
+            entry.mark,
+            f"{section} cannot have shipped, which is asked of the winner; move it to acceptance",
+        )
+        return
+    given = plain(entry.node)
+    long_form = (
+        isinstance(given, dict) and given.get("asks") == "kept" and set(given) <= {"asks", "rule"}
+    )
+    if given is not True and not long_form:
+        problems.add(
+            entry.node.mark,
+            f"acceptance.shipped cannot be {describe(entry.node)}; allowed: true, or remove it",
+        )
+
+
+def _metrics(tree: Mapping) -> tuple[str, ...]:
+    """The metrics of a sweep file as far as it says its sets."""
+    data, evaluation = mapping_at(tree, "data"), mapping_at(tree, "evaluation")
+    sets = [name for name in ("domain", "heldout") if name == "domain" or has_value(data, name)]
+    also = mapping_at(data, "also")
+    return metrics(sets, also.entries if also else (), has_value(evaluation, "terms"))
+
+
+def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
+    """The sets that are measured again in confirmation, where manifests say which; None where all
+    are, or none.
+    """
+    confirm = mapping_at(mapping_at(tree, "data"), "confirm")
+    if confirm is None or has_value(confirm, "split") or not has_value(tree, "confirm"):
+        return None
+    also = mapping_at(confirm, "also")
+    return ("domain", "heldout", *(also.entries if also else ()))
+
+
+def _unconfirmed(tree: Mapping, name: str, confirmed: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The sets that a limit on this one needs in confirmation and that are not measured there."""
+    if confirmed is None or not name:
+        return ()
+    also = mapping_at(mapping_at(tree, "data"), "also")
+    declared = tuple(also.entries) if also else ()
+    if name == ANY:  # one of them is enough
+        return () if set(declared) & set(confirmed) else declared[:1]
+    return tuple(
+        wanted for wanted in (declared if name == EVERY else (name,)) if wanted not in confirmed
+    )
+
+
+def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str, ...]) -> str:
+    if metric in ("heldout_wer", "heldout_cer"):
+        return (
+            f"{section}.{metric} needs data.heldout, which the sweep file lacks; "
+            f"add the manifest or remove the limit"
+        )
+    if metric in TERMS:
+        return f"{section}.{metric} needs evaluation.terms, a file with a word or phrase a line; add it"
+    if metric.startswith((f"{ANY}_", f"{EVERY}_")):
+        return f"{section}.{metric} needs data.also, which the sweep file lacks; add sets there or remove the limit"
+    where = f"unknown key {show(metric)} in {section}"
+    return f"{where}{nearest(metric, allowed) or ';'} allowed: {', '.join(allowed)}"
+
+
+def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> None:
+    """The keys of one limit: at least one that asks something, none that does not fit the
+    metric.
+    """
+    keys, node = limit_keys(metric), entry.node
+    name = f"{section}.{metric}"
+    asked: Node | None = node
+    if isinstance(node, Mapping):
+        for key, given in node.entries.items():
+            if key not in (*keys, "rule") and key in Limit.model_fields:
+                problems.add(given.mark, f"{name} cannot have {key}; allowed: {', '.join(keys)}")
+            elif key in keys and plain(given.node) is None:
+                problems.add(given.mark, f"{name}.{key} has no value; write one, or remove the key")
+            elif (
+                metric in TERMS
+                and isinstance(given.node, Scalar)
+                and str(given.node.value).endswith("%")
+            ):
+                problems.add(
+                    given.mark,
+                    f"{name}.{key} cannot be {describe(given.node)}; allowed: a number of points",
+                )
+        if not set(node.entries) & set(Limit.model_fields) - {"rule"}:
+            problems.add(node.mark, f"{name} asks nothing; give {' or '.join(keys)}")
+        asked = node.entries["asks"].node if "asks" in node.entries else None
+    words = questions_of(metric)
+    if isinstance(asked, Scalar) and asked.value is not None and asked.value not in words:
+        guess = nearest(asked.text, words)
+        problems.add(
+            asked.mark,
+            f"{name} cannot be {describe(asked)}{guess or ';'} allowed: {', '.join(words)}",
+        )
+
+
+def mapping_at(node: Node | None, key: str) -> Mapping | None:
+    """The mapping under a key; None where there is none."""
+    inner = node.entries[key].node if isinstance(node, Mapping) and key in node.entries else None
+    return inner if isinstance(inner, Mapping) else None
+
+
+def has_value(node: Node | None, key: str) -> bool:
+    """Whether there is a value under a key."""
+    return (
+        isinstance(node, Mapping)
+        and key in node.entries
+        and plain(node.entries[key].node) is not None
+    )

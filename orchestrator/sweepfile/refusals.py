@@ -1,0 +1,169 @@
+"""Pydantic's refusals of a sweep file as sentences: where, what stands there, what is allowed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestrator.sweepfile.data import AlsoSet
+from orchestrator.sweepfile.limit_checks import SECTIONS
+from orchestrator.sweepfile.limits import (
+    limit_keys,
+)
+from orchestrator.sweepfile.reading import (
+    Entry,
+    Mapping,
+    Mark,
+    Node,
+    Problems,
+    Scalar,
+    describe,
+    nearest,
+    show,
+)
+from orchestrator.sweepfile.sweep import SweepSpec
+
+_WANTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text; quote it if it looks like a number",
+    "is_instance_of": "a path",
+    "tuple_type": "a list, such as [101, 102]",
+    "model_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "string_too_short": "non-empty text",
+    "string_pattern_mismatch": "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first",
+    "too_short": "a list with at least one value",
+    "finite_number": "a finite number",
+}
+
+
+def explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:
+    wanted: dict[tuple[str, ...], list[ErrorDetails]] = {}
+    found: dict[tuple[str, ...], tuple[Mark, Node]] = {}
+    for item in error.errors(include_url=False):
+        path, entry, rest = _follow(tree, item["loc"])
+        name = ".".join(path)
+        if item["type"] == "missing":
+            missing = str(rest[0])
+            owner = f"{name} lacks" if name else "the sweep file lacks"
+            problems.add(entry.node.mark, f"{owner} {show(missing)}; add {_example(path, missing)}")
+        elif item["type"] == "extra_forbidden" or rest == ("[key]",):
+            _unknown(path, entry, problems)
+        else:
+            wanted.setdefault(path, []).append(item)
+            found[path] = (entry.node.mark, entry.node)
+    for path, items in wanted.items():
+        mark, node = found[path]
+        words = [word for item in items for word in _words(item)]
+        guess = nearest(node.text, words) if isinstance(node, Scalar) else ""
+        allowed = " or ".join(dict.fromkeys(map(_allowed, items)))
+        problems.add(
+            mark, f"{'.'.join(path)} cannot be {describe(node)}{guess or ';'} allowed: {allowed}"
+        )
+
+
+def _allowed(item: ErrorDetails) -> str:
+    """What is allowed, from the type of an error and its context: pydantic's sentences change with
+    its version.
+    """
+    context = item.get("ctx", {})
+    if item["type"] == "value_error":  # one of our own validators says what is allowed
+        return str(context["error"])
+    return _WANTED[item["type"]].format(**context) if item["type"] in _WANTED else item["msg"]
+
+
+def _words(item: ErrorDetails) -> list[str]:
+    """The words of a literal; none where something else is wanted."""
+    return (
+        re.findall(r"'([^']+)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else []
+    )
+
+
+def _follow(tree: Mapping, loc: tuple[Any, ...]) -> tuple[tuple[str, ...], Entry, tuple[Any, ...]]:
+    """As far as pydantic's location exists in the tree: the path, the entry there, and what
+    remains.
+    """
+    entry = Entry(tree.mark, tree)
+    path: list[str] = []
+    for index, part in enumerate(loc):
+        node = entry.node
+        if isinstance(node, Mapping) and part in node.entries:
+            entry = node.entries[part]
+        elif (
+            isinstance(part, int)
+            and not isinstance(node, (Mapping, Scalar))
+            and part < len(node.items)
+        ):
+            entry = Entry(node.items[part].mark, node.items[part])
+        else:
+            return tuple(path), entry, loc[index:]
+        path.append(str(part))
+    return tuple(path), entry, ()
+
+
+def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
+    """The keys allowed under a path of the sweep file."""
+    if len(path) == 2 and path[0] in SECTIONS:
+        return (*limit_keys(path[1]), "rule")
+    model: type[BaseModel] = SweepSpec
+    for part in path:
+        if part not in model.model_fields:  # the name of a set
+            model = AlsoSet
+            continue
+        annotation = model.model_fields[part].annotation
+        options = (annotation, *get_args(annotation))
+        model = next(
+            (
+                option
+                for option in options
+                if isinstance(option, type) and issubclass(option, BaseModel)
+            ),
+            model,
+        )
+    return (*(("extends",) if not path else ()), *model.model_fields)
+
+
+FORMER = {
+    (
+        "execution",
+        "launcher",
+    ): "where packs run is said by execution.devices and execution.processes",
+    ("execution", "workers"): "several packs at once are execution.packs",
+}
+"""Keys that sweep files had, and what is written today."""
+
+
+def _unknown(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
+    if path in FORMER:
+        problems.add(entry.mark, f"{'.'.join(path)} is no key any more; remove it: {FORMER[path]}")
+        return
+    allowed = fields_at(path[:-1])
+    where = f" in {'.'.join(path[:-1])}" if path[:-1] else ""
+    problems.add(
+        entry.mark,
+        f"unknown key {show(path[-1])}{where}{nearest(path[-1], allowed) or ';'} allowed: {', '.join(allowed)}",
+    )
+
+
+def _example(path: tuple[str, ...], key: str) -> str:
+    examples = {
+        "version": "version: 1",
+        "name": "name: my-sweep, which is also its folder under studies/",
+        "model": "model: {id: a hub id or a local folder}",
+        "data": "data: {train: ..., domain: ..., heldout: ...}",
+        "budget": "budget: {trials: 24}",
+        "trials": "trials: 24",
+        "id": "a hub id or a local folder",
+        "study": "study: the name of a finished study",
+    }
+    return examples.get(key, "the path of a manifest") if path[:1] != ("metric",) else key

@@ -1,0 +1,136 @@
+"""What a sweep searches: parameters with ranges or values, and the conditions under which they
+count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import field_validator
+
+from orchestrator.sweepfile.frozen import Frozen
+from orchestrator.sweepfile.parameters import TABLE
+
+
+class Metric(Frozen):
+    """What the search minimises."""
+
+    name: Literal["domain_wer", "domain_cer"] = "domain_wer"
+    goal: Literal["minimize"] = "minimize"
+
+
+class Condition(Frozen):
+    """One side of a `when`: the parameter is active while the named earlier parameter is so."""
+
+    parameter: str
+    operator: Literal["equals", "in", "above", "below"]
+    value: Any
+
+    @field_validator("value")
+    @classmethod
+    def _immutable(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    def holds(self, value: bool | int | float | str) -> bool:
+        """Whether the named parameter having `value` satisfies this condition."""
+        if self.operator == "in":
+            return value in self.value
+        if self.operator == "equals":
+            return bool(value == self.value)
+        return bool(value > self.value if self.operator == "above" else value < self.value)
+
+
+class Dimension(Frozen):
+    """A searched parameter: either choices, or a range."""
+
+    name: str
+    choices: tuple[bool | int | float | str, ...] | None = None
+    low: float | int | None = None
+    high: float | int | None = None
+    log: bool = False
+    step: float | int | None = None
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def is_integer(self) -> bool:
+        """Both ends of the range were written as integers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @property
+    def size(self) -> int | None:
+        """How many values there are; None for a continuous range."""
+        if self.choices is not None:
+            return len(self.choices)
+        step = self.step or (1 if self.is_integer else None)
+        return None if step is None else round((self._high - self._low) / step) + 1
+
+    @property
+    def values(self) -> Sequence[bool | int | float | str] | None:
+        """Every value in order, None for a continuous range. Stepped floats carry 12 significant
+        digits.
+
+        Whole numbers come as a `range`: a seed may have 2**32 of them.
+        """
+        if self.choices is not None or self.size is None:
+            return self.choices
+        step = self.step or 1
+        if isinstance(self._low, int) and isinstance(self._high, int) and isinstance(step, int):
+            return range(self._low, self._high + 1, step)
+        return tuple(float(f"{self._low + index * step:.12g}") for index in range(self.size))
+
+    def contains(self, value: bool | int | float | str) -> bool:
+        """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but
+        for rounding.
+        """
+        if self.choices is not None:
+            return value in self.choices
+        if isinstance(value, str):
+            return False
+        slack = 1e-9 * max(abs(self._low), abs(self._high))
+        if not self._low - slack <= value <= self._high + slack:
+            return False
+        steps = (value - self._low) / self.step if self.step else 0.0
+        return math.isclose(steps, round(steps), abs_tol=1e-9)
+
+    def snapped(self, value: Any) -> Any:
+        """`value` as `values` writes it: a step of 0.1 gives 0.3 and not 0.30000000000000004."""
+        return (
+            float(f"{value:.12g}") if self.step is not None and isinstance(value, float) else value
+        )
+
+    @property
+    def _low(self) -> float | int:
+        assert self.low is not None, "a dimension has choices or a range"
+        return self.low
+
+    @property
+    def _high(self) -> float | int:
+        assert self.high is not None, "a dimension has choices or a range"
+        return self.high
+
+
+class SearchSpace(Frozen):
+    """`parameters:` of the file: what is fixed, what is searched, what is evaluated after
+    training.
+    """
+
+    fixed: dict[str, bool | int | float | str]
+    searched: tuple[Dimension, ...]
+    """In file order; a condition refers to an earlier one."""
+    adapter_scales: tuple[float, ...] = (1.0,)
+    presets: dict[str, tuple[str, ...]]
+    """Target-module presets by name: the built-in ones and the file's own."""
+
+    def possible(self, name: str) -> tuple[bool | int | float | str, ...]:
+        """The values that trials may have: of a range its two ends, of a conditional parameter its
+        default as well.
+        """
+        values = [self.fixed[name]] if name in self.fixed else []
+        for dimension in self.searched:
+            if dimension.name == name:
+                values += dimension.choices or [dimension._low, dimension._high]
+                default = TABLE[name].default
+                values += [default] if dimension.when and default is not None else []
+        return tuple(values)
