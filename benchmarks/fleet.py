@@ -89,7 +89,7 @@ def _held(process: psutil.Process) -> int:
 def run_side(sweep: Path, report: Path) -> None:
     """Train all starting points of a sweep file, without a study."""
     from orchestrator.commands.output import pack_worker
-    from orchestrator.planning.sweep_plan import trial_plan
+    from orchestrator.planning.trial_plan import trial_plan
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.packs import in_packs
     from orchestrator.sweepfile.loading import load_spec

@@ -14,8 +14,7 @@ from orchestrator.fleet.commands import Advanced, PackState, Rebuilt, events_dig
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, Lost, Remote
 from orchestrator.fleet.server import PackServer
-from orchestrator.planning.sweep_plan import trial_plan
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.sweep import run_sweep

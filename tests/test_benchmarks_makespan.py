@@ -18,7 +18,7 @@ sys.path.append(str(BENCHMARKS))
 
 from _shared import arithmetic, processes, workload  # noqa: E402
 
-from orchestrator.planning.sweep_plan import trial_plan  # noqa: E402
+from orchestrator.planning.trial_plan import trial_plan  # noqa: E402
 from orchestrator.sweepfile.loading import load_spec  # noqa: E402
 
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from orchestrator.cli import main
-from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.identity import digest

@@ -21,7 +21,8 @@ from orchestrator.planning.cost import (
     short,
     step_cost,
 )
-from orchestrator.planning.sweep_plan import SetSize, sweep_plan, trial_plan
+from orchestrator.planning.sweep_plan import SetSize, sweep_plan
+from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.spent import spent, spent_before
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec

@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.planning.points import is_active
+from orchestrator.planning.points import count_points, is_active
 from orchestrator.planning.power import smallest_detectable, standard_error, utterances_needed
-from orchestrator.planning.sweep_plan import (
-    SetSize,
-    SweepPlan,
-    count_points,
-    sweep_plan,
-    trial_plan,
-    warm_up_text,
-)
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.sweep_plan import SetSize, SweepPlan, sweep_plan, warm_up_text
+from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.search_space import Condition, Dimension

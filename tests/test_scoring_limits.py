@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.running.running_trial import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge

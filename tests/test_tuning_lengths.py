@@ -17,7 +17,7 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.checks import Finding
 from orchestrator.errors import DataError
-from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.planning.trial_plan import first_plan
 from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec

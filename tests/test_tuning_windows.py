@@ -10,7 +10,7 @@ import torch
 from transformers.models.moonshine_streaming import modeling_moonshine_streaming as stock
 
 from orchestrator.errors import ModelError
-from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.planning.trial_plan import first_plan
 from orchestrator.records.transcription import read_transcription, write_transcription
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _shared.workload import Workload
-from orchestrator.planning.sweep_plan import trial_plan
+from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import PackWorker, start_worker

@@ -14,6 +14,7 @@ from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.parameters import ParameterValue
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -185,3 +186,43 @@ def active_part(spec: SweepSpec, point: Point) -> Point:
         if is_active(dimension, {**spec.parameters.fixed, **kept}):
             kept[dimension.name] = point[dimension.name]
     return kept
+
+
+def count_points(space: SearchSpace) -> int | None:
+    """How many distinct points a space has, conditions regarded; None for a continuous range."""
+    return _count(space.searched, dict(space.fixed))
+
+
+_COUNTABLE = 100_000
+"""A parameter that others depend on is gone through value by value up to this many."""
+
+
+def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
+    """Values that later conditions cannot tell apart are counted together: one of them stands for
+    all.
+    """
+    if not dimensions:
+        return 1
+    head, rest = dimensions[0], dimensions[1:]
+    if not is_active(head, decided):
+        return _count(rest, decided)
+    conditions = [
+        condition for later in rest for condition in later.when if condition.parameter == head.name
+    ]
+    if head.size is None or (conditions and head.size > _COUNTABLE):
+        return None
+    if not conditions:
+        below = _count(rest, decided)
+        return None if below is None else head.size * below
+    alike: dict[tuple[bool, ...], list[ParameterValue]] = {}
+    for value in head.values or ():
+        alike.setdefault(tuple(condition.holds(value) for condition in conditions), []).append(
+            value
+        )
+    total = 0
+    for values in alike.values():
+        below = _count(rest, decided | {head.name: values[0]})
+        if below is None:
+            return None
+        total += len(values) * below
+    return total

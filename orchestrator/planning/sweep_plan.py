@@ -1,29 +1,28 @@
-"""What a sweep would run: the plan of one trial, and the plan of the whole, before torch or optuna
-are imported.
-"""
+"""What a sweep would run: the plan of the whole, before torch or optuna are imported."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.cost import Work
-from orchestrator.planning.points import is_active, known_points
+from orchestrator.planning.points import count_points, known_points
 from orchestrator.planning.power import (
     CHURN,
     smallest_detectable,
     standard_error,
     utterances_needed,
 )
-from orchestrator.planning.trial_plan import TrialParams, TrialPlan, rungs_of
+from orchestrator.planning.trial_plan import (
+    rungs_of,
+)
 from orchestrator.set_names import confirm_name, search_name
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
+from orchestrator.sweepfile.search_space import Condition
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Point = dict[str, ParameterValue]
@@ -123,77 +122,6 @@ class SweepPlan(Plain):
     """What `in_flight_text` says."""
 
 
-def trial_plan(
-    spec: SweepSpec,
-    number: int,
-    searched: Mapping[str, ParameterValue],
-    contents: Mapping[str, str] | None = None,
-) -> TrialPlan:
-    """The complete plan of one trial: fixed and searched values, defaults for what is inactive,
-    presets spelled out.
-
-    `contents` are the digests of its data and model, where they are known: see
-    `TrialPlan.contents`.
-
-    Values searched for an inactive parameter are ignored, so that equal trials have equal recipes.
-
-    Raises:
-        ValueError: a searched value is missing, unknown or outside the space.
-    """
-    values: Point = dict(spec.parameters.fixed)
-    unknown = set(searched) - {dimension.name for dimension in spec.parameters.searched}
-    if unknown:
-        raise ValueError(
-            f"trial {number}: {', '.join(sorted(unknown))} not searched by sweep {spec.name}"
-        )
-    for dimension in spec.parameters.searched:
-        if is_active(dimension, values):
-            if dimension.name not in searched or not dimension.contains(searched[dimension.name]):
-                raise ValueError(
-                    f"trial {number}: {dimension.name} must be {space_of(dimension)}, "
-                    f"not {searched.get(dimension.name)}"
-                )
-            values[dimension.name] = searched[dimension.name]
-    portable = spec.portable
-    return TrialPlan(
-        sweep=spec.name,
-        number=number,
-        model=portable.model,
-        data=portable.data,
-        evaluation=spec.portable.evaluation,
-        params=_params(spec, values),
-        contents=dict(contents or {}),
-    )
-
-
-def first_plan(spec: SweepSpec) -> TrialPlan:
-    """A plan like the sweep's first trial: the first starting point, and where it is silent the
-    space's first value.
-    """
-    start = spec.start_with[0] if spec.start_with else {}
-    first = {d.name: d.low if d.choices is None else d.choices[0] for d in spec.parameters.searched}
-    return trial_plan(
-        spec,
-        0,
-        {name: start.get(name, value) for name, value in first.items() if value is not None},
-    )
-
-
-def _params(spec: SweepSpec, values: Point) -> TrialParams:
-    complete: dict[str, Any] = {
-        name: row.default for name, row in TABLE.items() if row.default is not None
-    } | values
-    ratio = complete.pop("alpha_ratio")
-    complete.setdefault("alpha", float(ratio * complete["rank"]))
-    patterns = spec.parameters.presets[complete["target_modules"]]
-    if complete["average_rungs"] > 1:
-        rungs = rungs_of(complete["max_steps"], spec.evaluation.every)
-        complete["averaged_steps"] = rungs[-complete["average_rungs"] :]
-    return TrialParams(
-        **complete, target_patterns=patterns, adapter_scales=spec.parameters.adapter_scales
-    )
-
-
 def sweep_plan(
     spec: SweepSpec, sets: Mapping[str, SetSize] | None = None, show: int = 8
 ) -> SweepPlan:
@@ -274,46 +202,6 @@ def _at_last_rung(spec: SweepSpec) -> list[str]:
 
 def _utterances(sets: Mapping[str, SetSize], *names: str) -> int:
     return sum(sets[name].utterances for name in names if name in sets)
-
-
-def count_points(space: SearchSpace) -> int | None:
-    """How many distinct points a space has, conditions regarded; None for a continuous range."""
-    return _count(space.searched, dict(space.fixed))
-
-
-_COUNTABLE = 100_000
-"""A parameter that others depend on is gone through value by value up to this many."""
-
-
-def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
-    """Values that later conditions cannot tell apart are counted together: one of them stands for
-    all.
-    """
-    if not dimensions:
-        return 1
-    head, rest = dimensions[0], dimensions[1:]
-    if not is_active(head, decided):
-        return _count(rest, decided)
-    conditions = [
-        condition for later in rest for condition in later.when if condition.parameter == head.name
-    ]
-    if head.size is None or (conditions and head.size > _COUNTABLE):
-        return None
-    if not conditions:
-        below = _count(rest, decided)
-        return None if below is None else head.size * below
-    alike: dict[tuple[bool, ...], list[ParameterValue]] = {}
-    for value in head.values or ():
-        alike.setdefault(tuple(condition.holds(value) for condition in conditions), []).append(
-            value
-        )
-    total = 0
-    for values in alike.values():
-        below = _count(rest, decided | {head.name: values[0]})
-        if below is None:
-            return None
-        total += len(values) * below
-    return total
 
 
 def _first(spec: SweepSpec) -> Iterator[PlannedPoint]:

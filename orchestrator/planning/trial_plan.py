@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from orchestrator.planning.points import is_active
+from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.data import ConfirmPartSpec, DataSpec
 from orchestrator.sweepfile.identity import FORMAT, digest
-from orchestrator.sweepfile.parameters import Hyperparameters
-from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
+from orchestrator.sweepfile.parameters import TABLE, Hyperparameters, ParameterValue
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, SweepSpec
 
 
 def rungs_of(steps: int, every: int) -> tuple[int, ...]:
@@ -88,3 +91,74 @@ class TrialPlan(BaseModel):
             for name, value in evaluation.items()
             if (name, value) != ("encoder_windows", "stock")
         }
+
+
+def trial_plan(
+    spec: SweepSpec,
+    number: int,
+    searched: Mapping[str, ParameterValue],
+    contents: Mapping[str, str] | None = None,
+) -> TrialPlan:
+    """The complete plan of one trial: fixed and searched values, defaults for what is inactive,
+    presets spelled out.
+
+    `contents` are the digests of its data and model, where they are known: see
+    `TrialPlan.contents`.
+
+    Values searched for an inactive parameter are ignored, so that equal trials have equal recipes.
+
+    Raises:
+        ValueError: a searched value is missing, unknown or outside the space.
+    """
+    values: dict[str, ParameterValue] = dict(spec.parameters.fixed)
+    unknown = set(searched) - {dimension.name for dimension in spec.parameters.searched}
+    if unknown:
+        raise ValueError(
+            f"trial {number}: {', '.join(sorted(unknown))} not searched by sweep {spec.name}"
+        )
+    for dimension in spec.parameters.searched:
+        if is_active(dimension, values):
+            if dimension.name not in searched or not dimension.contains(searched[dimension.name]):
+                raise ValueError(
+                    f"trial {number}: {dimension.name} must be {space_of(dimension)}, "
+                    f"not {searched.get(dimension.name)}"
+                )
+            values[dimension.name] = searched[dimension.name]
+    portable = spec.portable
+    return TrialPlan(
+        sweep=spec.name,
+        number=number,
+        model=portable.model,
+        data=portable.data,
+        evaluation=spec.portable.evaluation,
+        params=_params(spec, values),
+        contents=dict(contents or {}),
+    )
+
+
+def first_plan(spec: SweepSpec) -> TrialPlan:
+    """A plan like the sweep's first trial: the first starting point, and where it is silent the
+    space's first value.
+    """
+    start = spec.start_with[0] if spec.start_with else {}
+    first = {d.name: d.low if d.choices is None else d.choices[0] for d in spec.parameters.searched}
+    return trial_plan(
+        spec,
+        0,
+        {name: start.get(name, value) for name, value in first.items() if value is not None},
+    )
+
+
+def _params(spec: SweepSpec, values: Mapping[str, ParameterValue]) -> TrialParams:
+    complete: dict[str, Any] = {
+        name: row.default for name, row in TABLE.items() if row.default is not None
+    } | dict(values)
+    ratio = complete.pop("alpha_ratio")
+    complete.setdefault("alpha", float(ratio * complete["rank"]))
+    patterns = spec.parameters.presets[complete["target_modules"]]
+    if complete["average_rungs"] > 1:
+        rungs = rungs_of(complete["max_steps"], spec.evaluation.every)
+        complete["averaged_steps"] = rungs[-complete["average_rungs"] :]
+    return TrialParams(
+        **complete, target_patterns=patterns, adapter_scales=spec.parameters.adapter_scales
+    )

@@ -4,7 +4,7 @@ result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, about
@@ -82,8 +82,6 @@ def build(
     """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
     `pack_text` takes them.
     """
-    points = "no countable number of" if plan.points is None else str(plan.points)
-    repeats = plan.trained < plan.trials
     blocks: list[Block] = [
         Table(
             ("parameter", "", "values", "when"),
@@ -91,17 +89,7 @@ def build(
         ),
         Bullets(
             (
-                f"{plan.method} over {points} distinct points; {plan.trials} trials"
-                + (
-                    f" (at most {plan.trained} trained: a point is not trained twice)"
-                    if repeats
-                    else ""
-                )
-                + (
-                    f", {plan.confirmation_trials} confirmation runs"
-                    if plan.confirmation_trials
-                    else ""
-                ),
+                _trials_text(plan),
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(execution, kept),
@@ -110,36 +98,54 @@ def build(
                 *filter(None, (plan.in_flight, plan.taken, plan.split, plan.warm_up)),
             )
         ),
+        *_first_points(plan),
     ]
-    if plan.first:
-        rows = tuple(
-            (str(n), point.origin, params_text(point.searched))
-            for n, point in enumerate(plan.first)
-        )
-        blocks += [Heading("First points"), Table(("trial", "from", "given"), rows)]
     if missing:
         blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
-    if plan.resolution:
-        columns = (
-            "set",
-            "utterances",
-            "words",
-            "smallest detectable",
-            "limit",
-            "utterances needed",
-            "resolved",
-        )
-        blocks += [
-            Heading("What the sets can resolve"),
-            Table(columns, tuple(map(_row, plan.resolution))),
-        ]
-        blocks += [
-            Paragraph(
-                "WER points at 80 % power, one-sided 5 %; assumes that words err independently."
-            )
-        ]
-        blocks += [Bullets(tuple(_warning(r) for r in plan.resolution if r.resolved is False))]
+    blocks += _resolutions(plan)
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
+
+
+def _trials_text(plan: SweepPlan) -> str:
+    """How many trials of how many points."""
+    points = "no countable number of" if plan.points is None else str(plan.points)
+    text = f"{plan.method} over {points} distinct points; {plan.trials} trials"
+    if plan.trained < plan.trials:
+        text += f" (at most {plan.trained} trained: a point is not trained twice)"
+    if plan.confirmation_trials:
+        text += f", {plan.confirmation_trials} confirmation runs"
+    return text
+
+
+def _first_points(plan: SweepPlan) -> Iterator[Block]:
+    if plan.first:
+        rows = tuple(
+            (str(number), point.origin, params_text(point.searched))
+            for number, point in enumerate(plan.first)
+        )
+        yield Heading("First points")
+        yield Table(("trial", "from", "given"), rows)
+
+
+def _resolutions(plan: SweepPlan) -> Iterator[Block]:
+    """What changes the sets can tell from none."""
+    if not plan.resolution:
+        return
+    columns = (
+        "set",
+        "utterances",
+        "words",
+        "smallest detectable",
+        "limit",
+        "utterances needed",
+        "resolved",
+    )
+    yield Heading("What the sets can resolve")
+    yield Table(columns, tuple(map(_row, plan.resolution)))
+    yield Paragraph(
+        "WER points at 80 % power, one-sided 5 %; assumes that words err independently."
+    )
+    yield Bullets(tuple(_warning(row) for row in plan.resolution if row.resolved is False))
 
 
 def _row(resolution: Resolution) -> tuple[str, ...]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.planning.sweep_plan import trial_plan
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import Interrupted, ModelError, StudyError
-from orchestrator.planning.sweep_plan import trial_plan
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder

@@ -10,8 +10,7 @@ from pathlib import Path
 import torch
 
 from orchestrator.checks import Finding, finding
-from orchestrator.planning.sweep_plan import first_plan
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.records.results import SetMeasurement
 from orchestrator.records.short_run import (
     SHOWN,

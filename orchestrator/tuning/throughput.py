@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.planning.cost import Pace
-from orchestrator.planning.sweep_plan import first_plan
+from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.autotune import choose, group_of, measured
 from orchestrator.tuning.prepared import prepare

@@ -12,8 +12,7 @@ import time
 from pathlib import Path
 
 from orchestrator.errors import ModelError, OrchestrateError
-from orchestrator.planning.sweep_plan import first_plan
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress
 from orchestrator.sweepfile.identity import digest

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.errors import ModelError
-from orchestrator.planning.sweep_plan import first_plan
-from orchestrator.planning.trial_plan import TrialParams, TrialPlan
+from orchestrator.planning.trial_plan import TrialParams, TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
