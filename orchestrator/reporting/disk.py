@@ -3,42 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
 
+from orchestrator.records.usage import Usage
 from orchestrator.reporting.document import Block, Document, Paragraph, Table
-
-
-class Usage(Protocol):
-    """`running.cleaning.Usage`."""
-
-    @property
-    def study(self) -> str:
-        """Its name."""
-
-    @property
-    def cache(self) -> int:
-        """Bytes."""
-
-    @property
-    def checkpoint(self) -> int:
-        """Bytes."""
-
-    @property
-    def rest(self) -> int:
-        """Bytes."""
-
-    @property
-    def unneeded(self) -> tuple[Path, ...]:
-        """What may go."""
-
-    @property
-    def free(self) -> int:
-        """Bytes of it."""
-
-    @property
-    def kept(self) -> str:
-        """Why nothing may go."""
 
 
 def build(found: Sequence[Usage], removed: bool) -> Document:

@@ -8,7 +8,6 @@ and nothing that was sealed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.atomic import is_abandoned, remove
@@ -16,23 +15,9 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.locking import holder
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.usage import Usage
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.session import finished
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a study takes, in bytes."""
-
-    study: str
-    cache: int
-    checkpoint: int
-    rest: int
-    unneeded: tuple[Path, ...]
-    free: int
-    """What `unneeded` takes."""
-    kept: str
-    """Why nothing of it may be removed; empty where something may, or nothing is left to remove."""
 
 
 def usage_of(folder: StudyFolder, project: Path) -> Usage:
