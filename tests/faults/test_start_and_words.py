@@ -20,6 +20,11 @@ from tests.cli_project import make_project, orchestrate
 SLOW_IMPORT = "import time, sys; print('importing', flush=True); time.sleep(20)"
 
 
+def _heed_interrupts() -> None:
+    """A shell starts what it runs in the background with interrupts ignored, the tests too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_while_python_imports_is_one_line_and_130(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text(SLOW_IMPORT)
     paths = os.pathsep.join((str(tmp_path), *filter(None, sys.path)))
@@ -29,6 +34,7 @@ def test_ctrl_c_while_python_imports_is_one_line_and_130(tmp_path: Path) -> None
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": paths},
         text=True,
+        preexec_fn=_heed_interrupts,
     )
     assert child.stdout is not None and child.stdout.readline() == "importing\n"
     child.send_signal(signal.SIGINT)
@@ -43,7 +49,13 @@ def test_the_command_itself_is_interrupted_without_a_traceback(tmp_path: Path) -
     for checkpoint in tmp_path.glob("studies/*/checkpoint"):
         checkpoint.rename(tmp_path / "aside")  # so that it is not finished
     command = [sys.executable, "-m", "orchestrator", "watch", str(spec), "--every", "30"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
+    )
     time.sleep(4)
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=20)
