@@ -20,6 +20,7 @@ def dashboard(
 ) -> None:
     """optuna-dashboard on this study: read only, this machine only, until Ctrl+C."""
     from orchestrator.search.dashboard import serve
+    from orchestrator.search.storage import database_of
 
     _, folder = told(open_study(spec, overrides or [], studies))
-    serve(folder.database, port, lambda address: say(f"{address}  (Ctrl+C ends it)"))
+    serve(database_of(folder), port, lambda address: say(f"{address}  (Ctrl+C ends it)"))

@@ -1,6 +1,7 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-journal.jsonl  study.json  spec.yaml  pack.json  study.db  study.lock
+journal.jsonl  study.json  spec.yaml  pack.json  study.lock
+study.db, or storage.json where the database is on a server
 sets.json  evaluations.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl
 shipped.json  findings.json  clock.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl
@@ -106,6 +107,13 @@ class StudyFolder(SealedFiles):
         on.
         """
         return self._numbers("plan.json", confirm)
+
+    def has_database(self, on_server: bool) -> bool:
+        """It has one, and on a server or in its folder, as asked."""
+        kept = self.server()
+        if on_server:
+            return kept is not None
+        return kept is None and self.database.exists()
 
     def check_format(self) -> None:
         """Raises StudyError for a study that another version of the product wrote; it is left as it

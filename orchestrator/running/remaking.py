@@ -5,7 +5,7 @@ was lost.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from orchestrator.records.files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
+from orchestrator.search.server import ServerDatabase, new_record
+from orchestrator.search.storage import Database, database_for, keep_place
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
@@ -25,31 +27,47 @@ from orchestrator.verdicts.losses import trial_losses
 
 Made = tuple[Path, bytes, str]
 """A file, bytes that it may have had, and what they were made from."""
+_Trial = tuple[int, TrialPlan | None, TrialResult | None]
 
 
 def database(spec: SweepSpec, folder: StudyFolder) -> str:
-    """Make study.db again from the trials' files; says what was done.
+    """Make the study's database again from the trials' files, where the sweep file has it; says
+    what was done.
 
     What only the database held is gone: the notes of a dashboard, and which answers an early-stop
     rule gave to trials that had not ended. Raises StudyError when a trial's files do not hold.
     """
     trials = [(n, folder.read_plan(n), folder.read_result(n)) for n in folder.planned()]
+    if spec.storage is None:
+        _into_file(spec, folder, trials)
+        return f"study.db from the files of {len(trials)} trials"
+    fresh = ServerDatabase(new_record(spec.storage.url_env, folder.name), folder.name)
+    _fill(fresh, spec, folder, trials)
+    keep_place(fresh, folder)
+    if folder.database.exists():
+        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.moved"))
+    return f"{fresh} from the files of {len(trials)} trials, as study {fresh.record.study}"
+
+
+def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
     aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
     for path in (aside, *_logs(folder.database)):
         path.unlink(missing_ok=True)
-    study = Study.open(aside, spec)
-    try:
+    _fill(aside, spec, folder, trials)
+    if folder.database.exists():
+        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.damaged"))
+    os.replace(aside, folder.database)
+    keep_place(folder.database, folder)
+
+
+def _fill(place: Database, spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
+    """Put all trials into a new database."""
+    with closing(Study.open(place, spec)) as study:
         for number, plan, result in trials:
             assert plan is not None
             study.put_again(
                 _params(spec, plan, result), _reports(spec, folder, number, result), result
             )
-    finally:
-        study.close()
-    if folder.database.exists():
-        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.damaged"))
-    os.replace(aside, folder.database)
-    return f"study.db from the files of {len(trials)} trials"
 
 
 def _logs(path: Path) -> tuple[Path, Path]:
@@ -101,35 +119,35 @@ def _reports(
 
 
 def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Plans of trials from study.db, those of confirmation runs from their finalists."""
+    """Plans of trials from the database, those of confirmation runs from their finalists."""
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name(folder, folder.plan_file(n)) in faults]
     weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
     if lost:
-        with closing(Study.open(folder.database, spec)) as study:
+        with closing(Study.open(database_for(spec, folder), spec)) as study:
             known = {trial.number: trial.params for trial in study.trials()}
         for number in lost:
             for weight in weights:
                 plan = trial_plan(
                     spec, number, known.get(number, {}), search_contents(folder.sets(), weight)
                 )
-                yield folder.plan_file(number), plan_bytes(plan), "study.db and the sweep file"
+                yield folder.plan_file(number), plan_bytes(plan), "the database and the sweep file"
     for run in _runs(spec, folder):
         yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
 
 
 def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Results of trials, from study.db."""
+    """Results of trials, from the database."""
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name(folder, folder.result_file(n)) in faults]
     if not lost:
         return
-    with closing(Study.open(folder.database, spec)) as study:
+    with closing(Study.open(database_for(spec, folder), spec)) as study:
         told = [result for number in lost if (result := study.told(number))]
     for result in told:
         for state in TrialState:  # gp is told another state than the result has
             data = result_bytes(result.model_copy(update={"state": state}))
-            yield folder.result_file(result.number), data, "study.db"
+            yield folder.result_file(result.number), data, "the database"
 
 
 def confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:

@@ -148,8 +148,8 @@ class _Sweep:
                 self.checkpoints.write(checkpoint, self.worker)
         if checkpoint.asked > len(self.known):
             raise StudyError(
-                f"{self.folder.database} holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
-                "  Restore study.db from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
+                f"the study's database holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
+                "  Restore it from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
             )
         self.tick, self.asked = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
@@ -270,8 +270,8 @@ class _Sweep:
             return None
         if asked.number != self.asked:
             raise StudyError(
-                f"{self.folder.database} gave trial {asked.number} where {self.asked} was next: something else writes "
-                "to it\n  Only `orchestrate` may add trials. Restore study.db from a copy, or use --fork NAME."
+                f"the study's database gave trial {asked.number} where {self.asked} was next: something else writes "
+                "to it\n  Only `orchestrate` may add trials. Restore it from a copy, or use --fork NAME."
             )
         return asked.params
 

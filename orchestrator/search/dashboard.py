@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 import optuna
@@ -17,10 +16,11 @@ from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
 from orchestrator.loopback import guarded_server, serve_until_interrupted
-from orchestrator.search.storage import BUSY_SECONDS, storage_errors
+from orchestrator.search.server import ServerDatabase, ShownStudy
+from orchestrator.search.storage import BUSY_SECONDS, Database, storage_errors
 
 
-def serve(database: Path, port: int, started: Callable[[str], None]) -> None:
+def serve(database: Database, port: int, started: Callable[[str], None]) -> None:
     """Show the study until interrupted; `started` is told the address once it can be opened.
 
     A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is
@@ -29,7 +29,7 @@ def serve(database: Path, port: int, started: Callable[[str], None]) -> None:
     serve_until_interrupted(open_server(database, port), started)
 
 
-def open_server(database: Path, port: int) -> WSGIServer:
+def open_server(database: Database, port: int) -> WSGIServer:
     """The server, listening; port 0 takes a free one. Raises StudyError as `serve` does."""
     from optuna_dashboard import wsgi
 
@@ -39,7 +39,9 @@ def open_server(database: Path, port: int) -> WSGIServer:
     return guarded_server(application, port, "dashboard")
 
 
-def _read_only(database: Path) -> RDBStorage:
+def _read_only(database: Database) -> RDBStorage:
+    if isinstance(database, ServerDatabase):
+        return _shown(database)
     if not database.is_file():
         raise StudyError(f"there is no study at {database} yet\n  Start the sweep first.")
 
@@ -56,3 +58,13 @@ def _read_only(database: Path) -> RDBStorage:
         skip_compatibility_check=True,
         skip_table_creation=True,
     )
+
+
+def _shown(database: ServerDatabase) -> RDBStorage:
+    storage = ShownStudy(database.record)
+    if not storage.get_all_studies():
+        raise StudyError(
+            f"there is no study {database.record.study} in {database}\n"
+            "  Is it another server, or another database of it? `orchestrate repair SPEC` makes it again."
+        )
+    return storage

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.saying import rate_text
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
-from orchestrator.search.storage import open_storage, storage_errors
+from orchestrator.search.server import ServerDatabase
+from orchestrator.search.storage import Database, close_storage, open_storage, storage_errors
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import guardrail_metrics
@@ -57,48 +59,49 @@ class StudyTrial:
 
 
 class Study:
-    """One study in one study.db. Make it with `open`, under `StudyFolder.lock()`; close it at the
+    """One study in its database. Make it with `open`, under `StudyFolder.lock()`; close it at the
     end.
     """
 
-    def __init__(self, path: Path, spec: SweepSpec, storage: RDBStorage) -> None:
+    def __init__(self, database: Database, spec: SweepSpec, storage: RDBStorage) -> None:
         """Use `open`."""
-        self._path = path
+        self._database = database
         self._spec = spec
         self._rdb = storage
         self._sampler = StatelessSampler(spec)
-        # a study that was copied under another name keeps the one that stands in its database
-        held = optuna.get_all_study_names(storage)
-        name = held[0] if len(held) == 1 else spec.name
         self._study = optuna.create_study(
-            storage=storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
-            direction="minimize", load_if_exists=True,
+            storage=storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(),
+            study_name=_name_in(database, storage, spec.name), direction="minimize", load_if_exists=True,
         )  # fmt: skip
+        if isinstance(database, ServerDatabase):
+            database.own(storage, self._study._study_id)
 
     @classmethod
-    def open(cls, path: Path, spec: SweepSpec) -> Study:
-        """Create or continue the study in the database at `path`.
+    def open(cls, database: Database, spec: SweepSpec) -> Study:
+        """Create or continue the study in its database.
 
-        Raises StudyError when the file is no usable database, when the study there maximises, or
+        Raises StudyError when the database cannot be used, when the study there maximises, or
         when `start_with` or a grid does not fit the space. Whether the spec is still the one of the
         study is the caller's to compare.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with storage_errors(path, "Nothing was changed."):
-            study = cls(path, spec, open_storage(path))
+        with storage_errors(database, "Nothing was changed."), ExitStack() as undo:
+            storage = open_storage(database)
+            undo.callback(close_storage, database, storage)
+            study = cls(database, spec, storage)
             # load_if_exists keeps the old direction and does not say so.
             if study._study.direction != optuna.study.StudyDirection.MINIMIZE:
                 raise StudyError(
-                    f"{path} holds a study {spec.name} that maximises; a sweep minimises\n"
-                    "  Move the file away, or give the sweep another name."
+                    f"{database} holds a study {spec.name} that maximises; a sweep minimises\n"
+                    "  Use another database, or give the sweep another name."
                 )
             study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
+            undo.pop_all()
         return study
 
     def close(self) -> None:
-        """Close the database; its write-ahead log is folded in."""
-        self._rdb.remove_session()
-        self._rdb.engine.dispose()
+        """Close the database."""
+        close_storage(self._database, self._rdb)
 
     def asked(self) -> int:
         """How many trials were ever started, whatever became of them: what the budget counts."""
@@ -106,7 +109,7 @@ class Study:
 
     def trials(self) -> tuple[StudyTrial, ...]:
         """All trials that were started, by number."""
-        with storage_errors(self._path, _CONTINUED):
+        with storage_errors(self._database, _CONTINUED):
             return tuple(
                 StudyTrial(
                     t.number,
@@ -125,7 +128,7 @@ class Study:
 
         Call `in_flight` first after opening: a trial whose ask was cut off is completed there.
         """
-        with storage_errors(self._path, _CONTINUED):
+        with storage_errors(self._database, _CONTINUED):
             if self._sampler.exhausted(len(self._study.get_trials(deepcopy=False))):
                 return None
             return self._completed(self._study.ask())
@@ -136,7 +139,7 @@ class Study:
 
         The caller holds the lock, so nobody else runs them.
         """
-        with storage_errors(self._path, _CONTINUED):
+        with storage_errors(self._database, _CONTINUED):
             running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
             return tuple(self._completed(Trial(self._study, trial._trial_id)) for trial in running)
 
@@ -161,7 +164,7 @@ class Study:
         """
         _refuse_non_finite(number, {f"domain WER at step {step}": value})
         with storage_errors(
-            self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
+            self._database, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
         ):
             frozen = self._frozen(number)
             if step not in frozen.intermediate_values and not frozen.state.is_finished():
@@ -176,7 +179,7 @@ class Study:
         self.report(number, step, value)
         key = f"orchestrator:early_stop:{step}"
         with storage_errors(
-            self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
+            self._database, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
         ):
             frozen = self._frozen(number)
             if self._spec.early_stop.method not in ("median", "asha"):
@@ -196,7 +199,7 @@ class Study:
         _refuse_non_finite(
             number, {f"constraint {name}": value for name, value in constraints.items()}
         )
-        with storage_errors(self._path, _safe(number)):
+        with storage_errors(self._database, _safe(number)):
             trial = Trial(self._study, self._frozen(number)._trial_id)
             for name in _in_spec_order(self._spec, constraints):
                 held = trial.constraints.get(name)
@@ -204,7 +207,7 @@ class Study:
                     trial.set_constraint(name, constraints[name])
                 elif held != constraints[name]:
                     raise StudyError(
-                        f"{self._path}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
+                        f"{self._database}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
                         f"  {_folder(number)}/result.json was changed after it was told; restore it from a copy."
                     )
 
@@ -216,13 +219,13 @@ class Study:
         be written.
         """
         state, value = self._end(result)
-        with storage_errors(self._path, _safe(number)):
+        with storage_errors(self._database, _safe(number)):
             frozen = self._frozen(number)
             if frozen.state.is_finished():
                 self._same_end(frozen, state, value)
                 return
         self.set_constraints(number, result.constraints)
-        with storage_errors(self._path, _safe(number)):
+        with storage_errors(self._database, _safe(number)):
             for key, attribute in _attributes(result).items():
                 self._storage.set_trial_user_attr(frozen._trial_id, key, attribute)
             self._note(frozen, result)
@@ -232,7 +235,7 @@ class Study:
         """The result that the trial was told, from what stands in the database alone; None where it
         was told none.
         """
-        with storage_errors(self._path, "Nothing was changed."):
+        with storage_errors(self._database, "Nothing was changed."):
             frozen = self._frozen(number)
             held = frozen.user_attrs
             constraints = Trial(self._study, frozen._trial_id).constraints
@@ -274,9 +277,8 @@ class Study:
             state, value = self._end(result)
             if not same or trial.state is not state or (value is not None and trial.value != value):
                 raise StudyError(
-                    f"{self._path} says of trial {result.number} what its result.json does not say\n"
-                    "  Move study.db away, then run `orchestrate repair SPEC`: it makes it again from the files of the "
-                    "trials."
+                    f"{self._database} says of trial {result.number} what its result.json does not say\n"
+                    f"  {_remake(self._database)}: it makes it again from the files of the trials."
                 )
 
     def put_again(
@@ -285,7 +287,7 @@ class Study:
         """Add the next trial as it was: with these parameters and reports, ended where there is a
         result.
         """
-        with storage_errors(self._path, _CONTINUED):
+        with storage_errors(self._database, _CONTINUED):
             self._study.enqueue_trial(dict(params))
             asked = self._completed(self._study.ask())
         for step, value in sorted(reports.items()):
@@ -321,7 +323,7 @@ class Study:
         same_value = value is None or frozen.value == value
         if frozen.state.name != state.name or not same_value:
             raise StudyError(
-                f"{self._path}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
+                f"{self._database}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
                 f"now it is said to be {state.name} with {value}\n"
                 f"  {_folder(frozen.number)}/result.json was changed after it was told; restore it from a copy."
             )
@@ -345,10 +347,23 @@ class Study:
             )
         except KeyError:
             raise StudyError(
-                f"{self._path} has no trial {number}\n"
-                "  Restore study.db from a copy that goes with the trials' folders."
+                f"{self._database} has no trial {number}\n"
+                f"  {_remake(self._database)}: it makes it again from the files of the trials."
             ) from None
         return self._storage.get_trial(trial_id)
+
+
+def _name_in(database: Database, storage: RDBStorage, name: str) -> str:
+    """A study that was copied under another name keeps the one that stands in its database."""
+    if isinstance(database, ServerDatabase):
+        return database.record.study
+    held = optuna.get_all_study_names(storage)
+    return held[0] if len(held) == 1 else name
+
+
+def _remake(database: Database) -> str:
+    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
+    return f"{away} `orchestrate repair SPEC`"
 
 
 def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
