@@ -31,11 +31,12 @@ test: check
 test-all: check
 	$(PYTEST) -m "not gpu and not services"
 
-# What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
-# there is none.
+# What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium and the
+# programs of PostgreSQL where there are none.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres]'
 	$(BIN)/python -m tests.browser
+	$(BIN)/python -m tests.postgres
 	$(PYTEST) -m services
 
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).

@@ -63,6 +63,11 @@ class Server:
         """Stop it; `immediate` is as if its machine lost power."""
         self._run("pg_ctl", "-D", self._data, "-m", mode, "-w", "stop")
 
+    @property
+    def runs(self) -> bool:
+        """It was started and not stopped."""
+        return (self._data / "postmaster.pid").exists()
+
     def query(self, statement: str, database: str = DATABASE) -> list[tuple[object, ...]]:
         """Run one statement."""
         import psycopg
@@ -98,9 +103,8 @@ def running_server() -> Iterator[Server]:
     try:
         server.query(f"CREATE DATABASE {DATABASE}", "postgres")
         yield server
-        server.stop()
     finally:
-        if (folder / "data" / "postmaster.pid").exists():
+        if server.runs:
             server.stop()
         shutil.rmtree(folder)
 

@@ -186,6 +186,11 @@ def _advice(database: Database, error: BaseException) -> str:
 def _chain(error: BaseException) -> list[BaseException]:
     """An error and what led to it; the message of the database itself is that of the last."""
     chain = [error]
-    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
+    while (below := _below(chain[-1])) is not None:
         chain.append(below)
     return chain
+
+
+def _below(error: BaseException) -> BaseException | None:
+    """What led to an error, unless it was raised `from None`."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
