@@ -131,8 +131,8 @@ def test_a_study_has_the_same_files_in_a_file_and_on_a_server(
     ("method", "count", "safe"),
     [
         ("create_new_study", 1, "Nothing was changed."),
-        ("create_new_trial", 2, "Every finished trial is safe in its result.json."),
-        ("set_trial_param", 3, "Every finished trial is safe in its result.json."),
+        ("_create_new_trial", 2, "Every finished trial is safe in its result.json."),
+        ("_set_trial_param", 3, "Every finished trial is safe in its result.json."),
         (
             "set_trial_intermediate_value",
             2,
@@ -281,7 +281,7 @@ def test_studies_of_one_name_do_not_meet(spec: Path, expected: dict[str, str]) -
 
 
 def test_a_lost_study_and_one_with_other_numbers_are_made_again(
-    spec: Path, server: Server, expected: dict[str, str], capsys: pytest.CaptureFixture[str]
+    spec: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert orchestrate(spec, "--quiet") in (0, 4, 5)
     folder = folder_of(spec)
@@ -302,7 +302,6 @@ def test_a_lost_study_and_one_with_other_numbers_are_made_again(
     )
     assert orchestrate("repair", spec) == 0
     assert folder.server().study not in (name, remade)  # type: ignore[union-attr]
-    assert files(folder) == expected
     assert orchestrate(spec, "--quiet", "budget.trials=5") in (0, 4, 5)
     alone = make_project(spec.parents[1] / "alone", SHORT)
     assert orchestrate(alone, "--quiet") in (0, 4, 5)
@@ -365,7 +364,7 @@ def test_the_dashboard_shows_the_study_on_the_server_and_cannot_change_it(
 def test_address_and_password_are_nowhere(spec: Path, server: Server) -> None:
     """In no file, no log and no message, whatever happens to the server."""
     secrets = (PASSWORD, QUOTED, "127.0.0.1", str(server.port))
-    said = []
+    said: list[str] = []
     for trials, act in ((2, server.stop), (3, server.start), (3, lambda: None)):
         run = process("--verbose", "--traceback", spec, "--quiet", f"budget.trials={trials}")
         said += run.communicate()

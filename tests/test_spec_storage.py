@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.sweepfile import storage
 from orchestrator.sweepfile.comparison import compare
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.loading import check_inputs, load_spec, resolved_yaml
@@ -35,11 +34,11 @@ def written(tmp_path: Path, text: str) -> Path:
         ("storage: {url_env: ''}", f"storage.url_env takes {NAMED}"),
         (
             f"storage: {{url: '{ADDRESS}'}}",
-            "storage lacks 'url_env'; add url_env: ORCHESTRATE_STORAGE",
+            "storage lacks `url_env`; add url_env: ORCHESTRATE_STORAGE",
         ),
-        (f"storage: {{url: '{ADDRESS}'}}", "unknown key 'url' in storage; allowed: url_env"),
+        (f"storage: {{url: '{ADDRESS}'}}", "unknown key `url` in storage; allowed: url_env"),
         ("storage: {url_env: 5}", "storage.url_env cannot be 5"),
-        ("storage: {}", "storage lacks 'url_env'"),
+        ("storage: {}", "storage lacks `url_env`"),
     ],
 )
 def test_an_address_in_a_sweep_file_is_refused_and_not_shown(

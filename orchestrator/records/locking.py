@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -26,10 +27,14 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
+_NOT_THERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What a file system without locks answers."""
+
+
 @contextmanager
-def exclusive(path: Path, study: str) -> Iterator[None]:
+def exclusive(path: Path, study: str, may_lack: bool = False) -> Iterator[None]:
     """Hold the lock at `path`; StudyError at once, naming process and host, when another process
-    holds it.
+    holds it, or where the file system has no locks, unless it `may_lack` them.
 
     The file itself stays: removing it would let two processes lock two files of the same name.
     """
@@ -43,6 +48,13 @@ def exclusive(path: Path, study: str) -> Iterator[None]:
             f"study {study} is in use by {holder}\n"
             "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again."
         ) from None
+    except OSError as error:
+        if error.errno not in _NOT_THERE or not may_lack:
+            os.close(descriptor)
+            raise StudyError(
+                f"{path} cannot be locked: {error.strerror}\n"
+                "  Put the studies on another file system, with --studies DIR."
+            ) from error
     _held.add(descriptor)
     try:
         _sign(descriptor)
@@ -66,6 +78,8 @@ def holder(path: Path) -> str:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _holder(descriptor)
+    except OSError:
+        return ""  # a file system without locks
     finally:
         os.close(descriptor)
     return ""

@@ -12,6 +12,7 @@ confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
 cache/           what can be computed again
+owner/           on a file system that other hosts share: who has the study, and when it last beat
 logs/            of several packs: pack-0.log and so on, what each did
 """
 
@@ -20,12 +21,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestrator.atomic import clear_leftovers, make_folder, remove
 from orchestrator.errors import Interrupted, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.beat import beating, owner
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import (
     BaselinesFile,
@@ -46,7 +48,8 @@ from orchestrator.records.files import (
 )
 from orchestrator.records.journal import HELP
 from orchestrator.records.links import refuse_links
-from orchestrator.records.locking import exclusive
+from orchestrator.records.locking import exclusive, holder
+from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.sealed import SealedFiles
 from orchestrator.records.shipping import Shipped, ShippedFile
@@ -79,6 +82,7 @@ class StudyFolder(SealedFiles):
         super().__init__(root / name, name, self.format_file)
         self.database = self.path / "study.db"
         self.lock_file = self.path / "study.lock"
+        self._owner = self.path / "owner"
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
         self.audio = self.cache / "audio"
@@ -138,11 +142,12 @@ class StudyFolder(SealedFiles):
         """Make the folder, hold its lock, remove what a killed run left half-written, and settle
         the journal.
 
-        Raises StudyError naming process and host when another run holds it.
+        Raises StudyError naming process and host when another run holds it, and while it is held
+        where another host took it over.
         """
         make_folder(self.path)
         refuse_links(self.path)
-        with exclusive(self.lock_file, self.name):
+        with self._held_alone():
             clear_leftovers(self.path)
             self.journal.settle()
             try:
@@ -151,6 +156,28 @@ class StudyFolder(SealedFiles):
                 self.journal.close()
                 raise
             self.journal.close()
+
+    @contextmanager
+    def _held_alone(self) -> Iterator[None]:
+        shared = self.shared_file_system() is not None
+        with exclusive(self.lock_file, self.name, may_lack=shared), ExitStack() as turns:
+            if shared:
+                turn = turns.enter_context(beating(self._owner, self.name))
+                self.journal.confirm_owner = turn.confirm
+            try:
+                yield
+            finally:
+                self.journal.confirm_owner = lambda: None
+
+    def shared_file_system(self) -> str | None:
+        """The kind of the file system, such as nfs4, where other hosts may share it."""
+        return network_file_system(self.path)
+
+    def holder(self) -> str:
+        """Who holds the study's lock, in words; empty where nobody does, as far as this host can
+        tell. Takes nothing from who is about to hold it.
+        """
+        return holder(self.lock_file) or owner(self._owner)
 
     def trial_folder(self, number: int) -> Path:
         """trials/0007 for trial 7; confirm/0001 for confirmation run -1."""

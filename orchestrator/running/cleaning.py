@@ -13,7 +13,6 @@ from pathlib import Path
 from orchestrator.atomic import is_abandoned, remove
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.contents import stored_spec
-from orchestrator.records.locking import holder
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.usage import Usage
 from orchestrator.running.checkpoints import Checkpoints
@@ -53,7 +52,7 @@ def clean(folder: StudyFolder, project: Path) -> Usage:
 
 
 def _why_kept(folder: StudyFolder, project: Path) -> str:
-    if running := holder(folder.lock_file):
+    if running := folder.holder():
         return f"in use by {running}"
     return _unfinished(folder, project)
 

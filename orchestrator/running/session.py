@@ -48,12 +48,23 @@ def run_study(
     ModelError, Interrupted.
     """
     with folder.lock():
+        if kind := folder.shared_file_system():
+            observer.say(_shared(folder, kind))
         agree(spec, folder)
         log.debug("study %s is held by this process", folder.path)
         if not finished(spec, folder):
             _train(spec, folder, make_worker, observer, drain)
         _verify(spec, folder, observer)
         return conclude(spec, folder)
+
+
+def _shared(folder: StudyFolder, kind: str) -> str:
+    """What does not hold on a file system that hosts share."""
+    database = "" if folder.server() else "; open study.db on this host alone"
+    return (
+        f"{folder.path} lies on {kind}, where flock may not hold between hosts: a beat in owner/ guards the study "
+        f"as well{database}"
+    )
 
 
 def _train(
