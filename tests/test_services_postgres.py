@@ -158,7 +158,7 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_study(
     lines = [line for line in said.splitlines() if line != "tick"]
     assert len(lines) == 2 and lines[0].startswith(f"could not use the database of {VARIABLE}: ")
     assert lines[1].strip() == (
-        f"{safe} When the server answers, run the same command again: it continues where it was."
+        f"{safe} When the server answers, run the same command again: a run continues where it was."
     )
     again = refusal(capsys, 3, spec, "--quiet")
     assert again.startswith(f"could not use the database of {VARIABLE}: Connection refused\n")
@@ -219,7 +219,7 @@ def test_a_server_that_cannot_be_used_is_one_line_with_its_cause(
     monkeypatch.setenv(VARIABLE, change(server.address))
     assert refusal(capsys, 3, spec, "--quiet") == (
         f"could not use the database of {VARIABLE}: {cause}\n"
-        "  Nothing was changed. When the server answers, run the same command again: it continues where it was.\n"
+        "  Nothing was changed. When the server answers, run the same command again: a run continues where it was.\n"
     )
 
 

@@ -1,10 +1,10 @@
 """One process at a time on a study where `flock` may not hold between hosts: a folder with a beat.
 
-`owner/000007/` is the turn of the seventh owner. Whoever makes the folder has the turn: mkdir is one
-step of the server, whatever its clients remember. The owner writes `beat.json` in place every few
-seconds: a file that is opened anew is asked of the server. Another host takes the next turn when the
-beat has not changed for a minute by that host's own clock; no two clocks are ever compared. An owner
-that stood still meanwhile finds its turn taken before it seals anything more.
+`owner/000007/` is the turn of the seventh owner. Whoever makes the folder has the turn: mkdir is
+one step of the server, whatever its clients remember. The owner writes `beat.json` in place every
+few seconds: a file that is opened anew is asked of the server. Another host takes the next turn
+when the beat has not changed for a minute by that host's own clock; no two clocks are ever
+compared. An owner that stood still meanwhile finds its turn taken before it seals anything more.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Beat:
 
     @property
     def words(self) -> str:
-        return f"process {self.process.pid} on {self.process.host}, which last beat at {self.at} by its clock"
+        """Who it is, and when it last beat."""
+        who = f"process {self.process.pid} on {self.process.host}"
+        return f"{who}, which last beat at {self.at} by its clock"
 
 
 def this_process() -> Process:
@@ -117,8 +119,9 @@ class Turn:
         if successor is not None:
             self._beaten = float("-inf")
             raise StudyError(
-                f"study {self._study} was taken over by {successor}: this process had stood still for more than "
-                f"{STILL_SECONDS:g} s\\n  What it had sealed is safe, and the other one goes on from there."
+                f"study {self._study} was taken over by {successor}: this process had stood still "
+                f"for more than {STILL_SECONDS:g} s\n"
+                "  What it had sealed is safe, and the other one goes on from there."
             )
         try:
             self._write(released=False)
@@ -187,14 +190,29 @@ def _hand_over(last: Path, data: bytes, turn: Turn, process: Process, study: str
 
 
 def owner(folder: Path) -> str:
-    """Who has the turn in `folder`, in words; empty where nobody has, as far as this host can tell."""
+    """Who has the turn in `folder`, in words; empty where nobody has, as far as this host can
+    tell.
+    """
     last = _last(folder)
     beat = None if last is None else _parsed(_read(last))
     return "" if beat is None or _is_free(beat, this_process()) else beat.words
 
 
+def refusal(folder: Path, study: str, holder: str) -> StudyError | None:
+    """The error of a start whom `flock` has told that `holder` has the study; None where that one
+    does not beat here. What is seen of it counts for a later start.
+    """
+    last = _last(folder)
+    data = b"" if last is None else _read(last)
+    beat = _parsed(data)
+    if last is None or beat is None or not beat.words.startswith(f"{holder}, "):
+        return None
+    _stood_still(last, data, this_process())
+    return _in_use(last, study)
+
+
 def _is_free(beat: Beat, process: Process) -> bool:
-    """The owner ended in order, or was killed on this very host, whose `flock` has no other holder."""
+    """The owner ended in order, or was killed on this very host, whose `flock` is ours by now."""
     gone = beat.process.boot == process.boot and not psutil.pid_exists(beat.process.pid)
     return beat.released or gone
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.records.beat import refusal
 
 _held: set[int] = set()
 
@@ -32,9 +33,10 @@ _NOT_THERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTS
 
 
 @contextmanager
-def exclusive(path: Path, study: str, may_lack: bool = False) -> Iterator[None]:
+def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[None]:
     """Hold the lock at `path`; StudyError at once, naming process and host, when another process
-    holds it, or where the file system has no locks, unless it `may_lack` them.
+    holds it, or where the file system has no locks. `owners`, on one that hosts share: the folder
+    of the beat, which knows more of a holder and stands in for locks that are not there.
 
     The file itself stays: removing it would let two processes lock two files of the same name.
     """
@@ -44,12 +46,14 @@ def exclusive(path: Path, study: str, may_lack: bool = False) -> Iterator[None]:
     except BlockingIOError:
         holder = _holder(descriptor)
         os.close(descriptor)
+        if owners is not None and (said := refusal(owners, study, holder)):
+            raise said from None
         raise StudyError(
             f"study {study} is in use by {holder}\n"
             "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again."
         ) from None
     except OSError as error:
-        if error.errno not in _NOT_THERE or not may_lack:
+        if error.errno not in _NOT_THERE or owners is None:
             os.close(descriptor)
             raise StudyError(
                 f"{path} cannot be locked: {error.strerror}\n"

@@ -159,10 +159,10 @@ class StudyFolder(SealedFiles):
 
     @contextmanager
     def _held_alone(self) -> Iterator[None]:
-        shared = self.shared_file_system() is not None
-        with exclusive(self.lock_file, self.name, may_lack=shared), ExitStack() as turns:
-            if shared:
-                turn = turns.enter_context(beating(self._owner, self.name))
+        owners = self._owner if self.shared_file_system() else None
+        with exclusive(self.lock_file, self.name, owners), ExitStack() as turns:
+            if owners is not None:
+                turn = turns.enter_context(beating(owners, self.name))
                 self.journal.confirm_owner = turn.confirm
             try:
                 yield

@@ -2,18 +2,13 @@
 
 Everything is written over the connection that holds the lock, so whoever loses the lock can write no
 more. A server lets go of the lock when the connection ends, and notices within a minute that the
-host at its other end is gone. The address is read from the environment when a connection is made,
-and no error that leaves this module has it or its password in it.
-"""
+host at its other end is gone."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import secrets
-import socket
 import time
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
@@ -24,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
 from orchestrator.records.files import ServerRecord
-from orchestrator.sweepfile.storage import EXTRA, FORM, server_address
+from orchestrator.search.connecting import connect, execute, lock_key
 
 if TYPE_CHECKING:
     import psycopg
@@ -32,25 +27,6 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 1.0
 """How long a start waits for the lock: a server needs a moment to notice that a process was
 killed."""
-_WAIT_SECONDS = 60
-"""For a table that somebody else has locked."""
-_CONNECTING = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 4,
-    "tcp_user_timeout": 30_000,
-}
-"""A server that is gone is noticed within half a minute; what the address itself says comes first."""
-_SESSION = (
-    "SET synchronous_commit = on",  # a trial costs minutes, an fsync milliseconds
-    f"SET lock_timeout = '{_WAIT_SECONDS}s'",
-    "SET tcp_keepalives_idle = 10",
-    "SET tcp_keepalives_interval = 5",
-    "SET tcp_keepalives_count = 4",
-)
-_IDLE = "SET idle_session_timeout = 0"
-"""From version 14 on: between two evaluations the connection is idle for a long time."""
 _OWNER = "orchestrator:owner"
 """Attribute of the study: which run wrote to it last."""
 _DRIVER = "postgresql+psycopg://"
@@ -197,7 +173,7 @@ class ServerDatabase:
         connection = connect(self.record.url_env)
         try:
             until = time.monotonic() + LOCK_SECONDS
-            while not _execute(connection, "SELECT pg_try_advisory_lock(%s)", self._lock_key):
+            while not execute(connection, "SELECT pg_try_advisory_lock(%s)", self._lock_key):
                 if time.monotonic() > until:
                     raise self._in_use(connection)
                 time.sleep(0.1)
@@ -208,7 +184,7 @@ class ServerDatabase:
 
     @property
     def _lock_key(self) -> int:
-        return _key(self.record.study)
+        return lock_key(self.record.study)
 
     def _in_use(self, connection: psycopg.Connection) -> StudyError:
         with connection.cursor() as cursor:
@@ -236,7 +212,7 @@ def _make_tables(url_env: str, called: str) -> None:
     Optuna makes them in several steps: two studies at once on a new server would meet there.
     """
     with closing(connect(url_env)) as connection:
-        _execute(connection, "SELECT pg_advisory_lock(%s)", _key("tables"))
+        execute(connection, "SELECT pg_advisory_lock(%s)", lock_key("tables"))
         try:
             RDBStorage(_DRIVER, {"creator": lambda: connect(url_env)}).engine.dispose()
         except RuntimeError as error:
@@ -244,82 +220,3 @@ def _make_tables(url_env: str, called: str) -> None:
                 f"{called} has tables of another version of Optuna: {error}\n"
                 "  Give this version a database of its own."
             ) from error
-
-
-def connect(url_env: str, read_only: bool = False) -> psycopg.Connection:
-    """A connection to the server whose address is in the environment variable.
-
-    Raises StudyError where no address is there or psycopg is missing, and psycopg.OperationalError
-    without the address where the server cannot be used.
-    """
-    try:
-        import psycopg
-    except ImportError as error:
-        raise StudyError(f"PostgreSQL needs psycopg\n  {EXTRA}") from error
-    given = _given(url_env)
-    settings = _CONNECTING | given | {"application_name": _application()}
-    try:
-        connection = psycopg.connect(**settings)
-        with connection.cursor() as cursor:
-            for statement in _SESSION:
-                cursor.execute(statement)
-            if connection.info.server_version >= 140_000:
-                cursor.execute(_IDLE)
-        connection.commit()
-        connection.read_only = read_only
-    except psycopg.Error as error:
-        raise psycopg.OperationalError(masked(str(error), given)) from None
-    return connection
-
-
-def _given(url_env: str) -> dict[str, object]:
-    """The parts of the address, by their names in libpq."""
-    from psycopg import ProgrammingError
-    from psycopg.conninfo import conninfo_to_dict
-
-    address = server_address(url_env)
-    try:
-        given = dict(conninfo_to_dict(address)) if address else {}
-    except ProgrammingError:
-        given = {}  # the error repeats what stands there
-    if not given:
-        raise StudyError(f"{url_env} holds no address of a server\n  export {url_env}={FORM}")
-    return given
-
-
-_PLACE = re.compile(
-    r'connection (to server )?(at|on socket) "[^"]*"( \([^)]*\))?(, port [0-9]+)? failed: '
-    r"|connection failed: |connection is bad: "
-)
-_NAME = re.compile(r"(host name|resolve host) ['\"][^'\"]*['\"]")
-
-
-def masked(text: str, given: dict[str, object]) -> str:
-    """The last cause in what libpq says, without the server's place and the password."""
-    lines = [line.strip(" -\t") for line in text.splitlines() if line.strip()]
-    causes = [line for line in lines if not line.startswith("Is the server running")]
-    shown = _NAME.sub(r"\1", _PLACE.sub("", causes[-1] if causes else "no reason given"))
-    shown = re.sub(r"host: '[^']*', port: '?[0-9]*'?(, hostaddr: '[^']*')?: ", "", shown)
-    for part in ("password", "host", "hostaddr"):
-        for secret in str(given.get(part) or "").split(","):
-            shown = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", shown) if secret else shown
-    return shown
-
-
-def _application() -> str:
-    """Who this is, for others that ask who holds the study; a server keeps 63 bytes."""
-    name = f"orchestrate {os.getpid()} {socket.gethostname()}"
-    return name.encode("ascii", "replace").decode()[:63]
-
-
-def _execute(connection: psycopg.Connection, statement: str, key: int) -> object:
-    """One statement on a lock; locks outlast their transaction."""
-    with connection.cursor() as cursor:
-        row = cursor.execute(statement.encode(), (key,)).fetchone()
-    connection.commit()
-    return row[0] if row else None
-
-
-def _key(of: str) -> int:
-    """The number of an advisory lock, signed, 64 bits."""
-    return int.from_bytes(hashlib.sha256(f"orchestrator {of}".encode()).digest()[:8], signed=True)

@@ -177,7 +177,7 @@ def storage_errors(database: Database, consequence: str) -> Iterator[None]:
 
 def _advice(database: Database, error: BaseException) -> str:
     if isinstance(database, ServerDatabase):
-        return "When the server answers, run the same command again: it continues where it was."
+        return "When the server answers, run the same command again: a run continues where it was."
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return "Restore it from a copy of the study, or run `orchestrate repair SPEC`."
     return "Make room or free the file, then run the same command again."
