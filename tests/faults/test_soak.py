@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.faults.soak import HARMS, Soak, table
+from tests.faults.soak import Soak, table
 
 
 def test_every_harm_once(tmp_path: Path) -> None:
     soak = Soak(tmp_path, seed=7)
-    for kind in HARMS:
-        soak.attempt(kind, 0)
+    for harm in soak.harms:
+        soak.attempt(harm, 0)
     assert not soak.broken, "\n".join(table(soak))
-    assert sum(soak.counts.values()) == len(HARMS)
+    assert sum(soak.counts.values()) == len(soak.harms)
