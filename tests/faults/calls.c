@@ -20,12 +20,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum fault { COUNT, KILL, TEAR, REFUSE, FULL, JUMP };
+enum fault { COUNT, KILL, TEAR, REFUSE, FULL, SHORT, JUMP };
 /* COUNT  lets every call through.
  * KILL   ends the process before the call.
  * TEAR   ends it in the middle: of a write, the first half is done.
  * REFUSE fails this one call with an error number.
  * FULL   fails it, and all later ones that need room; of a first write, half still fits.
+ * SHORT  does half of one write, as a disk may that is just being filled.
  * JUMP   lets every call through; from this one on the clock of the day is another. */
 
 static char under[PATH_MAX];
@@ -97,24 +98,24 @@ int openat(int folder, const char *path, int flags, ...) OPENING(folder, openat,
 int openat64(int folder, const char *path, int flags, ...) OPENING(folder, openat64, folder, path)
 
 /* `half` and `whole` write so many of the bytes, and are their number. */
-#define WRITTEN(name, half, whole)                                                                 \
+#define WRITTEN(half, whole)                                                                       \
     {                                                                                              \
         if (!descriptor_below(file)) return whole;                                                 \
-        ssize_t done = -1;                                                                         \
-        if (counted + 1 == at && count > 1 && (fault == TEAR || fault == FULL)) done = half;       \
-        if (!strikes(name, 1)) return whole;                                                       \
-        return done;                                                                               \
+        int in_part = counted + 1 == at && count > 1 && in_part_by(fault);                         \
+        ssize_t done = in_part ? half : -1;                                                        \
+        return strikes("write", 1) || in_part ? done : whole;                                      \
     }
 
+static int in_part_by(enum fault what) { return what == TEAR || what == FULL || what == SHORT; }
+
 ssize_t write(int file, const void *data, size_t count)
-    WRITTEN("write", REAL(write)(file, data, count / 2), REAL(write)(file, data, count))
+    WRITTEN(REAL(write)(file, data, count / 2), REAL(write)(file, data, count))
 
 ssize_t pwrite(int file, const void *data, size_t count, off_t from)
-    WRITTEN("write", REAL(pwrite)(file, data, count / 2, from), REAL(pwrite)(file, data, count, from))
+    WRITTEN(REAL(pwrite)(file, data, count / 2, from), REAL(pwrite)(file, data, count, from))
 
 ssize_t pwrite64(int file, const void *data, size_t count, off64_t from)
-    WRITTEN("write", REAL(pwrite64)(file, data, count / 2, from),
-            REAL(pwrite64)(file, data, count, from))
+    WRITTEN(REAL(pwrite64)(file, data, count / 2, from), REAL(pwrite64)(file, data, count, from))
 
 #define OF_FILE(name, room, call) \
     { return !descriptor_below(file) ? call : strikes(name, room) ? -1 : 0; }

@@ -12,17 +12,16 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-import orchestrator.running.sweep
-import orchestrator.search.study  # noqa: F401  # what a run imports late, once for all processes
 from orchestrator.cli import main
 from orchestrator.records.journal import digest_of
 from orchestrator.records.store import StudyFolder
-from tests.cli_project import SWEEP, folder_of, make_project
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.faults import system_calls
 from tests.faults.system_calls import Fault
 from tests.run_fake import make_worker
@@ -133,11 +132,22 @@ def orchestrated(root: Path, *words: str, prepare: Act = lambda: None) -> Ended:
     return start(root, *words, prepare=prepare).wait()
 
 
+def said_here(*words: object) -> tuple[int, str]:
+    """The exit code of a command that runs in this process, and all that it printed."""
+    said = TextIOWrapper(BytesIO(), encoding="utf-8")
+    with redirect_stdout(said), redirect_stderr(said):
+        code = orchestrate(*words)
+    said.seek(0)
+    return code, said.read()
+
+
 class Projects:
     """Projects of one small sweep below a folder, and what becomes of it where nothing happens."""
 
     def __init__(self, root: Path, sweep: str = SMALL) -> None:
         self.root, self._sweep = root, sweep
+        # what is imported and compiled late, is so before the processes part
+        said_here(self.new("warm"), "--quiet")
         straight = self.new("straight")
         started = time.monotonic()
         self.ended = orchestrated(straight.parents[1], str(straight), "--quiet")

@@ -106,6 +106,11 @@ def full_disk(attempt: Attempt) -> str | None:
     return _at_a_call(attempt, Fault.FULL, errno.ENOSPC)
 
 
+def short_write(attempt: Attempt) -> str | None:
+    """One write does the half of its bytes and says so."""
+    return _at_a_call(attempt, Fault.SHORT)
+
+
 def clock_jump(attempt: Attempt) -> str | None:
     """The clock of the day jumps by up to a year, forwards or back, in the middle of a run."""
     return _at_a_call(attempt, Fault.JUMP, attempt.random.randint(-YEAR, YEAR))
@@ -190,7 +195,14 @@ def eight(attempt: Attempt) -> str | None:
 
 Harm = Callable[[Attempt], str | None]
 ANYWHERE: tuple[Harm, ...] = (kill, flip, lost, link, eight)
-AT_CALLS: tuple[Harm, ...] = (killed_call, torn_call, refused_call, full_disk, clock_jump)
+AT_CALLS: tuple[Harm, ...] = (
+    killed_call,
+    torn_call,
+    refused_call,
+    full_disk,
+    short_write,
+    clock_jump,
+)
 """These need `system_calls.environment`."""
 ON_LINUX: tuple[Harm, ...] = (no_memory, full_tmpfs)
 

@@ -28,7 +28,8 @@ class Fault(IntEnum):
     TEAR = 2
     REFUSE = 3
     FULL = 4
-    JUMP = 5
+    SHORT = 5
+    JUMP = 6
 
 
 def missing() -> str:

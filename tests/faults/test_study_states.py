@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +26,9 @@ from orchestrator.errors import Interrupted, StudyError
 from orchestrator.records.journal import digest_of
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from tests.cli_project import folder_of, make_project, orchestrate
+from tests.cli_project import folder_of, make_project
 from tests.crashes import Fuse, Killed, effects
-from tests.faults.commands import SMALL, contents
+from tests.faults.commands import SMALL, contents, said_here
 
 SWEEP = SMALL.replace("trials: 2", "trials: 3")
 REJECTED, REFUSED = 4, 3
@@ -44,18 +41,10 @@ def straight() -> tuple[dict[int, Number], dict[str, Any]]:
     """The numbers of a study that nothing happens to, and all that it holds."""
     root = Path(tempfile.mkdtemp())
     spec = make_project(root, SWEEP)
-    assert said_by(spec)[0] == REJECTED
+    assert said_here(spec)[0] == REJECTED
     found = numbers(folder_of(spec)), contents(folder_of(spec))
     shutil.rmtree(root)
     return found
-
-
-def said_by(*words: object) -> tuple[int, str]:
-    """The exit code of a command, and all that it printed."""
-    said = StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        code = orchestrate(*words)
-    return code, said.getvalue()
 
 
 def numbers(folder: StudyFolder) -> dict[int, Number]:
@@ -137,7 +126,7 @@ class StudyStates(RuleBasedStateMachine):
     @rule()
     def repair(self) -> None:
         """What is made again is what was lost, to the byte."""
-        code, said = said_by("repair", self.spec)
+        code, said = said_here("repair", self.spec)
         self._check(code, said, (0,))
         for name in [name for name in self.whole if self._holds(name)]:
             assert (self.folder.path / name).read_bytes() == self.whole.pop(name)
@@ -147,13 +136,13 @@ class StudyStates(RuleBasedStateMachine):
     @rule()
     def report(self) -> None:
         """A report shows the numbers as they were measured, or names the file that prevents it."""
-        code, said = said_by("table", self.spec)
+        code, said = said_here("table", self.spec)
         self._check(code, said, (0,))
         if code == 0:
             for number, (result, _) in numbers(self.folder).items():
                 shown = number >= 0 and result is not None
                 assert not shown or f"{result.wer['domain']!r}" in said, said  # type: ignore[union-attr]
-        self._check(*said_by("report", self.spec), (0, REJECTED))
+        self._check(*said_here("report", self.spec), (0, REJECTED))
 
     @rule()
     def copy(self) -> None:
@@ -176,7 +165,7 @@ class StudyStates(RuleBasedStateMachine):
         for number, (result, rows) in found.items():
             wanted, measured = expected[number]
             assert result in (None, wanted)
-            assert set(rows) <= set(measured)
+            assert all(row in measured for row in rows)
         ended = {number for number, (result, _) in found.items() if result is not None}
         assert self.ended <= ended | self._unpublished()
         self.ended = ended
@@ -193,7 +182,7 @@ class StudyStates(RuleBasedStateMachine):
         straight()  # made outside of what the fuse watches
         try:
             with effects(fuse):
-                code, said = said_by(self.spec, "--quiet")
+                code, said = said_here(self.spec, "--quiet")
         except Killed:
             return
         self._check(code, said, (REJECTED, Interrupted.exit_code))
