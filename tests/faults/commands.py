@@ -34,7 +34,7 @@ SMALL = (
 """Two trials of two rungs and one confirmation run, rejected: no fault may turn that into
 anything else.
 """
-PATIENCE = 120.0
+PATIENCE = 600.0
 """Seconds after which a command hangs."""
 CRASHED = 1
 """Exit code of a command that ended with a traceback."""

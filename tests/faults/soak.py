@@ -77,15 +77,13 @@ class Soak:
 
 def _continued(attempt: Attempt, damaged: bool) -> str:
     """How the same command goes on, after a repair where it asks for one."""
-    ended = attempt.run()
+    ended, equal = attempt.run(), "equal"
     if ended.told and damaged:
         repaired = orchestrated(attempt.root, "repair", str(attempt.spec))
-        if repaired.told:
+        ended, equal = attempt.run(), "repaired"
+        # what no rule makes again, and unsealed files, whose message says to delete them
+        if repaired.told or ended.told:
             return "refused"
-        ended = attempt.run()
-        equal = "repaired"
-    else:
-        repaired, equal = None, "equal"
     attempt.met += f"\nafterwards {ended.code}: {ended.said[-3000:]}"
     if ended.code != attempt.projects.ended.code:
         return BROKEN
