@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Interrupted
-from orchestrator.records import sealed as sealed_files
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.writing import write_aside
 from orchestrator.running.observer import NullObserver
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
@@ -97,17 +97,17 @@ def test_a_second_ctrl_c_between_a_seal_and_its_file_leaves_no_trace(
         budget=Budget(trials=1), searched=SPACE[:1], fixed={"rank": 8, "max_steps": 100}
     )
     run(spec, tmp_path / "straight")
-    left, write = at, sealed_files.write_aside
+    left = at
 
     def interrupted(path: Path, data: bytes) -> None:
         nonlocal left
         left -= 1
         if left == 0:
             raise Interrupted("stopped at once")
-        write(path, data)
+        write_aside(path, data)
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr(sealed_files, "write_aside", interrupted)
+        patched.setattr("orchestrator.records.sealed.write_aside", interrupted)
         run(spec, tmp_path / "stopped")
     run(spec, tmp_path / "stopped")
     assert history(spec, tmp_path / "stopped") == history(spec, tmp_path / "straight")

@@ -130,6 +130,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, help="so often each harm, however long it takes")
     parser.add_argument("--only", nargs="*", help="names of harms; by default all")
     options = parser.parse_args(words)
     if not system_calls.missing() and not system_calls.can_be_armed():
@@ -139,7 +140,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"left out: {system_calls.missing()}")
     soak = Soak(Path(tempfile.mkdtemp(prefix="soak-")), options.seed)
     until, number = time.monotonic() + 60 * options.minutes, 0
-    while time.monotonic() < until:
+    while number < options.rounds if options.rounds else time.monotonic() < until:
         for harm in soak.harms:
             if not options.only or harm.__name__ in options.only:
                 soak.attempt(harm, number)
