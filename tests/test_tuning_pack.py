@@ -212,7 +212,13 @@ def test_one_trial_that_diverges_leaves_its_neighbours_bitwise_alone() -> None:
 
 def test_dropout_depends_on_the_trial_not_on_the_pack() -> None:
     made = scene("streaming")
-    dropped = [params(lora_dropout=0.3), params(adapter="dora", lora_dropout=0.5, seed=5), params()]
+    dropped = [
+        params(lora_dropout=0.3),
+        params(adapter="dora", lora_dropout=0.5, seed=5),
+        params(),
+        params(lora_dropout=0.3, target_patterns=DECODER),
+        params(target_patterns=ALL_LINEAR),
+    ]
     together, _ = packed(made, dropped)
     for slot, trial in enumerate(dropped):
         single, _ = packed(made, [trial])
