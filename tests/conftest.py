@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator.checks import Finding
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import prepared
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.selfcheck.checks import check_model
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,6 @@ def checked_once() -> Iterator[None]:
     They take most of a start. What they find is remembered by all that the sweep file says.
     """
     found: dict[str, list[Finding]] = {}
-    check_model = prepared.check_model
 
     def remembered(base: BaseModel, spec: SweepSpec, *rest: Any) -> list[Finding]:
         key = spec.model_dump_json()
@@ -29,5 +28,5 @@ def checked_once() -> Iterator[None]:
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "check_model", remembered)
+        patch.setattr("orchestrator.tuning.prepared.check_model", remembered)
         yield
