@@ -116,9 +116,7 @@ def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
     for name in Checkpoints(folder.checkpoint).damaged():
         (folder.checkpoint / f"{name}.json").unlink(missing_ok=True)
         shutil.rmtree(folder.checkpoint / name, ignore_errors=True)
-        made.append(
-            f"checkpoint/{name} was damaged and is removed; the one before it takes its place"
-        )
+        made.append(f"checkpoint/{name} was damaged and is removed")
 
 
 def _each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:

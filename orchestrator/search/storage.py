@@ -137,12 +137,10 @@ def _intact(path: Path) -> bool:
     try:
         with closing(sqlite3.connect(path)) as connection:
             return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    except OSError as error:
+    except (OSError, sqlite3.OperationalError) as error:
         raise StudyError(
-            f"{path} cannot be read: {error.strerror}\n  Fix its permissions."
+            f"{path} cannot be read: {error}\n  Fix its permissions, or end what else uses it."
         ) from error
-    except sqlite3.OperationalError:
-        raise
     except sqlite3.DatabaseError:
         return False
 

@@ -99,6 +99,17 @@ class Study:
             undo.pop_all()
         return study
 
+    @property
+    def called(self) -> str:
+        """What messages call its database."""
+        return str(self._database)
+
+    @property
+    def remake(self) -> str:
+        """What helps where the database and the sealed files of a trial say different things."""
+        away = "Move study.db away, then run" if isinstance(self._database, Path) else "Run"
+        return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
+
     def close(self) -> None:
         """Close the database."""
         close_storage(self._database, self._rdb)
@@ -208,7 +219,7 @@ class Study:
                 elif held != constraints[name]:
                     raise StudyError(
                         f"{self._database}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
-                        f"  {_folder(number)}/result.json was changed after it was told; restore it from a copy."
+                        f"  What its result.json says is sealed. {self.remake}"
                     )
 
     def tell(self, number: int, result: TrialResult) -> None:
@@ -278,7 +289,7 @@ class Study:
             if not same or trial.state is not state or (value is not None and trial.value != value):
                 raise StudyError(
                     f"{self._database} says of trial {result.number} what its result.json does not say\n"
-                    f"  {_remake(self._database)}: it makes it again from the files of the trials."
+                    f"  {self.remake}"
                 )
 
     def put_again(
@@ -325,7 +336,7 @@ class Study:
             raise StudyError(
                 f"{self._database}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
                 f"now it is said to be {state.name} with {value}\n"
-                f"  {_folder(frozen.number)}/result.json was changed after it was told; restore it from a copy."
+                f"  What its result.json says is sealed. {self.remake}"
             )
 
     def _note(self, frozen: FrozenTrial, result: TrialResult) -> None:
@@ -346,10 +357,7 @@ class Study:
                 self._study._study_id, number
             )
         except KeyError:
-            raise StudyError(
-                f"{self._database} has no trial {number}\n"
-                f"  {_remake(self._database)}: it makes it again from the files of the trials."
-            ) from None
+            raise StudyError(f"{self._database} has no trial {number}\n  {self.remake}") from None
         return self._storage.get_trial(trial_id)
 
 
@@ -359,11 +367,6 @@ def _name_in(database: Database, storage: RDBStorage, name: str) -> str:
         return database.record.study
     held = optuna.get_all_study_names(storage)
     return held[0] if len(held) == 1 else name
-
-
-def _remake(database: Database) -> str:
-    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
-    return f"{away} `orchestrate repair SPEC`"
 
 
 def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
