@@ -1,5 +1,5 @@
-"""A PostgreSQL server of the tests' own: `python -m tests.postgres` installs the programs where there
-are none.
+"""A PostgreSQL server of the tests' own: `python -m tests.postgres` installs the programs where
+there are none.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Studies on a real PostgreSQL server: the same files, whatever becomes of the server, and nobody else
-on them.
+"""Studies on a real PostgreSQL server: the same files, whatever becomes of the server, and nobody
+else on them.
 """
 
 from __future__ import annotations
@@ -281,7 +281,10 @@ def test_studies_of_one_name_do_not_meet(spec: Path, expected: dict[str, str]) -
 
 
 def test_a_lost_study_and_one_with_other_numbers_are_made_again(
-    spec: Path, server: Server, capsys: pytest.CaptureFixture[str]
+    spec: Path,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert orchestrate(spec, "--quiet") in (0, 4, 5)
     folder = folder_of(spec)
@@ -302,6 +305,11 @@ def test_a_lost_study_and_one_with_other_numbers_are_made_again(
     )
     assert orchestrate("repair", spec) == 0
     assert folder.server().study not in (name, remade)  # type: ignore[union-attr]
+    server.query("CREATE DATABASE anew")  # the server was lost altogether
+    monkeypatch.setenv(VARIABLE, server.address.replace("/sweeps", "/anew"))
+    assert f"the database of {VARIABLE} is lost" in refusal(capsys, 3, "repair", spec, "--check")
+    assert "there is no study demo-" in refusal(capsys, 3, "dashboard", spec, "--port", "0")
+    assert orchestrate("repair", spec) == 0
     assert orchestrate(spec, "--quiet", "budget.trials=5") in (0, 4, 5)
     alone = make_project(spec.parents[1] / "alone", SHORT)
     assert orchestrate(alone, "--quiet") in (0, 4, 5)

@@ -74,7 +74,7 @@ def this_process() -> Process:
 
 
 def _now() -> float:
-    """Seconds of this host's own clock, which nobody sets; sleep counts where the system says it."""
+    """Seconds of this host's own clock, which nobody sets; sleep counts where it can."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
 
@@ -218,7 +218,7 @@ def _is_free(beat: Beat, process: Process) -> bool:
 
 
 def _stood_still(last: Path, data: bytes, process: Process) -> bool:
-    """This host saw the same beat `STILL_SECONDS` ago; where it did not, it notes what it sees now."""
+    """This host saw the same beat `STILL_SECONDS` ago; where it did not, it notes what it sees."""
     reader = hashlib.sha256(f"{process.host} {process.boot}".encode()).hexdigest()[:16]
     note = last.parent / f"seen-{reader}.json"
     seen = {"turn": last.name, "beat": hashlib.sha256(data).hexdigest(), "since": _now()}
@@ -239,8 +239,9 @@ def _in_use(turn: Path, study: str) -> StudyError:
     host = beat.process.host if beat else "its host"
     return StudyError(
         f"study {study} is in use by {who}\n"
-        "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again. If "
-        f"{host} is dead, run it again in {STILL_SECONDS:g} s: what has not beaten by then is taken over."
+        "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same "
+        f"command again. If {host} is dead, run it again in {STILL_SECONDS:g} s: what has not "
+        "beaten by then is taken over."
     )
 
 
@@ -270,8 +271,8 @@ def _parsed(data: bytes) -> Beat | None:
 
 
 def _overwrite(path: Path, text: str) -> None:
-    """In place and to the server: another host that opens the file sees it, while a file that takes the
-    name of another may be missed for a minute.
+    """In place and to the server: another host that opens the file sees it, while a file that takes
+    the name of another may be missed for a minute.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:

@@ -1,5 +1,5 @@
-"""Which kind of file system a folder lies on: on one that several hosts share, locks of one host may
-not be seen by another.
+"""Which kind of file system a folder lies on: on one that several hosts share, locks of one host
+may not be seen by another.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 _NETWORK = frozenset(
-    "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 gfs2 panfs wekafs "
-    "virtiofs davfs webdav ncpfs afpfs coda acfs".split()
+    "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 "
+    "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs".split()
 )
 _TABLE = Path("/proc/self/mountinfo")
 
@@ -22,8 +22,8 @@ Mount = tuple[str, str]
 
 
 def network_file_system(path: Path) -> str | None:
-    """The kind, such as nfs4, where `path` lies on a file system that other hosts may share; None on
-    one of this host.
+    """The kind, such as nfs4, where `path` lies on a file system that other hosts may share; None
+    on one of this host.
     """
     kind = kind_at(os.path.realpath(path), _mounts())
     return kind if kind in _NETWORK or kind.startswith("fuse.") else None
@@ -36,8 +36,8 @@ def _mounts() -> list[Mount]:
 
 
 def read_mountinfo(text: str) -> list[Mount]:
-    """The lines of Linux's table, proc(5): the fifth field is the place, the first behind a dash the
-    kind.
+    """The lines of Linux's table, proc(5): the fifth field is the place, the first behind a dash
+    the kind.
     """
     found = []
     for line in text.splitlines():
@@ -53,8 +53,8 @@ def _unescaped(field: str) -> str:
 
 
 def kind_at(path: str, mounts: Iterable[Mount]) -> str:
-    """The kind of the innermost mount above `path`, of several in one place the last; empty where none
-    is.
+    """The kind of the innermost mount above `path`, of several in one place the last; empty where
+    none is.
     """
     deepest, kind = -1, ""
     for place, found in mounts:

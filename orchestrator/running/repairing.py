@@ -156,8 +156,8 @@ def _called(database: Database) -> str:
 
 
 def _disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """On a server the study has other numbers than the files. A file that has is moved away by hand:
-    it would be lost otherwise, while a server keeps what was there under its old name.
+    """On a server the study has other numbers than the files. A study.db that has is moved away by
+    hand: it would be lost otherwise, while a server keeps what was there under its old name.
     """
     from orchestrator.search.storage import database_for
     from orchestrator.search.study import Study

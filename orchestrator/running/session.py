@@ -63,8 +63,8 @@ def _shared(folder: StudyFolder, kind: str) -> str:
     """What does not hold on a file system that hosts share."""
     database = "" if folder.server() else "; open study.db on this host alone"
     return (
-        f"{folder.path} lies on {kind}, where flock may not hold between hosts: a beat in owner/ guards the study "
-        f"as well{database}"
+        f"{folder.path} lies on {kind}, where flock may not hold between hosts: "
+        f"a beat in owner/ guards the study as well{database}"
     )
 
 

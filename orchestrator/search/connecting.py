@@ -93,7 +93,7 @@ def masked(text: str, given: dict[str, object]) -> str:
     causes = [line for line in lines if not line.startswith("Is the server running")]
     shown = _NAME.sub(r"\1", _PLACE.sub("", causes[-1] if causes else "no reason given"))
     shown = re.sub(r"host: '[^']*', port: '?[0-9]*'?(, hostaddr: '[^']*')?: ", "", shown)
-    for part in ("password", "host", "hostaddr"):
+    for part in ("password", "sslpassword", "host", "hostaddr"):
         for secret in str(given.get(part) or "").split(","):
             shown = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", shown) if secret else shown
     return shown

@@ -61,10 +61,10 @@ def _read_only(database: Database) -> RDBStorage:
 
 
 def _shown(database: ServerDatabase) -> RDBStorage:
-    storage = ShownStudy(database.record)
-    if not storage.get_all_studies():
+    if database.numbers() is None:
         raise StudyError(
             f"there is no study {database.record.study} in {database}\n"
-            "  Is it another server, or another database of it? `orchestrate repair SPEC` makes it again."
+            "  Is it another server, or another database of it? "
+            "`orchestrate repair SPEC` makes it again."
         )
-    return storage
+    return ShownStudy(database.record)

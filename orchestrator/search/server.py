@@ -1,8 +1,9 @@
 """A study on a PostgreSQL server: one connection, which holds the study's advisory lock.
 
-Everything is written over the connection that holds the lock, so whoever loses the lock can write no
-more. A server lets go of the lock when the connection ends, and notices within a minute that the
-host at its other end is gone."""
+Everything is written over the connection that holds the lock, so whoever loses the lock can write
+no more. A server lets go of the lock when the connection ends, and notices within a minute that
+the host at its other end is gone.
+"""
 
 from __future__ import annotations
 
@@ -125,6 +126,10 @@ class ServerDatabase:
         """The numbers of the study's trials; None where the server does not know the study. Takes
         no lock.
         """
+        with closing(connect(self.record.url_env, read_only=True)) as connection:
+            row = connection.execute("SELECT to_regclass('version_info')").fetchone()
+        if row is None or row[0] is None:
+            return None  # a new server
         shown = ShownStudy(self.record)
         try:
             studies = shown.get_all_studies()
@@ -196,8 +201,9 @@ class ServerDatabase:
         at_once = f" (at once: SELECT pg_terminate_backend({backend}))" if backend else ""
         return StudyError(
             f"study {self._name} is in use by {who}{used}\n"
-            "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again. If "
-            f"that host is dead, the server lets go of the study within a minute{at_once}."
+            "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same "
+            "command again. If that host is dead, the server lets go of the study within a minute"
+            f"{at_once}."
         )
 
 

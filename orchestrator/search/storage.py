@@ -57,8 +57,8 @@ def open_storage(database: Database) -> RDBStorage:
 
 
 def close_storage(database: Database, storage: RDBStorage) -> None:
-    """A file's write-ahead log is folded in; a server's lock is let go of, where nobody else of this
-    process has it open.
+    """A file's write-ahead log is folded in; a server's lock is let go of, where nobody else of
+    this process has it open.
     """
     if isinstance(database, Path):
         storage.remove_session()
@@ -84,8 +84,8 @@ def held(database: Database, must_exist: bool) -> Iterator[None]:
         if must_exist and not database.knows_study():
             raise StudyError(
                 f"{database} does not know study {database.record.study}, though trials have begun\n"
-                "  Is it another server, or another database of it? Else run `orchestrate repair SPEC`, which makes it "
-                "again from the files of the trials."
+                "  Is it another server, or another database of it? Else run `orchestrate repair "
+                "SPEC`, which makes it again from the files of the trials."
             )
         yield
     finally:
