@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from optuna.storages import RDBStorage
 
 from orchestrator.errors import StudyError
 from orchestrator.records.files import ServerRecord
@@ -41,6 +40,7 @@ SHORT = SWEEP.replace("confirm: {top: 1, seeds: [101, 102]}\n", "").replace(
     "trials: 5", "trials: 3"
 )
 ON_SERVER = SHORT + f"storage: {{url_env: {VARIABLE}}}\n"
+AGAIN = "When the server answers, run the same command again: a run continues where it was."
 UNEQUAL = {
     "study.db", "storage.json", "study.lock", "notes.md", "clock.json", "journal.jsonl", "report.md", "report.html",
 }  # fmt: skip
@@ -92,28 +92,34 @@ def refusal(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -
 
 
 @contextmanager
-def stopped_at(server: Server, method: str, count: int) -> Iterator[list[int]]:
-    """The server loses power in the transaction of the count-th call of a method of the storage."""
-    calls = [0]
-    original = getattr(RDBStorage, method)
+def power_cut(server: Server, at: int | None = None) -> Iterator[list[int]]:
+    """The server loses power in the middle of the `at`-th transaction, at its commit; yields their
+    number.
+    """
+    count = [0]
 
-    def power_cut(connection: sqlalchemy.Connection) -> None:
-        if calls[0] == count:
-            calls[0] += 1
+    def committing(connection: sqlalchemy.Connection) -> None:
+        count[0] += connection.dialect.name == "postgresql"
+        if count[0] == at:
             server.stop()
 
-    def counted(storage: RDBStorage, *args: Any, **kwargs: Any) -> Any:
-        calls[0] += 1
-        return original(storage, *args, **kwargs)
-
-    patch = pytest.MonkeyPatch()
-    patch.setattr(RDBStorage, method, counted)
-    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", power_cut)
+    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", committing)
     try:
-        yield calls
+        yield count
     finally:
-        sqlalchemy.event.remove(sqlalchemy.Engine, "commit", power_cut)
-        patch.undo()
+        sqlalchemy.event.remove(sqlalchemy.Engine, "commit", committing)
+
+
+@pytest.fixture(name="transactions", scope="module")
+def _transactions(running: Server, tmp_path_factory: pytest.TempPathFactory) -> int:
+    """How many a run has."""
+    spec = make_project(tmp_path_factory.mktemp("counted"), ON_SERVER)
+    patch = pytest.MonkeyPatch()
+    patch.setenv(VARIABLE, running.address)
+    with power_cut(running) as count:
+        assert orchestrate(spec, "--quiet") in (0, 4, 5)
+    patch.undo()
+    return count[0]
 
 
 def test_a_study_has_the_same_files_in_a_file_and_on_a_server(
@@ -127,39 +133,22 @@ def test_a_study_has_the_same_files_in_a_file_and_on_a_server(
     assert record["url_env"] == VARIABLE and record["study"].startswith("demo-")
 
 
-@pytest.mark.parametrize(
-    ("method", "count", "safe"),
-    [
-        ("create_new_study", 1, "Nothing was changed."),
-        ("_create_new_trial", 2, "Every finished trial is safe in its result.json."),
-        ("_set_trial_param", 3, "Every finished trial is safe in its result.json."),
-        (
-            "set_trial_intermediate_value",
-            2,
-            "The measurement is safe in trials/0001/measurements.jsonl.",
-        ),
-        ("set_trial_user_attr", 4, "The result is safe in trials/0000/result.json."),
-        ("set_trial_state_values", 1, "The result is safe in trials/0000/result.json."),
-        ("set_trial_state_values", 2, "The result is safe in trials/0001/result.json."),
-    ],
-)
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.98])
 def test_stopped_in_the_middle_it_goes_on_to_the_same_study(
     spec: Path,
     server: Server,
+    transactions: int,
     expected: dict[str, str],
     capsys: pytest.CaptureFixture[str],
-    method: str,
-    count: int,
-    safe: str,
+    share: float,
 ) -> None:
-    with stopped_at(server, method, count) as calls:
+    at = max(1, round(share * transactions))
+    with power_cut(server, at) as count:
         said = refusal(capsys, 3, spec, "--quiet")
-    assert calls[0] == count + 1, "the server was not stopped"
+    assert count[0] >= at, "the server was not stopped"
     lines = [line for line in said.splitlines() if line != "tick"]
     assert len(lines) == 2 and lines[0].startswith(f"could not use the database of {VARIABLE}: ")
-    assert lines[1].strip() == (
-        f"{safe} When the server answers, run the same command again: a run continues where it was."
-    )
+    assert re.fullmatch(rf"  (Nothing was changed|.* safe in .*)\. {AGAIN}", lines[1])
     again = refusal(capsys, 3, spec, "--quiet")
     assert again.startswith(f"could not use the database of {VARIABLE}: Connection refused\n")
     server.start()
@@ -218,8 +207,7 @@ def test_a_server_that_cannot_be_used_is_one_line_with_its_cause(
 ) -> None:
     monkeypatch.setenv(VARIABLE, change(server.address))
     assert refusal(capsys, 3, spec, "--quiet") == (
-        f"could not use the database of {VARIABLE}: {cause}\n"
-        "  Nothing was changed. When the server answers, run the same command again: a run continues where it was.\n"
+        f"could not use the database of {VARIABLE}: {cause}\n  Nothing was changed. {AGAIN}\n"
     )
 
 
