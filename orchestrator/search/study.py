@@ -93,7 +93,7 @@ class Study:
             if study._study.direction != optuna.study.StudyDirection.MINIMIZE:
                 raise StudyError(
                     f"{database} holds a study {spec.name} that maximises; a sweep minimises\n"
-                    "  Use another database, or give the sweep another name."
+                    "  Move the file away, or give the sweep another name."
                 )
             study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
             undo.pop_all()
