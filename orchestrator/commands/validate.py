@@ -12,6 +12,7 @@ from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
 from orchestrator.errors import SpecError
 from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.records.extras import check_can_launch
 from orchestrator.sweepfile.loading import check_inputs
 from orchestrator.verdicts.shipping import check_can_ship
 
@@ -38,6 +39,7 @@ def validate(
     sweep, _ = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
+    check_can_launch(sweep.execution)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
     say(
