@@ -178,9 +178,7 @@ def test_a_study_of_before_is_read(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     orchestrate(spec, "--quiet")
     stored = folder_of(spec).spec
-    old = stored.read_text().replace(
-        "execution:\n", "execution:\n  workers: 1\n"
-    )
+    old = stored.read_text().replace("execution:\n", "execution:\n  workers: 1\n")
     stored.write_text(old)
     assert load_spec(stored).execution == load_spec(spec).execution
 
