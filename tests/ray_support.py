@@ -25,13 +25,16 @@ SOON_DEAD = {
 class RayCluster:
     """Nodes of one core each beside a head without any; the driver is at the head."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str | None = None) -> None:
+        """`address`: the IP address of the head and of nodes that are added; Ray's choice."""
         # read when Ray is imported
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         from ray.cluster_utils import Cluster
 
+        self._address = {} if address is None else {"node_ip_address": address}
         head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        head |= self._address
         self.cluster = Cluster(
             initialize_head=True, head_node_args=head | {"_system_config": SOON_DEAD}
         )
@@ -44,7 +47,14 @@ class RayCluster:
     def add(self, **environment: str) -> Any:
         """A node of one core, in whose environment these stand too."""
         more = {"env_vars": environment} if environment else {}
-        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, **more)
+        return self.cluster.add_node(num_cpus=1, object_store_memory=STORE, **more, **self._address)
+
+    def close(self) -> None:
+        """End all that it started."""
+        import ray
+
+        ray.shutdown()
+        self.cluster.shutdown()
 
     def remove(self, node: Any) -> None:
         """As if its plug were pulled."""
@@ -69,18 +79,17 @@ def ray_cluster() -> Iterator[RayCluster]:
     try:
         yield made
     finally:
-        import ray
-
-        ray.shutdown()
-        made.cluster.shutdown()
+        made.close()
 
 
 @contextmanager
-def joined(cluster: RayCluster) -> Iterator[None]:
-    """This process is a driver of the cluster; its actors end with that."""
+def joined(cluster: RayCluster, address: str | None = None) -> Iterator[None]:
+    """This process is a driver of the cluster, of that IP address; its actors end with that."""
     import ray
 
     os.environ["RAY_ADDRESS"] = cluster.address
+    if address is not None:
+        ray.init(cluster.address, _node_ip_address=address, log_to_driver=False)
     try:
         yield
     finally:

@@ -118,6 +118,14 @@ def how_it_ended(error: Exception) -> str:
     return first_line(error)
 
 
+def never_ran(error: Exception) -> bool:
+    """Whether an actor is gone that had not begun: its machine left before, or while, it was to
+    start there.
+    """
+    text = str(error)
+    return "not schedulable" in text or "never ran" in text or "node has died" in text
+
+
 def first_line(error: Exception) -> str:
     """Of an error; of one that carries a traceback, its last line, which says what was raised."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

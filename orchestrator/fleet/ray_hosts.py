@@ -5,6 +5,7 @@ by Ray itself. Which machine it is on changes the time and nothing else.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from orchestrator.fleet.ray_cluster import (
     first_line,
     has_room,
     how_it_ended,
+    never_ran,
 )
 from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -161,6 +163,10 @@ class RayHosts:
         try:
             place = ray.get(asked.place)
         except ray.exceptions.RayError as error:
+            if never_ran(error):  # its machine is gone, and nothing with it
+                again = _Asked(*self._actor(), said=asked.said, since=asked.since)
+                self._asked[index] = again
+                raise NoRoom from error
             del self._asked[index]
             raise Lost(how_it_ended(error)) from error
         assert isinstance(place, Place)
@@ -171,17 +177,31 @@ class RayHosts:
         if not asked.said:
             self._say(f"pack {index} waits for a machine with {demand_text(self._demand)} to spare")
             asked.said = True
-        others = {each: used for each, used in self._used.items() if used.channel.open}
-        if not others or asked.sharing or time.monotonic() - asked.since < self._room:
+        if asked.sharing or time.monotonic() - asked.since < self._room:
             return
-        places = [used.place for used in others.values()]
-        host, place = min(
-            ((each, used.place) for each, used in others.items()),
-            key=lambda pair: (sum(_same(pair[1], other) for other in places), pair[0]),
+        host = self._least_loaded()
+        if host is not None:
+            _kill(asked.actor)
+            actor = self._actor(self._used[host].place)
+            sharing = f", shared with pack {host}"
+            self._asked[index] = _Asked(*actor, sharing=sharing, said=True)
+
+    def _least_loaded(self) -> int | None:
+        """A pack whose device the fewest packs use; None where none runs."""
+        import ray
+
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        running = {
+            index: used.place
+            for index, used in self._used.items()
+            if used.channel.open and used.place.node in alive
+        }
+        packs = Counter((place.node, place.gpus) for place in running.values())
+        return min(
+            running,
+            key=lambda index: (packs[running[index].node, running[index].gpus], index),
+            default=None,
         )
-        _kill(asked.actor)
-        sharing = f", shared with pack {host}"
-        self._asked[index] = _Asked(*self._actor(place), sharing=sharing, said=True)
 
     def _refuse(self, index: int, place: Place, error: OrchestrateError) -> None:
         """Never use the machine again. Raises the error, with its place, where no other could be
@@ -223,11 +243,6 @@ class _Used:
 
     channel: ActorChannel
     place: Place
-
-
-def _same(one: Place, other: Place) -> bool:
-    """Whether two packs share a device."""
-    return (one.node, one.gpus) == (other.node, other.gpus)
 
 
 def _kill(actor: Any) -> None:
