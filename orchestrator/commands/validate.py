@@ -11,7 +11,13 @@ import typer
 from orchestrator.checks import stop
 from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
+<<<<<<< HEAD
 from orchestrator.errors import DataError, SpecError
+=======
+from orchestrator.errors import SpecError
+from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.records.extras import check_can_launch
+>>>>>>> 5cf4de2
 from orchestrator.sweepfile.loading import check_inputs
 from orchestrator.verdicts.shipping import check_can_ship
 
@@ -42,6 +48,7 @@ def validate(
     sweep, _ = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
+    check_can_launch(sweep.execution)
     findings = find_before_decoding(sweep, read_sets(sweep))
     stop(findings, sweep.checks.ignore, "The data cannot answer the sweep's question", DataError)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"

@@ -7,7 +7,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.clips import Clips
@@ -20,14 +19,13 @@ from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.lengths import find_lengths
 from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
-from orchestrator.records.sets import decode_sets
+from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.scoring.text import normalizer
 from orchestrator.set_names import confirm_name, is_confirm
-from orchestrator.sweepfile.data import relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
 log = logging.getLogger(__name__)
@@ -170,28 +168,6 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     ManifestError.
     """
     check_contents(spec, decode_sets(spec, folder.audio), folder)
-
-
-def set_records(
-    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
-) -> dict[str, SetRecord]:
-    """What a study keeps of decoded sets."""
-    return {
-        name: _set_record(name, manifest, clips, spec.project)
-        for name, (manifest, clips) in ready.items()
-    }
-
-
-def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
-    return SetRecord(
-        manifest=str(relative_to(manifest.path, root)),
-        sha256=manifest.sha256,
-        part=manifest.part,
-        lines=clips.lines,
-        audio_sha256=clips.pcm_sha256,
-        text_sha256=clips.text_sha256,
-        texts=() if name in TRAINING_SETS else clips.texts,
-    )
 
 
 def _difference(before: SetRecord, now: SetRecord | None) -> str:
