@@ -141,14 +141,14 @@ def test_packs_that_lose_actors_raylets_and_nodes_are_those_inline(
             nonlocal events
             events += 1
             lost = sum(text.count("lost in ") for text in texts(logs))
-            if deaths and events % 4 == 0 and lost == 3 - len(deaths):
+            if deaths and events % 4 == 0 and lost >= 3 - len(deaths):
                 deaths.pop(0)()
 
         fleet = Fleet(hosts, 2, 2, logs, 0.0)
         there = searched(fleet, tmp_path / "saves", between)
     assert there == inline(tmp_path / "inline")
     assert deaths == []
-    assert sum(text.count("it continues from what was saved") for text in texts(logs)) == 3
+    assert sum(text.count("it continues from what was saved") for text in texts(logs)) >= 3
 
 
 def texts(logs: Path) -> list[str]:
@@ -180,8 +180,8 @@ def test_a_state_larger_than_the_object_store_comes_home_and_goes_elsewhere(
     with joined(cluster):
         import ray
 
-        store = ray.cluster_resources()["object_store_memory"]
         fleet = Fleet(hosts_of(tmp_path, said, make_heavy), 1, 2, tmp_path / "logs", 0.0)
+        store = ray.cluster_resources()["object_store_memory"]
         fleet.admit(next_plan(0, []))
         first = fleet.advance()
         fleet.save(tmp_path / "saved")
