@@ -83,8 +83,9 @@ def far(cluster: RayCluster) -> Iterator[subprocess.Popen[bytes]]:
     command += ["--address", cluster.address, "--node-ip-address", THERE, "--num-cpus", "2"]
     node = subprocess.Popen([*command, "--object-store-memory", str(STORE)])
     yield node
-    for process in (*psutil.Process(node.pid).children(recursive=True), node):
+    for process in psutil.Process(node.pid).children(recursive=True):
         process.kill()
+    node.kill()
     node.wait()
 
 
