@@ -299,9 +299,9 @@ def logs_of(spec: Path) -> str:
     return "".join(path.read_text() for path in folder_of(spec).logs.glob("*.log"))
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """Ends with the test's own time where it never holds."""
-    end = time.monotonic() + 120
+def wait_for(condition: Callable[[], bool], seconds: float = 300.0) -> None:
+    """Fails where it does not hold by then."""
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.2)
