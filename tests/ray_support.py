@@ -32,8 +32,12 @@ class RayCluster:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         from ray.cluster_utils import Cluster
 
-        self._address = {} if address is None else {"node_ip_address": address}
-        head = {"num_cpus": 0, "object_store_memory": STORE, "include_dashboard": False}
+        self._address: dict[str, Any] = {} if address is None else {"node_ip_address": address}
+        head: dict[str, Any] = {
+            "num_cpus": 0,
+            "object_store_memory": STORE,
+            "include_dashboard": False,
+        }
         head |= self._address
         self.cluster = Cluster(
             initialize_head=True, head_node_args=head | {"_system_config": SOON_DEAD}

@@ -63,7 +63,8 @@ class RayHosts:
         self._spec = spec.model_copy(update={"execution": execution})
         self._demand = demand(execution)
         self._say, self._room, self._standstill = say, room, standstill
-        self._asked: dict[int, _Asked] = {}
+        self._asked: list[_Asked] = []
+        self._waits: dict[int, _Wait] = {}
         self._used: dict[int, _Used] = {}
         self._refused: dict[str, str] = {}
         """Machine -> why no pack runs there."""
@@ -81,27 +82,25 @@ class RayHosts:
         """Raises FingerprintError, or what the worker raises there, where every machine of the
         cluster was refused.
         """
-        self._ask_for_all(index)
-        asked = self._asked[index]
-        place = self._place(index, asked)
-        del self._asked[index]
-        if place.node in self._refused:  # asked for before that was known
-            _kill(asked.actor)
-            raise NoRoom
+        waits = self._waits.setdefault(index, _Wait())
+        self._ask_for_all()
+        asked, place = self._placed(index, waits)
         channel = ActorChannel(asked.actor)
         remote = ChannelRemote(channel, place.where + asked.sharing, self._standstill)
         try:
             remote.call("describe")
         except OrchestrateError as error:
             remote.close()
-            self._refuse(index, place, error)
+            self._refuse(place, error)
+            waits.since = time.monotonic()
             raise NoRoom from error
         except BaseException:
             remote.close()
             raise
-        if asked.said:
+        if waits.said:
             self._say(f"pack {index} goes on in {remote.where}")
         self._used[index] = _Used(channel, place)
+        del self._waits[index]
         return remote
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
@@ -117,17 +116,19 @@ class RayHosts:
 
     def close(self) -> None:
         """End actors that no pack took yet."""
-        for asked in self._asked.values():
+        for asked in self._asked:
             _kill(asked.actor)
         self._asked.clear()
 
-    def _ask_for_all(self, index: int) -> None:
-        """At the first pack for all of them, for they load the model side by side."""
+    def _ask_for_all(self) -> None:
+        """As many actors as packs do not run: they load the model side by side, and whichever is
+        there first serves the pack that needs one first.
+        """
         packs = self._spec.execution.packs
         assert packs != "auto", "decided before"
-        for each in [index] if self._used or self._refused else range(packs):
-            if each not in self._asked:
-                self._asked[each] = _Asked(*self._actor())
+        running = sum(used.channel.open for used in self._used.values())
+        while len(self._asked) < max(1, packs - running):
+            self._asked.append(_Asked(*self._actor()))
 
     def _actor(self, host: Place | None = None) -> tuple[Any, Any]:
         """An actor, and its place, which is known when it runs: where the engine finds room, on no
@@ -151,40 +152,45 @@ class RayHosts:
         made = actor.remote(self._spec, self._make_worker, self._wanted, gpus)
         return made, made.place.remote()
 
-    def _place(self, index: int, asked: _Asked) -> Place:
-        """Where an actor runs. Raises NoRoom while it does not, Lost where it never will."""
+    def _placed(self, index: int, waits: _Wait) -> tuple[_Asked, Place]:
+        """An actor that runs, and where. Raises NoRoom while none does, Lost where one never
+        will.
+        """
         import ray
 
-        waited = time.monotonic() - asked.since
-        ready, _ = ray.wait([asked.place], timeout=max(0.0, START_SECONDS - waited))
+        left = START_SECONDS - (time.monotonic() - waits.since)
+        places = [asked.place for asked in self._asked]
+        ready, _ = ray.wait(places, num_returns=1, timeout=max(0.0, left))
         if not ready:
-            self._wait_for_room(index, asked)
+            self._wait_for_room(index, waits)
             raise NoRoom
+        asked = self._asked.pop(places.index(ready[0]))
         try:
             place = ray.get(asked.place)
         except ray.exceptions.RayError as error:
             if never_ran(error):  # its machine is gone, and nothing with it
-                again = _Asked(*self._actor(), said=asked.said, since=asked.since)
-                self._asked[index] = again
                 raise NoRoom from error
-            del self._asked[index]
             raise Lost(how_it_ended(error)) from error
         assert isinstance(place, Place)
-        return place
+        if place.node in self._refused:  # asked for before that was known
+            _kill(asked.actor)
+            raise NoRoom
+        return asked, place
 
-    def _wait_for_room(self, index: int, asked: _Asked) -> None:
+    def _wait_for_room(self, index: int, waits: _Wait) -> None:
         """Say it once; after a while share the machine that has the fewest packs."""
-        if not asked.said:
-            self._say(f"pack {index} waits for a machine with {demand_text(self._demand)} to spare")
-            asked.said = True
-        if asked.sharing or time.monotonic() - asked.since < self._room:
+        if not waits.said:
+            text = f"waits for a machine with {demand_text(self._demand)} to spare"
+            self._say(f"pack {index} {text}")
+            waits.said = True
+        shares = any(asked.sharing for asked in self._asked)
+        if shares or time.monotonic() - waits.since < self._room:
             return
         host = self._least_loaded()
         if host is not None:
-            _kill(asked.actor)
+            _kill(self._asked.pop().actor)
             actor = self._actor(self._used[host].place)
-            sharing = f", shared with pack {host}"
-            self._asked[index] = _Asked(*actor, sharing=sharing, said=True)
+            self._asked.append(_Asked(*actor, sharing=f", shared with pack {host}"))
 
     def _least_loaded(self) -> int | None:
         """A pack whose device the fewest packs use; None where none runs."""
@@ -203,7 +209,7 @@ class RayHosts:
             default=None,
         )
 
-    def _refuse(self, index: int, place: Place, error: OrchestrateError) -> None:
+    def _refuse(self, place: Place, error: OrchestrateError) -> None:
         """Never use the machine again. Raises the error, with its place, where no other could be
         used instead.
         """
@@ -223,18 +229,24 @@ class RayHosts:
         raise type(error)(text + (hint if isinstance(error, FingerprintError) else ""))
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Asked:
-    """An actor that may wait for room."""
+    """An actor that no pack has yet; it may wait for room."""
 
     actor: Any
     place: Any
     """A reference to its `Place`."""
     sharing: str = ""
     """With whom, in words; empty where it has room of its own."""
-    said: bool = False
-    """A person was told that it waits."""
+
+
+@dataclass
+class _Wait:
+    """A pack that has no actor."""
+
     since: float = field(default_factory=time.monotonic)
+    said: bool = False
+    """A person was told."""
 
 
 @dataclass(frozen=True)
