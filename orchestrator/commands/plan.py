@@ -49,7 +49,9 @@ def plan(
         costs.insert(
             0,
             probed_cost(
-                planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock
+                planned_sweep.work,
+                measure_pace(sweep, folder.project_cache, screen.print),
+                wall_clock,
             ),
         )
     known = [cost for cost in costs if cost is not None]

@@ -1,5 +1,5 @@
 """Sound as the models take it: mono, 16 kHz, float32, each clip at one root mean square; decoded
-once and cached.
+once for all studies of a project, and kept by the content of its file.
 
 Every check that needs the whole file decoded happens here, once, before anything trains. Files are
 read with soundfile (torchaudio no longer decodes by itself); torchaudio resamples, imported when
@@ -11,25 +11,39 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.clips import SAMPLE_RATE, AudioNotes, Clip, Clips, open_clips, write_clips
+from orchestrator.corpus import clip_cache
+from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
+from orchestrator.corpus.clips import (
+    SAMPLE_RATE,
+    SILENCE_RMS,
+    AudioNotes,
+    Clips,
+    Sounds,
+    StoredSound,
+    clips_of,
+)
 from orchestrator.corpus.containers import opened
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import FLOAT_PEAK, Samples
+from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import ManifestError
 
 __all__ = [
     "SAMPLE_RATE",
+    "SILENCE_RMS",
     "Audio",
     "AudioNotes",
     "Clips",
@@ -40,22 +54,18 @@ __all__ = [
     "scale_to_rms",
 ]
 
-SILENCE_RMS = 1e-4
-"""-80 dB: below it a clip holds no speech, and scaling would only amplify noise."""
-
 LOSSY_PEAK = 2.0
 """MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
 
 _LOSSY = ("VORBIS", "OPUS", "MPEG")
-_VERSION = 3
-"""Of what this module does to sound; part of the cache's key."""
+_VERSION = 4
+"""Of what this module does to sound; part of a clip's key."""
 
 _MAX_KERNEL = 2_000_000
 """Bound on the resampler's filter bank, which grows with the product of the reduced rates."""
 
-_BATCH = 256
-"""Clips decoded ahead of the writer."""
-
+_AHEAD = 4
+"""Clips that each thread may be ahead of the writer."""
 
 OPPOSITE = 0.5
 """Of the level that the mean has where all channels but the loudest are silent: below it they
@@ -141,30 +151,47 @@ def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
     return (np.clip(scaled, -1, 1) if clipped else scaled), clipped
 
 
-def prepare(manifest: Manifest, *, rms: float | None, cache: Path, multiple: int = 80) -> Clips:
-    """Decode all of a manifest, scale each clip to `rms` (None: leave it), and keep it under
-    `cache`.
+Progress = Callable[[int, int], None]
+"""Told how many clips of how many are decoded."""
+
+
+def prepare(
+    manifest: Manifest,
+    *,
+    rms: float | None,
+    cache: Path,
+    multiple: int = 80,
+    progress: Progress | None = None,
+) -> Clips:
+    """Decode what of a manifest is not in the project's cache yet; each clip scaled to `rms` (None:
+    left as it is) when it is read.
 
     Clips keep their full length; one shorter than `multiple` samples, the least a model takes, is a
-    fault. The cache is found again by the manifest's bytes, each file's size and time, and `rms`; a
-    damaged one is built anew. Raises ManifestError with all faults that decoding found, each with
-    its line. Silence is a fault in an evaluation set.
+    fault. Sound is found again by the bytes of its file and the place in it; what is damaged is
+    decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
+    Silence is a fault in an evaluation set.
     """
-    clips = _decoded_once(manifest, rms, cache)
+    clips = _decoded_once(manifest, rms, cache, progress)
     if faults := _faults(clips, multiple):
         raise manifest_error(manifest.path, faults)
     return clips
 
 
 def prepare_training(
-    manifest: Manifest, *, rms: float | None, cache: Path, multiple: int, max_bad_fraction: float
+    manifest: Manifest,
+    *,
+    rms: float | None,
+    cache: Path,
+    multiple: int,
+    max_bad_fraction: float,
+    progress: Progress | None = None,
 ) -> tuple[Manifest, Clips]:
     """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and
     its clips.
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
-    clips = _decoded_once(manifest, rms, cache)
+    clips = _decoded_once(manifest, rms, cache, progress)
     faults = _faults(clips, multiple)
     if not faults:
         return manifest, clips
@@ -176,7 +203,7 @@ def prepare_training(
 
 def _faults(clips: Clips, multiple: int) -> list[Fault]:
     """What decoding found, and the clips that are too short for the model."""
-    lengths = [(line, len(clip)) for line, clip in zip(clips.lines, clips, strict=True)]
+    lengths = zip(clips.lines, clips.sounds.lengths, strict=True)
     short = [
         Fault(line, f"the clip has {length} samples; the model needs at least {multiple}")
         for line, length in lengths
@@ -185,48 +212,127 @@ def _faults(clips: Clips, multiple: int) -> list[Fault]:
     return [*clips.faults, *short]
 
 
-def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
-    """The cached clips, decoded now if they are not there: whatever asks first, a set is decoded
-    once.
+def _decoded_once(
+    manifest: Manifest, rms: float | None, cache: Path, progress: Progress | None
+) -> Clips:
+    """The clips in the cache, decoded now where they are not there: whatever asks first, sound is
+    decoded once.
     """
-    key = _key(manifest, rms)
-    clips = open_clips(manifest, cache, key)
-    if clips is None:
-        write_clips(_decoded(manifest, rms), cache, key)
-        clips = open_clips(manifest, cache, key)
-    if clips is None:
-        raise OSError(f"the audio cache in {cache} could not be read back after it was written")
-    return clips
-
-
-def _decoded(manifest: Manifest, rms: float | None) -> Iterator[Clip | Fault]:
-    """Clips, or what is wrong with them, in order."""
-    clip = partial(_clip, rms=rms, silence_is_fault=not manifest.for_training)
-    utterances = manifest.utterances
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(utterances), _BATCH):
-            yield from pool.map(clip, utterances[start : start + _BATCH])
-
-
-def _clip(utterance: Utterance, *, rms: float | None, silence_is_fault: bool) -> Clip | Fault:
+    place, known = ProjectCache(cache), KnownFiles(ProjectCache(cache).files)
+    decoding = _Decoding(manifest.utterances, clip_cache.find(place.clips), known, progress)
     try:
-        audio = load_audio(utterance)
-    except ManifestError as error:
-        return Fault(utterance.line, str(error))
-    samples = audio.samples
-    silent = _level(samples) < SILENCE_RMS
-    if silent and silence_is_fault:
-        return Fault(
-            utterance.line, "the clip is silent (rms below 1e-4) but its text is not empty"
+        if decoding.missing:
+            clip_cache.write(decoding.decoded(), place.clips)
+    finally:
+        known.close()
+    found = clip_cache.find(place.clips) if decoding.missing else decoding.found
+    stored: list[StoredSound] = []
+    faults = list(decoding.faults)
+    for utterance, key in zip(manifest.utterances, decoding.keys, strict=True):
+        if key is None:
+            continue
+        if key not in found:
+            raise OSError(f"the audio cache in {cache} could not be read back after it was written")
+        sound = StoredSound(*found[key], utterance, _decoded_again)
+        if sound.level < SILENCE_RMS and not manifest.for_training:
+            faults.append(Fault(utterance.line, _SILENT))
+        else:
+            stored.append(sound)
+    for segment in {sound.segment.name: sound.segment for sound in stored}.values():
+        segment.touch()
+    return clips_of(Sounds(tuple(stored), rms), sorted(faults))
+
+
+_SILENT = "the clip is silent (rms below 1e-4) but its text is not empty"
+
+
+class _Decoding:
+    """The sound of utterances against a cache: what is missing there is decoded, in order."""
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        found: dict[bytes, tuple[Segment, int]],
+        known: KnownFiles,
+        progress: Progress | None,
+    ) -> None:
+        self.utterances, self.found, self.known = utterances, found, known
+        self.progress = progress or (lambda done, total: None)
+        self.faults: list[Fault] = []
+        self.keys = [_key_if_known(utterance, known) for utterance in utterances]
+        """By utterance; None where the file was not read yet, and at last where it cannot be."""
+        self.missing = [row for row, key in enumerate(self.keys) if key not in found]
+
+    def decoded(self) -> Iterator[tuple[bytes, Decoded]]:
+        """What is missing, by its key; `keys` and `faults` are whole at the end."""
+        done, total = len(self.utterances) - len(self.missing), len(self.utterances)
+        self.progress(done, total)
+        for row, (key, sha256, made) in zip(self.missing, self._results(), strict=True):
+            self.keys[row] = key
+            utterance = self.utterances[row]
+            if sha256 is not None and utterance.audio is not None:
+                self.known.learn_sha256(str(utterance.audio), sha256)
+            if isinstance(made, Fault):
+                self.faults.append(made)
+            elif made is not None and key is not None:
+                yield key, made
+            done += 1
+            self.progress(done, total)
+
+    def _results(self) -> Iterator[_Result]:
+        """Of every missing row, in order, decoded by several threads a little ahead of the
+        reader.
+        """
+        threads = min(8, os.cpu_count() or 1)
+        waiting: deque[Future[_Result]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for row in self.missing:
+                    waiting.append(pool.submit(self._decode, row))
+                    if len(waiting) >= _AHEAD * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _decode(self, row: int) -> _Result:
+        """One row: its key, the SHA-256 of its file where that was read, and the sound, or what is
+        wrong with it; neither where the cache has it by then.
+        """
+        utterance, key, sha256 = self.utterances[row], self.keys[row], None
+        try:
+            if key is None and utterance.audio is not None:
+                sha256 = _file_sha256(utterance)
+                key = _key(utterance, sha256)
+            if key in self.found:
+                return key, sha256, None
+            return key, sha256, _decoded(utterance)
+        except ManifestError as error:
+            return None, None, Fault(utterance.line, str(error))
+
+
+_Result = tuple[bytes | None, str | None, Decoded | Fault | None]
+
+
+def _decoded(utterance: Utterance) -> Decoded:
+    audio = load_audio(utterance)
+    done = (audio.resampled, audio.mixed_down, audio.opposite, audio.mended)
+    bits = sum(1 << place for place, (_, was) in enumerate(zip(DONE, done, strict=True)) if was)
+    return Decoded(audio.samples, _level(audio.samples), bits)
+
+
+def _decoded_again(utterance: Utterance, pcm_sha256: str) -> Samples:
+    """The samples of an utterance that a cache had and lost. Raises ManifestError where they are
+    others now.
+    """
+    samples = load_audio(utterance).samples
+    if hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest() != pcm_sha256:
+        raise ManifestError(
+            f"{_name(utterance)} has changed since this run began, and what was decoded of it is damaged or gone\n"
+            "  Put the file back, or begin a new study with --fork NAME."
         )
-    pcm_sha256 = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).hexdigest()
-    scaled, clipped = (samples, False) if rms is None else scale_to_rms(samples, rms)
-    done = (audio.resampled, audio.mixed_down, silent, clipped, audio.opposite, audio.mended)
-    return Clip(
-        scaled,
-        pcm_sha256,
-        AudioNotes(*((utterance.line,) if happened else () for happened in done)),
-    )
+    return samples
 
 
 def _level(samples: Samples) -> float:
@@ -237,11 +343,7 @@ def _level(samples: Samples) -> float:
 def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
     """Frames of shape (n, channels), their rate, whether the codec is lossy, whether the file does
     not say how long it is, and the name for messages."""
-    name = (
-        "the inline audio"
-        if utterance.audio is None
-        else f"audio file {show(str(utterance.audio))}"
-    )
+    name = _name(utterance)
     try:
         found = opened(utterance.audio or utterance.encoded or b"", name)
         with soundfile.SoundFile(found.source) as stream:
@@ -257,6 +359,13 @@ def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
     if len(frames) != count:
         raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
     return frames, rate, lossy, found.mended, name
+
+
+def _name(utterance: Utterance) -> str:
+    """For messages."""
+    if utterance.audio is None:
+        return "the inline audio"
+    return f"audio file {show(str(utterance.audio))}"
 
 
 def _span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
@@ -284,23 +393,34 @@ def _resampled(mono: Samples, rate: int, name: str) -> Samples:
         return resampled
 
 
-def _key(manifest: Manifest, rms: float | None) -> str:
-    """What the cached samples depend on. Subsets of one manifest differ in their lines."""
-    sources = [
-        [utterance.line, *_source(utterance), utterance.offset, utterance.duration]
-        for utterance in manifest.utterances
-    ]
-    libraries = [soundfile.__libsndfile_version__, version("torchaudio")]
-    parts = [_VERSION, libraries, manifest.sha256, manifest.for_training, rms, sources]
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-
-
-def _source(utterance: Utterance) -> list[str | int]:
-    source = audio_source(utterance)
+def _key_if_known(utterance: Utterance, known: KnownFiles) -> bytes | None:
+    """The key of an utterance without reading its file; None where the file was never read as it is
+    now.
+    """
     if utterance.audio is None:
-        return [source]
+        return _key(utterance, audio_source(utterance))
+    sha256 = known.sha256(str(utterance.audio))
+    return None if sha256 is None else _key(utterance, sha256)
+
+
+def _key(utterance: Utterance, source_sha256: str) -> bytes:
+    """What decoded samples depend on, 16 bytes: the content of the source, the place in it, and
+    what decodes.
+    """
+    place = (utterance.sample_rate, utterance.offset, utterance.duration)
+    parts = (_VERSION, _libraries(), source_sha256, place)
+    return hashlib.sha256(repr(parts).encode()).digest()[:16]
+
+
+@cache
+def _libraries() -> tuple[str, str]:
+    return soundfile.__libsndfile_version__, version("torchaudio")
+
+
+def _file_sha256(utterance: Utterance) -> str:
     try:
-        found = os.stat(source)
-    except OSError:
-        return [source]
-    return [source, found.st_size, found.st_mtime_ns]
+        return file_sha256(str(utterance.audio))
+    except OSError as error:
+        raise UnusableError(
+            f"{_name(utterance)} cannot be decoded: {error.strerror or error}"
+        ) from error

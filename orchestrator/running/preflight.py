@@ -115,7 +115,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ManifestError, and StudyError where the trials of the study were trained or measured on other
     data.
     """
-    ready = decode_sets(spec, folder.audio)
+    ready = decode_sets(spec, folder.project_cache)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     for name, (manifest, clips) in ready.items():
@@ -154,7 +154,7 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     """That a trial can be trained again as it was. Raises StudyError where the data have changed,
     ManifestError.
     """
-    check_contents(spec, decode_sets(spec, folder.audio), folder)
+    check_contents(spec, decode_sets(spec, folder.project_cache), folder)
 
 
 def set_records(

@@ -56,19 +56,17 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     """
     device, notes = choose_device(spec.execution.device)
     base = load_base_model(spec.model, device, encoder_windows=spec.evaluation.encoder_windows)
-    lengths = check_lengths(spec, base)
-    audio = cache / "audio"
+    lengths = check_lengths(spec, base, cache)
     sets = {
-        name: load_evaluation_set(spec, name, source, base, audio)
+        name: load_evaluation_set(spec, name, source, base, cache)
         for name, source in spec.data.evaluated.items()
     }
     if sample is not None:
         sets = {name: evaluation_set.spread(sample) for name, evaluation_set in sets.items()}
     clips: dict[str, Sequence[np.ndarray]] = {
-        name: evaluation_set.clips  # type: ignore[misc]
-        for name, evaluation_set in sets.items()
+        name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
-    training = load_training_data(spec, base, audio, _autocast(spec, device))
+    training = load_training_data(spec, base, cache, _autocast(spec, device))
     clips["train"] = training.clips
     memory = frames_budget(spec, device, psutil.virtual_memory().total)
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.clips import SAMPLE_RATE
@@ -29,10 +30,12 @@ CUT_OFF = 0.01
 """Share of the references of a set that the token cap may cut: a few are dense by mistake."""
 
 
-def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
+def check_lengths(
+    spec: SweepSpec, base: BaseModel, cache: Path | None = None
+) -> tuple[Finding, ...]:
     """What is left out or ignored. Raises DataError with all clips and texts that do not fit, each
     with file and line; ManifestError."""
-    sets, most = read_sets(spec), spec.data.max_seconds
+    sets, most = read_sets(spec, cache), spec.data.max_seconds
     findings = check_limits(sets, most, base.family.longest_seconds)
     for name, manifest in sets.items():
         heard = used(name, manifest, most)
