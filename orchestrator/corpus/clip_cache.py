@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -40,6 +41,9 @@ DONE = ("resampled", "mixed_down", "opposite", "mended")
 
 SEGMENT_BYTES = 32_000_000
 """A segment is written once it holds as much; a longer clip has one of its own."""
+
+_WRITING_SECONDS = 3600
+"""Between the samples of a segment and its index less passes."""
 
 _FULL_SCALE = np.float32(32768)
 _MAGIC = b"clips 1\n"
@@ -85,6 +89,10 @@ class Segment:
         samples: Samples = content.view("<i2").astype(np.float32)
         samples /= _FULL_SCALE
         return samples
+
+    def forget(self) -> None:
+        """Part of it is damaged: the next run makes all of it again; this one reads the rest."""
+        (self.folder / f"{self.name}.index").unlink(missing_ok=True)
 
     def touch(self) -> None:
         """It is used now: of others, those that were used longest ago go first."""
@@ -155,6 +163,7 @@ def write(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
     OSError when the disk refuses.
     """
     clear_dead(folder)
+    _clear_samples_alone(folder)
     open_segment = _OpenSegment(folder)
     for key, clip in clips:
         open_segment.add(key, clip)
@@ -162,6 +171,17 @@ def write(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
             open_segment.publish()
             open_segment = _OpenSegment(folder)
     open_segment.publish()
+
+
+def _clear_samples_alone(folder: Path) -> None:
+    """Remove samples without an index, which a killed writer left; not those of a live one, which
+    writes its index at once.
+    """
+    for samples in folder.glob("*.pcm"):
+        with suppress(OSError):
+            old = time.time() - samples.stat().st_mtime > _WRITING_SECONDS
+            if old and not samples.with_suffix(".index").exists():
+                samples.unlink()
 
 
 class _OpenSegment:

@@ -92,6 +92,7 @@ class StoredSound:
         """
         samples = self.segment.samples(self.row)
         if samples is None:
+            self.segment.forget()
             samples = self.decode(self.utterance, self.pcm_sha256)
         factor = self.factor(rms)
         if factor is not None:

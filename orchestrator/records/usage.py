@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """What a study takes, in bytes."""
+    """What a study takes, in bytes; or what all of them share, under its folder's name."""
 
     study: str
     cache: int

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 
+from rich.columns import Columns
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.reporting.escape import plain
+from orchestrator.reporting.preparation import Preparation
 from orchestrator.reporting.status import duration
 from orchestrator.reporting.terminal import table_of
 from orchestrator.reporting.wording import (
@@ -28,6 +31,10 @@ from orchestrator.reporting.wording import (
 )
 from orchestrator.scoring.judge import Verdict
 from orchestrator.set_names import confirm_name
+
+EVERY_BAR, EVERY_LINE = 0.2, 10.0
+"""Seconds between two looks at a bar, and between two lines in a pipe."""
+BAR_WIDTH = 30
 
 SHOWN = 30
 """Rows of the live table; earlier trials are in the report."""
@@ -90,6 +97,7 @@ class LiveReporter:
         )
         self._clock = clock
         self._rows: dict[int, Row] = {}
+        self._preparation = Preparation(EVERY_BAR if console.is_terminal else EVERY_LINE)
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
     def __enter__(self) -> LiveReporter:
@@ -161,6 +169,18 @@ class LiveReporter:
     def say(self, text: str) -> None:
         """A line above the table, or in the pipe."""
         self._console.print(Text(plain(text)), soft_wrap=True)
+
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """How far it is and how long it takes: a bar on a terminal, a line now and then in a
+        pipe.
+        """
+        text = self._preparation.told(what, done, total, self._clock())
+        if text and self._live:
+            bar = ProgressBar(total=max(total, 1), completed=done, width=BAR_WIDTH)
+            shown = Columns((bar, Text(plain(text)))) if done < total else Text("")
+            self._live.update(shown, refresh=True)
+        if text and (self._live is None or done == total):
+            self.say(text)
 
     @property
     def _none(self) -> tuple[str, ...]:

@@ -31,6 +31,11 @@ class Observer(Protocol):
     def say(self, text: str) -> None:
         """A sentence for the person at the terminal."""
 
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """So much of something that takes long before the first trial is done, as in `decoding
+        train`; told often, and at last with `done` equal to `total`.
+        """
+
 
 class NullObserver:
     """Shows nothing."""
@@ -51,4 +56,7 @@ class NullObserver:
         """Nothing."""
 
     def say(self, text: str) -> None:
+        """Nothing."""
+
+    def preparing(self, what: str, done: int, total: int) -> None:
         """Nothing."""

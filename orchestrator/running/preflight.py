@@ -10,13 +10,16 @@ from itertools import chain
 from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
+from orchestrator.corpus.clip_cache import evict
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.faults import show
 from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.records.locking import holder
 from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets
 from orchestrator.records.store import StudyFolder
@@ -115,7 +118,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ManifestError, and StudyError where the trials of the study were trained or measured on other
     data.
     """
-    ready = decode_sets(spec, folder.project_cache)
+    ready = _decoded(spec, folder, observer)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     for name, (manifest, clips) in ready.items():
@@ -125,6 +128,27 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
     folder.write_sets(set_records(spec, ready))
+
+
+def _decoded(
+    spec: SweepSpec, folder: StudyFolder, observer: Observer
+) -> dict[str, tuple[Manifest, Clips]]:
+    """All sets, decoded; the cache is brought back to its limit while no other study runs."""
+
+    def told(name: str, done: int, total: int) -> None:
+        observer.preparing(f"decoding {name}", done, total)
+
+    ready = decode_sets(spec, folder.project_cache, told)
+    if not any(holder(study.lock_file) for study in folder.neighbours()):
+        sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]
+        needed = {sound.segment.name for sound in sounds}
+        limit = round(spec.execution.cache_gb * 1e9)
+        if freed := evict(ProjectCache(folder.project_cache).clips, limit, needed):
+            observer.say(
+                f"cache: {freed / 1e6:,.0f} MB of decoded sound that other studies used "
+                f"longest ago removed (execution.cache_gb: {spec.execution.cache_gb:g})"
+            )
+    return ready
 
 
 def check_contents(

@@ -26,6 +26,11 @@ from orchestrator.tuning.selfcheck.probe import possible_targets
 from orchestrator.tuning.training.step import TrainingSet
 from orchestrator.tuning.training.training_data import load_training_data
 
+CPU_FRAMES_BYTES = 1_500_000_000
+"""Unless the sweep file says another: with what training itself takes, a large corpus stays below
+2.5 GB.
+"""
+
 
 @dataclass(frozen=True)
 class PreparedSweep:
@@ -93,14 +98,21 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
 
 
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
-    """Bytes that frames may take: a quarter of the memory for all packs together.
+    """Bytes that frames may take for all packs together: `execution.memory_gb`, else on a CPU an
+    eighth of the memory and at most 1.5 GB, elsewhere a quarter.
 
     On a CPU packs have them in common; where each process loads the model to its own device, each
-    has its own.
+    has its own. `total` is the machine's memory in bytes.
     """
-    packs = spec.execution.packs
+    packs, asked = spec.execution.packs, spec.execution.memory_gb
     holders = packs if isinstance(packs, int) and device.type == "cuda" else 1
-    return total // 4 // holders
+    if asked != "auto":
+        budget = round(asked * 1e9)
+    elif device.type == "cpu":
+        budget = min(total // 8, CPU_FRAMES_BYTES)
+    else:
+        budget = total // 4
+    return budget // holders
 
 
 def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
