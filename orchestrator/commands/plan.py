@@ -40,7 +40,12 @@ def plan(
         if probe:
             raise
         missing = str(error)
-    sizes = {} if missing else planned.set_sizes(read_sets(sweep), sweep.evaluation.normalizer)
+    cache = folder.project_cache
+    sizes = (
+        {}
+        if missing
+        else planned.set_sizes(read_sets(sweep, cache), sweep.evaluation.normalizer, cache)
+    )
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
     costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
     if probe:

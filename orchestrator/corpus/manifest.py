@@ -153,6 +153,7 @@ class _Builder:
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
         self._header = cache(self._read_header)
+        self._real_folder = cache(os.path.realpath)
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record; NeMo's `_skipme` drops it unseen."""
@@ -196,6 +197,13 @@ class _Builder:
             extra=draft.extra,
         )
 
+    def _source(self, utterance: Utterance) -> str:
+        """As `audio_source`: the files of one folder share its real path."""
+        path = utterance.audio
+        if path is None or os.path.islink(path):
+            return audio_source(utterance)
+        return os.path.join(self._real_folder(str(path.parent)), path.name)
+
     def _read_header(self, source: Path | bytes, name: str) -> Header:
         if isinstance(source, bytes):
             return read_header(source, name)
@@ -207,7 +215,7 @@ class _Builder:
 
     def _check_duplicates(self, utterance: Utterance) -> None:
         line = utterance.line
-        audio = (audio_source(utterance), utterance.offset)
+        audio = (self._source(utterance), utterance.offset)
         if (other := self._lines_by_audio.setdefault(audio, line)) != line:
             self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
         elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:

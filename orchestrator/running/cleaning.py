@@ -62,7 +62,7 @@ def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
     path = folders[0][0].project_cache
     why = next(filter(None, (_held(folder) for folder, _ in folders)), "")
     unneeded = () if why or path.is_symlink() else tuple(_unneeded_shared(path, folders))
-    return Usage(path.name, _size(path), 0, 0, unneeded, sum(map(_size, unneeded)), why)
+    return Usage("shared by all", _size(path), 0, 0, unneeded, sum(map(_size, unneeded)), why)
 
 
 def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:

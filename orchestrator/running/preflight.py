@@ -21,7 +21,7 @@ from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.locking import holder
 from orchestrator.records.results import SetRecord
-from orchestrator.records.sets import decode_sets
+from orchestrator.records.sets import decode_sets, known_files
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.findings import record_findings
@@ -38,12 +38,14 @@ def find_all(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> list[Finding]:
     """What is doubtful or wrong about decoded sets, what stops a sweep first."""
-    findings = check_sets(
-        {name: manifest for name, (manifest, _) in ready.items()},
-        max_seconds=spec.data.max_seconds,
-        longest_seconds=None,
-        pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
-    )
+    with known_files(folder.project_cache) as known:
+        findings = check_sets(
+            {name: manifest for name, (manifest, _) in ready.items()},
+            max_seconds=spec.data.max_seconds,
+            longest_seconds=None,
+            pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
+            known=known,
+        )
     others = (
         check_sound(ready),
         _check_words(spec, ready),
