@@ -22,6 +22,7 @@ from orchestrator.corpus import audio, clip_cache
 from orchestrator.corpus.audio import AudioNotes, load_audio, prepare, scale_to_rms
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.errors import ManifestError
+from orchestrator.progress import listening
 from tests.stored_sounds import stored_sounds
 
 RATE = 16_000
@@ -364,9 +365,10 @@ def test_of_a_cache_that_is_too_large_what_was_used_longest_ago_goes(folder: Pat
 
 def test_the_cache_says_how_far_it_is(folder: Path) -> None:
     told: list[tuple[int, int]] = []
+    note = lambda what, done, total: told.append((done, total))  # noqa: E731
     manifest = manifest_of(folder, "mono.wav", "wide.flac")
-    progress = lambda done, total: told.append((done, total))  # noqa: E731
-    prepare(manifest, rms=0.075, cache=folder / "cache", progress=progress)
-    assert told == [(0, 2), (1, 2), (2, 2)]
-    prepare(manifest, rms=0.075, cache=folder / "cache", progress=progress)
+    with listening(note):
+        prepare(manifest, rms=0.075, cache=folder / "cache")
+        assert told == [(0, 2), (1, 2), (2, 2)]
+        prepare(manifest, rms=0.075, cache=folder / "cache")
     assert len(told) == 3

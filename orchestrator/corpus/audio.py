@@ -12,7 +12,7 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -40,6 +40,7 @@ from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import ManifestError
+from orchestrator.progress import Counter
 
 __all__ = [
     "SAMPLE_RATE",
@@ -151,17 +152,12 @@ def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
     return (np.clip(scaled, -1, 1) if clipped else scaled), clipped
 
 
-Progress = Callable[[int, int], None]
-"""Told how many clips of how many are decoded."""
-
-
 def prepare(
     manifest: Manifest,
     *,
     rms: float | None,
     cache: Path,
     multiple: int = 80,
-    progress: Progress | None = None,
 ) -> Clips:
     """Decode what of a manifest is not in the project's cache yet; each clip scaled to `rms` (None:
     left as it is) when it is read.
@@ -171,7 +167,7 @@ def prepare(
     decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
     Silence is a fault in an evaluation set.
     """
-    clips = _decoded_once(manifest, rms, cache, progress)
+    clips = _decoded_once(manifest, rms, cache)
     if faults := _faults(clips, multiple):
         raise manifest_error(manifest.path, faults)
     return clips
@@ -184,14 +180,13 @@ def prepare_training(
     cache: Path,
     multiple: int,
     max_bad_fraction: float,
-    progress: Progress | None = None,
 ) -> tuple[Manifest, Clips]:
     """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and
     its clips.
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
-    clips = _decoded_once(manifest, rms, cache, progress)
+    clips = _decoded_once(manifest, rms, cache)
     faults = _faults(clips, multiple)
     if not faults:
         return manifest, clips
@@ -212,14 +207,12 @@ def _faults(clips: Clips, multiple: int) -> list[Fault]:
     return [*clips.faults, *short]
 
 
-def _decoded_once(
-    manifest: Manifest, rms: float | None, cache: Path, progress: Progress | None
-) -> Clips:
+def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
     """The clips in the cache, decoded now where they are not there: whatever asks first, sound is
     decoded once.
     """
     place, known = ProjectCache(cache), KnownFiles(ProjectCache(cache).files)
-    decoding = _Decoding(manifest.utterances, clip_cache.find(place.clips), known, progress)
+    decoding = _Decoding(manifest, clip_cache.find(place.clips), known)
     try:
         if decoding.missing:
             clip_cache.write(decoding.decoded(), place.clips)
@@ -251,22 +244,20 @@ class _Decoding:
 
     def __init__(
         self,
-        utterances: Sequence[Utterance],
+        manifest: Manifest,
         found: dict[bytes, tuple[Segment, int]],
         known: KnownFiles,
-        progress: Progress | None,
     ) -> None:
-        self.utterances, self.found, self.known = utterances, found, known
-        self.progress = progress or (lambda done, total: None)
+        self.name, self.utterances = manifest.path.name, manifest.utterances
+        self.found, self.known = found, known
         self.faults: list[Fault] = []
-        self.keys = [_key_if_known(utterance, known) for utterance in utterances]
+        self.keys = [_key_if_known(utterance, known) for utterance in self.utterances]
         """By utterance; None where the file was not read yet, and at last where it cannot be."""
         self.missing = [row for row, key in enumerate(self.keys) if key not in found]
 
     def decoded(self) -> Iterator[tuple[bytes, Decoded]]:
         """What is missing, by its key; `keys` and `faults` are whole at the end."""
-        done, total = len(self.utterances) - len(self.missing), len(self.utterances)
-        self.progress(done, total)
+        counter = Counter(f"decoding the audio of {self.name}", len(self.missing))
         for row, (key, sha256, made) in zip(self.missing, self._results(), strict=True):
             self.keys[row] = key
             utterance = self.utterances[row]
@@ -276,8 +267,7 @@ class _Decoding:
                 self.faults.append(made)
             elif made is not None and key is not None:
                 yield key, made
-            done += 1
-            self.progress(done, total)
+            counter.add()
 
     def _results(self) -> Iterator[_Result]:
         """Of every missing row, in order, decoded by several threads a little ahead of the

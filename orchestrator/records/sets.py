@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.corpus.audio import Progress, prepare, prepare_training
+from orchestrator.corpus.audio import prepare, prepare_training
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.faults import joined
@@ -27,9 +27,6 @@ from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Made = TypeVar("Made")
-
-SetProgress = Callable[[str, int, int], None]
-"""Told of which set how many clips of how many are decoded."""
 
 
 @contextmanager
@@ -124,7 +121,6 @@ def decode_set(
     manifest: Manifest,
     cache: Path,
     shortest: int = 1,
-    progress: Progress | None = None,
 ) -> tuple[Manifest, Clips]:
     """The decoded clips of a set, kept in the project's `cache`, and what is left of its manifest.
 
@@ -141,14 +137,11 @@ def decode_set(
             cache=cache,
             multiple=shortest,
             max_bad_fraction=bad,
-            progress=progress,
         )
-    return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest, progress=progress)
+    return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
 
 
-def decode_sets(
-    spec: SweepSpec, cache: Path, progress: SetProgress | None = None
-) -> dict[str, tuple[Manifest, Clips]]:
+def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:
     """All sets of a sweep, read and decoded. A clip too short for the model is found once the model
     is loaded.
 
@@ -156,8 +149,7 @@ def decode_sets(
     """
 
     def decoded(name: str, read: Callable[[], Manifest]) -> tuple[Manifest, Clips]:
-        told = None if progress is None else partial(progress, name)
-        return decode_set(spec, name, read(), cache, progress=told)
+        return decode_set(spec, name, read(), cache)
 
     with known_files(cache) as known:
         readers = _readers(spec, known)

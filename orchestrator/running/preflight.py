@@ -136,11 +136,7 @@ def _decoded(
     spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> dict[str, tuple[Manifest, Clips]]:
     """All sets, decoded; the cache is brought back to its limit while no other study runs."""
-
-    def told(name: str, done: int, total: int) -> None:
-        observer.preparing(f"decoding {name}", done, total)
-
-    ready = decode_sets(spec, folder.project_cache, told)
+    ready = decode_sets(spec, folder.project_cache)
     if not any(holder(study.lock_file) for study in folder.neighbours()):
         sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]
         needed = {sound.segment.name for sound in sounds}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.corpus.clips import lengths_of
+from orchestrator.progress import Counter
 from orchestrator.tuning.faults import is_out_of_memory
 from orchestrator.tuning.model.cores import cores
 from orchestrator.tuning.model.families import Family
@@ -135,7 +136,7 @@ class EncoderCache:
         room, flat, filled = self.budget_bytes - self.bytes_used, None, 0
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
         length = torch.zeros_like(start)
-        side_by_side = cores(self.device)
+        side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
         for first in range(0, len(batches), side_by_side.count):
             some = batches[first : first + side_by_side.count]
             results = side_by_side.map(lambda rows: self._compute(name, rows, depth), some)
@@ -149,6 +150,7 @@ class EncoderCache:
                 flat[filled:end] = computed.flat
                 start[rows], length[rows] = filled + computed.start, computed.length
                 filled = end
+                counter.add(len(rows))
         assert flat is not None, "a set has clips"
         return Frames(flat[:filled], start, length)
 
