@@ -8,7 +8,6 @@ through a symbolic link, and nothing that was sealed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from orchestrator.records.contents import stored_spec
 from orchestrator.records.locking import holder
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.usage import Usage
+from orchestrator.records.usage import Usage, size_of
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.session import finished
 
@@ -30,7 +29,7 @@ def usage_of(folder: StudyFolder, project: Path) -> Usage:
     why = _why_kept(folder, project)
     unneeded = () if why else tuple(_unneeded(folder))
     cache, checkpoint, whole = (
-        _size(path) for path in (folder.cache, folder.checkpoint, folder.path)
+        size_of(path) for path in (folder.cache, folder.checkpoint, folder.path)
     )
     return Usage(
         folder.name,
@@ -38,7 +37,7 @@ def usage_of(folder: StudyFolder, project: Path) -> Usage:
         checkpoint,
         whole - cache - checkpoint,
         unneeded,
-        sum(map(_size, unneeded)),
+        sum(map(size_of, unneeded)),
         why,
     )
 
@@ -62,7 +61,7 @@ def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
     path = folders[0][0].project_cache
     why = next(filter(None, (_held(folder) for folder, _ in folders)), "")
     unneeded = () if why or path.is_symlink() else tuple(_unneeded_shared(path, folders))
-    return Usage("shared by all", _size(path), 0, 0, unneeded, sum(map(_size, unneeded)), why)
+    return Usage("shared by all", size_of(path), 0, 0, unneeded, sum(map(size_of, unneeded)), why)
 
 
 def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
@@ -130,18 +129,3 @@ def _unneeded(folder: StudyFolder) -> list[Path]:
 def _inside(folder: Path) -> list[Path]:
     """What lies in a folder; nothing in one that is a link, or not there."""
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all below a folder, links not followed; 0 for what is not there."""
-    if path.is_symlink() or not path.exists():
-        return 0
-    if not path.is_dir():
-        return path.stat().st_size
-    sizes = 0
-    for folder, _, names in os.walk(path):
-        files = [Path(folder, name) for name in names]
-        sizes += sum(
-            file.lstat().st_size for file in files if file.exists() and not file.is_symlink()
-        )
-    return sizes
