@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from orchestrator.corpus import audio, clip_cache
-from orchestrator.corpus.audio import AudioNotes, load_audio, prepare, scale_to_rms
+from orchestrator.corpus import audio, clip_cache, preparing
+from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.clips import AudioNotes
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError
 from orchestrator.progress import listening
 from tests.stored_sounds import stored_sounds
@@ -162,7 +164,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(utterance.id)
         return real(utterance)
 
-    monkeypatch.setattr(audio, "load_audio", counted)
+    monkeypatch.setattr(preparing, "load_audio", counted)
     return calls
 
 
@@ -310,7 +312,7 @@ def test_an_interrupted_build_is_continued(
     """What was decoded before goes into the cache with the segment that it is in."""
     manifest = manifest_of(folder, "mono.wav", "wide.flac", "stereo.wav")
     monkeypatch.setattr(clip_cache, "SEGMENT_BYTES", 1)
-    real = audio._decoded
+    real = preparing._decoded
 
     def killed(utterance: Utterance) -> clip_cache.Decoded:
         if utterance is manifest.utterances[2]:
@@ -318,7 +320,7 @@ def test_an_interrupted_build_is_continued(
         return real(utterance)
 
     with monkeypatch.context() as patch:
-        patch.setattr(audio, "_decoded", killed)
+        patch.setattr(preparing, "_decoded", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare(manifest, rms=0.075, cache=folder / "cache")
     assert not list(folder.glob("cache/clips/*.tmp-*"))
@@ -331,7 +333,7 @@ def test_an_interrupted_build_is_continued(
 def test_two_processes_that_decode_the_same_keep_it_once(folder: Path) -> None:
     manifest = manifest_of(folder, "mono.wav", "peak.wav", "stereo.wav")
     code = (
-        "import sys; from pathlib import Path; from orchestrator.corpus.audio import prepare;"
+        "import sys; from pathlib import Path; from orchestrator.corpus.preparing import prepare;"
         "from orchestrator.corpus.manifest import load_manifest;"
         "sys.stdin.readline();"
         "print(prepare(load_manifest(Path(sys.argv[1])), rms=0.075, cache=Path(sys.argv[2])"

@@ -2,7 +2,7 @@
 their audio files.
 
 Everything is checked before anything trains, except what only decoding can find
-(`corpus.audio.prepare`). No torch.
+(`corpus.preparing.prepare`). No torch.
 """
 
 from __future__ import annotations
