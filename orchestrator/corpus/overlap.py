@@ -74,7 +74,7 @@ def recordings(
     sizes = {path: os.path.getsize(path) for path in paths}
     equally_large = Counter(sizes.values())
     named = {
-        path: f"sha256:{known.sha256(written[path]) or file_sha256(path)}"
+        path: f"sha256:{known.sha256(written[path]) or _learnt(written[path], known)}"
         if equally_large[sizes[path]] > 1
         else path
         for path in paths
@@ -87,6 +87,12 @@ def recordings(
         )
         for name, manifest in sets.items()
     }
+
+
+def _learnt(path: str, known: KnownFiles) -> str:
+    sha256 = file_sha256(path)
+    known.learn_sha256(path, sha256)
+    return sha256
 
 
 def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
