@@ -49,7 +49,7 @@ def main() -> None:
     work = json.loads(options.workload.read_text())
     script = Script({**work, "train": [], "order": []}, "cpu")
     base = AutoModelForSpeechSeq2Seq.from_pretrained(work["model"]).eval()
-    report = {"untuned": script.evaluate(base)}
+    report: dict[str, Any] = {"untuned": script.evaluate(base)}
     began = time.perf_counter()
     from moonshine_voice.lora.train import fit_adapter
 
