@@ -24,6 +24,7 @@ from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
+from orchestrator.running.reported import reports
 from orchestrator.running.running_trial import (
     WALL_CLOCK,
     RunningTrial,
@@ -81,11 +82,13 @@ def run_sweep(
                 f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
             )
         if sweep.out_of_time:
+            sweep.count_time()  # a run that is killed here must not find time left
             sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
             break
         sweep.fill_slots()
         if not worker.active:
             break
+        study.commit()
         events = worker.advance()
         sweep.take(events)
         if not all(isinstance(event, Progress | Noticed) for event in events):
@@ -202,6 +205,7 @@ class _Sweep:
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
             original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
+                self._report_again(number, plan.params.max_steps)
                 self._retell(number)
             elif original is None:
                 self._admit(plan, params)
@@ -222,6 +226,7 @@ class _Sweep:
                 case Progress():
                     self.observer.progress(event)
                 case _ if trial.on_file is not None:
+                    self._report_again(trial.number, event.step)
                     if isinstance(event, Failed) or event.step >= trial.on_file.steps_trained:
                         self._close(trial, trial.on_file)
                 case Measured():
@@ -231,13 +236,20 @@ class _Sweep:
                         self.folder.write_failure(event.number, event.traceback)
                     self._end(trial, Stop(TrialState.FAIL, event.reason))
 
-    def checkpoint(self) -> None:
-        """Save the slots and the state beside them, and the time spent."""
+    def count_time(self) -> None:
+        """Add the time since this was last done to what all runs have spent."""
         now = self.clock()
         self.spent = self.folder.add_seconds(now - self.clock_at, self.spent)
         self.clock_at = now
+
+    def checkpoint(self) -> None:
+        """Save the slots and the state beside them, and the time spent; what the study was told
+        comes first.
+        """
+        self.study.commit()
+        self.count_time()
         slots = {
-            number: InSlot(last_rung=trial.last_rung, seconds=now - trial.started)
+            number: InSlot(last_rung=trial.last_rung, seconds=self.clock_at - trial.started)
             for number, trial in self.in_slots.items()
         }
         self.tick += 1
@@ -364,6 +376,16 @@ class _Sweep:
         if copy.step is not None and self.spec.objective in copy.wer:
             self.study.report(number, copy.step, copy.wer[self.spec.objective])
         self._tell(copy)
+
+    def _report_again(self, number: int, upto: int) -> None:
+        """Of a trial that has ended by its files: a run that was killed before its commit had not
+        told the study of all its rungs.
+        """
+        for step, rate in reports(
+            self.spec, self.folder, number, self.folder.read_result(number)
+        ).items():
+            if step <= upto:
+                self.study.early_stop(number, step, rate)
 
     def _retell(self, number: int) -> None:
         result = self.folder.read_result(number)
