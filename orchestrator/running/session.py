@@ -15,7 +15,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.provenance import provenance
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker import SAVE_SECONDS, Worker
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
@@ -154,8 +154,10 @@ def _search(
             worker = _worker(make_worker, spec, folder, observer)
         if not folder.began:
             folder.write_pack(pack_record(spec.execution, worker))
+        # of several packs a checkpoint saves the one whose turn it is: each is to have its turn
+        save_every = SAVE_SECONDS / int(spec.execution.packs)
         with in_packs(worker, spec, folder, make_worker) as packs:
-            run_sweep(spec, folder, packs, study, observer, drain=drain)
+            run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
     finally:
         study.close()
 

@@ -18,7 +18,15 @@ from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress, Worker
+from orchestrator.records.worker import (
+    SAVE_SECONDS,
+    Event,
+    Failed,
+    Measured,
+    Noticed,
+    Progress,
+    Worker,
+)
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
@@ -66,9 +74,11 @@ def run_sweep(
     clock: Callable[[], float] = time.monotonic,
     drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
+    save_every: float = SAVE_SECONDS,
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
+    `save_every`: seconds of `clock` from one checkpoint to the next; an orderly stop writes one too.
     Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of
     another evaluation.
     """
@@ -91,7 +101,8 @@ def run_sweep(
         study.commit()
         events = worker.advance()
         sweep.take(events)
-        if not all(isinstance(event, Progress | Noticed) for event in events):
+        measured = not all(isinstance(event, Progress | Noticed) for event in events)
+        if measured and clock() - sweep.clock_at >= save_every:
             sweep.checkpoint()
     sweep.checkpoint()
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
