@@ -59,6 +59,15 @@ def _one_pack_text(pack: int | str, kept: PackRecord | None) -> str:
     return "pack: auto, measured when the sweep starts and then kept"
 
 
+def kernel_text(execution: Execution, kept: PackRecord | None) -> str:
+    """What computes the linear layers, as `pack_text` says it."""
+    if kept is not None:
+        return f"matrix kernel {kept.kernel}, kept since the study began"
+    if execution.kernel != "auto":
+        return f"matrix kernel {execution.kernel}"
+    return "matrix kernel: auto, on a CPU timed when the sweep starts and then kept"
+
+
 def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
     """A line per estimate of the time, or how to get one."""
     if not costs:
@@ -80,7 +89,7 @@ def build(
     costs: Sequence[Cost],
 ) -> Document:
     """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
-    `pack_text` takes them.
+    `pack_text` and `kernel_text` take them.
     """
     blocks: list[Block] = [
         Table(
@@ -93,6 +102,7 @@ def build(
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(execution, kept),
+                kernel_text(execution, kept),
                 *cost_texts(costs),
                 *plan.conditions,
                 *filter(None, (plan.in_flight, plan.taken, plan.split, plan.warm_up)),

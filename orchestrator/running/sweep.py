@@ -44,7 +44,7 @@ from orchestrator.running.running_trial import (
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stopping import persons_stop
 from orchestrator.scoring.judge import Verdict
-from orchestrator.search.study import Asked, Study
+from orchestrator.search.study import REMAKE, Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import RESAMPLES, best, judged, scores
 from orchestrator.verdicts.losses import trial_losses
@@ -98,7 +98,7 @@ def run_sweep(
         sweep.fill_slots()
         if not worker.active:
             break
-        study.commit()
+        sweep.commit()
         events = worker.advance()
         sweep.take(events)
         measured = not all(isinstance(event, Progress | Noticed) for event in events)
@@ -136,6 +136,8 @@ class _Sweep:
         self.in_slots: dict[int, RunningTrial] = {}
         self.duplicates = Duplicates(folder.read_result)
         self.skip: frozenset[int] = frozenset()
+        self.unwritten: list[TrialPlan] = []
+        """Plans of trials that the database may not know yet."""
 
     @property
     def out_of_time(self) -> bool:
@@ -192,11 +194,12 @@ class _Sweep:
 
     def _last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that holds; what was damaged is said."""
+        found = self.checkpoints.latest(whole=True)
         for damaged in self.checkpoints.damaged():
             text = f"checkpoint {damaged} is damaged: the sweep continues from the one before it, to the same result"
             self.observer.say(text)
             self.folder.note(text)
-        return self.checkpoints.latest(whole=True)
+        return found
 
     def fill_slots(self) -> None:
         """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes
@@ -211,7 +214,8 @@ class _Sweep:
                 return
             number = self.asked
             plan = self._plan(number, params)
-            self.folder.write_plan(plan)
+            self._check_plan(plan)
+            self.unwritten.append(plan)
             self.asked += 1
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
             original = self.duplicates.original(plan, self.in_slots)
@@ -247,6 +251,15 @@ class _Sweep:
                         self.folder.write_failure(event.number, event.traceback)
                     self._end(trial, Stop(TrialState.FAIL, event.reason))
 
+    def commit(self) -> None:
+        """Bring the study to its database; a trial has a plan on file only when it is known
+        there.
+        """
+        self.study.commit()
+        for plan in self.unwritten:
+            self.folder.write_plan(plan)
+        self.unwritten.clear()
+
     def count_time(self) -> None:
         """Add the time since this was last done to what all runs have spent."""
         now = self.clock()
@@ -257,7 +270,7 @@ class _Sweep:
         """Save the slots and the state beside them, and the time spent; what the study was told
         comes first.
         """
-        self.study.commit()
+        self.commit()
         self.count_time()
         slots = {
             number: InSlot(last_rung=trial.last_rung, seconds=self.clock_at - trial.started)
@@ -299,13 +312,31 @@ class _Sweep:
         return asked.params
 
     def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
-        return trial_plan(self.spec, number, params, self.contents)
+        try:
+            return trial_plan(self.spec, number, params, self.contents)
+        except ValueError as error:
+            raise StudyError(
+                f"{self.folder.database} holds a trial that this sweep cannot have asked for: {error}\n"
+                f"  Only `orchestrate` may write to it. {REMAKE}"
+            ) from error
+
+    def _check_plan(self, plan: TrialPlan) -> None:
+        """The parameters of a trial stand in study.db and in its plan.json: both must say the
+        same.
+        """
+        sealed = self.folder.read_plan(plan.number)
+        if sealed is not None and sealed.params != plan.params:
+            raise StudyError(
+                f"{self.folder.database} says other parameters of trial {plan.number} than its plan.json, which is "
+                f"sealed\n  {REMAKE}"
+            )
 
     def _running_trial(
         self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
     ) -> RunningTrial:
         """A trial as it stood at `last_rung`, or with all that is on file."""
         plan = self._plan(number, params)
+        self._check_plan(plan)
         trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
         trial.verdicts = self._verdicts(plan, last_rung)
         trial.step = trial.last_rung = last_rung or 0
@@ -404,6 +435,8 @@ class _Sweep:
         self.study.tell(number, result)
 
     def _tell(self, result: TrialResult) -> None:
+        if self.unwritten:  # a result stands beside its plan
+            self.commit()
         if self.folder.read_result(result.number) is None:
             self.folder.write_result(result)
         self.study.tell(result.number, result)

@@ -136,6 +136,9 @@ class Evaluator:
             f"{name}.text": digest(evaluation_set.clips.text_sha256)
             for name, evaluation_set in self.sets.items()
         }
+        # a number of before there was a choice is one of torch's own kernel
+        kernel = self.base.products.name
+        parts |= {"kernel": kernel} if kernel != "aten" else {}
         return parts | {
             "format": str(FORMAT),
             "rms": str(spec.rms),
