@@ -101,7 +101,8 @@ def run_side(sweep: Path, report: Path) -> None:
     template.measure_baseline()
     loaded = time.perf_counter() - began
     waiting = [trial_plan(spec, number, point) for number, point in enumerate(spec.start_with)]
-    with MostMemory() as memory, in_packs(template, spec, folder, pack_worker) as worker:
+    packs = in_packs(template, spec, folder, pack_worker, print)
+    with MostMemory() as memory, packs as worker:
         began = time.perf_counter()
         while waiting or worker.active:
             while waiting and len(worker.active) < worker.capacity:

@@ -67,6 +67,9 @@ class ThreadHosts:
             if not any(remote.ready for remote in remotes if isinstance(remote, ThreadRemote)):
                 self.changed.wait(seconds)
 
+    def close(self) -> None:
+        """A thread cannot be killed."""
+
     def counted(self) -> str:
         """When this call loses its pack: before, after, or never."""
         self.calls += 1

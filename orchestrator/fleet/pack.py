@@ -47,6 +47,8 @@ class Pack:
     plans: dict[int, TrialPlan] = field(default_factory=dict)
     """Of all trials that `saved_slots` and `log` name."""
     remote: Remote | None = None
+    waits: bool = False
+    """No machine had room for it when it was last asked."""
     advancing: bool = False
     trains: bool = False
     """It advances, and has become what it was: nothing is repeated any more."""

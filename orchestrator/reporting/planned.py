@@ -44,6 +44,9 @@ def pack_text(execution: Execution, kept: PackRecord | None) -> str:
 
 def place_text(execution: Execution) -> str:
     """Where several packs would run, in words."""
+    if execution.launcher == "ray":
+        gpu = " and a GPU" if execution.device == "cuda" else ""
+        return f"an actor each on the Ray cluster, which asks for its cores{gpu}"
     if execution.processes is False:
         return "all in one process"
     devices = f" on {', '.join(execution.devices)} in turn" if execution.devices else ""
@@ -87,9 +90,10 @@ def build(
     execution: Execution,
     kept: PackRecord | None,
     costs: Sequence[Cost],
+    checks: Sequence[Block] = (),
 ) -> Document:
     """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
-    `pack_text` and `kernel_text` take them.
+    `pack_text` and `kernel_text` take them; `checks` is what was found in the sets.
     """
     blocks: list[Block] = [
         Table(
@@ -105,14 +109,16 @@ def build(
                 kernel_text(execution, kept),
                 *cost_texts(costs),
                 *plan.conditions,
-                *filter(None, (plan.in_flight, plan.taken, plan.split, plan.warm_up)),
+                *filter(
+                    None, (plan.in_flight, plan.taken, plan.split, plan.warm_up if missing else "")
+                ),
             )
         ),
         *_first_points(plan),
     ]
     if missing:
         blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
-    blocks += _resolutions(plan)
+    blocks += [*checks, *_resolutions(plan)]
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
 

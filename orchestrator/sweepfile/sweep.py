@@ -169,6 +169,8 @@ class Execution(Frozen):
     """A pack takes the next of these, in turn; none: all packs on `device`."""
     processes: Literal["auto"] | bool = "auto"
     """Whether each pack has a process of its own; it changes the time and nothing else."""
+    launcher: Literal["local", "ray"] = "local"
+    """ray: each pack is an actor on a machine of the Ray cluster that is joined when it starts."""
 
     @property
     def in_flight(self) -> int | None:

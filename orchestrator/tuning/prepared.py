@@ -115,11 +115,11 @@ def _kernel(spec: SweepSpec) -> KernelName | Literal["auto"]:
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
     """Bytes that frames may take: a quarter of the memory for all packs together.
 
-    On a CPU packs have them in common; where each process loads the model to its own device, each
-    has its own.
+    On a CPU packs have them in common; where each process loads the model itself, to its own device
+    or as an actor, each has its own.
     """
-    packs = spec.execution.packs
-    holders = packs if isinstance(packs, int) and device.type == "cuda" else 1
+    packs, apart = spec.execution.packs, spec.execution.launcher == "ray"
+    holders = packs if isinstance(packs, int) and (apart or device.type == "cuda") else 1
     return total // 4 // holders
 
 

@@ -12,6 +12,7 @@ import transformers
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.records.model_limits import token_caps
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
 from orchestrator.records.short_run import spread
@@ -25,7 +26,6 @@ from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.decoding.transcription import (
     Decoded,
     ScaledAdapter,
-    token_caps,
     transcribe,
 )
 from orchestrator.tuning.model.base_model import BaseModel

@@ -40,13 +40,6 @@ class Decoded:
     truncated: list[bool]
 
 
-def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
-    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard
-    caps Moonshine.
-    """
-    return [int(tokens_per_second * s) + 2 for s in seconds]
-
-
 @torch.no_grad()
 def transcribe(
     base: BaseModel,
