@@ -34,7 +34,7 @@ test-all: check
 # What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium and the
 # programs of PostgreSQL where there are none.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres,ray]'
 	$(BIN)/python -m tests.browser
 	$(BIN)/python -m tests.postgres
 	$(PYTEST) -m services

@@ -46,6 +46,7 @@ OWNERS = {
     "optuna_dashboard": ("search/",),
     "sqlalchemy": ("search/",),
     "psycopg": ("search/",),
+    "ray": ("fleet/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""
 
