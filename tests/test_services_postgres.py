@@ -163,18 +163,24 @@ def test_a_server_that_comes_back_between_two_statements_is_not_missed(
     spec, folder = make_spec(budget=Budget(trials=2)), StudyFolder(tmp_path, "s")
     database = ServerDatabase(ServerRecord(url_env=VARIABLE, study="away"), "s")
     study = Study.open(database, spec)
-    assert study.ask()
+
+    def ask() -> None:
+        assert study.ask()
+        study.commit()
+
+    ask()
     server.stop("fast")
     server.start()
-    assert study.ask() and study.asked() == 2
+    ask()
     server.stop("fast")
     server.start()
     other = Study.open(ServerDatabase(database.record, "s"), spec)
+    assert other.asked() == 2
     with pytest.raises(StudyError, match="study s is in use by process"):
-        study.asked()
+        ask()
     other.close()
     with pytest.raises(StudyError) as caught:
-        study.asked()
+        ask()
     assert str(caught.value) == (
         f"while the database of {VARIABLE} was away another process went on with study s\n"
         "  Wait until it has finished, then run the same command again."
