@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -19,6 +20,7 @@ from orchestrator.reporting import report, terminal
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.page.listen import Player
 from orchestrator.running.session import finished
+from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from tests.browser import chromium
@@ -55,7 +57,11 @@ def main(name: str) -> None:
         _of_report(browser, folder.report_html)
         with served(guarded_server(Player(sweep, folder, reported), 0, "player")) as address:
             _of_listen(browser, address)
-        with served(open_server(folder.database, 0)) as address:
+        with served(
+            open_server(
+                folder.database, folder.journal.path, partial(shown, sweep, folder, [name]), 0
+            )
+        ) as address:
             _of_dashboard(browser, address)
 
 
@@ -91,7 +97,7 @@ def _of_listen(browser: Any, address: str) -> None:
 
 def _of_dashboard(browser: Any, address: str) -> None:
     page = browser.new_page(viewport=SIZE)
-    page.goto(f"{address}dashboard/studies/1")
+    page.goto(f"{address}dashboard/studies/0")
     page.wait_for_timeout(4_000)  # its plots are drawn late, and nothing says when
     page.screenshot(path=IMAGES / "dashboard.png")
 

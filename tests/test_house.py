@@ -43,6 +43,7 @@ OWNERS = {
     "peft": ("tuning/",),
     "optuna": ("search/",),
     "optuna_dashboard": ("search/",),
+    "bottle": ("search/",),
     "sqlalchemy": ("search/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""
