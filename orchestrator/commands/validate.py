@@ -13,6 +13,7 @@ from orchestrator.commands.output import say
 from orchestrator.errors import SpecError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.sweepfile.loading import check_inputs
+from orchestrator.tracking.trackers import not_installed
 from orchestrator.verdicts.shipping import check_can_ship
 
 
@@ -45,3 +46,5 @@ def validate(
     )
     if doubt := warm_up_text(sweep):
         say(doubt)
+    for line in not_installed(sweep):
+        say(line)

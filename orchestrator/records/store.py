@@ -11,7 +11,9 @@ confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
 cache/           what can be computed again
-logs/            of several packs: pack-0.log and so on, what each did
+logs/            of several packs: pack-0.log and so on, what each did; tracking-mlflow.log and so on,
+                 what was not sent
+tracking/        id of the study at its trackers, and what W&B keeps
 """
 
 from __future__ import annotations
@@ -82,6 +84,7 @@ class StudyFolder(SealedFiles):
         self.cache = self.path / "cache"
         self.audio = self.cache / "audio"
         self.logs = self.path / "logs"
+        self.tracking = self.path / "tracking"
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"
         self.spec = self.path / "spec.yaml"
