@@ -26,7 +26,9 @@ _LONGEST = 4000
 
 
 class MlflowTracker:
-    """Every state of a run is a tag there, so a run that is as it should be costs one question."""
+    """What an ended run was sent as is a tag there, so one that is as it should be costs one
+    question.
+    """
 
     def __init__(self, spec: MlflowSpec, place: Place) -> None:
         """Raises StudyError where nothing says which server is meant."""
@@ -50,7 +52,7 @@ class MlflowTracker:
         run_id = held.info.run_id
         if run.kind == "study":
             self._parent = run_id
-        if held.data.tags.get(_SENT) == run.digest:
+        if run.state is not None and held.data.tags.get(_SENT) == run.digest:
             return
         params = [
             Param(name, str(value)[:_LONGEST])
@@ -67,7 +69,8 @@ class MlflowTracker:
                 self._client.log_artifact(run_id, str(path))
         if run.state is not None:
             self._client.set_terminated(run_id, _STATUS[run.state])
-        self._client.set_tag(run_id, _SENT, run.digest)  # last: until then it is sent again
+            # last: until then what is missing is sent again
+            self._client.set_tag(run_id, _SENT, run.digest)
 
     def close(self) -> None:
         """Nothing is kept back."""

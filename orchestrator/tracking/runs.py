@@ -4,6 +4,7 @@ confirmation.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,13 @@ class TrackedRun:
         """Of all that is sent: what has the same one is sent already."""
         points = [(point.metric, point.step, point.value) for point in self.points]
         said = {"params": dict(self.params), "texts": dict(self.texts), "state": self.state}
-        return digest({**said, "points": points, "files": [path.name for path in self.files]})
+        return digest({**said, "points": points, "files": [*map(_contents, self.files)]})
+
+
+def _contents(path: Path) -> str:
+    """A name with a digest; that of a folder, an adapter, follows from the trial that is named."""
+    data = path.read_bytes() if path.is_file() else b""
+    return f"{path.name} {hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(frozen=True)
