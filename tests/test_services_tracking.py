@@ -221,7 +221,8 @@ def test_wandb_offline_holds_every_run_and_point(sent: Path) -> None:
 
 def offline(path: Path) -> tuple[str, dict[tuple[str, int], float]]:
     """Name and history of a run that W&B keeps until it is synced."""
-    name, points = "", {}
+    name = ""
+    points: dict[tuple[str, int], float] = {}
     for data in logged(path.read_bytes()):
         record = Record()
         record.ParseFromString(data)
