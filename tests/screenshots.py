@@ -27,6 +27,7 @@ from tests.browser import chromium
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1200, "height": 820}
+TALL = {"width": 1200, "height": 1300}
 COLUMNS = 118
 """Of the terminal."""
 
@@ -96,10 +97,13 @@ def _of_listen(browser: Any, address: str) -> None:
 
 
 def _of_dashboard(browser: Any, address: str) -> None:
-    page = browser.new_page(viewport=SIZE)
-    page.goto(f"{address}dashboard/studies/0")
-    page.wait_for_timeout(4_000)  # its plots are drawn late, and nothing says when
-    page.screenshot(path=IMAGES / "dashboard.png")
+    page = browser.new_page(viewport=TALL)
+    for path, name in (("", "dashboard.png"), ("/trials?numbers=0", "dashboard-trial.png")):
+        page.goto(f"{address}dashboard/studies/0{path}", wait_until="commit")
+        page.locator("main").wait_for(timeout=120_000)
+        page.wait_for_timeout(8_000)  # its plots are drawn late, and nothing says when
+        page.screenshot(path=IMAGES / name)
+    page.close()
 
 
 def _page(browser: Any, address: str, scheme: str = "light") -> Any:

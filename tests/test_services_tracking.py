@@ -161,11 +161,11 @@ def test_a_sender_that_was_killed_between_two_runs_goes_on(sent: Path, server: s
     sweep = load_spec(sent, ["tracking.mlflow.experiment=again"])
     folder, _ = runs_of(sent)
     runs = {each.name: each for each in tracked_runs(sweep, folder)}
-    ended = Sender("mlflow", sweep, folder)
+    ended = Sender("mlflow", sweep, folder, "new")
     for name in list(runs)[:3]:
         ended._connected().send(runs[name])
-    assert Sender("mlflow", sweep, folder).send().unsent == 0
-    assert Sender("mlflow", sweep, folder).send().unsent == 0
+    assert Sender("mlflow", sweep, folder, "new").send().unsent == 0
+    assert Sender("mlflow", sweep, folder, "new").send().unsent == 0
     assert_in_mlflow(server, runs, "again")
 
 

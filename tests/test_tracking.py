@@ -128,7 +128,7 @@ def _tracker(monkeypatch: pytest.MonkeyPatch) -> Remembering:
 
 def test_what_was_sent_is_not_sent_again(project: Path, tracker: Remembering) -> None:
     sweep, folder = study(project)
-    sender = Sender("mlflow", sweep, folder)
+    sender = Sender("mlflow", sweep, folder, "new")
     total = len(list(tracked_runs(sweep, folder)))
     assert sender.send().unsent == 0 and len(tracker.got) == total
     sender.send()
@@ -141,7 +141,7 @@ def test_what_fails_is_counted_said_without_credentials_and_sent_later(
     project: Path, tracker: Remembering
 ) -> None:
     sweep, folder = study(project)
-    sender = Sender("mlflow", sweep, folder)
+    sender = Sender("mlflow", sweep, folder, "new")
     tracker.fails_at = 3
     sent = sender.send()
     assert (sent.unsent, sent.why) == (sent.runs - 3, "cannot reach https://host/ at all")
@@ -154,8 +154,11 @@ def test_a_study_that_is_begun_anew_is_another(tmp_path: Path) -> None:
     folders = [StudyFolder(tmp_path / name, "demo") for name in "ab"]
     for folder in folders:
         folder.path.mkdir(parents=True)
-    ids = [study_id(folder) for folder in folders]
-    assert ids[0] != ids[1] and [study_id(folder) for folder in folders] == ids
+    assert [study_id(folder, name) for folder, name in zip(folders, "ab", strict=True)] == [
+        "a",
+        "b",
+    ]
+    assert [study_id(folder, "c") for folder in folders] == ["a", "b"]
 
 
 def put_client(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

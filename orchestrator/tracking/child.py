@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-import uuid
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -13,12 +13,17 @@ from pathlib import Path
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking.runs import Ending, tracked_runs
 from orchestrator.tracking.trackers import Place, Tracker, connect
 
 LOOK_SECONDS = 1.0
 """Between two looks at the journal."""
+REST = 20.0
+"""Times the processor time of the last look that a look waits for: a large study costs no more than a
+twentieth of a core.
+"""
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
@@ -46,6 +51,8 @@ class Sender:
     name: str
     spec: SweepSpec
     folder: StudyFolder
+    new_id: str
+    """Of the study, where it has none yet."""
     _tracker: Tracker | None = field(default=None, init=False)
     _done: dict[str, str] = field(default_factory=dict, init=False)
     """Name -> digest of what was sent by this process."""
@@ -71,7 +78,9 @@ class Sender:
     def _connected(self) -> Tracker:
         if self._tracker is None:
             own = self.folder.tracking / self.name
-            place = Place(self.folder.name, study_id(self.folder), self.spec.project, own)
+            place = Place(
+                self.folder.name, study_id(self.folder, self.new_id), self.spec.project, own
+            )
             self._tracker = connect(self.name, self.spec, place)
         return self._tracker
 
@@ -82,35 +91,37 @@ def said(error: Exception) -> str:
     return _CREDENTIALS.sub("//", text)[:300]
 
 
-def study_id(folder: StudyFolder) -> str:
-    """Made when the study is first sent; a study that is begun anew under the same name is another."""
-    folder.tracking.mkdir(exist_ok=True)
+def study_id(folder: StudyFolder, new: str) -> str:
+    """The one that stands in the study, else `new`, the same for all trackers of a run: a study that
+    is begun anew under the same name is another.
+    """
     path = folder.tracking / "id"
-    try:
-        with path.open("x") as file:  # of several trackers one is the first
-            file.write(uuid.uuid4().hex + "\n")
-    except FileExistsError:
-        pass
+    if not path.exists():
+        folder.tracking.mkdir(exist_ok=True)
+        write_aside(path, f"{new}\n".encode())
     return path.read_text().strip()
 
 
-def watch(connection: Connection, name: str, spec: SweepSpec, place: tuple[Path, str]) -> None:
+def watch(
+    connection: Connection, name: str, spec: SweepSpec, place: tuple[Path, str], new_id: str
+) -> None:
     """Send what is new until the end of the sweep is told, then all that is left, and answer what
     was sent. A sweep that is killed leaves the rest to its next run.
     """
     folder = StudyFolder(*place)
     _settle()
-    sender = Sender(name, spec, folder)
-    stamp: object = None
+    sender = Sender(name, spec, folder, new_id)
+    stamp, rest = None, LOOK_SECONDS
     while True:
         try:
-            told = connection.recv() if connection.poll(LOOK_SECONDS) else None
+            told = connection.recv() if connection.poll(rest) else None
         except (EOFError, OSError):
             return
-        now = _stamp(folder.journal.path)
+        now, began = _stamp(folder.journal.path), time.process_time()
         if told is not None or now != stamp:
             stamp = now
             sent = _sent(sender, folder, told.ending if told is not None else None)
+        rest = max(LOOK_SECONDS, REST * (time.process_time() - began))
         if told is not None:
             sender.close()
             connection.send(sent)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -33,7 +34,8 @@ class Trackers:
     def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
         """Start them."""
         self._wait = spec.tracking.wait if spec.tracking else 0.0
-        self._senders = [_Process(name, spec, folder) for name in installed(spec)]
+        new_id = uuid.uuid4().hex
+        self._senders = [_Process(name, spec, folder, new_id) for name in installed(spec)]
 
     def finish(self, ending: Ending | None, most: float = 3600.0) -> tuple[str, ...]:
         """Tell them the end, wait as long as the sweep file says and at `most` so many seconds, and
@@ -75,15 +77,15 @@ def tracked(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) ->
 class _Process:
     """One tracker's."""
 
-    def __init__(self, name: str, spec: SweepSpec, folder: StudyFolder) -> None:
-        self._name, self._fault = name, ""
+    def __init__(self, name: str, spec: SweepSpec, folder: StudyFolder, new_id: str) -> None:
+        self._name, self._fault, self._answered = name, "", False
         self._connection: Connection | None = None
         self._process: BaseProcess | None = None
         here, there = multiprocessing.Pipe()
         # spawned: a client of a tracker has threads, and the sweep's memory is none of its business
         process = multiprocessing.get_context("spawn").Process(
             target=watch,
-            args=(there, name, spec, (folder.path.parent, folder.name)),
+            args=(there, name, spec, (folder.path.parent, folder.name), new_id),
             daemon=True,
             name=f"tracking-{name}",
         )
@@ -114,6 +116,7 @@ class _Process:
                     f"see tracking.wait); {_REST}"
                 )
             sent: Sent = self._connection.recv()
+            self._answered = True
         except (EOFError, OSError):
             return f"{self._name}: not everything was sent (its process has ended); {_REST}"
         if not sent.unsent:
@@ -125,7 +128,8 @@ class _Process:
     def end(self) -> None:
         """Whatever it is doing."""
         if self._process is not None and self._connection is not None:
-            self._process.join(_END_SECONDS if self._process.is_alive() else 0)
+            if self._answered:  # its client may have threads and processes to end
+                self._process.join(_END_SECONDS)
             self._process.kill()
             self._process.join()
             self._connection.close()
