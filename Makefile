@@ -31,12 +31,14 @@ test: check
 test-all: check
 	$(PYTEST) -m "not gpu and not services"
 
-# What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium and the
-# programs of PostgreSQL where there are none.
+# What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
+# there is none, with the programs of PostgreSQL. An MLflow server is another program and has its own environment.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres,ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres,mlflow,tensorboard,wandb,ray]'
 	$(BIN)/python -m tests.browser
 	$(BIN)/python -m tests.postgres
+	test -x .venv/mlflow/bin/mlflow || $(PYTHON) -m venv .venv/mlflow
+	.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check mlflow==3.17.2
 	$(PYTEST) -m services
 
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).

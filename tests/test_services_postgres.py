@@ -13,6 +13,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,12 @@ import sqlalchemy
 from orchestrator.errors import StudyError
 from orchestrator.records.files import ServerRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.search.dashboard import _read_only, open_server
+from orchestrator.running.showing import shown
+from orchestrator.search.dashboard import open_server
 from orchestrator.search.server import ServerDatabase
-from orchestrator.search.storage import database_of
+from orchestrator.search.storage import database_of, open_read_only
 from orchestrator.search.study import Study
+from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, process
 from tests.fake_worker import FakeWorker
@@ -345,19 +348,21 @@ def test_the_dashboard_shows_the_study_on_the_server_and_cannot_change_it(
     folder = folder_of(spec)
     record = folder.server()
     assert record
-    with open_server(database_of(folder), 0) as dashboard:
+    show = partial(shown, load_spec(spec), folder, ())
+    with open_server(database_of(folder), folder.journal.path, show, 0) as dashboard:
         thread = threading.Thread(target=dashboard.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         connection = http.client.HTTPConnection("127.0.0.1", dashboard.server_port, timeout=20)
         connection.request("GET", "/api/studies")
-        shown = json.loads(connection.getresponse().read())["study_summaries"]
-        connection.request("GET", f"/api/studies/{shown[0]['study_id']}")
+        listed = json.loads(connection.getresponse().read())["study_summaries"]
+        connection.request("GET", f"/api/studies/{listed[0]['study_id']}")
         trials = json.loads(connection.getresponse().read())["trials"]
         dashboard.shutdown()
         thread.join()
-    assert [study["study_name"] for study in shown] == [record.study] and len(trials) == 3
+    assert [study["study_name"] for study in listed] == [record.study] and len(trials) == 3
     with (
-        _read_only(database_of(folder)).engine.connect() as reading,
+        open_read_only(database_of(folder)) as storage,
+        storage.engine.connect() as reading,
         pytest.raises(Exception, match="read-only transaction"),
     ):
         reading.exec_driver_sql("DELETE FROM studies")

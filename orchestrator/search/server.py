@@ -44,7 +44,7 @@ WHERE s.study_name = %s AND a.key = %s
 """
 
 
-class ShownStudy(RDBStorage):
+class ReadStudy(RDBStorage):
     """For readers of one study: every transaction is read only, and studies of others are not
     listed.
     """
@@ -130,7 +130,7 @@ class ServerDatabase:
             row = connection.execute("SELECT to_regclass('version_info')").fetchone()
         if row is None or row[0] is None:
             return None  # a new server
-        shown = ShownStudy(self.record)
+        shown = ReadStudy(self.record)
         try:
             studies = shown.get_all_studies()
             found = [shown.get_all_trials(study._study_id, deepcopy=False) for study in studies]

@@ -18,7 +18,7 @@ from sqlalchemy.pool import QueuePool
 from orchestrator.errors import StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.store import StudyFolder
-from orchestrator.search.server import ServerDatabase, new_record
+from orchestrator.search.server import ReadStudy, ServerDatabase, new_record
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Database = Path | ServerDatabase
@@ -110,6 +110,33 @@ def _open_file(path: Path) -> RDBStorage:
     storage = RDBStorage("sqlite://", engine_kwargs={"creator": connect, "poolclass": QueuePool})
     sqlalchemy.event.listen(storage.engine, "begin", _begin_immediate)
     return storage
+
+
+@contextmanager
+def open_read_only(database: Database) -> Iterator[RDBStorage]:
+    """The database for a viewer, whose connection cannot write; a sweep may be running."""
+    storage = _reading(database) if isinstance(database, Path) else ReadStudy(database.record)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+def _reading(path: Path) -> RDBStorage:
+    def connect() -> sqlite3.Connection:
+        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
+        # file
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    return RDBStorage(
+        "sqlite://",
+        {"creator": connect, "poolclass": QueuePool},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
 
 
 def _begin_immediate(connection: sqlalchemy.Connection) -> None:
