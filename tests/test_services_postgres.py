@@ -348,7 +348,7 @@ def test_the_dashboard_shows_the_study_on_the_server_and_cannot_change_it(
     folder = folder_of(spec)
     record = folder.server()
     assert record
-    show = partial(shown, load_spec(spec), folder, ())
+    show = partial(shown, load_spec(spec), folder, ("demo",))
     with open_server(database_of(folder), folder.journal.path, show, 0) as dashboard:
         thread = threading.Thread(target=dashboard.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
