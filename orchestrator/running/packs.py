@@ -97,6 +97,9 @@ def in_packs(
     if spec.execution.packs == 1:
         yield worker
         return
+    # packs that load the model themselves, here or elsewhere, time nothing
+    kernel = {"kernel": worker.evaluation.get("kernel", "aten")}
+    spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=kernel)})
     fleet = fleet_of(cast(Template, worker), spec, folder, make_worker, say)
     try:
         yield fleet
