@@ -11,13 +11,8 @@ import typer
 from orchestrator.checks import stop
 from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
-<<<<<<< HEAD
 from orchestrator.errors import DataError, SpecError
-=======
-from orchestrator.errors import SpecError
-from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.extras import check_can_launch
->>>>>>> 5cf4de2
 from orchestrator.sweepfile.loading import check_inputs
 from orchestrator.verdicts.shipping import check_can_ship
 
@@ -45,11 +40,12 @@ def validate(
     from orchestrator.reporting.diagnosed import findings_text
     from orchestrator.running.preflight import find_before_decoding
 
-    sweep, _ = open_sweep(spec, overrides or [], None)
+    sweep, folder = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
     check_can_launch(sweep.execution)
-    findings = find_before_decoding(sweep, read_sets(sweep))
+    cache = folder.project_cache
+    findings = find_before_decoding(sweep, read_sets(sweep, cache), cache)
     stop(findings, sweep.checks.ignore, "The data cannot answer the sweep's question", DataError)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""

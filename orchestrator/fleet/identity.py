@@ -42,7 +42,9 @@ def identity_of(worker: Worker, spec: SweepSpec, folder: StudyFolder) -> Identit
     """That of this machine, on which a study is run: its data are those of the study's sets.json,
     or it would have been refused.
     """
-    return Identity(versions(), _contents(spec, folder.audio), worker.evaluation, hardware(worker))
+    return Identity(
+        versions(), _contents(spec, folder.project_cache), worker.evaluation, hardware(worker)
+    )
 
 
 def _contents(spec: SweepSpec, audio: Path) -> dict[str, str]:
