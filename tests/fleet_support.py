@@ -152,7 +152,15 @@ def run_fleet(
     with folder.lock():
         study = Study.open(folder.database, spec)
         try:
-            run_sweep(spec, folder, wrap(fleet), study, clock=lambda: 0.0, resamples=RESAMPLES)
+            run_sweep(
+                spec,
+                folder,
+                wrap(fleet),
+                study,
+                clock=lambda: 0.0,
+                resamples=RESAMPLES,
+                save_every=0.0,
+            )
         finally:
             study.close()
             fleet.close()

@@ -14,6 +14,7 @@ from orchestrator.commands.output import say
 from orchestrator.errors import DataError, SpecError
 from orchestrator.records.extras import check_can_launch
 from orchestrator.sweepfile.loading import check_inputs
+from orchestrator.tracking.trackers import not_installed
 from orchestrator.verdicts.shipping import check_can_ship
 
 
@@ -52,5 +53,5 @@ def validate(
     say(
         f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}"
     )
-    for line in findings_text(sweep, findings):
+    for line in (*findings_text(sweep, findings), *not_installed(sweep)):
         say(line)

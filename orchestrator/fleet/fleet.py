@@ -25,13 +25,9 @@ from orchestrator.fleet.pack import Pack
 from orchestrator.fleet.server import write_files
 from orchestrator.fleet.state import load_packs, save_packs
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.worker import Event, Measured, Noticed, Progress
+from orchestrator.records.worker import SAVE_SECONDS, Event, Measured, Noticed, Progress
 from orchestrator.records.writing import safely
 
-SAVE_SECONDS = 60.0
-"""A pack is saved this often at most: what it did since is computed again where it is lost, to the
-same result.
-"""
 PATIENCE_SECONDS = 1.0
 """Between two looks at what people should see."""
 MOST_LOSSES = 5

@@ -18,7 +18,7 @@ from orchestrator.records.extras import check_can_launch
 from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker import SAVE_SECONDS, Worker
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.findings import notice_text, record_findings
 from orchestrator.running.observer import Observer
@@ -168,8 +168,10 @@ def _search(
         if not folder.began:
             folder.write_pack(pack_record(spec.execution, worker))
         say = partial(notice_text, folder, observer)
+        # of several packs a checkpoint saves the one whose turn it is: each is to have its turn
+        save_every = SAVE_SECONDS / int(spec.execution.packs)
         with in_packs(worker, spec, folder, make_worker, say) as packs:
-            run_sweep(spec, folder, packs, study, observer, drain=drain)
+            run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
     finally:
         study.close()
 
