@@ -34,7 +34,7 @@ test-all: check
 # What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
 # there is none. An MLflow server is another program and has its own environment.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,mlflow,tensorboard,wandb]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,mlflow,tensorboard,wandb,ray]'
 	$(BIN)/python -m tests.browser
 	test -x .venv/mlflow/bin/mlflow || $(PYTHON) -m venv .venv/mlflow
 	.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check mlflow==3.17.2

@@ -12,6 +12,7 @@ from orchestrator.checks import stop
 from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
 from orchestrator.errors import DataError, SpecError
+from orchestrator.records.extras import check_can_launch
 from orchestrator.sweepfile.loading import check_inputs
 from orchestrator.tracking.trackers import not_installed
 from orchestrator.verdicts.shipping import check_can_ship
@@ -40,10 +41,12 @@ def validate(
     from orchestrator.reporting.diagnosed import findings_text
     from orchestrator.running.preflight import find_before_decoding
 
-    sweep, _ = open_sweep(spec, overrides or [], None)
+    sweep, folder = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
-    findings = find_before_decoding(sweep, read_sets(sweep))
+    check_can_launch(sweep.execution)
+    cache = folder.project_cache
+    findings = find_before_decoding(sweep, read_sets(sweep, cache), cache)
     stop(findings, sweep.checks.ignore, "The data cannot answer the sweep's question", DataError)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
