@@ -28,11 +28,11 @@ from _shared.tables import growth_table, row_table, wer_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PARTS = ("plain", "one", "concurrent", "packed", "k", "n")
-"""What --only may name: the plain script as one process a trial, in one process, and several at
-once; packs; growth.
+PARTS = ("plain", "one", "onednn", "concurrent", "packed", "k", "n")
+"""What --only may name: the plain script as one process a trial, in one process, both of these with
+oneDNN's products, and several at once; packs; growth.
 """
-SHIPPED = tuple(part for part in PARTS if part != "concurrent")
+SHIPPED = tuple(part for part in PARTS if part not in ("onednn", "concurrent"))
 
 
 def options() -> argparse.Namespace:
@@ -114,6 +114,8 @@ def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> li
         found.append(sides.plain_processes(1))
     if "one" in asked:
         found.append(sides.plain_in_one())
+    if "onednn" in asked:
+        found += [sides.plain_processes(1, onednn=True), sides.plain_in_one(onednn=True)]
     if "concurrent" in asked:
         found.append(sides.plain_processes(chosen.processes))
     if "packed" in asked:

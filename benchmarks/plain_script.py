@@ -7,7 +7,8 @@ It knows nothing of the product. `benchmarks/makespan.py` writes WORKLOAD and ru
 per trial, or once for all of them. It is written as well as such a script is: audio decoded once a
 process, batches of 32 sorted by length, attention masks, new tokens capped by the longest clip of
 each batch, the cache on, adapters merged while decoding, no loss computed beside `generate`, no
-bf16 on a CPU, nothing logged or saved at each step.
+bf16 on a CPU, nothing logged or saved at each step. With --onednn its frozen linear layers are
+computed by oneDNN, as people who know of it could do it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import optuna
 import peft
 import soundfile
 import torch
+from torch import Tensor
 from transformers import (
     AutoModelForSpeechSeq2Seq,
     AutoProcessor,
@@ -190,6 +192,38 @@ class Evaluate(TrainerCallback):  # type: ignore[misc]  # transformers is untype
         self.trial.report(self.wer["domain"], state.global_step)
 
 
+class OneDnnProduct(torch.autograd.Function):
+    """x (..., in) by a frozen weight (out, in): the operator has no gradient of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight)
+        return onednn(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return onednn(gradients[0], ctx.saved_tensors[0].mT, None), None, None
+
+
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x (..., in) -> (..., out)."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
+
+
+def use_onednn() -> None:
+    """Compute frozen linear layers with oneDNN from here on."""
+    stock = torch.nn.Linear.forward
+
+    def forward(layer: torch.nn.Linear, x: Tensor) -> Tensor:
+        if layer.weight.requires_grad:
+            return stock(layer, x)
+        product: Tensor = OneDnnProduct.apply(x, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+        return product
+
+    torch.nn.Linear.forward = forward  # type: ignore[assignment,method-assign]
+
+
 def read_manifest(path: str) -> tuple[list[np.ndarray], list[str]]:
     """Clips, float32 of shape (samples,) at RMS 0.075, and their texts."""
     rows = [json.loads(line) for line in Path(path).read_bytes().split(b"\n") if line]
@@ -217,7 +251,10 @@ def main() -> None:
     parser.add_argument("--report", type=Path, required=True)
     parser.add_argument("--trial", type=int, help="run this point alone; by default all")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--onednn", action="store_true", help="frozen linear layers by oneDNN")
     options = parser.parse_args()
+    if options.onednn:
+        use_onednn()
     work = json.loads(options.workload.read_text())
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(study_name="plain", storage=options.study, load_if_exists=True)

@@ -67,6 +67,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_SAFE = (
+    "  What was written before is safe. End other programs or raise the limit of this one, then run the same command "
+    "again."
+)
+_LACKING = {
+    "cannot allocate memory": "out of memory",
+    "failed to map segment": "out of memory",
+    "error return without exception set": "out of memory",  # CPython's own, in an import
+    "can't start new thread": "this machine allows no further thread, for want of memory or by a limit",
+}
+"""Of messages: what they mean."""
+
 VERBOSE, TRACEBACK = "--verbose", "--traceback"
 
 
@@ -134,6 +146,20 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
             )
             code = StudyError.exit_code if full else OrchestrateError.exit_code
             _fail(f"{message}{again}", code, TRACEBACK in options)
+        except (MemoryError, RuntimeError, ImportError, SystemError) as error:
+            lacking = _lacking(error)
+            if lacking is None or TRACEBACK in options:
+                raise
+            sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
+            sys.exit(OrchestrateError.exit_code)
+
+
+def _lacking(error: Exception) -> str | None:
+    """What the machine has no more of, outside of any trial; None for another error."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    said = str(error).lower()
+    return next((means for words, means in _LACKING.items() if words in said), None)
 
 
 _LONG = re.compile(r"[^\s/]{200,}")

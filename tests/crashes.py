@@ -35,15 +35,16 @@ class Fuse:
     done.
     """
 
-    def __init__(self, at: int | None = None) -> None:
+    def __init__(self, at: int | None = None, end: type[BaseException] = Killed) -> None:
         self.at = at
         self.count = 0
+        self._end = end
 
     def step(self) -> None:
         """One half of an effect."""
         self.count += 1
         if self.count == self.at:
-            raise Killed
+            raise self._end("at an effect")
 
     def around(self, original: Any) -> Any:
         """The same function, watched."""

@@ -18,12 +18,10 @@ from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Progress
 from orchestrator.reporting import html, machine, markdown, report, status, terminal
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.escape import markdown as escape_markdown
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.live import LiveReporter
 from orchestrator.reporting.svg import Axis, Point, scatter
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.sweepfile.data import ConfirmData, DataSpec
@@ -259,31 +257,6 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
         Console(file=out, width=200),
     )
     assert re.search(rf"\n 0 +0/{plan.params.max_steps} +- +learning_rate=", out.getvalue())
-
-
-def test_piped_progress_is_plain_lines(root: Path, tmp_path: Path) -> None:
-    out = io.StringIO()
-    with LiveReporter(Console(file=out, width=200), ("learning_rate", "rank")) as show:
-        run(make_spec(budget=Budget(trials=2)), tmp_path, observer=show)
-    lines = out.getvalue().splitlines()
-    assert "\x1b" not in out.getvalue()
-    assert lines[0] == "measuring the baseline" and lines[1].startswith("baseline: domain ")
-    assert any(re.fullmatch(r"trial 0: learning_rate=\S+, rank=\d+", line) for line in lines)
-    assert sum(bool(re.match(r"trial [01]: (COMPLETE|PRUNED), ", line)) for line in lines) == 2
-
-
-def test_a_terminal_gets_a_table_with_the_time_left(root: Path) -> None:
-    out, now = io.StringIO(), iter([0.0, *[60.0] * 9])
-    plan = StudyFolder(root, "s").read_plan(0)
-    assert plan is not None
-    with LiveReporter(
-        Console(file=out, width=160, force_terminal=True), ("rank",), lambda: next(now)
-    ) as show:
-        show.admitted(plan, 0)
-        show.progress(Progress(0, 50, 1.25))
-    left = round(60 / 50 * (plan.params.max_steps - 50))
-    assert f"50/{plan.params.max_steps}" in out.getvalue() and "1.250" in out.getvalue()
-    assert f"{left // 60} min {left % 60:02d} s" in out.getvalue()
 
 
 def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.errors import Interrupted
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.writing import write_aside
 from orchestrator.running.observer import NullObserver
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
@@ -85,6 +87,30 @@ def test_many_kills_leave_no_trace(name: str, tmp_path: Path) -> None:
             assert lives < 50, "no progress"
     assert lives > 2
     assert history(spec, tmp_path / "killed") == history(spec, tmp_path / "straight")
+
+
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_a_second_ctrl_c_between_a_seal_and_its_file_leaves_no_trace(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_spec(
+        budget=Budget(trials=1), searched=SPACE[:1], fixed={"rank": 8, "max_steps": 100}
+    )
+    run(spec, tmp_path / "straight")
+    left = at
+
+    def interrupted(path: Path, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Interrupted("stopped at once")
+        write_aside(path, data)
+
+    with monkeypatch.context() as patched, pytest.raises(Interrupted):
+        patched.setattr("orchestrator.records.sealed.write_aside", interrupted)
+        run(spec, tmp_path / "stopped")
+    run(spec, tmp_path / "stopped")
+    assert history(spec, tmp_path / "stopped") == history(spec, tmp_path / "straight")
 
 
 def test_a_finished_sweep_trains_nothing(tmp_path: Path) -> None:

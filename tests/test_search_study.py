@@ -165,7 +165,8 @@ def test_constraints_stand_in_spec_order_and_only_once(database: Path) -> None:
     study.close()
     assert str(caught.value) == (
         f"{database}: trial 0 has constraint heldout_wer = -0.5, not 0.5\n"
-        "  trials/0000/result.json was changed after it was told; restore it from a copy."
+        "  What its result.json says is sealed. Move study.db away, then run `orchestrate repair SPEC`: it makes it "
+        "again from the files of the trials."
     )
     rows = sqlite3.connect(database).execute(
         "SELECT key FROM trial_system_attributes ORDER BY trial_system_attribute_id"

@@ -30,6 +30,8 @@ from tests.embedded import small_sweep, stock_words, trial
 from tests.test_tuning_engine import measured, run
 from tests.tuning_models import ALL_LINEAR, DECODER, params
 
+pytestmark = pytest.mark.usefixtures("checked_once")
+
 SIZES = {"train": 24, "replay": 16, "domain": 4, "heldout": 3}
 LABELLED = {"learning_rate": 1e-3, "max_steps": 8, "replay_ratio": 0.5}
 

@@ -141,10 +141,8 @@ def test_a_mixed_pack_gives_each_trial_the_adapter_it_would_have_had_alone(famil
         got, expected = pack.read(pack.flat, slot), alone(small_model(family), made, trial)
         assert got.keys() == expected.keys(), label
         tolerance = 1e-5 if trial.adapter.startswith("pissa") else 1e-10
-        moved = max(
-            (got[key] - start(made[0], trial).modules[key[0]][key[1]]).abs().max().item()
-            for key in got
-        )
+        begun = start(made[0], trial).modules
+        moved = max((got[key] - begun[key[0]][key[1]]).abs().max().item() for key in got)
         worst = max((got[key] - expected[key]).abs().max().item() for key in got)
         assert moved > 1e-4, label
         assert worst < tolerance, (label, worst)
@@ -214,7 +212,13 @@ def test_one_trial_that_diverges_leaves_its_neighbours_bitwise_alone() -> None:
 
 def test_dropout_depends_on_the_trial_not_on_the_pack() -> None:
     made = scene("streaming")
-    dropped = [params(lora_dropout=0.3), params(adapter="dora", lora_dropout=0.5, seed=5), params()]
+    dropped = [
+        params(lora_dropout=0.3),
+        params(adapter="dora", lora_dropout=0.5, seed=5),
+        params(),
+        params(lora_dropout=0.3, target_patterns=DECODER),
+        params(target_patterns=ALL_LINEAR),
+    ]
     together, _ = packed(made, dropped)
     for slot, trial in enumerate(dropped):
         single, _ = packed(made, [trial])

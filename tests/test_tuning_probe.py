@@ -18,6 +18,8 @@ from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
 
+pytestmark = pytest.mark.usefixtures("checked_once")
+
 MEASURED_IN_A_NEW_PROCESS = """
 import torch
 from orchestrator.tuning import autotune

@@ -60,16 +60,15 @@ class Sides:
     _packed: dict[tuple[int | str, int], Measured] = field(default_factory=dict)
     _runs: int = 0
 
-    def plain_processes(self, at_once: int) -> Measured:
-        """The plain script, one process a trial."""
+    def plain_processes(self, at_once: int, onednn: bool = False) -> Measured:
+        """The plain script, one process a trial; with oneDNN's products, or as torch is."""
         name = "plain script, a process a trial" + (f", {at_once} at once" if at_once > 1 else "")
-        return self._median([self._plain(name, at_once) for _ in range(self.repeats)])
+        return self._median([self._plain(name, at_once, onednn) for _ in range(self.repeats)])
 
-    def plain_in_one(self) -> Measured:
+    def plain_in_one(self, onednn: bool = False) -> Measured:
         """The plain script, all trials in one process."""
-        return self._median(
-            [self._plain("plain script, one process", 0) for _ in range(self.repeats)]
-        )
+        name = "plain script, one process"
+        return self._median([self._plain(name, 0, onednn) for _ in range(self.repeats)])
 
     def packed(self, pack: int | str, trials: int | None = None) -> Measured:
         """The product's own command with `execution.pack`."""
@@ -89,12 +88,16 @@ class Sides:
         folder.mkdir()
         return folder
 
-    def _plain(self, name: str, at_once: int) -> Measured:
+    def _plain(self, name: str, at_once: int, onednn: bool) -> Measured:
         output = self._output()
         trials = min(self.plain_trials or len(self.work.points), len(self.work.points))
         storage = f"sqlite:///{output}/study.db"
         script = [sys.executable, str(HERE / "plain_script.py"), str(self.work.write_plain(output))]
-        script += ["--study", storage, "--device", self.device, "--report"]
+        script += ["--study", storage, "--device", self.device]
+        if onednn:
+            name += ", oneDNN"
+            script += ["--onednn"]
+        script += ["--report"]
         if at_once:
             commands = [
                 [*script, str(output / f"{n}.json"), "--trial", str(n)] for n in range(trials)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
     from orchestrator.records.worker import Worker
     from orchestrator.reporting.document import Document
+    from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.live import LiveReporter
     from orchestrator.running.observer import NullObserver
     from orchestrator.sweepfile.sweep import SweepSpec
@@ -47,20 +48,21 @@ def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]
 
 
 def observer_of(
-    sweep: SweepSpec, quiet: bool, silent: NullObserver
-) -> AbstractContextManager[LiveReporter | NullObserver]:
-    """What a run says as it goes: a live table or lines, or nothing where it is asked to be
-    quiet.
+    sweep: SweepSpec, folder: StudyFolder, silent: NullObserver | None, *, json: bool = False
+) -> AbstractContextManager[LiveReporter | JsonReporter | NullObserver]:
+    """What a run says as it goes: a live table or lines, events for programs, or nothing where
+    there is a `silent` one.
     """
+    from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.live import LiveReporter
-    from orchestrator.reporting.wording import rates_of
+    from orchestrator.reporting.standing import Budgeted
 
+    if silent is not None:
+        return nullcontext(silent)
+    if json:
+        return JsonReporter(folder.path, Budgeted.of(sweep))
     varied = tuple(dimension.name for dimension in sweep.parameters.searched)
-    return (
-        nullcontext(silent)
-        if quiet
-        else LiveReporter(terminal.console(), varied, rates=rates_of(sweep))
-    )
+    return LiveReporter(terminal.console(), varied, Budgeted.of(sweep))
 
 
 def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:

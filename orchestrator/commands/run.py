@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.commands.opening import FORKED, Overrides, Spec, Studies, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker
+from orchestrator.errors import SpecError
 from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
 from orchestrator.sweepfile.loading import check_inputs, project_root
@@ -24,6 +25,12 @@ def run(
         str | None, typer.Option("--fork", metavar="NAME", help="Begin a new study of this name.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the verdict alone.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print every event as one JSON object a line, and nothing else."
+        ),
+    ] = False,
     bad: Annotated[
         float | None,
         typer.Option("--max-bad-fraction", help="Skip bad training lines up to this share."),
@@ -37,12 +44,15 @@ def run(
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import files, report
+    from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.page import report_page
     from orchestrator.reporting.record import keep
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import finished, run_study
     from orchestrator.running.signals import GracefulShutdown
 
+    if quiet and json:
+        raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
     options = {"name": fork, "data.max_bad_fraction": bad}
     overrides = [
         *(overrides or []),
@@ -53,7 +63,7 @@ def run(
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
     with (
-        observer_of(sweep, quiet, NullObserver()) as observer,
+        observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer,
         GracefulShutdown(observer.say) as drain,
     ):
         conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
@@ -63,7 +73,10 @@ def run(
     files.write(
         folder, document, report_page.render(sweep, folder, conclusion, document, words, done)
     )
-    terminal.show(document, terminal.console())
+    if isinstance(observer, JsonReporter):
+        observer.finished(conclusion, document.headline, folder.report_html)
+    else:
+        terminal.show(document, terminal.console())
     if done:
         places = {"--studies": studies, "--record": record}
         named = [word for option, value in places.items() if value for word in (option, str(value))]

@@ -31,6 +31,6 @@ def trial(
     trial_plan = stored_plan(folder, number)
     check_rerun(sweep, folder)
     sweep = with_recorded_pack(sweep, folder)
-    with observer_of(sweep, quiet, NullObserver()) as observer:
+    with observer_of(sweep, folder, NullObserver() if quiet else None) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     show(compared.build(trial_plan, again.recorded, again.again, again.failure))

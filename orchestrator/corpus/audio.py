@@ -27,6 +27,7 @@ from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, sho
 from orchestrator.corpus.formats import FLOAT_PEAK, Samples
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.errors import ManifestError
+from orchestrator.progress import Counter
 
 __all__ = [
     "SAMPLE_RATE",
@@ -203,9 +204,12 @@ def _decoded(manifest: Manifest, rms: float | None) -> Iterator[Clip | Fault]:
     """Clips, or what is wrong with them, in order."""
     clip = partial(_clip, rms=rms, silence_is_fault=not manifest.for_training)
     utterances = manifest.utterances
+    counter = Counter(f"decoding the audio of {manifest.path.name}", len(utterances))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for start in range(0, len(utterances), _BATCH):
-            yield from pool.map(clip, utterances[start : start + _BATCH])
+            for decoded in pool.map(clip, utterances[start : start + _BATCH]):
+                counter.add()
+                yield decoded
 
 
 def _clip(utterance: Utterance, *, rms: float | None, silence_is_fault: bool) -> Clip | Fault:

@@ -13,6 +13,7 @@ from orchestrator.checks import Level
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
+from orchestrator.sweepfile.sweep import KernelName
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,6 +43,8 @@ class PackRecord(BaseModel):
     """Packs of so many slots that train side by side."""
     cores: int | None = None
     """Of the CPU, for each pack; None where one pack takes what torch takes."""
+    kernel: KernelName = "aten"
+    """What computes the linear layers; not in the file where it is torch's own."""
 
 
 class StopRequest(BaseModel):

@@ -96,7 +96,7 @@ class Journal:
         try:
             os.ftruncate(descriptor, length)  # what a power cut left of a line
             try:
-                os.pwrite(descriptor, data, length)
+                _write_whole(descriptor, data, length)
                 os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, length)
@@ -201,6 +201,13 @@ class Journal:
 def digest_of(data: bytes) -> str:
     """What the journal holds of a file's bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _write_whole(descriptor: int, data: bytes, at: int) -> None:
+    """Where a disk is nearly full, a write may do a part, and say so by its count alone."""
+    while data:
+        written = os.pwrite(descriptor, data, at)
+        data, at = data[written:], at + written
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -139,8 +139,8 @@ class StudyFolder(SealedFiles):
             self.journal.settle()
             try:
                 yield
-            except Interrupted:  # an orderly end
-                self.journal.close()
+            except Interrupted:  # perhaps between a seal and its file
+                self.journal.settle()
                 raise
             self.journal.close()
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import html
 import re
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~])")
 _TAG = re.compile(r"(\\*)(\[[a-z#/@][^\[]*?\])", re.IGNORECASE)
 
 
 def plain(text: object) -> str:
-    """One line without control characters, line separators and direction overrides: each becomes a
-    space.
+    """One line without control characters, line separators, direction overrides and bytes of a path
+    that are no text: each becomes a space.
     """
     return _CONTROL.sub(" ", str(text))
 

@@ -5,19 +5,42 @@ pipe.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
 from rich.text import Text
 
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.progress import listening
 from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.worker import Progress as Trained
 from orchestrator.reporting.escape import plain
+from orchestrator.reporting.live_table import SHOWN, Row, chosen_rows, live_table
+from orchestrator.reporting.standing import (
+    Budgeted,
+    InTraining,
+    Standing,
+    best_text,
+    earlier,
+    one_line,
+    time_text,
+    trials_text,
+)
 from orchestrator.reporting.status import duration
-from orchestrator.reporting.terminal import table_of
 from orchestrator.reporting.wording import (
     delta_text,
     params_text,
@@ -29,70 +52,44 @@ from orchestrator.reporting.wording import (
 from orchestrator.scoring.judge import Verdict
 from orchestrator.set_names import confirm_name
 
-SHOWN = 30
-"""Rows of the live table; earlier trials are in the report."""
-
-
-@dataclass
-class Row:
-    """One trial as it is shown."""
-
-    number: int
-    params: str
-    max_steps: int
-    first_step: int
-    started: float
-    step: int = 0
-    loss: str = "-"
-    rates: tuple[str, ...] = ()
-    state: str = "RUNNING"
-    pack: int | None = None
-
-    def left(self, now: float) -> str:
-        """Time to the last step at the trial's own pace; empty before its first step and after its
-        end.
-        """
-        done = self.step - self.first_step
-        if self.state != "RUNNING" or done <= 0:
-            return ""
-        return duration((now - self.started) / done * (self.max_steps - self.step))
-
-    def cells(self, now: float) -> tuple[str, ...]:
-        """Under `Show.columns`."""
-        name = str(self.number) if self.number >= 0 else f"confirm {-self.number}"
-        name += "" if self.pack is None else f" (pack {self.pack})"
-        step = f"{self.step}/{self.max_steps}"
-        return name, self.params, step, self.loss, *self.rates, self.state, self.left(now)
+REDRAW_SECONDS = 0.1
+"""Between two redraws at least, where nothing but a counter moved."""
+LINE_SECONDS = 30.0
+"""Between two lines on the same long piece of work, in a pipe."""
+BESIDE_THE_TABLE = 12
+"""Lines of the terminal that are no rows: heading, summary, bars, and a few lines that were said."""
 
 
 class LiveReporter:
     """An observer for people. Enter it around the sweep.
 
-    On a terminal it keeps a table of the last trials in place; otherwise it prints one line for
-    each thing worth one.
+    On a terminal it keeps a table of trials, bars of long work and a summary in place; otherwise it
+    prints one line for each thing worth one.
     """
 
     def __init__(
         self,
         console: Console,
-        varied: tuple[str, ...],
+        varied: Sequence[str],
+        budget: Budgeted,
         clock: Callable[[], float] = time.monotonic,
-        rates: tuple[str, ...] = ("domain", "heldout"),
+        today: Callable[[], datetime] = datetime.now,
     ) -> None:
-        """`varied`: the parameters to show; `rates`: the rates, as measurements name them."""
-        self._console = console
-        self._varied = varied
-        self._rates = rates
-        self.columns = (
-            *("trial", "parameters", "step", "loss"),
-            *(f"{rate_heading(rate)} % (change)" for rate in rates),
-            *("state", "left"),
-        )
-        self._clock = clock
+        """`varied`: the parameters to show; `clock` in seconds, `today` the time of day."""
+        self._console, self._varied, self._budget = console, varied, budget
+        self._clock, self._today = clock, today
         self._rows: dict[int, Row] = {}
-        self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+        self._ended: dict[int, TrialResult] = {}
+        self._steps, self._seconds, self._began = 0, 0.0, clock()
+        self._learnt = ""
+        self._drawn = -REDRAW_SECONDS
+        self._work = Work(console)
+        on_terminal = console.is_terminal and not console.is_dumb_terminal
+        self._live = Live(console=console, auto_refresh=False) if on_terminal else None
+        self._open = ExitStack()
 
     def __enter__(self) -> LiveReporter:
+        self._open.enter_context(listening(self.working))
         if self._live:
             self._live.start()
         return self
@@ -103,8 +100,18 @@ class LiveReporter:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        self._open.close()
         if self._live:
+            self._redraw()
             self._live.stop()
+
+    def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
+        """Rows of what earlier runs left."""
+        self._steps, self._seconds, self._began = earlier(results), seconds, self._clock()
+        for result in results:
+            self._end(result)
+        if results:
+            self._line(one_line(self._standing, self._today()))
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
@@ -117,54 +124,79 @@ class LiveReporter:
         """A new row."""
         values = plan.params.model_dump()
         params = params_text({name: values[name] for name in self._varied if name in values})
-        row = Row(
-            plan.number, params, plan.params.max_steps, step, self._clock(), step, rates=self._none
-        )
+        row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step)
+        row.rates = ("-",) * len(self._budget.rates)
         self._rows[plan.number] = row
+        self._steps += step
         self._line(
             f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else "")
         )
 
-    def progress(self, event: object) -> None:
+    def progress(self, event: Trained) -> None:
         """Step and loss; no line of its own in a pipe."""
-        number, step, loss, pack = (
-            getattr(event, name) for name in ("number", "step", "loss", "pack")
-        )
-        if row := self._rows.get(number):
-            row.step, row.loss, row.pack = step, f"{loss:.3f}", pack
-        self._redraw()
+        if row := self._rows.get(event.number):
+            self._steps += max(0, event.step - row.step)
+            row.step, row.loss, row.pack = event.step, f"{event.loss:.3f}", event.pack
+        self._redraw_soon()
 
     def measured(self, verdict: Verdict) -> None:
         """WER and change at a rung."""
-        names = {rate: confirm_name(rate, verdict.confirmed) for rate in self._rates}
+        rates = self._budget.rates
+        names = {rate: confirm_name(rate, verdict.confirmed) for rate in rates}
         cells = tuple(
             f"{shown_percent(rate, verdict.wer.get(name))} "
             f"({shown_points(rate, verdict.delta.get(name))})"
             for rate, name in names.items()
         )
         if row := self._rows.get(verdict.number):
+            self._steps += max(0, verdict.step - row.step)
             row.step, row.rates = verdict.step, cells
-        said = [
-            f"{rate_heading(rate)} {cell}" for rate, cell in zip(self._rates, cells, strict=True)
-        ]
-        self._line(f"{_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
+        said = [f"{rate_heading(rate)} {cell}" for rate, cell in zip(rates, cells, strict=True)]
+        self._learn(f"{_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
 
     def ended(self, result: TrialResult) -> None:
-        """Its state and reason."""
-        row = self._rows.setdefault(
-            result.number, Row(result.number, params_text(result.params), 0, 0, self._clock())
-        )
-        row.state = str(result.state)
-        row.rates = tuple(delta_text(result, rate) for rate in self._rates)
-        self._line(f"{_name(result.number)}: {result.state}, {result.reason}")
+        """Its state and reason; in a pipe also where the sweep stands now."""
+        self._end(result)
+        self._learn(f"{_name(result.number)}: {result.state}, {result.reason}")
+        if not self._live:
+            self.say(one_line(self._standing, self._today()))
 
     def say(self, text: str) -> None:
         """A line above the table, or in the pipe."""
         self._console.print(Text(plain(text)), soft_wrap=True)
 
+    def working(self, what: str, done: int, total: int) -> None:
+        """A bar that moves, or from time to time a line."""
+        said = self._work.moved(what, done, total, self._clock())
+        if done >= total:
+            self._redraw()  # its bar goes
+        elif self._live:
+            self._redraw_soon()
+        elif said:
+            self.say(said)
+
+    def _end(self, result: TrialResult) -> None:
+        number, steps = result.number, result.steps_trained
+        self._ended[number] = result
+        new = Row(number, params_text(result.params), 0, steps, self._clock(), steps)
+        row = self._rows.setdefault(number, new)
+        row.state = str(result.state)
+        row.rates = tuple(delta_text(result, rate) for rate in self._budget.rates)
+
     @property
-    def _none(self) -> tuple[str, ...]:
-        return ("-",) * len(self._rates)
+    def _standing(self) -> Standing:
+        in_slots = [row for row in self._rows.values() if row.training]
+        return Standing(
+            budget=self._budget,
+            ended=tuple(self._ended.values()),
+            training=tuple(InTraining(row.number, row.step, row.max_steps) for row in in_slots),
+            steps=self._steps,
+            seconds=self._seconds + self._clock() - self._began,
+        )
+
+    def _learn(self, text: str) -> None:
+        self._learnt = text
+        self._line(text)
 
     def _line(self, text: str) -> None:
         if self._live:
@@ -172,11 +204,85 @@ class LiveReporter:
         else:
             self.say(text)
 
+    def _redraw_soon(self) -> None:
+        """A redraw costs as much as a step of a small model: not at every one."""
+        if self._live and self._clock() - self._drawn >= REDRAW_SECONDS:
+            self._redraw()
+
     def _redraw(self) -> None:
         if self._live:
-            now = self._clock()
-            rows = tuple(row.cells(now) for row in list(self._rows.values())[-SHOWN:])
-            self._live.update(table_of(self.columns, rows), refresh=True)
+            self._drawn = self._clock()
+            self._live.update(Group(*self._shown()), refresh=True)
+
+    def _shown(self) -> list[RenderableType]:
+        standing, now = self._standing, self._clock()
+        best = standing.best.number if standing.best else None
+        room = max(3, min(SHOWN, self._console.height - BESIDE_THE_TABLE))
+        rows = chosen_rows(list(self._rows.values()), best, room)
+        parts: list[RenderableType] = []
+        if rows:
+            parts.append(live_table(rows, self._budget.rates, best, now))
+            parts.append(self._summary(standing))
+        return [*parts, *self._work.bars()]
+
+    def _summary(self, standing: Standing) -> Table:
+        texts = {
+            "best so far": best_text(standing),
+            "trials": trials_text(standing),
+            "time": time_text(standing, self._today()),
+            "last learnt": self._learnt,
+        }
+        table = Table.grid(padding=(0, 2))
+        for name, text in texts.items():
+            if text:
+                table.add_row(Text(name, style="dim"), Text(plain(text)))
+        return table
+
+
+class Work:
+    """Long pieces of work that are under way: their bars, and the lines that stand for those."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            auto_refresh=False,
+        )
+        self._tasks: dict[str, _Task] = {}
+
+    def moved(self, what: str, done: int, total: int, now: float) -> str:
+        """`done` of `total` parts are done at `now`; a line where one is due."""
+        if done == 0:
+            self._close(what)
+            self._tasks[what] = _Task(self._bars.add_task(plain(what), total=total), now, now)
+        task = self._tasks[what]
+        self._bars.update(task.bar, completed=done)
+        if done >= total:
+            self._close(what)
+            return ""
+        if now - task.said_at < LINE_SECONDS:
+            return ""
+        task.said_at = now
+        left = (now - task.began) / done * (total - done)
+        return f"{what}: {done} of {total}, about {duration(left)} left"
+
+    def bars(self) -> list[RenderableType]:
+        """What is not done yet."""
+        return [self._bars.get_renderable()] if self._tasks else []
+
+    def _close(self, what: str) -> None:
+        if task := self._tasks.pop(what, None):
+            self._bars.remove_task(task.bar)
+
+
+@dataclass
+class _Task:
+    bar: TaskID
+    began: float
+    said_at: float
 
 
 def _name(number: int) -> str:

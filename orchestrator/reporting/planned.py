@@ -62,6 +62,15 @@ def _one_pack_text(pack: int | str, kept: PackRecord | None) -> str:
     return "pack: auto, measured when the sweep starts and then kept"
 
 
+def kernel_text(execution: Execution, kept: PackRecord | None) -> str:
+    """What computes the linear layers, as `pack_text` says it."""
+    if kept is not None:
+        return f"matrix kernel {kept.kernel}, kept since the study began"
+    if execution.kernel != "auto":
+        return f"matrix kernel {execution.kernel}"
+    return "matrix kernel: auto, on a CPU timed when the sweep starts and then kept"
+
+
 def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
     """A line per estimate of the time, or how to get one."""
     if not costs:
@@ -81,9 +90,10 @@ def build(
     execution: Execution,
     kept: PackRecord | None,
     costs: Sequence[Cost],
+    checks: Sequence[Block] = (),
 ) -> Document:
     """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
-    `pack_text` takes them.
+    `pack_text` and `kernel_text` take them; `checks` is what was found in the sets.
     """
     blocks: list[Block] = [
         Table(
@@ -96,16 +106,19 @@ def build(
                 f"longest trial evaluated at steps {', '.join(map(str, plan.rungs))}",
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(execution, kept),
+                kernel_text(execution, kept),
                 *cost_texts(costs),
                 *plan.conditions,
-                *filter(None, (plan.in_flight, plan.taken, plan.split, plan.warm_up)),
+                *filter(
+                    None, (plan.in_flight, plan.taken, plan.split, plan.warm_up if missing else "")
+                ),
             )
         ),
         *_first_points(plan),
     ]
     if missing:
         blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
-    blocks += _resolutions(plan)
+    blocks += [*checks, *_resolutions(plan)]
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
 

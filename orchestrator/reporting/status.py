@@ -65,10 +65,12 @@ def build(
 
 
 def _pack_text(pack: PackRecord) -> str:
+    kernel = "" if pack.kernel == "aten" else f", matrix kernel {pack.kernel}"
     if pack.packs == 1:
-        return f"Pack: {pack.slots} adapters at once on {pack.device}"
+        return f"Pack: {pack.slots} adapters at once on {pack.device}{kernel}"
     cores = "" if pack.cores is None else f", cores for each: {pack.cores}"
-    return f"Packs: {pack.packs}, each of {pack.slots} adapters at once on {pack.device}{cores}"
+    one = f"each of {pack.slots} adapters at once on {pack.device}"
+    return f"Packs: {pack.packs}, {one}{cores}{kernel}"
 
 
 def _pack_row(index: int, pack: PackInFile) -> tuple[str, ...]:

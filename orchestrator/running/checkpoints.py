@@ -90,7 +90,8 @@ class Checkpoints:
         if states and found is None:
             raise StudyError(
                 f"every checkpoint in {self._root} is damaged\n"
-                f"  Delete {self._root}, then run the same command again: trials that had not ended start anew."
+                "  Run `orchestrate repair SPEC`, which removes them, then the same command again: trials that had not "
+                "ended start anew."
             )
         return found
 
@@ -106,13 +107,8 @@ class Checkpoints:
         )
 
     def damaged(self) -> tuple[str, ...]:
-        """The names of the checkpoints that do not hold, where an older one does."""
-        held = [(path.stem, self._held(path, True) is not None) for path in self._states()]
-        return (
-            tuple(name for name, holds in held if not holds)
-            if any(holds for _, holds in held)
-            else ()
-        )
+        """The names of the checkpoints that do not hold."""
+        return tuple(path.stem for path in self._states() if self._held(path, True) is None)
 
     def _states(self) -> list[Path]:
         return sorted(

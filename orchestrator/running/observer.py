@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from orchestrator.planning.trial_plan import TrialPlan
@@ -12,6 +13,11 @@ from orchestrator.scoring.judge import Verdict
 
 class Observer(Protocol):
     """Called from the sweep's own thread, in order."""
+
+    def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
+        """A run begins: the trials and confirmation runs that ended in earlier ones, and the
+        seconds that the search has taken; nothing, and 0, for a new study.
+        """
 
     def baseline(self, measurement: Measurement) -> None:
         """The untuned model is measured, now or by an earlier run."""
@@ -34,6 +40,9 @@ class Observer(Protocol):
 
 class NullObserver:
     """Shows nothing."""
+
+    def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
+        """Nothing."""
 
     def baseline(self, measurement: Measurement) -> None:
         """Nothing."""

@@ -44,6 +44,7 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
             f"{kept.packs} {'pack' if kept.packs == 1 else 'packs'}",
         ),
         ("cores", kept.cores or "auto", execution.cores, f"each pack on {_cores_text(kept.cores)}"),
+        ("kernel", kept.kernel, execution.kernel, f"with the matrix kernel {kept.kernel}"),
     ):
         if asked not in ("auto", of_study):
             allowed = "auto" if of_study == "auto" else f"{of_study} or auto"
@@ -51,7 +52,12 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
                 f"study {folder.name} trains {text}, the sweep file says execution.{name}: {asked}\n"
                 f"  Write {allowed} there, or begin a new study with --fork NAME."
             )
-    recorded = {"pack": kept.slots, "packs": kept.packs, "cores": kept.cores or "auto"}
+    recorded = {
+        "pack": kept.slots,
+        "packs": kept.packs,
+        "cores": kept.cores or "auto",
+        "kernel": kept.kernel,
+    }
     return spec.model_copy(update={"execution": execution.model_copy(update=recorded)})
 
 
@@ -62,14 +68,18 @@ def _cores_text(cores: int | None) -> str:
 
 
 def pack_record(execution: Execution, template: Worker) -> PackRecord:
-    """What is kept of a new study; of one pack on all cores no more than its slots."""
+    """What is kept of a new study; of one pack on all cores by torch's own kernel no more than its
+    slots.
+    """
     assert execution.packs != "auto", "decided before"
     why = getattr(template, "pack_reason", "") or f"execution.pack: {execution.pack}"
     record = PackRecord(
         slots=template.capacity, why=why, device=template.evaluation.get("device", "unknown")
     )
-    more = {"packs": execution.packs} if execution.packs > 1 else {}
+    more: dict[str, object] = {"packs": execution.packs} if execution.packs > 1 else {}
     more |= {"cores": execution.cores} if execution.cores != "auto" else {}
+    if "kernel" in template.evaluation:
+        more |= {"kernel": template.evaluation["kernel"]}
     return record.model_copy(update=more)
 
 

@@ -16,6 +16,8 @@ from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.records.lengths import find_lengths
+from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
@@ -39,25 +41,38 @@ def find_all(
         longest_seconds=None,
         pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
     )
-    others = (
-        check_sound(ready),
-        _check_words(spec, ready),
-        _check_warm_up(spec),
-        _check_terms(spec, ready),
-        _used_before(ready, folder),
-    )
+    sets = {name: manifest for name, (manifest, _) in ready.items()}
+    others = (check_sound(ready), _find_in_texts(spec, sets), _used_before(ready, folder))
     return [*findings, *chain.from_iterable(others)]
 
 
-def _check_words(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+def find_before_decoding(spec: SweepSpec, sets: Mapping[str, Manifest]) -> list[Finding]:
+    """What manifests, headers and the model's files tell already, what stops a sweep first: as
+    `find_all` and the start say it. Raises DataError for a bad list of terms.
+    """
+    findings = check_sets(sets, max_seconds=spec.data.max_seconds, longest_seconds=None)
+    findings += _find_in_texts(spec, sets)
+    if (limits := read_limits(spec.model)) is not None:
+        findings += find_lengths(spec, sets, limits)
+    return sorted(findings, key=lambda finding: finding.level)
+
+
+def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
+    yield from _check_words(spec, sets)
+    yield from _check_warm_up(spec)
+    yield from _check_terms(spec, sets)
+
+
+def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     """Evaluation sets of which the normaliser leaves nothing, such as notes in brackets."""
     normalize = normalizer(spec.evaluation.normalizer)
-    for name, (manifest, clips) in ready.items():
-        if name not in TRAINING_SETS and len(clips) and not any(map(normalize, clips.texts)):
+    for name, manifest in sets.items():
+        texts = [utterance.text for utterance in manifest.utterances]
+        if name not in TRAINING_SETS and texts and not any(map(normalize, texts)):
             yield finding(
                 "empty",
                 f"no reference of {name} ({manifest.path}) has a word left by normalizer {spec.evaluation.normalizer}, "
-                f"e.g. {manifest.path}:{clips.lines[0]} ({show(clips.texts[0])}). Write what is said.",
+                f"e.g. {manifest.path}:{manifest.utterances[0].line} ({show(texts[0])}). Write what is said.",
             )
 
 
@@ -66,15 +81,15 @@ def _check_warm_up(spec: SweepSpec) -> Iterator[Finding]:
         yield finding("warmup", doubt)
 
 
-def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+def _check_terms(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     """Terms that nobody says. Raises DataError for a bad list of terms."""
     if spec.evaluation.terms is None:
         return
     normalize = normalizer(spec.evaluation.normalizer)
     terms = read_terms(spec.evaluation.terms, normalize)
     for name in ("domain", confirm_name("domain")):
-        if name in ready:
-            texts = [normalize(text) for text in ready[name][1].texts]
+        if name in sets:
+            texts = [normalize(utterance.text) for utterance in sets[name].utterances]
             if not any(terms.count(text, "")[0] for text in texts):
                 yield finding(
                     "terms",

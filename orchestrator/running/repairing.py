@@ -7,6 +7,7 @@ whatever they are made again, they are what the study wrote. Nothing is ever sea
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,9 +108,7 @@ def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
     for name in Checkpoints(folder.checkpoint).damaged():
         (folder.checkpoint / f"{name}.json").unlink(missing_ok=True)
         shutil.rmtree(folder.checkpoint / name, ignore_errors=True)
-        made.append(
-            f"checkpoint/{name} was damaged and is removed; the one before it takes its place"
-        )
+        made.append(f"checkpoint/{name} was damaged and is removed")
 
 
 def _each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:
@@ -143,7 +142,7 @@ def _intact(path: Path) -> bool:
 
     try:
         return intact(path)
-    except OSError as error:
+    except (OSError, sqlite3.OperationalError) as error:
         raise StudyError(
-            f"{path} cannot be read: {error.strerror}\n  Fix its permissions."
+            f"{path} cannot be read: {error}\n  Fix its permissions, or end what else uses it."
         ) from error

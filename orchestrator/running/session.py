@@ -16,6 +16,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.extras import check_can_launch
 from orchestrator.records.provenance import provenance
+from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.running.checkpoints import Checkpoints
@@ -60,6 +61,7 @@ def run_study(
             )
             if spec.taken:
                 folder.note(spec.taken)
+            observer.resumed(_ended(spec, folder), folder.seconds_spent())
             if not searched(spec, folder):
                 _search(spec, folder, make_worker, observer, drain)
             _confirm(spec, folder, make_worker, observer, drain)
@@ -135,6 +137,14 @@ def finished(spec: SweepSpec, folder: StudyFolder) -> bool:
         return False
     runs = confirmation_runs(spec, folder, folder.results())
     return all(folder.read_result(run.number) for run in runs)
+
+
+def _ended(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:
+    """The trials that have ended, and the confirmation runs of the finalists."""
+    results = folder.results()
+    runs = confirmation_runs(spec, folder, results) if searched(spec, folder) else ()
+    confirmed = (folder.read_result(run.number) for run in runs)
+    return (*results, *(result for result in confirmed if result is not None))
 
 
 def _search(

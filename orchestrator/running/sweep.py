@@ -35,7 +35,7 @@ from orchestrator.running.running_trial import (
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stopping import persons_stop
 from orchestrator.scoring.judge import Verdict
-from orchestrator.search.study import Asked, Study
+from orchestrator.search.study import REMAKE, Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import RESAMPLES, best, judged, scores
 from orchestrator.verdicts.losses import trial_losses
@@ -178,11 +178,12 @@ class _Sweep:
 
     def _last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that holds; what was damaged is said."""
+        found = self.checkpoints.latest(whole=True)
         for damaged in self.checkpoints.damaged():
             text = f"checkpoint {damaged} is damaged: the sweep continues from the one before it, to the same result"
             self.observer.say(text)
             self.folder.note(text)
-        return self.checkpoints.latest(whole=True)
+        return found
 
     def fill_slots(self) -> None:
         """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes
@@ -197,6 +198,7 @@ class _Sweep:
                 return
             number = self.asked
             plan = self._plan(number, params)
+            self._check_plan(plan)
             self.folder.write_plan(plan)
             self.asked += 1
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
@@ -276,13 +278,31 @@ class _Sweep:
         return asked.params
 
     def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
-        return trial_plan(self.spec, number, params, self.contents)
+        try:
+            return trial_plan(self.spec, number, params, self.contents)
+        except ValueError as error:
+            raise StudyError(
+                f"{self.folder.database} holds a trial that this sweep cannot have asked for: {error}\n"
+                f"  Only `orchestrate` may write to it. {REMAKE}"
+            ) from error
+
+    def _check_plan(self, plan: TrialPlan) -> None:
+        """The parameters of a trial stand in study.db and in its plan.json: both must say the
+        same.
+        """
+        sealed = self.folder.read_plan(plan.number)
+        if sealed is not None and sealed.params != plan.params:
+            raise StudyError(
+                f"{self.folder.database} says other parameters of trial {plan.number} than its plan.json, which is "
+                f"sealed\n  {REMAKE}"
+            )
 
     def _running_trial(
         self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
     ) -> RunningTrial:
         """A trial as it stood at `last_rung`, or with all that is on file."""
         plan = self._plan(number, params)
+        self._check_plan(plan)
         trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
         trial.verdicts = self._verdicts(plan, last_rung)
         trial.step = trial.last_rung = last_rung or 0

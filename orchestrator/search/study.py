@@ -33,6 +33,8 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import guardrail_metrics
 
 _CONTINUED = "Every finished trial is safe in its result.json."
+REMAKE = "Move study.db away, then run `orchestrate repair SPEC`: it makes it again from the files of the trials."
+"""What helps where the database and the sealed files of a trial say different things."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Study:
                 elif held != constraints[name]:
                     raise StudyError(
                         f"{self._path}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
-                        f"  {_folder(number)}/result.json was changed after it was told; restore it from a copy."
+                        f"  What its result.json says is sealed. {REMAKE}"
                     )
 
     def tell(self, number: int, result: TrialResult) -> None:
@@ -275,8 +277,7 @@ class Study:
             if not same or trial.state is not state or (value is not None and trial.value != value):
                 raise StudyError(
                     f"{self._path} says of trial {result.number} what its result.json does not say\n"
-                    "  Move study.db away, then run `orchestrate repair SPEC`: it makes it again from the files of the "
-                    "trials."
+                    f"  {REMAKE}"
                 )
 
     def put_again(
@@ -323,7 +324,7 @@ class Study:
             raise StudyError(
                 f"{self._path}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
                 f"now it is said to be {state.name} with {value}\n"
-                f"  {_folder(frozen.number)}/result.json was changed after it was told; restore it from a copy."
+                f"  What its result.json says is sealed. {REMAKE}"
             )
 
     def _note(self, frozen: FrozenTrial, result: TrialResult) -> None:

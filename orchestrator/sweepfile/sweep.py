@@ -147,6 +147,10 @@ Device = Annotated[str, AfterValidator(_device_name)]
 """cpu, cuda, or one GPU of several: cuda:1."""
 
 
+KernelName = Literal["aten", "onednn"]
+"""Which of torch's libraries computes the linear layers."""
+
+
 class Execution(Frozen):
     """Where and how it runs; never part of the identity."""
 
@@ -159,6 +163,8 @@ class Execution(Frozen):
     """
     cores: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Of the CPU, for each pack: sums are rounded by how many there are, so they are kept too."""
+    kernel: Literal["auto"] | KernelName = "auto"
+    """What computes the linear layers: they are rounded by it, so it is kept too."""
     devices: tuple[Device, ...] = ()
     """A pack takes the next of these, in turn; none: all packs on `device`."""
     processes: Literal["auto"] | bool = "auto"

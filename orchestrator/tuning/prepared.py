@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -15,7 +16,7 @@ import torch
 
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.device import choose_device
@@ -55,7 +56,12 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     used.
     """
     device, notes = choose_device(spec.execution.device)
-    base = load_base_model(spec.model, device, encoder_windows=spec.evaluation.encoder_windows)
+    base = load_base_model(
+        spec.model,
+        device,
+        encoder_windows=spec.evaluation.encoder_windows,
+        kernel=_kernel(spec),
+    )
     lengths = check_lengths(spec, base)
     audio = cache / "audio"
     sets = {
@@ -92,6 +98,18 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         findings,
         (*notes, *base.notes, *training.notes),
     )
+
+
+def _kernel(spec: SweepSpec) -> KernelName | Literal["auto"]:
+    """Products in bfloat16 are torch's own, whose CPU form is oneDNN already."""
+    asked = spec.execution.kernel
+    if spec.evaluation.precision == "fp32":
+        return asked
+    if asked == "onednn":
+        raise ModelError(
+            "execution.kernel: onednn is for float32, and evaluation.precision is bf16; allowed with it: auto, aten"
+        )
+    return "aten"
 
 
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:

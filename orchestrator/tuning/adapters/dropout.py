@@ -32,7 +32,8 @@ class Dropout:
     """(K, 1, 1)."""
     seed: Tensor
     """(K, 1, 1) int64."""
-    module: int
+    module: Tensor
+    """(K, 1, 1) int64: which of its own trial's modules it is, in the order of their names."""
     step: Tensor
     """(K, 1, 1) int64, advanced by the training loop; shared by all modules of a pack."""
     places: DropoutPositions

@@ -69,7 +69,7 @@ class Pack:
                 {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()},
             )
         self._leaves: list[tuple[Tensor, Tensor]] = []
-        self.layers = {name: self._slots(name, index) for index, name in enumerate(self._names())}
+        self.layers = {name: self._slots(name) for name in self._names()}
 
     def set_positions(self, row: Tensor, frame: Tensor) -> None:
         """Say where what this thread sends through the model next stands: see
@@ -102,7 +102,7 @@ class Pack:
             shapes["magnitude"] = (parts[0]["B"].shape[0],)
         return shapes
 
-    def _slots(self, name: str, index: int) -> Slots:
+    def _slots(self, name: str) -> Slots:
         views = {}
         for part in TRAINED:
             if (name, part) in self._views:
@@ -125,9 +125,16 @@ class Pack:
         if any(adapter.dropout for adapter in self.adapters):
             probability = like.new_tensor([adapter.dropout for adapter in self.adapters])
             seeds = torch.tensor([adapter.seed for adapter in self.adapters], device=like.device)
+            # counted among the trial's own modules: those of its company are none of its business
+            places = [sum(own < name for own in adapter.modules) for adapter in self.adapters]
+            modules_at = torch.tensor(places, device=like.device)
             shape = (-1, 1, 1)
             slots.dropout = Dropout(
-                probability.view(shape), seeds.view(shape), index, self.step, self._positions
+                probability.view(shape),
+                seeds.view(shape),
+                modules_at.view(shape),
+                self.step,
+                self._positions,
             )
         return slots
 

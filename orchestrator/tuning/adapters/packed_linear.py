@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orchestrator.tuning.adapters.dropout import Dropout
+from orchestrator.tuning.model.products import ATEN, FrozenLinear, Products
 
 
 @dataclass
@@ -58,16 +58,15 @@ class Slots:
         return torch.where(self.dora, self.magnitude / row_norm(weight, A, B), 1.0)
 
 
-class PackedLinear(nn.Module):
+class PackedLinear(FrozenLinear):
     """Stands in the place of a frozen `nn.Linear`, with the very same parameters.
 
     Unbound it computes what the linear computed; bound to a pack's `slots` it computes all K
     adapters; bound to `merged` weights (K, out, in) it computes K merged models, for decoding.
     """
 
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
+    def __init__(self, linear: nn.Linear, products: Products = ATEN) -> None:
+        super().__init__(linear, products)
         self.slots: Slots | None = None
         self.merged: Tensor | None = None
 
@@ -75,17 +74,12 @@ class PackedLinear(nn.Module):
         if self.merged is not None:
             return self._merged(x, self.merged)
         if self.slots is None:
-            return F.linear(x, self.weight, self.bias)
+            return super().forward(x)
         return self._packed(x, self.slots)
 
     def _merged(self, x: Tensor, weights: Tensor) -> Tensor:
         rows = x.reshape(len(weights), -1, x.shape[-1])
-        y = (
-            torch.bmm(rows, weights.mT)
-            if self.bias is None
-            else torch.baddbmm(self.bias, rows, weights.mT)
-        )
-        return y.view(*x.shape[:-1], -1)
+        return self.products.linears(rows, weights, self.bias).view(*x.shape[:-1], -1)
 
     def _packed(self, x: Tensor, slots: Slots) -> Tensor:
         rows = x.reshape(len(slots.A), -1, x.shape[-1])
@@ -102,10 +96,10 @@ class PackedLinear(nn.Module):
         A, B = slots.with_frozen()
         gain = None if slots.magnitude is None else slots.gain(self.weight, A, B)
         if not torch.is_autocast_enabled(x.device.type):
-            out: Tensor = _LowRank.apply(x, self.weight, A, B, gain)  # type: ignore[no-untyped-call]
+            out: Tensor = _LowRank.apply(x, self.weight, A, B, gain, self.products)  # type: ignore[no-untyped-call]
             return out
         # a change of bfloat16 weights below their resolution would be lost if it were added to them
-        y = torch.baddbmm(F.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
+        y = torch.baddbmm(self.products.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
         return y if gain is None else gain[:, None] * y
 
     def _dropped(self, x: Tensor, slots: Slots, dropout: Dropout) -> Tensor:
@@ -113,12 +107,12 @@ class PackedLinear(nn.Module):
         sees the dropped.
         """
         A, B = slots.with_frozen()
-        base, rows = F.linear(x, self.weight), dropout(x)
+        base, rows = self.products.linear(x, self.weight), dropout(x)
         y = torch.baddbmm(base, torch.bmm(rows, A.mT), B.mT)
         if slots.magnitude is None or slots.dora is None:
             return y
         gain = slots.gain(self.weight, A, B)[:, None]
-        through = F.linear(rows, self.weight)
+        through = self.products.linear(rows, self.weight)
         return torch.where(slots.dora[:, None], base + (gain - 1) * through + gain * (y - base), y)
 
 
@@ -134,25 +128,32 @@ class _LowRank(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, A: Tensor, B: Tensor, gain: Tensor | None
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        A: Tensor,
+        B: Tensor,
+        gain: Tensor | None,
+        products: Products,
     ) -> Tensor:
         adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), B, A)
         if gain is not None:
             adapted *= gain[..., None]
-        y = torch.bmm(x, adapted.mT)
+        y = products.linears(x, adapted)
+        ctx.products = products
         ctx.save_for_backward(x, adapted, A, B, gain, None if gain is None else y)
         return y
 
     @staticmethod
     def backward(
         ctx: Any, *gradients: Tensor
-    ) -> tuple[Tensor | None, None, Tensor, Tensor, Tensor | None]:
+    ) -> tuple[Tensor | None, None, Tensor, Tensor, Tensor | None, None]:
         x, adapted, A, B, gain, y = ctx.saved_tensors
         (dy,) = gradients
-        dx = torch.bmm(dy, adapted) if ctx.needs_input_grad[0] else None
+        dx = ctx.products.linears(dy, adapted.mT) if ctx.needs_input_grad[0] else None
         dB = torch.bmm(torch.bmm(A, x.mT), dy).mT
         if gain is None:
-            return dx, None, torch.bmm(torch.bmm(B.mT, dy.mT), x), dB, None
+            return dx, None, torch.bmm(torch.bmm(B.mT, dy.mT), x), dB, None, None
         B = B * gain[..., None]
         return (
             dx,
@@ -160,6 +161,7 @@ class _LowRank(torch.autograd.Function):
             torch.bmm(torch.bmm(B.mT, dy.mT), x),
             dB * gain[..., None],
             (dy * y).sum(1) / gain,
+            None,
         )
 
 

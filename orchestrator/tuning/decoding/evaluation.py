@@ -12,6 +12,7 @@ import transformers
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.records.model_limits import token_caps
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
 from orchestrator.records.short_run import spread
@@ -25,7 +26,6 @@ from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.decoding.transcription import (
     Decoded,
     ScaledAdapter,
-    token_caps,
     transcribe,
 )
 from orchestrator.tuning.model.base_model import BaseModel
@@ -136,6 +136,9 @@ class Evaluator:
             f"{name}.text": digest(evaluation_set.clips.text_sha256)
             for name, evaluation_set in self.sets.items()
         }
+        # a number of before there was a choice is one of torch's own kernel
+        kernel = self.base.products.name
+        parts |= {"kernel": kernel} if kernel != "aten" else {}
         return parts | {
             "format": str(FORMAT),
             "rms": str(spec.rms),

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.progress import Counter
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
 from orchestrator.tuning.decoding.audio_files import TOGETHER, decode
@@ -41,12 +42,14 @@ def pseudo_labels(
     kept = _kept(path)
     if kept is not None and len(kept) == len(clips):
         return kept
-    labels = [
-        [*tokens, base.decoder.eos] if tokens and not truncated else None
-        for start in range(0, len(clips), TOGETHER)
-        for decoded in (decode(base, clips[start : start + TOGETHER], max_tokens_per_second),)
-        for tokens, truncated in zip(decoded.tokens, decoded.truncated, strict=True)
-    ]
+    labels: list[list[int] | None] = []
+    counter = Counter("labelling the replay speech", len(clips))
+    for start in range(0, len(clips), TOGETHER):
+        some = clips[start : start + TOGETHER]
+        decoded = decode(base, some, max_tokens_per_second)
+        for tokens, truncated in zip(decoded.tokens, decoded.truncated, strict=True):
+            labels.append([*tokens, base.decoder.eos] if tokens and not truncated else None)
+        counter.add(len(some))
     write_aside(path, json.dumps(labels).encode())
     return labels
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from orchestrator.progress import Counter
 from orchestrator.tuning.adapters.pack import Adapter, stack_merged
 from orchestrator.tuning.adapters.packed_linear import bound_merged
 from orchestrator.tuning.model.base_model import BaseModel
@@ -37,13 +38,6 @@ class Decoded:
 
     tokens: list[list[int]]
     truncated: list[bool]
-
-
-def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
-    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard
-    caps Moonshine.
-    """
-    return [int(tokens_per_second * s) + 2 for s in seconds]
 
 
 @torch.no_grad()
@@ -88,8 +82,9 @@ def transcribe(
     batches = batches_by_length(
         lengths, _frames_a_batch(base.device) / division / count * base.family.stride, order
     )[::-1]
+    counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
-        results = base.cores.map(heard, batches)
+        results = base.cores.map(heard, batches, lambda clips: counter.add(len(clips)))
     for clips, rows in zip(batches, results, strict=True):
         for row, (tokens, truncated) in enumerate(rows):
             own, clip = decoded[row // len(clips)], clips[row % len(clips)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -21,18 +21,21 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
+from orchestrator.sweepfile.sweep import EncoderWindows, KernelName, ModelSpec
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
 from orchestrator.tuning.model.configuration import ignored_settings
 from orchestrator.tuning.model.cores import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
+from orchestrator.tuning.model.kernels import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
+from orchestrator.tuning.model.products import ATEN, FrozenLinear, Products
 from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100
 """Label of a padded position."""
+_BLOCKS = (f"{ROOT}encoder.layers.", f"{ROOT}decoder.layers.")
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ class BaseModel:
     """Every module below `model.` by path, for target patterns."""
     linears: dict[str, PackedLinear]
     """Those of them that can be adapted."""
+    products: Products
+    """What computes its linear layers."""
     notes: tuple[str, ...]
-    """What its configuration asks for and is not done."""
+    """What its configuration asks for and is not done, and why its products are computed so."""
 
     @property
     def device(self) -> torch.device:
@@ -125,11 +130,13 @@ def load_base_model(
     device: torch.device,
     dtype: torch.dtype = torch.float32,
     encoder_windows: EncoderWindows = "stock",
+    kernel: KernelName | Literal["auto"] = "aten",
 ) -> BaseModel:
     """Load from the hub or a folder; raises ModelError naming the model and the next step. Never
     runs remote code.
     """
-    return wrap(spec, *load_stock(spec, dtype, encoder_windows), device)
+    model, tokenizer = load_stock(spec, dtype, encoder_windows)
+    return wrap(spec, model, tokenizer, device, *chosen_products(kernel, model, device, dtype))
 
 
 def load_stock(
@@ -213,15 +220,19 @@ def wrap(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
+    products: Products = ATEN,
+    why: str = "",
 ) -> BaseModel:
-    """Freeze a loaded model and make its blocks' linear layers ready for packs."""
+    """Freeze a loaded model, put `products` in the place of its linear layers', and make those of
+    its blocks ready for packs. `why` these products, where there is something to say.
+    """
     family = family_of(model)
     model.requires_grad_(False).eval().to(device)
-    inner = model.model
-    for name, module in list(inner.named_modules()):
-        if type(module) is nn.Linear and name.startswith(("encoder.layers.", "decoder.layers.")):
+    for name, module in list(model.named_modules()):
+        if type(module) is nn.Linear:
             parent, _, child = name.rpartition(".")
-            setattr(inner.get_submodule(parent), child, PackedLinear(module))
+            kind = PackedLinear if name.startswith(_BLOCKS) else FrozenLinear
+            setattr(model.get_submodule(parent), child, kind(module, products))
     modules = {name: module for name, module in model.named_modules() if name}
     below = {name.removeprefix(ROOT): module for name, module in modules.items()}
     linears = {name: module for name, module in below.items() if isinstance(module, PackedLinear)}
@@ -233,7 +244,8 @@ def wrap(
         Decoder(model, tokenizer),
         below,
         linears,
-        ignored_settings(model),
+        products,
+        (*ignored_settings(model), *filter(None, (why,))),
     )
 
 

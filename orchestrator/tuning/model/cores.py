@@ -9,7 +9,7 @@ once a step do not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
@@ -40,15 +40,21 @@ class Cores:
         self.device = device
         self.count = torch.get_num_threads() if device.type == "cpu" else 1
 
-    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    def map(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        done: Callable[[Item], None] = lambda _: None,
+    ) -> list[Result]:
         """`function` of each item, in order, under the caller's grad and autocast modes; the first
         exception, if any.
 
-        What the items share they must only read.
+        What the items share they must only read. `done` is called in the caller's thread as each
+        item ends.
         """
         work = list(items)
         if self.count == 1 or len(work) == 1:
-            return [function(item) for item in work]
+            return [_finished(function(item), item, done) for item in work]
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         alone = max(1, self.count // len(work))
@@ -58,11 +64,17 @@ class Cores:
             with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
                 return function(item)
 
-        running = [self._pool.submit(part, item) for item in work]
+        running = {self._pool.submit(part, item): item for item in work}
         # all of them: one that goes on after another failed would compute with what is bound next
-        wait(running)
+        for future in as_completed(running):
+            done(running[future])
         return [future.result() for future in running]
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.count, thread_name_prefix="core")
+
+
+def _finished(result: Result, item: Item, done: Callable[[Item], None]) -> Result:
+    done(item)
+    return result

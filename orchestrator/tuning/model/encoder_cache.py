@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.progress import Counter
 from orchestrator.tuning.faults import is_out_of_memory
 from orchestrator.tuning.model.cores import cores
 from orchestrator.tuning.model.families import Family
@@ -124,11 +125,12 @@ class EncoderCache:
         parts: list[Tensor] = []
         used = self.bytes_used
         batches = batches_by_length([len(clip) for clip in clips], BATCH_SECONDS * 16000, order)
-        side_by_side = cores(self.device)
+        side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(clips))
         for first in range(0, len(batches), side_by_side.count):
             some = batches[first : first + side_by_side.count]
             for computed in side_by_side.map(lambda rows: self._compute(name, rows, depth), some):
                 parts += computed.flat.split(computed.length.tolist())
+                counter.add(len(computed.length))
                 used += computed.flat.numel() * computed.flat.element_size()
             if used > self.budget_bytes:
                 return None

@@ -1,0 +1,191 @@
+"""Where a sweep stands while it runs: the best trial so far, what is done of the budget, and when it
+should end. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from orchestrator.planning.cost import about
+from orchestrator.planning.sweep_plan import sweep_plan
+from orchestrator.records.results import TrialResult
+from orchestrator.reporting.status import duration
+from orchestrator.reporting.wording import delta_text, rate_heading, rates_of
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import ranked
+
+
+@dataclass(frozen=True)
+class Budgeted:
+    """What a sweep is to do, as far as its file says."""
+
+    trials: int
+    trained: int
+    """Of them, at most: a point that comes again is not trained again."""
+    confirmations: int
+    longest: int
+    """Optimizer steps of the longest trial that the space allows."""
+    wall_clock: float | None
+    """Seconds that the search may take."""
+    objective: str
+    """The rate that the search minimises, as measurements name it."""
+    rates: tuple[str, ...]
+    """The rates that are shown, as measurements name them."""
+
+    @classmethod
+    def of(cls, spec: SweepSpec) -> Budgeted:
+        """That of a sweep file."""
+        plan = sweep_plan(spec, show=0)
+        return cls(
+            trials=plan.trials,
+            trained=plan.trained,
+            confirmations=plan.confirmation_trials,
+            longest=plan.rungs[-1],
+            wall_clock=spec.budget.wall_clock,
+            objective=spec.objective,
+            rates=rates_of(spec),
+        )
+
+
+@dataclass(frozen=True)
+class InTraining:
+    """A trial or confirmation run in a slot; negative numbers are confirmation runs."""
+
+    number: int
+    step: int
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of a sweep at one moment."""
+
+    budget: Budgeted
+    ended: tuple[TrialResult, ...]
+    """Of all runs of the study; negative numbers are confirmation runs."""
+    training: tuple[InTraining, ...]
+    steps: int
+    """Optimizer steps that `seconds` were spent on, all trials together."""
+    seconds: float
+
+    @property
+    def best(self) -> TrialResult | None:
+        """The best feasible trial of the search so far."""
+        searched = [result for result in self.ended if result.number >= 0]
+        return next(iter(ranked(searched, self.budget.objective)), None)
+
+    @property
+    def left(self) -> tuple[float, float] | None:
+        """Seconds to the end of the sweep, at the least and at the most; None before the first
+        step.
+
+        The most is that no further trial is cut short; the least, that as large a share of the
+        steps is cut as was so far.
+        """
+        if not self.steps or not self.seconds:
+            return None
+        pace = self.seconds / self.steps
+        search = self._search_steps_left * pace
+        low, high = search * self._share_trained, search
+        if self.budget.wall_clock is not None:
+            rest = max(0.0, self.budget.wall_clock - self.seconds)
+            low, high = min(low, rest), min(high, rest)
+        confirm = self._confirm_steps_left * pace
+        return low + confirm, high + confirm
+
+    @property
+    def _search_steps_left(self) -> float:
+        searching = [trial for trial in self.training if trial.number >= 0]
+        if len(searching) < len(self.training):
+            return 0.0  # the confirmation has begun, however the search ended
+        ended = [result for result in self.ended if result.number >= 0]
+        trained = [result for result in ended if result.duplicate_of is None]
+        lengths = [*map(self._max_steps, trained), *(trial.max_steps for trial in searching)]
+        usual = sum(lengths) / len(lengths) if lengths else self.budget.longest
+        waiting = min(
+            self.budget.trained - len(trained) - len(searching),
+            self.budget.trials - len(ended) - len(searching),
+        )
+        under_way = sum(trial.max_steps - trial.step for trial in searching)
+        return under_way + max(0, waiting) * usual
+
+    @property
+    def _confirm_steps_left(self) -> float:
+        """A confirmation run ends at the step that was the finalist's best."""
+        confirming = [trial for trial in self.training if trial.number < 0]
+        done = sum(result.number < 0 for result in self.ended) + len(confirming)
+        length = (self.best and self.best.step) or self.budget.longest
+        under_way = sum(max(0, length - trial.step) for trial in confirming)
+        return under_way + max(0, self.budget.confirmations - done) * length
+
+    @property
+    def _share_trained(self) -> float:
+        trained = [result for result in self.ended if result.number >= 0 and result.steps_trained]
+        to_end = sum(map(self._max_steps, trained))
+        return min(1.0, sum(result.steps_trained for result in trained) / to_end) if to_end else 1.0
+
+    def _max_steps(self, result: TrialResult) -> int:
+        return int(result.params.get("max_steps", self.budget.longest))
+
+
+def best_text(standing: Standing) -> str:
+    """The best trial so far with its rates, or that there is none."""
+    best = standing.best
+    if not standing.ended:
+        return "none yet: no trial has ended"
+    if best is None:
+        return "none: no trial that ended keeps the guardrails"
+    rates = ", ".join(
+        f"{rate_heading(rate)} {delta_text(best, rate)}" for rate in standing.budget.rates
+    )
+    return f"trial {best.number}, {rates}, step {best.step}, adapter scale {best.adapter_scale:g}"
+
+
+def trials_text(standing: Standing) -> str:
+    """How many trials and confirmation runs have ended, and how."""
+    budget = standing.budget
+    states = Counter(str(result.state) for result in standing.ended if result.number >= 0)
+    how = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    text = f"{states.total()} of {budget.trials} ended"
+    text += f" ({how})" if how else ""
+    text += f", {len(standing.training)} in training" if standing.training else ""
+    if budget.confirmations:
+        confirmed = sum(result.number < 0 for result in standing.ended)
+        text += f"; confirmation {confirmed} of {budget.confirmations}"
+    return text
+
+
+def time_text(standing: Standing, now: datetime) -> str:
+    """What was spent, and when the sweep should end; `now` is the time of day there."""
+    text = f"{duration(standing.seconds)} spent"
+    if standing.budget.wall_clock is not None:
+        text += f" (the search may take {duration(standing.budget.wall_clock)})"
+    if standing.left is None or not standing.training:
+        return text
+    low, high = standing.left
+    return f"{text}, {about(low, high)} left, until {_until(now, low, high)}"
+
+
+def _until(now: datetime, low: float, high: float) -> str:
+    first, last = (_time_of_day(now, now + timedelta(seconds=seconds)) for seconds in (low, high))
+    return last if first == last else f"{first} to {last}"
+
+
+def _time_of_day(now: datetime, then: datetime) -> str:
+    return f"{then:%H:%M}" if then.date() == now.date() else f"{then:%a %H:%M}"
+
+
+def one_line(standing: Standing, now: datetime) -> str:
+    """All of it, for a log file."""
+    return (
+        f"trials: {trials_text(standing)}; best so far: {best_text(standing)}; "
+        f"time: {time_text(standing, now)}"
+    )
+
+
+def earlier(results: Sequence[TrialResult]) -> int:
+    """Optimizer steps of the search that earlier runs have on file."""
+    return sum(result.steps_trained for result in results if result.number >= 0)

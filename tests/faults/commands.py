@@ -1,0 +1,213 @@
+"""The real command on small projects, each run in a process of its own that may be killed, and what
+a study then holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cli import main
+from orchestrator.records.journal import digest_of
+from orchestrator.records.store import StudyFolder
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.faults import system_calls
+from tests.faults.system_calls import Fault
+from tests.run_fake import make_worker
+
+SMALL = (
+    SWEEP.replace("trials: 5", "trials: 2")
+    .replace("seeds: [101, 102]", "seeds: [101]")
+    .replace("min_gain: 1.0", "min_gain: 20.0")
+)
+"""Two trials of two rungs and one confirmation run, rejected: no fault may turn that into
+anything else.
+"""
+PATIENCE = 600.0
+"""Seconds after which a command hangs."""
+CRASHED = 1
+"""Exit code of a command that ended with a traceback."""
+HUNG = -signal.SIGALRM
+
+Act = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code, or minus the signal that killed it, and what it said."""
+
+    code: int
+    said: str
+
+    @property
+    def told(self) -> bool:
+        """It refused with one message for a person."""
+        return self.code in (2, 3) and bool(self.said.strip()) and "Traceback" not in self.said
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command in a process of its own."""
+
+    process: int
+    said: Path
+
+    def kill(self) -> None:
+        """kill -9, then wait."""
+        os.kill(self.process, signal.SIGKILL)
+        os.waitpid(self.process, 0)
+
+    def kill_after(self, seconds: float) -> None:
+        """kill -9 after some time, wherever it then is."""
+        time.sleep(seconds)
+        self.kill()
+
+    def wait(self) -> Ended:
+        """How it ends; killed, and HUNG, when it takes longer than PATIENCE."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            ended, status = os.waitpid(self.process, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                return Ended(code, self.said.read_text(errors="replace"))
+            time.sleep(0.005)
+        self.kill()
+        return Ended(HUNG, self.said.read_text(errors="replace"))
+
+
+def start(
+    root: Path, *words: str, prepare: Act = lambda: None, afterwards: Act = lambda: None
+) -> Running:
+    """`orchestrate` with these words, by the fake worker, with an act before and after it in the
+    same process; all that it prints goes to a file below `root`.
+    """
+    said = root / f"said-{time.monotonic_ns()}"
+    child = os.fork()
+    if child:
+        return Running(child, said)
+    code = CRASHED
+    try:
+        output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(output, 1), os.dup2(output, 2)
+        os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill needs none
+        prepare()
+        main(list(words), make_worker)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        afterwards()
+        os._exit(code)
+
+
+def apart(work: Callable[[], None]) -> int:
+    """Do it in a process of its own; returns its exit code, CRASHED where it raised."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = CRASHED
+    try:
+        work()
+        code = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(code)
+
+
+def orchestrated(root: Path, *words: str, prepare: Act = lambda: None) -> Ended:
+    """The same, when it has ended."""
+    return start(root, *words, prepare=prepare).wait()
+
+
+def said_here(*words: object) -> tuple[int, str]:
+    """The exit code of a command that runs in this process, and all that it printed."""
+    said = TextIOWrapper(BytesIO(), encoding="utf-8")
+    with redirect_stdout(said), redirect_stderr(said):
+        code = orchestrate(*words)
+    said.seek(0)
+    return code, said.read()
+
+
+class Projects:
+    """Projects of one small sweep below a folder, and what becomes of it where nothing happens."""
+
+    def __init__(self, root: Path, sweep: str = SMALL) -> None:
+        self.root, self._sweep = root, sweep
+        # what is imported and compiled late, is so before the processes part
+        said_here(self.new("warm"), "--quiet")
+        straight = self.new("straight")
+        started = time.monotonic()
+        self.ended = orchestrated(straight.parents[1], str(straight), "--quiet")
+        self.seconds = time.monotonic() - started
+        self.contents = contents(folder_of(straight))
+
+    def count_calls(self) -> int:
+        """The system calls that change the study, of a run that nothing happens to."""
+        spec = self.new("counted")
+        counted = spec.parents[1] / "counted"
+
+        def count() -> None:
+            system_calls.arm(folder_of(spec).path, 0, Fault.COUNT)
+
+        def keep() -> None:
+            counted.write_text(str(system_calls.counted()))
+
+        start(spec.parents[1], str(spec), "--quiet", prepare=count, afterwards=keep).wait()
+        return int(counted.read_text())
+
+    def new(self, name: str) -> Path:
+        """The sweep file of a new project."""
+        root = self.root / name
+        template = self.root / "template"
+        if not template.exists():
+            make_project(template, self._sweep)
+        shutil.copytree(template, root)
+        return root / "sweeps" / "demo.yaml"
+
+
+def contents(folder: StudyFolder) -> dict[str, Any]:
+    """All that must not depend on what happened meanwhile: every sealed file by its digest, and
+    what study.db says. Raises StudyError where a file does not hold.
+    """
+    files = folder.journal.chain().files
+    folder.journal.check(*(folder.path / file for file in files))
+    held = {file: digest_of(_timeless(folder.path / file)) for file in files}
+    return {"files": held, "database": _told(folder.database)}
+
+
+def _timeless(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.name == "result.json":
+        data = json.dumps(json.loads(data) | {"seconds": 0.0}).encode()
+    return data
+
+
+TOLD = {
+    "trials": "SELECT number, state FROM trials",
+    "params": "SELECT trial_id, param_name, param_value, distribution_json FROM trial_params",
+    "values": "SELECT trial_id, value FROM trial_values",
+    "reports": "SELECT trial_id, step, intermediate_value FROM trial_intermediate_values",
+    "attributes": "SELECT trial_id, key, value_json FROM trial_user_attributes "
+    "WHERE key != 'seconds'",
+}
+
+
+def _told(database: Path) -> dict[str, list[Any]]:
+    with closing(sqlite3.connect(database)) as connection:
+        return {
+            name: sorted(connection.execute(query).fetchall(), key=repr)
+            for name, query in TOLD.items()
+        }

@@ -1,0 +1,312 @@
+"""What a terminal, a pipe and a program see of a sweep while it runs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from rich.cells import cell_len
+from rich.console import Console
+
+from orchestrator.progress import Counter, listening
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Progress
+from orchestrator.reporting import events
+from orchestrator.reporting.events import EVENTS
+from orchestrator.reporting.json_lines import JsonReporter
+from orchestrator.reporting.live import LiveReporter
+from orchestrator.reporting.live_table import (
+    LEAST_PARAMETERS,
+    Row,
+    chosen_rows,
+    columns_of,
+    taken,
+    widths_that_fit,
+)
+from orchestrator.reporting.standing import Budgeted, InTraining, Standing, time_text, trials_text
+from orchestrator.sweepfile.sweep import Budget
+from tests.cli_project import ROOT, folder_of, make_project, orchestrate
+from tests.running_support import make_spec, run
+
+NOON = datetime(2026, 11, 28, 12, 0)
+SPEC = make_spec(budget=Budget(trials=4))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of four trials."""
+    path = tmp_path_factory.mktemp("live")
+    run(make_spec(budget=Budget(trials=2)), path)
+    return path
+
+
+def reporter(out: io.StringIO, now: list[float], **console: Any) -> LiveReporter:
+    """One whose clock shows the last of `now`."""
+    return LiveReporter(
+        Console(file=out, **console), ("rank",), Budgeted.of(SPEC), lambda: now[-1], lambda: NOON
+    )
+
+
+def test_piped_progress_is_plain_lines(tmp_path: Path) -> None:
+    out = io.StringIO()
+    with reporter(out, [0.0], width=200) as show:
+        run(make_spec(budget=Budget(trials=2)), tmp_path, observer=show)
+    lines = out.getvalue().splitlines()
+    assert "\x1b" not in out.getvalue()
+    assert lines[0] == "measuring the baseline" and lines[1].startswith("baseline: domain ")
+    assert any(re.fullmatch(r"trial 0: rank=\d+", line) for line in lines)
+    assert sum(bool(re.match(r"trial [01]: (COMPLETE|PRUNED), ", line)) for line in lines) == 2
+    assert [line for line in lines if line.startswith("trials: 2 of 4 ended (")] == [lines[-1]]
+    assert "; best so far: " in lines[-1] and "; time: " in lines[-1]
+
+
+def test_a_terminal_gets_a_table_with_the_time_left_and_a_summary(root: Path) -> None:
+    out, now = io.StringIO(), [0.0]
+    plan = StudyFolder(root, "s").read_plan(0)
+    assert plan is not None
+    with reporter(out, now, width=160, height=40, force_terminal=True) as show:
+        show.admitted(plan, 0)
+        now.append(60.0)
+        show.progress(Progress(0, 50, 1.25))
+    left = round(60 / 50 * (plan.params.max_steps - 50))
+    assert f"50/{plan.params.max_steps}" in out.getvalue() and "1.250" in out.getvalue()
+    assert f"{left // 60} min {left % 60:02d} s" in out.getvalue()
+    assert "0 of 4 ended, 1 in training" in out.getvalue()
+    assert re.search(r"1 min 00 s spent, about \d+ min left, until 12:\d\d", out.getvalue())
+
+
+def test_what_earlier_runs_ended_stays_in_the_table(root: Path) -> None:
+    results = StudyFolder(root, "s").results()
+    for console in ({"width": 160, "height": 40, "force_terminal": True}, {"width": 160}):
+        out = io.StringIO()
+        with reporter(out, [0.0], **console) as show:
+            show.resumed(results, 120.0)
+        assert "2 of 4 ended" in out.getvalue() and "2 min 00 s spent" in out.getvalue()
+        assert ("* " in out.getvalue()) == ("height" in console)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_no_line_of_the_table_is_wider_than_the_terminal_or_folded(root: Path, width: int) -> None:
+    out = io.StringIO()
+    with reporter(out, [0.0], width=width, height=20, force_terminal=True) as show:
+        show.resumed(StudyFolder(root, "s").results(), 120.0)
+        lines = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out.getvalue()).splitlines()
+    rows = [line for line in lines if re.match(r" ?[01]( \*)? ", line)]
+    assert len(rows) >= 2 and max(map(len, lines)) <= width
+
+
+CELL = st.text(alphabet="abc 0123語", max_size=12)
+
+
+@given(st.lists(st.lists(CELL, min_size=9, max_size=9), max_size=3), st.integers(20, 200))
+def test_columns_are_left_out_until_they_fit(rows: list[list[str]], width: int) -> None:
+    columns = columns_of(("domain", "heldout", "noisy"))
+    shown = widths_that_fit(columns, rows, width)
+    assert list(shown) == sorted(shown) and {0, 2, 4, len(columns) - 2} <= set(shown)
+    assert len(shown) == 4 or taken(shown.values()) <= width
+    for place, own in shown.items():
+        longest = max((cell_len(row[place]) for row in rows), default=0)
+        assert own >= (min(longest, LEAST_PARAMETERS) if place == 1 else longest)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(3, 30), st.data())
+def test_the_best_and_those_in_training_are_always_in_the_table(
+    training: list[bool], count: int, data: st.DataObject
+) -> None:
+    rows = [
+        Row(number, "", 9, 0, 0.0, state="RUNNING" if runs else "COMPLETE")
+        for number, runs in enumerate(training)
+    ]
+    best = data.draw(st.integers(0, len(rows) - 1))
+    shown = [row.number for row in chosen_rows(rows, best, count)]
+    assert shown == sorted(shown) and len(shown) == min(count, len(rows))
+    in_training = [row.number for row in rows if row.training]
+    assert set(in_training) <= set(shown) or len(in_training) > count
+    assert best in shown or len(in_training) >= count
+
+
+def ended(number: int, steps: int, feasible: bool = True, **changes: Any) -> TrialResult:
+    """A trial of at most 100 steps."""
+    state = TrialState.COMPLETE if feasible else TrialState.PRUNED
+    return TrialResult(
+        number=number, state=state, reason="", params={"max_steps": 100}, feasible=feasible,
+        step=steps, adapter_scale=1.0, wer={"domain": 20.0 - number}, delta={"domain": -1.0},
+        constraints={}, steps_trained=steps, **changes,
+    )  # fmt: skip
+
+
+def standing(**changes: Any) -> Standing:
+    """Two of ten trials ended, one of them at half its steps; one in training."""
+    budget = Budgeted(10, 10, 4, 100, changes.pop("wall_clock", None), "domain", ("domain",))
+    values: dict[str, Any] = {
+        "budget": budget,
+        "ended": (ended(0, 100), ended(1, 50, feasible=False)),
+        "training": (InTraining(2, 50, 100),),
+        "steps": 200,
+        "seconds": 400.0,
+    }
+    return Standing(**(values | changes))
+
+
+def test_the_expected_end_follows_from_the_steps_that_are_left() -> None:
+    found = standing()
+    assert found.best is not None and found.best.number == 0
+    search, confirm = 2.0 * (50 + 7 * 100), 2.0 * 4 * 100  # 2 s a step
+    assert found.left == (0.75 * search + confirm, search + confirm)
+    assert standing(wall_clock=500.0).left == (100.0 + confirm, 100.0 + confirm)
+    assert standing(steps=0).left is None
+    confirming = standing(training=(InTraining(-1, 60, 100),))
+    assert confirming.left == (2.0 * (40 + 3 * 100), 2.0 * (40 + 3 * 100))
+    assert (
+        trials_text(found)
+        == "2 of 10 ended (1 COMPLETE, 1 PRUNED), 1 in training; confirmation 0 of 4"
+    )
+    assert time_text(found, datetime(2026, 11, 28, 23, 30)) == (
+        "6 min 40 s spent, about 30 to 40 min left, until Sun 00:02 to Sun 00:08"
+    )
+
+
+def test_a_copied_result_counts_as_a_trial_and_takes_no_steps() -> None:
+    copied = ended(1, 0, duplicate_of=0)
+    found = standing(ended=(ended(0, 100), copied), training=())
+    assert found.left == (2.0 * 8 * 100 + 800, 2.0 * 8 * 100 + 800)
+
+
+def test_long_work_has_a_bar_and_in_a_pipe_a_line_now_and_then() -> None:
+    out, now = io.StringIO(), [0.0]
+    with reporter(out, now, width=120):
+        counter = Counter("hearing domain", 10)
+        counter.add(4)
+        now.append(40.0)
+        counter.add()
+        now.append(41.0)
+        counter.add(5)
+    assert out.getvalue() == "hearing domain: 5 of 10, about 0 min 40 s left\n"
+    out, now = io.StringIO(), [0.0]
+    with reporter(out, now, width=120, height=30, force_terminal=True):
+        counter = Counter("hearing domain", 10)
+        now.append(1.0)
+        counter.add(4)
+        assert " 4/10" in out.getvalue()
+        counter.add(6)
+        assert " 10/10" not in out.getvalue()
+
+
+def test_work_is_silent_where_nobody_listens_and_in_a_forked_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[tuple[str, int, int]] = []
+    Counter("a", 2).add()
+    with listening(lambda *heard: said.append(heard)):
+        Counter("b", 0).add()
+        Counter("c", 2).add(2)
+        with monkeypatch.context() as child:
+            child.setattr(os, "getpid", lambda: -1)
+            Counter("d", 2).add()
+    Counter("e", 2).add()
+    assert said == [("c", 0, 2), ("c", 2, 2)]
+
+
+def lines_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What stdout holds: nothing but events."""
+    lines = capsys.readouterr().out.splitlines()
+    for line in lines:
+        EVENTS.validate_json(line)
+    return [json.loads(line) for line in lines]
+
+
+def test_every_event_is_a_json_object_on_a_line_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    code = orchestrate(spec, "--json", "budget.trials=2")
+    said = lines_of(capsys)
+    names = [each["event"] for each in said]
+    first, last = next(each for each in said if each["event"] == "study"), said[-1]
+    assert (first["trials"], first["ended"], first["study"]) == (2, 0, "demo")
+    assert last["event"] == "finished" and last["exit_code"] == code
+    assert Path(last["report"]).is_file() and last["headline"].startswith(str(last["decision"]))
+    assert names.count("baseline") == 1 and {"measured", "progress", "note"} <= set(names)
+    runs = [(each["kind"], each["number"]) for each in said if each["event"] == "trial_ended"]
+    assert sorted(runs) == [("confirmation", 1), ("confirmation", 2), ("trial", 0), ("trial", 1)]
+    kept = folder_of(spec).read_result(0)
+    ends = [each for each in said if each["event"] == "trial_ended" and each["kind"] == "trial"]
+    [trial] = [each for each in ends if each["number"] == 0]
+    assert kept is not None and trial["rates"] == kept.wer and not trial["earlier"]
+    assert orchestrate(spec, "--json", "budget.trials=2") == code
+    assert [each["event"] for each in lines_of(capsys)] == ["finished"]
+    orchestrate(spec, "--json", "budget.trials=3")
+    earlier = [each for each in lines_of(capsys) if each.get("earlier")]
+    assert [each["number"] for each in earlier] == [0, 1]
+
+
+def test_an_error_is_the_last_event_and_stands_on_stderr_as_ever(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    (tmp_path / "data" / "domain-1.wav").write_bytes(b"no sound")
+    assert orchestrate(spec, "--json") == 2
+    captured = capsys.readouterr()
+    last = json.loads(captured.out.splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("stopped", 2)
+    assert last["message"].strip() == captured.err.strip()
+    assert orchestrate(spec, "--json", "--quiet") == 2
+    assert capsys.readouterr().err == "--quiet and --json exclude each other\n  Give one of them.\n"
+
+
+class Interrupting(io.StringIO):
+    """A pipe in whose write a signal arrives."""
+
+    said = ""
+    show: JsonReporter
+
+    def write(self, text: str) -> int:
+        if not self.said:
+            self.said = "SIGINT"
+            self.show.say(self.said)
+        return super().write(text)
+
+
+def test_a_signal_in_the_middle_of_a_line_says_its_own_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Interrupting()
+    monkeypatch.setattr("sys.stdout", out)
+    with JsonReporter(tmp_path / "s", Budgeted.of(SPEC)) as out.show:
+        print("this is for people")
+        out.show.progress(Progress(0, 1, float("nan")))
+    first, second = map(json.loads, out.getvalue().splitlines())
+    assert (first["event"], first["loss"], second["text"]) == ("progress", None, "SIGINT")
+
+
+PAGE = (ROOT / "docs" / "terminal.md").read_text()
+KINDS = [
+    kind
+    for kind in vars(events).values()
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and "event" in kind.model_fields
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_event_is_documented(kind: type[BaseModel]) -> None:
+    name = kind.model_fields["event"].default
+    section = PAGE.partition(f"### `{name}`\n")[2].partition("\n#")[0]
+    assert (kind.__doc__ or "").splitlines()[0].rstrip(".") in section
+    common = PAGE.partition("## Events for programs")[2].partition("\n### ")[0]
+    for field, value in kind.model_fields.items():
+        assert f"| `{field}` | {value.description} |" in section + common or field == "event"
+
+
+def test_the_schema_of_the_events_is_the_one_in_the_documentation() -> None:
+    written = json.loads((ROOT / "docs" / "events.schema.json").read_text())
+    assert written == json.loads(json.dumps(EVENTS.json_schema(mode="serialization")))
