@@ -42,9 +42,10 @@ def plan(
         if probe:
             raise
         missing = str(error)
-    sets = {} if missing else read_sets(sweep)
-    sizes = planned.set_sizes(sets, sweep.evaluation.normalizer)
-    findings = [] if missing else find_before_decoding(sweep, sets)
+    cache = folder.project_cache
+    sets = {} if missing else read_sets(sweep, cache)
+    sizes = planned.set_sizes(sets, sweep.evaluation.normalizer, cache)
+    findings = [] if missing else find_before_decoding(sweep, sets, cache)
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
     costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
     if probe:
@@ -53,7 +54,9 @@ def plan(
         costs.insert(
             0,
             probed_cost(
-                planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock
+                planned_sweep.work,
+                measure_pace(sweep, folder.project_cache, screen.print),
+                wall_clock,
             ),
         )
     known = [cost for cost in costs if cost is not None]

@@ -40,11 +40,12 @@ def validate(
     from orchestrator.reporting.diagnosed import findings_text
     from orchestrator.running.preflight import find_before_decoding
 
-    sweep, _ = open_sweep(spec, overrides or [], None)
+    sweep, folder = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
     check_can_launch(sweep.execution)
-    findings = find_before_decoding(sweep, read_sets(sweep))
+    cache = folder.project_cache
+    findings = find_before_decoding(sweep, read_sets(sweep, cache), cache)
     stop(findings, sweep.checks.ignore, "The data cannot answer the sweep's question", DataError)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""

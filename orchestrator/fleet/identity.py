@@ -42,11 +42,13 @@ def identity_of(worker: Worker, spec: SweepSpec, folder: StudyFolder) -> Identit
     """That of this machine, on which a study is run: its data are those of the study's sets.json,
     or it would have been refused.
     """
-    return Identity(versions(), _contents(spec, folder.audio), worker.evaluation, hardware(worker))
+    return Identity(
+        versions(), _contents(spec, folder.project_cache), worker.evaluation, hardware(worker)
+    )
 
 
-def _contents(spec: SweepSpec, audio: Path) -> dict[str, str]:
-    records = set_records(spec, decode_sets(spec, audio))
+def _contents(spec: SweepSpec, cache: Path) -> dict[str, str]:
+    records = set_records(spec, decode_sets(spec, cache))
     return {f"data of {name}": record.content for name, record in records.items()}
 
 
@@ -95,7 +97,7 @@ def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> N
     if not wanted:
         return
     with _one_at_a_time(cache):
-        found = _contents(spec, cache / "audio")
+        found = _contents(spec, cache)
     check_same(wanted, found)
 
 
@@ -108,8 +110,8 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
 
 
 def local_cache(name: str) -> StudyFolder:
-    """Where a machine that runs packs keeps what it decodes of a study: on its own disk, under
-    TMPDIR, for nobody else to write to. Raises StudyError.
+    """Where a machine that runs packs keeps what it decodes, for all studies: on its own disk,
+    under TMPDIR, for nobody else to write to. Raises StudyError.
     """
     root = Path(tempfile.gettempdir()) / f"orchestrate-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)

@@ -5,27 +5,39 @@ result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, about
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.records.files import PackRecord
+from orchestrator.records.sets import known_files
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.text import normalizer, normalizer_version
 from orchestrator.sweepfile.sweep import Execution
 
 
-def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, SetSize]:
-    """Utterances and reference words of each set, counted as corpus WER counts them."""
-    normalize = normalizer(normalizer_name)
-    return {
-        name: SetSize(
-            utterances=len(manifest.utterances),
-            words=sum(len(normalize(utterance.text).split()) for utterance in manifest.utterances),
-        )
-        for name, manifest in sets.items()
-    }
+def set_sizes(
+    sets: Mapping[str, Manifest], normalizer_name: str, cache: Path | None = None
+) -> dict[str, SetSize]:
+    """Utterances and reference words of each set, counted as corpus WER counts them; `cache` is the
+    project's, which knows texts that were counted before.
+    """
+    how = normalizer_version(normalizer_name)
+
+    def counted(texts: Sequence[str]) -> int:
+        normalize = normalizer(normalizer_name)
+        return sum(len(normalize(text).split()) for text in texts)
+
+    sizes = {}
+    with known_files(cache) as known:
+        for name, manifest in sets.items():
+            texts = [utterance.text for utterance in manifest.utterances]
+            words = known.words(texts, how, partial(counted, texts))
+            sizes[name] = SetSize(utterances=len(texts), words=words)
+    return sizes
 
 
 def pack_text(execution: Execution, kept: PackRecord | None) -> str:

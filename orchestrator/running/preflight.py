@@ -7,19 +7,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from itertools import chain
+from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
+from orchestrator.corpus.clip_cache import evict
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.faults import show
 from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.lengths import find_lengths
+from orchestrator.records.locking import holder
 from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
-from orchestrator.records.sets import decode_sets, set_records
+from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.findings import record_findings
@@ -35,22 +39,30 @@ def find_all(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> list[Finding]:
     """What is doubtful or wrong about decoded sets, what stops a sweep first."""
-    findings = check_sets(
-        {name: manifest for name, (manifest, _) in ready.items()},
-        max_seconds=spec.data.max_seconds,
-        longest_seconds=None,
-        pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
-    )
     sets = {name: manifest for name, (manifest, _) in ready.items()}
+    with known_files(folder.project_cache) as known:
+        findings = check_sets(
+            sets,
+            max_seconds=spec.data.max_seconds,
+            longest_seconds=None,
+            pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
+            known=known,
+        )
     others = (check_sound(ready), _find_in_texts(spec, sets), _used_before(ready, folder))
     return [*findings, *chain.from_iterable(others)]
 
 
-def find_before_decoding(spec: SweepSpec, sets: Mapping[str, Manifest]) -> list[Finding]:
+def find_before_decoding(
+    spec: SweepSpec, sets: Mapping[str, Manifest], cache: Path
+) -> list[Finding]:
     """What manifests, headers and the model's files tell already, what stops a sweep first: as
-    `find_all` and the start say it. Raises DataError for a bad list of terms.
+    `find_all` and the start say it. `cache` is the project's. Raises DataError for a bad list of
+    terms.
     """
-    findings = check_sets(sets, max_seconds=spec.data.max_seconds, longest_seconds=None)
+    with known_files(cache) as known:
+        findings = check_sets(
+            sets, max_seconds=spec.data.max_seconds, longest_seconds=None, known=known
+        )
     findings += _find_in_texts(spec, sets)
     if (limits := read_limits(spec.model)) is not None:
         findings += find_lengths(spec, sets, limits)
@@ -128,7 +140,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ManifestError, and StudyError where the trials of the study were trained or measured on other
     data.
     """
-    ready = decode_sets(spec, folder.audio)
+    ready = _decoded(spec, folder, observer)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     for name, (manifest, clips) in ready.items():
@@ -138,6 +150,23 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
     folder.write_sets(set_records(spec, ready))
+
+
+def _decoded(
+    spec: SweepSpec, folder: StudyFolder, observer: Observer
+) -> dict[str, tuple[Manifest, Clips]]:
+    """All sets, decoded; the cache is brought back to its limit while no other study runs."""
+    ready = decode_sets(spec, folder.project_cache)
+    if not any(holder(study.lock_file) for study in folder.neighbours()):
+        sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]
+        needed = {sound.segment.name for sound in sounds}
+        limit = round(spec.execution.cache_gb * 1e9)
+        if freed := evict(ProjectCache(folder.project_cache).clips, limit, needed):
+            observer.say(
+                f"cache: {freed / 1e6:,.0f} MB of decoded sound that other studies used "
+                f"longest ago removed (execution.cache_gb: {spec.execution.cache_gb:g})"
+            )
+    return ready
 
 
 def check_contents(
@@ -167,7 +196,7 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     """That a trial can be trained again as it was. Raises StudyError where the data have changed,
     ManifestError.
     """
-    check_contents(spec, decode_sets(spec, folder.audio), folder)
+    check_contents(spec, decode_sets(spec, folder.project_cache), folder)
 
 
 def _difference(before: SetRecord, now: SetRecord | None) -> str:

@@ -100,7 +100,7 @@ def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
 
 def _sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     if folder.sets_file.name in folder.faults():
-        records = set_records(spec, decode_sets(spec, folder.audio))
+        records = set_records(spec, decode_sets(spec, folder.project_cache))
         yield folder.sets_file, model_line(SetsFile(records)), "the manifests and their audio"
 
 

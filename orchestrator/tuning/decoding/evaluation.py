@@ -96,7 +96,7 @@ def load_evaluation_set(
     """Read and decode an evaluation manifest; raises ManifestError."""
     spec = sweep.evaluation
     manifest, clips = decode_set(
-        sweep, name, read_evaluation_set(sweep, source), cache, base.family.shortest
+        sweep, name, read_evaluation_set(sweep, source, cache), cache, base.family.shortest
     )
     terms = (
         read_terms(spec.terms, normalizer(spec.normalizer))

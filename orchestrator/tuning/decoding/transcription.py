@@ -58,7 +58,7 @@ def transcribe(
     weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
     count = max(1, len(scaled_adapters))
     depth = base.first_adapted_layer(tuple(weights))
-    lengths = [len(clip) for clip in store.clips[name]]
+    lengths = store.lengths(name)
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     store.keep(name, depth)

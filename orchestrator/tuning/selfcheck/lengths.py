@@ -4,6 +4,8 @@ decoded.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import DataError
 from orchestrator.records.lengths import find_lengths
@@ -13,10 +15,12 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model.base_model import BaseModel
 
 
-def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
+def check_lengths(
+    spec: SweepSpec, base: BaseModel, cache: Path | None = None
+) -> tuple[Finding, ...]:
     """What is left out or ignored. Raises DataError with all clips and texts that do not fit, each
     with file and line; ManifestError."""
-    findings = find_lengths(spec, read_sets(spec), limits_of(base))
+    findings = find_lengths(spec, read_sets(spec, cache), limits_of(base))
     stop(findings, spec.checks.ignore, "The model cannot take the data as they are", DataError)
     return tuple(findings)
 

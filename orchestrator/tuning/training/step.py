@@ -27,6 +27,9 @@ from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.training.augmentation import Draw, augmented_frames, augments, drawn
 from orchestrator.tuning.training.optimizer import PackedAdamW
 
+UNTUNED_BYTES = 1 << 28
+"""Of what the untuned decoder gives on replay rows; older rows are computed again."""
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -288,6 +291,7 @@ def pack_step(
         know_untuned(
             base, store, data, {row for micro_batch in some for row in micro_batch.held_to_base}
         )
+    _forget_oldest(data.untuned, {row for part in parts for row in part.held_to_base})
 
     def forward_and_backward(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
         rows_a_slot = len(micro_batch.rows)
@@ -381,3 +385,13 @@ def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: 
     hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
     for row, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
         data.untuned[row] = states[: int(own.sum())].clone()
+
+
+def _forget_oldest(untuned: dict[int, Tensor], needed: set[int]) -> None:
+    """Keep no more than `UNTUNED_BYTES`, but what is `needed` now."""
+    used = sum(states.numel() * states.element_size() for states in untuned.values())
+    for row in [row for row in untuned if row not in needed]:
+        if used <= UNTUNED_BYTES:
+            break
+        states = untuned.pop(row)
+        used -= states.numel() * states.element_size()
