@@ -21,6 +21,7 @@ from orchestrator import atomic
 from tests.cli_project import folder_of
 from tests.faults import system_calls
 from tests.faults.commands import Ended, Projects, apart, orchestrated, start
+from tests.faults.study_states import explore
 from tests.faults.system_calls import Fault
 
 YEAR = 365 * 24 * 3600
@@ -193,8 +194,23 @@ def eight(attempt: Attempt) -> str | None:
     return None if any(not each.told for each in ended) else BROKEN
 
 
+def states(attempt: Attempt) -> str | None:
+    """Two studies of which hypothesis decides what happens to them."""
+    said, seed = attempt.root / "said", attempt.random.getrandbits(32)
+
+    def within() -> None:
+        output = os.open(said, os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1), os.dup2(output, 2)
+        explore(2, 12, seed=seed)
+
+    if not apart(within):
+        return "equal"
+    attempt.met = f"seed {seed}: {said.read_text()[-5000:]}"
+    return BROKEN
+
+
 Harm = Callable[[Attempt], str | None]
-ANYWHERE: tuple[Harm, ...] = (kill, flip, lost, link, eight)
+ANYWHERE: tuple[Harm, ...] = (kill, flip, lost, link, eight, states)
 AT_CALLS: tuple[Harm, ...] = (
     killed_call,
     torn_call,
