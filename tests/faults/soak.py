@@ -144,7 +144,8 @@ def main(words: Sequence[str] | None = None) -> int:
     until, number = time.monotonic() + 60 * options.minutes, 0
     while number < options.rounds if options.rounds else time.monotonic() < until:
         for harm in soak.harms:
-            if not options.only or harm.__name__ in options.only:
+            wanted = harm.__name__ in (options.only or (harm.__name__,))
+            if wanted and (number % 5 == 0 or harm.__name__ not in harms.SELDOM):
                 soak.attempt(harm, number)
         number += 1
     print("\n".join((*table(soak), *broken)))
