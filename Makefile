@@ -34,7 +34,7 @@ test-all: check
 # What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
 # there is none.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,ray]'
 	$(BIN)/python -m tests.browser
 	$(PYTEST) -m services
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,8 +62,24 @@ def test_reading_commands_import_neither_torch_nor_optuna(finished: Path, comman
 
 def test_validate_says_what_it_saw(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("validate", finished) == 0
-    expected = f"{finished} is valid: sweep demo, tpe over learning_rate, rank, 5 trials\n"
-    assert capsys.readouterr().out == expected
+    valid, found = capsys.readouterr().out.splitlines()
+    assert valid == f"{finished} is valid: sweep demo, tpe over learning_rate, rank, 5 trials"
+    assert found.startswith("warn (too-few): 3 training utterances are few")
+
+
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_what_the_start_would_refuse_is_known_before(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    shutil.copy(tmp_path / "data" / "domain.jsonl", tmp_path / "data" / "confirm_domain.jsonl")
+    code = orchestrate(command, spec)
+    said = capsys.readouterr()
+    assert code == (2 if command == "validate" else 0)
+    line = f"3 of 3 utterances of confirm_domain (100.0 %) are in domain too, e.g. {tmp_path}/data/"
+    assert line in (said.out if command == "plan" else said.err)
+    assert "refuse (audio-overlap)" in said.out or "(audio-overlap)" in said.err
+    assert (command == "plan") == (" findings in manifests, headers" in said.out)
 
 
 def test_the_json_schema_needs_no_sweep_file(capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,7 +79,8 @@ def run(sweep: Path, *options: str) -> int:
     """The command with the real worker; its exit code."""
     with pytest.raises(SystemExit) as ended:
         main(
-            [str(sweep), "--quiet", *options], lambda spec, folder: start_worker(spec, folder.cache)
+            [str(sweep), "--quiet", *options],
+            lambda spec, folder: start_worker(spec, folder.project_cache),
         )
     return int(ended.value.code or 0)
 

@@ -328,7 +328,11 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
     folder = StudyFolder(tmp_path / "studies", spec.name)
     with GracefulShutdown(lambda text: None) as drain:
         run_study(
-            spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain
+            spec,
+            folder,
+            lambda each, place: start_worker(each, place.project_cache),
+            NullObserver(),
+            drain,
         )
     [trial], [run] = (m for m in (folder.read_measurements(0)[-1:], folder.read_measurements(-1)))
     assert trial.fingerprint != run.fingerprint

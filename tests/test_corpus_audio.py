@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +14,18 @@ import numpy as np
 import pytest
 import scipy.signal
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from orchestrator.corpus import audio
-from orchestrator.corpus.audio import AudioNotes, load_audio, prepare, scale_to_rms
+from orchestrator.corpus import audio, clip_cache, preparing
+from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.clips import AudioNotes
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError
+from orchestrator.progress import listening
+from tests.stored_sounds import stored_sounds
 
 RATE = 16_000
 
@@ -154,58 +164,213 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(utterance.id)
         return real(utterance)
 
-    monkeypatch.setattr(audio, "load_audio", counted)
+    monkeypatch.setattr(preparing, "load_audio", counted)
     return calls
 
 
-def test_the_cache_is_used_until_something_changes(folder: Path, decoded: list[str]) -> None:
+def test_sound_is_decoded_once_whatever_level_and_manifest_it_is_asked_for(
+    folder: Path, decoded: list[str]
+) -> None:
     manifest = manifest_of(folder, "mono.wav", "wide.flac")
     cache = folder / "cache"
     first = prepare(manifest, rms=0.075, cache=cache)
     assert len(decoded) == 2
     again = prepare(load_manifest(manifest.path), rms=0.075, cache=cache)
-    assert len(decoded) == 2
     assert again == first
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    prepare(manifest, rms=0.1, cache=cache)
-    assert len(decoded) == 4
+    louder = prepare(manifest, rms=0.1, cache=cache)
+    np.testing.assert_array_equal(
+        louder[0], scale_to_rms(load_audio(manifest.utterances[0]).samples, 0.1)[0]
+    )
+    decoded.clear()
     prepare(replace(manifest, utterances=manifest.utterances[:1]), rms=0.075, cache=cache)
-    assert len(decoded) == 5
     os.utime(folder / "mono.wav", ns=(1, 1))
-    prepare(manifest, rms=0.075, cache=cache)
-    assert len(decoded) == 7
+    shutil.copy(folder / "wide.flac", folder / "copy.flac")
+    prepare(manifest_of(folder, "copy.flac", "mono.wav"), rms=0.075, cache=cache)
+    assert decoded == []
 
 
-@pytest.mark.parametrize(
-    "damage", ["flip samples", "cut samples", "no samples", "flip index", "cut index", "no index"]
-)
-def test_a_damaged_cache_is_built_again(folder: Path, decoded: list[str], damage: str) -> None:
-    manifest = manifest_of(folder, "mono.wav", "wide.flac")
-    cache = folder / "cache"
-    whole = [np.array(clip) for clip in prepare(manifest, rms=0.075, cache=cache)]
+def test_a_file_of_other_bytes_is_decoded_anew(folder: Path, decoded: list[str]) -> None:
+    manifest, cache = manifest_of(folder, "mono.wav", "wide.flac"), folder / "cache"
+    before = prepare(manifest, rms=0.075, cache=cache)
+    decoded.clear()
+    times = (folder / "mono.wav").stat()
+    soundfile.write(folder / "mono.wav", tone(RATE, frequency=200.0), RATE)
+    os.utime(folder / "mono.wav", ns=(times.st_atime_ns, times.st_mtime_ns))  # as rsync may
+    after = prepare(manifest, rms=0.075, cache=cache)
+    assert decoded == [manifest.utterances[0].id]
+    assert after.pcm_sha256[0] != before.pcm_sha256[0]
+    assert after.pcm_sha256[1] == before.pcm_sha256[1]
+
+
+def damaged(cache: Path, damage: str) -> None:
     action, what = damage.split()
-    path = next(cache.glob("*.f32" if what == "samples" else "*.index"))
+    path = next(cache.glob("clips/*.pcm" if what == "samples" else "clips/*.index"))
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     if action == "no":
         path.unlink()
     else:
         path.write_bytes(raw if action == "flip" else raw[: len(raw) // 2])
+
+
+DAMAGES = [f"{action} {what}" for action in ("flip", "cut", "no") for what in ("samples", "index")]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_made_again(folder: Path, decoded: list[str], damage: str) -> None:
+    manifest = manifest_of(folder, "mono.wav", "wide.flac")
+    cache = folder / "cache"
+    whole = [np.array(clip) for clip in prepare(manifest, rms=0.075, cache=cache)]
+    damaged(cache, damage)
     again = prepare(manifest, rms=0.075, cache=cache)
-    assert len(decoded) == 4
     for a, b in zip(whole, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert len(list(cache.iterdir())) == 2
+    assert len(decoded) in (3, 4)
 
 
-def test_an_interrupted_build_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_while_it_is_in_use_is_made_again(folder: Path, damage: str) -> None:
     manifest = manifest_of(folder, "mono.wav", "wide.flac")
+    clips = prepare(manifest, rms=0.075, cache=folder / "cache")
+    whole = [np.array(clip) for clip in clips]
+    damaged(folder / "cache", damage)
+    for a, b in zip(whole, clips, strict=True):
+        np.testing.assert_array_equal(a, b)
 
-    def killed(utterance: Utterance) -> audio.Audio:
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(audio, "load_audio", killed)
-    with pytest.raises(KeyboardInterrupt):
+def test_lost_sound_of_a_file_that_has_changed_is_refused(folder: Path) -> None:
+    clips = prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=folder / "cache")
+    damaged(folder / "cache", "no samples")
+    soundfile.write(folder / "mono.wav", tone(RATE, frequency=200.0), RATE)
+    with pytest.raises(ManifestError, match=r"mono\.wav.* has changed since this run began"):
+        clips[0]
+
+
+def test_damaged_sound_goes_with_the_run_that_finds_it(folder: Path, decoded: list[str]) -> None:
+    manifest, cache = manifest_of(folder, "mono.wav", "wide.flac"), folder / "cache"
+    damage = prepare(manifest, rms=0.075, cache=cache)
+    damaged(cache, "flip samples")
+    list(damage)
+    decoded.clear()
+    list(prepare(manifest, rms=0.075, cache=cache))
+    assert len(decoded) == 2, "the whole segment is written anew"
+    list(prepare(manifest, rms=0.075, cache=cache))
+    assert len(decoded) == 2
+
+
+def test_samples_that_a_killed_writer_left_without_an_index_go(folder: Path) -> None:
+    clips = folder / "cache" / "clips"
+    clips.mkdir(parents=True)
+    for name in ("old.pcm", "new.pcm"):
+        (clips / name).write_bytes(b"half")
+    os.utime(clips / "old.pcm", (1, 1))
+    prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=folder / "cache")
+    assert not (clips / "old.pcm").exists() and (clips / "new.pcm").exists()
+
+
+def test_integers_are_kept_where_they_lose_no_bit(folder: Path) -> None:
+    soundfile.write(folder / "half.flac", tone(RATE), RATE, subtype="PCM_24")
+    names = ("mono.wav", "half.flac", "wide.flac", "stereo.wav", "peak.wav")
+    for number, name in enumerate(names):
+        cache = folder / f"cache-{number}"
+        (clip,) = prepare(manifest_of(folder, name), rms=None, cache=cache)
+        (file,) = cache.glob("clips/*.pcm")
+        expected = load_audio(manifest_of(folder, name).utterances[0]).samples
+        assert clip.tobytes() == expected.tobytes()
+        width = 2 if name in ("mono.wav", "peak.wav") else 4
+        assert file.stat().st_size == width * len(expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    arrays(
+        np.float32,
+        st.integers(1, 40),
+        elements=st.one_of(
+            st.integers(-32768, 32768).map(lambda value: np.float32(value / 32768)),
+            st.sampled_from([-0.0, 1e-30, -1.5, 2.0]),
+            st.floats(-1, 1, width=32),
+        ),
+    ),
+    st.sampled_from([None, 0.075]),
+)
+def test_whatever_is_decoded_comes_back_bit_for_bit(
+    tmp_path_factory: pytest.TempPathFactory, samples: np.ndarray, rms: float | None
+) -> None:
+    sounds = stored_sounds([samples], tmp_path_factory.mktemp("clips"))
+    scaled, clipped = (samples, False) if rms is None else scale_to_rms(samples, rms)
+    (stored,) = sounds.stored
+    assert stored.samples(rms).tobytes() == scaled.tobytes()
+    assert stored.clipped(rms) == clipped
+
+
+def test_an_interrupted_build_is_continued(
+    folder: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decoded before goes into the cache with the segment that it is in."""
+    manifest = manifest_of(folder, "mono.wav", "wide.flac", "stereo.wav")
+    monkeypatch.setattr(clip_cache, "SEGMENT_BYTES", 1)
+    real = preparing._decoded
+
+    def killed(utterance: Utterance) -> clip_cache.Decoded:
+        if utterance is manifest.utterances[2]:
+            raise KeyboardInterrupt
+        return real(utterance)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "_decoded", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(manifest, rms=0.075, cache=folder / "cache")
+    assert not list(folder.glob("cache/clips/*.tmp-*"))
+    assert len(list(folder.glob("cache/clips/*.index"))) == 2
+    decoded.clear()
+    prepare(manifest, rms=0.075, cache=folder / "cache")
+    assert decoded == [manifest.utterances[2].id]
+
+
+def test_two_processes_that_decode_the_same_keep_it_once(folder: Path) -> None:
+    manifest = manifest_of(folder, "mono.wav", "peak.wav", "stereo.wav")
+    code = (
+        "import sys; from pathlib import Path; from orchestrator.corpus.preparing import prepare;"
+        "from orchestrator.corpus.manifest import load_manifest;"
+        "sys.stdin.readline();"
+        "print(prepare(load_manifest(Path(sys.argv[1])), rms=0.075, cache=Path(sys.argv[2])"
+        ").content_sha256)"
+    )
+    command = [sys.executable, "-c", code, str(manifest.path), str(folder / "cache")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = {process.communicate()[0] for process in both}
+    assert [process.returncode for process in both] == [0, 0] and len(said) == 1
+    assert len(list(folder.glob("cache/clips/*"))) == 2
+
+
+def test_of_a_cache_that_is_too_large_what_was_used_longest_ago_goes(folder: Path) -> None:
+    cache, names = folder / "cache", ("mono.wav", "wide.flac", "stereo.wav")
+    for name in names:
+        prepare(manifest_of(folder, name), rms=0.075, cache=cache)
+    segments = {segment.name: segment for segment in clip_cache.kept(cache / "clips")}
+    for age, name in enumerate(segments):
+        os.utime(cache / "clips" / f"{name}.index", (1000 - age, 1000 - age))
+    newest, middle, oldest = segments
+    assert clip_cache.evict(cache / "clips", 10**9, ()) == 0
+    limit = segments[newest].size
+    freed = clip_cache.evict(cache / "clips", limit, (oldest,))
+    left = [segment.name for segment in clip_cache.kept(cache / "clips")]
+    assert left == [oldest] and freed == segments[newest].size + segments[middle].size
+
+
+def test_the_cache_says_how_far_it_is(folder: Path) -> None:
+    told: list[tuple[int, int]] = []
+    note = lambda what, done, total: told.append((done, total))  # noqa: E731
+    manifest = manifest_of(folder, "mono.wav", "wide.flac")
+    with listening(note):
         prepare(manifest, rms=0.075, cache=folder / "cache")
-    assert list((folder / "cache").iterdir()) == []
+        assert told == [(0, 2), (1, 2), (2, 2)]
+        prepare(manifest, rms=0.075, cache=folder / "cache")
+    assert len(told) == 3

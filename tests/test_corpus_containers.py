@@ -13,9 +13,10 @@ import pytest
 import soundfile
 
 from orchestrator.corpus import flac, mpeg
-from orchestrator.corpus.audio import load_audio, prepare
+from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.containers import opened
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError
 
 RATE = 16_000

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus import audio
-from orchestrator.corpus.audio import prepare
-from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus import audio, preparing
+from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError
 
 RATE = 16_000
@@ -114,7 +114,13 @@ def test_what_only_decoding_finds(folder: Path, kind: str, monkeypatch: pytest.M
     assert str(caught.value).startswith(
         f"{manifest.path} has 1 fault:\n  {manifest.path}:2: {message}"
     )
-    monkeypatch.setattr(audio, "load_audio", None)  # what was found is on file with the good clips
+    real = audio.load_audio
+
+    def of_the_bad_one(utterance: Utterance) -> audio.Audio:
+        assert utterance.line == 2, "the good clip is on file"
+        return real(utterance)
+
+    monkeypatch.setattr(preparing, "load_audio", of_the_bad_one)
     with pytest.raises(ManifestError) as again:
         prepare(manifest, rms=0.075, cache=folder / "cache")
     assert str(again.value) == str(caught.value)

@@ -13,7 +13,6 @@ import pytest
 import soundfile
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.audio import prepare
 from orchestrator.corpus.diagnosis import (
     Size,
     check_sets,
@@ -24,6 +23,7 @@ from orchestrator.corpus.diagnosis import (
 )
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.corpus.overlap import sentence
+from orchestrator.corpus.preparing import prepare
 
 RATE = 16_000
 

@@ -49,7 +49,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     folder = StudyFolder(root / "studies", spec.name)
     with GracefulShutdown(lambda text: None) as drain:
         run_study(
-            spec, folder, lambda each, place: start_worker(each, place.cache), NullObserver(), drain
+            spec,
+            folder,
+            lambda each, place: start_worker(each, place.project_cache),
+            NullObserver(),
+            drain,
         )
     text = markdown.render(
         report.build(spec, folder, conclude(spec, folder), ["s.yaml"], done=True)

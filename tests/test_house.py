@@ -45,6 +45,7 @@ OWNERS = {
     "optuna": ("search/",),
     "optuna_dashboard": ("search/",),
     "sqlalchemy": ("search/",),
+    "ray": ("fleet/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""
 

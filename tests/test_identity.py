@@ -243,7 +243,7 @@ def test_the_pack_of_a_study_is_decided_once(
         "why": "execution.pack: auto",
         "device": "unknown",
     }
-    shutil.rmtree(study / "cache")
+    shutil.rmtree(folder_of(spec).project_cache)
     capsys.readouterr()
     assert orchestrate(spec, "execution.pack=4") == 3
     assert capsys.readouterr().err == (

@@ -26,6 +26,7 @@ def _database() -> Iterator[Path]:
         assert asked
         study.tell(0, make_result(0, asked.params, 42.0))
         study.ask()
+        study.commit()
         yield path  # the study stays open: a sweep may be running
         study.close()
 

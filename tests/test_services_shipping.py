@@ -25,7 +25,8 @@ for package in ("onnxruntime", "onnxscript", "moonshine_voice"):
     pytest.importorskip(package)
 pytestmark = pytest.mark.services
 
-from orchestrator.tuning.decoding.transcription import token_caps, transcribe  # noqa: E402
+from orchestrator.records.model_limits import token_caps  # noqa: E402
+from orchestrator.tuning.decoding.transcription import transcribe  # noqa: E402
 from orchestrator.tuning.deploying.runtime import hear, open_runtime  # noqa: E402
 from orchestrator.tuning.deploying.writing import Source, wrapped, write_graphs  # noqa: E402
 from orchestrator.tuning.model.encoder_cache import EncoderCache  # noqa: E402

@@ -140,7 +140,7 @@ def run(path: Path, family: str, place: Place, *more: str) -> tuple[int, StudyFo
         str(studies),
     ]
     with pytest.raises(SystemExit) as ended:
-        main(words, lambda spec, folder: start_worker(spec, folder.cache))
+        main(words, lambda spec, folder: start_worker(spec, folder.project_cache))
     assert ended.value.code in (None, 0, 4, 5)
     folder = StudyFolder(studies, load_spec(path).name)
     return (

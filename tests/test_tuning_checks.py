@@ -8,7 +8,6 @@ import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,7 @@ from orchestrator.tuning.training import step as training
 from orchestrator.tuning.training.step import TrainingSet
 from orchestrator.verdicts.judging import judged
 from tests.embedded import small_sweep
+from tests.stored_sounds import stored_sounds
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
 
 FAMILIES = ("streaming", "v1")
@@ -59,7 +59,6 @@ class Bench:
         self.clips: dict[str, Any] = dict.fromkeys(("train", "domain", "heldout"), clips)
         names = tuple(map(str, range(len(clips))))
         seconds = tuple(len(clip) / 16000 for clip in clips)
-        ends = tuple(accumulate(map(len, clips)))
         made = Clips(
             lines=tuple(range(1, len(clips) + 1)),
             ids=names,
@@ -69,8 +68,7 @@ class Bench:
             pcm_sha256=names,
             notes=AudioNotes(),
             faults=(),
-            _samples=np.concatenate(clips),
-            _spans=tuple(zip((0, *ends), ends, strict=False)),
+            sounds=stored_sounds(clips, manifest.path.parent / "clips"),
         )
         self.sets = {"domain": EvaluationSet(manifest, made, spec.evaluation)}
         self.autocast: Any = nullcontext

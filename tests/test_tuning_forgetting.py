@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSpeechSeq2Seq
 
+from orchestrator.corpus.clips import Sounds
 from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ManifestError
@@ -27,6 +28,7 @@ from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.training.pack_group import Slot
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep, stock_words, trial
+from tests.stored_sounds import stored_sounds
 from tests.test_tuning_engine import measured, run
 from tests.tuning_models import ALL_LINEAR, DECODER, params
 
@@ -121,12 +123,14 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     without = small_sweep(tmp_path, SIZES, parameters=LABELLED)
     assert start_worker(without, cache).data.pseudo_labelled == ()
     with pytest.raises(AssertionError, match="asked again"):
-        pseudo_labels(first.base, [np.zeros(16000, np.float32)], 13, "fp32", cache)
+        other = stored_sounds([np.zeros(16000, np.float32)], tmp_path / "other")
+        pseudo_labels(first.base, other, 13, "fp32", cache)
 
 
 def test_silence_and_what_the_cap_cuts_off_get_no_label(spec: SweepSpec, cache: Path) -> None:
     worker = start_worker(spec, cache)
-    clips = [np.array(clip) for clip in worker.store.clips["train"][-4:]]
+    clips = worker.store.clips["train"][-4:]
+    assert isinstance(clips, Sounds)
     free = pseudo_labels(worker.base, clips, 13, "fp32", cache)
     assert all(free)
     assert pseudo_labels(worker.base, clips, 0.01, "fp32", cache) == [None] * 4  # two tokens a clip

@@ -18,10 +18,16 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.checks import Finding
 from orchestrator.errors import DataError
 from orchestrator.planning.trial_plan import first_plan
+from orchestrator.records.lengths import find_lengths
+from orchestrator.records.model_limits import read_limits
+from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
+from orchestrator.sweepfile.sweep import ChecksSpec, ModelSpec, SweepSpec
+from orchestrator.tuning.model.base_model import load_base_model
+from orchestrator.tuning.selfcheck.lengths import limits_of
 from orchestrator.tuning.worker import start_worker
+from tests.cli_project import orchestrate
 from tests.embedded import stock_words
 from tests.tuning_models import small_model, tokenizer
 
@@ -96,6 +102,39 @@ def test_every_text_and_clip_that_does_not_fit_is_named_at_once(tmp_path: Path) 
     )
     assert message.count("(label-length)") == 5 and message.count("(too-long)") == 1
     assert message.endswith("checks.ignore='[label-length]'")
+
+
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_validate_says_the_same_without_the_model(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows: Rows = {name: [(1.0, 3), (0.01, 3), (5.0, 300), (7.0, 3)] for name in SETS}
+    texts = {"heldout-0": "left \u0416 right", "train-0": "ÉCLAIR left"}
+    spec = written(tmp_path, family, rows, positions=300, texts=texts)
+    base, sets = load_base_model(spec.model, torch.device("cpu")), read_sets(spec)
+    limits = read_limits(spec.model)
+    assert limits is not None
+    expected = find_lengths(spec, sets, limits_of(base))
+    assert find_lengths(spec, sets, limits) == expected
+    names = {each.name for each in expected}
+    assert {"label-length", "unknown-tokens"} <= names and ("too-short" in names) == (
+        family == "v1"
+    )
+    assert orchestrate("validate", tmp_path / "sweeps" / "lengths.yaml") == 2
+    said = capsys.readouterr().err
+    refusals = [each.message for each in expected if each.level == "refuse"]
+    assert refusals and all(message in said for message in refusals)
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"model_type": "moonshine_streaming"}'])
+def test_files_that_say_nothing_leave_it_to_whoever_loads_the_model(
+    damage: str, tmp_path: Path
+) -> None:
+    assert read_limits(ModelSpec(id=str(tmp_path))) is None
+    assert read_limits(ModelSpec(id="no/such model")) is None
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "config.json").write_text(damage)
+    assert read_limits(ModelSpec(id=str(tmp_path))) is None
 
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])

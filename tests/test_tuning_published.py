@@ -20,9 +20,10 @@ from transformers import (
     PreTrainedModel,
 )
 
+from orchestrator.records.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import export
-from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
+from orchestrator.tuning.decoding.transcription import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.step import TrainingSet

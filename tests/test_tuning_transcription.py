@@ -9,10 +9,11 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from orchestrator.records.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT
-from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
+from orchestrator.tuning.decoding.transcription import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import laid_out

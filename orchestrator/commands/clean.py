@@ -24,14 +24,17 @@ def clean(
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Show what caches and checkpoints take, and remove what no study needs any more."""
+    """Show what caches and checkpoints take, and remove what no study needs any more.
+
+    The cache that all studies share is looked at where no SPEC is named.
+    """
     from orchestrator.errors import OrchestrateError
     from orchestrator.reporting import disk
     from orchestrator.running.cleaning import clean as remove_unneeded
-    from orchestrator.running.cleaning import usage_of
+    from orchestrator.running.cleaning import clean_shared, shared_usage, usage_of
 
-    found = []
-    for folder, project in _folders(spec, studies):
+    found, folders = [], _folders(spec, studies)
+    for folder, project in folders:
         usage = usage_of(folder, project)
         if yes:
             try:
@@ -39,6 +42,8 @@ def clean(
             except OrchestrateError as error:
                 typer.echo(str(error), err=True)
         found.append(usage)
+    if spec is None:
+        found.append(clean_shared(folders) if yes else shared_usage(folders))
     show(disk.build(found, yes))
 
 

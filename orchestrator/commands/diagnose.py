@@ -99,7 +99,7 @@ def _sweep(
     check_inputs(sweep)
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
-    ready = decode_sets(sweep, folder.audio)
+    ready = decode_sets(sweep, folder.project_cache)
     terminal.show(
         diagnosed.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen
     )
@@ -107,7 +107,10 @@ def _sweep(
         from orchestrator.tuning.short_run import train_shortly
 
         terminal.show(
-            short_run.build(sweep, train_shortly(sweep, folder.cache, sample, screen.print)), screen
+            short_run.build(
+                sweep, train_shortly(sweep, folder.project_cache, sample, screen.print)
+            ),
+            screen,
         )
 
 

@@ -75,7 +75,7 @@ def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
     finally:
         gc.enable()
     gc.freeze()
-    return start_worker(sweep, folder.cache)
+    return start_worker(sweep, folder.project_cache)
 
 
 def show(document: Document) -> None:

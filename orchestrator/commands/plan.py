@@ -27,7 +27,9 @@ def plan(
     from orchestrator.records.spent import spent_before
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import planned, terminal
+    from orchestrator.reporting.diagnosed import checks_blocks
     from orchestrator.running.chaining import load_chained
+    from orchestrator.running.preflight import find_before_decoding
     from orchestrator.sweepfile.loading import check_inputs, studies_root
 
     studies = studies or studies_root(spec)
@@ -40,7 +42,10 @@ def plan(
         if probe:
             raise
         missing = str(error)
-    sizes = {} if missing else planned.set_sizes(read_sets(sweep), sweep.evaluation.normalizer)
+    cache = folder.project_cache
+    sets = {} if missing else read_sets(sweep, cache)
+    sizes = planned.set_sizes(sets, sweep.evaluation.normalizer, cache)
+    findings = [] if missing else find_before_decoding(sweep, sets, cache)
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
     costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
     if probe:
@@ -49,9 +54,18 @@ def plan(
         costs.insert(
             0,
             probed_cost(
-                planned_sweep.work, measure_pace(sweep, folder.cache, screen.print), wall_clock
+                planned_sweep.work,
+                measure_pace(sweep, folder.project_cache, screen.print),
+                wall_clock,
             ),
         )
     known = [cost for cost in costs if cost is not None]
-    document = planned.build(planned_sweep, missing, sweep.execution, folder.read_pack(), known)
+    document = planned.build(
+        planned_sweep,
+        missing,
+        sweep.execution,
+        folder.read_pack(),
+        known,
+        () if missing else checks_blocks(sweep, findings),
+    )
     terminal.show(document, screen)

@@ -33,13 +33,15 @@ def status(
     studies: Studies = None,
 ) -> None:
     """Where a sweep stands; without SPEC, all studies of a project in one table."""
+    from orchestrator.records.usage import size_of
     from orchestrator.reporting import studies as overview
     from orchestrator.running.session import finished
 
     if spec is None:
         faults: list[str] = []
-        rows = [_standing_row(*found, faults) for found in all_studies(studies)]
-        show(overview.build(rows, faults))
+        found = all_studies(studies)
+        rows = [_standing_row(*study, faults) for study in found]
+        show(overview.build(rows, faults, size_of(found[0][0].project_cache)))
         return
     sweep, folder = told(open_study(spec, overrides or [], studies))
     show(_standing(sweep, folder, finished(sweep, folder)))

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.checks import stop
 from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
-from orchestrator.errors import SpecError
-from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.errors import DataError, SpecError
+from orchestrator.records.extras import check_can_launch
 from orchestrator.sweepfile.loading import check_inputs
 from orchestrator.verdicts.shipping import check_can_ship
 
@@ -25,7 +26,7 @@ def validate(
         bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")
     ] = False,
 ) -> None:
-    """Check a sweep file and that what it names is there."""
+    """Check a sweep file, that what it names is there, and what manifests and headers hold."""
     if schema:
         from orchestrator.sweepfile.loading import json_schema
 
@@ -35,13 +36,21 @@ def validate(
         raise SpecError(
             "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
         )
-    sweep, _ = open_sweep(spec, overrides or [], None)
+    from orchestrator.records.sets import read_sets
+    from orchestrator.reporting.diagnosed import findings_text
+    from orchestrator.running.preflight import find_before_decoding
+
+    sweep, folder = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
+    check_can_launch(sweep.execution)
+    cache = folder.project_cache
+    findings = find_before_decoding(sweep, read_sets(sweep, cache), cache)
+    stop(findings, sweep.checks.ignore, "The data cannot answer the sweep's question", DataError)
     searched = ", ".join(dimension.name for dimension in sweep.parameters.searched) or "nothing"
     taken = f"; {sweep.taken}" if sweep.taken else ""
     say(
         f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}"
     )
-    if doubt := warm_up_text(sweep):
-        say(doubt)
+    for line in findings_text(sweep, findings):
+        say(line)

@@ -1,32 +1,28 @@
-"""Decoded clips of one manifest on disk: one flat memory-mapped float32 file and its index. No
-torch.
-
-`<key>.f32` holds the samples of all clips one after the other, little-endian, 16 kHz mono;
-`<key>.index` their lengths, what was done to them and which lines have none, as a line of SHA-256
-and a line of JSON under that seal. The index is written last and holds the CRC-32 of the samples;
-whatever does not fit is as good as absent and is built again.
+"""The clips of a manifest: texts, speakers, and sound that is read from the cache when it is asked
+for. No torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import accumulate
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 
-from orchestrator.atomic import clear_dead, new_file
+from orchestrator.corpus.clip_cache import DONE, Segment
 from orchestrator.corpus.faults import Fault
 from orchestrator.corpus.formats import Samples
-from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.manifest import Utterance
 
 SAMPLE_RATE = 16_000
 """Hz; of every clip."""
+
+SILENCE_RMS = 1e-4
+"""-80 dB: below it a clip holds no speech, and scaling would only amplify noise."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +41,119 @@ class AudioNotes:
     mended: tuple[int, ...] = ()
     """Their file does not say how long it is, and was read to its end."""
 
-    def __add__(self, other: AudioNotes) -> AudioNotes:
-        return AudioNotes(*(a + b for a, b in zip(_columns(self), _columns(other), strict=True)))
+
+@dataclass(frozen=True)
+class StoredSound:
+    """The sound of one utterance in the cache."""
+
+    segment: Segment
+    row: int
+    utterance: Utterance
+    decode: Callable[[Utterance, str], Samples]
+    """Decodes it again, where what is kept is damaged, and compares its hash with the one given."""
+
+    @property
+    def count(self) -> int:
+        """Samples."""
+        return int(self.segment.rows[self.row]["samples"])
+
+    @property
+    def level(self) -> float:
+        """Root mean square before scaling."""
+        return float(self.segment.rows[self.row]["level"])
+
+    @property
+    def pcm_sha256(self) -> str:
+        """Of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound in any
+        lossless format.
+        """
+        sound: bytes = self.segment.rows[self.row]["pcm_sha256"].tobytes()
+        return sound.hex()
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """The fields of `AudioNotes` that say what decoding did to it."""
+        bits = int(self.segment.rows[self.row]["done"])
+        return tuple(name for place, name in enumerate(DONE) if bits >> place & 1)
+
+    def factor(self, rms: float | None) -> np.float32 | None:
+        """What scales it to `rms`; None where it stays as it is: silence is never amplified."""
+        return None if rms is None or self.level < SILENCE_RMS else np.float32(rms / self.level)
+
+    def clipped(self, rms: float | None) -> bool:
+        """Whether scaling to `rms` cuts peaks at -1 or 1."""
+        factor = self.factor(rms)
+        peak: np.float32 = self.segment.rows[self.row]["peak"]
+        return factor is not None and bool(peak * factor > 1)
+
+    def samples(self, rms: float | None) -> Samples:
+        """Samples (count,) float32, scaled to `rms`, read-only. Raises ManifestError where they
+        are damaged and the utterance is not what it was.
+        """
+        samples = self.segment.samples(self.row)
+        if samples is None:
+            self.segment.forget()
+            samples = self.decode(self.utterance, self.pcm_sha256)
+        factor = self.factor(rms)
+        if factor is not None:
+            samples = samples * factor
+        if self.clipped(rms):
+            np.clip(samples, -1, 1, out=samples)
+        samples.flags.writeable = False
+        return samples
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One decoded utterance, scaled, as it goes into the cache."""
-
-    samples: Samples
-    pcm_sha256: str
-    """Of the decoded 16 kHz mono float32 samples before scaling: equal for equal sound in any
-    lossless format.
+class Sounds(Sequence[Samples]):
+    """Clips that are read when they are asked for: `sounds[i]` is a read-only float32 array, shape
+    (samples,), a slice is `Sounds` again.
     """
-    notes: AudioNotes
+
+    stored: tuple[StoredSound, ...]
+    rms: float | None
+    """The level that each is scaled to; None leaves them as they are."""
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    @overload
+    def __getitem__(self, index: int) -> Samples: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sounds: ...
+
+    def __getitem__(self, index: int | slice) -> Samples | Sounds:
+        if isinstance(index, slice):
+            return Sounds(self.stored[index], self.rms)
+        return self.stored[index].samples(self.rms)
+
+    def __add__(self, other: Sounds) -> Sounds:
+        assert self.rms == other.rms, "sets of one sweep have one level"
+        return Sounds(self.stored + other.stored, self.rms)
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Samples of each."""
+        return tuple(sound.count for sound in self.stored)
+
+    @property
+    def content_sha256(self) -> str:
+        """Digest of the decoded sound of all of them, wherever their files lie."""
+        return joined_sha256(sound.pcm_sha256 for sound in self.stored)
+
+    def take(self, rows: Sequence[int]) -> Sounds:
+        """Those of these rows, in their order."""
+        return Sounds(tuple(self.stored[row] for row in rows), self.rms)
+
+
+def lengths_of(clips: Sequence[Samples]) -> tuple[int, ...]:
+    """Samples of each clip; of those in the cache without reading them."""
+    return clips.lengths if isinstance(clips, Sounds) else tuple(len(clip) for clip in clips)
 
 
 @dataclass(frozen=True)
 class Clips:
-    """The audio of one manifest, in manifest order: `clips[i]` is a read-only float32 array, shape
-    (samples,).
-    """
+    """The audio of one manifest, in manifest order; `clips[i]` is as `Sounds` gives it."""
 
     lines: tuple[int, ...]
     ids: tuple[str, ...]
@@ -77,20 +165,16 @@ class Clips:
     """Of the whole manifest."""
     faults: tuple[Fault, ...]
     """Lines whose audio could not be decoded; they have no clip."""
-    _samples: Samples = field(repr=False, compare=False)
-    _spans: tuple[tuple[int, int], ...] = field(repr=False)
+    sounds: Sounds = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Samples:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}")
-        start, end = self._spans[index % len(self)]
-        return self._samples[start:end]
+        return self.sounds[index]
 
     def __iter__(self) -> Iterator[Samples]:
-        return (self[index] for index in range(len(self)))
+        return iter(self.sounds)
 
     def take(self, rows: Sequence[int]) -> Clips:
         """The clips of these rows alone, in their order; notes and faults stay those of the
@@ -99,7 +183,7 @@ class Clips:
         columns: dict[str, Any] = {
             name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS
         }
-        return replace(self, **columns)
+        return replace(self, **columns, sounds=self.sounds.take(rows))
 
     def without(self, lines: Collection[int]) -> Clips:
         """The clips of all other lines."""
@@ -114,89 +198,41 @@ class Clips:
     @property
     def content_sha256(self) -> str:
         """Digest of the sound of the whole set, wherever its files lie."""
-        return hashlib.sha256("\n".join(self.pcm_sha256).encode()).hexdigest()
+        return joined_sha256(self.pcm_sha256)
 
 
-_COLUMNS = ("lines", "ids", "texts", "speakers", "seconds", "pcm_sha256", "_spans")
+_COLUMNS = ("lines", "ids", "texts", "speakers", "seconds", "pcm_sha256")
 
 
-def open_clips(manifest: Manifest, folder: Path, key: str) -> Clips | None:
-    """The cached clips under `key`, or None where there are none or they are damaged."""
-    try:
-        seal, _, content = (folder / f"{key}.index").read_bytes().partition(b"\n")
-        if seal != _seal(content):
-            return None
-        index = json.loads(content)
-        samples = _map(folder / f"{key}.f32", sum(index["lengths"]))
-        if zlib.crc32(samples.data) != index["crc32"]:
-            return None
-    except (OSError, ValueError):
-        return None
-    lengths = index["lengths"]
-    ends = tuple(accumulate(lengths))
-    faults = tuple(Fault(line, message) for line, message in index["faults"])
-    faulty = {fault.line for fault in faults}
-    utterances = [utterance for utterance in manifest.utterances if utterance.line not in faulty]
+def joined_sha256(sounds: Iterable[str]) -> str:
+    """Digest of a list of hashes, in its order."""
+    return hashlib.sha256("\n".join(sounds).encode()).hexdigest()
+
+
+def clips_of(sounds: Sounds, faults: Sequence[Fault]) -> Clips:
+    """The clips of a manifest: the sound of its lines, but for those with faults."""
+    utterances = [sound.utterance for sound in sounds.stored]
     return Clips(
         lines=tuple(utterance.line for utterance in utterances),
         ids=tuple(utterance.id for utterance in utterances),
         texts=tuple(utterance.text for utterance in utterances),
         speakers=tuple(utterance.speaker for utterance in utterances),
-        seconds=tuple(length / SAMPLE_RATE for length in lengths),
-        pcm_sha256=tuple(index["pcm_sha256"]),
-        notes=AudioNotes(**{name: tuple(lines) for name, lines in index["notes"].items()}),
-        faults=faults,
-        _samples=samples,
-        _spans=tuple(zip((0, *ends), ends, strict=False)),
+        seconds=tuple(length / SAMPLE_RATE for length in sounds.lengths),
+        pcm_sha256=tuple(sound.pcm_sha256 for sound in sounds.stored),
+        notes=_notes(sounds),
+        faults=tuple(faults),
+        sounds=sounds,
     )
 
 
-def _map(path: Path, count: int) -> Samples:
-    if path.stat().st_size != 4 * count:
-        raise ValueError("the size is not that of the index")
-    return (
-        np.memmap(path, dtype="<f4", mode="r", shape=(count,)) if count else np.zeros(0, np.float32)
-    )
-
-
-def write_clips(clips: Iterable[Clip | Fault], folder: Path, key: str) -> None:
-    """Store `clips`, or what is wrong in a clip's place, under `key`.
-
-    An exception from the iterable, or a kill, leaves nothing under that name.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    clear_dead(folder)
-    lengths: list[int] = []
-    hashes: list[str] = []
-    faults: list[tuple[int, str]] = []
-    notes = AudioNotes()
-    crc = 0
-
-    def write_samples(stream: IO[bytes]) -> None:
-        nonlocal crc, notes
-        for clip in clips:
-            if isinstance(clip, Fault):
-                faults.append((clip.line, clip.message))
-                continue
-            content = clip.samples.astype("<f4", copy=False).tobytes()
-            stream.write(content)
-            crc = zlib.crc32(content, crc)
-            lengths.append(len(clip.samples))
-            hashes.append(clip.pcm_sha256)
-            notes += clip.notes
-
-    with new_file(folder / f"{key}.f32") as aside, aside.open("wb") as stream:
-        write_samples(stream)
-    index: dict[str, Any] = {"lengths": lengths, "pcm_sha256": hashes, "faults": faults}
-    index |= {"notes": asdict(notes), "crc32": crc}
-    content = json.dumps(index).encode()
-    with new_file(folder / f"{key}.index") as aside:
-        aside.write_bytes(_seal(content) + b"\n" + content)
-
-
-def _seal(content: bytes) -> bytes:
-    return hashlib.sha256(content).hexdigest().encode()
-
-
-def _columns(notes: AudioNotes) -> tuple[tuple[int, ...], ...]:
-    return tuple(vars(notes).values())
+def _notes(sounds: Sounds) -> AudioNotes:
+    lines: dict[str, list[int]] = {name: [] for name in (*DONE, "silent", "clipped")}
+    for sound in sounds.stored:
+        line = sound.utterance.line
+        for name in sound.done:
+            lines[name].append(line)
+        if sound.level < SILENCE_RMS:
+            lines["silent"].append(line)
+        if sound.clipped(sounds.rms):
+            lines["clipped"].append(line)
+    return AudioNotes(**{name: tuple(found) for name, found in lines.items()})

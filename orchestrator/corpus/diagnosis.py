@@ -15,6 +15,7 @@ import numpy as np
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.faults import SHOWN, bad_lines, show
+from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.overlap import (
     Recordings,
@@ -70,6 +71,7 @@ def check_sets(
     max_seconds: float,
     longest_seconds: float | None,
     pcm: Mapping[str, Sequence[str]] | None = None,
+    known: KnownFiles | None = None,
 ) -> list[Finding]:
     """Compare the sets of a sweep with each other and with the model's limits.
 
@@ -78,11 +80,12 @@ def check_sets(
     them), not with training or confirmation. `max_seconds` bounds training utterances,
     `longest_seconds` is what the model can take at all (None: not known yet). `pcm` holds the
     decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in
-    different files. Findings to refuse come first.
+    different files; `known` are files that need not be read to compare their bytes. Findings to
+    refuse come first.
     """
     training = {name: manifest for name, manifest in sets.items() if name in TRAINING_SETS}
     evaluation = {name: manifest for name, manifest in sets.items() if name not in TRAINING_SETS}
-    named = recordings(sets, pcm or {})
+    named = recordings(sets, pcm or {}, known)
     findings: list[Finding] = []
     for name, manifest in sets.items():
         findings += _check_content(name, manifest, named[name])

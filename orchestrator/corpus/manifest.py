@@ -2,7 +2,7 @@
 their audio files.
 
 Everything is checked before anything trains, except what only decoding can find
-(`corpus.audio.prepare`). No torch.
+(`corpus.preparing.prepare`). No torch.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from orchestrator.corpus import foreign
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.formats import Draft, Samples, read_draft
 from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
+from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.records import read_records
 from orchestrator.errors import ManifestError
 
@@ -91,21 +92,25 @@ def load_manifest(
     for_training: bool = False,
     max_bad_fraction: float = 0.0,
     needs_text: bool = True,
+    known: KnownFiles | None = None,
 ) -> Manifest:
     """Read and check a manifest and the headers of its audio.
 
     Accepts every format of docs/manifests.md, told apart by content. Bad lines of a training set
     are skipped up to `max_bad_fraction` of all its lines. Where text is not needed, an utterance
-    without any has "". Raises ManifestError with all faults of the file, each with its line.
+    without any has "". The headers of files in `known` are not read again, and others kept there.
+    Raises ManifestError with all faults of the file, each with its line.
     """
     _require_regular(path)
-    builder = _Builder(Path(os.path.abspath(path)).parent, needs_text)
+    known = KnownFiles() if known is None else known
+    builder = _Builder(Path(os.path.abspath(path)).parent, needs_text, known)
     content_hash = hashlib.sha256()
     try:
         for line, record in read_records(path, content_hash, needs_text):
             builder.add(line, record)
     except UnusableError as error:
         raise ManifestError(f"{path} {error}") from error
+    known.save()
     whole = Manifest(path, content_hash.hexdigest(), tuple(builder.utterances), for_training)
     if builder.faults:
         rest = whole.without(builder.faults, max_bad_fraction)
@@ -139,15 +144,16 @@ def _require_regular(path: Path) -> None:
 class _Builder:
     """Utterances and faults, record by record."""
 
-    def __init__(self, folder: Path, needs_text: bool) -> None:
-        self.folder, self.needs_text = folder, needs_text
+    def __init__(self, folder: Path, needs_text: bool, known: KnownFiles) -> None:
+        self.folder, self.needs_text, self.known = folder, needs_text, known
         self.utterances: list[Utterance] = []
         self.faults: list[Fault] = []
         self.skipped = 0
         self._lines_by_id: dict[str, int] = {}
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
-        self._header = cache(lambda path, name: read_header(path, name))
+        self._header = cache(self._read_header)
+        self._real_folder = cache(os.path.realpath)
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record; NeMo's `_skipme` drops it unseen."""
@@ -191,9 +197,25 @@ class _Builder:
             extra=draft.extra,
         )
 
+    def _source(self, utterance: Utterance) -> str:
+        """As `audio_source`: the files of one folder share its real path."""
+        path = utterance.audio
+        if path is None or os.path.islink(path):
+            return audio_source(utterance)
+        return os.path.join(self._real_folder(str(path.parent)), path.name)
+
+    def _read_header(self, source: Path | bytes, name: str) -> Header:
+        if isinstance(source, bytes):
+            return read_header(source, name)
+        header = self.known.header(source)
+        if header is None:
+            header = read_header(source, name)
+            self.known.learn_header(source, header)
+        return header
+
     def _check_duplicates(self, utterance: Utterance) -> None:
         line = utterance.line
-        audio = (audio_source(utterance), utterance.offset)
+        audio = (self._source(utterance), utterance.offset)
         if (other := self._lines_by_audio.setdefault(audio, line)) != line:
             self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
         elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:

@@ -9,7 +9,6 @@ both start at 0001.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import unicodedata
@@ -17,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -53,22 +53,32 @@ def sentence(text: str) -> str:
 
 
 def recordings(
-    sets: Mapping[str, Manifest], pcm: Mapping[str, Sequence[str]]
+    sets: Mapping[str, Manifest],
+    pcm: Mapping[str, Sequence[str]],
+    known: KnownFiles | None = None,
 ) -> dict[str, Recordings]:
     """Name the recordings of all sets together. Only files of equal size are read, to compare their
-    bytes.
+    bytes, and of them only those whose bytes are not `known`.
     """
-    sources = {
-        name: [audio_source(utterance) for utterance in manifest.utterances]
-        for name, manifest in sets.items()
-    }
+    known = KnownFiles() if known is None else known
+    sources: dict[str, list[str]] = {}
+    written: dict[str, str] = {}
+    for name, manifest in sets.items():
+        sources[name] = [audio_source(utterance) for utterance in manifest.utterances]
+        for source, utterance in zip(sources[name], manifest.utterances, strict=True):
+            written[source] = str(utterance.audio)
     inline = "sha256:"
     paths = {
         source for of_set in sources.values() for source in of_set if not source.startswith(inline)
     }
     sizes = {path: os.path.getsize(path) for path in paths}
     equally_large = Counter(sizes.values())
-    named = {path: _file_sha256(path) if equally_large[sizes[path]] > 1 else path for path in paths}
+    named = {
+        path: f"sha256:{known.sha256(written[path]) or _learnt(written[path], known)}"
+        if equally_large[sizes[path]] > 1
+        else path
+        for path in paths
+    }
     return {
         name: Recordings(
             manifest,
@@ -79,9 +89,10 @@ def recordings(
     }
 
 
-def _file_sha256(path: str) -> str:
-    with open(path, "rb") as stream:
-        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+def _learnt(path: str, known: KnownFiles) -> str:
+    sha256 = file_sha256(path)
+    known.learn_sha256(path, sha256)
+    return sha256
 
 
 def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:

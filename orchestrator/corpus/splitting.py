@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.corpus.dividing import divide
+from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import ManifestError
 
@@ -18,6 +19,8 @@ def load_evaluation_manifest(
     split: float | None = None,
     seed: int = 0,
     part: Literal["search", "confirm"] = "search",
+    *,
+    known: KnownFiles | None = None,
 ) -> Manifest:
     """An evaluation manifest, or where `split` is given the part of it that the search or the
     confirmation reads.
@@ -27,7 +30,7 @@ def load_evaluation_manifest(
     file, `sha256` stays that of the file. Raises ManifestError as `load_manifest`, and where lines
     name no speaker or all name the same.
     """
-    whole = load_manifest(path)
+    whole = load_manifest(path, known=known)
     if split is None:
         return whole
     try:

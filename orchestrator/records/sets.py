@@ -7,40 +7,58 @@ use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.corpus.audio import prepare, prepare_training
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.faults import joined
+from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.preparing import prepare, prepare_training
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import ManifestError
-from orchestrator.sweepfile.data import SetSource
+from orchestrator.records.results import SetRecord
+from orchestrator.sweepfile.data import SetSource, relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Made = TypeVar("Made")
 
 
-def read_training_sets(spec: SweepSpec) -> dict[str, Manifest]:
+@contextmanager
+def known_files(cache: Path | None) -> Iterator[KnownFiles]:
+    """The record of a project's cache; without one, of this process alone."""
+    known = KnownFiles(None if cache is None else ProjectCache(cache).files)
+    try:
+        yield known
+    finally:
+        known.close()
+
+
+def read_training_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]:
     """The manifests of train and, where there is one, replay. Raises ManifestError with all faults
     of both.
+
+    `cache` is the project's: headers that are known there are not read again.
     """
-    return _all(_training_readers(spec))
+    with known_files(cache) as known:
+        return _all(_training_readers(spec, known))
 
 
-def read_sets(spec: SweepSpec) -> dict[str, Manifest]:
+def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]:
     """All manifests of a sweep by the names of the report. Raises ManifestError with all faults of
-    all of them.
+    all of them. `cache` as above.
     """
-    return _all(_readers(spec))
+    with known_files(cache) as known:
+        return _all(_readers(spec, known))
 
 
-def _training_readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
+def _training_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
     data = spec.data
     return {
         name: partial(
@@ -49,15 +67,16 @@ def _training_readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
             for_training=True,
             max_bad_fraction=data.max_bad_fraction,
             needs_text=name != "replay" or spec.replay_needs_text,
+            known=known,
         )
         for name, path in (("train", data.train), ("replay", data.replay))
         if path is not None
     }
 
 
-def _readers(spec: SweepSpec) -> dict[str, Callable[[], Manifest]]:
-    return _training_readers(spec) | {
-        name: partial(read_evaluation_set, spec, source)
+def _readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
+    return _training_readers(spec, known) | {
+        name: partial(_read_evaluation_set, spec, source, known)
         for name, source in spec.data.all_evaluated.items()
     }
 
@@ -78,11 +97,17 @@ def _all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
     return made
 
 
-def read_evaluation_set(spec: SweepSpec, source: SetSource) -> Manifest:
+def read_evaluation_set(spec: SweepSpec, source: SetSource, cache: Path | None = None) -> Manifest:
     """The utterances of an evaluation set, less those longer than `evaluation.max_seconds`. Raises
-    ManifestError.
+    ManifestError. `cache` as above.
     """
-    manifest, longest = load_evaluation_manifest(*source), spec.evaluation.max_seconds
+    with known_files(cache) as known:
+        return _read_evaluation_set(spec, source, known)
+
+
+def _read_evaluation_set(spec: SweepSpec, source: SetSource, known: KnownFiles) -> Manifest:
+    manifest = load_evaluation_manifest(*source, known=known)
+    longest = spec.evaluation.max_seconds
     if longest is None:
         return manifest
     kept = tuple(
@@ -92,9 +117,13 @@ def read_evaluation_set(spec: SweepSpec, source: SetSource) -> Manifest:
 
 
 def decode_set(
-    spec: SweepSpec, name: str, manifest: Manifest, cache: Path, shortest: int = 1
+    spec: SweepSpec,
+    name: str,
+    manifest: Manifest,
+    cache: Path,
+    shortest: int = 1,
 ) -> tuple[Manifest, Clips]:
-    """The decoded clips of a set, kept in `cache`, and what is left of its manifest.
+    """The decoded clips of a set, kept in the project's `cache`, and what is left of its manifest.
 
     A clip of fewer than `shortest` samples is bad. Bad lines of training sets are dropped as
     `read_sets` drops them; in an evaluation set each is an error. Raises ManifestError with all
@@ -104,7 +133,11 @@ def decode_set(
     if name in TRAINING_SETS:
         bad = spec.data.max_bad_fraction
         return prepare_training(
-            manifest, rms=rms, cache=cache, multiple=shortest, max_bad_fraction=bad
+            manifest,
+            rms=rms,
+            cache=cache,
+            multiple=shortest,
+            max_bad_fraction=bad,
         )
     return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
 
@@ -119,4 +152,28 @@ def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips
     def decoded(name: str, read: Callable[[], Manifest]) -> tuple[Manifest, Clips]:
         return decode_set(spec, name, read(), cache)
 
-    return _all({name: partial(decoded, name, read) for name, read in _readers(spec).items()})
+    with known_files(cache) as known:
+        readers = _readers(spec, known)
+        return _all({name: partial(decoded, name, read) for name, read in readers.items()})
+
+
+def set_records(
+    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
+) -> dict[str, SetRecord]:
+    """What a study keeps of decoded sets."""
+    return {
+        name: _set_record(name, manifest, clips, spec.project)
+        for name, (manifest, clips) in ready.items()
+    }
+
+
+def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
+    return SetRecord(
+        manifest=str(relative_to(manifest.path, root)),
+        sha256=manifest.sha256,
+        part=manifest.part,
+        lines=clips.lines,
+        audio_sha256=clips.pcm_sha256,
+        text_sha256=clips.text_sha256,
+        texts=() if name in TRAINING_SETS else clips.texts,
+    )

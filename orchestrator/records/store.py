@@ -10,7 +10,8 @@ trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl
 confirm/0001/    the same, for the run with number -1
 requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
-cache/           what can be computed again
+cache/           exported forms, which can be made again
+../.cache/       what all studies of the root share and can be made again, see corpus.project_cache
 logs/            of several packs: pack-0.log and so on, what each did
 """
 
@@ -80,7 +81,7 @@ class StudyFolder(SealedFiles):
         self.lock_file = self.path / "study.lock"
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
-        self.audio = self.cache / "audio"
+        self.project_cache = root / ".cache"
         self.logs = self.path / "logs"
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What a study takes, in bytes."""
+    """What a study takes, in bytes; or what all of them share, under a name that no study has."""
 
     study: str
     cache: int
@@ -19,3 +20,18 @@ class Usage:
     """What `unneeded` takes."""
     kept: str
     """Why nothing of it may be removed; empty where something may, or nothing is left to remove."""
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all below a folder, links not followed; 0 for what is not there."""
+    if path.is_symlink() or not path.exists():
+        return 0
+    if not path.is_dir():
+        return path.stat().st_size
+    sizes = 0
+    for folder, _, names in os.walk(path):
+        files = [Path(folder, name) for name in names]
+        sizes += sum(
+            file.lstat().st_size for file in files if file.exists() and not file.is_symlink()
+        )
+    return sizes

@@ -54,6 +54,20 @@ def build(
     return Document(f"Data of sweep {spec.name}", headline, tuple(blocks))
 
 
+def checks_blocks(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[Block, ...]:
+    """What is known of the sets before they are decoded, and who says the rest."""
+    stopping = len(refused(findings, spec.checks.ignore))
+    count = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+    said = count if findings else "Nothing was found"
+    stops = f", {stopping} of which stop the sweep" if stopping else ""
+    rest = (
+        f"{said} in manifests, headers and the model's configuration{stops}. Sound is decoded, and silence, channels "
+        "and equal sound in other files are found, by `orchestrate diagnose SPEC` and at the start."
+    )
+    bullets = [Bullets(findings_text(spec, findings))] if findings else []
+    return (Heading("Checks of the data"), *bullets, Paragraph(rest))
+
+
 def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ...]:
     """One line a finding: its level, or that it is ignored, its name, and what was found."""
     ignore = spec.checks.ignore

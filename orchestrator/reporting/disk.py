@@ -9,7 +9,7 @@ from orchestrator.reporting.document import Block, Document, Paragraph, Table
 
 
 def build(found: Sequence[Usage], removed: bool) -> Document:
-    """A row a study; `removed`: what was not needed is gone."""
+    """A row a study, and one of what all share; `removed`: what was not needed is gone."""
     total, word = sum(usage.free for usage in found), "removed" if removed else "not needed"
     rows = tuple(
         (

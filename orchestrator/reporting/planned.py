@@ -5,27 +5,39 @@ result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, about
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.records.files import PackRecord
+from orchestrator.records.sets import known_files
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.text import normalizer, normalizer_version
 from orchestrator.sweepfile.sweep import Execution
 
 
-def set_sizes(sets: Mapping[str, Manifest], normalizer_name: str) -> dict[str, SetSize]:
-    """Utterances and reference words of each set, counted as corpus WER counts them."""
-    normalize = normalizer(normalizer_name)
-    return {
-        name: SetSize(
-            utterances=len(manifest.utterances),
-            words=sum(len(normalize(utterance.text).split()) for utterance in manifest.utterances),
-        )
-        for name, manifest in sets.items()
-    }
+def set_sizes(
+    sets: Mapping[str, Manifest], normalizer_name: str, cache: Path | None = None
+) -> dict[str, SetSize]:
+    """Utterances and reference words of each set, counted as corpus WER counts them; `cache` is the
+    project's, which knows texts that were counted before.
+    """
+    how = normalizer_version(normalizer_name)
+
+    def counted(texts: Sequence[str]) -> int:
+        normalize = normalizer(normalizer_name)
+        return sum(len(normalize(text).split()) for text in texts)
+
+    sizes = {}
+    with known_files(cache) as known:
+        for name, manifest in sets.items():
+            texts = [utterance.text for utterance in manifest.utterances]
+            words = known.words(texts, how, partial(counted, texts))
+            sizes[name] = SetSize(utterances=len(texts), words=words)
+    return sizes
 
 
 def pack_text(execution: Execution, kept: PackRecord | None) -> str:
@@ -44,6 +56,9 @@ def pack_text(execution: Execution, kept: PackRecord | None) -> str:
 
 def place_text(execution: Execution) -> str:
     """Where several packs would run, in words."""
+    if execution.launcher == "ray":
+        gpu = " and a GPU" if execution.device == "cuda" else ""
+        return f"an actor each on the Ray cluster, which asks for its cores{gpu}"
     if execution.processes is False:
         return "all in one process"
     devices = f" on {', '.join(execution.devices)} in turn" if execution.devices else ""
@@ -87,9 +102,10 @@ def build(
     execution: Execution,
     kept: PackRecord | None,
     costs: Sequence[Cost],
+    checks: Sequence[Block] = (),
 ) -> Document:
     """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
-    `pack_text` and `kernel_text` take them.
+    `pack_text` and `kernel_text` take them; `checks` is what was found in the sets.
     """
     blocks: list[Block] = [
         Table(
@@ -105,14 +121,16 @@ def build(
                 kernel_text(execution, kept),
                 *cost_texts(costs),
                 *plan.conditions,
-                *filter(None, (plan.in_flight, plan.taken, plan.split, plan.warm_up)),
+                *filter(
+                    None, (plan.in_flight, plan.taken, plan.split, plan.warm_up if missing else "")
+                ),
             )
         ),
         *_first_points(plan),
     ]
     if missing:
         blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
-    blocks += _resolutions(plan)
+    blocks += [*checks, *_resolutions(plan)]
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
 

@@ -134,6 +134,8 @@ class Standing:
 def best_text(standing: Standing) -> str:
     """The best trial so far with its rates, or that there is none."""
     best = standing.best
+    if not standing.ended:
+        return "none yet: no trial has ended"
     if best is None:
         return "none: no trial that ended keeps the guardrails"
     rates = ", ".join(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Bullets, Document, Table
+from orchestrator.reporting.disk import size
+from orchestrator.reporting.document import Block, Bullets, Document, Paragraph, Table
 from orchestrator.reporting.status import duration
 from orchestrator.reporting.wording import delta_text, rate_heading
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -57,14 +58,18 @@ def damaged_row(name: str) -> StudyRow:
     return (name, "damaged", *("-",) * (len(_COLUMNS) - 2))
 
 
-def build(rows: Sequence[StudyRow], faults: Sequence[str] = ()) -> Document:
+def build(rows: Sequence[StudyRow], faults: Sequence[str] = (), shared_bytes: int = 0) -> Document:
     """Every study, by name, and below them why some cannot be read: a reason holds a path, which
-    in a cell would leave the other columns no room.
+    in a cell would leave the other columns no room. `shared_bytes`: what the cache that they share
+    takes.
     """
     running = sum(row[1].startswith("running") for row in rows)
     count = "1 study" if len(rows) == 1 else f"{len(rows)} studies"
-    return Document(
-        "Studies",
-        f"{count}, {running} running",
-        (Table(_COLUMNS, tuple(rows)), Bullets(tuple(faults))),
-    )
+    blocks: list[Block] = [Table(_COLUMNS, tuple(rows)), Bullets(tuple(faults))]
+    if shared_bytes:
+        blocks.append(
+            Paragraph(
+                f"The cache that they share takes {size(shared_bytes)}; `orchestrate clean` says what of it is needed."
+            )
+        )
+    return Document("Studies", f"{count}, {running} running", tuple(blocks))

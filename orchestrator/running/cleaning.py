@@ -1,31 +1,35 @@
 """What the caches and checkpoints of studies take, and which of it nobody needs any more.
 
-Not needed: the decoded audio of a finished study, checkpoints older than its last, and what killed
-writers left. Nothing of a study that a process holds is touched, nothing through a symbolic link,
-and nothing that was sealed.
+Not needed: what a finished study can make again, checkpoints older than its last, what killed
+writers left, and of the cache that all studies share the sound that no unfinished study names.
+Nothing of a study that a process holds is touched, nothing shared while one is held, nothing
+through a symbolic link, and nothing that was sealed.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.atomic import is_abandoned, remove
+from orchestrator.corpus.clip_cache import kept
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.locking import holder
+from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.usage import Usage
+from orchestrator.records.usage import Usage, size_of
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.session import finished
 
 
 def usage_of(folder: StudyFolder, project: Path) -> Usage:
     """What a study takes now. Changes nothing."""
-    kept = _why_kept(folder, project)
-    unneeded = () if kept else tuple(_unneeded(folder))
+    why = _why_kept(folder, project)
+    unneeded = () if why else tuple(_unneeded(folder))
     cache, checkpoint, whole = (
-        _size(path) for path in (folder.cache, folder.checkpoint, folder.path)
+        size_of(path) for path in (folder.cache, folder.checkpoint, folder.path)
     )
     return Usage(
         folder.name,
@@ -33,8 +37,8 @@ def usage_of(folder: StudyFolder, project: Path) -> Usage:
         checkpoint,
         whole - cache - checkpoint,
         unneeded,
-        sum(map(_size, unneeded)),
-        kept,
+        sum(map(size_of, unneeded)),
+        why,
     )
 
 
@@ -50,6 +54,55 @@ def clean(folder: StudyFolder, project: Path) -> Usage:
             for path in _unneeded(folder):
                 remove(path)
     return found
+
+
+def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
+    """What the studies of one root share. `folders` are all of them. Changes nothing."""
+    path = folders[0][0].project_cache
+    why = next(filter(None, (_held(folder) for folder, _ in folders)), "")
+    unneeded = () if why or path.is_symlink() else tuple(_unneeded_shared(path, folders))
+    return Usage("shared by all", size_of(path), 0, 0, unneeded, sum(map(size_of, unneeded)), why)
+
+
+def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
+    """Remove what of it is not needed; returns what it was. Whoever begins a study meanwhile makes
+    it again.
+    """
+    found = shared_usage(folders)
+    for path in found.unneeded:
+        remove(path)
+    return found
+
+
+def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) -> Iterator[Path]:
+    unfinished = [folder for folder, project in folders if _unfinished(folder, project)]
+    sounds = {
+        sound for folder in unfinished for record in _sets(folder) for sound in record.audio_sha256
+    }
+    cache = ProjectCache(path)
+    for segment in kept(cache.clips):
+        if sounds.isdisjoint(segment.pcm_sha256):
+            # the index first: without it nothing looks for the samples
+            yield cache.clips / f"{segment.name}.index"
+            yield cache.clips / f"{segment.name}.pcm"
+    if not unfinished:
+        yield from _inside(cache.labels)
+        yield from (place for place in (cache.files,) if place.is_file())
+    yield from (place for place in _inside(cache.clips) if is_abandoned(place.name))
+
+
+def _sets(folder: StudyFolder) -> Iterable[SetRecord]:
+    """The sets of a study; of one that is damaged, none are known."""
+    try:
+        return folder.sets().values()
+    except OrchestrateError:
+        return ()
+
+
+def _held(folder: StudyFolder) -> str:
+    """Who holds a study, in words; empty where nobody does."""
+    running = holder(folder.lock_file)
+    return f"{folder.name} is in use by {running}" if running else ""
 
 
 def _why_kept(folder: StudyFolder, project: Path) -> str:
@@ -76,18 +129,3 @@ def _unneeded(folder: StudyFolder) -> list[Path]:
 def _inside(folder: Path) -> list[Path]:
     """What lies in a folder; nothing in one that is a link, or not there."""
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
-
-
-def _size(path: Path) -> int:
-    """Bytes of a file, or of all below a folder, links not followed; 0 for what is not there."""
-    if path.is_symlink() or not path.exists():
-        return 0
-    if not path.is_dir():
-        return path.stat().st_size
-    sizes = 0
-    for folder, _, names in os.walk(path):
-        files = [Path(folder, name) for name in names]
-        sizes += sum(
-            file.lstat().st_size for file in files if file.exists() and not file.is_symlink()
-        )
-    return sizes

@@ -10,22 +10,26 @@ from itertools import chain
 from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
+from orchestrator.corpus.clip_cache import evict
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.faults import show
 from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
+from orchestrator.records.lengths import find_lengths
+from orchestrator.records.locking import holder
+from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
-from orchestrator.records.sets import decode_sets
+from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.scoring.text import normalizer
 from orchestrator.set_names import confirm_name, is_confirm
-from orchestrator.sweepfile.data import relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
 log = logging.getLogger(__name__)
@@ -35,31 +39,52 @@ def find_all(
     spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]], folder: StudyFolder
 ) -> list[Finding]:
     """What is doubtful or wrong about decoded sets, what stops a sweep first."""
-    findings = check_sets(
-        {name: manifest for name, (manifest, _) in ready.items()},
-        max_seconds=spec.data.max_seconds,
-        longest_seconds=None,
-        pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
-    )
-    others = (
-        check_sound(ready),
-        _check_words(spec, ready),
-        _check_warm_up(spec),
-        _check_terms(spec, ready),
-        _used_before(ready, folder),
-    )
+    sets = {name: manifest for name, (manifest, _) in ready.items()}
+    with known_files(folder.project_cache) as known:
+        findings = check_sets(
+            sets,
+            max_seconds=spec.data.max_seconds,
+            longest_seconds=None,
+            pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
+            known=known,
+        )
+    others = (check_sound(ready), _find_in_texts(spec, sets), _used_before(ready, folder))
     return [*findings, *chain.from_iterable(others)]
 
 
-def _check_words(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+def find_before_decoding(
+    spec: SweepSpec, sets: Mapping[str, Manifest], cache: Path
+) -> list[Finding]:
+    """What manifests, headers and the model's files tell already, what stops a sweep first: as
+    `find_all` and the start say it. `cache` is the project's. Raises DataError for a bad list of
+    terms.
+    """
+    with known_files(cache) as known:
+        findings = check_sets(
+            sets, max_seconds=spec.data.max_seconds, longest_seconds=None, known=known
+        )
+    findings += _find_in_texts(spec, sets)
+    if (limits := read_limits(spec.model)) is not None:
+        findings += find_lengths(spec, sets, limits)
+    return sorted(findings, key=lambda finding: finding.level)
+
+
+def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
+    yield from _check_words(spec, sets)
+    yield from _check_warm_up(spec)
+    yield from _check_terms(spec, sets)
+
+
+def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     """Evaluation sets of which the normaliser leaves nothing, such as notes in brackets."""
     normalize = normalizer(spec.evaluation.normalizer)
-    for name, (manifest, clips) in ready.items():
-        if name not in TRAINING_SETS and len(clips) and not any(map(normalize, clips.texts)):
+    for name, manifest in sets.items():
+        texts = [utterance.text for utterance in manifest.utterances]
+        if name not in TRAINING_SETS and texts and not any(map(normalize, texts)):
             yield finding(
                 "empty",
                 f"no reference of {name} ({manifest.path}) has a word left by normalizer {spec.evaluation.normalizer}, "
-                f"e.g. {manifest.path}:{clips.lines[0]} ({show(clips.texts[0])}). Write what is said.",
+                f"e.g. {manifest.path}:{manifest.utterances[0].line} ({show(texts[0])}). Write what is said.",
             )
 
 
@@ -68,15 +93,15 @@ def _check_warm_up(spec: SweepSpec) -> Iterator[Finding]:
         yield finding("warmup", doubt)
 
 
-def _check_terms(spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]) -> Iterator[Finding]:
+def _check_terms(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     """Terms that nobody says. Raises DataError for a bad list of terms."""
     if spec.evaluation.terms is None:
         return
     normalize = normalizer(spec.evaluation.normalizer)
     terms = read_terms(spec.evaluation.terms, normalize)
     for name in ("domain", confirm_name("domain")):
-        if name in ready:
-            texts = [normalize(text) for text in ready[name][1].texts]
+        if name in sets:
+            texts = [normalize(utterance.text) for utterance in sets[name].utterances]
             if not any(terms.count(text, "")[0] for text in texts):
                 yield finding(
                     "terms",
@@ -115,7 +140,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ManifestError, and StudyError where the trials of the study were trained or measured on other
     data.
     """
-    ready = decode_sets(spec, folder.audio)
+    ready = _decoded(spec, folder, observer)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     for name, (manifest, clips) in ready.items():
@@ -125,6 +150,23 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
     folder.write_sets(set_records(spec, ready))
+
+
+def _decoded(
+    spec: SweepSpec, folder: StudyFolder, observer: Observer
+) -> dict[str, tuple[Manifest, Clips]]:
+    """All sets, decoded; the cache is brought back to its limit while no other study runs."""
+    ready = decode_sets(spec, folder.project_cache)
+    if not any(holder(study.lock_file) for study in folder.neighbours()):
+        sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]
+        needed = {sound.segment.name for sound in sounds}
+        limit = round(spec.execution.cache_gb * 1e9)
+        if freed := evict(ProjectCache(folder.project_cache).clips, limit, needed):
+            observer.say(
+                f"cache: {freed / 1e6:,.0f} MB of decoded sound that other studies used "
+                f"longest ago removed (execution.cache_gb: {spec.execution.cache_gb:g})"
+            )
+    return ready
 
 
 def check_contents(
@@ -154,29 +196,7 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     """That a trial can be trained again as it was. Raises StudyError where the data have changed,
     ManifestError.
     """
-    check_contents(spec, decode_sets(spec, folder.audio), folder)
-
-
-def set_records(
-    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
-) -> dict[str, SetRecord]:
-    """What a study keeps of decoded sets."""
-    return {
-        name: _set_record(name, manifest, clips, spec.project)
-        for name, (manifest, clips) in ready.items()
-    }
-
-
-def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
-    return SetRecord(
-        manifest=str(relative_to(manifest.path, root)),
-        sha256=manifest.sha256,
-        part=manifest.part,
-        lines=clips.lines,
-        audio_sha256=clips.pcm_sha256,
-        text_sha256=clips.text_sha256,
-        texts=() if name in TRAINING_SETS else clips.texts,
-    )
+    check_contents(spec, decode_sets(spec, folder.project_cache), folder)
 
 
 def _difference(before: SetRecord, now: SetRecord | None) -> str:

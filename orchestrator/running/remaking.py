@@ -17,11 +17,11 @@ from orchestrator.records.files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
+from orchestrator.running.reported import reports
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
-from orchestrator.verdicts.judging import best, judged, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.judging import scores
 
 Made = tuple[Path, bytes, str]
 """A file, bytes that it may have had, and what they were made from."""
@@ -42,8 +42,9 @@ def database(spec: SweepSpec, folder: StudyFolder) -> str:
         for number, plan, result in trials:
             assert plan is not None
             study.put_again(
-                _params(spec, plan, result), _reports(spec, folder, number, result), result
+                _params(spec, plan, result), reports(spec, folder, number, result), result
             )
+        study.commit()
     finally:
         study.close()
     if folder.database.exists():
@@ -71,33 +72,6 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
             f"the searched values of trial {plan.number} do not follow from its plan.json"
         )
     return params
-
-
-def _reports(
-    spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None
-) -> dict[int, float]:
-    """Step -> what the search was told there: the objective of the rung's best measurement."""
-    if result is not None and result.duplicate_of is not None:
-        measured = result.step is not None and spec.objective in result.wer
-        return (
-            {result.step: result.wer[spec.objective]}
-            if measured and result.step is not None
-            else {}
-        )
-    found = {}
-    rows = folder.read_measurements(number)
-    for step in {row.step for row in rows}:
-        rung = [row for row in rows if row.step == step]
-        baseline = folder.read_baseline(rung[0].fingerprint)
-        assert baseline is not None
-        losses = trial_losses(spec, folder, number, step)
-        # which measurement is best is decided by the measured numbers alone, so few resamples do
-        chosen = best(
-            [judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung]
-        )
-        assert chosen is not None
-        found[step] = chosen.wer[spec.objective]
-    return found
 
 
 def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:

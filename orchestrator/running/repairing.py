@@ -16,10 +16,9 @@ from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.files import FormatFile, SetsFile, model_line
-from orchestrator.records.sets import decode_sets
+from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints
-from orchestrator.running.preflight import set_records
 from orchestrator.sweepfile.identity import FORMAT
 from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -102,7 +101,7 @@ def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
 
 def _sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     if folder.sets_file.name in folder.faults():
-        records = set_records(spec, decode_sets(spec, folder.audio))
+        records = set_records(spec, decode_sets(spec, folder.project_cache))
         yield folder.sets_file, model_line(SetsFile(records)), "the manifests and their audio"
 
 

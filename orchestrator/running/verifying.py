@@ -50,6 +50,7 @@ def verify_study(
         quantized=quantized,
         export=export,
         cache=folder.cache,
+        project_cache=folder.project_cache,
         recorded=_recorded(folder, result),
     )
     parts = (

@@ -169,6 +169,14 @@ class Execution(Frozen):
     """A pack takes the next of these, in turn; none: all packs on `device`."""
     processes: Literal["auto"] | bool = "auto"
     """Whether each pack has a process of its own; it changes the time and nothing else."""
+    launcher: Literal["local", "ray"] = "local"
+    """ray: each pack is an actor on a machine of the Ray cluster that is joined when it starts."""
+    memory_gb: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """What the frames that all trials share may take, in GB; the others are computed anew."""
+    cache_gb: Annotated[float, Field(gt=0)] = 20.0
+    """What the decoded sound of all studies of the project may take on the disk, in GB; that of
+    the study itself stays.
+    """
 
     @property
     def in_flight(self) -> int | None:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestrator.corpus.audio import prepare
 from orchestrator.corpus.bare import Baseline
 from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import DataError
 from orchestrator.records.transcription import Transcription
 from orchestrator.scoring.text import normalizer

@@ -27,6 +27,11 @@ from orchestrator.tuning.selfcheck.probe import possible_targets
 from orchestrator.tuning.training.step import TrainingSet
 from orchestrator.tuning.training.training_data import load_training_data
 
+CPU_FRAMES_BYTES = 1_500_000_000
+"""Unless the sweep file says another: with what training itself takes, a large corpus stays below
+2.5 GB.
+"""
+
 
 @dataclass(frozen=True)
 class PreparedSweep:
@@ -62,19 +67,17 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         encoder_windows=spec.evaluation.encoder_windows,
         kernel=_kernel(spec),
     )
-    lengths = check_lengths(spec, base)
-    audio = cache / "audio"
+    lengths = check_lengths(spec, base, cache)
     sets = {
-        name: load_evaluation_set(spec, name, source, base, audio)
+        name: load_evaluation_set(spec, name, source, base, cache)
         for name, source in spec.data.evaluated.items()
     }
     if sample is not None:
         sets = {name: evaluation_set.spread(sample) for name, evaluation_set in sets.items()}
     clips: dict[str, Sequence[np.ndarray]] = {
-        name: evaluation_set.clips  # type: ignore[misc]
-        for name, evaluation_set in sets.items()
+        name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
-    training = load_training_data(spec, base, audio, _autocast(spec, device))
+    training = load_training_data(spec, base, cache, _autocast(spec, device))
     clips["train"] = training.clips
     memory = frames_budget(spec, device, psutil.virtual_memory().total)
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
@@ -113,14 +116,22 @@ def _kernel(spec: SweepSpec) -> KernelName | Literal["auto"]:
 
 
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
-    """Bytes that frames may take: a quarter of the memory for all packs together.
+    """Bytes that frames may take for all packs together: `execution.memory_gb`, else on a CPU an
+    eighth of the memory and at most 1.5 GB, elsewhere a quarter.
 
-    On a CPU packs have them in common; where each process loads the model to its own device, each
-    has its own.
+    On a CPU packs have them in common; where each process loads the model itself, to its own device
+    or as an actor, each has its own. `total` is the machine's memory in bytes.
     """
-    packs = spec.execution.packs
-    holders = packs if isinstance(packs, int) and device.type == "cuda" else 1
-    return total // 4 // holders
+    packs, apart = spec.execution.packs, spec.execution.launcher == "ray"
+    holders = packs if isinstance(packs, int) and (apart or device.type == "cuda") else 1
+    asked = spec.execution.memory_gb
+    if asked != "auto":
+        budget = round(asked * 1e9)
+    elif device.type == "cpu":
+        budget = min(total // 8, CPU_FRAMES_BYTES)
+    else:
+        budget = total // 4
+    return budget // holders
 
 
 def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from orchestrator import atomic
 from orchestrator.atomic import new_file, new_folder
-from orchestrator.corpus.clips import AudioNotes, Clip, write_clips
+from orchestrator.corpus import clip_cache
 from orchestrator.errors import StudyError
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import Budget
@@ -80,10 +80,11 @@ def test_a_cache_that_does_not_fit_names_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(atomic, "_sync_file", no_room)
-    clip = Clip(np.zeros(160, np.float32), "0" * 64, AudioNotes())
+    clip = clip_cache.Decoded(np.zeros(160, np.float32), 0.0, 0)
     with pytest.raises(OSError) as caught:
-        write_clips([clip], tmp_path, "abc")
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "abc.f32"))
+        clip_cache.write([(bytes(16), clip)], tmp_path)
+    place = Path(str(caught.value.filename))
+    assert (caught.value.errno, place.parent, place.suffix) == (errno.ENOSPC, tmp_path, ".pcm")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.atomic import clear_leftovers, is_abandoned, new_file, new_folder
-from orchestrator.corpus.clips import write_clips
+from orchestrator.corpus import clip_cache
 from orchestrator.errors import StudyError
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import Budget
@@ -121,12 +121,10 @@ def test_the_folder_of_a_killed_export_goes(tmp_path: Path, gone: int) -> None:
 
 
 def test_the_audio_of_a_killed_run_goes_whatever_its_key(tmp_path: Path, gone: int) -> None:
-    (tmp_path / f"old.f32.tmp-{gone}").write_text("half")
-    (tmp_path / f"live.f32.tmp-{os.getppid()}").write_text("half")
-    write_clips([], tmp_path, "new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"live.f32.tmp-{os.getppid()}", "new.f32", "new.index"
-    ]  # fmt: skip
+    (tmp_path / f"old.pcm.tmp-{gone}").write_text("half")
+    (tmp_path / f"live.pcm.tmp-{os.getppid()}").write_text("half")
+    clip_cache.write([], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"live.pcm.tmp-{os.getppid()}"]
 
 
 def test_under_the_lock_a_live_process_keeps_what_it_writes_into_the_cache(

@@ -25,10 +25,11 @@ from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.pieces import pieces
 from orchestrator.errors import ManifestError, ModelError
+from orchestrator.records.model_limits import token_caps
 from orchestrator.records.transcription import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
-from orchestrator.tuning.decoding.transcription import Decoded, token_caps, transcribe
+from orchestrator.tuning.decoding.transcription import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.verdicts.saved_adapters import check_if_kept

@@ -12,6 +12,7 @@ import transformers
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.records.model_limits import token_caps
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
 from orchestrator.records.short_run import spread
@@ -25,7 +26,6 @@ from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.decoding.transcription import (
     Decoded,
     ScaledAdapter,
-    token_caps,
     transcribe,
 )
 from orchestrator.tuning.model.base_model import BaseModel
@@ -96,7 +96,7 @@ def load_evaluation_set(
     """Read and decode an evaluation manifest; raises ManifestError."""
     spec = sweep.evaluation
     manifest, clips = decode_set(
-        sweep, name, read_evaluation_set(sweep, source), cache, base.family.shortest
+        sweep, name, read_evaluation_set(sweep, source, cache), cache, base.family.shortest
     )
     terms = (
         read_terms(spec.terms, normalizer(spec.normalizer))

@@ -7,14 +7,13 @@ does (sequence-level distillation, Kim & Rush 2016).
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from orchestrator.corpus.clips import Sounds
+from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.progress import Counter
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
@@ -24,7 +23,7 @@ from orchestrator.tuning.model.base_model import BaseModel
 
 def pseudo_labels(
     base: BaseModel,
-    clips: Sequence[np.ndarray],
+    clips: Sounds,
     max_tokens_per_second: float,
     precision: str,
     cache: Path,
@@ -32,13 +31,12 @@ def pseudo_labels(
     """[tokens, EOS] of the untuned model's greedy transcript of every clip; None where it hears
     nothing, or its transcript was cut off by the cap, so that the EOS would be none of its own.
 
-    SavedAdapter in `cache` by the model's weights, the sound of the clips and how they are decoded.
+    Kept in the project's `cache` by the model's weights, the sound of the clips and how they are
+    decoded.
     """
-    sound = hashlib.sha256()
-    for clip in clips:
-        sound.update(len(clip).to_bytes(8, "big") + np.ascontiguousarray(clip, "<f4").tobytes())
-    how = [str(base.model.dtype), base.device.type, precision, max_tokens_per_second]
-    path = cache / f"self-labels-{digest([base.weights_sha256, sound.hexdigest(), *how])[:32]}.json"
+    how = [str(base.model.dtype), base.device.type, precision, max_tokens_per_second, clips.rms]
+    key = digest([base.weights_sha256, clips.content_sha256, *how])[:32]
+    path = ProjectCache(cache).labels / f"{key}.json"
     kept = _kept(path)
     if kept is not None and len(kept) == len(clips):
         return kept

@@ -40,13 +40,6 @@ class Decoded:
     truncated: list[bool]
 
 
-def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
-    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard
-    caps Moonshine.
-    """
-    return [int(tokens_per_second * s) + 2 for s in seconds]
-
-
 @torch.no_grad()
 def transcribe(
     base: BaseModel,
@@ -65,7 +58,7 @@ def transcribe(
     weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
     count = max(1, len(scaled_adapters))
     depth = base.first_adapted_layer(tuple(weights))
-    lengths = [len(clip) for clip in store.clips[name]]
+    lengths = store.lengths(name)
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     store.keep(name, depth)

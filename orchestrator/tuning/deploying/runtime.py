@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.errors import ModelError
+from orchestrator.records.model_limits import token_caps
 from orchestrator.records.shipping import ExportManifest
-from orchestrator.tuning.decoding.transcription import Decoded, token_caps
+from orchestrator.tuning.decoding.transcription import Decoded
 from orchestrator.tuning.deploying.moonshine_form import (
     GRAPHS,
     TOKENIZER,

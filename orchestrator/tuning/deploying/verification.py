@@ -79,6 +79,8 @@ class Verification:
     """An exported folder; None makes one."""
     cache: Path
     """Of the study."""
+    project_cache: Path
+    """Of all studies."""
     recorded: Mapping[Model, Hypotheses]
     """What the search has on file of its sets."""
 
@@ -200,13 +202,14 @@ def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> E
     """A set; its terms are those of the domain set, of the search's and of the confirm sets
     alike.
     """
-    return load_evaluation_set(job.spec, search_name(name), source, base, job.cache / "audio")
+    return load_evaluation_set(job.spec, search_name(name), source, base, job.project_cache)
 
 
 def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:
     """The longest clip of up to ten seconds of the first set: windows and positions show in it."""
     clips = next(iter(sets.values())).clips
-    return max((clip for clip in clips), key=lambda clip: len(clip) if len(clip) <= 160_000 else 0)
+    lengths = clips.sounds.lengths
+    return clips[max(range(len(clips)), key=lambda row: lengths[row] * (lengths[row] <= 160_000))]
 
 
 def _heard(
@@ -260,7 +263,7 @@ def _unlike(recorded: Sequence[str] | None, texts: Sequence[str]) -> int:
 
 
 def _by_engine(base: BaseModel, evaluation_set: EvaluationSet) -> Decoded:
-    store = EncoderCache(base.family, {"set": evaluation_set.clips}, MEMORY, base.device)  # type: ignore[dict-item]
+    store = EncoderCache(base.family, {"set": evaluation_set.clips.sounds}, MEMORY, base.device)
     return transcribe(base, store, "set", evaluation_set.max_new_tokens, ())[0]
 
 
@@ -272,7 +275,7 @@ def _levelled(
     """
     wanted, own = runtime.manifest.rms, job.spec.evaluation.rms
     if wanted == own or wanted is None or own is None:
-        return evaluation_set.clips  # type: ignore[return-value]
+        return evaluation_set.clips.sounds
     return [np.clip(clip * np.float32(wanted / own), -1, 1) for clip in evaluation_set.clips]
 
 

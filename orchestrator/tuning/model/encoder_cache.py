@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.corpus.clips import lengths_of
 from orchestrator.progress import Counter
 from orchestrator.tuning.faults import is_out_of_memory
 from orchestrator.tuning.model.cores import cores
@@ -78,6 +79,7 @@ class EncoderCache:
         )
         self.depths = sorted(depths)
         self.kept: dict[tuple[str, int], Frames | None] = {}
+        self._lengths: dict[str, tuple[int, ...]] = {}
 
     def __call__(
         self, name: str, clips: Tensor, depth: int, slots: int = 1
@@ -94,6 +96,12 @@ class EncoderCache:
             return frames, clips
         unique, clips = clips.unique(return_inverse=True)
         return self._compute(name, unique.tolist(), depth), clips
+
+    def lengths(self, name: str) -> tuple[int, ...]:
+        """Samples of each clip of a set."""
+        if name not in self._lengths:
+            self._lengths[name] = lengths_of(self.clips[name])
+        return self._lengths[name]
 
     @property
     def bytes_used(self) -> int:
@@ -120,22 +128,31 @@ class EncoderCache:
     def _all(self, name: str, depth: int) -> Frames | None:
         if (lower := self._below(depth)) is not None:
             self.keep(name, lower)
-        clips = self.clips[name]
-        order = sorted(range(len(clips)), key=lambda i: len(clips[i]))
-        parts: list[Tensor] = []
-        used = self.bytes_used
-        batches = batches_by_length([len(clip) for clip in clips], BATCH_SECONDS * 16000, order)
-        side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(clips))
+        lengths = self.lengths(name)
+        order = sorted(range(len(lengths)), key=lengths.__getitem__)
+        batches = batches_by_length(lengths, BATCH_SECONDS * 16000, order)
+        # a clip gives no more frames than so many
+        most = sum(length // self.family.stride + 1 for length in lengths)
+        room, flat, filled = self.budget_bytes - self.bytes_used, None, 0
+        start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
+        length = torch.zeros_like(start)
+        side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
         for first in range(0, len(batches), side_by_side.count):
             some = batches[first : first + side_by_side.count]
-            for computed in side_by_side.map(lambda rows: self._compute(name, rows, depth), some):
-                parts += computed.flat.split(computed.length.tolist())
-                counter.add(len(computed.length))
-                used += computed.flat.numel() * computed.flat.element_size()
-            if used > self.budget_bytes:
-                return None
-        where = {row: place for place, row in enumerate(order)}
-        return Frames.of([parts[where[row]] for row in range(len(clips))])
+            results = side_by_side.map(lambda rows: self._compute(name, rows, depth), some)
+            for rows, computed in zip(some, results, strict=True):
+                if flat is None:
+                    # known from the first frames on: nothing is computed in vain
+                    if most * computed.flat[0].numel() * computed.flat.element_size() > room:
+                        return None
+                    flat = computed.flat.new_empty((most, computed.flat.shape[1]))
+                end = filled + len(computed.flat)
+                flat[filled:end] = computed.flat
+                start[rows], length[rows] = filled + computed.start, computed.length
+                filled = end
+                counter.add(len(rows))
+        assert flat is not None, "a set has clips"
+        return Frames(flat[:filled], start, length)
 
     def _below(self, depth: int) -> int | None:
         """The highest depth below that packs may enter at."""

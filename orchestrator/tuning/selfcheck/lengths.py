@@ -1,158 +1,37 @@
-"""Clips and texts of every set against what the model was made for, confirm sets too, before
-anything is decoded.
+"""Clips and texts of every set against the model that was loaded, confirm sets too, before anything is
+decoded.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from orchestrator.checks import Finding, finding, stop
-from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.diagnosis import TRAINING_SETS, check_limits, is_upper_case, listed, used
-from orchestrator.corpus.faults import show
-from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.checks import Finding, stop
 from orchestrator.errors import DataError
+from orchestrator.records.lengths import find_lengths
+from orchestrator.records.model_limits import ModelLimits
 from orchestrator.records.sets import read_sets
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.decoding.transcription import token_caps
 from orchestrator.tuning.model.base_model import BaseModel
 
-TOKENS_MORE = 5
-"""Than the frames of its clip a text may have: the end of the text, and the edges of a very short
-clip.
-"""
 
-
-CUT_OFF = 0.01
-"""Share of the references of a set that the token cap may cut: a few are dense by mistake."""
-
-
-def check_lengths(spec: SweepSpec, base: BaseModel) -> tuple[Finding, ...]:
+def check_lengths(
+    spec: SweepSpec, base: BaseModel, cache: Path | None = None
+) -> tuple[Finding, ...]:
     """What is left out or ignored. Raises DataError with all clips and texts that do not fit, each
     with file and line; ManifestError."""
-    sets, most = read_sets(spec), spec.data.max_seconds
-    findings = check_limits(sets, most, base.family.longest_seconds)
-    for name, manifest in sets.items():
-        heard = used(name, manifest, most)
-        texts = [utterance.text for utterance in heard]
-        texts = [text.lower() for text in texts] if is_upper_case(texts) else texts
-        labels = base.labels(texts)
-        findings += _label_length(base, name, manifest, heard, labels)
-        findings += _unknown_tokens(base, name, manifest, heard, texts, labels)
-        if name not in TRAINING_SETS:
-            findings += _too_short(base, name, manifest, heard)
-            findings += _token_cap(
-                base, spec.evaluation.max_tokens_per_second, name, manifest, heard, labels
-            )
+    findings = find_lengths(spec, read_sets(spec, cache), limits_of(base))
     stop(findings, spec.checks.ignore, "The model cannot take the data as they are", DataError)
     return tuple(findings)
 
 
-def _label_length(
-    base: BaseModel,
-    name: str,
-    manifest: Manifest,
-    heard: Sequence[Utterance],
-    labels: Sequence[list[int]],
-) -> Iterator[Finding]:
-    said = [
-        (utterance, _fault(base, utterance, len(row)))
-        for utterance, row in zip(heard, labels, strict=True)
-    ]
-    faults = [(utterance, fault) for utterance, fault in said if fault]
-    if faults:
-        yield finding(
-            "label-length",
-            f"{len(faults)} of {len(heard)} texts of {name} are longer than the model can learn or say: "
-            f"{listed(manifest, faults)}. Give each line the words of its own clip, or cut or delete it.",
-        )
-
-
-def _too_short(
-    base: BaseModel, name: str, manifest: Manifest, heard: Sequence[Utterance]
-) -> Iterator[Finding]:
-    """Of evaluation sets; a training clip that is too short is a bad line."""
-    least = base.family.shortest
-    samples = [(utterance, round((utterance.duration or 0.0) * SAMPLE_RATE)) for utterance in heard]
-    faults = [(utterance, f"{count} samples") for utterance, count in samples if count < least]
-    if faults:
-        yield finding(
-            "too-short",
-            f"{len(faults)} of {len(heard)} clips of {name} are shorter than the {least} samples that the model needs "
-            f"(16 kHz): {listed(manifest, faults)}. Delete the lines, or give them their whole sound.",
-        )
-
-
-def _token_cap(
-    base: BaseModel,
-    rate: float,
-    name: str,
-    manifest: Manifest,
-    heard: Sequence[Utterance],
-    labels: Sequence[list[int]],
-) -> Iterator[Finding]:
-    """References that the model could say, and no decode of the sweep could give in full."""
-    seconds = [utterance.duration or 0.0 for utterance in heard]
-    needed = [
-        (utterance, len(row), cap)
-        for utterance, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)
-    ]
-    over = [
-        (utterance, f"{need} tokens, at most {cap}")
-        for utterance, need, cap in needed
-        if need > cap and not _fault(base, utterance, need)
-    ]
-    if len(over) > CUT_OFF * len(heard):
-        densest = max(len(row) / most for row, most in zip(labels, seconds, strict=True) if most)
-        yield finding(
-            "token-cap",
-            f"{len(over)} of {len(heard)} references of {name} are longer than evaluation.max_tokens_per_second = "
-            f"{rate:g} lets the model say: {listed(manifest, over)}. The densest needs {densest:.1f}: raise it.",
-        )
-
-
-def _unknown_tokens(
-    base: BaseModel,
-    name: str,
-    manifest: Manifest,
-    heard: Sequence[Utterance],
-    texts: Sequence[str],
-    labels: Sequence[list[int]],
-) -> Iterator[Finding]:
-    """Characters that do not come back from the tokens of their text: an unknown token, or nothing,
-    in their place.
-    """
-    again = base.tokenizer.batch_decode([list(row) for row in labels], skip_special_tokens=True)
-    lost = [_characters(text) - _characters(back) for text, back in zip(texts, again, strict=True)]
-    rows = [row for row, is_lost in enumerate(lost) if is_lost]
-    if not rows:
-        return
-    first, total = heard[rows[0]], sum(lost, Counter())
-    given = " ".join(show(character)[1:-1] for character, _ in total.most_common(10))
-    effect = (
-        "an adapter learns to leave them out" if name in TRAINING_SETS else "no model can say them"
+def limits_of(base: BaseModel) -> ModelLimits:
+    """What a loaded model can take and say."""
+    return ModelLimits(
+        longest_seconds=base.family.longest_seconds,
+        shortest=base.family.shortest,
+        stride=base.family.stride,
+        positions=base.decoder.positions,
+        labels=base.labels,
+        texts=lambda rows: base.tokenizer.batch_decode(rows, skip_special_tokens=True),
     )
-    yield finding(
-        "unknown-tokens",
-        f"{len(rows)} of {len(texts)} texts of {name} have characters that the model's tokenizer cannot write "
-        f"({given}), e.g. {manifest.path}:{first.line} ({show(first.text)}): {effect}. Spell them with characters that "
-        "the model has.",
-    )
-
-
-def _characters(text: str) -> Counter[str]:
-    """Of a text, without regard to case, width and spaces."""
-    return Counter("".join(unicodedata.normalize("NFKC", text).casefold().split()))
-
-
-def _fault(base: BaseModel, utterance: Utterance, tokens: int) -> str:
-    """What is wrong with a text of so many tokens, its end included; empty where nothing is."""
-    seconds = utterance.duration or 0.0
-    frames = int(seconds * SAMPLE_RATE / base.family.stride)
-    if tokens > base.decoder.positions:
-        return f"{tokens} tokens beside {seconds:.1f} s; the decoder has {base.decoder.positions} positions"
-    if tokens > frames + TOKENS_MORE:
-        return f"{tokens} tokens beside {seconds:.1f} s, which are {frames} encoder frames"
-    return ""

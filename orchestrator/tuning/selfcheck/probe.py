@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from orchestrator.corpus.clips import lengths_of
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -77,8 +78,8 @@ def make_probe(
     if resolved is None:
         return None
     patterns, layers, targets = resolved
-    rows = _two([len(clip) for clip in clips["train"]])
-    small = sets["domain"].take(_two([len(clip) for clip in sets["domain"].clips]))
+    rows = _two(lengths_of(clips["train"]))
+    small = sets["domain"].take(_two(sets["domain"].clips.sounds.lengths))
     heard = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
     padded = _padded(heard["domain"][-1], base.family.multiple, base.family.shortest)
     heard |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}

@@ -21,11 +21,13 @@ from orchestrator.sweepfile.identity import derived_seed
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.adapters.packed_linear import bound
 from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
-from orchestrator.tuning.model.decoder import KeyValue
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.training.augmentation import Draw, augmented_frames, augments, drawn
 from orchestrator.tuning.training.optimizer import PackedAdamW
+
+UNTUNED_BYTES = 1 << 28
+"""Of what the untuned decoder gives on replay rows; older rows are computed again."""
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,7 @@ def pack_step(
         know_untuned(
             base, store, data, {row for micro_batch in some for row in micro_batch.held_to_base}
         )
+    _forget_oldest(data.untuned, {row for part in parts for row in part.held_to_base})
 
     def forward_and_backward(micro_batch: MicroBatch) -> tuple[Tensor, list[Tensor]]:
         rows_a_slot = len(micro_batch.rows)
@@ -299,14 +302,13 @@ def pack_step(
         pack.set_positions(micro_batch.rows[layout.clip], layout.position)
         memory = base.family.memory(base.encode(frames, layout, depth), layout)
         cross = base.decoder.cross_keys(memory, layout)
-        # from here on (K * b, T): a row is an utterance, slot after slot
-        span = torch.arange(micro_batch.inputs.shape[1], device=micro_batch.rows.device)
-        pack.set_positions(
-            micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(rows_a_slot)[None]
-        )
+        # the tokens of a slot stand end to end, too; a row is an utterance, slot after slot
+        text = RaggedLayout((micro_batch.labels != IGNORED).sum(1), count)
+        pack.set_positions(micro_batch.rows[text.clip], text.position)
         # (tokens, vocabulary): the real labels of all rows, one after the other, and the row of
         # each
-        logits, rows = _logits(base, cross, layout, micro_batch)
+        states = base.decoder(micro_batch.inputs, cross, layout.mask, text=text)
+        logits, rows = base.decoder.head(states[text.valid]), text.row[text.valid]
         labels = micro_batch.labels[micro_batch.labels != IGNORED]
         losses_a_token = F.cross_entropy(logits.to(losses.dtype), labels, reduction="none")
         # (K,): every token goes to the loss of its row's slot, with the weight of its row
@@ -323,18 +325,6 @@ def pack_step(
             losses += own
             pack.add(gradients)
     return losses, optimizer.step(pack.flat, pack.grad)
-
-
-def _logits(
-    base: BaseModel, cross: list[KeyValue], layout: RaggedLayout, micro_batch: MicroBatch
-) -> tuple[Tensor, Tensor]:
-    """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the
-    big head.
-    """
-    real = micro_batch.labels != IGNORED
-    return base.decoder.head(
-        base.decoder(micro_batch.inputs, cross, layout.mask)[real]
-    ), real.nonzero()[:, 0]
 
 
 def _kl_to_base(
@@ -381,3 +371,13 @@ def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: 
     hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
     for row, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
         data.untuned[row] = states[: int(own.sum())].clone()
+
+
+def _forget_oldest(untuned: dict[int, Tensor], needed: set[int]) -> None:
+    """Keep no more than `UNTUNED_BYTES`, but what is `needed` now."""
+    used = sum(states.numel() * states.element_size() for states in untuned.values())
+    for row in [row for row in untuned if row not in needed]:
+        if used <= UNTUNED_BYTES:
+            break
+        states = untuned.pop(row)
+        used -= states.numel() * states.element_size()

@@ -4,13 +4,11 @@ replay.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
+from orchestrator.corpus.clips import Sounds
 from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
 from orchestrator.corpus.faults import bad_lines
 from orchestrator.errors import DataError
@@ -26,7 +24,7 @@ class TrainingData:
     """What trials are trained on."""
 
     labels: TrainingSet
-    clips: list[np.ndarray]
+    clips: Sounds
     """float32 at 16 kHz, in the order of the labels."""
     notes: tuple[str, ...]
     """What was left out or made here."""
@@ -41,12 +39,12 @@ def load_training_data(
     that. Raises ManifestError, or DataError where nothing is left of a set.
     """
     texts: list[str] = []
-    clips: list[np.ndarray] = []
+    clips = Sounds((), spec.evaluation.rms)
     notes: list[str] = []
     domain = 0
     speakers: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    for name, read in read_training_sets(spec).items():
+    for name, read in read_training_sets(spec, cache).items():
         manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
         # what decoding found was said before the model was loaded
         if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
@@ -65,7 +63,7 @@ def load_training_data(
         # an adapter must not learn the typography of upper-case references, which the scorer then
         # removes
         texts += [text.lower() for text in own] if is_upper_case(own) else own
-        clips += [ready[row] for row in kept]
+        clips += ready.sounds.take(kept)
         if name == "train":
             domain, speakers = len(kept), tuple(ready.speakers[row] for row in kept)
             places = tuple(f"{read.path}:{ready.lines[row]}" for row in kept)
@@ -80,7 +78,7 @@ def load_training_data(
 
 
 def _labelled_by_the_model(
-    spec: SweepSpec, base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], cache: Path
+    spec: SweepSpec, base: BaseModel, data: TrainingSet, clips: Sounds, cache: Path
 ) -> tuple[TrainingSet, str]:
     """The training set with the replay rows also as the untuned model hears them, and how many
     those are.

@@ -1,0 +1,95 @@
+"""What a model can take and say: from its configuration and its tokenizer, without its weights and
+without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.sweepfile.sweep import ModelSpec
+
+VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
+"""Samples of an encoder frame of Moonshine version 1, and the receptive field of its convolutions."""
+
+
+@dataclass(frozen=True)
+class ModelLimits:
+    """Bounds of one model. Samples are at 16 kHz."""
+
+    longest_seconds: float
+    """Of a clip; infinite where the encoder's positions are computed as needed."""
+    shortest: int
+    """Samples that a clip has at least."""
+    stride: int
+    """Samples of one encoder frame."""
+    positions: int
+    """Tokens of a text, its end included."""
+    labels: Callable[[list[str]], list[list[int]]]
+    """Tokens of each text, and its end."""
+    texts: Callable[[list[list[int]]], list[str]]
+    """Back again, without special tokens."""
+
+
+def token_caps(seconds: Sequence[float], tokens_per_second: float) -> list[int]:
+    """The most tokens each clip may give: floor(rate * seconds) + 2, as the Open ASR Leaderboard
+    caps Moonshine.
+    """
+    return [int(tokens_per_second * s) + 2 for s in seconds]
+
+
+def read_limits(model: ModelSpec) -> ModelLimits | None:
+    """From `config.json` and `tokenizer.json` of a folder, or of the hub's cache on this machine.
+
+    None where they are not there or are not what is expected: whoever loads the model says why.
+    """
+    config, tokenizer = (_file(model, name) for name in ("config.json", "tokenizer.json"))
+    if config is None or tokenizer is None:
+        return None
+    try:
+        return _limits(json.loads(config.read_bytes()), tokenizer)
+    # the tokenizers library raises bare exceptions for files that it cannot read
+    except Exception:
+        return None
+
+
+def _limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
+    from tokenizers import Tokenizer
+
+    encoder = config.get("encoder_config", {})
+    streams = config["model_type"] == "moonshine_streaming"
+    rate = encoder.get("sample_rate", SAMPLE_RATE)
+    frame = round(rate * encoder.get("frame_ms", 5.0) / 1000)
+    stride, shortest = (4 * frame, frame) if streams else (VERSION_1_STRIDE, VERSION_1_SHORTEST)
+    positions = int(config["max_position_embeddings"])
+    reader = Tokenizer.from_file(str(tokenizer))
+    end = config.get("eos_token_id")
+    ends = [end[0] if isinstance(end, list) else 2 if end is None else int(end)]
+    return ModelLimits(
+        longest_seconds=positions * stride / rate if streams else math.inf,
+        shortest=shortest,
+        stride=stride,
+        positions=positions,
+        labels=lambda texts: [
+            [*row.ids, *ends] for row in reader.encode_batch(texts, add_special_tokens=False)
+        ],
+        texts=reader.decode_batch,
+    )
+
+
+def _file(model: ModelSpec, name: str) -> Path | None:
+    if Path(model.id).is_dir():
+        return Path(model.id) / name if (Path(model.id) / name).is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(model.id, name, revision=model.revision)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
