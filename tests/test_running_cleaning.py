@@ -32,7 +32,7 @@ def test_a_finished_study_keeps_all_but_its_cache(
     capsys.readouterr()
     assert orchestrate("clean", "--studies", studies) == 0
     assert (
-        "\n2.5 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
+        "\n2.3 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
     ), "only shown"
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
     assert not list(folder.cache.iterdir())
