@@ -7,6 +7,7 @@ same trials, by turns.
 
 Time is from the first trial admitted to the last released, evaluations included; loading is apart.
 Memory is the most that the process and its packs held together, shared pages counted once (PSS).
+Processor time is of all of them; on a busy machine it says more than the clock, but not who waited.
 Compare rows of one run with each other, on a quiet machine, and not with another run's. It adds no
 search: which trials are under way changes nothing here.
 """
@@ -79,6 +80,13 @@ class MostMemory:
             self.bytes = max(self.bytes, sum(map(_held, [own, *own.children(recursive=True)])))
 
 
+def _worked() -> float:
+    """Processor seconds of this process and its children so far."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in [own, *own.children(recursive=True)]]
+    return sum(spent.user + spent.system for spent in times)
+
+
 def _held(process: psutil.Process) -> int:
     try:
         return int(process.memory_full_info().pss)
@@ -101,16 +109,18 @@ def run_side(sweep: Path, report: Path) -> None:
     template.measure_baseline()
     loaded = time.perf_counter() - began
     waiting = [trial_plan(spec, number, point) for number, point in enumerate(spec.start_with)]
-    with MostMemory() as memory, in_packs(template, spec, folder, pack_worker) as worker:
-        began = time.perf_counter()
+    packs = in_packs(template, spec, folder, pack_worker, print)
+    with MostMemory() as memory, packs as worker:
+        began, before = time.perf_counter(), _worked()
         while waiting or worker.active:
             while waiting and len(worker.active) < worker.capacity:
                 worker.admit(waiting.pop(0))
             for event in worker.advance():
                 if getattr(event, "final", False):
                     worker.release(event.number)  # type: ignore[union-attr]
-        seconds = time.perf_counter() - began
-    report.write_text(json.dumps({"loaded": loaded, "seconds": seconds, "bytes": memory.bytes}))
+        seconds, worked = time.perf_counter() - began, _worked() - before
+    found = {"loaded": loaded, "seconds": seconds, "worked": worked, "bytes": memory.bytes}
+    report.write_text(json.dumps(found))
 
 
 def main() -> None:
@@ -158,7 +168,8 @@ def measured(
 
 def table(rows: dict[str, list[dict[str, float]]], steps: int) -> str:
     """One line a side; ratios are to the first."""
-    head = ["", "seconds", "trial-steps/s", "times the first", "memory, MiB", "to load, s"]
+    head = ["", "seconds", "trial-steps/s", "times the first"]
+    head += ["processor, s", "memory, MiB", "to load, s"]
     lines = []
     first = 0.0
     for name, runs in rows.items():
@@ -172,6 +183,7 @@ def table(rows: dict[str, list[dict[str, float]]], steps: int) -> str:
                 f"{seconds:.1f}",
                 f"{steps / seconds:.1f}",
                 f"{first / seconds:.2f}",
+                f"{statistics.median(run['worked'] for run in runs):.1f}",
                 f"{memory:.0f}",
                 f"{loaded:.1f}",
             ]

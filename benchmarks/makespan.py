@@ -24,15 +24,15 @@ from pathlib import Path
 from _shared import workload
 from _shared.arithmetic import operations
 from _shared.sides import Measured, Sides
-from _shared.tables import growth_table, row_table, wer_table
+from _shared.tables import growth_table, peer_table, row_table, wer_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PARTS = ("plain", "one", "onednn", "concurrent", "packed", "k", "n")
+PARTS = ("plain", "one", "onednn", "concurrent", "packed", "k", "n", "peer")
 """What --only may name: the plain script as one process a trial, in one process, both of these with
-oneDNN's products, and several at once; packs; growth.
+oneDNN's products, and several at once; packs; growth; the authors' own tool.
 """
-SHIPPED = tuple(part for part in PARTS if part not in ("onednn", "concurrent"))
+SHIPPED = ("plain", "one", "packed", "k", "n")
 
 
 def options() -> argparse.Namespace:
@@ -62,6 +62,7 @@ def options() -> argparse.Namespace:
         type=int,
         help="run the plain script on so many trials and scale (marked ~)",
     )
+    parser.add_argument("--peer-steps", type=int, default=600, help="of the part `peer`")
     parser.add_argument(
         "--tokens-per-second", type=float, help="cap of decoding; 13, or 6.5 for streaming-tiny"
     )
@@ -173,6 +174,9 @@ def main() -> None:
             print(wer_table(measured, work), flush=True)
         if "k" in asked and chosen.config == "shipped":
             print(growth_table("K", [[sides.packed(k)] for k in packs(chosen.k)], work), flush=True)
+        if "peer" in asked:
+            peer = sides.peer(chosen.data.resolve(), chosen.peer_steps)
+            print(peer_table(sides.packed(4), *peer, chosen.peer_steps, work), flush=True)
         if "n" in asked:
             plain = [row for row in measured if len(row.ends) == trials]
             cut = [[*(row.first(n) for row in plain), sides.packed(4, n)] for n in counts(trials)]

@@ -23,7 +23,7 @@ from _shared import ROOT, workload
 from _shared.tables import markdown
 
 PARTS = (
-    ("orchestrator.tuning.training.step", "chunks", "choosing and padding rows"),
+    ("orchestrator.tuning.training.step", "micro_batches", "choosing and padding rows"),
     ("orchestrator.tuning.model.encoder_cache", "EncoderCache.compute", "frozen frames"),
     ("orchestrator.tuning.model.base_model", "BaseModel.encode", "encoder, forward"),
     ("orchestrator.tuning.model.decoder", "Decoder.cross_keys", "cross-attention keys, forward"),

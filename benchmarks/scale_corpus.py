@@ -1,8 +1,8 @@
 """A large corpus: how soon a study of it trains, and what it takes of the memory and the disk.
 
-    python benchmarks/scale_corpus.py --folder /tmp/scale                 20,160 clips, 19.7 hours
-    python benchmarks/scale_corpus.py --folder /tmp/scale --clips 2016    a tenth of it
-    python benchmarks/scale_corpus.py --folder /tmp/scale --keep          leave corpus and studies there
+    python benchmarks/scale_corpus.py --folder FOLDER                 20,160 clips, 19.7 hours
+    python benchmarks/scale_corpus.py --folder FOLDER --clips 2016    a tenth of it
+    python benchmarks/scale_corpus.py --folder FOLDER --keep          leave corpus and studies there
 
 Clips are 16-bit WAV at 16 kHz of distinct sound: speech of the shipped corpus, each time under other
 noise, 3.52 s long on average. They take about 2.3 GB, and the cache of both studies as much. A study is

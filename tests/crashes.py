@@ -1,5 +1,5 @@
-"""Kills a sweep at its k-th effect: every file written, every statement of the study, every deed of
-the worker.
+"""Kills a sweep at its k-th effect: every file written, every commit of the study, every deed of the
+worker.
 """
 
 from __future__ import annotations
@@ -9,20 +9,11 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from optuna.storages import RDBStorage
-
 from orchestrator.records import journal, sealed, store, unsealed
 from orchestrator.running import checkpoints
+from orchestrator.search.write_through import WriteThroughStorage
 from tests.fake_worker import FakeWorker
 
-STUDY_WRITES = (
-    "create_new_trial",
-    "set_trial_param",
-    "set_trial_intermediate_value",
-    "set_trial_user_attr",
-    "set_trial_system_attr",
-    "set_trial_state_values",
-)
 WORKER_DEEDS = ("measure_baseline", "admit", "advance", "export", "release", "save", "restore")
 
 
@@ -65,7 +56,7 @@ def effects(fuse: Fuse) -> Iterator[None]:
         (room, "write_aside") for room in (store, sealed, unsealed, checkpoints)
     ]
     targets += [(store.StudyFolder, "drop_final"), (journal.Journal, "seal")]
-    targets += [(RDBStorage, name) for name in STUDY_WRITES]
+    targets += [(WriteThroughStorage, "commit")]
     targets += [(FakeWorker, name) for name in WORKER_DEEDS]
     patches = [
         mock.patch.object(owner, name, fuse.around(getattr(owner, name))) for owner, name in targets

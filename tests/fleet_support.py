@@ -67,6 +67,9 @@ class ThreadHosts:
             if not any(remote.ready for remote in remotes if isinstance(remote, ThreadRemote)):
                 self.changed.wait(seconds)
 
+    def close(self) -> None:
+        """A thread cannot be killed."""
+
     def counted(self) -> str:
         """When this call loses its pack: before, after, or never."""
         self.calls += 1
@@ -149,7 +152,15 @@ def run_fleet(
     with folder.lock():
         study = Study.open(folder.database, spec)
         try:
-            run_sweep(spec, folder, wrap(fleet), study, clock=lambda: 0.0, resamples=RESAMPLES)
+            run_sweep(
+                spec,
+                folder,
+                wrap(fleet),
+                study,
+                clock=lambda: 0.0,
+                resamples=RESAMPLES,
+                save_every=0.0,
+            )
         finally:
             study.close()
             fleet.close()

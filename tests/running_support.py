@@ -57,9 +57,11 @@ def run(
     observer: Observer | None = None,
     clock: Callable[[], float] | None = None,
     drain: GracefulShutdown | None = None,
+    save_every: float = 0.0,
 ) -> SweepOutcome:
-    """Run or continue a sweep as the command does: under the lock, with a study opened and
-    closed.
+    """Run or continue a sweep as the command does: under the lock, with a study opened and closed.
+
+    `save_every`: seconds of `clock`, which without one goes on by 0.01 whenever it is read.
     """
     folder = StudyFolder(root, spec.name)
     with folder.lock():
@@ -74,6 +76,7 @@ def run(
                 clock or _ticking(),
                 drain,
                 resamples=RESAMPLES,
+                save_every=save_every,
             )
         finally:
             study.close()

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
@@ -19,12 +20,14 @@ from orchestrator.reporting import report, terminal
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.page.listen import Player
 from orchestrator.running.session import finished
+from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from tests.browser import chromium
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1200, "height": 820}
+TALL = {"width": 1200, "height": 1300}
 COLUMNS = 118
 """Of the terminal."""
 
@@ -55,7 +58,11 @@ def main(name: str) -> None:
         _of_report(browser, folder.report_html)
         with served(guarded_server(Player(sweep, folder, reported), 0, "player")) as address:
             _of_listen(browser, address)
-        with served(open_server(folder.database, 0)) as address:
+        with served(
+            open_server(
+                folder.database, folder.journal.path, partial(shown, sweep, folder, [name]), 0
+            )
+        ) as address:
             _of_dashboard(browser, address)
 
 
@@ -90,10 +97,13 @@ def _of_listen(browser: Any, address: str) -> None:
 
 
 def _of_dashboard(browser: Any, address: str) -> None:
-    page = browser.new_page(viewport=SIZE)
-    page.goto(f"{address}dashboard/studies/1")
-    page.wait_for_timeout(4_000)  # its plots are drawn late, and nothing says when
-    page.screenshot(path=IMAGES / "dashboard.png")
+    page = browser.new_page(viewport=TALL)
+    for path, name in (("", "dashboard.png"), ("/trials?numbers=0", "dashboard-trial.png")):
+        page.goto(f"{address}dashboard/studies/0{path}", wait_until="commit")
+        page.locator("main").wait_for(timeout=120_000)
+        page.wait_for_timeout(8_000)  # its plots are drawn late, and nothing says when
+        page.screenshot(path=IMAGES / name)
+    page.close()
 
 
 def _page(browser: Any, address: str, scheme: str = "light") -> Any:

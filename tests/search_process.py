@@ -25,10 +25,12 @@ def run(folder: StudyFolder, trials: int) -> None:
     folder.write_spec("name: small\n")
     study = Study.open(folder.database, make_spec("random", seed=4))
     for asked in study.in_flight():
+        study.commit()
         finish(folder, study, asked)
     while study.asked() < trials:
         asked_now = study.ask()
         assert asked_now
+        study.commit()
         finish(folder, study, asked_now)
     study.close()
 
@@ -40,6 +42,7 @@ def finish(folder: StudyFolder, study: Study, asked: Asked) -> None:
     study.report(asked.number, 100, wer)
     folder.write_result(make_result(asked.number, asked.params, wer))
     study.tell(asked.number, make_result(asked.number, asked.params, wer))
+    study.commit()
     say(f"told {asked.number} {wer}")
     folder.note(f"told {asked.number}")
 

@@ -206,6 +206,10 @@ def adapter_folder(folder: Path, config: str) -> Path:
             '{"base_model_name_or_path": "/gone"}',
             "names the base model /gone, which is not there\n  Name it with --base.",
         ),
+        (
+            '{"base_model_name_or_path": "no such/folder"}',
+            "\n  Where that is a folder elsewhere, name it with --base.",
+        ),
     ],
 )
 def test_a_damaged_adapter_is_one_message(

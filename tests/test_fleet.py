@@ -13,6 +13,8 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts
+from orchestrator.fleet.pack import Pack
+from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
 from tests.fake_worker import FakeWorker
@@ -169,6 +171,20 @@ def test_slots_that_kill_two_workers_at_one_step_end_the_newest_trial(tmp_path: 
     failed = "Failed 1 at 100: its worker died twice at step 100: killed in training"
     assert came[:4] == ["admitted 0", "admitted 1", failed, "released 1"]
     assert sum("admitted" in line for line in came) == 7
+
+
+def test_a_pack_lost_twice_before_its_first_progress_accuses_no_trial() -> None:
+    plan = first_plan(SPECS["short"])
+    pack = Pack(0)
+    pack.admitted(plan, 0)
+    assert [pack.dies() for _ in range(4)] == [False, False, False, True]
+    pack.end_newest("SIGKILL")
+    assert pack.ended is not None and "died 4 times at step 0" in str(pack.ended.events[0])
+    heard = Pack(1)
+    heard.admitted(plan, 0)
+    for step, dies in ((10, False), (20, False), (20, True)):
+        heard.heard = {plan.number: step}
+        assert heard.dies() == dies
 
 
 def lost_twice(at: int, tmp_path: Path) -> list[str]:

@@ -135,9 +135,28 @@ def test_status_shows_packs_and_a_stopped_run_continues(
 @pytest.mark.parametrize(
     ("line", "text"),
     [
+        ("launcher: slurm", "execution.launcher cannot be `slurm`; allowed: "),
         (
-            "launcher: local",
-            "execution.launcher is no key any more; remove it: where packs run is said by",
+            "launcher: ray",
+            "launcher: ray needs execution.packs; add it: 2 or more, for one pack runs on the",
+        ),
+        ("launcher: ray", "launcher: ray needs execution.cores; add it: a number"),
+        ("launcher: ray", "launcher: ray needs execution.device; add it: cpu, or cuda"),
+        (
+            "launcher: ray, packs: 1",
+            "execution.packs cannot be `1` with launcher: ray; allowed: 2 or more",
+        ),
+        (
+            "launcher: ray, device: auto",
+            "execution.device cannot be `auto` with launcher: ray; allowed: cpu, or cuda",
+        ),
+        (
+            "launcher: ray, devices: [cuda:0]",
+            "execution.devices is of one machine, and launcher: ray has others; remove it",
+        ),
+        (
+            "launcher: ray, processes: true",
+            "execution.processes is of one machine, and launcher: ray has others; remove it",
         ),
         (
             "workers: 1",
@@ -159,9 +178,7 @@ def test_a_study_of_before_is_read(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     orchestrate(spec, "--quiet")
     stored = folder_of(spec).spec
-    old = stored.read_text().replace(
-        "execution:\n", "execution:\n  launcher: local\n  workers: 1\n"
-    )
+    old = stored.read_text().replace("execution:\n", "execution:\n  workers: 1\n")
     stored.write_text(old)
     assert load_spec(stored).execution == load_spec(spec).execution
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -44,11 +45,17 @@ def plans(spec: SweepSpec) -> list[TrialPlan]:
     ]
 
 
-def trained(template: PackWorker, hosts: Hosts, folder: Path, kill: bool = False) -> dict[str, str]:
-    """Every adapter that was exported, by trial and step, and every measurement; `kill`: a pack in
-    the middle of it.
+def trained(
+    template: PackWorker,
+    hosts: Hosts,
+    folder: Path,
+    kill: Callable[[], None] = lambda: None,
+    logs: Path | None = None,
+) -> dict[str, str]:
+    """Every adapter that was exported, by trial and step, and every measurement; `kill` is called
+    in the middle of it.
     """
-    fleet = Fleet(hosts, 2, 2, save_every=0.0)
+    fleet = Fleet(hosts, 2, 2, logs, save_every=0.0)
     waiting, came = plans(template.prepared.spec), {}
     saves = itertools.count()
     while waiting or fleet.active:
@@ -65,8 +72,8 @@ def trained(template: PackWorker, hosts: Hosts, folder: Path, kill: bool = False
             came[f"{where.name} measured"] = repr(event.measurements)
             if event.final:
                 fleet.release(event.number)
-            if kill and len(came) == 4:
-                psutil.Process().children()[-1].kill()
+            if len(came) == 4:
+                kill()
         if fleet.active:
             fleet.save(folder / f"save-{next(saves)}")
     fleet.close()
@@ -78,5 +85,10 @@ def test_two_packs_in_processes_one_of_which_is_killed_train_what_they_train_inl
 ) -> None:
     inline = trained(template, InlineHosts(template), tmp_path / "inline")
     assert len(inline) == 2 * 11
-    killed = trained(template, ForkHosts(template, tmp_path), tmp_path / "killed", kill=True)
+    killed = trained(
+        template,
+        ForkHosts(template, tmp_path),
+        tmp_path / "killed",
+        kill=lambda: psutil.Process().children()[-1].kill(),
+    )
     assert killed == inline

@@ -30,8 +30,9 @@ BELOW: dict[str, set[str]] = {
     "tuning": _STUDY | {"verdicts", "atomic", "progress"},
     "fleet": _STUDY | {"atomic"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},
+    "tracking": _STUDY | {"verdicts"},
     "commands": _STUDY
-    | {"fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
+    | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }
@@ -44,7 +45,12 @@ OWNERS = {
     "peft": ("tuning/",),
     "optuna": ("search/",),
     "optuna_dashboard": ("search/",),
+    "bottle": ("search/",),
+    "mlflow": ("tracking/",),
+    "wandb": ("tracking/",),
+    "tensorboard": ("tracking/",),
     "sqlalchemy": ("search/",),
+    "ray": ("fleet/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""
 

@@ -13,9 +13,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.errors import StudyError
 from orchestrator.records.chain import Chain, Fault, read_chain
+from orchestrator.records.digests import Digests
 from orchestrator.records.store import StudyFolder
 from orchestrator.verdicts.saved_adapters import check_if_kept
 from tests.search_helpers import make_result
@@ -93,6 +96,7 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 from orchestrator.records import sealed
+from orchestrator.records.digests import Digests
 from orchestrator.records.store import StudyFolder
 from tests.search_helpers import make_result
 folder = StudyFolder(Path(sys.argv[1]), "s")
@@ -219,3 +223,29 @@ def test_a_full_disk_leaves_the_journal_as_it_was(
     assert folder.journal.path.read_bytes() == before
     folder.write_result(make_result(0, {}))
     assert len(StudyFolder(tmp_path, "s").results()) == 1
+
+
+@given(
+    acts=st.lists(
+        st.dictionaries(
+            st.sampled_from(["a", "trials/1/a", "trials/1/b/c", "trials/12/a", "confirm/1/b/c"]),
+            st.none() | st.sampled_from("123"),
+        )
+    )
+)
+def test_versions_of_the_sealed_files_are_mappings_that_do_not_change(
+    acts: list[dict[str, str | None]],
+) -> None:
+    """Oracle: plain dictionaries, copied whole."""
+    versions, plain = [Digests({})], [dict[str, str | None]()]
+    for act in acts:
+        versions.append(versions[-1].changed(act))
+        plain.append(plain[-1] | act)
+    for version, expected in zip(versions, plain, strict=True):
+        assert dict(version) == expected and version == Digests(expected)
+        assert len(version) == len(expected) and version.get("trials/1/a") == expected.get(
+            "trials/1/a"
+        )
+        for folder in ("trials/1", "trials/1/b", "confirm/1"):
+            there = sorted(f for f, held in expected.items() if held and f.startswith(f"{folder}/"))
+            assert version.under(folder) == tuple(there)

@@ -35,7 +35,7 @@ from orchestrator.reporting.live_table import (
 )
 from orchestrator.reporting.standing import Budgeted, InTraining, Standing, time_text, trials_text
 from orchestrator.sweepfile.sweep import Budget
-from tests.cli_project import ROOT, folder_of, make_project, orchestrate
+from tests.cli_project import ROOT, folder_of, make_project, orchestrate, process
 from tests.running_support import make_spec, run
 
 NOON = datetime(2026, 11, 28, 12, 0)
@@ -262,6 +262,18 @@ def test_an_error_is_the_last_event_and_stands_on_stderr_as_ever(
     assert last["message"].strip() == captured.err.strip()
     assert orchestrate(spec, "--json", "--quiet") == 2
     assert capsys.readouterr().err == "--quiet and --json exclude each other\n  Give one of them.\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_reader_that_leaves_does_not_end_the_sweep(options: list[str], tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    running = process(spec, "budget.trials=2", *options)
+    assert running.stdout is not None and running.stderr is not None
+    running.stdout.readline()
+    running.stdout.close()
+    said = running.stderr.read()
+    assert running.wait() in (0, 4, 5) and "Traceback" not in said and "BrokenPipe" not in said
+    assert folder_of(spec).report_html.is_file()
 
 
 class Interrupting(io.StringIO):

@@ -236,8 +236,36 @@ def test_plots_have_the_measured_numbers(sweep: Path, contents: dict[str, Any]) 
     assert {("y", 1.0), ("x", 0.5)} <= {
         (axis, value) for axis, value, _ in charts["gain"]["limits"]
     }
+    crosses = [series for series in charts["gain"]["series"] if series["view"] == "bounds"]
+    assert len(crosses) == sum(r.duplicate_of is None for r in results.values() if r.wer)
+    for series in crosses:
+        (left, y, _), (right, _, _), (x, _, name), (_, low, _), (_, high, _) = series["points"]
+        assert (x, y) in own and left <= x <= right and min(low, high) <= y <= max(low, high)
+        assert series["name"] == name
+    [winner] = [series for series in crosses if series["role"] == "best"]
+    ends = {end for series in bounds for point in series["points"] for end in point[:2]}
+    assert {winner["points"][0][0], winner["points"][1][0]} <= ends, "as the verdict has them"
     over_steps = {step: wer for step, wer, _ in charts["steps-domain"]["series"][0]["points"]}
     assert over_steps[results[0].step] == pytest.approx(results[0].wer["domain"])
+
+
+def test_what_got_worse_stands_on_the_page_without_scripts(
+    page: str, contents: dict[str, Any]
+) -> None:
+    inside = page.partition('id="utterances"')[2].partition("<noscript>")[2]
+    inside = inside.partition("</noscript>")[0]
+    listed = re.findall(r"<tr><td>([^<]*)</td><td>\d+</td><td>\+(\d+)</td>", inside)
+    expected = []
+    for each in contents["sets"]:
+        before, after = (rows_of(each, key) for key in ("baseline", each["winner"]))
+        changes = [
+            len(now[1]) - now[1].count("=") - len(was[1]) + was[1].count("=")
+            for was, now in zip(before, after, strict=True)
+        ]
+        worst = sorted(zip(changes, each["ids"], strict=True), key=lambda pair: -pair[0])[:10]
+        expected += [(name, str(change)) for change, name in worst if change > 0]
+    assert listed and sorted(listed) == sorted(expected)
+    assert "<script>document.title" not in inside
 
 
 def test_a_study_without_results_texts_or_confirmation_has_a_page(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import Interrupted
+from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.running.observer import NullObserver
@@ -29,6 +30,9 @@ SPECS = {
     ),
     "fails": make_spec(budget=Budget(trials=4), searched=SPACE[1:], fixed={"learning_rate": 0.6}),
 }
+NEVER = 1e9
+SAVE_EVERY = {"tpe": NEVER, "duplicates": 0.0, "median": NEVER, "fails": 0.1}
+"""Seconds of the tests' clock between checkpoints: at every event, after a few, none but the last."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,39 +41,44 @@ def _no_power_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
-def count_effects(spec: SweepSpec, root: Path) -> int:
+def count_effects(spec: SweepSpec, root: Path, save_every: float = 0.0) -> int:
     fuse = Fuse()
     with effects(fuse):
-        run(spec, root)
+        run(spec, root, save_every=save_every)
     return fuse.count
 
 
-def killed_at(at: int, spec: SweepSpec, root: Path) -> None:
+def killed_at(at: int, spec: SweepSpec, root: Path, save_every: float = 0.0) -> None:
     with effects(Fuse(at)), pytest.raises(Killed):
-        run(spec, root)
+        run(spec, root, save_every=save_every)
 
 
-def check_kills(spec: SweepSpec, tmp_path: Path, chosen: range | None = None) -> None:
-    total = count_effects(spec, tmp_path / "straight")
+def check_kills(
+    spec: SweepSpec, save_every: float, tmp_path: Path, chosen: range | None = None
+) -> None:
+    total = count_effects(spec, tmp_path / "straight", save_every)
     expected = history(spec, tmp_path / "straight")
     for at in chosen or range(1, total + 1):
         if at > total:
             break
         root = tmp_path / f"kill-{at}"
-        killed_at(at, spec, root)
-        run(spec, root)
+        killed_at(at, spec, root, save_every)
+        run(spec, root, save_every=save_every)
         assert history(spec, root) == expected, f"killed at effect {at} of {total}"
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_one_kill_leaves_no_trace(name: str, tmp_path: Path) -> None:
-    check_kills(SPECS[name], tmp_path, range(11, 10_000, 53))
+    check_kills(SPECS[name], SAVE_EVERY[name], tmp_path, range(11, 10_000, 53))
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("save_every", [0.0, 0.1, NEVER])
 @pytest.mark.parametrize("name", SPECS)
-def test_one_kill_at_every_effect_leaves_no_trace(name: str, tmp_path: Path) -> None:
-    check_kills(SPECS[name], tmp_path)
+def test_one_kill_at_every_effect_leaves_no_trace(
+    name: str, save_every: float, tmp_path: Path
+) -> None:
+    check_kills(SPECS[name], save_every, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["tpe", "median"])
@@ -87,6 +96,48 @@ def test_many_kills_leave_no_trace(name: str, tmp_path: Path) -> None:
             assert lives < 50, "no progress"
     assert lives > 2
     assert history(spec, tmp_path / "killed") == history(spec, tmp_path / "straight")
+
+
+def test_checkpoints_come_by_time_and_at_the_end(tmp_path: Path) -> None:
+    spec = make_spec(budget=Budget(trials=4), scales=(1.0,))
+
+    class Counting(FakeWorker):
+        saves = 0
+
+        def save(self, folder: Path) -> None:
+            self.saves += 1
+            super().save(folder)
+
+    saves = []
+    for save_every in (0.0, 0.1, NEVER):
+        worker = Counting()
+        run(spec, tmp_path / f"{save_every}", worker, save_every=save_every)
+        saves.append(worker.saves)
+        assert history(spec, tmp_path / f"{save_every}") == history(spec, tmp_path / "0.0")
+    assert saves[0] > saves[1] > saves[2] == 0
+    assert StudyFolder(tmp_path / f"{NEVER}", "s").checkpoint.joinpath("000001.json").exists()
+
+
+def test_a_trial_that_ended_after_the_last_commit_reports_its_last_rung_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # PRUNED trials have the value of their last report: it must not be that of the rung before.
+    spec = make_spec(budget=Budget(trials=3), fixed={"learning_rate": 3e-3}, searched=SPACE[1:])
+    run(spec, tmp_path / "straight", save_every=NEVER)
+    expected = history(spec, tmp_path / "straight")
+    assert any(state == "PRUNED" and value for _, state, _, value, *_ in expected)
+    ended = StudyFolder.write_result
+
+    def killing(folder: StudyFolder, result: TrialResult) -> None:
+        ended(folder, result)
+        raise Killed
+
+    for _ in expected:
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(StudyFolder, "write_result", killing)
+            run(spec, tmp_path / "killed", save_every=NEVER)
+    run(spec, tmp_path / "killed", save_every=NEVER)
+    assert history(spec, tmp_path / "killed") == expected
 
 
 @pytest.mark.parametrize("at", [1, 3, 6])

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.search.samplers import StatelessSampler
 from orchestrator.search.study import Study
+from orchestrator.search.write_through import WriteThroughStorage
 from orchestrator.sweepfile.identity import derived_seed
 from orchestrator.sweepfile.sweep import EarlyStop, SweepSpec
 from tests.search_helpers import FINITE, MIXED, fast_folder, make_result, make_spec
 
 WRITES = (
-    "_create_new_trial", "_set_trial_param", "set_trial_intermediate_value", "set_trial_user_attr",
+    "create_new_trial", "set_trial_param", "commit", "set_trial_intermediate_value", "set_trial_user_attr",
     "set_trial_system_attr", "set_study_system_attr", "set_trial_state_values",
 )  # fmt: skip
 
@@ -99,10 +99,12 @@ def play(
                 assert asked is not None and asked.number == number
                 flying[number] = asked.params
             elif kind == "report":
-                stops.append(study.early_stop(number, step, value_of(flying[number], step)))
+                stop = study.early_stop(number, step, value_of(flying[number], step))
             elif kind == "tell":
                 known = flying[number] if number in flying else study.trials()[number].params
                 study.tell(number, result_of(number, known, step))
+            study.commit()
+            stops += [stop] if kind == "report" else []
             done.append(number)
     finally:
         study.close()
@@ -142,7 +144,8 @@ def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
         return write
 
     for name in WRITES:
-        monkeypatch.setattr(RDBStorage, name, burning(getattr(RDBStorage, name)))
+        original = getattr(WriteThroughStorage, name)
+        monkeypatch.setattr(WriteThroughStorage, name, burning(original))
 
 
 @pytest.mark.parametrize(
@@ -204,17 +207,18 @@ def test_an_ask_cut_after_each_parameter_is_completed_with_the_same_values(
 
     for cut in range(3):
         written: list[str] = []
-        original = RDBStorage._set_trial_param
+        original = WriteThroughStorage.set_trial_param
 
         def write(self: Any, *arguments: Any, **options: Any) -> Any:
             if len(written) == cut:  # noqa: B023
+                self.commit()  # as versions before 2026-11-28 did after each parameter
                 raise Killed
             written.append("")  # noqa: B023
             return original(self, *arguments, **options)  # noqa: B023
 
         done = list(range(last))
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(RDBStorage, "_set_trial_param", write)
+            patch.setattr(WriteThroughStorage, "set_trial_param", write)
             play(folder / f"{cut}.db", spec, events, done, [])
         play(folder / f"{cut}.db", spec, events, done, [])
         assert final(folder / f"{cut}.db", spec) == expected

@@ -4,6 +4,7 @@ database.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sqlite3
 import subprocess
@@ -53,6 +54,7 @@ def test_the_database_lies_where_it_was_asked_for(database: Path) -> None:
     study = Study.open(database, make_spec())
     with study._rdb.engine.connect() as live:
         assert live.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+    study.commit()
     study.close()
 
 
@@ -68,6 +70,7 @@ def test_start_with_comes_first_and_what_it_leaves_open_is_drawn(database: Path)
     assert first.params["rank"] == 16 and {"replay_ratio", "max_steps"} <= set(first.params)
     assert second.params == points[2], "a repeated point is tried once"
     assert (first.number, second.number, third.number) == (0, 1, 2)
+    study.commit()
     study.close()
 
 
@@ -82,6 +85,7 @@ def test_start_with_outside_the_space_is_refused(database: Path) -> None:
 def test_inactive_parameters_are_absent(database: Path) -> None:
     study = Study.open(database, make_spec("random", FINITE))
     asked = [study.ask() for _ in range(12)]
+    study.commit()
     study.close()
     states = {(a.params["replay_ratio"] > 0.3, "kl_weight" in a.params) for a in asked if a}
     assert states == {(True, True), (False, False)}
@@ -101,6 +105,7 @@ def test_grid_tries_every_cell_once_and_ends(database: Path) -> None:
     while (next_one := study.ask()) is not None:
         asked.append(next_one.params)
     assert study.ask() is None and study.asked() == len(asked)
+    study.commit()
     study.close()
     assert len(asked) == 2 * 2 * (1 + 1 + 3)
     assert len({tuple(sorted(params.items())) for params in asked}) == len(asked)
@@ -129,6 +134,7 @@ def test_an_infeasible_trial_is_pruned_and_so_never_best(database: Path) -> None
             constraints={"heldout_wer": -0.1 if feasible else 0.4}, reason="heldout +0.60 points",
         )  # fmt: skip
         study.tell(number, result)
+    study.commit()
     study.close()
     stock = native(database)
     assert [t.state.name for t in stock.trials] == ["COMPLETE", "PRUNED"]
@@ -152,6 +158,7 @@ def test_for_gp_an_infeasible_trial_is_complete_with_its_constraint(database: Pa
     study.tell(0, make_result(0, asked.params, feasible=False, constraints={"heldout_wer": 0.4}))
     [trial] = study.trials()
     assert trial.state == TrialState.COMPLETE and trial.user_attrs["feasible"] is False
+    study.commit()
     study.close()
 
 
@@ -162,6 +169,7 @@ def test_constraints_stand_in_spec_order_and_only_once(database: Path) -> None:
     study.set_constraints(0, {"another": 1.0, "heldout_wer": -0.5})
     with pytest.raises(StudyError) as caught:
         study.set_constraints(0, {"another": 1.0, "heldout_wer": 0.5})
+    study.commit()
     study.close()
     assert str(caught.value) == (
         f"{database}: trial 0 has constraint heldout_wer = -0.5, not 0.5\n"
@@ -188,6 +196,7 @@ def test_what_is_not_finite_is_refused_before_optuna_sees_it(database: Path, val
         with pytest.raises(StudyError, match="which Optuna could rank as the best"):
             attempt()
     [trial] = study.trials()
+    study.commit()
     study.close()
     assert trial == StudyTrial(0, TrialState.RUNNING, trial.params, None, {})
 
@@ -202,6 +211,7 @@ def test_a_feasible_trial_without_its_guardrail_measured_is_refused(database: Pa
         "  It counts as infeasible until they are."
     )
     assert study.trials()[0].state == TrialState.RUNNING
+    study.commit()
     study.close()
 
 
@@ -219,6 +229,7 @@ def test_telling_the_same_twice_is_no_change_and_another_end_is_refused(database
         study.tell(0, make_result(0, {}, 52.0))
     with pytest.raises(StudyError, match="now it is said to be FAIL"):
         study.tell(0, make_result(0, {}, state=TrialState.FAIL, feasible=False, constraints={}))
+    study.commit()
     study.close()
     assert native(database).trials[0].intermediate_values == {100: 51.0}
 
@@ -232,9 +243,11 @@ def test_the_budget_counts_every_trial_once_whatever_became_of_it(database: Path
     study.tell(2, make_result(2, {}, state=TrialState.PRUNED, reason="median"))
     assert study.asked() == 4
     assert [asked.number for asked in study.in_flight()] == [3]
+    study.commit()
     study.close()
     study = Study.open(database, make_spec("tpe", RANK))
     assert study.asked() == 4 and [asked.number for asked in study.in_flight()] == [3]
+    study.commit()
     study.close()
 
 
@@ -264,24 +277,27 @@ def test_a_locked_database_loses_no_result(database: Path, monkeypatch: pytest.M
     monkeypatch.setattr(storage, "BUSY_SECONDS", 0.05)
     study = Study.open(database, make_spec("tpe", RANK))
     study.ask()
+    study.tell(0, make_result(0, {}))
     holder = sqlite3.connect(database, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StudyError) as caught:
-        study.tell(0, make_result(0, {}))
+        study.commit()
     assert str(caught.value) == (
         f"could not use {database}: database is locked\n"
-        "  The result is safe in trials/0000/result.json. Make room or free the file, then run the same command again."
+        "  Every finished trial is safe in its result.json. Make room or free the file, then run the "
+        "same command again."
     )
     holder.execute("ROLLBACK")
-    study.tell(0, make_result(0, {}))
-    assert study.trials()[0].state == TrialState.COMPLETE
+    study.commit()
     study.close()
+    assert native(database).trials[0].state.name == "COMPLETE"
 
 
-def test_a_full_disk_at_any_write_of_tell_loses_no_result(
+def test_a_full_disk_at_a_commit_loses_no_result(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = Study.open(database, make_spec("tpe", RANK))
+    study._rdb.engine.dispose()  # from here on there is one connection, whose limit counts
     for failing in range(60):
         asked = study.ask()
         assert asked
@@ -291,6 +307,7 @@ def test_a_full_disk_at_any_write_of_tell_loses_no_result(
         reason = "x" * 200 * failing
         try:
             study.tell(asked.number, make_result(asked.number, asked.params, reason=reason))
+            study.commit()
         except StudyError as error:
             assert "is full" in str(error) and "result.json" in str(error)
             break
@@ -298,9 +315,12 @@ def test_a_full_disk_at_any_write_of_tell_loses_no_result(
         pytest.fail("the disk never was full")
     with study._rdb.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count=1000000")
-    study.tell(asked.number, make_result(asked.number, asked.params, reason=reason))
-    assert study.trials()[asked.number].state == TrialState.COMPLETE
+    study.commit()
     study.close()
+    stock = native(database)
+    assert [trial.state.name for trial in stock.trials] == ["COMPLETE"] * (asked.number + 1)
+    told = optuna.trial.Trial(stock, stock.trials[asked.number]._trial_id)
+    assert optuna_dashboard.get_note(told) == reason
 
 
 def test_no_warning_reaches_the_terminal_and_the_filters_stay(
@@ -315,6 +335,7 @@ def test_no_warning_reaches_the_terminal_and_the_filters_stay(
             assert asked
             study.report(number, 100, 50.0)
             study.tell(number, make_result(number, asked.params))
+        study.commit()
         study.close()
     assert warnings.filters == before
     assert capfd.readouterr() == ("", "")
@@ -358,6 +379,7 @@ def test_early_stop_none_and_ratio_only_report(database: Path) -> None:
     study = Study.open(database, make_spec("random", RANK, early_stop=EarlyStop(method="ratio")))
     study.ask()
     assert study.early_stop(0, 100, 99.0) is False
+    study.commit()
     study.close()
     assert native(database).trials[0].intermediate_values == {100: 99.0}
 
@@ -367,9 +389,66 @@ def test_a_sweep_without_guardrails_needs_no_constraints(database: Path) -> None
     study.ask()
     study.tell(0, make_result(0, {}, constraints={}))
     assert study.trials()[0].state == TrialState.COMPLETE
+    study.commit()
     study.close()
 
 
 def test_the_room_imports_no_torch() -> None:
     code = "import sys, orchestrator.search.study, orchestrator.search.dashboard; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_not_committed_was_not_done(database: Path) -> None:
+    study = Study.open(database, make_spec("tpe", RANK))
+    study.ask()
+    study.commit()
+    study.tell(0, make_result(0, {}))
+    study.ask()
+    assert [trial.state.name for trial in native(database).trials] == ["RUNNING"]
+    study.close()
+    study = Study.open(database, make_spec("tpe", RANK))
+    assert [trial.state for trial in study.trials()] == [TrialState.RUNNING]
+    study.close()
+
+
+@pytest.mark.parametrize("method", ["tpe", "gp"])
+def test_stock_optuna_reads_from_the_database_what_is_held_in_memory(
+    database: Path, method: str
+) -> None:
+    """Oracle: Optuna's own storage; every field of every trial, times and ids too."""
+    study = Study.open(database, make_spec(method, early_stop=EarlyStop(method="median")))
+    for number in range(6):
+        asked = study.ask()
+        assert asked
+        for step in (100, 200):
+            study.early_stop(number, step, 50.0 - number + step / 7)
+        if number % 2:
+            study.commit()
+        kind = {"feasible": number != 3, "constraints": {"heldout_wer": 0.4 * (number == 3)}}
+        state = TrialState.FAIL if number == 4 else TrialState.COMPLETE
+        if number < 5:
+            study.tell(number, make_result(number, asked.params, 1 / 3, state=state, **kind))
+    study.commit()
+    held = study._study.get_trials()
+    stock = native(database)
+    assert held == stock.trials and {t.state.name for t in held} >= {"RUNNING", "FAIL", "COMPLETE"}
+    assert study._study.user_attrs == stock.user_attrs
+    attributes = study._storage.get_study_system_attrs(study._study._study_id)
+    assert attributes == stock._storage.get_study_system_attrs(stock._study_id)
+    study.close()
+    again = Study.open(database, make_spec(method, early_stop=EarlyStop(method="median")))
+    assert again._study.get_trials() == held
+    again.close()
+
+
+def test_a_trial_that_was_deleted_from_the_database_is_said(database: Path) -> None:
+    study = Study.open(database, make_spec("tpe", RANK))
+    for _ in range(3):
+        study.ask()
+    study.commit()
+    study.close()
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM trial_params WHERE trial_id = 2")
+        connection.execute("DELETE FROM trials WHERE number = 1")
+    with pytest.raises(StudyError, match="has no trial 1"):
+        Study.open(database, make_spec("tpe", RANK))

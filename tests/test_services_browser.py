@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from orchestrator.records.contents import stored_spec  # noqa: E402
 from orchestrator.reporting import report  # noqa: E402
 from orchestrator.reporting.document import Document  # noqa: E402
 from orchestrator.reporting.page.listen import Player  # noqa: E402
+from orchestrator.running.showing import shown  # noqa: E402
+from orchestrator.search.dashboard import open_server  # noqa: E402
 from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
 from tests.browser import chromium  # noqa: E402
 from tests.page_study import HOSTILE, folder_of, make_study  # noqa: E402
@@ -227,3 +230,28 @@ def test_listen_shows_every_trial_and_plays_every_utterance(browser: Any, addres
     assert Axe().run(found.page).response["violations"] == []
     assert found.errors == [] and all(each.startswith(address) for each in found.asked)
     found.context.close()
+
+
+def test_the_dashboard_shows_verdict_reasons_and_plays(browser: Any, sweep: Path) -> None:
+    folder = folder_of(sweep)
+    give = partial(shown, stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
+    server = open_server(folder.database, folder.journal.path, give, 0)
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        page = browser.new_page(viewport=WIDE)
+        page.goto(f"{address}/dashboard/studies/0/trials?numbers=0", wait_until="commit")
+        page.get_by_text("best at step").first.wait_for(timeout=120_000)
+        assert "keeps the guardrails" in page.locator("main").inner_text()
+        # what a transcript says is text, whatever it looks like
+        assert page.locator("main img[src*=elsewhere], main i").count() == 0
+        state = page.locator("audio").first.evaluate(PLAY)
+        assert (state[0], state[2]) == (None, True) and 1.4 < state[1] < 1.7
+        page.goto(f"{address}/dashboard/studies/0/note", wait_until="commit")
+        page.get_by_role("link", name="report.html").wait_for(timeout=120_000)
+        page.get_by_role("link", name="report.html").click()
+        page.locator(".badge").first.wait_for(timeout=120_000)
+        page.close()
+        server.shutdown()
+        thread.join()

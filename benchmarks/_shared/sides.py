@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 
 from _shared.processes import Usage, run_all
-from _shared.workload import Workload
+from _shared.workload import NAMES, Workload
 
 HERE = Path(__file__).parent.parent
 VERDICTS = (0, 4, 5)
@@ -76,6 +76,19 @@ class Sides:
         if key not in self._packed:
             self._packed[key] = self._median([self._pack(*key) for _ in range(self.repeats)])
         return self._packed[key]
+
+    def peer(self, data: Path, steps: int) -> tuple[float, dict[str, dict[str, float]]]:
+        """One run of the authors' tool on all of `data`: makespan, and WER untuned and tuned."""
+        output = self._output()
+        found = {
+            name: next(filter(Path.is_file, (data / file for file in NAMES[name])))
+            for name in ("train", "replay")
+        }
+        command = [sys.executable, str(HERE / "peer_script.py"), str(self.work.write_plain(output))]
+        command += [part for name, path in found.items() for part in (f"--{name}", str(path))]
+        command += ["--steps", str(steps), "--report", str(output / "report.json")]
+        usage = run_all([command])
+        return usage.seconds, json.loads((output / "report.json").read_text())
 
     @staticmethod
     def _median(runs: Sequence[Measured]) -> Measured:

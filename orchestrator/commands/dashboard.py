@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from orchestrator.commands.opening import Overrides, Studies, Study, open_study
-from orchestrator.commands.output import say, told
+from orchestrator.commands.output import naming_words, say, told
 
 
 def dashboard(
@@ -18,8 +19,16 @@ def dashboard(
         int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")
     ] = 8080,
 ) -> None:
-    """optuna-dashboard on this study: read only, this machine only, until Ctrl+C."""
-    from orchestrator.search.dashboard import serve
+    """optuna-dashboard on this study, with notes, curves, transcripts and clips: read only, this
+    machine only, until Ctrl+C.
+    """
+    from orchestrator.loopback import serve_until_interrupted
+    from orchestrator.running.showing import shown
+    from orchestrator.search.dashboard import open_server
 
-    _, folder = told(open_study(spec, overrides or [], studies))
-    serve(folder.database, port, lambda address: say(f"{address}  (Ctrl+C ends it)"))
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    words = naming_words(spec, folder.name, studies)
+    server = open_server(
+        folder.database, folder.journal.path, partial(shown, sweep, folder, words), port
+    )
+    serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

@@ -50,6 +50,8 @@ def run(
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import finished, run_study
     from orchestrator.running.signals import GracefulShutdown
+    from orchestrator.tracking.runs import Ending
+    from orchestrator.tracking.sending import tracked
 
     if quiet and json:
         raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
@@ -62,27 +64,37 @@ def run(
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
-    with (
-        observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer,
-        GracefulShutdown(observer.say) as drain,
-    ):
-        conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
-    done = finished(sweep, folder)
-    words = naming_words(spec, sweep.name, studies)
-    document = report.build(sweep, folder, conclusion, words, done)
-    files.write(
-        folder, document, report_page.render(sweep, folder, conclusion, document, words, done)
-    )
-    if isinstance(observer, JsonReporter):
-        observer.finished(conclusion, document.headline, folder.report_html)
-    else:
-        terminal.show(document, terminal.console())
+    with tracked(sweep, folder, _warn) as trackers:
+        with (
+            observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer,
+            GracefulShutdown(observer.say) as drain,
+        ):
+            conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
+        done = finished(sweep, folder)
+        words = naming_words(spec, sweep.name, studies)
+        document = report.build(sweep, folder, conclusion, words, done)
+        files.write(
+            folder, document, report_page.render(sweep, folder, conclusion, document, words, done)
+        )
+        if isinstance(observer, JsonReporter):
+            observer.finished(conclusion, document.headline, folder.report_html)
+        else:
+            terminal.show(document, terminal.console())
+        best = conclusion.best.number if conclusion.best else None
+        said = {"verdict": str(conclusion.decision or "none"), "headline": document.headline}
+        for line in trackers.finish(Ending(said, best)):
+            _warn(line)
     if done:
         places = {"--studies": studies, "--record": record}
         named = [word for option, value in places.items() if value for word in (option, str(value))]
         command = shlex.join(["orchestrate", str(spec), *overrides, *named])
-        if said := keep(
+        if kept := keep(
             sweep, folder, conclusion, command, project_root(spec), record, studies is None
         ):
-            typer.echo("\n".join(map(plain, said.split("\n"))), err=True)
+            _warn(kept)
     raise typer.Exit(conclusion.exit_code)
+
+
+def _warn(text: str) -> None:
+    """On stderr, whatever characters came into it."""
+    typer.echo("\n".join(map(plain, text.split("\n"))), err=True)

@@ -12,7 +12,9 @@ from orchestrator.checks import stop
 from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
 from orchestrator.errors import DataError, SpecError
+from orchestrator.records.extras import check_can_launch
 from orchestrator.sweepfile.loading import check_inputs
+from orchestrator.tracking.trackers import not_installed
 from orchestrator.verdicts.shipping import check_can_ship
 
 
@@ -42,6 +44,7 @@ def validate(
     sweep, folder = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)
     check_can_ship(sweep)
+    check_can_launch(sweep.execution)
     cache = folder.project_cache
     findings = find_before_decoding(sweep, read_sets(sweep, cache), cache)
     stop(findings, sweep.checks.ignore, "The data cannot answer the sweep's question", DataError)
@@ -50,5 +53,5 @@ def validate(
     say(
         f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}"
     )
-    for line in findings_text(sweep, findings):
+    for line in (*findings_text(sweep, findings), *not_installed(sweep)):
         say(line)

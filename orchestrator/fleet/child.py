@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.fleet.server import PackServer
@@ -37,7 +37,7 @@ def forked(connection: Connection, log: Path, sibling: Callable[[], Worker]) -> 
     keep_only({0, 1, 2, connection.fileno()})
     # A new thread: what torch and OpenMP keep for this one are threads that did not survive the
     # fork.
-    thread = threading.Thread(target=_serve, args=(connection, sibling))
+    thread = threading.Thread(target=serve, args=(connection, sibling))
     thread.start()
     thread.join()
     os._exit(0)  # no part of the parent's clean-up is ours
@@ -52,7 +52,7 @@ def spawned(
 ) -> None:
     """Serve a worker that is loaded here."""
     _settle(connection, log)
-    _serve(connection, lambda: make_worker(spec, StudyFolder(*place)))
+    serve(connection, lambda: make_worker(spec, StudyFolder(*place)))
 
 
 def _settle(connection: Connection, log: Path) -> None:
@@ -93,7 +93,20 @@ def keep_only(kept: set[int]) -> None:
                 continue  # that of the listing itself
 
 
-def _serve(connection: Connection, make: Callable[[], Worker]) -> None:
+class Messages(Protocol):
+    """What carries calls in and messages out: a `Connection`, or what does the same."""
+
+    def recv(self) -> Any:
+        """The next call; raises EOFError or OSError where none comes any more."""
+
+    def send(self, message: Any) -> None:
+        """Raises BrokenPipeError where nobody hears it."""
+
+
+def serve(connection: Messages, make: Callable[[], Worker]) -> None:
+    """Do what is called for until nobody calls any more, on a worker that is made at the first
+    call.
+    """
     server: PackServer | None = None
     while True:
         try:
@@ -113,7 +126,7 @@ def _serve(connection: Connection, make: Callable[[], Worker]) -> None:
             connection.send(("raised", _portable(error)))
 
 
-def _advance(connection: Connection, server: PackServer, *args: Any) -> None:
+def _advance(connection: Messages, server: PackServer, *args: Any) -> None:
     held: dict[int, Progress] = {}
     sent = time.monotonic()
     for said in server.advance(*args):

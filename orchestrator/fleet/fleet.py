@@ -19,19 +19,15 @@ from typing import Any
 from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
 from orchestrator.fleet.commands import Rebuilt
-from orchestrator.fleet.hosts import Hosts, Lost, Remote
+from orchestrator.fleet.hosts import Hosts, Lost, NoRoom, Remote
 from orchestrator.fleet.logs import PackLogs
 from orchestrator.fleet.pack import Pack
 from orchestrator.fleet.server import write_files
 from orchestrator.fleet.state import load_packs, save_packs
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.worker import Event, Measured, Noticed, Progress
+from orchestrator.records.worker import SAVE_SECONDS, Event, Measured, Noticed, Progress
 from orchestrator.records.writing import safely
 
-SAVE_SECONDS = 60.0
-"""A pack is saved this often at most: what it did since is computed again where it is lost, to the
-same result.
-"""
 PATIENCE_SECONDS = 1.0
 """Between two looks at what people should see."""
 MOST_LOSSES = 5
@@ -115,13 +111,10 @@ class Fleet:
             progress = self._progress()
             if said := (*self._take_noticed(), *progress):
                 return said
-            if pack.ended is None and pack.remote is not None:
-                others = [
-                    other.remote
-                    for other in self._packs
-                    if other.advancing and other is not pack and other.remote
-                ]
-                self._hosts.wait([pack.remote, *others], PATIENCE_SECONDS)
+            if pack.ended is None and (pack.remote is not None or pack.waits):
+                others = [other for other in self._packs if other.advancing and other is not pack]
+                remotes = [each.remote for each in (pack, *others) if each.remote is not None]
+                self._hosts.wait(remotes, PATIENCE_SECONDS)
 
     def _next(self) -> Pack:
         return min(
@@ -137,6 +130,8 @@ class Fleet:
                     pack.remote = pack.remote or self._start(pack)
                     pack.remote.begin(state)
                     pack.advancing, pack.trains = True, state is None
+                except NoRoom:
+                    pack.waits = True
                 except Lost as lost:
                     self._lose(pack, lost)
 
@@ -235,6 +230,7 @@ class Fleet:
         """End whatever runs."""
         for pack in self._packs:
             self._drop(pack)
+        self._hosts.close()
 
     def _call(self, pack: Pack, method: str, *args: object) -> Any:
         """Of a pack that stands still; made again first where it is lost, as often as that
@@ -248,11 +244,14 @@ class Fleet:
                     if state is not None:
                         self._compare(pack, remote.call("rebuild", state))
                 return pack.remote.call(method, *args)
+            except NoRoom:
+                self._hosts.wait([], PATIENCE_SECONDS)
             except Lost as lost:
                 self._lose(pack, lost)
 
     def _start(self, pack: Pack) -> Remote:
         remote = self._hosts.start(pack.index)
+        pack.waits = False
         self._logs.write(pack.index, f"runs in {remote.where}")
         return remote
 

@@ -16,6 +16,10 @@ class Lost(Exception):
     """
 
 
+class NoRoom(Exception):
+    """No machine has room for a pack now; asked again later, there may be one."""
+
+
 class Remote(Protocol):
     """One pack, wherever it runs. Whatever it does may raise Lost."""
 
@@ -56,12 +60,17 @@ class Hosts(Protocol):
         """As of a worker."""
 
     def start(self, index: int) -> Remote:
-        """A pack with no trial in its slots; raises Lost where none can be had now."""
+        """A pack with no trial in its slots; raises Lost where none can be had now, NoRoom where
+        it waits for a machine.
+        """
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
         """Until one of these, which advance, has something to say, and no longer than so many
-        seconds.
+        seconds; just as long where there are none.
         """
+
+    def close(self) -> None:
+        """End what was begun for packs that were never started."""
 
 
 class Template(Worker, Protocol):
@@ -104,6 +113,9 @@ class InlineHosts:
         first = remotes[0]
         assert isinstance(first, InlineRemote), "of these hosts"
         first.compute()
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 class InlineRemote:

@@ -15,6 +15,11 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.fleet import Command
 from orchestrator.records.worker import Event, Failed, Measured
 
+DEATHS = 2
+"""So often a pack is lost at one step where its trials are to blame."""
+DEATHS_UNHEARD = 4
+"""The same before its first progress; fewer than the losses that end a run."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -47,6 +52,8 @@ class Pack:
     plans: dict[int, TrialPlan] = field(default_factory=dict)
     """Of all trials that `saved_slots` and `log` name."""
     remote: Remote | None = None
+    waits: bool = False
+    """No machine had room for it when it was last asked."""
     advancing: bool = False
     trains: bool = False
     """It advances, and has become what it was: nothing is repeated any more."""
@@ -55,6 +62,8 @@ class Pack:
     """Trial -> the step it has reached in the present advance, as far as that is known."""
     died: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     """Slots and steps at which it was lost while it trained, if it has not come further since."""
+    deaths: int = 0
+    """How often it was lost there."""
     losses: int = 0
     """How often it was lost since something last came of it."""
 
@@ -126,18 +135,24 @@ class Pack:
         return Ended(self.clock + ticks * self.tick_cost, ticks, advanced.events)
 
     def dies(self) -> bool:
-        """It was lost as it trained: whether the same slots had already brought it down at the same
-        step.
+        """It was lost as it trained: whether the same slots have brought it down at the same step
+        before, so that they are to blame.
+
+        Before its first progress nobody knows at which step it was lost: it takes more than two
+        losses there to tell a trial that kills from one that was killed by somebody else.
         """
         reached = tuple(self.heard.get(number, step) for number, step in self.steps.items())
-        before, self.died = self.died, (tuple(self.steps), reached)
-        return before == self.died
+        place = (tuple(self.steps), reached)
+        self.deaths = self.deaths + 1 if place == self.died else 1
+        self.died = place
+        return self.deaths >= (DEATHS if self.heard else DEATHS_UNHEARD)
 
     def end_newest(self, cause: str) -> None:
         """The trial that came last is told to have failed."""
         number, step = list(self.steps.items())[-1]
         step = self.heard.get(number, step)
-        reason = f"its worker died twice at step {step}: {cause}"
+        times = "twice" if self.deaths == DEATHS else f"{self.deaths} times"
+        reason = f"its worker died {times} at step {step}: {cause}"
         self.ended, self.died = (
             Ended(self.clock, 0, (Failed(number, step, reason),), told=False),
             None,

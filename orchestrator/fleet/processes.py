@@ -9,30 +9,20 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from orchestrator.errors import FingerprintError
-from orchestrator.fleet.child import Carried, forked, spawned
-from orchestrator.fleet.commands import Advanced, PackState, Rebuilt
+from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
+from orchestrator.fleet.child import forked, spawned
 from orchestrator.fleet.hosts import Lost, Remote, Template
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Measured, Progress, Worker
+from orchestrator.records.worker import Measured, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
-
-STANDSTILL_SECONDS = 300.0
-"""A process that says nothing and computes nothing for so long, or ten times its longest silence,
-is ended.
-"""
-COMPUTED_SECONDS = 1.0
-"""Of processor time: less is what a process spends that waits for something that never comes."""
-LOOK_SECONDS = 1.0
 
 
 class ProcessHosts:
@@ -56,13 +46,18 @@ class ProcessHosts:
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
         """Until a pipe can be read."""
+        channels = [remote.channel for remote in remotes if isinstance(remote, ChannelRemote)]
         wait(
-            [remote.connection for remote in remotes if isinstance(remote, ProcessRemote)], seconds
+            [channel.connection for channel in channels if isinstance(channel, ProcessChannel)],
+            seconds,
         )
+
+    def close(self) -> None:
+        """What was started has ended with its remote."""
 
     def _started(
         self, method: str, target: Callable[..., None], index: int, device: str, *args: object
-    ) -> ProcessRemote:
+    ) -> ChannelRemote:
         self._logs.mkdir(parents=True, exist_ok=True)
         here, there = multiprocessing.Pipe()
         process = multiprocessing.get_context(method).Process(  # type: ignore[attr-defined]
@@ -76,7 +71,8 @@ class ProcessHosts:
         except OSError as error:
             raise Lost(f"no process can be started: {error}") from error
         there.close()
-        return ProcessRemote(process, here, f"process {process.pid}{device}", self._standstill)
+        channel = ProcessChannel(process, here)
+        return ChannelRemote(channel, f"process {process.pid}{device}", self._standstill)
 
 
 class ForkHosts(ProcessHosts):
@@ -134,100 +130,32 @@ class SpawnHosts(ProcessHosts):
         return remote
 
 
-class ProcessRemote:
-    """The orchestrator's end of a pipe to a pack."""
+class ProcessChannel:
+    """The orchestrator's end of a pipe to the process of a pack."""
 
-    def __init__(
-        self, process: BaseProcess, connection: Connection, where: str, standstill: float
-    ) -> None:
-        self.connection, self.where = connection, where
-        self._process, self._standstill = process, standstill
-        self._heard: list[Progress | Rebuilt] = []
-        self._finished: Advanced | None = None
-        self._answers: list[Any] = []
-        self._last, self._longest = time.monotonic(), 0.0
-        self._computed = 0.0
+    def __init__(self, process: BaseProcess, connection: Connection) -> None:
+        self.connection, self._process = connection, process
 
-    def call(self, method: str, *args: object) -> Any:
-        """Send it and wait; raises Lost, or what it raises there."""
-        self._send(method, *args)
-        while not self._answers:
-            self._receive(LOOK_SECONDS)
-        value = self._answers.pop()
-        if isinstance(value, Carried):
-            raise value.unwrap()
-        return value
+    def send(self, message: tuple[object, ...]) -> None:
+        """Into the pipe."""
+        self.connection.send(message)
 
-    def begin(self, state: PackState | None) -> None:
-        """Send it."""
-        self._finished = None
-        self._send("advance", state)
+    def receive(self, seconds: float) -> Iterator[Message]:
+        """Out of the pipe, until it is empty."""
+        while self.connection.poll(seconds):
+            yield self.connection.recv()
+            seconds = 0
 
-    def heard(self) -> tuple[Progress | Rebuilt, ...]:
-        """What came since."""
-        heard, self._heard = tuple(self._heard), []
-        return heard
-
-    def finished(self) -> Advanced | None:
-        """Read what there is; raises Lost, or what the advance raised."""
-        self._receive(0)
-        if self._answers:
-            raise self._answers.pop().unwrap()
-        return self._finished
-
-    def close(self) -> None:
-        """SIGKILL: nothing that it holds is needed, and nothing it writes outlives it."""
-        self.connection.close()
-        self._process.kill()
-        self._process.join()
-
-    def _send(self, *message: object) -> None:
-        self._last, self._computed = time.monotonic(), self._processor_seconds()
-        try:
-            self.connection.send(message)
-        except OSError as error:
-            raise Lost(self._how_it_ended()) from error
-
-    def _receive(self, seconds: float) -> None:
-        """Take in all that has come; wait so long for the first of it."""
-        try:
-            while self.connection.poll(seconds):
-                self._take(*self.connection.recv())
-                seconds = 0
-        except (EOFError, OSError) as error:
-            raise Lost(self._how_it_ended()) from error
-        self._check_that_it_moves()
-
-    def _take(self, kind: str, value: Any) -> None:
-        now = time.monotonic()
-        self._longest, self._last = max(self._longest, now - self._last), now
-        self._computed = self._processor_seconds()
-        if kind == "said" and isinstance(value, Advanced):
-            self._finished = value
-        elif kind == "said":
-            self._heard.append(value)
-        else:
-            self._answers.append(value)
-
-    def _check_that_it_moves(self) -> None:
-        """A long evaluation says nothing, but computes; what does neither stands still."""
-        silent = time.monotonic() - self._last
-        limit = max(self._standstill, 10 * self._longest)
-        if silent < limit or self._finished is not None:
-            return
-        if self._processor_seconds() - self._computed > COMPUTED_SECONDS:
-            self._last, self._computed = time.monotonic(), self._processor_seconds()
-            return
-        raise Lost(f"stood still for {silent:.0f} s and was ended")
-
-    def _processor_seconds(self) -> float:
+    def processor_seconds(self) -> float:
+        """As the system counts them."""
         try:
             times = psutil.Process(self._process.pid).cpu_times()
         except psutil.Error:
             return 0.0
         return float(times.user + times.system)
 
-    def _how_it_ended(self) -> str:
+    def how_it_ended(self) -> str:
+        """By its exit code."""
         self._process.join(5)
         code = self._process.exitcode
         if code is None:
@@ -236,3 +164,9 @@ class ProcessRemote:
             name = signal.Signals(-code).name
             return f"{name}, as where memory ran out" if name == "SIGKILL" else name
         return f"exit code {code}"
+
+    def close(self) -> None:
+        """SIGKILL: nothing that it holds is needed, and nothing it writes outlives it."""
+        self.connection.close()
+        self._process.kill()
+        self._process.join()

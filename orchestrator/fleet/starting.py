@@ -12,7 +12,9 @@ import psutil
 
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
+from orchestrator.fleet.identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
+from orchestrator.fleet.ray_hosts import RayHosts
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
@@ -51,11 +53,16 @@ def fleet_of(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: Callable[[SweepSpec, StudyFolder], Worker],
+    say: Callable[[str], None],
 ) -> Fleet:
-    """The packs of a sweep whose numbers are decided, none of them started yet."""
+    """The packs of a sweep whose numbers are decided, none of them started yet.
+
+    `say` is told at once what a person should know of machines.
+    """
     packs = spec.execution.packs
     assert packs != "auto", "decided before"
-    return Fleet(_hosts(template, spec, folder, make_worker), packs, template.capacity, folder.logs)
+    hosts = _hosts(template, spec, folder, make_worker, say)
+    return Fleet(hosts, packs, template.capacity, folder.logs)
 
 
 def _hosts(
@@ -63,8 +70,12 @@ def _hosts(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: Callable[[SweepSpec, StudyFolder], Worker],
+    say: Callable[[str], None],
 ) -> Hosts:
     execution, device = spec.execution, template.evaluation.get("device", "cpu")
+    if execution.launcher == "ray":
+        wanted = identity_of(template, spec, folder)
+        return RayHosts(template, spec, make_worker, wanted, say)
     if execution.processes is False:
         return InlineHosts(template)
     if device == "cuda":

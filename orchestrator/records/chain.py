@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from pydantic import ValidationError
 
+from orchestrator.records.digests import Digests
 from orchestrator.records.results import Value
 
 CLOSED = ""
@@ -60,7 +61,7 @@ class Chain:
     last: str = ""
     """SHA-256 of the last line."""
     act: int = 0
-    newest: Mapping[str, str | None] = field(default_factory=dict)
+    newest: Digests = field(default_factory=lambda: Digests({}))
     """File -> the digest that was sealed last."""
     before: Mapping[str, str | None] = field(default_factory=dict)
     """Of the files of the last act: what held until then."""
@@ -85,8 +86,8 @@ class Chain:
         return tuple(sorted(file for file, sealed in self.newest.items() if sealed is not None))
 
     def under(self, folder: str) -> tuple[str, ...]:
-        """The files of a folder that should be there."""
-        return tuple(file for file in self.files if file.startswith(f"{folder}/"))
+        """The files of a trial's folder, or of one in it, that should be there."""
+        return self.newest.under(folder)
 
     def entries(self, what: str, files: Mapping[str, str | None]) -> tuple[Entry, ...]:
         """The lines that seal these files as the next act; those that are sealed so already need
@@ -110,7 +111,7 @@ class Chain:
         length = self.length + sum(len(entry.line) for entry in written)
         before = {file: self.newest.get(file) for file in sealed}
         return Chain(
-            length, _digest(written[-1].line), written[-1].act, {**self.newest, **sealed}, before
+            length, _digest(written[-1].line), written[-1].act, self.newest.changed(sealed), before
         )
 
     @property
@@ -152,7 +153,7 @@ def read_chain(data: bytes) -> Chain:
             before[entry.file] = newest.get(entry.file)
             newest[entry.file] = entry.sha256
         last = _digest(line + b"\n")
-    return Chain(sum(len(line) + 1 for line in lines), last, act, newest, before)
+    return Chain(sum(len(line) + 1 for line in lines), last, act, Digests(newest), before)
 
 
 def _entry(number: int, line: bytes) -> Entry:

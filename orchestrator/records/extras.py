@@ -1,10 +1,11 @@
-"""What of the optional packages a form needs, asked without importing any of them."""
+"""What of the optional packages a form or a launcher needs, asked without importing any of them."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
 from orchestrator.errors import SpecError
+from orchestrator.sweepfile.sweep import Execution
 
 NEEDED = {
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
@@ -20,3 +21,9 @@ def check_installed(form: str, why: str) -> None:
     missing = [name.replace("_", "-") for name in NEEDED.get(form, ()) if find_spec(name) is None]
     if missing:
         raise SpecError(f"{why} needs {' and '.join(missing)}: pip install 'orchestrator[deploy]'")
+
+
+def check_can_launch(execution: Execution) -> None:
+    """Raise SpecError, in one line, where the packs of a sweep need a package that is not here."""
+    if execution.launcher == "ray" and find_spec("ray") is None:
+        raise SpecError("execution.launcher: ray needs ray: pip install 'orchestrator[ray]'")

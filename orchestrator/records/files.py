@@ -16,6 +16,8 @@ from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.sweepfile.sweep import KernelName
 
 Model = TypeVar("Model", bound=BaseModel)
+_PLAIN = json.JSONEncoder(ensure_ascii=False)
+"""`json.dumps` makes one a call, and a rung has hundreds of lines."""
 
 
 class BaselinesFile(RootModel[dict[str, Measurement]]):
@@ -99,7 +101,7 @@ class FindingsFile(RootModel[dict[str, tuple[FindingRow, ...]]]):
 
 def json_lines(rows: Sequence[Any]) -> bytes:
     """Each row as a line of JSON."""
-    return b"".join(to_line(json.dumps(row, ensure_ascii=False)) for row in rows)
+    return b"".join(to_line(_PLAIN.encode(row)) for row in rows)
 
 
 def model_line(value: BaseModel) -> bytes:

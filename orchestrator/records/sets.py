@@ -23,7 +23,8 @@ from orchestrator.corpus.preparing import prepare, prepare_training
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import ManifestError
-from orchestrator.sweepfile.data import SetSource
+from orchestrator.records.results import SetRecord
+from orchestrator.sweepfile.data import SetSource, relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Made = TypeVar("Made")
@@ -154,3 +155,25 @@ def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips
     with known_files(cache) as known:
         readers = _readers(spec, known)
         return _all({name: partial(decoded, name, read) for name, read in readers.items()})
+
+
+def set_records(
+    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
+) -> dict[str, SetRecord]:
+    """What a study keeps of decoded sets."""
+    return {
+        name: _set_record(name, manifest, clips, spec.project)
+        for name, (manifest, clips) in ready.items()
+    }
+
+
+def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
+    return SetRecord(
+        manifest=str(relative_to(manifest.path, root)),
+        sha256=manifest.sha256,
+        part=manifest.part,
+        lines=clips.lines,
+        audio_sha256=clips.pcm_sha256,
+        text_sha256=clips.text_sha256,
+        texts=() if name in TRAINING_SETS else clips.texts,
+    )

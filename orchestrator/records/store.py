@@ -12,7 +12,9 @@ requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
 cache/           exported forms, which can be made again
 ../.cache/       what all studies of the root share and can be made again, see corpus.project_cache
-logs/            of several packs: pack-0.log and so on, what each did
+logs/            of several packs: pack-0.log and so on, what each did; tracking-mlflow.log and so on,
+                 what was not sent
+tracking/        id of the study at its trackers, and what W&B keeps
 """
 
 from __future__ import annotations
@@ -83,6 +85,7 @@ class StudyFolder(SealedFiles):
         self.cache = self.path / "cache"
         self.project_cache = root / ".cache"
         self.logs = self.path / "logs"
+        self.tracking = self.path / "tracking"
         self.report_markdown = self.path / "report.md"
         self.report_html = self.path / "report.html"
         self.spec = self.path / "spec.yaml"

@@ -14,6 +14,10 @@ from typing import Protocol
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 
+SAVE_SECONDS = 60.0
+"""A worker is saved this often at most: what it did since is computed again after a kill, to the
+same result.
+"""
 Hypotheses = dict[str, tuple[str, ...]]
 """Set name -> raw hypotheses in manifest order."""
 

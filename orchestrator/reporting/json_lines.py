@@ -4,6 +4,7 @@ stdout.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -176,6 +177,9 @@ class JsonReporter:
             while self._waiting:
                 self._out.write(self._waiting.pop(0) + "\n")
             self._out.flush()
+        except BrokenPipeError:
+            # whoever read has gone: the sweep goes on, and what is said goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
         finally:
             self._writing = False
 

@@ -56,6 +56,9 @@ def pack_text(execution: Execution, kept: PackRecord | None) -> str:
 
 def place_text(execution: Execution) -> str:
     """Where several packs would run, in words."""
+    if execution.launcher == "ray":
+        gpu = " and a GPU" if execution.device == "cuda" else ""
+        return f"an actor each on the Ray cluster, which asks for its cores{gpu}"
     if execution.processes is False:
         return "all in one process"
     devices = f" on {', '.join(execution.devices)} in turn" if execution.devices else ""

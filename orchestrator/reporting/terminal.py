@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -20,9 +22,20 @@ from orchestrator.reporting.document import (
 from orchestrator.reporting.escape import plain
 
 
+class _Output(Console):
+    """Goes on in silence where whoever read it has gone: what counts is in files, and a sweep must
+    not end for want of a reader.
+    """
+
+    def on_broken_pipe(self) -> None:
+        """As rich does, but for the exit."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+
+
 def console() -> Console:
     """Standard output; wide where it is no terminal, because tables in a file need not fit one."""
-    found = Console(highlight=False)
+    found = _Output(highlight=False)
     if not found.is_terminal:
         found.width = 200
     return found

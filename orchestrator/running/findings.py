@@ -45,8 +45,13 @@ def record_findings(
 
 def notice(folder: StudyFolder, observer: Observer, event: Noticed) -> None:
     """Say it and note it, each time."""
-    observer.say(event.text)
-    folder.note(event.text)
+    notice_text(folder, observer, event.text)
+
+
+def notice_text(folder: StudyFolder, observer: Observer, text: str) -> None:
+    """The same of what is no event of a worker."""
+    observer.say(text)
+    folder.note(text)
 
 
 def keep_cause(folder: StudyFolder, number: int, error: ModelError) -> None:

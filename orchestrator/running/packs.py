@@ -85,15 +85,22 @@ def pack_record(execution: Execution, template: Worker) -> PackRecord:
 
 @contextmanager
 def in_packs(
-    worker: Worker, spec: SweepSpec, folder: StudyFolder, make_worker: MakeWorker
+    worker: Worker,
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: MakeWorker,
+    say: Callable[[str], None],
 ) -> Iterator[Worker]:
     """The worker itself where there is one pack; else the packs that are made of it, which end with
-    the context.
+    the context. `say` is told at once what a person should know of machines.
     """
     if spec.execution.packs == 1:
         yield worker
         return
-    fleet = fleet_of(cast(Template, worker), spec, folder, make_worker)
+    # packs that load the model themselves, here or elsewhere, time nothing
+    kernel = {"kernel": worker.evaluation.get("kernel", "aten")}
+    spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=kernel)})
+    fleet = fleet_of(cast(Template, worker), spec, folder, make_worker, say)
     try:
         yield fleet
     finally:

@@ -23,14 +23,13 @@ from orchestrator.records.lengths import find_lengths
 from orchestrator.records.locking import holder
 from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
-from orchestrator.records.sets import decode_sets, known_files
+from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.scoring.text import normalizer
 from orchestrator.set_names import confirm_name, is_confirm
-from orchestrator.sweepfile.data import relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
 
 log = logging.getLogger(__name__)
@@ -198,28 +197,6 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     ManifestError.
     """
     check_contents(spec, decode_sets(spec, folder.project_cache), folder)
-
-
-def set_records(
-    spec: SweepSpec, ready: Mapping[str, tuple[Manifest, Clips]]
-) -> dict[str, SetRecord]:
-    """What a study keeps of decoded sets."""
-    return {
-        name: _set_record(name, manifest, clips, spec.project)
-        for name, (manifest, clips) in ready.items()
-    }
-
-
-def _set_record(name: str, manifest: Manifest, clips: Clips, root: Path) -> SetRecord:
-    return SetRecord(
-        manifest=str(relative_to(manifest.path, root)),
-        sha256=manifest.sha256,
-        part=manifest.part,
-        lines=clips.lines,
-        audio_sha256=clips.pcm_sha256,
-        text_sha256=clips.text_sha256,
-        texts=() if name in TRAINING_SETS else clips.texts,
-    )
 
 
 def _difference(before: SetRecord, now: SetRecord | None) -> str:

@@ -5,8 +5,8 @@ was lost.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ from orchestrator.records.files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
+from orchestrator.running.reported import reports
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
-from orchestrator.verdicts.judging import best, judged, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.judging import scores
 
 Made = tuple[Path, bytes, str]
 """A file, bytes that it may have had, and what they were made from."""
@@ -42,8 +42,9 @@ def database(spec: SweepSpec, folder: StudyFolder) -> str:
         for number, plan, result in trials:
             assert plan is not None
             study.put_again(
-                _params(spec, plan, result), _reports(spec, folder, number, result), result
+                _params(spec, plan, result), reports(spec, folder, number, result), result
             )
+        study.commit()
     finally:
         study.close()
     if folder.database.exists():
@@ -73,49 +74,54 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
     return params
 
 
-def _reports(
-    spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None
-) -> dict[int, float]:
-    """Step -> what the search was told there: the objective of the rung's best measurement."""
-    if result is not None and result.duplicate_of is not None:
-        measured = result.step is not None and spec.objective in result.wer
-        return (
-            {result.step: result.wer[spec.objective]}
-            if measured and result.step is not None
-            else {}
-        )
-    found = {}
-    rows = folder.read_measurements(number)
-    for step in {row.step for row in rows}:
-        rung = [row for row in rows if row.step == step]
-        baseline = folder.read_baseline(rung[0].fingerprint)
-        assert baseline is not None
-        losses = trial_losses(spec, folder, number, step)
-        # which measurement is best is decided by the measured numbers alone, so few resamples do
-        chosen = best(
-            [judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung]
-        )
-        assert chosen is not None
-        found[step] = chosen.wer[spec.objective]
-    return found
-
-
 def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Plans of trials from study.db, those of confirmation runs from their finalists."""
+    """Plans of trials from their results or study.db, those of confirmation runs from their
+    finalists.
+    """
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name(folder, folder.plan_file(n)) in faults]
     weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
-    if lost:
-        with closing(Study.open(folder.database, spec)) as study:
-            known = {trial.number: trial.params for trial in study.trials()}
-        for number in lost:
-            for weight in weights:
-                plan = trial_plan(
-                    spec, number, known.get(number, {}), search_contents(folder.sets(), weight)
-                )
-                yield folder.plan_file(number), plan_bytes(plan), "study.db and the sweep file"
+    known = _searched(spec, folder, lost)
+    for number, (params, source) in known.items():
+        for weight in weights:
+            contents = search_contents(folder.sets(), weight)
+            plan = trial_plan(spec, number, params, contents)
+            yield folder.plan_file(number), plan_bytes(plan), source
     for run in _runs(spec, folder):
         yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
+
+
+def _searched(
+    spec: SweepSpec, folder: StudyFolder, numbers: Sequence[int]
+) -> dict[int, tuple[dict[str, Any], str]]:
+    """The searched values of these trials, and where they stand; of a trial that neither its result
+    nor study.db knows, nothing.
+    """
+    found: dict[int, tuple[dict[str, Any], str]] = {}
+    if numbers:
+        with _database(spec, folder) as study:
+            for trial in study.trials() if study else ():
+                if trial.number in numbers:
+                    found[trial.number] = (trial.params, "study.db and the sweep file")
+    for number in numbers:
+        with suppress(StudyError):  # its result is lost as well
+            if result := folder.read_result(number):
+                found[number] = (result.params, "its result.json and the sweep file")
+    return found
+
+
+@contextmanager
+def _database(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
+    """The study in study.db; None where that is lost or damaged: nothing is made in its place."""
+    study = None
+    if folder.database.exists():
+        with suppress(StudyError):
+            study = Study.open(folder.database, spec)
+    try:
+        yield study
+    finally:
+        if study is not None:
+            study.close()
 
 
 def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
@@ -124,8 +130,13 @@ def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     lost = [n for n in folder.planned() if _name(folder, folder.result_file(n)) in faults]
     if not lost:
         return
-    with closing(Study.open(folder.database, spec)) as study:
-        told = [result for number in lost if (result := study.told(number))]
+    with _database(spec, folder) as study:
+        known = {trial.number for trial in study.trials()} if study else set()
+        told = [
+            result
+            for number in lost
+            if study and number in known and (result := study.told(number))
+        ]
     for result in told:
         for state in TrialState:  # gp is told another state than the result has
             data = result_bytes(result.model_copy(update={"state": state}))

@@ -16,10 +16,9 @@ from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.files import FormatFile, SetsFile, model_line
-from orchestrator.records.sets import decode_sets
+from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints
-from orchestrator.running.preflight import set_records
 from orchestrator.sweepfile.identity import FORMAT
 from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -93,10 +92,11 @@ def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
 
     _drop_checkpoints(folder, made)
     _each(folder, made, lambda: _sets(spec, folder))
+    for remade in (plans, results):
+        _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
     if folder.began and faults_of(folder).get(DATABASE):
         _tried(lambda: made.append(database(spec, folder)))
-    for remade in (plans, results, confirmations):
-        _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
+    _each(folder, made, lambda: confirmations(spec, folder))
 
 
 def _sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:

@@ -9,16 +9,18 @@ import logging
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
+from orchestrator.records.extras import check_can_launch
 from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker import SAVE_SECONDS, Worker
 from orchestrator.running.checkpoints import Checkpoints
-from orchestrator.running.findings import record_findings
+from orchestrator.running.findings import notice_text, record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.packs import MakeWorker, in_packs, pack_record, with_recorded_pack
 from orchestrator.running.preflight import check_data
@@ -50,6 +52,7 @@ def run_study(
         log.debug("study %s is held by this process", folder.path)
         if not finished(spec, folder):
             check_can_ship(spec)
+            check_can_launch(spec.execution)
             check_data(spec, folder, observer)
             made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
             folder.note(
@@ -164,8 +167,11 @@ def _search(
             worker = _worker(make_worker, spec, folder, observer)
         if not folder.began:
             folder.write_pack(pack_record(spec.execution, worker))
-        with in_packs(worker, spec, folder, make_worker) as packs:
-            run_sweep(spec, folder, packs, study, observer, drain=drain)
+        say = partial(notice_text, folder, observer)
+        # of several packs a checkpoint saves the one whose turn it is: each is to have its turn
+        save_every = SAVE_SECONDS / int(spec.execution.packs)
+        with in_packs(worker, spec, folder, make_worker, say) as packs:
+            run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
     finally:
         study.close()
 
@@ -187,7 +193,9 @@ def _confirm(
 
         def packs() -> Worker:
             worker = _worker(make_worker, other, folder, observer, "confirm")
-            return open_packs.enter_context(in_packs(worker, other, folder, make_worker))
+            say = partial(notice_text, folder, observer)
+            packed = in_packs(worker, other, folder, make_worker, say)
+            return open_packs.enter_context(packed)
 
         run_confirmation(spec, folder, packs, observer, drain)
 

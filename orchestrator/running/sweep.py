@@ -18,12 +18,21 @@ from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress, Worker
+from orchestrator.records.worker import (
+    SAVE_SECONDS,
+    Event,
+    Failed,
+    Measured,
+    Noticed,
+    Progress,
+    Worker,
+)
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
+from orchestrator.running.reported import reports
 from orchestrator.running.running_trial import (
     WALL_CLOCK,
     RunningTrial,
@@ -65,9 +74,11 @@ def run_sweep(
     clock: Callable[[], float] = time.monotonic,
     drain: GracefulShutdown | None = None,
     resamples: int = RESAMPLES,
+    save_every: float = SAVE_SECONDS,
 ) -> SweepOutcome:
     """Run or continue the sweep until its budget is spent; the caller holds the folder's lock.
 
+    `save_every`: seconds of `clock` from one checkpoint to the next; an orderly stop writes one too.
     Raises Interrupted after an orderly stop, FingerprintError when the study holds numbers of
     another evaluation.
     """
@@ -81,14 +92,17 @@ def run_sweep(
                 f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
             )
         if sweep.out_of_time:
+            sweep.count_time()  # a run that is killed here must not find time left
             sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
             break
         sweep.fill_slots()
         if not worker.active:
             break
+        sweep.commit()
         events = worker.advance()
         sweep.take(events)
-        if not all(isinstance(event, Progress | Noticed) for event in events):
+        measured = not all(isinstance(event, Progress | Noticed) for event in events)
+        if measured and clock() - sweep.clock_at >= save_every:
             sweep.checkpoint()
     sweep.checkpoint()
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
@@ -122,6 +136,8 @@ class _Sweep:
         self.in_slots: dict[int, RunningTrial] = {}
         self.duplicates = Duplicates(folder.read_result)
         self.skip: frozenset[int] = frozenset()
+        self.unwritten: list[TrialPlan] = []
+        """Plans of trials that the database may not know yet."""
 
     @property
     def out_of_time(self) -> bool:
@@ -199,11 +215,12 @@ class _Sweep:
             number = self.asked
             plan = self._plan(number, params)
             self._check_plan(plan)
-            self.folder.write_plan(plan)
+            self.unwritten.append(plan)
             self.asked += 1
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
             original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
+                self._report_again(number, plan.params.max_steps)
                 self._retell(number)
             elif original is None:
                 self._admit(plan, params)
@@ -224,6 +241,7 @@ class _Sweep:
                 case Progress():
                     self.observer.progress(event)
                 case _ if trial.on_file is not None:
+                    self._report_again(trial.number, event.step)
                     if isinstance(event, Failed) or event.step >= trial.on_file.steps_trained:
                         self._close(trial, trial.on_file)
                 case Measured():
@@ -233,13 +251,29 @@ class _Sweep:
                         self.folder.write_failure(event.number, event.traceback)
                     self._end(trial, Stop(TrialState.FAIL, event.reason))
 
-    def checkpoint(self) -> None:
-        """Save the slots and the state beside them, and the time spent."""
+    def commit(self) -> None:
+        """Bring the study to its database; a trial has a plan on file only when it is known
+        there.
+        """
+        self.study.commit()
+        for plan in self.unwritten:
+            self.folder.write_plan(plan)
+        self.unwritten.clear()
+
+    def count_time(self) -> None:
+        """Add the time since this was last done to what all runs have spent."""
         now = self.clock()
         self.spent = self.folder.add_seconds(now - self.clock_at, self.spent)
         self.clock_at = now
+
+    def checkpoint(self) -> None:
+        """Save the slots and the state beside them, and the time spent; what the study was told
+        comes first.
+        """
+        self.commit()
+        self.count_time()
         slots = {
-            number: InSlot(last_rung=trial.last_rung, seconds=now - trial.started)
+            number: InSlot(last_rung=trial.last_rung, seconds=self.clock_at - trial.started)
             for number, trial in self.in_slots.items()
         }
         self.tick += 1
@@ -385,12 +419,24 @@ class _Sweep:
             self.study.report(number, copy.step, copy.wer[self.spec.objective])
         self._tell(copy)
 
+    def _report_again(self, number: int, upto: int) -> None:
+        """Of a trial that has ended by its files: a run that was killed before its commit had not
+        told the study of all its rungs.
+        """
+        for step, rate in reports(
+            self.spec, self.folder, number, self.folder.read_result(number)
+        ).items():
+            if step <= upto:
+                self.study.early_stop(number, step, rate)
+
     def _retell(self, number: int) -> None:
         result = self.folder.read_result(number)
         assert result is not None, f"trial {number} has no result"
         self.study.tell(number, result)
 
     def _tell(self, result: TrialResult) -> None:
+        if self.unwritten:  # a result stands beside its plan
+            self.commit()
         if self.folder.read_result(result.number) is None:
             self.folder.write_result(result)
         self.study.tell(result.number, result)

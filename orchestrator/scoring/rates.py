@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates
@@ -49,7 +50,7 @@ class SetScore:
             self.decodings,
         )
 
-    @property
+    @cached_property
     def wer(self) -> float | None:
         """The corpus rate in percent; None when the counts cannot give one (empty, negative, not
         finite, no units).

@@ -1,58 +1,109 @@
 """optuna-dashboard on one study: loopback only, read only.
 
 By itself the dashboard has no authentication, accepts any Host header (so a web page can reach it
-by DNS rebinding) and lets every visitor delete the study or tell a WER of 0.
+by DNS rebinding), lets every visitor delete the study or tell a WER of 0, and lets every page read
+its artifacts. Here it serves a copy in memory, made anew when the study has changed: names, notes,
+figures and files that are no part of the study are written there, and nowhere else.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 from wsgiref.simple_server import WSGIServer
 
 import optuna
-from optuna.storages import RDBStorage
-from sqlalchemy.pool import QueuePool
 
-from orchestrator.errors import StudyError
-from orchestrator.loopback import guarded_server, serve_until_interrupted
-from orchestrator.search.storage import BUSY_SECONDS, storage_errors
+from orchestrator.errors import OrchestrateError, StudyError
+from orchestrator.loopback import Application, Respond, guarded_server
+from orchestrator.search.dashboard_copy import copy_of
+from orchestrator.search.shown import ShownStudy
+from orchestrator.search.storage import open_read_only, storage_errors
+
+Show = Callable[[], ShownStudy]
+"""What is shown of the study as it stands now. Raises StudyError for damaged files."""
+
+_DROPPED = "access-control-allow-origin"
+_ALWAYS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+)
+_ARTIFACT = (
+    ("Cache-Control", "no-store"),
+    # report.html brings its own policy; opened from here it must not reach the dashboard's pages
+    ("Content-Security-Policy", "sandbox allow-scripts"),
+)
 
 
-def serve(database: Path, port: int, started: Callable[[str], None]) -> None:
-    """Show the study until interrupted; `started` is told the address once it can be opened.
+def open_server(database: Path, journal: Path, show: Show, port: int) -> WSGIServer:
+    """The server, listening; port 0 takes a free one.
 
     A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is
-    no study yet or the port is taken.
+    no study yet, its files are damaged or the port is taken.
     """
-    serve_until_interrupted(open_server(database, port), started)
-
-
-def open_server(database: Path, port: int) -> WSGIServer:
-    """The server, listening; port 0 takes a free one. Raises StudyError as `serve` does."""
-    from optuna_dashboard import wsgi
-
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with storage_errors(database, "The dashboard only reads it."):
-        application = wsgi(_read_only(database))
-    return guarded_server(application, port, "dashboard")
-
-
-def _read_only(database: Path) -> RDBStorage:
     if not database.is_file():
         raise StudyError(f"there is no study at {database} yet\n  Start the sweep first.")
+    return guarded_server(_Dashboard(database, journal, show), port, "dashboard")
 
-    def connect() -> sqlite3.Connection:
-        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
-        # file. Each request has its own thread, and the pool lends a connection to one at a time.
-        connection = sqlite3.connect(database, timeout=BUSY_SECONDS, check_same_thread=False)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
 
-    return RDBStorage(
-        "sqlite://",
-        {"creator": connect, "poolclass": QueuePool},
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
+class _Dashboard:
+    """The application over the newest copy of the study."""
+
+    def __init__(self, database: Path, journal: Path, show: Show) -> None:
+        self._database, self._show = database, show
+        self._watched = (database, database.with_name(f"{database.name}-wal"), journal)
+        self._lock = threading.Lock()
+        self._stamp: object = None
+        self._application: Application
+        self._newest()
+
+    def __call__(self, environ: dict[str, Any], respond: Respond) -> Iterable[bytes]:
+        try:
+            application = self._newest()
+        except (OrchestrateError, OSError) as error:
+            respond("500 Internal Server Error", [("Content-Type", "text/plain; charset=utf-8")])
+            return [f"{error}\n".encode("utf-8", errors="backslashreplace")]
+        return application(environ, _tightened(respond, environ.get("PATH_INFO", "")))
+
+    def _newest(self) -> Application:
+        with self._lock:
+            # taken first: what is written while the copy is made is seen by the next request
+            stamp = [_stamp(path) for path in self._watched]
+            if stamp != self._stamp:
+                self._application = self._made()
+                self._stamp = stamp
+            return self._application
+
+    def _made(self) -> Application:
+        from optuna_dashboard import wsgi
+
+        shown = self._show()
+        with (
+            storage_errors(self._database, "The dashboard only reads it."),
+            open_read_only(self._database) as storage,
+        ):
+            copy, attachments = copy_of(storage, shown)
+        application: Application = wsgi(copy, artifact_store=attachments)
+        return application
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _tightened(respond: Respond, path: str) -> Respond:
+    """No page of another origin reads what is sent, and an artifact that is a page stands alone."""
+
+    def answer(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        kept = [(name, value) for name, value in headers if name.lower() != _DROPPED]
+        own = _ARTIFACT if path.startswith("/artifacts/") else ()
+        return respond(status, [*kept, *_ALWAYS, *own], *more)
+
+    return answer

@@ -40,6 +40,30 @@ def open_storage(path: Path) -> RDBStorage:
     return storage
 
 
+@contextmanager
+def open_read_only(path: Path) -> Iterator[RDBStorage]:
+    """The database at `path` for a viewer, whose connection cannot write; a sweep may be running."""
+
+    def connect() -> sqlite3.Connection:
+        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
+        # file
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    storage = RDBStorage(
+        "sqlite://",
+        {"creator": connect, "poolclass": QueuePool},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
 def _begin_immediate(connection: sqlalchemy.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 

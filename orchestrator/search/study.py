@@ -28,6 +28,7 @@ from orchestrator.scoring.saying import rate_text
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.storage import open_storage, storage_errors
+from orchestrator.search.write_through import WriteThroughStorage
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import guardrail_metrics
@@ -61,6 +62,8 @@ class StudyTrial:
 class Study:
     """One study in one study.db. Make it with `open`, under `StudyFolder.lock()`; close it at the
     end.
+
+    It is read once and held in memory; what changes reaches the database with `commit`.
     """
 
     def __init__(self, path: Path, spec: SweepSpec, storage: RDBStorage) -> None:
@@ -72,9 +75,15 @@ class Study:
         # a study that was copied under another name keeps the one that stands in its database
         held = optuna.get_all_study_names(storage)
         name = held[0] if len(held) == 1 else spec.name
-        self._study = optuna.create_study(
-            storage=storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
-            direction="minimize", load_if_exists=True,
+        created = optuna.create_study(
+            storage=storage, study_name=name, direction="minimize", load_if_exists=True
+        )
+        for number, trial in enumerate(created.get_trials(deepcopy=False)):
+            if trial.number != number:
+                raise self._lacks(number)
+        self._storage = WriteThroughStorage(storage.engine, created)
+        self._study = optuna.load_study(
+            storage=self._storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
         )  # fmt: skip
 
     @classmethod
@@ -95,10 +104,20 @@ class Study:
                     "  Move the file away, or give the sweep another name."
                 )
             study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
+            study._storage.commit()
         return study
 
+    def commit(self) -> None:
+        """Write to the database all that was asked, reported and told since the last commit, at
+        once.
+
+        What was not committed when the process is killed was not done; asked again, it is the same.
+        """
+        with storage_errors(self._path, _CONTINUED):
+            self._storage.commit()
+
     def close(self) -> None:
-        """Close the database; its write-ahead log is folded in."""
+        """Close the database, without a commit; its write-ahead log is folded in."""
         self._rdb.remove_session()
         self._rdb.engine.dispose()
 
@@ -108,18 +127,17 @@ class Study:
 
     def trials(self) -> tuple[StudyTrial, ...]:
         """All trials that were started, by number."""
-        with storage_errors(self._path, _CONTINUED):
-            return tuple(
-                StudyTrial(
-                    t.number,
-                    TrialState(t.state.name),
-                    self._snapped(t.params),
-                    t.value,
-                    t.user_attrs,
-                )
-                for t in self._study.get_trials(deepcopy=False)
-                if t.state != OptunaState.WAITING
+        return tuple(
+            StudyTrial(
+                t.number,
+                TrialState(t.state.name),
+                self._snapped(t.params),
+                t.value,
+                t.user_attrs,
             )
+            for t in self._study.get_trials(deepcopy=False)
+            if t.state != OptunaState.WAITING
+        )
 
     def ask(self) -> Asked | None:
         """Start the next trial: the points of `start_with` in order, then the sampler; None when a
@@ -138,9 +156,8 @@ class Study:
 
         The caller holds the lock, so nobody else runs them.
         """
-        with storage_errors(self._path, _CONTINUED):
-            running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
-            return tuple(self._completed(Trial(self._study, trial._trial_id)) for trial in running)
+        running = self._study.get_trials(deepcopy=False, states=(OptunaState.RUNNING,))
+        return tuple(self._completed(Trial(self._study, trial._trial_id)) for trial in running)
 
     def _completed(self, trial: Trial) -> Asked:
         suggest(trial, self._spec)
@@ -162,12 +179,9 @@ class Study:
         Raises StudyError for a value that is not finite.
         """
         _refuse_non_finite(number, {f"domain WER at step {step}": value})
-        with storage_errors(
-            self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
-        ):
-            frozen = self._frozen(number)
-            if step not in frozen.intermediate_values and not frozen.state.is_finished():
-                Trial(self._study, frozen._trial_id).report(value, step)
+        frozen = self._frozen(number)
+        if step not in frozen.intermediate_values and not frozen.state.is_finished():
+            self._storage.set_trial_intermediate_value(frozen._trial_id, step, value)
 
     def early_stop(self, number: int, step: int, value: float) -> bool:
         """Report, and say whether the spec's rule (median, asha) stops the trial here.
@@ -177,17 +191,14 @@ class Study:
         """
         self.report(number, step, value)
         key = f"orchestrator:early_stop:{step}"
-        with storage_errors(
-            self._path, f"The measurement is safe in {_folder(number)}/measurements.jsonl."
-        ):
-            frozen = self._frozen(number)
-            if self._spec.early_stop.method not in ("median", "asha"):
-                return False
-            if key not in frozen.system_attrs and not frozen.state.is_finished():
-                behind = is_behind(self._spec, self._study.get_trials(deepcopy=False), number)
-                self._storage.set_trial_system_attr(frozen._trial_id, key, behind)
-                return behind
-            return bool(frozen.system_attrs.get(key, False))
+        frozen = self._frozen(number)
+        if self._spec.early_stop.method not in ("median", "asha"):
+            return False
+        if key not in frozen.system_attrs and not frozen.state.is_finished():
+            behind = is_behind(self._spec, self._study.get_trials(deepcopy=False), number)
+            self._storage.set_trial_system_attr(frozen._trial_id, key, behind)
+            return behind
+        return bool(frozen.system_attrs.get(key, False))
 
     def set_constraints(self, number: int, constraints: Mapping[str, float]) -> None:
         """Put down the guardrails' constraints (<= 0 is feasible) in the spec's order, once.
@@ -198,46 +209,41 @@ class Study:
         _refuse_non_finite(
             number, {f"constraint {name}": value for name, value in constraints.items()}
         )
-        with storage_errors(self._path, _safe(number)):
-            trial = Trial(self._study, self._frozen(number)._trial_id)
-            for name in _in_spec_order(self._spec, constraints):
-                held = trial.constraints.get(name)
-                if held is None:
-                    trial.set_constraint(name, constraints[name])
-                elif held != constraints[name]:
-                    raise StudyError(
-                        f"{self._path}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
-                        f"  What its result.json says is sealed. {REMAKE}"
-                    )
+        trial = Trial(self._study, self._frozen(number)._trial_id)
+        for name in _in_spec_order(self._spec, constraints):
+            held = trial.constraints.get(name)
+            if held is None:
+                trial.set_constraint(name, constraints[name])
+            elif held != constraints[name]:
+                raise StudyError(
+                    f"{self._path}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
+                    f"  What its result.json says is sealed. {REMAKE}"
+                )
 
     def tell(self, number: int, result: TrialResult) -> None:
         """End the trial; write its result.json before. The same result again is no change.
 
         Raises StudyError for values that are not finite, for a feasible trial without a constraint
-        for each guardrail, for a trial that already ended otherwise, and when the database cannot
-        be written.
+        for each guardrail, and for a trial that already ended otherwise.
         """
         state, value = self._end(result)
-        with storage_errors(self._path, _safe(number)):
-            frozen = self._frozen(number)
-            if frozen.state.is_finished():
-                self._same_end(frozen, state, value)
-                return
+        frozen = self._frozen(number)
+        if frozen.state.is_finished():
+            self._same_end(frozen, state, value)
+            return
         self.set_constraints(number, result.constraints)
-        with storage_errors(self._path, _safe(number)):
-            for key, attribute in _attributes(result).items():
-                self._storage.set_trial_user_attr(frozen._trial_id, key, attribute)
-            self._note(frozen, result)
-            self._study.tell(number, value, OptunaState[state.name])
+        for key, attribute in _attributes(result).items():
+            self._storage.set_trial_user_attr(frozen._trial_id, key, attribute)
+        self._note(frozen, result)
+        self._study.tell(number, value, OptunaState[state.name])
 
     def told(self, number: int) -> TrialResult | None:
         """The result that the trial was told, from what stands in the database alone; None where it
         was told none.
         """
-        with storage_errors(self._path, "Nothing was changed."):
-            frozen = self._frozen(number)
-            held = frozen.user_attrs
-            constraints = Trial(self._study, frozen._trial_id).constraints
+        frozen = self._frozen(number)
+        held = frozen.user_attrs
+        constraints = Trial(self._study, frozen._trial_id).constraints
         names = (
             "feasible",
             "reason",
@@ -286,9 +292,8 @@ class Study:
         """Add the next trial as it was: with these parameters and reports, ended where there is a
         result.
         """
-        with storage_errors(self._path, _CONTINUED):
-            self._study.enqueue_trial(dict(params))
-            asked = self._completed(self._study.ask())
+        self._study.enqueue_trial(dict(params))
+        asked = self._completed(self._study.ask())
         for step, value in sorted(reports.items()):
             self.report(asked.number, step, value)
         if result is not None:
@@ -328,16 +333,15 @@ class Study:
             )
 
     def _note(self, frozen: FrozenTrial, result: TrialResult) -> None:
-        """Say in the dashboard, which shows no reasons, why the trial ended as it did."""
-        from optuna_dashboard import get_note, save_note
+        """Say in the dashboard, which shows no reasons, why the trial ended as it did.
 
-        trial = Trial(self._study, frozen._trial_id)
-        if get_note(trial) != result.reason:
-            save_note(trial, result.reason)
+        Its own `save_note` looks through the notes of all trials each time.
+        """
+        from optuna_dashboard._note import note_ver_key, split_body
 
-    @property
-    def _storage(self) -> optuna.storages.BaseStorage:
-        return self._study._storage
+        note = split_body(result.reason, frozen._trial_id) | {note_ver_key(frozen._trial_id): 1}
+        for key, value in note.items():
+            self._storage.set_study_system_attr(self._study._study_id, key, value)
 
     def _frozen(self, number: int) -> FrozenTrial:
         try:
@@ -345,11 +349,14 @@ class Study:
                 self._study._study_id, number
             )
         except KeyError:
-            raise StudyError(
-                f"{self._path} has no trial {number}\n"
-                "  Restore study.db from a copy that goes with the trials' folders."
-            ) from None
+            raise self._lacks(number) from None
         return self._storage.get_trial(trial_id)
+
+    def _lacks(self, number: int) -> StudyError:
+        return StudyError(
+            f"{self._path} has no trial {number}\n"
+            "  Restore study.db from a copy that goes with the trials' folders."
+        )
 
 
 def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
@@ -391,11 +398,3 @@ def _refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
                 f"trial {number}: {name} is {value}, which Optuna could rank as the best\n"
                 "  A trial whose numbers are not finite has to end as FAIL, without them."
             )
-
-
-def _folder(number: int) -> str:
-    return f"trials/{number:04d}"
-
-
-def _safe(number: int) -> str:
-    return f"The result is safe in {_folder(number)}/result.json."

@@ -14,6 +14,7 @@ from pathlib import Path
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.comparison import FieldChange, compare
 from orchestrator.sweepfile.conditions import read_points
+from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.parameters import TABLE
@@ -166,6 +167,7 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
                 "method: random, qmc or tpe",
             )
     _check_trend(space, tree, problems)
+    check_launcher(tree, problems)
     if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,

@@ -133,13 +133,7 @@ def fields_at(path: tuple[str, ...]) -> tuple[str, ...]:
     return (*(("extends",) if not path else ()), *model.model_fields)
 
 
-FORMER = {
-    (
-        "execution",
-        "launcher",
-    ): "where packs run is said by execution.devices and execution.processes",
-    ("execution", "workers"): "several packs at once are execution.packs",
-}
+FORMER = {("execution", "workers"): "several packs at once are execution.packs"}
 """Keys that sweep files had, and what is written today."""
 
 

@@ -31,6 +31,7 @@ _PATHS = (
     ("data", "confirm", "domain"),
     ("data", "confirm", "heldout"),
     ("evaluation", "terms"),
+    ("tracking", "tensorboard", "folder"),
 )
 DURATION = r"^([0-9]+(\.[0-9]+)?[dhms])+$"
 """Such as 2h, 90m, 30s, 1h30m."""

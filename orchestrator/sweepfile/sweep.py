@@ -14,6 +14,7 @@ from orchestrator.sweepfile.frozen import Frozen, Seed
 from orchestrator.sweepfile.limits import Limit, metrics, short_form
 from orchestrator.sweepfile.parameters import NAMES
 from orchestrator.sweepfile.search_space import Metric, SearchSpace
+from orchestrator.sweepfile.tracking import TrackingSpec
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Of a sweep, and so of a folder under `studies/`."""
@@ -169,6 +170,8 @@ class Execution(Frozen):
     """A pack takes the next of these, in turn; none: all packs on `device`."""
     processes: Literal["auto"] | bool = "auto"
     """Whether each pack has a process of its own; it changes the time and nothing else."""
+    launcher: Literal["local", "ray"] = "local"
+    """ray: each pack is an actor on a machine of the Ray cluster that is joined when it starts."""
     memory_gb: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """What the frames that all trials share may take, in GB; the others are computed anew."""
     cache_gb: Annotated[float, Field(gt=0)] = 20.0
@@ -229,6 +232,8 @@ class SweepSpec(Frozen):
     checks: ChecksSpec = ChecksSpec()
     record: bool = True
     """Whether a finished run gets its row in the project's docs/experiment_plan.md."""
+    tracking: TrackingSpec | None = None
+    """Where the study is also sent. The study itself does not keep it."""
 
     def __eq__(self, other: object) -> bool:
         """Equal fields: where the project lies is no part of the sweep."""
@@ -249,11 +254,14 @@ class SweepSpec(Frozen):
 
     @property
     def portable(self) -> SweepSpec:
-        """The same with paths from the project's folder on: equal wherever the project lies."""
+        """What a study keeps of it: paths from the project's folder on, so it is equal wherever the
+        project lies, and nothing of where it is sent.
+        """
         changes = {
             "data": self.data.relative_to(self.project),
             "model": self.model.relative_to(self.project),
             "evaluation": self.evaluation.relative_to(self.project),
+            "tracking": None,
         }
         return self.model_copy(update=changes)
 

@@ -22,11 +22,13 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.training.step import TrainingSet
 
-SIZES = {"cpu": (1, 2, 4, 8), "cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
+SIZES = {"cpu": (1, 4), "cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
+"""On a CPU more than 4 gain next to nothing, and the measuring would take longer than it saves."""
 STEPS = 2
-"""Steps of each size, the faster of which counts: the other met a busy machine."""
-WORTH = 1.1
-"""A larger pack must train this much faster per trial than the best so far."""
+"""Steps of each size, the faster of which counts."""
+WORTH = 1.05
+"""A smaller pack may be so many times slower per trial than the fastest: the search learns more from
+it."""
 PATIENCE_SECONDS = 4.0
 """No larger pack is tried once a step takes this long."""
 MEMORY_SHARE = 0.5
@@ -43,13 +45,13 @@ def pack_size(
 
 
 def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
-    """The pack from (slots, seconds a step, share of the memory): the smallest that no larger one
-    clearly beats.
+    """The pack from (slots, seconds a step, share of the memory): the smallest that is about as fast
+    as the fastest.
     """
-    slots, best = measured[0][0], measured[0][1] / measured[0][0]
-    for size, seconds, share in measured[1:]:
-        if share <= MEMORY_SHARE and best > WORTH * seconds / size:
-            slots, best = size, seconds / size
+    smallest, *larger = measured
+    fitting = [smallest, *(row for row in larger if row[2] <= MEMORY_SHARE)]
+    best = min(seconds / size for size, seconds, _ in fitting)
+    slots = next(size for size, seconds, _ in fitting if seconds / size <= WORTH * best)
     rows = ", ".join(f"{size}: {1000 * seconds / size:.0f} ms" for size, seconds, _ in measured)
     return slots, f"pack of {slots}; one step of one trial took, by slots trained at once, {rows}"
 
@@ -89,10 +91,15 @@ def measured(
 
 
 def _seconds(group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet) -> float:
-    """Of one step: it ends with losses on the host, so a GPU is done by then."""
-    started = time.perf_counter()
+    """Of one step: it ends with losses on the host, so a GPU is done by then.
+
+    On a CPU its processor time, shared among the cores: what else runs on the machine would change
+    the choice from run to run.
+    """
+    clock = time.process_time if base.device.type == "cpu" else time.perf_counter
+    started = clock()
     group.step(base, store, data)
-    return time.perf_counter() - started
+    return (clock() - started) / base.cores.count
 
 
 def _memory_share(device: torch.device) -> float:

@@ -119,11 +119,12 @@ def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
     """Bytes that frames may take for all packs together: `execution.memory_gb`, else on a CPU an
     eighth of the memory and at most 1.5 GB, elsewhere a quarter.
 
-    On a CPU packs have them in common; where each process loads the model to its own device, each
-    has its own. `total` is the machine's memory in bytes.
+    On a CPU packs have them in common; where each process loads the model itself, to its own device
+    or as an actor, each has its own. `total` is the machine's memory in bytes.
     """
-    packs, asked = spec.execution.packs, spec.execution.memory_gb
-    holders = packs if isinstance(packs, int) and device.type == "cuda" else 1
+    packs, apart = spec.execution.packs, spec.execution.launcher == "ray"
+    holders = packs if isinstance(packs, int) and (apart or device.type == "cuda") else 1
+    asked = spec.execution.memory_gb
     if asked != "auto":
         budget = round(asked * 1e9)
     elif device.type == "cpu":

@@ -23,6 +23,7 @@ from orchestrator.tuning.autotune import pack_size
 from orchestrator.tuning.decoding.measuring import MeasuredSets, measure_apart
 from orchestrator.tuning.faults import Fault, enough_memory, fault_of
 from orchestrator.tuning.model.cores import use_cores
+from orchestrator.tuning.model.device import hardware
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
@@ -94,6 +95,11 @@ class PackWorker:
     def evaluation(self) -> dict[str, str]:
         """The parts of the evaluation fingerprint."""
         return self.evaluator.evaluation
+
+    @property
+    def hardware(self) -> dict[str, str]:
+        """The kind of device as far as a rounding depends on it."""
+        return hardware(self.base.device)
 
     @property
     def active(self) -> tuple[int, ...]:

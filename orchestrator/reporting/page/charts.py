@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, train_shares
+from orchestrator.reporting.page.trial_bounds import bounds_in_points, crosses
 from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances
 from orchestrator.scoring.judge import Verdict
@@ -19,7 +19,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
 Role = Literal["trial", "broken", "best", "confirmed", "bounds"]
-View = Literal["", "chosen", "scales", "steps"]
+View = Literal["", "chosen", "bounds", "scales", "steps"]
 
 X, Y = "rise of held-out WER, points", "fall of domain WER, points"
 
@@ -86,9 +86,11 @@ def _gain_against_regression(
     ):
         if verdict is not None:
             series += _with_bounds(said, verdict, conclusion)
+    series += _bounded(spec, folder, conclusion, dots)
     series += _along_scales(spec, folder, conclusion)
     series += _along_steps(folder, conclusion, dots)
     views: list[tuple[View, str]] = [("chosen", "chosen measurements")]
+    views += [("bounds", "bounds of all trials")] if any(s.view == "bounds" for s in series) else []
     views += [("scales", "along adapter scales")] if any(s.view == "scales" for s in series) else []
     views += [("steps", "along steps")] if any(s.view == "steps" for s in series) else []
     gain, rise = plotted_limits(spec)
@@ -99,7 +101,7 @@ def _gain_against_regression(
         "gain",
         "Gain against regression",
         "Good trials are at the top left: domain errors fall and held-out errors do not rise. "
-        "Bars are 95 % bounds, drawn for the winner.",
+        "Bars are 95 % bounds: here of the winner, and of all trials where you choose so.",
         X,
         Y,
         tuple(one for one in series if one.points),
@@ -129,22 +131,20 @@ def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterato
     name = f"trial {conclusion.best.number} {said}"
     if verdict.confirmed:
         yield Series(name, ((x, y, name),), "confirmed", view="chosen")
-    bounds = {limit.criterion.metric: (limit.lower, limit.upper) for limit in _in_points(verdict)}
+    bounds = bounds_in_points(verdict)
     for metric, along_x in (("heldout_wer", True), ("domain_wer", False)):
-        ends = bounds.get(metric)
-        if ends and all(map(isfinite, ends)):
+        if ends := bounds.get(metric):
             text = f"{name}: bounds {ends[0]:+.2f} to {ends[1]:+.2f}"
             points = tuple((end, y, text) if along_x else (x, -end, text) for end in ends)
             yield Series(f"95 % bounds {said}", points, "bounds", joined=True, view="chosen")
 
 
-def _in_points(verdict: Verdict) -> Iterator[Any]:
-    limits = (*verdict.guardrails, *verdict.acceptance)
-    return (
-        limit
-        for limit in limits
-        if limit.criterion.unit == "points" and limit.criterion.kind != "max_rate"
-    )
+def _bounded(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]
+) -> Iterator[Series]:
+    for result, points in crosses(spec, folder, conclusion, dots):
+        role = _role(conclusion, result.number) if result.feasible else "broken"
+        yield Series(f"trial {result.number}", points, role, joined=True, view="bounds")
 
 
 def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Series]:

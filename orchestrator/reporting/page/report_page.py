@@ -15,6 +15,7 @@ from orchestrator.reporting.page.contents import file_contents
 from orchestrator.reporting.page.markup import block_html, glossary_html, term_html
 from orchestrator.reporting.page.shell import page
 from orchestrator.reporting.page.trials import trials_html
+from orchestrator.reporting.page.without_scripts import worst_html
 from orchestrator.reporting.report import CANNOT_SAY, TRIALS
 from orchestrator.reporting.transcripts import TEN_UTTERANCES
 from orchestrator.reporting.wording import (
@@ -63,7 +64,7 @@ def study_page(
     """The same around `contents` that may still be asked for."""
     sections = _sections(document)
     shown = {
-        "Utterances": _utterances_html()
+        "Utterances": _utterances_html() + worst_html(contents["sets"])
         if contents["sets"]
         else _blocks(sections.pop(TEN_UTTERANCES, [])),
         "Words": '<div id="words"></div>' if contents["sets"] else "",
@@ -139,8 +140,9 @@ def _verdict(
         f"{html_text(document.headline.removeprefix(f'{decision}: '))} {term_html('verdict', '?')}</p>"
         f"{_list('Why', reasons)}{_winner(conclusion)}"
         + (f"<h2>Can it be believed?</h2><ul>{first}</ul><p>{more}</p>" if caveats else "")
-        + '<div id="worst"></div><noscript><p>Tables sort, plots show and utterances are listed where scripts may run; '
-        "this file has its own and loads nothing.</p></noscript></section>"
+        + '<div id="worst"></div><noscript><p>Tables sort, plots show, and utterances are compared and heard where '
+        "scripts may run; this file has its own and loads nothing. What got worse most is listed below.</p>"
+        "</noscript></section>"
     )
 
 

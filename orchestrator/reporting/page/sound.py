@@ -21,6 +21,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 AUDIO_BYTES = 2_000_000
 """Of all clips in one page, as they are written into it."""
 _MP3 = ("MP3", "MPEG_LAYER_III", "audio/mpeg")
+PACKED_KIND = _MP3[2]
 _COMPRESSION = 0.9
 """libsndfile's level, 1 the smallest: about 4 kB a second of speech at 16 kHz."""
 _PLAYED_AS_IT_IS = {
@@ -66,16 +67,16 @@ def embedded(
     Empty where libsndfile cannot write MP3 (below 1.1); a clip that cannot be decoded any more is
     left out.
     """
-    if _MP3[0] not in soundfile.available_formats():
+    if not can_pack():
         return {}
     clips: dict[str, str] = {}
     left = budget
     for key, utterance in wanted:
         try:
-            packed = _packed(utterance)
+            data = packed(utterance)
         except (ManifestError, soundfile.SoundFileError):
             continue
-        uri = f"data:{_MP3[2]};base64,{base64.b64encode(packed).decode()}"
+        uri = f"data:{_MP3[2]};base64,{base64.b64encode(data).decode()}"
         if len(uri) > left:
             break
         clips[key] = uri
@@ -83,7 +84,15 @@ def embedded(
     return clips
 
 
-def _packed(utterance: Utterance) -> bytes:
+def can_pack() -> bool:
+    """libsndfile writes MP3: from 1.1 on."""
+    return _MP3[0] in soundfile.available_formats()
+
+
+def packed(utterance: Utterance) -> bytes:
+    """The clip as a small MP3, whose media type is `PACKED_KIND`. Raises ManifestError,
+    SoundFileError.
+    """
     samples, rate = load_original(utterance)
     buffer = io.BytesIO()
     with soundfile.SoundFile(

@@ -94,7 +94,16 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
         return load_base_model(ModelSpec(id=name), device, encoder_windows=windows)
     _check_adapter(folder)
     spec = _base_of(folder, base)
-    model, tokenizer = load_stock(spec, encoder_windows=windows)
+    try:
+        model, tokenizer = load_stock(spec, encoder_windows=windows)
+    except ModelError as error:
+        if base is not None:
+            raise
+        place = folder / "adapter_config.json"
+        raise ModelError(
+            f"{place} names the base model {spec.id}, which cannot be loaded: {error}\n"
+            "  Where that is a folder elsewhere, name it with --base."
+        ) from error
     try:
         merged = with_adapter(model, folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:

@@ -100,12 +100,14 @@ class Decoder:
         cross_mask: Tensor,
         cache: SelfCache | None = None,
         start: Tensor | None = None,
+        text: RaggedLayout | None = None,
     ) -> Tensor:
         """Last hidden states (N, C, width) of `tokens` (N, C) int64.
 
-        `cross_mask` (N, 1, 1, T) boolean. With a cache, row n's tokens stand at positions start[n]
-        .. start[n] + C - 1 and see everything cached before them; without, they are whole sequences
-        from position 0.
+        `cross_mask` (N, 1, 1, T), as `RaggedLayout.mask` gives it. With a cache, row n's tokens stand
+        at positions start[n] .. start[n] + C - 1 and see everything cached before them; without, they
+        are whole sequences from position 0. `text` says how long each of those is: what stands beyond
+        is not computed, and the states come laid out by it, (slots, F, width).
         """
         span = torch.arange(tokens.shape[1], device=tokens.device)
         positions = span[None] if start is None else start[:, None] + span
@@ -115,16 +117,17 @@ class Decoder:
         if cache is not None:
             mask = torch.arange(cache.length, device=tokens.device) <= positions[:, None, :, None]
         x = self.stack.embed_tokens(tokens)
+        x = x if text is None else text.flatten(x)
         for index, (layer, memory) in enumerate(zip(self.stack.layers, cross, strict=True)):
             stored = None if cache is None else cache.layers[index]
             x = x + self._self_attention(
-                layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask
+                layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask, text
             )
-            query = self._split(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)))
+            query = self._split(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)), text)
             attn_output = F.scaled_dot_product_attention(
                 query, *memory, attn_mask=cross_mask, scale=self.scaling
             )
-            x = x + layer.encoder_attn.o_proj(self._join(attn_output))
+            x = x + layer.encoder_attn.o_proj(self._join(attn_output, text))
             x = x + layer.mlp(layer.final_layernorm(x))
         normed: Tensor = self.stack.norm(x)
         return normed
@@ -138,9 +141,12 @@ class Decoder:
         stored: KeyValue | None,
         positions: Tensor,
         mask: Tensor | None,
+        text: RaggedLayout | None,
     ) -> Tensor:
-        query, keys = self._split(attention.q_proj(x)), self._split(attention.k_proj(x))
-        values = self._split(attention.v_proj(x))
+        query, keys, values = (
+            self._split(projection(x), text)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
         query, keys = rotate(query, cos, sin), rotate(keys, cos, sin)
         if stored is not None:
             index = positions[:, None, :, None].expand(keys.shape)
@@ -149,12 +155,16 @@ class Decoder:
         y = F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
         )
-        projected: Tensor = attention.o_proj(self._join(y))
+        projected: Tensor = attention.o_proj(self._join(y, text))
         return projected
 
-    def _split(self, x: Tensor) -> Tensor:
+    def _split(self, x: Tensor, text: RaggedLayout | None = None) -> Tensor:
+        """(rows, positions, width), or laid out by `text`, -> (rows, heads, positions, head_dim)."""
+        x = x if text is None else text.pad(x)
         return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     @staticmethod
-    def _join(x: Tensor) -> Tensor:
-        return x.transpose(1, 2).flatten(2)
+    def _join(x: Tensor, text: RaggedLayout | None) -> Tensor:
+        """The inverse of `_split`."""
+        x = x.transpose(1, 2).flatten(2)
+        return x if text is None else text.flatten(x)

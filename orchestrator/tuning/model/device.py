@@ -37,3 +37,14 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
     return torch.device(chosen), (
         f"device {chosen}: {missing} not available to torch {torch.__version__}",
     )
+
+
+def hardware(device: torch.device) -> dict[str, str]:
+    """The kind of a device as far as a rounding depends on it: of a GPU its name, of a CPU the
+    instructions that torch chose for it (ATEN_CPU_CAPABILITY chooses others).
+    """
+    if device.type == "cuda":
+        return {"GPU": torch.cuda.get_device_name(device)}
+    if device.type == "cpu":
+        return {"instructions of the CPU": torch.backends.cpu.get_cpu_capability()}
+    return {}

@@ -21,7 +21,6 @@ from orchestrator.sweepfile.identity import derived_seed
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.adapters.packed_linear import bound
 from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
-from orchestrator.tuning.model.decoder import KeyValue
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.training.augmentation import Draw, augmented_frames, augments, drawn
@@ -303,14 +302,13 @@ def pack_step(
         pack.set_positions(micro_batch.rows[layout.clip], layout.position)
         memory = base.family.memory(base.encode(frames, layout, depth), layout)
         cross = base.decoder.cross_keys(memory, layout)
-        # from here on (K * b, T): a row is an utterance, slot after slot
-        span = torch.arange(micro_batch.inputs.shape[1], device=micro_batch.rows.device)
-        pack.set_positions(
-            micro_batch.rows.repeat_interleave(len(span))[None], span.repeat(rows_a_slot)[None]
-        )
+        # the tokens of a slot stand end to end, too; a row is an utterance, slot after slot
+        text = RaggedLayout((micro_batch.labels != IGNORED).sum(1), count)
+        pack.set_positions(micro_batch.rows[text.clip], text.position)
         # (tokens, vocabulary): the real labels of all rows, one after the other, and the row of
         # each
-        logits, rows = _logits(base, cross, layout, micro_batch)
+        states = base.decoder(micro_batch.inputs, cross, layout.mask, text=text)
+        logits, rows = base.decoder.head(states[text.valid]), text.row[text.valid]
         labels = micro_batch.labels[micro_batch.labels != IGNORED]
         losses_a_token = F.cross_entropy(logits.to(losses.dtype), labels, reduction="none")
         # (K,): every token goes to the loss of its row's slot, with the weight of its row
@@ -327,18 +325,6 @@ def pack_step(
             losses += own
             pack.add(gradients)
     return losses, optimizer.step(pack.flat, pack.grad)
-
-
-def _logits(
-    base: BaseModel, cross: list[KeyValue], layout: RaggedLayout, micro_batch: MicroBatch
-) -> tuple[Tensor, Tensor]:
-    """Logits (tokens, vocabulary) at real labels only, and the row of each: padding never meets the
-    big head.
-    """
-    real = micro_batch.labels != IGNORED
-    return base.decoder.head(
-        base.decoder(micro_batch.inputs, cross, layout.mask)[real]
-    ), real.nonzero()[:, 0]
 
 
 def _kl_to_base(

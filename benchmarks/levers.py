@@ -1,0 +1,263 @@
+"""What a training step of a pack would gain or lose by this or that, in the same steps by turns.
+
+    python benchmarks/levers.py [--k 4] [--targets decoder-attention] [--rounds 40] [--only near,gather]
+
+Each lever changes one thing about the step as it is. Processor time of one thread is measured, so a
+busy machine disturbs it little; every round takes the levers in another order. Compare within one
+run. Two of them undo what the step has: above 1.00 they would say that it does not pay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from _shared import ROOT, workload
+from _shared.packs import filled
+from _shared.tables import markdown
+from torch import Tensor
+
+from orchestrator.tuning.model import decoder, families, layout, windows
+from orchestrator.tuning.training.pack_group import PackGroup
+from orchestrator.tuning.worker import PackWorker
+
+Change = tuple[object, str, Any]
+"""An owner, the name of what it owns, and what stands there instead."""
+
+
+def padded_text() -> list[Change]:
+    """Undone: texts of a step as a rectangle, with its padding computed."""
+    stock = decoder.Decoder.__call__
+
+    def call(self: Any, *given: Any, text: Any = None) -> Tensor:
+        states = stock(self, *given)
+        return states if text is None else text.flatten(states)
+
+    return [(decoder.Decoder, "__call__", call)]
+
+
+def explicit_attention() -> list[Change]:
+    """Undone: attention by products and a softmax instead of torch's fused one."""
+
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        scale: float = 1.0,
+    ) -> Tensor:
+        if is_causal:
+            size = query.shape[2]
+            attn_mask = torch.ones(size, size, dtype=torch.bool, device=query.device).tril()
+        scores = query @ key.mT * scale
+        if attn_mask is not None:
+            scores = scores.masked_fill(~attn_mask, -torch.inf)
+        return scores.softmax(-1) @ value
+
+    return [(F, "scaled_dot_product_attention", attend)]
+
+
+def float_masks() -> list[Change]:
+    """Masks turned into numbers once a step; the fused attention does so at every layer."""
+    stock, made = decoder.Decoder.__call__, windows.SlidingWindowAttention.__init__
+
+    def numbers(mask: Tensor) -> Tensor:
+        return torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
+
+    def call(self: Any, tokens: Tensor, cross: Any, mask: Tensor, *given: Any, **named: Any) -> Any:
+        return stock(self, tokens, cross, numbers(mask), *given, **named)
+
+    def make(self: Any, *given: Any) -> None:
+        made(self, *given)
+        self.mask = numbers(self.mask)
+
+    return [(decoder.Decoder, "__call__", call), (windows.SlidingWindowAttention, "__init__", make)]
+
+
+class _Turned(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        cos, sin = ctx.saved_tensors
+        return _turned(gradients[0], cos, -sin), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    count, out = cos.shape[-1], x.clone()
+    even, odd = x[..., 0:count:2], x[..., 1:count:2]
+    cos, sin = cos[..., ::2], sin[..., ::2]
+    torch.mul(even, cos, out=out[..., 0:count:2]).addcmul_(odd, sin, value=-1)
+    torch.mul(odd, cos, out=out[..., 1:count:2]).addcmul_(even, sin)
+    return out
+
+
+def rotation() -> list[Change]:
+    """Rotary positions as one operation with a gradient of its own, in place."""
+    return [(decoder, "rotate", _Turned.apply)]
+
+
+class _Near(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, blocks: Tensor, before: int, ahead: int) -> Tensor:
+        ctx.widths = before, ahead
+        slots, count, size, *rest = blocks.shape
+        out = blocks.new_zeros(slots, count, before + size + ahead, *rest)
+        out[:, :, before : before + size] = blocks
+        out[:, 1:, :before] = blocks[:, :-1, size - before :]
+        out[:, :-1, before + size :] = blocks[:, 1:, :ahead]
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (before, ahead), (dy,) = ctx.widths, gradients
+        size = dy.shape[2] - before - ahead
+        blocks = dy[:, :, before : before + size].clone()
+        blocks[:, :-1, size - before :] += dy[:, 1:, :before]
+        blocks[:, 1:, :ahead] += dy[:, :-1, before + size :]
+        return blocks, None, None
+
+
+def near() -> list[Change]:
+    """The keys and values near a block of frames written in place, without padding and joining."""
+    stock = windows.SlidingWindowAttention._near
+
+    def spans(self: Any, blocks: Tensor) -> Any:
+        if not blocks.is_floating_point():
+            return stock(self, blocks)
+        return _Near.apply(blocks, self.before, self.ahead)  # type: ignore[no-untyped-call]
+
+    return [(windows.SlidingWindowAttention, "_near", spans)]
+
+
+def in_place() -> list[Change]:
+    """The residual sum of the encoder's widened layers into what these made."""
+
+    def layer(layer: Any, frames: Tensor, attend: Callable[..., Tensor]) -> Tensor:
+        attention, x = layer.self_attn, layer.input_layernorm(frames)
+        heads = (*x.shape[:2], -1, attention.head_dim)
+        query, key, value = (
+            projection(x).view(heads)
+            for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        attended = attend(query, key, value, attention.scaling).flatten(2)
+        frames = frames + attention.o_proj(attended)
+        widened: Tensor = layer.mlp(layer.post_attention_layernorm(frames))
+        return widened.add_(frames)
+
+    return [(families, "encoder_layer", layer)]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, index: Tensor, inverse: Tensor, empty: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse, empty)
+        return values.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        inverse, empty = ctx.saved_tensors
+        return gradients[0].index_select(0, inverse).index_fill_(0, empty, 0.0), None, None, None
+
+
+def gather() -> list[Change]:
+    """Gradients of padding set to zero where it stands, without going over all others."""
+
+    class Rows:
+        @staticmethod
+        def apply(values: Tensor, index: Tensor, inverse: Tensor, real: Tensor) -> Any:
+            empty = (~real[:, 0]).nonzero()[:, 0]
+            return _Gather.apply(values, index, inverse, empty)  # type: ignore[no-untyped-call]
+
+    return [(layout, "GatherRows", Rows)]
+
+
+LEVERS = (padded_text, explicit_attention, float_masks, rotation, near, in_place, gather)
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--k", type=int, default=4, help="trials in the pack")
+    parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
+    parser.add_argument("--rounds", type=int, default=40, help="steps of each lever")
+    parser.add_argument("--only", help="comma-separated levers")
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
+    return parser.parse_args()
+
+
+def seconds_with(changes: Sequence[Change], work: Callable[[], None]) -> float:
+    """Processor seconds of `work` while the changes stand."""
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, other in changes:
+        setattr(owner, name, other)
+    try:
+        began = time.process_time()
+        work()
+        return time.process_time() - began
+    finally:
+        for owner, name, stock in before:
+            setattr(owner, name, stock)
+
+
+def measured(
+    worker: PackWorker, groups: Sequence[PackGroup], levers: dict[str, list[Change]], rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of each round by lever. Each takes the same step of the same utterances."""
+
+    def step() -> None:
+        for group in groups:
+            for packed in group._packs.values():
+                packed.optimizer.steps = [0] * len(packed.slots)
+            group.step(worker.base, worker.store, worker.data)
+
+    found: dict[str, list[float]] = {name: [] for name in levers}
+    for turn in range(rounds + 1):
+        for name in random.Random(turn).sample(sorted(levers), len(levers)):
+            spent = seconds_with(levers[name], step)
+            if turn:  # the first step fills caches
+                found[name].append(spent)
+    return found
+
+
+def main() -> None:
+    chosen = options()
+    wanted = chosen.only.split(",") if chosen.only else [lever.__name__ for lever in LEVERS]
+    levers: dict[str, list[Change]] = {"as it is": []}
+    levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="levers-") as name:
+        folder = Path(name).resolve()
+        work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, 12, 13.0)
+        worker, groups = filled(work, chosen.k, chosen.targets, "cpu")
+        found = measured(worker, groups, levers, chosen.rounds)
+    print(f"K = {chosen.k}, {chosen.targets} targets, {chosen.rounds} steps each\n")
+    middle = {name: statistics.median(rows) for name, rows in found.items()}
+    lines = [
+        [
+            name.replace("_", " "),
+            f"{1000 * middle[name]:.0f}",
+            f"{middle['as it is'] / middle[name]:.3f}",
+            f"{min(found['as it is']) / min(rows):.3f}",
+        ]
+        for name, rows in found.items()
+    ]
+    print(markdown(["", "a step, ms", "times faster, by medians", "by minima"], lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What machines that compute one study have in common: versions, data, device and evaluation, so
+that the same command comes to the same bits on each.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.records.sets import decode_sets, set_records
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Worker
+from orchestrator.sweepfile.sweep import SweepSpec
+
+COMPUTING = ("numpy", "torch", "torchaudio", "transformers", "peft", "soundfile")
+"""Packages on which a number depends."""
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Name -> value, of what was found before anything is loaded, and of a worker that was made."""
+
+    versions: Mapping[str, str]
+    contents: Mapping[str, str]
+    """Set -> digest of its lines, audio and texts; empty where nothing is known of them."""
+    evaluation: Mapping[str, str]
+    hardware: Mapping[str, str]
+
+
+def identity_of(worker: Worker, spec: SweepSpec, folder: StudyFolder) -> Identity:
+    """That of this machine, on which a study is run: its data are those of the study's sets.json,
+    or it would have been refused.
+    """
+    return Identity(
+        versions(), _contents(spec, folder.project_cache), worker.evaluation, hardware(worker)
+    )
+
+
+def _contents(spec: SweepSpec, cache: Path) -> dict[str, str]:
+    records = set_records(spec, decode_sets(spec, cache))
+    return {f"data of {name}": record.content for name, record in records.items()}
+
+
+def versions() -> dict[str, str]:
+    """Nothing is imported to find out. The package itself goes by its code: two checkouts of one
+    version may differ.
+    """
+    found = {name: _version(name) for name in COMPUTING}
+    return {"python": platform.python_version(), **found, "orchestrator's code": _code()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _code() -> str:
+    total = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        total.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def hardware(worker: Worker) -> dict[str, str]:
+    """As far as a rounding depends on it; empty where the worker does not say."""
+    return dict(getattr(worker, "hardware", {}))
+
+
+def check_same(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Raise FingerprintError naming what differs first, and both values."""
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise FingerprintError(
+                f"{name} is {found.get(name, 'missing')} there and {value} on the machine of the "
+                "study"
+            )
+
+
+def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> None:
+    """Decode the sets into `cache`, once a machine however many packs begin there, and compare them
+    with those of the study; with nothing wanted, nothing is decoded. Raises ManifestError,
+    FingerprintError.
+    """
+    if not wanted:
+        return
+    with _one_at_a_time(cache):
+        found = _contents(spec, cache)
+    check_same(wanted, found)
+
+
+@contextmanager
+def _one_at_a_time(cache: Path) -> Iterator[None]:
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "decoding.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def local_cache(name: str) -> StudyFolder:
+    """Where a machine that runs packs keeps what it decodes, for all studies: on its own disk,
+    under TMPDIR, for nobody else to write to. Raises StudyError.
+    """
+    root = Path(tempfile.gettempdir()) / f"orchestrate-{os.getuid()}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    found = root.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise StudyError(
+            f"{root} is no folder that belongs to this user alone; remove it, or set TMPDIR"
+        )
+    return StudyFolder(root, name)

@@ -1,0 +1,134 @@
+"""The cluster that this process belongs to. Of Ray nothing is used but actors, and of those only
+their calls: no Tune, no objects in its store, no restarts, nothing that outlives this process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StudyError
+from orchestrator.sweepfile.sweep import Execution
+
+log = logging.getLogger(__name__)
+
+TOKEN_FILE = Path(".ray") / "auth_token"
+"""Under the home folder, where Ray itself looks."""
+_AGAIN = "then run the same command again."
+
+
+def connect() -> None:
+    """Join the cluster that RAY_ADDRESS names, or the one that runs on this machine, with a token.
+
+    Raises StudyError where there is none, or none that lets this process in.
+    """
+    _ask_for_a_token()
+    import ray
+
+    if ray.is_initialized():
+        return
+    _keep_quiet()
+    here = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise StudyError(
+            "execution.launcher: ray finds no cluster to join\n"
+            "  Run `ray start --head` on this machine, or `ray start --address HEAD:6379` where "
+            f"there is a cluster, or set RAY_ADDRESS; {_AGAIN}"
+        ) from error
+    except (ray.exceptions.RayError, RuntimeError) as error:
+        raise StudyError(
+            f"execution.launcher: ray cannot join the cluster: {first_line(error)}\n"
+            f"  The versions of Ray and Python and the token must be those of the cluster; {_AGAIN}"
+        ) from error
+    finally:
+        if here:
+            # Ray ends the process at SIGTERM; here it asks for an orderly stop
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _ask_for_a_token() -> None:
+    """Ray reads its mode once, when it is imported. Raises StudyError where nobody is kept out and
+    nobody said that this is meant.
+    """
+    if os.environ.get("RAY_AUTH_MODE") or "ray" in sys.modules:
+        return
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if not named and not (Path.home() / TOKEN_FILE).exists():
+        raise StudyError(
+            "execution.launcher: ray needs a token, for a cluster without one runs whatever "
+            "anybody sends to its ports\n"
+            "  Run `ray get-auth-token --generate` once, give ~/.ray/auth_token to all machines of "
+            "the cluster, and start it with RAY_AUTH_MODE=token; or set RAY_AUTH_MODE=disabled "
+            "where nobody else reaches it."
+        )
+    os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _keep_quiet() -> None:
+    """What Ray prints of a lost machine, twenty lines at a time, goes to the log of `--verbose`:
+    the fleet says it in one.
+    """
+    worker: Any = import_module("ray._private.worker")
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = _logged
+
+
+def _logged(data: dict[str, Any], *_: object, **__: object) -> None:
+    for line in data.get("lines", ()):
+        log.debug("ray: %s", line)
+
+
+def demand(execution: Execution) -> dict[str, float]:
+    """What one pack asks of a machine, by Ray's names."""
+    assert execution.cores != "auto", "written where the launcher is ray"
+    cores: dict[str, float] = {"CPU": execution.cores}
+    return cores | ({"GPU": 1.0} if execution.device == "cuda" else {})
+
+
+def has_room(demanded: dict[str, float], resources: dict[str, float]) -> bool:
+    """Whether so much is there at all, taken or not."""
+    return all(resources.get(name, 0.0) >= amount for name, amount in demanded.items())
+
+
+def demand_text(demanded: dict[str, float]) -> str:
+    """In words."""
+    return " and ".join(f"{amount:g} {name}" for name, amount in demanded.items())
+
+
+def how_it_ended(error: Exception) -> str:
+    """Why an actor is gone, in a few words. Ray has many for each."""
+    text = str(error)
+    if "node has died" in text or "node was terminated" in text:
+        return "its machine is gone"
+    if "Unavailable" in type(error).__name__:
+        return "its connection is gone"
+    if "memory pressure" in text or "OutOfMemory" in type(error).__name__:
+        return "Ray ended it, for memory was running out"
+    if "worker process has died" in text:
+        return "its process is gone, as where memory ran out"
+    return first_line(error)
+
+
+def never_ran(error: Exception) -> bool:
+    """Whether an actor is gone that had not begun: its machine left before, or while, it was to
+    start there.
+    """
+    text = str(error)
+    return "not schedulable" in text or "never ran" in text or "node has died" in text
+
+
+def first_line(error: Exception) -> str:
+    """Of an error; of one that carries a traceback, its last line, which says what was raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if any(line.startswith("File ") for line in lines) else lines[0]

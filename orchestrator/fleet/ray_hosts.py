@@ -1,0 +1,319 @@
+"""Packs on the machines of a Ray cluster: an actor a pack, which is asked once and never made again
+by Ray itself. Which machine it is on changes the time and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.errors import FingerprintError, OrchestrateError
+from orchestrator.fleet.actor import MakeWorker, PackActor, Place
+from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
+from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template
+from orchestrator.fleet.identity import Identity
+from orchestrator.fleet.pieces import Joined, packed, pieces
+from orchestrator.fleet.ray_cluster import (
+    connect,
+    demand,
+    demand_text,
+    first_line,
+    has_room,
+    how_it_ended,
+    never_ran,
+)
+from orchestrator.records.worker import Measured
+from orchestrator.sweepfile.sweep import SweepSpec
+
+ROOM_SECONDS = 60.0
+"""A pack that has waited so long for a machine shares one with another pack."""
+START_SECONDS = 10.0
+"""An actor for which there is room runs by then; one that does not is said to wait."""
+PULL_SECONDS = 1.0
+"""How long a machine holds on to a question that nothing answers yet."""
+
+
+class RayHosts:
+    """Packs as actors; the template, on the orchestrator's machine, is what they must agree
+    with.
+    """
+
+    ahead = True
+
+    def __init__(
+        self,
+        template: Template,
+        spec: SweepSpec,
+        make_worker: MakeWorker,
+        wanted: Identity,
+        say: Callable[[str], None],
+        room: float = ROOM_SECONDS,
+        standstill: float = STANDSTILL_SECONDS,
+    ) -> None:
+        """`make_worker` can be pickled by its name, and the machines have the package that holds
+        it. `say` is told what a person should know of machines. Raises StudyError where there is
+        no cluster.
+        """
+        connect()
+        self._template, self._make_worker, self._wanted = template, make_worker, wanted
+        # what the template decided, its siblings do not measure again
+        decided: dict[str, object] = {"pack": template.capacity}
+        if "kernel" in template.evaluation:
+            decided["kernel"] = template.evaluation["kernel"]
+        execution = spec.execution.model_copy(update=decided)
+        self._spec = spec.model_copy(update={"execution": execution})
+        self._demand = demand(execution)
+        self._say, self._room, self._standstill = say, room, standstill
+        self._asked: list[_Asked] = []
+        self._waits: dict[int, _Wait] = {}
+        self._used: dict[int, _Used] = {}
+        self._refused: dict[str, str] = {}
+        """Machine -> why no pack runs there."""
+
+    @property
+    def evaluation(self) -> dict[str, str]:
+        """The template's."""
+        return self._template.evaluation
+
+    def measure_baseline(self) -> Measured:
+        """By the template."""
+        return self._template.measure_baseline()
+
+    def start(self, index: int) -> Remote:
+        """Raises FingerprintError, or what the worker raises there, where every machine of the
+        cluster was refused.
+        """
+        waits = self._waits.setdefault(index, _Wait())
+        self._ask_for_all()
+        asked, place = self._placed(index, waits)
+        channel = ActorChannel(asked.actor)
+        remote = ChannelRemote(channel, place.where + asked.sharing, self._standstill)
+        try:
+            remote.call("describe")
+        except OrchestrateError as error:
+            remote.close()
+            self._refuse(place, error)
+            waits.since = time.monotonic()
+            raise NoRoom from error
+        except BaseException:
+            remote.close()
+            raise
+        if waits.said:
+            self._say(f"pack {index} goes on in {remote.where}")
+        self._used[index] = _Used(channel, place)
+        del self._waits[index]
+        return remote
+
+    def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
+        """Until an actor has answered."""
+        import ray
+
+        channels = [remote.channel for remote in remotes if isinstance(remote, ChannelRemote)]
+        pulled = [channel.pulled for channel in channels if isinstance(channel, ActorChannel)]
+        if pulled:
+            ray.wait(pulled, timeout=seconds)
+        else:
+            time.sleep(seconds)
+
+    def close(self) -> None:
+        """End actors that no pack took yet."""
+        for asked in self._asked:
+            _kill(asked.actor)
+        self._asked.clear()
+
+    def _ask_for_all(self) -> None:
+        """As many actors as packs do not run: they load the model side by side, and whichever is
+        there first serves the pack that needs one first.
+        """
+        packs = self._spec.execution.packs
+        assert packs != "auto", "decided before"
+        running = sum(used.channel.open for used in self._used.values())
+        while len(self._asked) < max(1, packs - running):
+            self._asked.append(_Asked(*self._actor()))
+
+    def _actor(self, host: Place | None = None) -> tuple[Any, Any]:
+        """An actor, and its place, which is known when it runs: where the engine finds room, on no
+        machine that was refused; or beside another pack, asking for nothing.
+        """
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        options: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": 2}
+        if host is not None:
+            affinity = NodeAffinitySchedulingStrategy(host.node, soft=False)
+            options |= {"num_cpus": 0, "num_gpus": 0, "scheduling_strategy": affinity}
+        else:
+            options |= {"scheduling_strategy": "SPREAD", "num_cpus": self._demand["CPU"]}
+            options |= {"num_gpus": self._demand.get("GPU", 0)}
+            if self._refused:
+                others = f"!in({','.join(self._refused)})"
+                options |= {"label_selector": {"ray.io/node-id": others}}
+        gpus = None if host is None else host.gpus
+        actor = ray.remote(PackActor).options(**options)
+        made = actor.remote(self._spec, self._make_worker, self._wanted, gpus)
+        return made, made.place.remote()
+
+    def _placed(self, index: int, waits: _Wait) -> tuple[_Asked, Place]:
+        """An actor that runs, and where. Raises NoRoom while none does, Lost where one never
+        will.
+        """
+        import ray
+
+        left = START_SECONDS - (time.monotonic() - waits.since)
+        places = [asked.place for asked in self._asked]
+        ready, _ = ray.wait(places, num_returns=1, timeout=max(0.0, left))
+        if not ready:
+            self._wait_for_room(index, waits)
+            raise NoRoom
+        asked = self._asked.pop(places.index(ready[0]))
+        try:
+            place = ray.get(asked.place)
+        except ray.exceptions.RayError as error:
+            if never_ran(error):  # its machine is gone, and nothing with it
+                raise NoRoom from error
+            raise Lost(how_it_ended(error)) from error
+        assert isinstance(place, Place)
+        if place.node in self._refused:  # asked for before that was known
+            _kill(asked.actor)
+            raise NoRoom
+        return asked, place
+
+    def _wait_for_room(self, index: int, waits: _Wait) -> None:
+        """Say it once; after a while share the machine that has the fewest packs."""
+        if not waits.said:
+            text = f"waits for a machine with {demand_text(self._demand)} to spare"
+            self._say(f"pack {index} {text}")
+            waits.said = True
+        shares = any(asked.sharing for asked in self._asked)
+        if shares or time.monotonic() - waits.since < self._room:
+            return
+        host = self._least_loaded()
+        if host is not None:
+            _kill(self._asked.pop().actor)
+            actor = self._actor(self._used[host].place)
+            self._asked.append(_Asked(*actor, sharing=f", shared with pack {host}"))
+
+    def _least_loaded(self) -> int | None:
+        """A pack whose device the fewest packs use; None where none runs."""
+        import ray
+
+        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        running = {
+            index: used.place
+            for index, used in self._used.items()
+            if used.channel.open and used.place.node in alive
+        }
+        packs = Counter((place.node, place.gpus) for place in running.values())
+        return min(
+            running,
+            key=lambda index: (packs[running[index].node, running[index].gpus], index),
+            default=None,
+        )
+
+    def _refuse(self, place: Place, error: OrchestrateError) -> None:
+        """Never use the machine again. Raises the error, with its place, where no other could be
+        used instead.
+        """
+        import ray
+
+        text = f"{place.host} is refused: {error}"
+        self._refused[place.node] = text
+        if any(
+            node["Alive"]
+            and node["NodeID"] not in self._refused
+            and has_room(self._demand, node["Resources"])
+            for node in ray.nodes()
+        ):
+            self._say(f"{first_line(Exception(text))}; its packs go elsewhere")
+            return
+        hint = "\n  Give every machine of the cluster the same environment and the same data."
+        raise type(error)(text + (hint if isinstance(error, FingerprintError) else ""))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An actor that no pack has yet; it may wait for room."""
+
+    actor: Any
+    place: Any
+    """A reference to its `Place`."""
+    sharing: str = ""
+    """With whom, in words; empty where it has room of its own."""
+
+
+@dataclass
+class _Wait:
+    """A pack that has no actor."""
+
+    since: float = field(default_factory=time.monotonic)
+    said: bool = False
+    """A person was told."""
+
+
+@dataclass(frozen=True)
+class _Used:
+    """A pack, and where it runs or ran last."""
+
+    channel: ActorChannel
+    place: Place
+
+
+def _kill(actor: Any) -> None:
+    import ray
+
+    try:
+        ray.kill(actor, no_restart=True)
+    except ray.exceptions.RayError:
+        return  # it is gone already
+
+
+class ActorChannel:
+    """Calls of one actor, each made at most once: where one has no answer, the pack is lost."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor, self._joined = actor, Joined()
+        self._seconds, self._ended = 0.0, ""
+        self.open = True
+        self.pulled = actor.pull.remote(PULL_SECONDS)
+        """The next piece of what is said, some time."""
+
+    def send(self, message: tuple[object, ...]) -> None:
+        """Piece by piece, for calls of several threads may overtake each other."""
+        for piece in pieces(packed(message)):
+            self._answer(self._actor.push.remote(piece))
+
+    def receive(self, seconds: float) -> Iterator[Message]:
+        """What one question brings, and the rest of a message that it begins."""
+        import ray
+
+        ready, _ = ray.wait([self.pulled], timeout=seconds)
+        while ready:
+            piece, self._seconds = self._answer(self.pulled)
+            self.pulled = self._actor.pull.remote(PULL_SECONDS)
+            yield from self._joined.add(piece)
+            ready = self._joined.partial
+
+    def processor_seconds(self) -> float:
+        """As it last said."""
+        return self._seconds
+
+    def how_it_ended(self) -> str:
+        """What the engine says."""
+        return self._ended
+
+    def close(self) -> None:
+        """End its process."""
+        self.open = False
+        _kill(self._actor)
+
+    def _answer(self, reference: Any) -> Any:
+        import ray
+
+        try:
+            return ray.get(reference)
+        except ray.exceptions.RayError as error:
+            self._ended = how_it_ended(error)
+            raise EOFError(self._ended) from error

@@ -1,0 +1,69 @@
+"""The plots of a study as figures of plotly, in its JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.reporting.escape import html_text
+from orchestrator.reporting.page.charts import Chart, Series
+
+_SOLID, _FAINT = {"width": 3}, {"width": 1}
+
+
+def figure(chart: Chart) -> dict[str, Any]:
+    """Data and layout; of a plot with several views the first. Texts are texts: plotly reads tags."""
+    first = chart.views[0][0] if chart.views else ""
+    series = [each for each in chart.series if each.view in ("", first)]
+    bars = [_bar(each) for each in series] if chart.bars else []
+    lines = [] if chart.bars else [_points(each) for each in series]
+    return {"data": [*bars, *lines], "layout": _layout(chart)}
+
+
+def _points(series: Series) -> dict[str, Any]:
+    x, y, texts = zip(*series.points, strict=True) if series.points else ((), (), ())
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if series.joined else "markers",
+        "name": html_text(series.name),
+        "x": list(x),
+        "y": list(y),
+        "text": [html_text(text) for text in texts],
+        "line": _SOLID if series.role == "best" else _FAINT,
+    }
+
+
+def _bar(series: Series) -> dict[str, Any]:
+    name = html_text(series.name)
+    return {
+        "type": "bar",
+        "orientation": "h",
+        "name": name,
+        "x": [point[0] for point in series.points],
+        "y": [name for _ in series.points],
+    }
+
+
+def _layout(chart: Chart) -> dict[str, Any]:
+    marks = [_limit(axis, value, text) for axis, value, text in chart.limits]
+    return {
+        "title": {"text": html_text(chart.title)},
+        "xaxis": {"title": {"text": html_text(chart.x)}},
+        "yaxis": {"title": {"text": html_text(chart.y)}},
+        "shapes": [shape for shape, _ in marks],
+        "annotations": [annotation for _, annotation in marks],
+    }
+
+
+def _limit(axis: str, value: float, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A line across the plot, and what it is, at its end."""
+    other = "y" if axis == "x" else "x"
+    line = {
+        "type": "line", "line": {"dash": "dash", "width": 1}, f"{axis}0": value, f"{axis}1": value,
+        f"{other}0": 0, f"{other}1": 1, f"{other}ref": f"{other} domain",
+    }  # fmt: skip
+    words = {
+        "text": html_text(text), "showarrow": False, axis: value, other: 1,
+        f"{other}ref": f"{other} domain", f"{axis}anchor": "left" if axis == "x" else "bottom",
+        f"{other}anchor": "right" if axis == "y" else "top",
+    }  # fmt: skip
+    return line, words

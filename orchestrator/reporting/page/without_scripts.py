@@ -1,0 +1,52 @@
+"""What of the utterances a reader sees where no script may run: those that got worse most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from orchestrator.reporting.page.markup import table_html
+from orchestrator.reporting.page.utterances import BASELINE
+from orchestrator.scoring.alignment import EQUAL
+
+WORST = 10
+"""Utterances of each set."""
+COLUMNS = ("utterance", "errors", "change", "was said", "untuned model", "winner")
+
+
+def worst_html(sets: Sequence[dict[str, Any]]) -> str:
+    """A table a set, within noscript; `sets` as `contents.file_contents` makes them. Empty where
+    none has transcripts.
+    """
+    tables = "".join(
+        f"<h3>{WORST} at most that got worse: {each['title']}</h3>{table_html(COLUMNS, rows)}"
+        for each in sets
+        if (rows := list(_worst(each)))
+    )
+    return f"<noscript>{tables}</noscript>" if tables else ""
+
+
+def _worst(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    before, after = (
+        each["heard"].get(key, {}).get("rows", ()) for key in (BASELINE, each["winner"])
+    )
+    found = []
+    for row, (was, now) in enumerate(zip(before, after, strict=False)):
+        # 0 stands for what the untuned model heard
+        change = _errors(now) - _errors(was) if now else 0
+        if change > 0:
+            found.append((change, row))
+    for change, row in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:WORST]:
+        heard = (before[row][0], after[row][0])
+        yield (
+            each["ids"][row],
+            str(_errors(after[row])),
+            f"{change:+d}",
+            each["references"][row],
+            *heard,
+        )
+
+
+def _errors(row: Sequence[Any]) -> int:
+    letters: str = row[1]
+    return len(letters) - letters.count(EQUAL)

@@ -1,0 +1,36 @@
+"""What the search was told of a trial while it trained, from the trial's files."""
+
+from __future__ import annotations
+
+from orchestrator.records.results import TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.judging import best, judged, scores
+from orchestrator.verdicts.losses import trial_losses
+
+
+def reports(
+    spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None
+) -> dict[int, float]:
+    """Step -> what the search was told there: the objective of the rung's best measurement."""
+    if result is not None and result.duplicate_of is not None:
+        measured = result.step is not None and spec.objective in result.wer
+        return (
+            {result.step: result.wer[spec.objective]}
+            if measured and result.step is not None
+            else {}
+        )
+    found = {}
+    rows = folder.read_measurements(number)
+    for step in sorted({row.step for row in rows}):
+        rung = [row for row in rows if row.step == step]
+        baseline = folder.read_baseline(rung[0].fingerprint)
+        assert baseline is not None
+        losses = trial_losses(spec, folder, number, step)
+        # which measurement is best is decided by the measured numbers alone, so few resamples do
+        chosen = best(
+            [judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung]
+        )
+        assert chosen is not None
+        found[step] = chosen.wer[spec.objective]
+    return found

@@ -1,0 +1,136 @@
+"""From the files of a study to what its dashboard shows: names, notes, figures, transcripts, clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+
+from orchestrator.records.results import TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.reporting import markdown, report
+from orchestrator.reporting.document import Block, Document, Heading, Table
+from orchestrator.reporting.page.charts import charts
+from orchestrator.reporting.page.figures import figure
+from orchestrator.reporting.page.utterances import utterance_sets
+from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
+from orchestrator.running.session import finished
+from orchestrator.running.shown_sets import ShownSet, Worse, attachments, worst_of
+from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
+from orchestrator.search.shown import Attachment, ShownStudy, ShownTrial
+from orchestrator.set_names import is_confirm
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of
+
+_PLAIN, _MARKDOWN = "text/plain; charset=utf-8", "text/markdown; charset=utf-8"
+
+Attribute = bool | int | float | str
+
+
+def shown(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) -> ShownStudy:
+    """The study as it stands; `words` name it on the command line. Raises StudyError for damaged
+    files.
+    """
+    conclusion = conclude(spec, folder)
+    sets = [ShownSet(spec, each) for each in utterance_sets(spec, folder, conclusion)]
+    searched = [each for each in sets if not is_confirm(each.of.name)]
+    confirming = [each for each in sets if is_confirm(each.of.name)]
+    return ShownStudy(
+        objective=f"{rate_text(spec.objective)}, %",
+        note=_study_note(spec, folder, conclusion, words),
+        best=conclusion.best.number if conclusion.best else None,
+        attributes=_study_attributes(spec, conclusion),
+        figures={chart.id: figure(chart) for chart in charts(spec, folder, conclusion)},
+        attachments=(*_files(folder), *_confirmed(confirming)),
+        trials={result.number: _trial(spec, searched, result) for result in conclusion.results},
+    )
+
+
+def _study_note(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]
+) -> str:
+    """The report as far as its table of trials, which the dashboard has itself."""
+    document = report.build(spec, folder, conclusion, words, finished(spec, folder))
+    blocks = takewhile(lambda block: block != Heading(report.TRIALS), document.blocks)
+    return markdown.render(
+        Document(document.title, document.headline, (*blocks, Heading("To open")))
+    )
+
+
+def _study_attributes(spec: SweepSpec, conclusion: Conclusion) -> dict[str, Attribute]:
+    """The untuned model, and every limit in words."""
+    baseline = conclusion.baseline
+    found: dict[str, Attribute] = {}
+    for name, measured in baseline.sets.items() if baseline else ():
+        found[f"untuned: {rate_text(name)}, %"] = round(measured.wer, 2)
+    for kind, criteria in (("guardrail", guardrails_of(spec)), ("asked", acceptance_of(spec))):
+        found |= {f"{kind} {n}": asked_text(each) for n, each in enumerate(criteria, start=1)}
+    if conclusion.decision is not None:
+        found["verdict"] = str(conclusion.decision)
+    return found
+
+
+def _files(folder: StudyFolder) -> Iterator[Attachment]:
+    for path, kind in (
+        (folder.report_html, "text/html; charset=utf-8"),
+        (folder.report_markdown, _MARKDOWN),
+        (folder.spec, _PLAIN),
+    ):
+        if path.is_file():
+            yield Attachment(path.name, kind, path.read_bytes)
+
+
+def _confirmed(sets: Sequence[ShownSet]) -> tuple[Attachment, ...]:
+    """What the first seed of the winner heard on the confirm sets."""
+    winners = {each.of.winner for each in sets}
+    return tuple(attachments(sets, winners.pop(), "confirm-")) if len(winners) == 1 else ()
+
+
+def _trial(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) -> ShownTrial:
+    return ShownTrial(
+        note=markdown.render(_trial_note(spec, sets, result)),
+        attributes=_trial_attributes(result),
+        constraints=tuple(result.constraints.values()),
+        feasible=result.feasible,
+        attachments=tuple(attachments(sets, str(result.number))),
+    )
+
+
+def _trial_attributes(result: TrialResult) -> dict[str, Attribute]:
+    found: dict[str, Attribute] = {}
+    for rate, value in result.wer.items():
+        sign = -1 if is_share_found(rate) else 1
+        found[f"{rate_text(rate)}, %"] = round(100 - value if is_share_found(rate) else value, 2)
+        if rate in result.delta:
+            found[f"{rate_text(rate)}, change in points"] = round(sign * result.delta[rate], 2)
+    others = {
+        "keeps the guardrails": "yes" if result.feasible else "no",
+        "step chosen": result.step, "adapter scale chosen": result.adapter_scale,
+        "steps trained": result.steps_trained, "seconds": result.seconds,
+        "ended early by": result.pruned_by, "same as trial": result.duplicate_of,
+    }  # fmt: skip
+    return found | {name: value for name, value in others.items() if value is not None}
+
+
+def _trial_note(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) -> Document:
+    blocks: list[Block] = []
+    if result.wer:
+        rows = tuple(_rate_row(result, rate) for rate in rates_of(spec))
+        blocks.append(Table(("rate", "untuned %", "this trial %", "change, points"), rows))
+    if worse := worst_of(sets, str(result.number)):
+        blocks += [Heading("Heard worse than by the untuned model")]
+        blocks += [Table(("set", "errors", "said", "untuned", "this trial"), _said(worse))]
+    return Document(f"Trial {result.number}", f"{result.state}: {result.reason}", tuple(blocks))
+
+
+def _rate_row(result: TrialResult, rate: str) -> tuple[str, ...]:
+    value, change = result.wer.get(rate), result.delta.get(rate)
+    untuned = value - change if value is not None and change is not None else None
+    cells = (shown_percent(rate, untuned), shown_percent(rate, value), shown_points(rate, change))
+    return (rate_text(rate), *cells)
+
+
+def _said(worse: Sequence[Worse]) -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        (each.name, f"{each.more:+d}", each.reference, each.untuned, each.tuned) for each in worse
+    )

@@ -1,0 +1,124 @@
+"""What trials heard, as files of a dashboard: transcripts as CSV, and the clips that got worse most."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import soundfile
+
+from orchestrator.corpus.manifest import Utterance
+from orchestrator.errors import StudyError
+from orchestrator.reporting.page.sound import PACKED_KIND, can_pack, packed, read_utterances
+from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet
+from orchestrator.reporting.spreadsheet import write_csv
+from orchestrator.reporting.tables import Columns, DataTable, Row
+from orchestrator.search.shown import Attachment
+from orchestrator.sweepfile.sweep import SweepSpec
+
+CLIPS = 3
+"""Utterances of a trial that got worse most, to be read in its note and listened to."""
+_COLUMNS: Columns = {
+    "set": str, "utterance": str, "speaker": str, "reference": str, "untuned": str, "tuned": str,
+    "words": int, "errors_untuned": int, "errors_tuned": int, "change": int,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Worse:
+    """An utterance that a trial hears worse than the untuned model."""
+
+    name: str
+    """Of its set."""
+    row: int
+    more: int
+    """Errors."""
+    reference: str
+    untuned: str
+    tuned: str
+    recording: Utterance | None
+    """None where its manifest is gone or another one by now."""
+
+
+class ShownSet:
+    """A set with what was heard of it, and its recordings as far as they are still there."""
+
+    def __init__(self, spec: SweepSpec, of: UtteranceSet) -> None:
+        self._spec, self.of = spec, of
+
+    def is_heard_by(self, key: str) -> bool:
+        """What the model heard is on file."""
+        return key in {model.key for model in self.of.models} and self.of.has_texts(key)
+
+    def worst(self, key: str) -> list[tuple[int, int]]:
+        """Errors more than the untuned model, and the row, of the worst few."""
+        pairs = zip(self.of.errors(key), self.of.errors(BASELINE), strict=True)
+        changes = [(after - before, row) for row, (after, before) in enumerate(pairs)]
+        by_change = sorted(changes, key=lambda change: (-change[0], change[1]))
+        return [(more, row) for more, row in by_change[:CLIPS] if more > 0]
+
+    def worse(self, key: str, row: int, more: int) -> Worse:
+        """One of them with its words."""
+        (heard, *_), (untuned, *_) = (self.of.rows(model, [row])[0] for model in (key, BASELINE))
+        reference = " ".join(self.of.references[row])
+        recording = self._recordings.get(self.of.measured.utterance_ids[row])
+        return Worse(self.of.name, row, more, reference, untuned, heard, recording)
+
+    @cached_property
+    def _recordings(self) -> Mapping[str, Utterance]:
+        return read_utterances(self._spec, self.of.name, self.of.measured.manifest_sha256)
+
+    def table(self, key: str) -> Iterator[Row]:
+        """A row an utterance, under `_COLUMNS`."""
+        measured = self.of.measured
+        errors = [self.of.errors(model) for model in (BASELINE, key)]
+        heard = [self.of.rows(model) for model in (BASELINE, key)]
+        for row, utterance in enumerate(measured.utterance_ids):
+            before, after = (each[row] for each in errors)
+            yield (
+                self.of.name, utterance, measured.speakers[row], " ".join(self.of.references[row]),
+                heard[0][row][0], heard[1][row][0], measured.reference_words[row],
+                before, after, after - before,
+            )  # fmt: skip
+
+
+def worst_of(sets: Sequence[ShownSet], key: str) -> list[Worse]:
+    """The worst few of all sets, the worst first; of equal ones in the order of sets and rows."""
+    found = [
+        (more, place, row)
+        for place, each in enumerate(sets)
+        if each.is_heard_by(key)
+        for more, row in each.worst(key)
+    ]
+    by_change = sorted(found, key=lambda change: (-change[0], *change[1:]))
+    return [sets[place].worse(key, row, more) for more, place, row in by_change[:CLIPS]]
+
+
+def attachments(sets: Sequence[ShownSet], key: str, prefix: str = "") -> Iterator[Attachment]:
+    """What one model heard, and its worst clips; `prefix` begins every name."""
+    heard = [each for each in sets if each.is_heard_by(key)]
+    if heard:
+        read = partial(_transcripts, heard, key)
+        yield Attachment(f"{prefix}transcripts.csv", "text/csv; charset=utf-8", read)
+    for place, worse in enumerate(worst_of(heard, key) if can_pack() else (), start=1):
+        if worse.recording is not None:
+            name = f"{prefix}worse-{place}-{worse.name}.mp3"
+            yield Attachment(name, PACKED_KIND, partial(_clip, worse.recording))
+
+
+def _transcripts(sets: Sequence[ShownSet], key: str) -> bytes:
+    """What changed for the worse first."""
+    rows = [row for each in sets for row in each.table(key)]
+    rows.sort(key=lambda row: -int(row[-1] or 0))
+    text = io.StringIO()
+    write_csv(DataTable(_COLUMNS, iter(rows)), text)
+    return text.getvalue().encode("utf-8", errors="backslashreplace")
+
+
+def _clip(recording: Utterance) -> bytes:
+    try:
+        return packed(recording)
+    except soundfile.SoundFileError as error:
+        raise StudyError(f"{recording.audio} cannot be read: {error}") from error

@@ -1,0 +1,262 @@
+"""The trials of a study in memory, where Optuna reads them, and in its database, written once a
+tick.
+
+Optuna reads a trial some eighteen times between its ask and its end, and its own storage asks the
+database each time and commits every value by itself: about 40 transactions a trial, nearly all of
+it SQLAlchemy's Python. Here `commit` writes all that changed since the last one in one transaction,
+so what the database holds is the study between two ticks, never half an ask or half a tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages import InMemoryStorage
+from optuna.storages._rdb import models
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+Row = dict[str, Any]
+_TRIALS = models.TrialModel.__table__
+_PARAMS = models.TrialParamModel.__table__
+_VALUES = models.TrialValueModel.__table__
+_REPORTS = models.TrialIntermediateValueModel.__table__
+_USER = models.TrialUserAttributeModel.__table__
+_SYSTEM = models.TrialSystemAttributeModel.__table__
+_STUDY_USER = models.StudyUserAttributeModel.__table__
+_STUDY_SYSTEM = models.StudySystemAttributeModel.__table__
+
+
+class WriteThroughStorage(InMemoryStorage):
+    """One study of a database, read once; the caller is its only writer. Trials have the ids of
+    the database.
+
+    What was not committed when the process ends is as if it had never been done. A commit that the
+    database refuses may be repeated.
+    """
+
+    def __init__(self, engine: sqlalchemy.Engine, study: optuna.Study) -> None:
+        """`study` as it stands in the database of `engine`."""
+        super().__init__()
+        self._engine, self._study_id = engine, study._study_id
+        self._new: set[int] = set()
+        self._changed: dict[sqlalchemy.Table, set[int]] = {table: set() for table in _ROWS}
+        self._changed_attributes: dict[tuple[sqlalchemy.Table, str], Any] = {}
+        # the next ids that Optuna's storage in memory gives are made those of the database
+        self._max_study_id = self._study_id - 1
+        super().create_new_study(study.directions, study.study_name)
+        self._studies[self._study_id].user_attrs = dict(study.user_attrs)
+        self._studies[self._study_id].system_attrs = study._storage.get_study_system_attrs(
+            self._study_id
+        )
+        for trial in study.get_trials(deepcopy=False):
+            self._max_trial_id = trial._trial_id - 1
+            super().create_new_trial(self._study_id, trial)
+
+    def commit(self) -> None:
+        """Write all that changed since the last commit, in one transaction."""
+        if not self._changed_attributes and not any(self._changed.values()):
+            return
+        with self._engine.begin() as connection:
+            for table, changed in self._changed.items():
+                trials = [self.get_trial(trial_id) for trial_id in sorted(changed)]
+                if table is _TRIALS:
+                    self._write_trials(connection, trials)
+                elif trials:
+                    _write_rows(connection, table, trials)
+            for (table, key), value in self._changed_attributes.items():
+                _write_attribute(connection, table, self._study_id, key, value)
+        for changed in (self._new, *self._changed.values()):
+            changed.clear()
+        self._changed_attributes.clear()
+
+    def _write_trials(
+        self, connection: sqlalchemy.Connection, trials: Sequence[FrozenTrial]
+    ) -> None:
+        """The rows that those of all other tables refer to: added, or changed where they are."""
+        new = [
+            {"trial_id": trial._trial_id, "study_id": self._study_id, "number": trial.number}
+            | _trial_row(trial)
+            for trial in trials
+            if trial._trial_id in self._new
+        ]
+        old = [
+            {"changed": trial._trial_id} | _trial_row(trial)
+            for trial in trials
+            if trial._trial_id not in self._new
+        ]
+        if new:
+            connection.execute(sqlalchemy.insert(_TRIALS), new)
+        if old:
+            which = _TRIALS.c.trial_id == sqlalchemy.bindparam("changed")
+            connection.execute(sqlalchemy.update(_TRIALS).where(which), old)
+
+    def _free_id(self) -> int:
+        """Of a trial: a server has other studies in the same table, and counts for all of them."""
+        if self._engine.dialect.name == "sqlite":
+            return self._max_trial_id + 1
+        sequence = sqlalchemy.func.pg_get_serial_sequence(_TRIALS.name, "trial_id")
+        with self._engine.connect() as connection:
+            drawn = connection.execute(sqlalchemy.select(sqlalchemy.func.nextval(sequence)))
+            return int(drawn.scalar_one())
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        """As Optuna's."""
+        self._max_trial_id = self._free_id() - 1
+        trial_id = super().create_new_trial(study_id, template_trial)
+        for trials in (self._new, *self._changed.values()):
+            trials.add(trial_id)
+        return trial_id
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        self._studies[study_id].user_attrs[key] = value
+        self._changed_attributes[_STUDY_USER, key] = value
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        """As Optuna's, which copies all attributes each time: there are two a trial."""
+        self._studies[study_id].system_attrs[key] = value
+        self._changed_attributes[_STUDY_SYSTEM, key] = value
+
+    def set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+    ) -> None:
+        """As Optuna's."""
+        super().set_trial_param(trial_id, param_name, param_value_internal, distribution)
+        self._changed[_PARAMS].add(trial_id)
+
+    def set_trial_state_values(
+        self, trial_id: int, state: OptunaState, values: Sequence[float] | None = None
+    ) -> bool:
+        """As Optuna's."""
+        done = super().set_trial_state_values(trial_id, state, values)
+        self._changed[_TRIALS].add(trial_id)
+        self._changed[_VALUES].add(trial_id)
+        return done
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """As Optuna's."""
+        super().set_trial_intermediate_value(trial_id, step, intermediate_value)
+        self._changed[_REPORTS].add(trial_id)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        super().set_trial_user_attr(trial_id, key, value)
+        self._changed[_USER].add(trial_id)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """As Optuna's."""
+        super().set_trial_system_attr(trial_id, key, value)
+        self._changed[_SYSTEM].add(trial_id)
+
+    def create_new_study(
+        self, directions: Sequence[StudyDirection], study_name: str | None = None
+    ) -> int:
+        """Never: the study is in the database already."""
+        raise NotImplementedError("a study is created in its database")
+
+    def delete_study(self, study_id: int) -> None:
+        """Never."""
+        raise NotImplementedError("a study is not deleted through the storage of a run")
+
+
+def _write_rows(
+    connection: sqlalchemy.Connection, table: sqlalchemy.Table, trials: Sequence[FrozenTrial]
+) -> None:
+    """The trials' rows in one table, in the place of those that stood there."""
+    which = table.c.trial_id == sqlalchemy.bindparam("changed")
+    changed = [{"changed": trial._trial_id} for trial in trials]
+    connection.execute(sqlalchemy.delete(table).where(which), changed)
+    rows = [{"trial_id": trial._trial_id} | row for trial in trials for row in _ROWS[table](trial)]
+    if rows:
+        connection.execute(sqlalchemy.insert(table), rows)
+
+
+def _write_attribute(
+    connection: sqlalchemy.Connection, table: sqlalchemy.Table, study_id: int, key: str, value: Any
+) -> None:
+    which = (table.c.study_id == study_id, table.c.key == key)
+    row = {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+    connection.execute(sqlalchemy.delete(table).where(*which))
+    connection.execute(sqlalchemy.insert(table).values(row))
+
+
+def _trial_row(trial: FrozenTrial) -> Row:
+    return {
+        "state": trial.state,
+        "datetime_start": _in_utc(trial.datetime_start),
+        "datetime_complete": _in_utc(trial.datetime_complete),
+    }
+
+
+def _in_utc(local: datetime | None) -> datetime | None:
+    """Optuna's tables hold UTC, its trials local time, both without a zone."""
+    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
+
+
+def _param_rows(trial: FrozenTrial) -> Iterable[Row]:
+    for name, value in trial.params.items():
+        distribution = trial.distributions[name]
+        yield {
+            "param_name": name,
+            "param_value": distribution.to_internal_repr(value),
+            "distribution_json": distribution_to_json(distribution),
+        }
+
+
+def _value_rows(trial: FrozenTrial) -> Iterable[Row]:
+    for objective, value in enumerate(trial.values or ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        yield {
+            "objective": objective,
+            "value": stored,
+            "value_type": kind,
+        }
+
+
+def _report_rows(trial: FrozenTrial) -> Iterable[Row]:
+    for step, value in trial.intermediate_values.items():
+        model = models.TrialIntermediateValueModel
+        stored, kind = model.intermediate_value_to_stored_repr(value)
+        yield {
+            "step": step,
+            "intermediate_value": stored,
+            "intermediate_value_type": kind,
+        }
+
+
+def _user_rows(trial: FrozenTrial) -> Iterable[Row]:
+    return _attribute_rows(trial.user_attrs)
+
+
+def _system_rows(trial: FrozenTrial) -> Iterable[Row]:
+    return _attribute_rows(trial.system_attrs)
+
+
+def _attribute_rows(attributes: dict[str, Any]) -> Iterable[Row]:
+    for key, value in attributes.items():
+        yield {"key": key, "value_json": json.dumps(value)}
+
+
+_ROWS: dict[sqlalchemy.Table, Callable[[FrozenTrial], Iterable[Row]]] = {
+    _TRIALS: lambda trial: [_trial_row(trial)],
+    _PARAMS: _param_rows,
+    _VALUES: _value_rows,
+    _REPORTS: _report_rows,
+    _USER: _user_rows,
+    _SYSTEM: _system_rows,
+}
+"""Of each table of trials: what stands there of one trial."""

@@ -1,0 +1,166 @@
+"""What runs in the process of one tracker: it watches the study's files and sends what is new."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from orchestrator.errors import OrchestrateError
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.writing import write_aside
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tracking.runs import Ending, tracked_runs
+from orchestrator.tracking.trackers import Place, Tracker, connect
+
+LOOK_SECONDS = 1.0
+"""Between two looks at the journal."""
+REST = 20.0
+"""Times the processor time of the last look that a look waits for: a large study costs no more than a
+twentieth of a core.
+"""
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+
+
+@dataclass(frozen=True)
+class Told:
+    """The sweep has come to its end, or has stopped before."""
+
+    ending: Ending | None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of the runs of a study."""
+
+    runs: int = 0
+    unsent: int = 0
+    why: str = ""
+    """Of the last that failed."""
+
+
+@dataclass
+class Sender:
+    """A tracker, connected when it is first needed and again after an error."""
+
+    name: str
+    spec: SweepSpec
+    folder: StudyFolder
+    new_id: str
+    """Of the study, where it has none yet."""
+    _tracker: Tracker | None = field(default=None, init=False)
+    _done: dict[str, str] = field(default_factory=dict, init=False)
+    """Name -> digest of what was sent by this process."""
+
+    def send(self, ending: Ending | None = None) -> Sent:
+        """Send what is new, in order, up to the first that fails."""
+        runs = list(tracked_runs(self.spec, self.folder, ending))
+        new = [run for run in runs if self._done.get(run.name) != run.digest]
+        for place, run in enumerate(new):
+            try:
+                self._connected().send(run)
+            except Exception as error:  # whatever a client of another project raises
+                self._tracker, self._done = None, {}
+                return Sent(len(runs), len(new) - place, said(error))
+            self._done[run.name] = run.digest
+        return Sent(len(runs))
+
+    def close(self) -> None:
+        """Let the tracker go."""
+        if self._tracker is not None:
+            self._tracker.close()
+
+    def _connected(self) -> Tracker:
+        if self._tracker is None:
+            own = self.folder.tracking / self.name
+            place = Place(
+                self.folder.name, study_id(self.folder, self.new_id), self.spec.project, own
+            )
+            self._tracker = connect(self.name, self.spec, place)
+        return self._tracker
+
+
+def said(error: Exception) -> str:
+    """An error in one line, without the credentials that an address may hold."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return _CREDENTIALS.sub("//", text)[:300]
+
+
+def study_id(folder: StudyFolder, new: str) -> str:
+    """The one that stands in the study, else `new`, the same for all trackers of a run: a study that
+    is begun anew under the same name is another.
+    """
+    path = folder.tracking / "id"
+    if not path.exists():
+        folder.tracking.mkdir(exist_ok=True)
+        write_aside(path, f"{new}\n".encode())
+    return path.read_text().strip()
+
+
+def watch(
+    connection: Connection, name: str, spec: SweepSpec, place: tuple[Path, str], new_id: str
+) -> None:
+    """Send what is new until the end of the sweep is told, then all that is left, and answer what
+    was sent. A sweep that is killed leaves the rest to its next run.
+    """
+    folder = StudyFolder(*place)
+    _settle()
+    sender = Sender(name, spec, folder, new_id)
+    stamp, rest = None, LOOK_SECONDS
+    while True:
+        try:
+            told = connection.recv() if connection.poll(rest) else None
+        except (EOFError, OSError):
+            return
+        now, began = _stamp(folder.journal.path), time.process_time()
+        if told is not None or now != stamp:
+            stamp = now
+            sent = _sent(sender, folder, told.ending if told is not None else None)
+        rest = max(LOOK_SECONDS, REST * (time.process_time() - began))
+        if told is not None:
+            sender.close()
+            connection.send(sent)
+            return
+
+
+def _settle() -> None:
+    """Ctrl-C is the sweep's to act on, the terminal is the sweep's to write on, and the processor
+    is the sweep's first.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+    if hasattr(os, "nice"):
+        os.nice(10)
+
+
+def _sent(sender: Sender, folder: StudyFolder, ending: Ending | None) -> Sent:
+    """What fails is in the log of the tracker too."""
+    if not folder.exists:
+        return Sent()
+    try:
+        sent = sender.send(ending)
+    except (OrchestrateError, OSError) as error:  # files that the sweep itself will refuse
+        sent = Sent(1, 1, said(error))
+    if sent.why:
+        folder.logs.mkdir(parents=True, exist_ok=True)
+        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        log = folder.logs / f"tracking-{sender.name}.log"
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{at} {sent.why}\n")
+    return sent
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size

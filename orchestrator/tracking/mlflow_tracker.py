@@ -1,0 +1,108 @@
+"""MLflow: an experiment for the study, a run for each trial, found again by its tags."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from orchestrator.errors import StudyError
+from orchestrator.sweepfile.tracking import MlflowSpec
+from orchestrator.tracking.runs import Point, TrackedRun
+from orchestrator.tracking.trackers import Place
+
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "20", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+"""Shorter than MLflow's own minutes: what fails is sent again at the next rung."""
+_STATUS = {"COMPLETE": "FINISHED", "REPORTED": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+_STUDY, _RUN, _SENT = "orchestrator.study_id", "orchestrator.run", "orchestrator.sent"
+_AT_ONCE = 900
+"""Metrics of a request; MLflow takes 1000."""
+_LONGEST = 4000
+"""Characters of a parameter or tag; MLflow takes 5000 and more."""
+
+
+class MlflowTracker:
+    """What an ended run was sent as is a tag there, so one that is as it should be costs one
+    question.
+    """
+
+    def __init__(self, spec: MlflowSpec, place: Place) -> None:
+        """Raises StudyError where nothing says which server is meant."""
+        for name, value in _PATIENCE.items():
+            os.environ.setdefault(name, value)
+        if spec.uri is None and not os.environ.get("MLFLOW_TRACKING_URI"):
+            raise StudyError("neither tracking.mlflow.uri nor MLFLOW_TRACKING_URI says where it is")
+        self._place = place
+        self._client = MlflowClient(tracking_uri=spec.uri)
+        self._experiment = self._experiment_id(spec.experiment or place.study)
+        self._parent: str | None = None
+
+    def _experiment_id(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        made = found.experiment_id if found else self._client.create_experiment(name)
+        return str(made)
+
+    def send(self, run: TrackedRun) -> None:
+        """As `Tracker.send`."""
+        held = self._found(run) or self._begun(run)
+        run_id = held.info.run_id
+        if run.kind == "study":
+            self._parent = run_id
+        if run.state is not None and held.data.tags.get(_SENT) == run.digest:
+            return
+        params = [
+            Param(name, str(value)[:_LONGEST])
+            for name, value in run.params.items()
+            if name not in held.data.params
+        ]
+        tags = [RunTag(name, text[:_LONGEST]) for name, text in run.texts.items()]
+        self._client.log_batch(run_id, params=params, tags=tags)
+        self._add(run_id, self._missing(held, run))
+        for path in run.files:
+            if path.is_dir():
+                self._client.log_artifacts(run_id, str(path), path.name)
+            else:
+                self._client.log_artifact(run_id, str(path))
+        if run.state is not None:
+            self._client.set_terminated(run_id, _STATUS[run.state])
+            # last: until then what is missing is sent again
+            self._client.set_tag(run_id, _SENT, run.digest)
+
+    def close(self) -> None:
+        """Nothing is kept back."""
+
+    def _found(self, run: TrackedRun) -> Any:
+        tags = {_STUDY: self._place.id, _RUN: run.name}
+        asked = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        found = self._client.search_runs([self._experiment], asked, max_results=1)
+        return found[0] if found else None
+
+    def _begun(self, run: TrackedRun) -> Any:
+        name = self._place.study if run.kind == "study" else run.name
+        tags = {_STUDY: self._place.id, _RUN: run.name, "orchestrator.study": self._place.study}
+        if self._parent is not None:
+            tags["mlflow.parentRunId"] = self._parent
+        return self._client.create_run(self._experiment, tags=tags, run_name=name)
+
+    def _missing(self, held: Any, run: TrackedRun) -> list[Point]:
+        there = {
+            (metric, value.step)
+            for metric in {point.metric for point in run.points} & held.data.metrics.keys()
+            for value in self._client.get_metric_history(held.info.run_id, metric)
+        }
+        return [point for point in run.points if (point.metric, point.step) not in there]
+
+    def _add(self, run_id: str, points: list[Point]) -> None:
+        now = int(1000 * time.time())
+        metrics = [Metric(point.metric, point.value, now, point.step) for point in points]
+        for some in _in_parts(metrics):
+            self._client.log_batch(run_id, metrics=some)
+
+
+def _in_parts(metrics: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(metrics), _AT_ONCE):
+        yield metrics[start : start + _AT_ONCE]

@@ -1,0 +1,195 @@
+"""A study as runs of a tracker, from its files: one for the study, one for each trial and
+confirmation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
+from orchestrator.records.store import StudyFolder
+from orchestrator.scoring.wer import error_rate
+from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import confirmation_runs
+
+Param = bool | int | float | str
+REPORTED = "REPORTED"
+"""State of the study's own run once its report is written."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value of a curve."""
+
+    metric: str
+    step: int
+    """Optimizer steps."""
+    value: float
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker shows as one run."""
+
+    name: str
+    """Unique in its study, and what a person calls it: trial 7."""
+    kind: str
+    """study, trial or confirmation."""
+    params: Mapping[str, Param]
+    points: tuple[Point, ...]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What else is said of it, such as the reason of its end."""
+    state: str | None = None
+    """COMPLETE, PRUNED, FAIL or REPORTED; None while it goes on."""
+    files: tuple[Path, ...] = ()
+    """Files and folders to be kept with it."""
+
+    @property
+    def digest(self) -> str:
+        """Of all that is sent: what has the same one is sent already."""
+        points = [(point.metric, point.step, point.value) for point in self.points]
+        said = {"params": dict(self.params), "texts": dict(self.texts), "state": self.state}
+        return digest({**said, "points": points, "files": [*map(_contents, self.files)]})
+
+
+def _contents(path: Path) -> str:
+    """A name with a digest; that of a folder, an adapter, follows from the trial that is named."""
+    data = path.read_bytes() if path.is_file() else b""
+    return f"{path.name} {hashlib.sha256(data).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the end of a sweep says of the study."""
+
+    texts: Mapping[str, str]
+    """Its verdict, in words."""
+    best: int | None
+    """The trial whose adapter is the result."""
+
+
+def tracked_runs(
+    spec: SweepSpec, folder: StudyFolder, ending: Ending | None = None
+) -> Iterator[TrackedRun]:
+    """All runs as they stand, the study's first. Raises StudyError for damaged files."""
+    results = {result.number: result for result in folder.results()}
+    yield _study_run(spec, folder, list(results.values()), ending)
+    for number in folder.planned():
+        result = results.get(number)
+        yield _run(f"trial {number}", "trial", folder, number, result, _tags(result))
+    for run in confirmation_runs(spec, folder, list(results.values())):
+        result = folder.read_result(run.number)
+        name = f"trial {run.trial}, seed {run.seed}"
+        if folder.read_plan(run.number) is not None:
+            yield _run(name, "confirmation", folder, run.number, result, _tags(result))
+
+
+def _study_run(
+    spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult], ending: Ending | None
+) -> TrackedRun:
+    baseline = _baseline(folder, results)
+    params: dict[str, Param] = {
+        "method": spec.method,
+        "seed": spec.seed,
+        "trials": spec.budget.trials,
+        "model": spec.portable.model.id,
+        "minimised": spec.objective,
+    }
+    points = tuple(_of_sets(baseline, "")) if baseline else ()
+    if ending is None:
+        return TrackedRun("study", "study", params, points)
+    files = [folder.report_html, folder.report_markdown]
+    if ending.best is not None:
+        files.append(folder.adapter_folder(ending.best))
+    there = tuple(path for path in files if path.exists())
+    return TrackedRun("study", "study", params, points, ending.texts, REPORTED, there)
+
+
+def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
+    """Of the evaluation that the first measured trial had."""
+    for result in results:
+        for measurement in folder.read_measurements(result.number):
+            return folder.read_baseline(measurement.fingerprint)
+    return None
+
+
+def _run(
+    name: str,
+    kind: str,
+    folder: StudyFolder,
+    number: int,
+    result: TrialResult | None,
+    texts: Mapping[str, str],
+) -> TrackedRun:
+    plan = folder.read_plan(number)
+    params = _params(plan) if plan else {}
+    points = [*_curves(folder.read_measurements(number)), *(_chosen(result) if result else ())]
+    state = str(result.state) if result else None
+    return TrackedRun(name, kind, params, tuple(points), texts, state)
+
+
+def _params(plan: TrialPlan) -> dict[str, Param]:
+    """Every hyperparameter, searched or not; what is no single value as text."""
+    values: dict[str, Any] = plan.params.model_dump(mode="json")
+    return {name: _param(value) for name, value in values.items() if value is not None}
+
+
+def _param(value: Any) -> Param:
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _tags(result: TrialResult | None) -> dict[str, str]:
+    if result is None:
+        return {}
+    feasible = "yes" if result.feasible else "no"
+    return {"state": str(result.state), "reason": result.reason, "keeps the guardrails": feasible}
+
+
+def _curves(measurements: Sequence[Measurement]) -> Iterator[Point]:
+    """Every set at every rung, of each adapter scale; the loss once a rung."""
+    scales = {measurement.adapter_scale for measurement in measurements}
+    losses: dict[int, float] = {}
+    for measurement in measurements:
+        scale = "" if len(scales) == 1 else f"_at_scale_{measurement.adapter_scale:g}"
+        yield from _of_sets(measurement, scale)
+        if measurement.train_loss is not None:
+            losses[measurement.step] = measurement.train_loss
+    for step, loss in losses.items():
+        yield Point("train_loss", step, loss)
+
+
+def _of_sets(measurement: Measurement, suffix: str) -> Iterator[Point]:
+    for name, measured in measurement.sets.items():
+        yield Point(f"{name}_wer{suffix}", measurement.step, measured.wer)
+        if (cer := _cer(measured)) is not None:
+            yield Point(f"{name}_cer{suffix}", measurement.step, cer)
+
+
+def _cer(measured: SetMeasurement) -> float | None:
+    if not measured.characters:
+        return None
+    return error_rate(measured.character_errors, measured.characters)
+
+
+def _chosen(result: TrialResult) -> Iterator[Point]:
+    """The numbers that stand for a trial that ended, at the step they were measured."""
+    step = result.step or 0
+    for rate, value in result.wer.items():
+        yield Point(f"chosen_{_metric(rate)}", step, value)
+    for rate, value in result.delta.items():
+        yield Point(f"chosen_{_metric(rate)}_change", step, value)
+
+
+def _metric(rate: str) -> str:
+    """A rate under the name of its metric: domain is domain_wer, domain_cer is itself."""
+    return rate if rate.endswith(("_cer", "_recall", "_precision")) else f"{rate}_wer"

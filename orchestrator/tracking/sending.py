@@ -1,0 +1,135 @@
+"""Trackers beside a sweep: each in a process of its own, which reads the study's files.
+
+The sweep hands them nothing while it runs, so there is no queue that could fill and nothing that it
+could wait for: the study's files are the queue. At its end it waits for a limited time and says what
+was not sent. Nothing is lost by that: the same command sends the rest.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from orchestrator.errors import Interrupted
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tracking.child import Sent, Told, watch
+from orchestrator.tracking.runs import Ending
+from orchestrator.tracking.trackers import installed, not_installed
+
+STOPPED_SECONDS = 5.0
+"""Waited for when a sweep is stopped: its person wants the terminal back."""
+_END_SECONDS = 1.0
+_REST = "the same command sends the rest"
+
+
+class Trackers:
+    """The trackers of one run of a sweep. None of its methods raises for what a tracker does."""
+
+    def __init__(self, spec: SweepSpec, folder: StudyFolder) -> None:
+        """Start them."""
+        self._wait = spec.tracking.wait if spec.tracking else 0.0
+        new_id = uuid.uuid4().hex
+        self._senders = [_Process(name, spec, folder, new_id) for name in installed(spec)]
+
+    def finish(self, ending: Ending | None, most: float = 3600.0) -> tuple[str, ...]:
+        """Tell them the end, wait as long as the sweep file says and at `most` so many seconds, and
+        end them; a line for each that did not send everything.
+        """
+        limit = min(self._wait, most)
+        for sender in self._senders:
+            sender.tell(Told(ending))
+        until = time.monotonic() + limit
+        lines = [sender.outcome(until, limit) for sender in self._senders]
+        self.end()
+        return tuple(filter(None, lines))
+
+    def end(self) -> None:
+        """End them, whatever they are doing."""
+        for sender in self._senders:
+            sender.end()
+        self._senders = []
+
+
+@contextmanager
+def tracked(spec: SweepSpec, folder: StudyFolder, say: Callable[[str], None]) -> Iterator[Trackers]:
+    """Trackers for the time of a run. Of one that is stopped what can be sent in a few seconds is
+    sent, of one that is refused nothing; `say` is told in a line what is not.
+    """
+    for line in not_installed(spec):
+        say(line)
+    trackers = Trackers(spec, folder)
+    try:
+        yield trackers
+    except Interrupted:
+        for line in trackers.finish(None, STOPPED_SECONDS):
+            say(line)
+        raise
+    finally:
+        trackers.end()
+
+
+class _Process:
+    """One tracker's."""
+
+    def __init__(self, name: str, spec: SweepSpec, folder: StudyFolder, new_id: str) -> None:
+        self._name, self._fault, self._answered = name, "", False
+        self._connection: Connection | None = None
+        self._process: BaseProcess | None = None
+        here, there = multiprocessing.Pipe()
+        # spawned: a client of a tracker has threads, and the sweep's memory is none of its business
+        process = multiprocessing.get_context("spawn").Process(
+            target=watch,
+            args=(there, name, spec, (folder.path.parent, folder.name), new_id),
+            daemon=True,
+            name=f"tracking-{name}",
+        )
+        try:
+            process.start()
+        except OSError as error:
+            self._fault = f"no process can be started: {error}"
+            return
+        there.close()
+        self._connection, self._process = here, process
+
+    def tell(self, told: Told) -> None:
+        """The end of the sweep. One small message, which fits into any pipe."""
+        try:
+            if self._connection is not None:
+                self._connection.send(told)
+        except OSError:
+            self._fault = "its process has ended"
+
+    def outcome(self, until: float, limit: float) -> str:
+        """What was not sent, in a line; empty where everything was."""
+        if self._fault or self._connection is None:
+            return f"{self._name}: not everything was sent ({self._fault}); {_REST}"
+        try:
+            if not self._connection.poll(max(0.0, until - time.monotonic())):
+                return (
+                    f"{self._name}: not everything was sent (not done after {limit:g} s of waiting, "
+                    f"see tracking.wait); {_REST}"
+                )
+            sent: Sent = self._connection.recv()
+            self._answered = True
+        except (EOFError, OSError):
+            return f"{self._name}: not everything was sent (its process has ended); {_REST}"
+        if not sent.unsent:
+            return ""
+        return (
+            f"{self._name}: {sent.unsent} of {sent.runs} runs were not sent ({sent.why}); {_REST}"
+        )
+
+    def end(self) -> None:
+        """Whatever it is doing."""
+        if self._process is not None and self._connection is not None:
+            if self._answered:  # its client may have threads and processes to end
+                self._process.join(_END_SECONDS)
+            self._process.kill()
+            self._process.join()
+            self._connection.close()

@@ -1,0 +1,83 @@
+"""Weights & Biases: a group for the study, a run for each trial, sent whole once it has ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from orchestrator.records.writing import write_aside
+from orchestrator.sweepfile.tracking import WandbSpec
+from orchestrator.tracking.runs import TrackedRun
+from orchestrator.tracking.trackers import Place
+
+
+class WandbTracker:
+    """One run at a time is open there, and a step cannot be added behind a later one: so a run is
+    sent when it has ended. What was sent is kept beside W&B's own files, because offline nobody
+    can be asked.
+    """
+
+    def __init__(self, spec: WandbSpec, place: Place) -> None:
+        self._spec, self._place = spec, place
+        self._file = place.own / "sent.json"
+        self._sent: dict[str, str] = _read(self._file)
+
+    def send(self, run: TrackedRun) -> None:
+        """As `Tracker.send`."""
+        if run.state is None or self._sent.get(run.name) == run.digest:
+            return
+        self._place.own.mkdir(parents=True, exist_ok=True)
+        open_run = wandb.init(
+            project=self._spec.project,
+            entity=self._spec.entity,
+            mode=self._spec.mode,
+            dir=str(self._place.own),
+            group=self._place.study,
+            job_type=run.kind,
+            name=self._place.study if run.kind == "study" else run.name,
+            id=_id(self._place.id, run.name),
+            resume="allow",
+            config=dict(run.params),
+            settings=wandb.Settings(silent=True, init_timeout=30, console="off", disable_git=True),
+        )
+        try:
+            _fill(open_run, run)
+        finally:
+            open_run.finish(exit_code=int(run.state == "FAIL"))
+        self._sent[run.name] = run.digest
+        write_aside(self._file, json.dumps(self._sent, indent=1).encode())
+
+    def close(self) -> None:
+        """Every run is closed once it is sent."""
+
+
+def _fill(open_run: Any, run: TrackedRun) -> None:
+    points = sorted(run.points, key=lambda point: point.step)
+    for step, at_step in groupby(points, key=lambda point: point.step):
+        open_run.log({point.metric: point.value for point in at_step}, step=step)
+    open_run.summary.update(dict(run.texts))
+    for path in run.files:
+        artifact = wandb.Artifact(f"{open_run.id}-{path.stem}", type=path.suffix[1:] or path.name)
+        if path.is_dir():
+            artifact.add_dir(str(path))
+        else:
+            artifact.add_file(str(path))
+        open_run.log_artifact(artifact)
+
+
+def _id(study: str, name: str) -> str:
+    """The same after a resume; of letters, digits and hyphens."""
+    return f"{study[:12]}-{re.sub('[^a-z0-9]+', '-', name)}"
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        held: dict[str, str] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return held

@@ -1,0 +1,186 @@
+"""What machines of a cluster must have in common, and what carries messages to them; without a
+cluster.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.fleet import ray_cluster
+from orchestrator.fleet.actor import PackActor, checked
+from orchestrator.fleet.identity import Identity, identity_of, local_cache, versions
+from orchestrator.fleet.pieces import PIECE, Joined, Outbox, packed, pieces
+from orchestrator.records import extras
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+from tests.fake_worker import FakeWorker
+
+TWO = ("execution.pack=2", "execution.packs=2", "execution.cores=1")
+RAY = "execution: {pack: 2, packs: 2, cores: 1, device: cpu, launcher: ray}\n"
+
+
+@given(st.lists(st.binary(max_size=50), max_size=5), st.integers(1, 30))
+def test_messages_arrive_whole_whatever_the_pieces(messages: list[bytes], size: int) -> None:
+    data = b"".join(map(packed, messages))
+    joined = Joined()
+    came = [
+        message
+        for start in range(0, len(data), size)
+        for message in joined.add(data[start : start + size])
+    ]
+    assert came == messages
+    assert not joined.partial
+
+
+def test_no_piece_is_so_large_that_an_engine_would_store_it() -> None:
+    cut = list(pieces(packed(b"x" * 1_000_000)))
+    assert max(map(len, cut)) == PIECE < 100 * 1024 - 4096
+    assert [message for piece in cut for message in Joined().add(piece)] == []
+    joined = Joined()
+    assert [len(message) for piece in cut for message in joined.add(piece)] == [1_000_000]
+
+
+def test_an_outbox_gives_what_was_put_and_then_ends() -> None:
+    outbox = Outbox()
+    assert outbox.take(0.0) == b""
+    outbox.put("said")
+    outbox.close()
+    assert list(Joined().add(outbox.take(0.0))) == ["said"]
+    with pytest.raises(EOFError):
+        outbox.take(0.0)
+
+
+@pytest.fixture
+def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepSpec:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    return load_spec(make_project(tmp_path, SWEEP + RAY))
+
+
+def of_study(spec: SweepSpec) -> Identity:
+    return identity_of(FakeWorker(), spec, StudyFolder(spec.project / "studies", spec.name))
+
+
+def make(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
+    return FakeWorker()
+
+
+def test_a_machine_like_that_of_the_study_gets_a_worker_and_decodes_into_its_own_cache(
+    spec: SweepSpec,
+) -> None:
+    wanted = of_study(spec)
+    assert set(wanted.contents) >= {"data of train", "data of domain", "data of confirm_domain"}
+    assert isinstance(checked(spec, make, wanted), FakeWorker)
+    cache = ProjectCache(spec.project / "scratch" / f"orchestrate-{os.getuid()}" / ".cache")
+    assert cache.files.exists() and any(cache.clips.rglob("*"))
+
+
+def test_a_machine_with_other_data_is_refused_before_the_model_is_loaded(spec: SweepSpec) -> None:
+    wanted = of_study(spec)
+    text = spec.data.train.read_text()
+    spec.data.train.write_text(text.replace("sentence 1", "another sentence"))
+    with pytest.raises(
+        FingerprintError,
+        match=rf"data of train is \w{{64}} there and {wanted.contents['data of train']} on the "
+        "machine of the study",
+    ):
+        checked(spec, lambda *_: pytest.fail("loaded"), wanted)
+
+
+@pytest.mark.parametrize(
+    ("field", "name", "value"),
+    [
+        ("versions", "torch", "1.0"),
+        ("versions", "orchestrator's code", "0123"),
+        ("evaluation", "version", "7"),
+        ("hardware", "GPU", "NVIDIA H100"),
+    ],
+)
+def test_a_machine_that_differs_is_refused_by_name_and_both_values(
+    field: str, name: str, value: str
+) -> None:
+    wanted = Identity(versions(), {}, FakeWorker().evaluation, {})
+    parts = getattr(wanted, field)
+    other = Identity(**(vars(wanted) | {field: parts | {name: value}}))
+    spec = load_spec(ROOT / "sweeps" / "quickstart.yaml", TWO)
+    with pytest.raises(FingerprintError) as caught:
+        checked(spec, make, other)
+    there = parts.get(name, "missing")
+    assert str(caught.value) == (f"{name} is {there} there and {value} on the machine of the study")
+
+
+def test_a_cache_that_others_may_write_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    local_cache("demo")
+    root = tmp_path / f"orchestrate-{os.getuid()}"
+    assert root.stat().st_mode & 0o777 == 0o700
+    root.chmod(0o777)
+    with pytest.raises(StudyError, match="belongs to this user alone; remove it, or set TMPDIR"):
+        local_cache("demo")
+
+
+def test_an_actor_answers_while_its_pack_works_and_says_what_it_raises() -> None:
+    wanted = Identity(versions(), {}, {"version": "other"}, {})
+    spec = load_spec(ROOT / "sweeps" / "quickstart.yaml", TWO)
+    actor, joined = PackActor(spec, make, wanted, None), Joined()
+    for piece in pieces(packed(("describe",))):
+        actor.push(piece)
+    [(kind, carried)] = joined.add(actor.pull(60.0)[0])
+    assert kind == "raised" and "version is 1 there and other" in str(carried.error)
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "ray" else found(name))
+    sweep = make_project(tmp_path, SWEEP + RAY)
+    for command in (("validate", sweep), (sweep, "--quiet")):
+        assert orchestrate(*command) == 2
+        assert capsys.readouterr().err == (
+            "execution.launcher: ray needs ray: pip install 'orchestrator[ray]'\n"
+        )
+
+
+def test_a_cluster_without_a_token_is_joined_only_where_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(StudyError, match=r"(?s)needs a token.*ray get-auth-token --generate"):
+        ray_cluster.connect()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The actor died because its node has died. Node Id: 3", "its machine is gone"),
+        (
+            "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR",
+            "its process is gone, as where memory ran out",
+        ),
+        (
+            "Traceback:\n  File \"a.py\", line 3\nModuleNotFoundError: No module named 'peft'",
+            "ModuleNotFoundError: No module named 'peft'",
+        ),
+        ("something new\nand more of it", "something new"),
+    ],
+)
+def test_why_an_actor_is_gone_is_said_in_a_few_words(text: str, said: str) -> None:
+    assert ray_cluster.how_it_ended(RuntimeError(text)) == said

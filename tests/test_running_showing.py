@@ -1,0 +1,116 @@
+"""What the dashboard is given of a study that was run, and that it is all that the study has."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from functools import partial
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+import soundfile
+
+from orchestrator.records.contents import stored_spec
+from orchestrator.reporting.spreadsheet import unguarded
+from orchestrator.running.showing import shown
+from orchestrator.search.dashboard import open_server
+from orchestrator.search.shown import ShownStudy
+from tests.page_study import CLIPS, folder_of, make_study
+from tests.screenshots import served
+
+
+@pytest.fixture(name="sweep", scope="module")
+def _sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_study(tmp_path_factory.mktemp("project"))
+
+
+def shown_of(sweep: Path) -> ShownStudy:
+    """As the command gives it to the dashboard."""
+    folder = folder_of(sweep)
+    return shown(stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
+
+
+@pytest.fixture(name="given", scope="module")
+def _given(sweep: Path) -> ShownStudy:
+    return shown_of(sweep)
+
+
+def test_every_trial_has_its_reason_and_its_numbers(given: ShownStudy, sweep: Path) -> None:
+    results = folder_of(sweep).results()
+    assert set(given.trials) == {result.number for result in results} and results
+    for result in results:
+        trial = given.trials[result.number]
+        assert trial.note.startswith(f"# Trial {result.number}\n\n**{result.state}: ")
+        assert trial.feasible == result.feasible
+        for rate in ("domain", "heldout"):
+            assert trial.attributes[f"{rate} WER, %"] == round(result.wer[rate], 2)
+
+
+def test_baseline_and_limits_are_named(given: ShownStudy) -> None:
+    assert given.objective == "domain WER, %"
+    assert {"untuned: domain WER, %", "untuned: heldout WER, %", "verdict"} <= set(given.attributes)
+    assert given.attributes["guardrail 1"] == "heldout WER rises by less than 0.5 points"
+    assert given.attributes["asked 1"] == "domain WER falls by at least 1 points"
+    assert given.note.startswith("# Sweep demo\n\n**")
+
+
+@pytest.mark.parametrize("name", ["domain", "heldout"])
+def test_curves_of_both_sets_have_the_untuned_model(given: ShownStudy, name: str) -> None:
+    figure = given.figures[f"steps-{name}"]
+    untuned = given.attributes[f"untuned: {name} WER, %"]
+    assert len(figure["data"]) == len(given.trials)
+    assert [round(shape["y0"], 2) for shape in figure["layout"]["shapes"]] == [untuned]
+    json.dumps(dict(given.figures), allow_nan=False)
+
+
+def test_transcripts_are_those_of_the_trial(given: ShownStudy, sweep: Path) -> None:
+    folder = folder_of(sweep)
+    result = folder.results()[0]
+    [measured] = [
+        each
+        for each in folder.read_measurements(0)
+        if (each.step, each.adapter_scale) == (result.step, result.adapter_scale)
+    ]
+    heard = folder.read_hypotheses(0, measured)
+    transcripts = given.trials[0].attachments[0]
+    assert transcripts.name == "transcripts.csv"
+    rows = list(csv.DictReader(io.StringIO(transcripts.read().decode())))
+    assert len(rows) == 2 * CLIPS
+    changes = [int(row["change"]) for row in rows]
+    assert changes == sorted(changes, reverse=True)
+    for name in ("domain", "heldout"):
+        own = [row for row in rows if row["set"] == name]
+        assert sum(int(row["errors_tuned"]) for row in own) == sum(measured.sets[name].errors)
+        plain = {" ".join(text.split()).replace("\x1b", " ") for text in heard[name]}
+        assert {" ".join(unguarded(row["tuned"]).split()) for row in own} == {
+            " ".join(text.replace("\u202e", " ").split()) for text in plain
+        }
+
+
+def test_clips_play(given: ShownStudy) -> None:
+    clips = [each for each in given.trials[0].attachments if each.kind == "audio/mpeg"]
+    assert 1 <= len(clips) <= 3
+    for clip in clips:
+        assert soundfile.info(io.BytesIO(clip.read())).duration == pytest.approx(1.5, abs=0.2)
+
+
+def test_showing_leaves_the_study_as_it_was(sweep: Path) -> None:
+    folder = folder_of(sweep)
+
+    def files() -> dict[str, bytes]:
+        # SQLite makes the index of its log, which is no part of the study, for a reader too
+        return {
+            str(path): path.read_bytes()
+            for path in folder.path.rglob("*")
+            if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+        }
+
+    before = files()
+    give = partial(shown_of, sweep)
+    with served(open_server(folder.database, folder.journal.path, give, 0)) as address:
+        for path in ("api/studies/0", "dashboard/studies/0"):
+            with urlopen(address + path) as answer:
+                assert answer.status == 200
+    assert files() == before

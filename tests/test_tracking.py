@@ -1,0 +1,218 @@
+"""What trackers are sent, and that none of them can stop, slow or change a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.errors import SpecError
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.comparison import compare
+from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tracking import child
+from orchestrator.tracking.child import Sender, study_id
+from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
+from orchestrator.tracking.trackers import Place, not_installed
+from tests.cli_project import SWEEP, make_project
+from tests.run_fake import make_worker
+
+ALL = "tracking: {mlflow: {uri: http://127.0.0.1:9}, wandb: {mode: offline}, tensorboard: {}}\n"
+ENDING = Ending({"verdict": "ACCEPT"}, 0)
+
+
+def run(spec: Path, *words: str) -> None:
+    """The sweep, to its end."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(spec), "--quiet", *words], make_worker)
+    assert ended.value.code in (0, 4, 5)
+
+
+@pytest.fixture(name="project", scope="module")
+def _project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = make_project(tmp_path_factory.mktemp("project"))
+    run(spec)
+    return spec
+
+
+def study(spec: Path) -> tuple[SweepSpec, StudyFolder]:
+    """The sweep and its study."""
+    sweep = load_spec(spec)
+    return sweep, StudyFolder(sweep.project / "studies", sweep.name)
+
+
+def test_a_study_keeps_nothing_of_where_it_is_sent(tmp_path: Path) -> None:
+    plain = load_spec(make_project(tmp_path / "a"))
+    sent = load_spec(make_project(tmp_path / "b", SWEEP + ALL))
+    assert sent.tracking is not None and sent.tracking.names == ("mlflow", "wandb", "tensorboard")
+    assert resolved_yaml(sent) == resolved_yaml(plain)
+    assert compare(plain, sent) == []
+
+
+def test_credentials_in_the_file_are_refused(tmp_path: Path) -> None:
+    text = SWEEP + "tracking:\n  mlflow: {uri: https://me:secret@host/}\n"
+    with pytest.raises(SpecError) as caught:
+        load_spec(make_project(tmp_path, text))
+    assert (
+        "allowed: an address without a user and password; set MLFLOW_TRACKING_USERNAME and "
+        "MLFLOW_TRACKING_PASSWORD in the environment"
+    ) in str(caught.value)
+
+
+def test_what_is_not_installed_is_said_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("orchestrator.tracking.trackers.find_spec", lambda name: None)
+    spec = make_project(tmp_path, SWEEP + "tracking: {wandb: {}}\n")
+    said = (
+        "tracking.wandb: wandb is not installed, and nothing is sent to it: "
+        "pip install 'orchestrator[wandb]'"
+    )
+    assert not_installed(load_spec(spec)) == (said,)
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", str(spec)])
+    assert ended.value.code == 0
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_every_run_has_its_name_parameters_and_curves(project: Path) -> None:
+    sweep, folder = study(project)
+    runs = {each.name: each for each in tracked_runs(sweep, folder, ENDING)}
+    trials = [f"trial {number}" for number in range(sweep.budget.trials)]
+    assert [name for name in runs if runs[name].kind == "trial"] == trials
+    assert sum(each.kind == "confirmation" for each in runs.values()) == 2
+    for number, name in enumerate(trials):
+        plan, result = folder.read_plan(number), folder.read_result(number)
+        assert plan is not None and result is not None
+        assert runs[name].params["learning_rate"] == plan.params.learning_rate
+        assert runs[name].state == result.state and runs[name].texts["reason"] == result.reason
+        points = {(point.metric, point.step): point.value for point in runs[name].points}
+        assert len(points) == len(runs[name].points)
+        for row in folder.read_measurements(number):
+            for set_name, measured in row.sets.items():
+                metric = f"{set_name}_wer_at_scale_{row.adapter_scale:g}"
+                assert points[metric, row.step] == measured.wer
+    assert runs["study"].texts == ENDING.texts
+    assert {path.name for path in runs["study"].files} >= {"report.html", "report.md"}
+
+
+class Remembering:
+    """A tracker in this process; fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.got: list[TrackedRun] = []
+        self.fails_at: int | None = None
+
+    def send(self, run: TrackedRun) -> None:
+        """Keep it, or fail."""
+        if self.fails_at == len(self.got):
+            raise ConnectionError("cannot reach https://me:secret@host/\n  at all")
+        self.got.append(run)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(name="tracker")
+def _tracker(monkeypatch: pytest.MonkeyPatch) -> Remembering:
+    tracker = Remembering()
+
+    def connect(name: str, spec: SweepSpec, place: Place) -> Remembering:
+        return tracker
+
+    monkeypatch.setattr(child, "connect", connect)
+    return tracker
+
+
+def test_what_was_sent_is_not_sent_again(project: Path, tracker: Remembering) -> None:
+    sweep, folder = study(project)
+    sender = Sender("mlflow", sweep, folder, "new")
+    total = len(list(tracked_runs(sweep, folder)))
+    assert sender.send().unsent == 0 and len(tracker.got) == total
+    sender.send()
+    assert len(tracker.got) == total
+    sender.send(ENDING)
+    assert [each.name for each in tracker.got[total:]] == ["study"]
+
+
+def test_what_fails_is_counted_said_without_credentials_and_sent_later(
+    project: Path, tracker: Remembering
+) -> None:
+    sweep, folder = study(project)
+    sender = Sender("mlflow", sweep, folder, "new")
+    tracker.fails_at = 3
+    sent = sender.send()
+    assert (sent.unsent, sent.why) == (sent.runs - 3, "cannot reach https://host/ at all")
+    tracker.fails_at = None
+    assert sender.send().unsent == 0
+    assert {each.name for each in tracker.got} == {e.name for e in tracked_runs(sweep, folder)}
+
+
+def test_a_study_that_is_begun_anew_is_another(tmp_path: Path) -> None:
+    folders = [StudyFolder(tmp_path / name, "demo") for name in "ab"]
+    for folder in folders:
+        folder.path.mkdir(parents=True)
+    assert [study_id(folder, name) for folder, name in zip(folders, "ab", strict=True)] == [
+        "a",
+        "b",
+    ]
+    assert [study_id(folder, "c") for folder in folders] == ["a", "b"]
+
+
+def put_client(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client of MLflow that is nothing but this code."""
+    package = folder / "mlflow"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(code)
+    monkeypatch.syspath_prepend(folder)
+
+
+def said_of_mlflow(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    lines = capsys.readouterr().err.splitlines()
+    [line] = [line for line in lines if line.startswith("mlflow: ")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        ("raise RuntimeError('boom')\n", "(boom)"),
+        ("import os\nos._exit(7)\n", "(its process has ended)"),
+    ],
+    ids=["raises", "dies"],
+)
+def test_a_client_that_fails_is_said_in_a_line(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    client: str,
+    said: str,
+) -> None:
+    put_client(client, tmp_path, monkeypatch)
+    run(project, "tracking.mlflow.uri=http://127.0.0.1:9", "tracking.wait=300")
+    line = said_of_mlflow(capsys)
+    assert said in line
+    assert line.endswith("; the same command sends the rest")
+
+
+def test_a_client_that_hangs_changes_nothing_of_the_sweep(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    put_client("import time\nwhile True:\n    time.sleep(60)\n", tmp_path / "site", monkeypatch)
+    tracking = "tracking: {mlflow: {uri: http://127.0.0.1:9}, wait: 0.1}\n"
+    spec = make_project(tmp_path / "project", SWEEP + tracking)
+    run(spec)
+    line = said_of_mlflow(capsys)
+    assert "(not done after 0.1 s of waiting, see tracking.wait)" in line
+    (_, sent), (_, plain) = study(spec), study(project)
+    assert sent.report_html.is_file()
+    assert [r.model_dump(exclude={"seconds"}) for r in sent.results()] == [
+        r.model_dump(exclude={"seconds"}) for r in plain.results()
+    ]
