@@ -1,8 +1,8 @@
 """A large corpus: how soon a study of it trains, and what it takes of the memory and the disk.
 
-    python benchmarks/scale_corpus.py --folder /tmp/scale                 20,160 clips, 19.7 hours
-    python benchmarks/scale_corpus.py --folder /tmp/scale --clips 2016    a tenth of it
-    python benchmarks/scale_corpus.py --folder /tmp/scale --keep          leave corpus and studies there
+    python benchmarks/scale_corpus.py --folder FOLDER                 20,160 clips, 19.7 hours
+    python benchmarks/scale_corpus.py --folder FOLDER --clips 2016    a tenth of it
+    python benchmarks/scale_corpus.py --folder FOLDER --keep          leave corpus and studies there
 
 Clips are 16-bit WAV at 16 kHz of distinct sound: speech of the shipped corpus, each time under other
 noise, 3.52 s long on average. They take about 2.3 GB, and the cache of both studies as much. A study is
@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -141,20 +142,23 @@ def study(folder: Path, name: str) -> dict[str, float]:
     from orchestrator.records.store import StudyFolder
     from orchestrator.sweepfile.sweep import SweepSpec
 
-    began, trained, most = psutil.Process().create_time(), [], [0]
+    began = psutil.Process().create_time()
+    trained: list[float] = []
+    most = [0]
 
-    def worker_of(spec: SweepSpec, place: StudyFolder) -> object:
+    def worker_of(spec: SweepSpec, place: StudyFolder) -> Any:
         from orchestrator.tuning.worker import start_worker
 
         worker = start_worker(spec, place.project_cache)
-        step = worker._stepper.step
+        stepper: Any = worker._stepper
+        step = stepper.step
 
-        def timed(group: object) -> object:
-            done = step(group)  # type: ignore[arg-type]
+        def timed(group: Any) -> Any:
+            done = step(group)
             trained.append(time.time() - began)
             return done
 
-        worker._stepper.step = timed  # type: ignore[assignment,method-assign]
+        stepper.step = timed
         return worker
 
     ended = threading.Event()
@@ -166,7 +170,7 @@ def study(folder: Path, name: str) -> dict[str, float]:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        orchestrate([str(folder / "sweeps" / "scale.yaml"), "--quiet", f"name={name}"], worker_of)  # type: ignore[arg-type]
+        orchestrate([str(folder / "sweeps" / "scale.yaml"), "--quiet", f"name={name}"], worker_of)
     except SystemExit as end:
         if end.code not in (0, 4, 5):
             raise

@@ -18,7 +18,7 @@ from pathlib import Path
 
 _OLD = ".tmp-old"
 """Ends the name of a folder that is being replaced, while neither version has the name."""
-_ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)")
+_ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)(-wal|-shm|-journal)?")
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())
 """Error numbers of a disk without room."""

@@ -335,16 +335,11 @@ def test_two_processes_that_decode_the_same_keep_it_once(folder: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from orchestrator.corpus.preparing import prepare;"
         "from orchestrator.corpus.manifest import load_manifest;"
-        "sys.stdin.readline();"
         "print(prepare(load_manifest(Path(sys.argv[1])), rms=0.075, cache=Path(sys.argv[2])"
         ").content_sha256)"
     )
     command = [sys.executable, "-c", code, str(manifest.path), str(folder / "cache")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command, **pipes) for _ in range(2)]  # type: ignore[call-overload]
-    for process in both:
-        process.stdin.write("go\n")
-        process.stdin.flush()
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = {process.communicate()[0] for process in both}
     assert [process.returncode for process in both] == [0, 0] and len(said) == 1
     assert len(list(folder.glob("cache/clips/*"))) == 2
@@ -367,7 +362,10 @@ def test_of_a_cache_that_is_too_large_what_was_used_longest_ago_goes(folder: Pat
 
 def test_the_cache_says_how_far_it_is(folder: Path) -> None:
     told: list[tuple[int, int]] = []
-    note = lambda what, done, total: told.append((done, total))  # noqa: E731
+
+    def note(what: str, done: int, total: int) -> None:
+        told.append((done, total))
+
     manifest = manifest_of(folder, "mono.wav", "wide.flac")
     with listening(note):
         prepare(manifest, rms=0.075, cache=folder / "cache")

@@ -178,6 +178,30 @@ def test_a_lost_database_is_made_again_and_the_search_goes_on(
     assert [result.params for result in finished.folder.results()] == params
 
 
+def test_a_plan_that_is_lost_with_the_database_is_made_again_from_its_result(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in finished.folder.path.glob("study.db*"):
+        path.unlink()
+    finished.folder.plan_file(0).unlink()
+    remade(finished, ["trials/0000/plan.json", "study.db"], capsys)
+
+
+def test_a_repair_makes_no_empty_database(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in finished.folder.path.glob("study.db*"):
+        path.unlink()
+    finished.folder.plan_file(0).unlink()
+    finished.folder.result_file(0).unlink()
+    capsys.readouterr()
+    assert orchestrate("repair", finished.spec) == 3
+    said = capsys.readouterr().err
+    for name in ("study.db", "trials/0000/plan.json", "trials/0000/result.json"):
+        assert f"{name} is lost" in said
+    assert not finished.folder.database.exists()
+
+
 def test_a_damaged_database_is_set_aside_and_made_again(
     finished: Finished, capsys: pytest.CaptureFixture[str]
 ) -> None:

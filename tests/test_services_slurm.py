@@ -80,15 +80,15 @@ def test_a_study_of_the_documented_batch_files_is_that_inline(slurm: Slurm, tmp_
     code = orchestrate(inline, "--quiet")
     spec = slurm.project / "sweeps" / "demo.yaml"
     study = slurm("sbatch", "--parsable", PAGES / "study.sbatch", spec)
-    one, other = (
-        slurm("sbatch", "--parsable", "--time=2", PAGES / "node.sbatch") for _ in range(2)
-    )
-    wait_for(lambda: "measured" in logs_of(spec))
+    one, other = (slurm("sbatch", "--parsable", PAGES / "node.sbatch") for _ in range(2))
+    wait_for(lambda: "measured" in logs_of(spec), 900)
     slurm("scancel", one)
-    wait_for(lambda: slurm.state(other) == "TIMEOUT", 400)
-    wait_for(lambda: logs_of(spec).count("lost in process") >= 2)
+    # one minute, which it has had: Slurm ends it at its next look
+    slurm("scontrol", "update", f"JobId={other}", "TimeLimit=1")
+    wait_for(lambda: slurm.state(other) == "TIMEOUT")
+    wait_for(lambda: logs_of(spec).count("lost in process") >= 1, 900)
     slurm("sbatch", "--parsable", "--cpus-per-task=2", PAGES / "node.sbatch")
-    wait_for(lambda: slurm.state(study) in ("COMPLETED", "FAILED"), 600)
+    wait_for(lambda: slurm.state(study) in ("COMPLETED", "FAILED"), 900)
     shown = (slurm.project / f"slurm-{study}.out").read_text()
     exit_code = slurm("scontrol", "show", "job", study).partition("ExitCode=")[2].partition(":")[0]
     assert exit_code == str(code), shown

@@ -31,7 +31,7 @@ from orchestrator.sweepfile.loading import load_spec  # noqa: E402
 from orchestrator.tracking.child import Sender  # noqa: E402
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs  # noqa: E402
 from tests.cli_project import SWEEP, make_project  # noqa: E402
-from tests.test_tracking import run  # noqa: E402
+from tests.test_tracking import run, said_of_mlflow  # noqa: E402
 
 SERVER = Path(sys.prefix) / "mlflow" / "bin" / "mlflow"
 """Of an environment of its own, by `make test-services`: a server is another program."""
@@ -262,5 +262,4 @@ def test_a_server_that_is_down_is_said(
         "tracking.tensorboard=null",
     ]
     run(root / "sweeps" / sent.name, *tracking)
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("mlflow: ") and line.endswith("; the same command sends the rest")
+    assert said_of_mlflow(capsys).endswith("; the same command sends the rest")

@@ -169,6 +169,13 @@ def put_client(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(folder)
 
 
+def said_of_mlflow(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr."""
+    lines = capsys.readouterr().err.splitlines()
+    [line] = [line for line in lines if line.startswith("mlflow: ")]
+    return line
+
+
 @pytest.mark.parametrize(
     ("client", "said"),
     [
@@ -187,8 +194,8 @@ def test_a_client_that_fails_is_said_in_a_line(
 ) -> None:
     put_client(client, tmp_path, monkeypatch)
     run(project, "tracking.mlflow.uri=http://127.0.0.1:9", "tracking.wait=300")
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("mlflow: ") and said in line
+    line = said_of_mlflow(capsys)
+    assert said in line
     assert line.endswith("; the same command sends the rest")
 
 
@@ -202,7 +209,7 @@ def test_a_client_that_hangs_changes_nothing_of_the_sweep(
     tracking = "tracking: {mlflow: {uri: http://127.0.0.1:9}, wait: 0.1}\n"
     spec = make_project(tmp_path / "project", SWEEP + tracking)
     run(spec)
-    [line] = capsys.readouterr().err.splitlines()
+    line = said_of_mlflow(capsys)
     assert "(not done after 0.1 s of waiting, see tracking.wait)" in line
     (_, sent), (_, plain) = study(spec), study(project)
     assert sent.report_html.is_file()

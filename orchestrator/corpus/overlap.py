@@ -15,6 +15,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
@@ -47,6 +48,8 @@ class Shared:
     why: str
 
 
+# every set is compared with every other
+@lru_cache(maxsize=65_536)
 def sentence(text: str) -> str:
     """Lower-case words without punctuation: what makes two references the same sentence."""
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))

@@ -19,7 +19,7 @@ from orchestrator.corpus import clip_cache
 from orchestrator.corpus.audio import audio_name, level, load_audio
 from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
 from orchestrator.corpus.clips import SILENCE_RMS, Clips, Sounds, StoredSound, clips_of
-from orchestrator.corpus.faults import Fault, UnusableError, manifest_error
+from orchestrator.corpus.faults import Fault, manifest_error
 from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
@@ -133,6 +133,8 @@ class _Decoding:
         self.name, self.utterances = manifest.path.name, manifest.utterances
         self.found, self.known = found, known
         self.faults: list[Fault] = []
+        # utterances of one long recording share its file
+        self._sha256 = cache(file_sha256)
         self.keys = [_key_if_known(utterance, known) for utterance in self.utterances]
         """By utterance; None where the file was not read yet, and at last where it cannot be."""
         self.missing = [row for row, key in enumerate(self.keys) if key not in found]
@@ -175,13 +177,17 @@ class _Decoding:
         utterance, key, sha256 = self.utterances[row], self.keys[row], None
         try:
             if key is None and utterance.audio is not None:
-                sha256 = _file_sha256(utterance)
+                sha256 = self._sha256(str(utterance.audio))
                 key = _key(utterance, sha256)
             if key in self.found:
                 return key, sha256, None
             return key, sha256, _decoded(utterance)
         except ManifestError as error:
             return None, None, Fault(utterance.line, str(error))
+        except OSError as error:
+            reason = error.strerror or error
+            message = f"{audio_name(utterance)} cannot be decoded: {reason}"
+            return None, None, Fault(utterance.line, message)
 
 
 _Result = tuple[bytes | None, str | None, Decoded | Fault | None]
@@ -229,12 +235,3 @@ def _key(utterance: Utterance, source_sha256: str) -> bytes:
 @cache
 def _libraries() -> tuple[str, str]:
     return soundfile.__libsndfile_version__, version("torchaudio")
-
-
-def _file_sha256(utterance: Utterance) -> str:
-    try:
-        return file_sha256(str(utterance.audio))
-    except OSError as error:
-        raise UnusableError(
-            f"{audio_name(utterance)} cannot be decoded: {error.strerror or error}"
-        ) from error

@@ -111,7 +111,7 @@ def checked(spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> Worke
     """
     check_same(wanted.versions, versions())
     folder = local_cache(spec.name)
-    check_contents(spec, wanted.contents, folder.cache)
+    check_contents(spec, wanted.contents, folder.project_cache)
     worker = make_worker(_alone(spec), folder)
     check_same(wanted.evaluation, worker.evaluation)
     check_same(wanted.hardware, hardware(worker))

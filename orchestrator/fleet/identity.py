@@ -47,8 +47,8 @@ def identity_of(worker: Worker, spec: SweepSpec, folder: StudyFolder) -> Identit
     )
 
 
-def _contents(spec: SweepSpec, audio: Path) -> dict[str, str]:
-    records = set_records(spec, decode_sets(spec, audio))
+def _contents(spec: SweepSpec, cache: Path) -> dict[str, str]:
+    records = set_records(spec, decode_sets(spec, cache))
     return {f"data of {name}": record.content for name, record in records.items()}
 
 
@@ -97,7 +97,7 @@ def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> N
     if not wanted:
         return
     with _one_at_a_time(cache):
-        found = _contents(spec, cache / "audio")
+        found = _contents(spec, cache)
     check_same(wanted, found)
 
 
@@ -110,8 +110,8 @@ def _one_at_a_time(cache: Path) -> Iterator[None]:
 
 
 def local_cache(name: str) -> StudyFolder:
-    """Where a machine that runs packs keeps what it decodes of a study: on its own disk, under
-    TMPDIR, for nobody else to write to. Raises StudyError.
+    """Where a machine that runs packs keeps what it decodes, for all studies: on its own disk,
+    under TMPDIR, for nobody else to write to. Raises StudyError.
     """
     root = Path(tempfile.gettempdir()) / f"orchestrate-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)

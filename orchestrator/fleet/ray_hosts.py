@@ -59,7 +59,11 @@ class RayHosts:
         """
         connect()
         self._template, self._make_worker, self._wanted = template, make_worker, wanted
-        execution = spec.execution.model_copy(update={"pack": template.capacity})
+        # what the template decided, its siblings do not measure again
+        decided: dict[str, object] = {"pack": template.capacity}
+        if "kernel" in template.evaluation:
+            decided["kernel"] = template.evaluation["kernel"]
+        execution = spec.execution.model_copy(update=decided)
         self._spec = spec.model_copy(update={"execution": execution})
         self._demand = demand(execution)
         self._say, self._room, self._standstill = say, room, standstill

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
 from orchestrator.running.reported import reports
 from orchestrator.search.server import ServerDatabase, new_record
-from orchestrator.search.storage import Database, database_for, keep_place
+from orchestrator.search.storage import Database, database_for, fault_of, keep_place
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
@@ -93,21 +93,55 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
 
 
 def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Plans of trials from the database, those of confirmation runs from their finalists."""
+    """Plans of trials from their results or the database, those of confirmation runs from
+    their finalists.
+    """
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name(folder, folder.plan_file(n)) in faults]
     weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
-    if lost:
-        with closing(Study.open(database_for(spec, folder), spec)) as study:
-            known = {trial.number: trial.params for trial in study.trials()}
-        for number in lost:
-            for weight in weights:
-                plan = trial_plan(
-                    spec, number, known.get(number, {}), search_contents(folder.sets(), weight)
-                )
-                yield folder.plan_file(number), plan_bytes(plan), "the database and the sweep file"
+    known = _searched(spec, folder, lost)
+    for number, (params, source) in known.items():
+        for weight in weights:
+            contents = search_contents(folder.sets(), weight)
+            plan = trial_plan(spec, number, params, contents)
+            yield folder.plan_file(number), plan_bytes(plan), source
     for run in _runs(spec, folder):
         yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
+
+
+def _searched(
+    spec: SweepSpec, folder: StudyFolder, numbers: Sequence[int]
+) -> dict[int, tuple[dict[str, Any], str]]:
+    """The searched values of these trials, and where they stand; of a trial that neither its result
+    nor the database knows, nothing.
+    """
+    found: dict[int, tuple[dict[str, Any], str]] = {}
+    if numbers:
+        with _database(spec, folder) as study:
+            for trial in study.trials() if study else ():
+                if trial.number in numbers:
+                    found[trial.number] = (trial.params, "the database and the sweep file")
+    for number in numbers:
+        with suppress(StudyError):  # its result is lost as well
+            if result := folder.read_result(number):
+                found[number] = (result.params, "its result.json and the sweep file")
+    return found
+
+
+@contextmanager
+def _database(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
+    """The study in its database; None where that is lost or damaged: nothing is made in its
+    place.
+    """
+    study, place = None, database_for(spec, folder)
+    with suppress(StudyError):
+        if fault_of(place, ()) is None:
+            study = Study.open(place, spec)
+    try:
+        yield study
+    finally:
+        if study is not None:
+            study.close()
 
 
 def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
@@ -116,8 +150,13 @@ def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     lost = [n for n in folder.planned() if _name(folder, folder.result_file(n)) in faults]
     if not lost:
         return
-    with closing(Study.open(database_for(spec, folder), spec)) as study:
-        told = [result for number in lost if (result := study.told(number))]
+    with _database(spec, folder) as study:
+        known = {trial.number for trial in study.trials()} if study else set()
+        told = [
+            result
+            for number in lost
+            if study and number in known and (result := study.told(number))
+        ]
     for result in told:
         for state in TrialState:  # gp is told another state than the result has
             data = result_bytes(result.model_copy(update={"state": state}))

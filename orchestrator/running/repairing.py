@@ -99,10 +99,11 @@ def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
 
     _drop_checkpoints(folder, made)
     _each(folder, made, lambda: _sets(spec, folder))
+    for remade in (plans, results):
+        _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
     if folder.began and (_fault_of(folder, database_for(spec, folder)) or _disagrees(spec, folder)):
         _tried(lambda: made.append(database(spec, folder)))
-    for remade in (plans, results, confirmations):
-        _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
+    _each(folder, made, lambda: confirmations(spec, folder))
 
 
 def _sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:

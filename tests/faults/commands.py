@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 from orchestrator.cli import main
 from orchestrator.records.journal import digest_of
 from orchestrator.records.store import StudyFolder
+from orchestrator.running.packs import MakeWorker
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.faults import system_calls
 from tests.faults.system_calls import Fault
@@ -34,6 +36,8 @@ SMALL = (
 """Two trials of two rungs and one confirmation run, rejected: no fault may turn that into
 anything else.
 """
+SIZES = {"train": 24, "domain": 6, "heldout": 5}
+"""Utterances of a sweep that trains."""
 PATIENCE = 600.0
 """Seconds after which a command hangs."""
 CRASHED = 1
@@ -87,10 +91,14 @@ class Running:
 
 
 def start(
-    root: Path, *words: str, prepare: Act = lambda: None, afterwards: Act = lambda: None
+    root: Path,
+    *words: str,
+    prepare: Act = lambda: None,
+    afterwards: Act = lambda: None,
+    worker: MakeWorker | None = make_worker,
 ) -> Running:
-    """`orchestrate` with these words, by the fake worker, with an act before and after it in the
-    same process; all that it prints goes to a file below `root`.
+    """`orchestrate` with these words, by the fake worker or another, with an act before and after
+    it in the same process; all that it prints goes to a file below `root`.
     """
     said = root / f"said-{time.monotonic_ns()}"
     child = os.fork()
@@ -102,7 +110,7 @@ def start(
         os.dup2(output, 1), os.dup2(output, 2)
         os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill needs none
         prepare()
-        main(list(words), make_worker)
+        main(list(words), worker)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0
     except BaseException:
@@ -141,6 +149,16 @@ def said_here(*words: object) -> tuple[int, str]:
     return code, said.read()
 
 
+@dataclass(frozen=True)
+class Straight:
+    """A sweep that nothing happens to."""
+
+    spec: Path
+    ended: Ended
+    seconds: float
+    contents: dict[str, Any]
+
+
 class Projects:
     """Projects of one small sweep below a folder, and what becomes of it where nothing happens."""
 
@@ -168,6 +186,18 @@ class Projects:
         start(spec.parents[1], str(spec), "--quiet", prepare=count, afterwards=keep).wait()
         return int(counted.read_text())
 
+    @cached_property
+    def real(self) -> Straight:
+        """A sweep of two trials that trains the shipped model on some of the shipped utterances."""
+        root = self.root / "real"
+        root.mkdir()
+        apart(lambda: _write_real(root))
+        spec, began = root / "sweep.yaml", time.monotonic()
+        words = (str(spec), "--quiet", "--studies", str(root / "studies"))
+        ended = start(root, *words, worker=None).wait()
+        held = contents(StudyFolder(root / "studies", "small"))
+        return Straight(spec, ended, time.monotonic() - began, held)
+
     def new(self, name: str) -> Path:
         """The sweep file of a new project."""
         root = self.root / name
@@ -176,6 +206,12 @@ class Projects:
             make_project(template, self._sweep)
         shutil.copytree(template, root)
         return root / "sweeps" / "demo.yaml"
+
+
+def _write_real(root: Path) -> None:
+    from tests.embedded import small_sweep  # imports torch, which does not bear a fork
+
+    small_sweep(root, SIZES, budget={"trials": 2}, execution={"pack": 2})
 
 
 def contents(folder: StudyFolder) -> dict[str, Any]:

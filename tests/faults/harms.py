@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator import atomic
+from orchestrator.records.store import StudyFolder
 from tests.cli_project import folder_of
 from tests.faults import system_calls
-from tests.faults.commands import Ended, Projects, apart, orchestrated, start
+from tests.faults.commands import Ended, Projects, apart, contents, orchestrated, start
+from tests.faults.study_states import explore
 from tests.faults.system_calls import Fault
 
 YEAR = 365 * 24 * 3600
@@ -193,8 +195,56 @@ def eight(attempt: Attempt) -> str | None:
     return None if any(not each.told for each in ended) else BROKEN
 
 
+def killed_repair(attempt: Attempt) -> str | None:
+    """What can be made again is lost, and the repair is killed at a system call, then repeated."""
+    if attempt.run().code != attempt.projects.ended.code:
+        return BROKEN
+    for name in ("study.db", "spec.yaml", "trials/0000/plan.json"):
+        (attempt.study / name).unlink()
+    call = attempt.random.randint(1, 300)
+    attempt.met = f"killed at call {call} of a repair"
+    words = ("repair", str(attempt.spec))
+    orchestrated(
+        attempt.root, *words, prepare=lambda: system_calls.arm(attempt.study, call, Fault.KILL)
+    )
+    repaired = orchestrated(attempt.root, *words)
+    attempt.met += f"\n{repaired}"
+    return None if repaired.code == 0 else BROKEN
+
+
+def real_kill(attempt: Attempt) -> str | None:
+    """kill -9 at some moment of a sweep that trains the shipped model, up to three times."""
+    straight = attempt.projects.real
+    spec = attempt.root / "sweep.yaml"
+    shutil.copy(straight.spec, spec)
+    words = (str(spec), "--quiet", "--studies", str(attempt.root / "studies"))
+    for _ in range(attempt.random.randint(1, 3)):
+        running = start(attempt.root, *words, worker=None)
+        running.kill_after(attempt.random.uniform(0, straight.seconds))
+    ended = start(attempt.root, *words, worker=None).wait()
+    attempt.met = f"exit code {ended.code}: {ended.said[-3000:]}"
+    folder = StudyFolder(attempt.root / "studies", "small")
+    same = ended.code == straight.ended.code and contents(folder) == straight.contents
+    return "equal" if same else BROKEN
+
+
+def states(attempt: Attempt) -> str | None:
+    """Two studies of which hypothesis decides what happens to them."""
+    said, seed = attempt.root / "said", attempt.random.getrandbits(32)
+
+    def within() -> None:
+        output = os.open(said, os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1), os.dup2(output, 2)
+        explore(2, 12, seed=seed)
+
+    if not apart(within):
+        return "equal"
+    attempt.met = f"seed {seed}: {said.read_text()[-5000:]}"
+    return BROKEN
+
+
 Harm = Callable[[Attempt], str | None]
-ANYWHERE: tuple[Harm, ...] = (kill, flip, lost, link, eight)
+ANYWHERE: tuple[Harm, ...] = (kill, flip, lost, link, eight, states, real_kill)
 AT_CALLS: tuple[Harm, ...] = (
     killed_call,
     torn_call,
@@ -204,6 +254,8 @@ AT_CALLS: tuple[Harm, ...] = (
     clock_jump,
 )
 """These need `system_calls.environment`."""
+SELDOM = ("real_kill",)
+"""Take a minute each: in every fifth round alone."""
 ON_LINUX: tuple[Harm, ...] = (no_memory, full_tmpfs)
 
 

@@ -25,6 +25,7 @@ from orchestrator.errors import OrchestrateError
 from tests.cli_project import folder_of
 from tests.faults import harms, system_calls
 from tests.faults.commands import Projects, contents, orchestrated
+from tests.faults.fuzzing import fuzz
 from tests.faults.harms import BROKEN, Attempt, Harm
 
 DAMAGE = ("flip", "lost")
@@ -138,17 +139,19 @@ def main(words: Sequence[str] | None = None) -> int:
         return subprocess.run(again, env=system_calls.environment()).returncode
     if system_calls.missing():
         print(f"left out: {system_calls.missing()}")
+    broken = fuzz(options.minutes / 10, options.seed)
     soak = Soak(Path(tempfile.mkdtemp(prefix="soak-")), options.seed)
     until, number = time.monotonic() + 60 * options.minutes, 0
     while number < options.rounds if options.rounds else time.monotonic() < until:
         for harm in soak.harms:
-            if not options.only or harm.__name__ in options.only:
+            wanted = harm.__name__ in (options.only or (harm.__name__,))
+            if wanted and (number % 5 == 0 or harm.__name__ not in harms.SELDOM):
                 soak.attempt(harm, number)
         number += 1
-    print("\n".join(table(soak)))
+    print("\n".join((*table(soak), *broken)))
     if not soak.broken:
         shutil.rmtree(soak.root)
-    return bool(soak.broken)
+    return bool(soak.broken or broken)
 
 
 if __name__ == "__main__":
