@@ -62,9 +62,15 @@ CONF
     ;;
 stop)
     export SLURM_CONF="$folder/slurm.conf"
-    scancel --state=running 2> /dev/null || true
+    scancel --user root 2> /dev/null || true
+    # a step that cannot tell the controller of its end keeps its slurmd
+    for _ in $(seq 30); do
+        [ -z "$(squeue -h 2> /dev/null)" ] && break
+        sleep 1
+    done
     for pid in "$folder/slurmd.pid" "$folder/slurmctld.pid" "$folder/munge/pid"; do
         [ -s "$pid" ] && kill "$(cat "$pid")" 2> /dev/null || true
     done
+    pkill -f "slurmd -f $folder/slurm.conf" || true
     ;;
 esac
