@@ -76,13 +76,15 @@ def _begun(made: Begun, tmp_path: Path) -> Begun:
     return Begun(tmp_path / "project" / "sweeps" / "demo.yaml", made.expected)
 
 
+ONE = "(SELECT trial_id FROM trials WHERE number = 1)"
 CHANGES = {
     "parameters of a trial": (
-        "UPDATE trial_params SET param_value = 5 WHERE param_name = 'rank' AND trial_id = 2",
+        "UPDATE trial_params SET param_value = 5 WHERE param_name = 'rank' AND trial_id = " + ONE,
         "study.db says other parameters of trial 1 than its plan.json, which is sealed",
     ),
     "a value outside the space": (
-        "UPDATE trial_params SET param_value = 5000 WHERE param_name = 'rank' AND trial_id = 2",
+        "UPDATE trial_params SET param_value = 5000 WHERE param_name = 'rank' AND trial_id = "
+        + ONE,
         "holds a trial that this sweep cannot have asked for: trial 1: rank must be ",
     ),
     "a trial of somebody else": (
