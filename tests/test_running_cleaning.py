@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,6 @@ import pytest
 
 from orchestrator.corpus import clip_cache
 from orchestrator.corpus.project_cache import ProjectCache
-from orchestrator.records.results import SetRecord
-from orchestrator.records.store import StudyFolder
 from tests.cli_project import folder_of, make_project, orchestrate
 
 
@@ -32,7 +29,7 @@ def test_a_finished_study_keeps_all_but_its_cache(
     capsys.readouterr()
     assert orchestrate("clean", "--studies", studies) == 0
     assert (
-        "\n2.5 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
+        "\n2.3 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
     ), "only shown"
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
     assert not list(folder.cache.iterdir())
@@ -68,57 +65,45 @@ def test_an_unfinished_study_and_what_links_point_to_are_left(
     assert "not finished" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
 
 
-def shared(spec: Path, *sounds: bytes) -> list[Path]:
-    """A segment of one clip for each of these hashes, in the cache of all studies."""
+def foreign(spec: Path) -> Path:
+    """A segment that no study names, in the cache of all studies; its index."""
     cache = ProjectCache(folder_of(spec).project_cache)
+    before = set(cache.clips.glob("*.index"))
     clip = clip_cache.Decoded(np.full(160, 0.5, np.float32), 0.5, 0)
-    for number, sound in enumerate(sounds):
-        samples = np.full(160, 0.001 * number, np.float32)
-        clip_cache.write([(sound, replace(clip, samples=samples))], cache.clips)
-    return sorted(cache.clips.glob("*.index"))
+    clip_cache.write([(bytes(16), clip)], cache.clips)
+    (added,) = set(cache.clips.glob("*.index")) - before
+    return added
 
 
 def test_the_shared_cache_goes_but_for_the_sound_of_unfinished_studies(
-    spec: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, studies = folder_of(spec), folder_of(spec).path.parent
-    indexes = shared(spec, bytes(16), bytes([1] * 16))
-    own = next(iter(clip_cache.kept(ProjectCache(folder.project_cache).clips)))
-    named = next(iter(own.pcm_sha256))
-    real = StudyFolder.sets
-
-    def with_sound(study: StudyFolder) -> dict[str, SetRecord]:
-        return {
-            name: record.model_copy(update={"audio_sha256": (named,) * len(record.audio_sha256)})
-            for name, record in real(study).items()
-        }
-
-    monkeypatch.setattr(StudyFolder, "sets", with_sound)
-    folder.checkpoint.rename(folder.path / "gone")
-    assert orchestrate("clean", "--yes", "--studies", studies) == 0
-    assert "shared by all" in capsys.readouterr().out
-    assert [path for path in indexes if path.exists()] == [
-        folder.project_cache / "clips" / f"{own.name}.index"
-    ]
-    (folder.path / "gone").rename(folder.checkpoint)
+    clips = ProjectCache(folder.project_cache).clips
+    own, other = set(clips.glob("*.index")), foreign(spec)
+    assert own
     with folder.lock():
         assert orchestrate("clean", "--yes", "--studies", studies) == 0
-        assert "is in use by" in " ".join(capsys.readouterr().out.split())
-    assert (folder.project_cache / "clips" / f"{own.name}.index").exists()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "shared by all" in said and "in use by" in said and other.exists()
+    folder.checkpoint.rename(folder.path / "gone")
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
-    assert not list((folder.project_cache / "clips").glob("*.index"))
+    assert set(clips.glob("*.index")) == own
+    (folder.path / "gone").rename(folder.checkpoint)
+    assert orchestrate("clean", "--yes", "--studies", studies) == 0
+    assert not list(clips.iterdir())
 
 
 def test_a_study_brings_the_shared_cache_to_its_limit_and_keeps_what_it_needs(
     spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    foreign = shared(spec, bytes(16), bytes([1] * 16))
-    for index in foreign:
+    clips = ProjectCache(folder_of(spec).project_cache).clips
+    own, other = set(clips.glob("*.index")), foreign(spec)
+    for index in (*own, other):
         os.utime(index, (1, 1))
     assert orchestrate(spec, "--fork", "other", "execution.cache_gb=1e-9") in (0, 4, 5)
     assert "execution.cache_gb" in capsys.readouterr().out
-    assert not any(index.exists() for index in foreign)
-    assert list((folder_of(spec).project_cache / "clips").glob("*.index"))
+    assert set(clips.glob("*.index")) == own
 
 
 def test_all_studies_in_one_table_and_a_damaged_one_hides_none(
