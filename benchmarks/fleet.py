@@ -99,7 +99,7 @@ def run_side(sweep: Path, report: Path) -> None:
     from orchestrator.commands.output import pack_worker
     from orchestrator.planning.trial_plan import trial_plan
     from orchestrator.records.store import StudyFolder
-    from orchestrator.running.packs import in_packs
+    from orchestrator.running.pack_sizes import in_packs
     from orchestrator.sweepfile.loading import load_spec
 
     spec = load_spec(sweep)

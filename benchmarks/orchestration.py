@@ -100,7 +100,7 @@ def measure_row(trials: int, pack: int) -> dict[str, float]:
 def _run(trials: int, pack: int, counted: dict[str, float]) -> None:
     """Run one study, and put down how long it took and what was counted in it."""
     from orchestrator.records.store import StudyFolder
-    from orchestrator.running.sweep import run_sweep
+    from orchestrator.running.sweep_loop import run_sweep
     from orchestrator.search.study import Study
     from orchestrator.sweepfile.search_space import Dimension
     from orchestrator.sweepfile.sweep import Budget

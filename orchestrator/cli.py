@@ -44,7 +44,7 @@ from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
 
 if TYPE_CHECKING:
-    from orchestrator.running.packs import MakeWorker
+    from orchestrator.running.pack_sizes import MakeWorker
 
 _FUNCTIONS = (
     *(run, validate, plan, diagnose, status, watch, report, trial),

@@ -17,7 +17,7 @@ from orchestrator.fleet.server import PackServer
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Worker
-from orchestrator.running.sweep import run_sweep
+from orchestrator.running.sweep_loop import run_sweep
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.identity import derived_seed, digest
 from orchestrator.sweepfile.search_space import Dimension

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.observer import Observer
 from orchestrator.running.signals import GracefulShutdown
-from orchestrator.running.sweep import SweepOutcome, run_sweep
+from orchestrator.running.sweep_loop import SweepOutcome, run_sweep
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.limits import Limit

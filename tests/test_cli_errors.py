@@ -42,7 +42,7 @@ def test_a_bug_of_ours_is_no_fault_of_the_sweep_file(
 def test_a_bug_in_the_middle_of_a_sweep_keeps_its_traceback(
     spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.running.running_trial.RunningTrial.best", property(broken))
+    monkeypatch.setattr("orchestrator.running.trial_stopping.RunningTrial.best", property(broken))
     with pytest.raises(KeyError, match="a name that we forgot"):
         main([str(spec), "--quiet"], make_worker)
 
@@ -87,8 +87,8 @@ def test_verbose_logs_to_stderr_what_is_done(
         " DEBUG orchestrator.running.preflight: set domain: 3 clips of ",
         " DEBUG orchestrator.running.session: worker for the model stage: SlowWorker, 2 slots",
         " DEBUG orchestrator.running.baseline: evaluation ",
-        " DEBUG orchestrator.running.sweep: trial 0, recipe ",
-        " DEBUG orchestrator.running.sweep: checkpoint 1 written",
+        " DEBUG orchestrator.running.sweep_loop: trial 0, recipe ",
+        " DEBUG orchestrator.running.sweep_loop: checkpoint 1 written",
         " DEBUG orchestrator.running.confirmation: 2 confirmation runs left, of seeds [101, 102]",
     ):
         assert words in said.err, words

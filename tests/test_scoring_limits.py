@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.trial_plan import trial_plan
-from orchestrator.running.running_trial import RunningTrial, why_stop
+from orchestrator.running.trial_stopping import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge
 from orchestrator.scoring.limits import (

@@ -400,7 +400,7 @@ def test_early_stops_of_a_server_are_those_of_a_file(server: Server, tmp_path: P
 
 
 def searched(spec: SweepSpec, root: Path, database: ServerDatabase | None) -> list[Any]:
-    from orchestrator.running.sweep import run_sweep
+    from orchestrator.running.sweep_loop import run_sweep
 
     folder = StudyFolder(root, "s")
     with folder.lock():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.sweepfile.comparison import compare
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.loading import check_inputs, load_spec, resolved_yaml
+from orchestrator.sweepfile.spec_changes import compare
 from orchestrator.sweepfile.storage import StorageSpec
 from tests.cli_project import SWEEP, make_project
 

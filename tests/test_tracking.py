@@ -9,8 +9,8 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import SpecError
 from orchestrator.records.store import StudyFolder
-from orchestrator.sweepfile.comparison import compare
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
+from orchestrator.sweepfile.spec_changes import compare
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, study_id

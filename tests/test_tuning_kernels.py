@@ -20,7 +20,7 @@ from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Measured, Worker
 from orchestrator.reporting.planned import kernel_text
-from orchestrator.running.packs import pack_record, with_recorded_pack
+from orchestrator.running.pack_sizes import pack_record, with_recorded_pack
 from orchestrator.sweepfile.sweep import KernelName, ModelSpec
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter, resolve_targets

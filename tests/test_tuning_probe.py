@@ -12,7 +12,7 @@ import pytest
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
-from orchestrator.running.packs import with_recorded_pack
+from orchestrator.running.pack_sizes import with_recorded_pack
 from orchestrator.sweepfile.sweep import Execution
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.worker import start_worker

@@ -12,7 +12,7 @@ from orchestrator.commands.output import show
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
-    from orchestrator.verdicts.side_by_side import Side
+    from orchestrator.verdicts.comparability import Side
 
 _FORMATS = ("terminal", "md", "html", "json")
 
@@ -36,8 +36,8 @@ def compare(
     """Studies or trials side by side: files, verdicts, paired differences, utterances that
     changed.
     """
-    from orchestrator.reporting import html, markdown, side_by_side
-    from orchestrator.verdicts.side_by_side import pair_of
+    from orchestrator.reporting import html, markdown, studies_compared
+    from orchestrator.verdicts.comparability import pair_of
 
     if form not in _FORMATS:
         raise SpecError(f"--format {form} is not known\n  Allowed: {', '.join(_FORMATS)}.")
@@ -48,9 +48,9 @@ def compare(
     opened = [_side(side, studies) for side in sides]
     pairs = [pair_of(opened[0], other, len(opened) - 1) for other in opened[1:]]
     if form == "json":
-        typer.echo(side_by_side.render_json(opened, pairs), nl=False)
+        typer.echo(studies_compared.render_json(opened, pairs), nl=False)
         return
-    document = side_by_side.build(opened, pairs, shown)
+    document = studies_compared.build(opened, pairs, shown)
     if form == "terminal":
         show(document)
     else:
@@ -59,8 +59,8 @@ def compare(
 
 def _side(word: str, studies: Path | None) -> Side:
     """`phone` is the best trial of that study, `phone:7` its trial 7; a file may hold a colon."""
+    from orchestrator.verdicts.comparability import side_of
     from orchestrator.verdicts.conclusion import conclude
-    from orchestrator.verdicts.side_by_side import side_of
 
     name, colon, number = word.rpartition(":")
     if Path(word).exists() or not colon or not (number.isascii() and number.isdigit()):

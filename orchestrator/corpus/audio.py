@@ -19,8 +19,8 @@ from orchestrator.corpus.clips import (
 )
 from orchestrator.corpus.containers import opened
 from orchestrator.corpus.faults import UnusableError, show
-from orchestrator.corpus.formats import FLOAT_PEAK, Samples
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.record_fields import FLOAT_PEAK, Samples
 
 __all__ = [
     "SAMPLE_RATE",

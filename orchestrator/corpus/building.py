@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 from orchestrator.atomic import new_file
 from orchestrator.corpus.faults import SHOWN, FaultsError, UnusableError, show
-from orchestrator.corpus.formats import AUDIO_KEYS
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.record_fields import AUDIO_KEYS
 from orchestrator.errors import ManifestError
 
 T = TypeVar("T")

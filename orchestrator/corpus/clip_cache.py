@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.atomic import clear_dead, new_file
-from orchestrator.corpus.formats import Samples
+from orchestrator.corpus.record_fields import Samples
 
 ROW = np.dtype(
     [

@@ -15,8 +15,8 @@ import numpy as np
 
 from orchestrator.corpus.clip_cache import DONE, Segment
 from orchestrator.corpus.faults import Fault
-from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.record_fields import Samples
 
 SAMPLE_RATE = 16_000
 """Hz; of every clip."""

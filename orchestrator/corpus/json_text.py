@@ -14,9 +14,9 @@ from itertools import chain
 from typing import Any, Literal, TypeGuard
 
 from orchestrator.corpus.faults import Fault, UnusableError, show
-from orchestrator.corpus.formats import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.lines import Lines, Record, decoded
+from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.strict_json import NotJsonError, strict_decode
 
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")

@@ -16,12 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus import foreign
+from orchestrator.corpus import not_a_manifest
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
-from orchestrator.corpus.formats import Draft, Samples, read_draft
+from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
 from orchestrator.corpus.known_files import KnownFiles
-from orchestrator.corpus.records import read_records
+from orchestrator.corpus.record_fields import Draft, Samples, read_draft
 from orchestrator.errors import ManifestError
 
 
@@ -134,7 +134,7 @@ def _require_regular(path: Path) -> None:
             f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file."
         ) from error
     if stat.S_ISDIR(mode):
-        raise ManifestError(f"The manifest {path} {foreign.folder(path)}")
+        raise ManifestError(f"The manifest {path} {not_a_manifest.folder(path)}")
     if not stat.S_ISREG(mode):
         raise ManifestError(
             f"The manifest {path} is not a regular file. Check data: in the sweep file."

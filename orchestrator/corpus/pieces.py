@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.formats import Samples
+from orchestrator.corpus.record_fields import Samples
 
 WINDOW = SAMPLE_RATE // 10
 """Samples over which loudness is summed: shorter than a pause between words, longer than the

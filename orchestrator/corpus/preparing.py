@@ -20,10 +20,10 @@ from orchestrator.corpus.audio import audio_name, level, load_audio
 from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
 from orchestrator.corpus.clips import SILENCE_RMS, Clips, Sounds, StoredSound, clips_of
 from orchestrator.corpus.faults import Fault, manifest_error
-from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError
 from orchestrator.progress import Counter
 

@@ -20,10 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.faults import Fault, UnusableError, show
-from orchestrator.corpus.foreign import kaldi, unknown
-from orchestrator.corpus.formats import AUDIO_KEYS, DURATION_KEYS, ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded
+from orchestrator.corpus.not_a_manifest import kaldi, unknown
+from orchestrator.corpus.record_fields import (
+    AUDIO_KEYS,
+    DURATION_KEYS,
+    ID_KEYS,
+    SPEAKER_KEYS,
+    TEXT_KEYS,
+)
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}

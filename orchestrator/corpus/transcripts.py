@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.corpus.faults import Fault, UnusableError, show
-from orchestrator.corpus.formats import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
+from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import locate
-from orchestrator.corpus.records import read_records
+from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 
 ENDINGS = (".txt", ".TXT", ".lab")
 LISTS = tuple(

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import TrialResult
-from orchestrator.running.running_trial import WALL_CLOCK
+from orchestrator.running.trial_stopping import WALL_CLOCK
 from orchestrator.search.study import Asked
 
 

@@ -22,7 +22,7 @@ from orchestrator.records.worker import SAVE_SECONDS, Worker
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.findings import notice_text, record_findings
 from orchestrator.running.observer import Observer
-from orchestrator.running.packs import MakeWorker, in_packs, pack_record, with_recorded_pack
+from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
 from orchestrator.running.preflight import check_data
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
@@ -199,7 +199,7 @@ def _search(
     observer: Observer,
     drain: GracefulShutdown,
 ) -> None:
-    from orchestrator.running.sweep import run_sweep
+    from orchestrator.running.sweep_loop import run_sweep
     from orchestrator.search.storage import keep_place
     from orchestrator.search.study import Study
 

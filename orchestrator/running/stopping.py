@@ -12,7 +12,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.files import PersonStop
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.running_trial import Stop
+from orchestrator.running.trial_stopping import Stop
 
 PERSON = "person"
 

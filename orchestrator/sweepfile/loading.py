@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.errors import SpecError
-from orchestrator.sweepfile.comparison import FieldChange, compare
 from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
@@ -24,6 +23,7 @@ from orchestrator.sweepfile.schema import json_schema
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.sections import build
 from orchestrator.sweepfile.space import SpaceReader
+from orchestrator.sweepfile.spec_changes import FieldChange, compare
 from orchestrator.sweepfile.storage import storage_problems
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml

@@ -20,10 +20,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.corpus.audio import SAMPLE_RATE, load_audio, scale_to_rms
 from orchestrator.corpus.faults import UnusableError, show
-from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.pieces import pieces
+from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.model_limits import token_caps
 from orchestrator.records.transcription import read_transcription

@@ -17,8 +17,8 @@ from torch import Tensor
 from orchestrator.corpus.audio import SAMPLE_RATE, SILENCE_RMS, load_audio
 from orchestrator.corpus.building import audio_folder, line_of, own_seed, relative, shuffled
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error
-from orchestrator.corpus.formats import Samples
 from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError
 
 PEAK = 0.99

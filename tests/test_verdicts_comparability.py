@@ -13,7 +13,7 @@ from scipy import stats
 
 from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
-from orchestrator.verdicts.side_by_side import Stage, _alike, _differing, _set_of
+from orchestrator.verdicts.comparability import Stage, _alike, _differing, _set_of
 from tests.cli_project import folder_of, make_project, orchestrate
 
 

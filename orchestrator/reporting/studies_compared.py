@@ -19,8 +19,8 @@ from orchestrator.reporting.wording import (
 )
 from orchestrator.scoring.saying import is_share_found, rate_text
 from orchestrator.set_names import search_name
-from orchestrator.sweepfile.comparison import compare
-from orchestrator.verdicts.side_by_side import Changed, Difference, Pair, Side
+from orchestrator.sweepfile.spec_changes import compare
+from orchestrator.verdicts.comparability import Changed, Difference, Pair, Side
 
 _LONGEST = 60
 

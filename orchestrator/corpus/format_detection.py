@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from orchestrator.corpus.foreign import refuse_binary
 from orchestrator.corpus.json_text import json_records
 from orchestrator.corpus.lines import Hash, Record, read_lines
+from orchestrator.corpus.not_a_manifest import refuse_binary
 from orchestrator.corpus.tables import table_records
 
 

@@ -33,7 +33,9 @@ from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.reported import reports
-from orchestrator.running.running_trial import (
+from orchestrator.running.signals import GracefulShutdown
+from orchestrator.running.stopping import persons_stop
+from orchestrator.running.trial_stopping import (
     WALL_CLOCK,
     RunningTrial,
     Stop,
@@ -41,8 +43,6 @@ from orchestrator.running.running_trial import (
     result_of,
     why_stop,
 )
-from orchestrator.running.signals import GracefulShutdown
-from orchestrator.running.stopping import persons_stop
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
