@@ -32,10 +32,11 @@ test-all: check
 	$(PYTEST) -m "not gpu and not services"
 
 # What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
-# there is none. An MLflow server is another program and has its own environment.
+# there is none, with the programs of PostgreSQL. An MLflow server is another program and has its own environment.
 test-services: $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,mlflow,tensorboard,wandb,ray]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres,mlflow,tensorboard,wandb,ray]'
 	$(BIN)/python -m tests.browser
+	$(BIN)/python -m tests.postgres
 	test -x .venv/mlflow/bin/mlflow || $(PYTHON) -m venv .venv/mlflow
 	.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check mlflow==3.17.2
 	$(PYTEST) -m services

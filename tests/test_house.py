@@ -50,6 +50,7 @@ OWNERS = {
     "wandb": ("tracking/",),
     "tensorboard": ("tracking/",),
     "sqlalchemy": ("search/",),
+    "psycopg": ("search/",),
     "ray": ("fleet/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""

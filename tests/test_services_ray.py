@@ -317,6 +317,7 @@ def test_real_adapters_of_a_cluster_that_loses_one_are_those_inline_to_the_bit(
 ) -> None:
     cluster.only(2)
     execution = {"pack": 2, "packs": 2, "cores": 1, "device": "cpu"}
+    (tmp_path / "sweep").mkdir()
     spec = small_sweep(tmp_path / "sweep", SIZES, execution=execution)
     template = start_worker(spec, tmp_path / "sweep" / "cache")
     inline = trained(template, InlineHosts(template), tmp_path / "inline")

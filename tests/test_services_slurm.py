@@ -86,7 +86,7 @@ def test_a_study_of_the_documented_batch_files_is_that_inline(slurm: Slurm, tmp_
     # one minute, which it has had: Slurm ends it at its next look
     slurm("scontrol", "update", f"JobId={other}", "TimeLimit=1")
     wait_for(lambda: slurm.state(other) == "TIMEOUT")
-    wait_for(lambda: logs_of(spec).count("lost in process") >= 2, 900)
+    wait_for(lambda: logs_of(spec).count("lost in process") >= 1, 900)
     slurm("sbatch", "--parsable", "--cpus-per-task=2", PAGES / "node.sbatch")
     wait_for(lambda: slurm.state(study) in ("COMPLETED", "FAILED"), 900)
     shown = (slurm.project / f"slurm-{study}.out").read_text()

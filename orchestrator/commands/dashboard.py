@@ -25,10 +25,11 @@ def dashboard(
     from orchestrator.loopback import serve_until_interrupted
     from orchestrator.running.showing import shown
     from orchestrator.search.dashboard import open_server
+    from orchestrator.search.storage import database_of
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     words = naming_words(spec, folder.name, studies)
     server = open_server(
-        folder.database, folder.journal.path, partial(shown, sweep, folder, words), port
+        database_of(folder), folder.journal.path, partial(shown, sweep, folder, words), port
     )
     serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

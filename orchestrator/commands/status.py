@@ -74,12 +74,11 @@ def watch(
 def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> StudyRow:
     """One study of the table; one that cannot be read adds why to `faults`, and hides no other."""
     from orchestrator.records.contents import stored_spec
-    from orchestrator.records.locking import holder
     from orchestrator.reporting.studies import damaged_row, study_row
     from orchestrator.running.session import finished
     from orchestrator.verdicts.conclusion import conclude
 
-    running = holder(folder.lock_file)
+    running = folder.holder()
     try:
         sweep = stored_spec(folder, project)
         return study_row(sweep, folder, conclude(sweep, folder), finished(sweep, folder), running)

@@ -22,12 +22,11 @@ def stop(
     studies: Studies = None,
 ) -> None:
     """End one trial at its next evaluation, as a decision of yours; the sweep goes on."""
-    from orchestrator.records.locking import holder
     from orchestrator.running.stopping import ask_to_stop
 
     _, folder = told(open_study(spec, overrides or [], studies))
     ask_to_stop(folder, number, reason)
-    running = holder(folder.lock_file)
+    running = folder.holder()
     when = (
         f"at its next evaluation, by {running}"
         if running

@@ -32,6 +32,18 @@ class FormatFile(BaseModel):
     format: int
 
 
+class ServerRecord(BaseModel):
+    """storage.json: the server that holds the study's database; never its address."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url_env: str
+    """The environment variable that holds the address."""
+    study: str
+    """What the study is called there: its name and, as others may have one of that name, a random
+    number."""
+
+
 class PackRecord(BaseModel):
     """pack.json: how many adapters the study trains at once, and why so many."""
 

@@ -38,6 +38,8 @@ class Journal:
         """`root` is the study's folder; a study that has the file `mark` has a journal."""
         self.path = root / NAME
         self._root, self._study, self._mark = root, study, mark
+        self.confirm_owner: Callable[[], None] = lambda: None
+        """Called before anything is put down; raises where somebody else owns the study by now."""
         self._read: tuple[Stamp | None, Chain] | None = None
         self._digests: dict[str, tuple[Stamp, str]] = {}
 
@@ -82,6 +84,7 @@ class Journal:
     def _add(self, entries: tuple[Entry, ...]) -> None:
         if not entries:
             return
+        self.confirm_owner()
         chain = self.chain()
         try:
             self._append(chain.length, b"".join(entry.line for entry in entries))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 
-_FOLDERS = ("", "trials", "confirm", "checkpoint", "requests")
+_FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner")
 """Where everything that is written in place lies; a file further down is replaced as a whole, link
 or not.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.records.beat import refusal
 
 _held: set[int] = set()
 
@@ -26,10 +28,15 @@ def _close_in_child() -> None:
 os.register_at_fork(after_in_child=_close_in_child)
 
 
+_NOT_THERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What a file system without locks answers."""
+
+
 @contextmanager
-def exclusive(path: Path, study: str) -> Iterator[None]:
+def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[None]:
     """Hold the lock at `path`; StudyError at once, naming process and host, when another process
-    holds it.
+    holds it, or where the file system has no locks. `owners`, on one that hosts share: the folder
+    of the beat, which knows more of a holder and stands in for locks that are not there.
 
     The file itself stays: removing it would let two processes lock two files of the same name.
     """
@@ -39,10 +46,19 @@ def exclusive(path: Path, study: str) -> Iterator[None]:
     except BlockingIOError:
         holder = _holder(descriptor)
         os.close(descriptor)
+        if owners is not None and (said := refusal(owners, study, holder)):
+            raise said from None
         raise StudyError(
             f"study {study} is in use by {holder}\n"
             "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same command again."
         ) from None
+    except OSError as error:
+        if error.errno not in _NOT_THERE or owners is None:
+            os.close(descriptor)
+            raise StudyError(
+                f"{path} cannot be locked: {error.strerror}\n"
+                "  Put the studies on another file system, with --studies DIR."
+            ) from error
     _held.add(descriptor)
     try:
         _sign(descriptor)
@@ -66,6 +82,8 @@ def holder(path: Path) -> str:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _holder(descriptor)
+    except OSError:
+        return ""  # a file system without locks
     finally:
         os.close(descriptor)
     return ""

@@ -1,6 +1,7 @@
 """The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
 
-journal.jsonl  study.json  spec.yaml  pack.json  study.db  study.lock
+journal.jsonl  study.json  spec.yaml  pack.json  study.lock
+study.db, or storage.json where the database is on a server
 sets.json  evaluations.json  baseline.json  hypotheses-baseline-<fingerprint>.jsonl
 shipped.json  findings.json  clock.json  notes.md  report.md  report.html
 trials/0007/     plan.json  measurements.jsonl  hypotheses-<step>-<scale>.jsonl
@@ -12,6 +13,7 @@ requests/        stop-0007.json, until the sweep has answered it
 checkpoint/      state of the packs
 cache/           exported forms, which can be made again
 ../.cache/       what all studies of the root share and can be made again, see corpus.project_cache
+owner/           on a file system that other hosts share: who has the study, and when it last beat
 logs/            of several packs: pack-0.log and so on, what each did; tracking-mlflow.log and so on,
                  what was not sent
 tracking/        id of the study at its trackers, and what W&B keeps
@@ -22,12 +24,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestrator.atomic import clear_leftovers, make_folder, remove
 from orchestrator.errors import Interrupted, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.beat import beating, owner
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import (
     BaselinesFile,
@@ -48,7 +51,8 @@ from orchestrator.records.files import (
 )
 from orchestrator.records.journal import HELP
 from orchestrator.records.links import refuse_links
-from orchestrator.records.locking import exclusive
+from orchestrator.records.locking import exclusive, holder
+from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.records.sealed import SealedFiles
 from orchestrator.records.shipping import Shipped, ShippedFile
@@ -81,6 +85,7 @@ class StudyFolder(SealedFiles):
         super().__init__(root / name, name, self.format_file)
         self.database = self.path / "study.db"
         self.lock_file = self.path / "study.lock"
+        self._owner = self.path / "owner"
         self.checkpoint = self.path / "checkpoint"
         self.cache = self.path / "cache"
         self.project_cache = root / ".cache"
@@ -111,6 +116,13 @@ class StudyFolder(SealedFiles):
         """
         return self._numbers("plan.json", confirm)
 
+    def has_database(self, on_server: bool) -> bool:
+        """It has one, and on a server or in its folder, as asked."""
+        kept = self.server()
+        if on_server:
+            return kept is not None
+        return kept is None and self.database.exists()
+
     def check_format(self) -> None:
         """Raises StudyError for a study that another version of the product wrote; it is left as it
         is.
@@ -134,11 +146,12 @@ class StudyFolder(SealedFiles):
         """Make the folder, hold its lock, remove what a killed run left half-written, and settle
         the journal.
 
-        Raises StudyError naming process and host when another run holds it.
+        Raises StudyError naming process and host when another run holds it, and while it is held
+        where another host took it over.
         """
         make_folder(self.path)
         refuse_links(self.path)
-        with exclusive(self.lock_file, self.name):
+        with self._held_alone():
             clear_leftovers(self.path)
             self.journal.settle()
             try:
@@ -147,6 +160,28 @@ class StudyFolder(SealedFiles):
                 self.journal.settle()
                 raise
             self.journal.close()
+
+    @contextmanager
+    def _held_alone(self) -> Iterator[None]:
+        owners = self._owner if self.shared_file_system() else None
+        with exclusive(self.lock_file, self.name, owners), ExitStack() as turns:
+            if owners is not None:
+                turn = turns.enter_context(beating(owners, self.name))
+                self.journal.confirm_owner = turn.confirm
+            try:
+                yield
+            finally:
+                self.journal.confirm_owner = lambda: None
+
+    def shared_file_system(self) -> str | None:
+        """The kind of the file system, such as nfs4, where other hosts may share it."""
+        return network_file_system(self.path)
+
+    def holder(self) -> str:
+        """Who holds the study's lock, in words; empty where nobody does, as far as this host can
+        tell. Takes nothing from who is about to hold it.
+        """
+        return holder(self.lock_file) or owner(self._owner)
 
     def trial_folder(self, number: int) -> Path:
         """trials/0007 for trial 7; confirm/0001 for confirmation run -1."""

@@ -11,7 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.checks import Finding
-from orchestrator.records.files import ClockFile, FindingsFile, model_line, read_json, to_line
+from orchestrator.records.files import (
+    ClockFile,
+    FindingsFile,
+    ServerRecord,
+    model_line,
+    read_json,
+    to_line,
+)
 from orchestrator.records.writing import write_aside
 
 _FINDINGS_ADVICE = "Delete it, then run the same command again: the checks are made anew."
@@ -26,6 +33,7 @@ class UnsealedFiles:
         self.notes = path / "notes.md"
         self._clock = path / "clock.json"
         self._findings = path / "findings.json"
+        self._storage = path / "storage.json"
 
     def note(self, text: str, at: datetime | None = None) -> None:
         """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
@@ -61,6 +69,18 @@ class UnsealedFiles:
         return tuple(
             dict.fromkeys(Finding(finding.name, finding.level, finding.message) for finding in rows)
         )
+
+    def server(self) -> ServerRecord | None:
+        """Where on which server the study's database is; None where it is a file of the folder."""
+        return read_json(self._storage, ServerRecord, "Restore it from a copy of the study.")
+
+    def write_server(self, record: ServerRecord) -> None:
+        """Keep that the study's database is on a server."""
+        write_aside(self._storage, model_line(record))
+
+    def forget_server(self) -> None:
+        """The study's database is a file of the folder; what is on the server stays there."""
+        self._storage.unlink(missing_ok=True)
 
     def seconds_spent(self) -> float:
         """Wall-clock seconds of all runs so far."""

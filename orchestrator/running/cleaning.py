@@ -16,7 +16,6 @@ from orchestrator.corpus.clip_cache import kept
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.contents import stored_spec
-from orchestrator.records.locking import holder
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.usage import Usage, size_of
@@ -101,12 +100,12 @@ def _sets(folder: StudyFolder) -> Iterable[SetRecord]:
 
 def _held(folder: StudyFolder) -> str:
     """Who holds a study, in words; empty where nobody does."""
-    running = holder(folder.lock_file)
+    running = folder.holder()
     return f"{folder.name} is in use by {running}" if running else ""
 
 
 def _why_kept(folder: StudyFolder, project: Path) -> str:
-    if running := holder(folder.lock_file):
+    if running := folder.holder():
         return f"in use by {running}"
     return _unfinished(folder, project)
 

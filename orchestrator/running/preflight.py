@@ -20,7 +20,6 @@ from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.lengths import find_lengths
-from orchestrator.records.locking import holder
 from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets, known_files, set_records
@@ -157,7 +156,7 @@ def _decoded(
 ) -> dict[str, tuple[Manifest, Clips]]:
     """All sets, decoded; the cache is brought back to its limit while no other study runs."""
     ready = decode_sets(spec, folder.project_cache)
-    if not any(holder(study.lock_file) for study in folder.neighbours()):
+    if not any(study.holder() for study in folder.neighbours()):
         sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]
         needed = {sound.segment.name for sound in sounds}
         limit = round(spec.execution.cache_gb * 1e9)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
 from orchestrator.running.reported import reports
+from orchestrator.search.server import ServerDatabase, new_record
+from orchestrator.search.storage import Database, database_for, fault_of, keep_place
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
@@ -25,32 +27,48 @@ from orchestrator.verdicts.judging import scores
 
 Made = tuple[Path, bytes, str]
 """A file, bytes that it may have had, and what they were made from."""
+_Trial = tuple[int, TrialPlan | None, TrialResult | None]
 
 
 def database(spec: SweepSpec, folder: StudyFolder) -> str:
-    """Make study.db again from the trials' files; says what was done.
+    """Make the study's database again from the trials' files, where the sweep file has it; says
+    what was done.
 
     What only the database held is gone: the notes of a dashboard, and which answers an early-stop
     rule gave to trials that had not ended. Raises StudyError when a trial's files do not hold.
     """
     trials = [(n, folder.read_plan(n), folder.read_result(n)) for n in folder.planned()]
+    if spec.storage is None:
+        _into_file(spec, folder, trials)
+        return f"study.db from the files of {len(trials)} trials"
+    fresh = ServerDatabase(new_record(spec.storage.url_env, folder.name), folder.name)
+    _fill(fresh, spec, folder, trials)
+    keep_place(fresh, folder)
+    if folder.database.exists():
+        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.moved"))
+    return f"{fresh} from the files of {len(trials)} trials, as study {fresh.record.study}"
+
+
+def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
     aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
     for path in (aside, *_logs(folder.database)):
         path.unlink(missing_ok=True)
-    study = Study.open(aside, spec)
-    try:
+    _fill(aside, spec, folder, trials)
+    if folder.database.exists():
+        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.damaged"))
+    os.replace(aside, folder.database)
+    keep_place(folder.database, folder)
+
+
+def _fill(place: Database, spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
+    """Put all trials into a new database."""
+    with closing(Study.open(place, spec)) as study:
         for number, plan, result in trials:
             assert plan is not None
             study.put_again(
                 _params(spec, plan, result), reports(spec, folder, number, result), result
             )
         study.commit()
-    finally:
-        study.close()
-    if folder.database.exists():
-        os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.damaged"))
-    os.replace(aside, folder.database)
-    return f"study.db from the files of {len(trials)} trials"
 
 
 def _logs(path: Path) -> tuple[Path, Path]:
@@ -75,8 +93,8 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
 
 
 def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Plans of trials from their results or study.db, those of confirmation runs from their
-    finalists.
+    """Plans of trials from their results or the database, those of confirmation runs from
+    their finalists.
     """
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name(folder, folder.plan_file(n)) in faults]
@@ -95,14 +113,14 @@ def _searched(
     spec: SweepSpec, folder: StudyFolder, numbers: Sequence[int]
 ) -> dict[int, tuple[dict[str, Any], str]]:
     """The searched values of these trials, and where they stand; of a trial that neither its result
-    nor study.db knows, nothing.
+    nor the database knows, nothing.
     """
     found: dict[int, tuple[dict[str, Any], str]] = {}
     if numbers:
         with _database(spec, folder) as study:
             for trial in study.trials() if study else ():
                 if trial.number in numbers:
-                    found[trial.number] = (trial.params, "study.db and the sweep file")
+                    found[trial.number] = (trial.params, "the database and the sweep file")
     for number in numbers:
         with suppress(StudyError):  # its result is lost as well
             if result := folder.read_result(number):
@@ -112,11 +130,13 @@ def _searched(
 
 @contextmanager
 def _database(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
-    """The study in study.db; None where that is lost or damaged: nothing is made in its place."""
-    study = None
-    if folder.database.exists():
-        with suppress(StudyError):
-            study = Study.open(folder.database, spec)
+    """The study in its database; None where that is lost or damaged: nothing is made in its
+    place.
+    """
+    study, place = None, database_for(spec, folder)
+    with suppress(StudyError):
+        if fault_of(place, ()) is None:
+            study = Study.open(place, spec)
     try:
         yield study
     finally:
@@ -125,7 +145,7 @@ def _database(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
 
 
 def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
-    """Results of trials, from study.db."""
+    """Results of trials, from the database."""
     faults = folder.faults()
     lost = [n for n in folder.planned() if _name(folder, folder.result_file(n)) in faults]
     if not lost:
@@ -140,7 +160,7 @@ def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     for result in told:
         for state in TrialState:  # gp is told another state than the result has
             data = result_bytes(result.model_copy(update={"state": state}))
-            yield folder.result_file(result.number), data, "study.db"
+            yield folder.result_file(result.number), data, "the database"
 
 
 def confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:

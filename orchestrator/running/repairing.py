@@ -7,10 +7,11 @@ whatever they are made again, they are what the study wrote. Nothing is ever sea
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
@@ -23,7 +24,9 @@ from orchestrator.sweepfile.identity import FORMAT
 from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 
-DATABASE = "study.db"
+if TYPE_CHECKING:
+    from orchestrator.search.storage import Database
+
 Made = tuple[Path, bytes, str]
 """A file, bytes that it may have had, and what they were made from."""
 
@@ -38,23 +41,23 @@ class Repaired:
     """Files that the journal seals; all of them hold."""
 
 
-def faults_of(folder: StudyFolder) -> dict[str, Fault]:
+def faults_of(folder: StudyFolder, database: Database) -> dict[str, Fault]:
     """All that does not hold, by name. Raises StudyError where the journal itself is lost or
-    damaged.
+    damaged, or a server cannot be asked.
     """
     found = folder.faults()
-    if folder.began:
-        found |= {} if folder.database.exists() else {DATABASE: Fault.LOST}
-        if folder.database.exists() and not _intact(folder.database):
-            found[DATABASE] = Fault.ALTERED
+    if folder.began and (fault := _fault_of(folder, database)):
+        found[_called(database)] = fault
     states = Checkpoints(folder.checkpoint)
     return found | {f"checkpoint/{name}": Fault.ALTERED for name in states.damaged()}
 
 
 def check(folder: StudyFolder) -> int:
     """The number of sealed files, all of which hold. Raises StudyError naming those that do not."""
+    from orchestrator.search.storage import database_of
+
     folder.check_format()
-    if faults := faults_of(folder):
+    if faults := faults_of(folder, database_of(folder)):
         raise folder.journal.error(faults)
     return len(folder.journal.chain().files)
 
@@ -65,15 +68,18 @@ def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
 
     Raises StudyError, when that is done, naming what could not be made again.
     """
+    from orchestrator.search.storage import database_for
+
     made: list[str] = []
     for path, data, source in _settings(sweep, folder):
         _put(folder, path, data, source, made)
     folder.check_format()
-    if faults_of(folder):
-        _remake(stored_spec(folder, sweep.project), folder, made)
+    spec = stored_spec(folder, sweep.project).model_copy(update={"storage": sweep.storage})
+    if faults_of(folder, database_for(spec, folder)) or _disagrees(spec, folder):
+        _remake(spec, folder, made)
     for line in made:
         folder.note(f"repair: {line}")
-    if left := faults_of(folder):
+    if left := faults_of(folder, database_for(spec, folder)):
         done = "".join(f" Made again: {line}." for line in made)
         raise folder.journal.error(
             left,
@@ -89,12 +95,13 @@ def _settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
     from orchestrator.running.remaking import confirmations, database, plans, results
+    from orchestrator.search.storage import database_for
 
     _drop_checkpoints(folder, made)
     _each(folder, made, lambda: _sets(spec, folder))
     for remade in (plans, results):
         _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
-    if folder.began and faults_of(folder).get(DATABASE):
+    if folder.began and (_fault_of(folder, database_for(spec, folder)) or _disagrees(spec, folder)):
         _tried(lambda: made.append(database(spec, folder)))
     _each(folder, made, lambda: confirmations(spec, folder))
 
@@ -138,12 +145,32 @@ def _put(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[s
         made.append(f"{name} from {source}")
 
 
-def _intact(path: Path) -> bool:
-    from orchestrator.search.storage import intact
+def _fault_of(folder: StudyFolder, database: Database) -> Fault | None:
+    from orchestrator.search.storage import fault_of
 
+    return fault_of(database, folder.planned())
+
+
+def _called(database: Database) -> str:
+    return database.name if isinstance(database, Path) else str(database)
+
+
+def _disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
+    """On a server the study has other numbers than the files. A study.db that has is moved away by
+    hand: it would be lost otherwise, while a server keeps what was there under its old name.
+    """
+    from orchestrator.search.storage import database_for
+    from orchestrator.search.study import Study
+
+    if spec.storage is None or not folder.began or folder.server() is None:
+        return False
     try:
-        return intact(path)
-    except (OSError, sqlite3.OperationalError) as error:
-        raise StudyError(
-            f"{path} cannot be read: {error}\n  Fix its permissions, or end what else uses it."
-        ) from error
+        results = folder.results()
+    except StudyError:
+        return False  # they are made again first
+    with closing(Study.open(database_for(spec, folder), spec)) as study:
+        try:
+            study.check(results)
+        except StudyError:
+            return True
+    return False

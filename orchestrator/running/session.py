@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StudyError
 from orchestrator.records.contents import stored_spec
@@ -31,6 +31,9 @@ from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import confirmation_runs
 from orchestrator.verdicts.shipping import asks_for_shipped, check_can_ship
 
+if TYPE_CHECKING:
+    from orchestrator.search.storage import Database
+
 log = logging.getLogger(__name__)
 
 
@@ -48,25 +51,51 @@ def run_study(
     ModelError, Interrupted.
     """
     with folder.lock():
+        if kind := folder.shared_file_system():
+            observer.say(_shared(folder, kind))
         agree(spec, folder)
         log.debug("study %s is held by this process", folder.path)
         if not finished(spec, folder):
-            check_can_ship(spec)
-            check_can_launch(spec.execution)
-            check_data(spec, folder, observer)
-            made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
-            folder.note(
-                "run with "
-                + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date")
-            )
-            if spec.taken:
-                folder.note(spec.taken)
-            observer.resumed(_ended(spec, folder), folder.seconds_spent())
-            if not searched(spec, folder):
-                _search(spec, folder, make_worker, observer, drain)
-            _confirm(spec, folder, make_worker, observer, drain)
+            _train(spec, folder, make_worker, observer, drain)
         _verify(spec, folder, observer)
         return conclude(spec, folder)
+
+
+def _shared(folder: StudyFolder, kind: str) -> str:
+    """What does not hold on a file system that hosts share."""
+    database = "" if folder.server() else "; open study.db on this host alone"
+    return (
+        f"{folder.path} lies on {kind}, where flock may not hold between hosts: "
+        f"a beat in owner/ guards the study as well{database}"
+    )
+
+
+def _train(
+    spec: SweepSpec,
+    folder: StudyFolder,
+    make_worker: MakeWorker,
+    observer: Observer,
+    drain: GracefulShutdown,
+) -> None:
+    """Search and confirm, with the study's database in this process's hands."""
+    from orchestrator.search.storage import database_for, held
+
+    check_can_ship(spec)
+    check_can_launch(spec.execution)
+    database = database_for(spec, folder)
+    with held(database, must_exist=folder.began):
+        check_data(spec, folder, observer)
+        made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
+        folder.note(
+            "run with "
+            + ", ".join(f"{name} {value}" for name, value in made.items() if name != "date")
+        )
+        if spec.taken:
+            folder.note(spec.taken)
+        observer.resumed(_ended(spec, folder), folder.seconds_spent())
+        if not searched(spec, folder):
+            _search(spec, folder, database, make_worker, observer, drain)
+        _confirm(spec, folder, make_worker, observer, drain)
 
 
 def agree(spec: SweepSpec, folder: StudyFolder) -> None:
@@ -78,13 +107,10 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
     """
     folder.check_format()
     with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
-    if folder.began and not folder.database.exists():
-        raise StudyError(
-            f"study.db of study {folder.name} is lost, though trials have begun\n"
-            "  Restore it from a copy of the study, or run `orchestrate repair SPEC`, which makes it again from the "
-            "files of the trials."
-        )
-    if folder.began or (folder.exists and folder.database.exists()):
+    on_server = spec.storage is not None
+    if folder.began and not folder.has_database(on_server):
+        raise _without_database(folder, on_server)
+    if folder.began or (folder.exists and folder.has_database(on_server)):
         stored = stored_spec(folder, spec.project)
         changes = [_by_content(change, spec, folder) for change in compare(stored, spec)]
         refused = [change for change in changes if not change.allowed]
@@ -97,6 +123,24 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
         if not changes:
             return
     folder.write_spec(resolved_yaml(spec))
+
+
+def _without_database(folder: StudyFolder, on_server: bool) -> StudyError:
+    """The error of a study that has begun, but has no database where the sweep file says."""
+    if not folder.has_database(not on_server):
+        lost = "storage.json" if on_server else "study.db"
+        return StudyError(
+            f"{lost} of study {folder.name} is lost, though trials have begun\n"
+            "  Restore it from a copy of the study, or run `orchestrate repair SPEC`, which makes it again from the "
+            "files of the trials."
+        )
+    places = ("on a server (`storage`)", "in study.db")
+    here, there = places if on_server else reversed(places)
+    return StudyError(
+        f"the sweep file has the database of study {folder.name} {here}, and it is {there}\n"
+        "  Write `storage` as it was, or run `orchestrate repair SPEC`, which makes the database in the new place from "
+        "the files of the trials."
+    )
 
 
 def _set_of_field(path: str) -> str:
@@ -150,18 +194,22 @@ def _ended(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:
 def _search(
     spec: SweepSpec,
     folder: StudyFolder,
+    database: Database,
     make_worker: MakeWorker,
     observer: Observer,
     drain: GracefulShutdown,
 ) -> None:
     from orchestrator.running.sweep import run_sweep
+    from orchestrator.search.storage import keep_place
     from orchestrator.search.study import Study
 
     spec = with_recorded_pack(spec, folder)
     # A study whose data the model refuses has no database yet: it is new, and its sweep file may be
     # corrected.
-    worker = None if folder.database.exists() else _worker(make_worker, spec, folder, observer)
-    study = Study.open(folder.database, spec)
+    new = not folder.has_database(spec.storage is not None)
+    worker = _worker(make_worker, spec, folder, observer) if new else None
+    keep_place(database, folder)
+    study = Study.open(database, spec)
     try:
         if worker is None:
             worker = _worker(make_worker, spec, folder, observer)

@@ -44,7 +44,7 @@ from orchestrator.running.running_trial import (
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stopping import persons_stop
 from orchestrator.scoring.judge import Verdict
-from orchestrator.search.study import REMAKE, Asked, Study
+from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import RESAMPLES, best, judged, scores
 from orchestrator.verdicts.losses import trial_losses
@@ -164,8 +164,8 @@ class _Sweep:
                 self.checkpoints.write(checkpoint, self.worker)
         if checkpoint.asked > len(self.known):
             raise StudyError(
-                f"{self.folder.database} holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
-                "  Restore study.db from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
+                f"{self.study.called} holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
+                "  Restore it from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
             )
         self.tick, self.asked = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
@@ -306,8 +306,8 @@ class _Sweep:
             return None
         if asked.number != self.asked:
             raise StudyError(
-                f"{self.folder.database} gave trial {asked.number} where {self.asked} was next: something else writes "
-                "to it\n  Only `orchestrate` may add trials. Restore study.db from a copy, or use --fork NAME."
+                f"{self.study.called} gave trial {asked.number} where {self.asked} was next: something else writes "
+                "to it\n  Only `orchestrate` may add trials. Restore it from a copy, or use --fork NAME."
             )
         return asked.params
 
@@ -316,8 +316,8 @@ class _Sweep:
             return trial_plan(self.spec, number, params, self.contents)
         except ValueError as error:
             raise StudyError(
-                f"{self.folder.database} holds a trial that this sweep cannot have asked for: {error}\n"
-                f"  Only `orchestrate` may write to it. {REMAKE}"
+                f"{self.study.called} holds a trial that this sweep cannot have asked for: {error}\n"
+                f"  Only `orchestrate` may write to it. {self.study.remake}"
             ) from error
 
     def _check_plan(self, plan: TrialPlan) -> None:
@@ -327,8 +327,8 @@ class _Sweep:
         sealed = self.folder.read_plan(plan.number)
         if sealed is not None and sealed.params != plan.params:
             raise StudyError(
-                f"{self.folder.database} says other parameters of trial {plan.number} than its plan.json, which is "
-                f"sealed\n  {REMAKE}"
+                f"{self.study.called} says other parameters of trial {plan.number} than its plan.json, which is "
+                f"sealed\n  {self.study.remake}"
             )
 
     def _running_trial(

@@ -20,7 +20,7 @@ from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.loopback import Application, Respond, guarded_server
 from orchestrator.search.dashboard_copy import copy_of
 from orchestrator.search.shown import ShownStudy
-from orchestrator.search.storage import open_read_only, storage_errors
+from orchestrator.search.storage import Database, open_read_only, storage_errors
 
 Show = Callable[[], ShownStudy]
 """What is shown of the study as it stands now. Raises StudyError for damaged files."""
@@ -37,24 +37,23 @@ _ARTIFACT = (
 )
 
 
-def open_server(database: Path, journal: Path, show: Show, port: int) -> WSGIServer:
+def open_server(database: Database, journal: Path, show: Show, port: int) -> WSGIServer:
     """The server, listening; port 0 takes a free one.
 
     A sweep may be running: readers do not disturb its one writer. Raises StudyError when there is
     no study yet, its files are damaged or the port is taken.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if not database.is_file():
-        raise StudyError(f"there is no study at {database} yet\n  Start the sweep first.")
+    _refuse_missing(database)
     return guarded_server(_Dashboard(database, journal, show), port, "dashboard")
 
 
 class _Dashboard:
     """The application over the newest copy of the study."""
 
-    def __init__(self, database: Path, journal: Path, show: Show) -> None:
+    def __init__(self, database: Database, journal: Path, show: Show) -> None:
         self._database, self._show = database, show
-        self._watched = (database, database.with_name(f"{database.name}-wal"), journal)
+        self._watched = (*_files_of(database), journal)
         self._lock = threading.Lock()
         self._stamp: object = None
         self._application: Application
@@ -88,6 +87,28 @@ class _Dashboard:
             copy, attachments = copy_of(storage, shown)
         application: Application = wsgi(copy, artifact_store=attachments)
         return application
+
+
+def _refuse_missing(database: Database) -> None:
+    if isinstance(database, Path):
+        if not database.is_file():
+            raise StudyError(f"there is no study at {database} yet\n  Start the sweep first.")
+        return
+    with storage_errors(database, "The dashboard only reads it."):
+        known = database.numbers()
+    if known is None:
+        raise StudyError(
+            f"there is no study {database.record.study} in {database}\n"
+            "  Is it another server, or another database of it? "
+            "`orchestrate repair SPEC` makes it again."
+        )
+
+
+def _files_of(database: Database) -> tuple[Path, ...]:
+    """What changes with the database; of one on a server the journal says enough."""
+    if isinstance(database, Path):
+        return database, database.with_name(f"{database.name}-wal")
+    return ()
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -1,11 +1,12 @@
-"""study.db: Optuna's tables in SQLite, set up so that a kill or a power cut loses nothing that was
-acknowledged.
+"""Optuna's tables, in study.db (SQLite) or on a server, set up so that a kill or a power cut loses
+nothing that was acknowledged.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -15,13 +16,84 @@ from optuna.storages import RDBStorage
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
+from orchestrator.records.chain import Fault
+from orchestrator.records.store import StudyFolder
+from orchestrator.search.server import ReadStudy, ServerDatabase, new_record
+from orchestrator.sweepfile.sweep import SweepSpec
+
+Database = Path | ServerDatabase
+"""A file, or a study on a server; as text what messages call it."""
 
 BUSY_SECONDS = 60.0
 """How long to wait for another process (a backup, a viewer) that holds the database."""
 
 
-def open_storage(path: Path) -> RDBStorage:
-    """The database at `path`, made if it is missing.
+def database_of(folder: StudyFolder) -> Database:
+    """Where the study's database is."""
+    record = folder.server()
+    return folder.database if record is None else ServerDatabase(record, folder.name)
+
+
+def database_for(spec: SweepSpec, folder: StudyFolder) -> Database:
+    """Where the sweep file has it: where it is, or a place of its own where it is not there yet."""
+    if spec.storage is None:
+        return folder.database
+    kept = folder.server() or new_record(spec.storage.url_env, folder.name)
+    record = kept.model_copy(update={"url_env": spec.storage.url_env})
+    return ServerDatabase(record, folder.name)
+
+
+def keep_place(database: Database, folder: StudyFolder) -> None:
+    """From here on the study's database is there."""
+    if isinstance(database, Path):
+        folder.forget_server()
+    elif folder.server() != database.record:
+        folder.write_server(database.record)
+
+
+def open_storage(database: Database) -> RDBStorage:
+    """The database, made if it is missing; `close_storage` gives it back."""
+    return _open_file(database) if isinstance(database, Path) else database.open()
+
+
+def close_storage(database: Database, storage: RDBStorage) -> None:
+    """A file's write-ahead log is folded in; a server's lock is let go of, where nobody else of
+    this process has it open.
+    """
+    if isinstance(database, Path):
+        storage.remove_session()
+        storage.engine.dispose()
+    else:
+        database.close()
+
+
+@contextmanager
+def held(database: Database, must_exist: bool) -> Iterator[None]:
+    """Hold the lock of a study on a server while the context lasts; a file has the lock of its
+    folder.
+
+    Raises StudyError where another process holds it, the server cannot be used, or does not know
+    the study though it must.
+    """
+    if isinstance(database, Path):
+        yield
+        return
+    with storage_errors(database, "Nothing was changed."):
+        database.open()
+    try:
+        if must_exist and not database.knows_study():
+            raise StudyError(
+                f"{database} does not know study {database.record.study}, though trials have begun\n"
+                "  Is it another server, or another database of it? Else run `orchestrate repair "
+                "SPEC`, which makes it again from the files of the trials."
+            )
+        yield
+    finally:
+        database.close()
+
+
+def _open_file(path: Path) -> RDBStorage:
+    """SQLite at `path`.
 
     WAL, synchronous=FULL (a trial costs minutes, an fsync milliseconds), BEGIN IMMEDIATE (SQLite
     has no SELECT .. FOR UPDATE). The connection is made from the path itself: in a URL, `?` and `{`
@@ -41,22 +113,9 @@ def open_storage(path: Path) -> RDBStorage:
 
 
 @contextmanager
-def open_read_only(path: Path) -> Iterator[RDBStorage]:
-    """The database at `path` for a viewer, whose connection cannot write; a sweep may be running."""
-
-    def connect() -> sqlite3.Connection:
-        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
-        # file
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
-        connection.execute("PRAGMA query_only=ON")
-        return connection
-
-    storage = RDBStorage(
-        "sqlite://",
-        {"creator": connect, "poolclass": QueuePool},
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
+def open_read_only(database: Database) -> Iterator[RDBStorage]:
+    """The database for a viewer, whose connection cannot write; a sweep may be running."""
+    storage = _reading(database) if isinstance(database, Path) else ReadStudy(database.record)
     try:
         yield storage
     finally:
@@ -64,26 +123,64 @@ def open_read_only(path: Path) -> Iterator[RDBStorage]:
         storage.engine.dispose()
 
 
+def _reading(path: Path) -> RDBStorage:
+    def connect() -> sqlite3.Connection:
+        # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
+        # file
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        connection.execute("PRAGMA query_only=ON")
+        return connection
+
+    return RDBStorage(
+        "sqlite://",
+        {"creator": connect, "poolclass": QueuePool},
+        skip_compatibility_check=True,
+        skip_table_creation=True,
+    )
+
+
 def _begin_immediate(connection: sqlalchemy.Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def intact(path: Path) -> bool:
+def fault_of(database: Database, planned: Collection[int]) -> Fault | None:
+    """What is wrong with a study's database, which must know all trials that were planned.
+
+    Raises StudyError where that cannot be found out.
+    """
+    if isinstance(database, Path):
+        if not database.exists():
+            return Fault.LOST
+        return None if _intact(database) else Fault.ALTERED
+    with storage_errors(database, "Nothing was changed."):
+        known = database.numbers()
+    if known is None:
+        return Fault.LOST
+    return Fault.ALTERED if set(planned) - set(known) else None
+
+
+def _intact(path: Path) -> bool:
     """SQLite finds nothing wrong with the database; the caller holds the study's lock."""
     try:
         with closing(sqlite3.connect(path)) as connection:
             return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    except sqlite3.OperationalError:
-        raise
+    except (OSError, sqlite3.OperationalError) as error:
+        raise StudyError(
+            f"{path} cannot be read: {error}\n  Fix its permissions, or end what else uses it."
+        ) from error
     except sqlite3.DatabaseError:
         return False
 
 
-_DATABASE = (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError)
+def _database_errors() -> tuple[type[Exception], ...]:
+    """With psycopg's own where it is in use: it makes connections outside of any statement."""
+    psycopg = sys.modules.get("psycopg")
+    own = () if psycopg is None else (psycopg.Error,)
+    return (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, StorageInternalError, *own)
 
 
 @contextmanager
-def storage_errors(path: Path, consequence: str) -> Iterator[None]:
+def storage_errors(database: Database, consequence: str) -> Iterator[None]:
     """Turn what the database raises, whatever Optuna made of it, into one StudyError.
 
     A storage error inside report or tell surfaces in Optuna 5.0 as `AssertionError: Should not
@@ -91,16 +188,21 @@ def storage_errors(path: Path, consequence: str) -> Iterator[None]:
     """
     try:
         yield
-    except (*_DATABASE, AssertionError) as error:
+    except Exception as error:
+        if not isinstance(error, (*_database_errors(), AssertionError)):
+            raise
         chain = _chain(error)
-        if not any(isinstance(error, _DATABASE) for error in chain):
+        if not any(isinstance(error, _database_errors()) for error in chain):
             raise  # an assertion of ours: no database is behind it
+        cause = str(chain[-1]).strip().partition("\n")[0]
         raise StudyError(
-            f"could not use {path}: {chain[-1]}\n  {consequence} {_advice(chain[-1])}"
+            f"could not use {database}: {cause}\n  {consequence} {_advice(database, chain[-1])}"
         ) from error
 
 
-def _advice(error: BaseException) -> str:
+def _advice(database: Database, error: BaseException) -> str:
+    if isinstance(database, ServerDatabase):
+        return "When the server answers, run the same command again: a run continues where it was."
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return "Restore it from a copy of the study, or run `orchestrate repair SPEC`."
     return "Make room or free the file, then run the same command again."
@@ -109,6 +211,11 @@ def _advice(error: BaseException) -> str:
 def _chain(error: BaseException) -> list[BaseException]:
     """An error and what led to it; the message of the database itself is that of the last."""
     chain = [error]
-    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
+    while (below := _below(chain[-1])) is not None:
         chain.append(below)
     return chain
+
+
+def _below(error: BaseException) -> BaseException | None:
+    """What led to an error, unless it was raised `from None`."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)

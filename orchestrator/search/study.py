@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,14 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.saying import rate_text
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
-from orchestrator.search.storage import open_storage, storage_errors
+from orchestrator.search.server import ServerDatabase
+from orchestrator.search.storage import Database, close_storage, open_storage, storage_errors
 from orchestrator.search.write_through import WriteThroughStorage
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import guardrail_metrics
 
 _CONTINUED = "Every finished trial is safe in its result.json."
-REMAKE = "Move study.db away, then run `orchestrate repair SPEC`: it makes it again from the files of the trials."
-"""What helps where the database and the sealed files of a trial say different things."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +60,24 @@ class StudyTrial:
 
 
 class Study:
-    """One study in one study.db. Make it with `open`, under `StudyFolder.lock()`; close it at the
+    """One study in its database. Make it with `open`, under `StudyFolder.lock()`; close it at the
     end.
 
     It is read once and held in memory; what changes reaches the database with `commit`.
     """
 
-    def __init__(self, path: Path, spec: SweepSpec, storage: RDBStorage) -> None:
+    def __init__(self, database: Database, spec: SweepSpec, storage: RDBStorage) -> None:
         """Use `open`."""
-        self._path = path
+        self._database = database
         self._spec = spec
         self._rdb = storage
         self._sampler = StatelessSampler(spec)
-        # a study that was copied under another name keeps the one that stands in its database
-        held = optuna.get_all_study_names(storage)
-        name = held[0] if len(held) == 1 else spec.name
+        name = _name_in(database, storage, spec.name)
         created = optuna.create_study(
             storage=storage, study_name=name, direction="minimize", load_if_exists=True
         )
+        if isinstance(database, ServerDatabase):
+            database.own(storage, created._study_id)
         for number, trial in enumerate(created.get_trials(deepcopy=False)):
             if trial.number != number:
                 raise self._lacks(number)
@@ -87,25 +87,39 @@ class Study:
         )  # fmt: skip
 
     @classmethod
-    def open(cls, path: Path, spec: SweepSpec) -> Study:
-        """Create or continue the study in the database at `path`.
+    def open(cls, database: Database, spec: SweepSpec) -> Study:
+        """Create or continue the study in its database.
 
-        Raises StudyError when the file is no usable database, when the study there maximises, or
+        Raises StudyError when the database cannot be used, when the study there maximises, or
         when `start_with` or a grid does not fit the space. Whether the spec is still the one of the
         study is the caller's to compare.
         """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        with storage_errors(path, "Nothing was changed."):
-            study = cls(path, spec, open_storage(path))
+        with storage_errors(database, "Nothing was changed."), ExitStack() as undo:
+            storage = open_storage(database)
+            undo.callback(close_storage, database, storage)
+            study = cls(database, spec, storage)
             # load_if_exists keeps the old direction and does not say so.
             if study._study.direction != optuna.study.StudyDirection.MINIMIZE:
                 raise StudyError(
-                    f"{path} holds a study {spec.name} that maximises; a sweep minimises\n"
+                    f"{database} holds a study {spec.name} that maximises; a sweep minimises\n"
                     "  Move the file away, or give the sweep another name."
                 )
             study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
             study._storage.commit()
+            undo.pop_all()
         return study
+
+    @property
+    def called(self) -> str:
+        """What messages call its database."""
+        return str(self._database)
+
+    @property
+    def remake(self) -> str:
+        """What helps where the database and the sealed files of a trial say different things."""
+        away = "Move study.db away, then run" if isinstance(self._database, Path) else "Run"
+        return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
 
     def commit(self) -> None:
         """Write to the database all that was asked, reported and told since the last commit, at
@@ -113,13 +127,12 @@ class Study:
 
         What was not committed when the process is killed was not done; asked again, it is the same.
         """
-        with storage_errors(self._path, _CONTINUED):
+        with storage_errors(self._database, _CONTINUED):
             self._storage.commit()
 
     def close(self) -> None:
-        """Close the database, without a commit; its write-ahead log is folded in."""
-        self._rdb.remove_session()
-        self._rdb.engine.dispose()
+        """Close the database, without a commit."""
+        close_storage(self._database, self._rdb)
 
     def asked(self) -> int:
         """How many trials were ever started, whatever became of them: what the budget counts."""
@@ -145,7 +158,7 @@ class Study:
 
         Call `in_flight` first after opening: a trial whose ask was cut off is completed there.
         """
-        with storage_errors(self._path, _CONTINUED):
+        with storage_errors(self._database, _CONTINUED):
             if self._sampler.exhausted(len(self._study.get_trials(deepcopy=False))):
                 return None
             return self._completed(self._study.ask())
@@ -216,8 +229,8 @@ class Study:
                 trial.set_constraint(name, constraints[name])
             elif held != constraints[name]:
                 raise StudyError(
-                    f"{self._path}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
-                    f"  What its result.json says is sealed. {REMAKE}"
+                    f"{self._database}: trial {number} has constraint {name} = {held}, not {constraints[name]}\n"
+                    f"  What its result.json says is sealed. {self.remake}"
                 )
 
     def tell(self, number: int, result: TrialResult) -> None:
@@ -282,8 +295,8 @@ class Study:
             state, value = self._end(result)
             if not same or trial.state is not state or (value is not None and trial.value != value):
                 raise StudyError(
-                    f"{self._path} says of trial {result.number} what its result.json does not say\n"
-                    f"  {REMAKE}"
+                    f"{self._database} says of trial {result.number} what its result.json does not say\n"
+                    f"  {self.remake}"
                 )
 
     def put_again(
@@ -327,9 +340,9 @@ class Study:
         same_value = value is None or frozen.value == value
         if frozen.state.name != state.name or not same_value:
             raise StudyError(
-                f"{self._path}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
+                f"{self._database}: trial {frozen.number} already ended {frozen.state.name} with {frozen.value}, "
                 f"now it is said to be {state.name} with {value}\n"
-                f"  What its result.json says is sealed. {REMAKE}"
+                f"  What its result.json says is sealed. {self.remake}"
             )
 
     def _note(self, frozen: FrozenTrial, result: TrialResult) -> None:
@@ -353,10 +366,15 @@ class Study:
         return self._storage.get_trial(trial_id)
 
     def _lacks(self, number: int) -> StudyError:
-        return StudyError(
-            f"{self._path} has no trial {number}\n"
-            "  Restore study.db from a copy that goes with the trials' folders."
-        )
+        return StudyError(f"{self._database} has no trial {number}\n  {self.remake}")
+
+
+def _name_in(database: Database, storage: RDBStorage, name: str) -> str:
+    """A study that was copied under another name keeps the one that stands in its database."""
+    if isinstance(database, ServerDatabase):
+        return database.record.study
+    held = optuna.get_all_study_names(storage)
+    return held[0] if len(held) == 1 else name
 
 
 def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:

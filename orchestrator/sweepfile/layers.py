@@ -136,9 +136,11 @@ def _is_null(node: Node) -> bool:
 
 
 def _override(tree: Mapping, text: str, problems: Problems) -> Mapping:
-    place = Mark(f"override {text if text.isprintable() else ascii(text)}")
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
+    # a password may stand in an address, which does not belong here
+    shown = f"{path}=..." if keys[0] == "storage" and "://" in value else text
+    place = Mark(f"override {shown if shown.isprintable() else ascii(shown)}")
     if not equals or not all(keys):
         problems.abort(place, "an override has the form key.path=value, such as budget.trials=10")
     if keys[0] == "extends":

@@ -24,6 +24,7 @@ from orchestrator.sweepfile.schema import json_schema
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.sections import build
 from orchestrator.sweepfile.space import SpaceReader
+from orchestrator.sweepfile.storage import storage_problems
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
 
@@ -212,8 +213,8 @@ def _largest(space: SearchSpace, name: str) -> float:
 
 
 def check_inputs(spec: SweepSpec) -> None:
-    """That every manifest is a file and a local model a folder; a hub id is left to the model
-    loader.
+    """That every manifest is a file, a local model a folder, and the storage can be asked; a hub id
+    is left to the model loader.
 
     Raises:
         SpecError: one line for each that is missing.
@@ -242,5 +243,6 @@ def check_inputs(spec: SweepSpec) -> None:
         missing.append(
             f"model.id: there is no folder {show(Path(spec.model.id))}; put the model there or give a hub id"
         )
+    missing += storage_problems(spec.storage)
     if missing:
         raise SpecError("\n".join(missing))

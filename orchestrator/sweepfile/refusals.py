@@ -159,5 +159,6 @@ def _example(path: tuple[str, ...], key: str) -> str:
         "trials": "trials: 24",
         "id": "a hub id or a local folder",
         "study": "study: the name of a finished study",
+        "url_env": "url_env: ORCHESTRATE_STORAGE, a variable that holds the server's address",
     }
     return examples.get(key, "the path of a manifest") if path[:1] != ("metric",) else key

@@ -21,6 +21,7 @@ from orchestrator.sweepfile.reading import (
 )
 from orchestrator.sweepfile.refusals import explain
 from orchestrator.sweepfile.search_space import SearchSpace
+from orchestrator.sweepfile.storage import NAMED, names_variable
 from orchestrator.sweepfile.sweep import SweepSpec
 
 _PATHS = (
@@ -54,6 +55,7 @@ def build(
     raw = {key: plain(entry.node) for key, entry in tree.entries.items()}
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
+    _storage(raw, tree, problems)
     _also_names(tree, problems)
     check_limits(tree, problems)
     _confirm_data(tree, problems)
@@ -124,6 +126,17 @@ def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
             f"budget.wall_clock cannot be {describe(place)}; allowed: 2h, 90m, 30s, 1h30m, or a number of seconds",
         )
         budget["wall_clock"] = None
+
+
+def _storage(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
+    """An address where the name of its variable belongs is refused without being shown."""
+    given = raw.get("storage")
+    written = given.get("url_env", "_") if isinstance(given, dict) else given
+    if isinstance(written, str) and not names_variable(written):
+        path = "storage.url_env" if isinstance(given, dict) else "storage"
+        form = NAMED if isinstance(given, dict) else "{url_env: ORCHESTRATE_STORAGE}, " + NAMED
+        problems.add(tree.entries["storage"].node.mark, f"{path} takes {form}")
+        raw["storage"] = None
 
 
 def _also_names(tree: Mapping, problems: Problems) -> None:

@@ -14,6 +14,7 @@ from orchestrator.sweepfile.frozen import Frozen, Seed
 from orchestrator.sweepfile.limits import Limit, metrics, short_form
 from orchestrator.sweepfile.parameters import NAMES
 from orchestrator.sweepfile.search_space import Metric, SearchSpace
+from orchestrator.sweepfile.storage import StorageSpec
 from orchestrator.sweepfile.tracking import TrackingSpec
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -229,6 +230,9 @@ class SweepSpec(Frozen):
     early_stop: EarlyStop = EarlyStop()
     budget: Budget
     execution: Execution = Execution()
+    storage: StorageSpec | None = None
+    """The study's database on a server; none: study.db in the study's folder. No part of `portable`
+    and so of no file of the study, which are the same wherever the database lies."""
     checks: ChecksSpec = ChecksSpec()
     record: bool = True
     """Whether a finished run gets its row in the project's docs/experiment_plan.md."""
@@ -255,9 +259,11 @@ class SweepSpec(Frozen):
     @property
     def portable(self) -> SweepSpec:
         """What a study keeps of it: paths from the project's folder on, so it is equal wherever the
-        project lies, and nothing of where it is sent.
+        project lies, and nothing of where it is sent or its database
+        lies.
         """
         changes = {
+            "storage": None,
             "data": self.data.relative_to(self.project),
             "model": self.model.relative_to(self.project),
             "evaluation": self.evaluation.relative_to(self.project),

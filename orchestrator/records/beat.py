@@ -1,0 +1,282 @@
+"""One process at a time on a study where `flock` may not hold between hosts: a folder with a beat.
+
+`owner/000007/` is the turn of the seventh owner. Whoever makes the folder has the turn: mkdir is
+one step of the server, whatever its clients remember. The owner writes `beat.json` in place every
+few seconds: a file that is opened anew is asked of the server. Another host takes the next turn
+when the beat has not changed for a minute by that host's own clock; no two clocks are ever
+compared. An owner that stood still meanwhile finds its turn taken before it seals anything more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from orchestrator.atomic import make_folder
+from orchestrator.errors import StudyError
+from orchestrator.records.writing import refused, safely, write_aside
+
+BEAT_SECONDS = 5.0
+STILL_SECONDS = 60.0
+"""A beat that has not changed for this long, by the clock of who looks, is of a dead owner."""
+SURE_SECONDS = 15.0
+"""An owner whose last beat is older looks whether the turn is still its own before it seals."""
+_SIZE = 512
+"""Of beat.json, always: a reader finds one version or the other."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process of some host."""
+
+    host: str
+    pid: int
+    boot: str
+    """Of the host's running kernel and of the container: within one, process ids mean the same."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What an owner says of itself."""
+
+    process: Process
+    at: str
+    """When it last beat, by its own clock: for people."""
+    count: int
+    released: bool
+
+    @property
+    def words(self) -> str:
+        """Who it is, and when it last beat."""
+        who = f"process {self.process.pid} on {self.process.host}"
+        return f"{who}, which last beat at {self.at} by its clock"
+
+
+def this_process() -> Process:
+    """This one."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    kernel = boot.read_text().strip() if boot.exists() else f"{psutil.boot_time():.0f}"
+    container = Path("/proc/self/ns/pid")
+    within = os.readlink(container) if container.is_symlink() else ""
+    return Process(socket.gethostname(), os.getpid(), f"{kernel} {within}".strip())
+
+
+def _now() -> float:
+    """Seconds of this host's own clock, which nobody sets; sleep counts where it can."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+class Turn:
+    """The turn of an owner, who beats until it ends."""
+
+    def __init__(self, path: Path, study: str, process: Process) -> None:
+        """Sign the new folder `path`."""
+        self._path, self._study, self._process = path, study, process
+        self._count = 0
+        self._ended = threading.Event()
+        self._alone = threading.Lock()
+        (path / "taken").write_bytes(b"")
+        self._write(released=False)
+        self._beaten = _now()
+        self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
+        self._thread.start()
+
+    def confirm(self) -> None:
+        """Raise StudyError where the turn is another's by now."""
+        with self._alone:
+            if _now() - self._beaten > SURE_SECONDS:
+                self._beat()
+
+    def end(self) -> None:
+        """Say that the study is free, where it was still this owner's."""
+        self._ended.set()
+        self._thread.join()
+        with self._alone, suppress(OSError):
+            if self._successor() is None:
+                self._write(released=True)
+
+    def _run(self) -> None:
+        while not self._ended.wait(BEAT_SECONDS):
+            # what goes wrong here goes wrong again in `confirm`, which can say it
+            with self._alone, suppress(OSError, StudyError):
+                self._beat()
+
+    def _beat(self) -> None:
+        successor = self._successor()
+        if successor is not None:
+            self._beaten = float("-inf")
+            raise StudyError(
+                f"study {self._study} was taken over by {successor}: this process had stood still "
+                f"for more than {STILL_SECONDS:g} s\n"
+                "  What it had sealed is safe, and the other one goes on from there."
+            )
+        try:
+            self._write(released=False)
+        except OSError as error:
+            raise refused(self._path / "beat.json", error, _SIZE) from error
+        self._beaten = _now()
+
+    def _successor(self) -> str | None:
+        """Who took the turn; None while nobody did."""
+        try:
+            taken = (self._path / "taken").read_text()
+        except OSError:
+            return "another process"
+        return taken or ("another process" if _next(self._path).exists() else None)
+
+    def _write(self, released: bool) -> None:
+        self._count += 1
+        at = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
+        text = json.dumps(asdict(Beat(self._process, at, self._count, released)))
+        _overwrite(self._path / "beat.json", text.ljust(_SIZE - 1) + "\n")
+
+
+@contextmanager
+def beating(folder: Path, study: str) -> Iterator[Turn]:
+    """Have the next turn in `folder`, which is made, while the context lasts.
+
+    Raises StudyError at once where another process has the turn, with what to do if it is dead.
+    """
+    turn = take_turn(folder, study, this_process())
+    try:
+        yield turn
+    finally:
+        turn.end()
+
+
+def take_turn(folder: Path, study: str, process: Process) -> Turn:
+    """The next turn, for `process`. Raises StudyError as `beating` does."""
+    make_folder(folder)
+    last = _last(folder)
+    data = b"" if last is None else _read(last)
+    beat = _parsed(data)
+    free = last is None or (beat is not None and _is_free(beat, process))
+    if last is not None and not free and not _stood_still(last, data, process):
+        raise _in_use(last, study)
+    mine = folder / f"{1:06d}" if last is None else _next(last)
+    with safely(mine, _SIZE):
+        try:
+            mine.mkdir()
+        except FileExistsError:  # somebody was faster
+            raise _in_use(mine, study) from None
+        turn = Turn(mine, study, process)
+    if last is not None:
+        _hand_over(last, data, turn, process, study)
+    for path in folder.iterdir():
+        if path.name.isdecimal() and path not in (last, mine):
+            shutil.rmtree(path, ignore_errors=True)
+    return turn
+
+
+def _hand_over(last: Path, data: bytes, turn: Turn, process: Process, study: str) -> None:
+    if _read(last) != data:  # it moved in this very moment
+        turn.end()
+        raise _in_use(last, study)
+    with suppress(OSError):  # its owner had not signed
+        _overwrite(last / "taken", f"process {process.pid} on {process.host}")
+
+
+def owner(folder: Path) -> str:
+    """Who has the turn in `folder`, in words; empty where nobody has, as far as this host can
+    tell.
+    """
+    last = _last(folder)
+    beat = None if last is None else _parsed(_read(last))
+    return "" if beat is None or _is_free(beat, this_process()) else beat.words
+
+
+def refusal(folder: Path, study: str, holder: str) -> StudyError | None:
+    """The error of a start whom `flock` has told that `holder` has the study; None where that one
+    does not beat here. What is seen of it counts for a later start.
+    """
+    last = _last(folder)
+    data = b"" if last is None else _read(last)
+    beat = _parsed(data)
+    if last is None or beat is None or not beat.words.startswith(f"{holder}, "):
+        return None
+    _stood_still(last, data, this_process())
+    return _in_use(last, study)
+
+
+def _is_free(beat: Beat, process: Process) -> bool:
+    """The owner ended in order, or was killed on this very host, whose `flock` is ours by now."""
+    gone = beat.process.boot == process.boot and not psutil.pid_exists(beat.process.pid)
+    return beat.released or gone
+
+
+def _stood_still(last: Path, data: bytes, process: Process) -> bool:
+    """This host saw the same beat `STILL_SECONDS` ago; where it did not, it notes what it sees."""
+    reader = hashlib.sha256(f"{process.host} {process.boot}".encode()).hexdigest()[:16]
+    note = last.parent / f"seen-{reader}.json"
+    seen = {"turn": last.name, "beat": hashlib.sha256(data).hexdigest(), "since": _now()}
+    try:
+        before = json.loads(note.read_bytes())
+        same = (before["turn"], before["beat"]) == (seen["turn"], seen["beat"])
+        if same and seen["since"] - before["since"] >= 0:
+            return bool(seen["since"] - before["since"] >= STILL_SECONDS)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    write_aside(note, json.dumps(seen).encode())
+    return False
+
+
+def _in_use(turn: Path, study: str) -> StudyError:
+    beat = _parsed(_read(turn))
+    who = beat.words if beat else "another process, which has not signed yet"
+    host = beat.process.host if beat else "its host"
+    return StudyError(
+        f"study {study} is in use by {who}\n"
+        "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same "
+        f"command again. If {host} is dead, run it again in {STILL_SECONDS:g} s: what has not "
+        "beaten by then is taken over."
+    )
+
+
+def _last(folder: Path) -> Path | None:
+    turns = [path for path in folder.glob("[0-9]*") if path.name.isdecimal()]
+    return max(turns, key=lambda path: int(path.name), default=None)
+
+
+def _next(turn: Path) -> Path:
+    return turn.with_name(f"{int(turn.name) + 1:06d}")
+
+
+def _read(turn: Path) -> bytes:
+    try:
+        return (turn / "beat.json").read_bytes()
+    except OSError:
+        return b""
+
+
+def _parsed(data: bytes) -> Beat | None:
+    try:
+        held = json.loads(data)
+        process = Process(**held.pop("process"))
+        return Beat(process, **held)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """In place and to the server: another host that opens the file sees it, while a file that takes
+    the name of another may be missed for a minute.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        os.pwrite(descriptor, text.encode(), 0)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,64 @@
+"""Which kind of file system a folder lies on: on one that several hosts share, locks of one host
+may not be seen by another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+_NETWORK = frozenset(
+    "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 "
+    "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs".split()
+)
+_TABLE = Path("/proc/self/mountinfo")
+
+Mount = tuple[str, str]
+"""Where a file system is mounted, and its kind."""
+
+
+def network_file_system(path: Path) -> str | None:
+    """The kind, such as nfs4, where `path` lies on a file system that other hosts may share; None
+    on one of this host.
+    """
+    kind = kind_at(os.path.realpath(path), _mounts())
+    return kind if kind in _NETWORK or kind.startswith("fuse.") else None
+
+
+def _mounts() -> list[Mount]:
+    if _TABLE.exists():
+        return read_mountinfo(_TABLE.read_text(errors="surrogateescape"))
+    return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
+
+
+def read_mountinfo(text: str) -> list[Mount]:
+    """The lines of Linux's table, proc(5): the fifth field is the place, the first behind a dash
+    the kind.
+    """
+    found = []
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if "-" in fields[6:]:
+            dash = fields.index("-", 6)
+            found.append((_unescaped(fields[4]), fields[dash + 1]))
+    return found
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
+
+
+def kind_at(path: str, mounts: Iterable[Mount]) -> str:
+    """The kind of the innermost mount above `path`, of several in one place the last; empty where
+    none is.
+    """
+    deepest, kind = -1, ""
+    for place, found in mounts:
+        inside = path == place or path.startswith(place.rstrip("/") + "/")
+        if inside and len(place) >= deepest:
+            deepest, kind = len(place), found
+    return kind

@@ -1,0 +1,228 @@
+"""A study on a PostgreSQL server: one connection, which holds the study's advisory lock.
+
+Everything is written over the connection that holds the lock, so whoever loses the lock can write
+no more. A server lets go of the lock when the connection ends, and notices within a minute that
+the host at its other end is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING
+
+from optuna.storages import RDBStorage
+from optuna.study._frozen import FrozenStudy
+from sqlalchemy.pool import QueuePool
+
+from orchestrator.errors import StudyError
+from orchestrator.records.files import ServerRecord
+from orchestrator.search.connecting import connect, execute, lock_key
+
+if TYPE_CHECKING:
+    import psycopg
+
+LOCK_SECONDS = 1.0
+"""How long a start waits for the lock: a server needs a moment to notice that a process was
+killed."""
+_OWNER = "orchestrator:owner"
+"""Attribute of the study: which run wrote to it last."""
+_DRIVER = "postgresql+psycopg://"
+
+_HOLDER = """
+SELECT a.pid, a.application_name, extract(epoch FROM now() - a.state_change)
+FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()
+AND (l.classid::bigint << 32) + l.objid::bigint = %s AND l.objsubid = 1
+"""
+_OWNED_BY = """
+SELECT a.value_json FROM study_user_attributes a JOIN studies s ON s.study_id = a.study_id
+WHERE s.study_name = %s AND a.key = %s
+"""
+
+
+class ReadStudy(RDBStorage):
+    """For readers of one study: every transaction is read only, and studies of others are not
+    listed.
+    """
+
+    def __init__(self, record: ServerRecord) -> None:
+        """Raises errors of the database where it cannot be reached."""
+        self._study_name = record.study
+        super().__init__(
+            _DRIVER,
+            {"creator": lambda: connect(record.url_env, read_only=True), "pool_pre_ping": True},
+            skip_compatibility_check=True,
+            skip_table_creation=True,
+        )
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """The one study; none where the server does not know it."""
+        return [
+            study for study in super().get_all_studies() if study.study_name == self._study_name
+        ]
+
+
+class ServerDatabase:
+    """The database of one study on a server. Opened once however often it is asked for; the last
+    close lets go of it.
+    """
+
+    def __init__(self, record: ServerRecord, name: str) -> None:
+        """`name` is the study's name for people; `record` says what the server calls it."""
+        self.record = record
+        self._name = name
+        self._token = secrets.token_hex(8)
+        self._storage: RDBStorage | None = None
+        self._opened = 0
+        self._first: psycopg.Connection | None = None
+
+    def __str__(self) -> str:
+        """For messages: the address stays where it is."""
+        return f"the database of {self.record.url_env}"
+
+    def open(self) -> RDBStorage:
+        """The storage, whose one connection holds the study's lock; its tables are made if they are
+        missing.
+
+        Raises StudyError where another process holds the study or the tables are another version's,
+        and errors of the database.
+        """
+        if self._storage is None:
+            with ExitStack() as undo:
+                connection = undo.enter_context(closing(self._locked()))
+                self._storage = self._storage_of(connection)
+                undo.pop_all()
+        self._opened += 1
+        return self._storage
+
+    def close(self) -> None:
+        """Let go of what `open` gave."""
+        self._opened -= 1
+        if self._storage is None:
+            return
+        self._storage.remove_session()
+        if not self._opened:
+            self._storage.engine.dispose()
+            self._storage = None
+
+    def own(self, storage: RDBStorage, study_id: int) -> None:
+        """Say in the study that from here on this run writes to it."""
+        storage.set_study_user_attr(study_id, _OWNER, self._token)
+
+    def knows_study(self) -> bool:
+        """Whether the study is there; it is open."""
+        assert self._storage is not None
+        try:
+            self._storage.get_study_id_from_name(self.record.study)
+        except KeyError:
+            return False
+        return True
+
+    def numbers(self) -> tuple[int, ...] | None:
+        """The numbers of the study's trials; None where the server does not know the study. Takes
+        no lock.
+        """
+        with closing(connect(self.record.url_env, read_only=True)) as connection:
+            row = connection.execute("SELECT to_regclass('version_info')").fetchone()
+        if row is None or row[0] is None:
+            return None  # a new server
+        shown = ReadStudy(self.record)
+        try:
+            studies = shown.get_all_studies()
+            found = [shown.get_all_trials(study._study_id, deepcopy=False) for study in studies]
+            return tuple(trial.number for trial in found[0]) if found else None
+        finally:
+            shown.remove_session()
+            shown.engine.dispose()
+
+    def _storage_of(self, connection: psycopg.Connection) -> RDBStorage:
+        self._first = connection
+        _make_tables(self.record.url_env, str(self))
+        return RDBStorage(
+            _DRIVER,
+            {
+                "creator": self._next_connection,
+                "poolclass": QueuePool,
+                "pool_size": 1,
+                "max_overflow": 0,
+                "pool_pre_ping": True,
+            },
+            skip_compatibility_check=True,  # it takes two connections at once, and was made
+            skip_table_creation=True,
+        )
+
+    def _next_connection(self) -> psycopg.Connection:
+        """The first connection; later, where the server was away between two statements, another
+        one, if nobody else had the study in between.
+        """
+        if self._first is not None:
+            connection, self._first = self._first, None
+            return connection
+        connection = self._locked()
+        with connection.cursor() as cursor:
+            row = cursor.execute(_OWNED_BY, (self.record.study, _OWNER)).fetchone()
+        connection.rollback()
+        if row is not None and json.loads(row[0]) != self._token:
+            connection.close()
+            raise StudyError(
+                f"while {self} was away another process went on with study {self._name}\n"
+                "  Wait until it has finished, then run the same command again."
+            )
+        return connection
+
+    def _locked(self) -> psycopg.Connection:
+        connection = connect(self.record.url_env)
+        try:
+            until = time.monotonic() + LOCK_SECONDS
+            while not execute(connection, "SELECT pg_try_advisory_lock(%s)", self._lock_key):
+                if time.monotonic() > until:
+                    raise self._in_use(connection)
+                time.sleep(0.1)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    @property
+    def _lock_key(self) -> int:
+        return lock_key(self.record.study)
+
+    def _in_use(self, connection: psycopg.Connection) -> StudyError:
+        with connection.cursor() as cursor:
+            row = cursor.execute(_HOLDER, (self._lock_key,)).fetchone()
+        backend, application, idle = row or (None, "", None)
+        found = re.fullmatch(r"orchestrate ([0-9]+) (.+)", application or "")
+        who = f"process {found[1]} on {found[2]}" if found else "another process"
+        used = "" if idle is None else f", which spoke to the server {float(idle):.0f} s ago"
+        at_once = f" (at once: SELECT pg_terminate_backend({backend}))" if backend else ""
+        return StudyError(
+            f"study {self._name} is in use by {who}{used}\n"
+            "  Wait until it has finished or stop it (Ctrl+C keeps all results), then run the same "
+            "command again. If that host is dead, the server lets go of the study within a minute"
+            f"{at_once}."
+        )
+
+
+def new_record(url_env: str, name: str) -> ServerRecord:
+    """What a study of this name that is not on the server yet will be called there."""
+    return ServerRecord(url_env=url_env, study=f"{name}-{secrets.token_hex(8)}")
+
+
+def _make_tables(url_env: str, called: str) -> None:
+    """Make the tables where they are missing. Raises StudyError for those of another version.
+
+    Optuna makes them in several steps: two studies at once on a new server would meet there.
+    """
+    with closing(connect(url_env)) as connection:
+        execute(connection, "SELECT pg_advisory_lock(%s)", lock_key("tables"))
+        try:
+            RDBStorage(_DRIVER, {"creator": lambda: connect(url_env)}).engine.dispose()
+        except RuntimeError as error:
+            raise StudyError(
+                f"{called} has tables of another version of Optuna: {error}\n"
+                "  Give this version a database of its own."
+            ) from error

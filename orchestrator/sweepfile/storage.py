@@ -1,0 +1,64 @@
+"""Where the database of a study lies: in the study's folder, or on a PostgreSQL server.
+
+A sweep file names the environment variable that holds the server's address, never the address: it
+has a password in it, and whatever a sweep file says is kept with the study.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from orchestrator.sweepfile.frozen import Frozen
+
+EXTRA = "pip install 'orchestrator[postgres]'"
+FORM = "postgresql://USER:PASSWORD@HOST/DATABASE"
+NAMED = (
+    "the name of the environment variable that holds the address, such as ORCHESTRATE_STORAGE; the "
+    "address itself belongs into no file and on no command line"
+)
+_SCHEMES = ("postgresql://", "postgres://", "postgresql+psycopg://")
+
+
+def names_variable(text: object) -> bool:
+    """Whether this can be the name of an environment variable."""
+    return isinstance(text, str) and bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text))
+
+
+def _variable(text: str) -> str:
+    if not names_variable(text):
+        raise ValueError(NAMED)
+    return text
+
+
+class StorageSpec(Frozen):
+    """The study's database on a PostgreSQL server; never part of the study's identity."""
+
+    url_env: Annotated[str, AfterValidator(_variable)]
+    """The environment variable that holds the server's address."""
+
+
+def storage_problems(storage: StorageSpec | None) -> list[str]:
+    """What keeps a run from its database before any server is asked, a line each; the address is in
+    none.
+    """
+    if storage is None:
+        return []
+    name, address = storage.url_env, os.environ.get(storage.url_env, "")
+    found = []
+    if not address:
+        found.append(f"storage.url_env: {name} is not set; export {name}={FORM}")
+    elif not address.startswith(_SCHEMES):
+        found.append(f"storage.url_env: what {name} holds is no address; allowed: {FORM}")
+    if importlib.util.find_spec("psycopg") is None:
+        found.append(f"storage: PostgreSQL needs psycopg; {EXTRA}")
+    return found
+
+
+def server_address(name: str) -> str:
+    """The address in the environment variable `name`, as libpq reads it; empty where none is."""
+    return os.environ.get(name, "").replace("postgresql+psycopg://", "postgresql://", 1)

@@ -1,0 +1,284 @@
+"""The owner of a study on a file system that several hosts share, where `flock` does not hold."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StudyError
+from orchestrator.records import beat, locking, mounts, store
+from orchestrator.records.beat import Process, take_turn
+from orchestrator.records.store import StudyFolder
+from tests.cli_project import make_project, orchestrate
+
+FIRST, SECOND = Process("login1", 811, "kernel one"), Process("login2", 4711, "kernel two")
+CLOCK = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d"
+
+
+class Clock:
+    """The monotonic clock of who looks."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now
+
+
+@pytest.fixture(name="clock")
+def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock to be set; nobody beats but when told to."""
+    clock = Clock()
+    monkeypatch.setattr(beat, "_now", clock)
+    monkeypatch.setattr(beat, "BEAT_SECONDS", 1e6)
+    return clock
+
+
+@pytest.fixture(name="shared")
+def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studies lie on nfs, mounted with local locks."""
+    monkeypatch.setattr(store, "network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr(fcntl, "flock", lambda descriptor, what: None)
+
+
+@contextmanager
+def on(process: Process) -> Iterator[None]:
+    """What is started here runs on that host."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(beat, "this_process", lambda: process)
+    try:
+        yield
+    finally:
+        patch.undo()
+
+
+def refused(folder: StudyFolder) -> str:
+    with pytest.raises(StudyError) as caught, on(SECOND), folder.lock():
+        pass
+    assert caught.value.exit_code == 3
+    return str(caught.value)
+
+
+@pytest.mark.usefixtures("shared", "clock")
+def test_another_host_is_told_who_has_the_study_and_what_to_do(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "phase3")
+    with on(FIRST), folder.lock():
+        said = refused(StudyFolder(tmp_path, "phase3"))
+        with on(SECOND):
+            assert re.fullmatch(
+                rf"process 811 on login1, which last beat at {CLOCK} .*", folder.holder()
+            )
+    assert re.fullmatch(
+        rf"study phase3 is in use by process 811 on login1, which last beat at {CLOCK} by its clock\n"
+        r"  Wait until it has finished or stop it \(Ctrl\+C keeps all results\), then run the same command again\. "
+        r"If login1 is dead, run it again in 60 s: what has not beaten by then is taken over\.",
+        said,
+    )
+    with on(SECOND):
+        assert folder.holder() == ""
+        with folder.lock():  # the first one ended in order
+            pass
+
+
+@pytest.mark.usefixtures("clock")
+def test_where_flock_holds_between_hosts_the_refusal_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "network_file_system", lambda path: "nfs4")
+    monkeypatch.setattr("socket.gethostname", lambda: "login1")
+    folder = StudyFolder(tmp_path, "phase3")
+    with on(Process("login1", os.getpid(), "kernel one")), folder.lock():
+        said = refused(StudyFolder(tmp_path, "phase3"))
+    assert f"in use by process {os.getpid()} on login1, which last beat at " in said
+    assert "If login1 is dead, run it again in 60 s" in said
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_beat_that_stood_still_is_taken_over_and_its_owner_writes_no_more(
+    tmp_path: Path, clock: Clock
+) -> None:
+    folder, other = StudyFolder(tmp_path, "phase3"), StudyFolder(tmp_path, "phase3")
+    with (
+        pytest.raises(StudyError, match="is in use by process 4711 on login2") as caught,
+        on(FIRST),
+        folder.lock(),
+    ):
+        folder.write_spec("name: phase3\n")
+        refused(other)
+        clock.now += beat.STILL_SECONDS - 1
+        refused(other)
+        clock.now += 1
+        with on(SECOND), other.lock():
+            other.write_spec("name: other\n")
+            journal = other.journal.path.read_bytes()
+            with pytest.raises(StudyError) as taken:
+                folder.write_spec("name: mine\n")
+            assert str(taken.value) == (
+                "study phase3 was taken over by process 4711 on login2: this process had stood still for more "
+                "than 60 s\n  What it had sealed is safe, and the other one goes on from there."
+            )
+            assert other.journal.path.read_bytes() == journal
+            assert other.read_spec() == "name: other\n"
+            with on(FIRST), StudyFolder(tmp_path, "phase3").lock():
+                pass
+    assert "login2 is dead" in str(caught.value)
+
+
+@pytest.mark.usefixtures("shared")
+def test_a_beat_that_moves_is_never_taken_over_whatever_the_clocks_say(
+    tmp_path: Path, clock: Clock
+) -> None:
+    turn = take_turn(tmp_path, "phase3", FIRST)
+    for _ in range(5):
+        with pytest.raises(StudyError, match="is in use by process 811 on login1"):
+            take_turn(tmp_path, "phase3", SECOND)
+        clock.now += 10 * beat.STILL_SECONDS
+        turn.confirm()  # its last beat is old: it beats
+    turn.end()
+    take_turn(tmp_path, "phase3", SECOND).end()
+
+
+def test_a_restarted_reader_begins_to_watch_anew(tmp_path: Path, clock: Clock) -> None:
+    turn = take_turn(tmp_path, "phase3", FIRST)
+    for boot in ("two", "three"):
+        with pytest.raises(StudyError):
+            take_turn(tmp_path, "phase3", Process("login2", 5, boot))
+        clock.now += beat.STILL_SECONDS
+    clock.now = 5.0  # and a clock that ran backwards proves nothing
+    with pytest.raises(StudyError):
+        take_turn(tmp_path, "phase3", Process("login2", 5, "three"))
+    turn.end()
+
+
+def test_of_many_at_once_one_has_the_turn(tmp_path: Path) -> None:
+    turns, refusals = [], []
+    gate = threading.Barrier(8)
+
+    def start(number: int) -> None:
+        gate.wait()
+        try:
+            turns.append(
+                take_turn(tmp_path / "owner", "phase3", Process(f"node{number}", 1, f"{number}"))
+            )
+        except StudyError as error:
+            refusals.append(str(error))
+
+    for _ in range(5):
+        threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(turns) == 1 and len(refusals) == 7
+        assert all(text.startswith("study phase3 is in use by ") for text in refusals)
+        turns.pop().end()
+        refusals.clear()
+
+
+def test_the_owner_beats_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beat, "BEAT_SECONDS", 0.001)
+    turn = take_turn(tmp_path, "phase3", FIRST)
+    written = tmp_path / "000001" / "beat.json"
+    before = written.read_bytes()
+    while written.read_bytes() == before:  # a suite's own limit ends what never moves
+        turn.confirm()
+    turn.end()
+    assert b'"released": true' in written.read_bytes() and len(written.read_bytes()) == 512
+
+
+def test_what_was_killed_on_this_host_is_taken_over_at_once(tmp_path: Path, clock: Clock) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    here = beat.this_process()
+    take_turn(tmp_path, "phase3", Process(here.host, gone.pid, here.boot))
+    take_turn(tmp_path, "phase3", here).end()
+
+
+@pytest.mark.usefixtures("shared", "clock")
+def test_a_file_system_without_locks_has_the_beat_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(descriptor: int, what: int) -> None:
+        raise OSError(38, os.strerror(38))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    folder = StudyFolder(tmp_path, "phase3")
+    with on(FIRST), folder.lock():
+        assert "in use by process 811 on login1" in refused(StudyFolder(tmp_path, "phase3"))
+    monkeypatch.setattr(store, "network_file_system", lambda path: None)
+    with (
+        pytest.raises(StudyError, match="cannot be locked: Function not implemented"),
+        folder.lock(),
+    ):
+        pass
+    assert locking.holder(folder.lock_file) == ""
+
+
+MOUNTS = """\
+22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+40 22 0:31 / /shared rw,nosuid shared:2 master:1 - nfs4 filer:/shared rw,vers=4.2
+41 40 254:0 /data /shared/anna/local rw - ext4 /dev/vda rw
+42 22 0:33 / /net/a\\040b rw - fuse.sshfs host:/ rw
+43 22 0:34 / /fast rw - ext4 /dev/vdb rw
+44 43 0:35 / /fast rw - lustre mgs@tcp:/fs rw
+45 22 0:36 / /sharedtoo rw - xfs /dev/vdc rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "ext4"),
+        ("/srv/studies", "ext4"),
+        ("/shared", "nfs4"),
+        ("/shared/anna/studies", "nfs4"),
+        ("/shared/anna/local/studies", "ext4"),
+        ("/sharedtoo/x", "xfs"),
+        ("/net/a b/c", "fuse.sshfs"),
+        ("/fast/studies", "lustre"),
+    ],
+)
+def test_the_innermost_and_last_mount_says_the_kind(path: str, kind: str) -> None:
+    assert mounts.kind_at(path, mounts.read_mountinfo(MOUNTS)) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "shared"),
+    [
+        *(
+            (kind, True)
+            for kind in "nfs nfs4 cifs smb3 9p lustre gpfs ceph beegfs fuse.sshfs".split()
+        ),
+        *((kind, False) for kind in "ext4 xfs btrfs tmpfs overlay fuseblk apfs".split()),
+    ],
+)
+def test_what_hosts_share_is_known_by_its_kind(
+    kind: str, shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounts, "_mounts", lambda: [("/", kind)])
+    assert mounts.network_file_system(tmp_path) == (kind if shared else None)
+
+
+def test_a_run_says_what_does_not_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(store, "network_file_system", lambda path: "nfs4")
+    spec = make_project(tmp_path)
+    folder = StudyFolder(tmp_path / "studies", "demo")
+    folder.path.mkdir(parents=True)
+    folder.spec.write_text("written by another version")
+    assert orchestrate(spec) == 3
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert (
+        f"{folder.path} lies on nfs4, where flock may not hold between hosts: a beat in owner/ guards the study as "
+        "well; open study.db on this host alone"
+    ) in said
