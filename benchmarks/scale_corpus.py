@@ -119,7 +119,8 @@ def side(folder: Path, name: str | None) -> dict[str, float]:
     """What a process of this program reports."""
     report = folder / "report.json"
     command = [sys.executable, __file__, "--folder", str(folder), "--side", str(report)]
-    subprocess.run([*command, *(("--name", name) if name else ())], check=True)
+    named = ("--name", name) if name else ()
+    subprocess.run([*command, *named], check=True, stdout=subprocess.DEVNULL)
     found: dict[str, float] = json.loads(report.read_text())
     return found
 
