@@ -30,3 +30,11 @@ def checked_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestrator.tuning.prepared.check_model", remembered)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def local_file_system() -> Iterator[None]:
+    """Studies of tests lie on a file system of this host, wherever the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("orchestrator.records.store.network_file_system", lambda path: None)
+        yield

@@ -258,7 +258,10 @@ def test_the_innermost_and_last_mount_says_the_kind(path: str, kind: str) -> Non
             (kind, True)
             for kind in "nfs nfs4 cifs smb3 9p lustre gpfs ceph beegfs fuse.sshfs".split()
         ),
-        *((kind, False) for kind in "ext4 xfs btrfs tmpfs overlay fuseblk apfs".split()),
+        *(
+            (kind, False)
+            for kind in "ext4 xfs btrfs tmpfs overlay fuseblk fuse.fuse-overlayfs apfs".split()
+        ),
     ],
 )
 def test_what_hosts_share_is_known_by_its_kind(

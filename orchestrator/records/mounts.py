@@ -15,6 +15,10 @@ _NETWORK = frozenset(
     "nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre gpfs beegfs glusterfs orangefs pvfs2 ocfs2 "
     "gfs2 panfs wekafs virtiofs davfs webdav ncpfs afpfs coda acfs".split()
 )
+_LOCAL = frozenset(
+    {"fuse.fuse-overlayfs", "fuse.lxcfs", "fuse.mergerfs", "fuse.encfs", "fuse.gocryptfs"}
+)
+"""Made of folders of this host, such as a container's root."""
 _TABLE = Path("/proc/self/mountinfo")
 
 Mount = tuple[str, str]
@@ -26,7 +30,8 @@ def network_file_system(path: Path) -> str | None:
     on one of this host.
     """
     kind = kind_at(os.path.realpath(path), _mounts())
-    return kind if kind in _NETWORK or kind.startswith("fuse.") else None
+    shared = kind in _NETWORK or (kind.startswith("fuse.") and kind not in _LOCAL)
+    return kind if shared else None
 
 
 def _mounts() -> list[Mount]:
