@@ -141,10 +141,12 @@ def test_a_file_that_is_gone_is_said(port: int) -> None:
 def test_a_page_that_is_open_follows_the_study(tmp_path: Path) -> None:
     study = Study.open(tmp_path / "study.db", make_spec("random", MIXED))
     study.ask()
+    study.commit()
     with served(open_at(tmp_path / "study.db")) as address:
         port = int(address.rpartition(":")[2].rstrip("/"))
         assert len(detail(port)["trials"]) == 1
         study.ask()
+        study.commit()
         assert len(detail(port)["trials"]) == 2
     study.close()
 
@@ -159,6 +161,7 @@ def test_what_breaks_a_guardrail_is_not_the_best(tmp_path: Path, feasible: bool)
     ]
     for result in results:
         study.tell(result.number, result)
+    study.commit()
     study.close()
     trials = {r.number: ShownTrial(r.reason, feasible=r.feasible) for r in results}
     with open_read_only(tmp_path / "study.db") as held:

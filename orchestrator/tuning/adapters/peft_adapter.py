@@ -24,6 +24,7 @@ from orchestrator.sweepfile.presets import matches
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.packed_linear import PackedLinear, row_norm
+from orchestrator.tuning.model.products import FrozenLinear
 
 ROOT = "model."
 """Target patterns are matched below this, so `decoder.*` means the decoder of either family."""
@@ -55,7 +56,7 @@ def resolve_targets(
         for name in hits:
             if not isinstance(modules[name], PackedLinear):
                 raise ModelError(
-                    f"target pattern {pattern!r} matches {name}, a {type(modules[name]).__name__}; only the linear "
+                    f"target pattern {pattern!r} matches {name}, a {_kind(modules[name])}; only the linear "
                     f"layers inside the encoder's and the decoder's blocks can be adapted. Narrow the pattern, for "
                     f"example to *.layers.*."
                 )
@@ -69,6 +70,11 @@ def resolve_targets(
         )
     }
     return tuple(name for name in targets if name in kept)
+
+
+def _kind(module: nn.Module) -> str:
+    """The class of a module as its makers call it."""
+    return "Linear" if isinstance(module, FrozenLinear) else type(module).__name__
 
 
 def _within(

@@ -20,7 +20,12 @@ from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.selfcheck.encoder import attention_mask, encoder_reuse, padding
+from orchestrator.tuning.selfcheck.encoder import (
+    attention_mask,
+    encoder_reuse,
+    frame_counts,
+    padding,
+)
 from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
 from orchestrator.tuning.selfcheck.speech import base_loss, spelling
 from orchestrator.tuning.selfcheck.trial import dtype, evaluation, training
@@ -50,6 +55,10 @@ def check_model(
     probe = make_probe(base, spec, sets, data, clips)
     if probe is None:
         return findings
+    with torch.no_grad(), autocast():
+        counts = list(frame_counts(probe))
+    if counts:
+        return [*findings, *counts]  # frames are kept by their number: none can be, any further
     findings += dtype(probe, autocast)
     if any(finding.name == "dtype" for finding in findings):
         return findings  # what mixes types cannot be computed any further

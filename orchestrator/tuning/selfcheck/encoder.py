@@ -54,20 +54,28 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
         )
 
 
+def frame_counts(probe: Probe) -> Iterator[Finding]:
+    """How many frames clips have alone and beside a longer one."""
+    front_end, short = probe.base.family.front_end, probe.padded[:-1]
+    together = front_end(probe.padded)[1].tolist()
+    for clip, beside in zip(short, together, strict=False):
+        count = int(front_end([clip])[1][0])
+        if count != beside:
+            yield finding(
+                "padding",
+                f"a clip of {len(clip) / 16000:.2f} s has {count} frames alone and {beside} in a "
+                "padded batch: a number would depend on what is decoded beside it.",
+            )
+            return
+
+
 def padding(probe: Probe) -> Iterator[Finding]:
-    """Frames, encoder output and words of clips alone and beside a longer one."""
+    """Encoder output and words of clips alone and beside a longer one."""
     base, short = probe.base, probe.padded[:-1]
     encoded, together = _encoded(base, probe.padded)
     rows = together.pad(encoded)
     for row, clip in enumerate(short):
-        count = int(base.family.front_end([clip])[1][0])
-        if count != int(together.lengths[row]):
-            yield finding(
-                "padding",
-                f"a clip of {len(clip) / 16000:.2f} s has {count} frames alone and {int(together.lengths[row])} in a "
-                "padded batch: a number would depend on what is decoded beside it.",
-            )
-            return
+        count = int(together.lengths[row])
         alone = _encoded(base, [clip])[0][0, :count]
         padded = rows[row, :count]
         if apart(alone, padded) > FRAMES_ALIKE:
