@@ -184,6 +184,7 @@ def test_a_list_of_terms_that_measures_nothing_is_refused(
         (project / "terms.txt").write_text(TERMS)
 
 
+@pytest.mark.slow
 def test_terms_are_confirmed_over_several_seeds(tmp_path: Path, capsys: Printed) -> None:
     """Each seed hears its own words, so precision has its own units in every one of them."""
     cut = {name: str(cut_manifest(name, count, tmp_path)) for name, count in SETS.items()}

@@ -207,6 +207,7 @@ def test_a_probe_needs_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.startswith("data.train: there is no file")
 
 
+@pytest.mark.slow
 def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
     spec = small_sweep(
         tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": "auto"}

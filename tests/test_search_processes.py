@@ -45,6 +45,7 @@ def trials_of(root: Path) -> tuple[StudyTrial, ...]:
         study.close()
 
 
+@pytest.mark.slow
 def test_eight_processes_on_a_new_study_share_one_budget(root: Path) -> None:
     process = start(root, 8, 8)
     answer, error = process.communicate(timeout=100)

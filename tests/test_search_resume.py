@@ -152,7 +152,7 @@ def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
     ("method", "trials", "slots", "searched"),
     [
         ("tpe", 14, 1, MIXED),
-        ("tpe", 40, 4, MIXED),
+        pytest.param("tpe", 40, 4, MIXED, marks=pytest.mark.slow),
         ("random", 14, 3, MIXED),
         ("qmc", 14, 1, MIXED),
         ("grid", 14, 3, FINITE),

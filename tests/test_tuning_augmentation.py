@@ -191,7 +191,7 @@ def worst(
     return max((pack_row[key] - expected[key]).abs().max().item() for key in expected)
 
 
-@pytest.mark.parametrize("name", ["streaming", "v1"])
+@pytest.mark.parametrize("name", ["streaming", pytest.param("v1", marks=pytest.mark.slow)])
 def test_a_pack_that_differs_in_all_of_it_gives_each_trial_what_stock_peft_gives_it_alone(
     name: str,
 ) -> None:

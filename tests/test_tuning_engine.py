@@ -282,6 +282,7 @@ def test_labels_end_with_eos_and_do_not_start_with_the_start_token(
     assert base.text(row[:-1]) == "climb and maintain"
 
 
+@pytest.mark.slow
 def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cache: Path) -> None:
     coarse = spec.model_copy(
         update={"evaluation": spec.evaluation.model_copy(update={"precision": "bf16"})}

@@ -137,6 +137,7 @@ def test_packed_equals_alone_with_each_kernel() -> None:
 
 
 @has_onednn
+@pytest.mark.slow
 def test_a_worker_trains_measures_and_resumes_with_onednn(tmp_path: Path) -> None:
     spec = small_sweep(
         tmp_path,

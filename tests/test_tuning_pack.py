@@ -148,6 +148,7 @@ def test_a_mixed_pack_gives_each_trial_the_adapter_it_would_have_had_alone(famil
         assert worst < tolerance, (label, worst)
 
 
+@pytest.mark.slow
 def test_order_and_company_change_nothing_beyond_rounding() -> None:
     made, trials = scene("streaming"), list(MIXED.values())
     together, _ = packed(made, trials)
@@ -160,7 +161,7 @@ def test_order_and_company_change_nothing_beyond_rounding() -> None:
             assert max((got[key] - expected[key]).abs().max().item() for key in got) < 1e-11
 
 
-@pytest.mark.parametrize("family", ["streaming", "v1"])
+@pytest.mark.parametrize("family", ["streaming", pytest.param("v1", marks=pytest.mark.slow)])
 def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

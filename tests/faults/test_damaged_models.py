@@ -129,6 +129,7 @@ def test_an_adapter_cut_off_is_one_sentence(tmp_path: Path) -> None:
     assert "does not fit" in refusal(lambda: open_model(str(tmp_path / "a"), CPU))
 
 
+@pytest.mark.slow
 def test_the_configuration_of_an_adapter_does_not_depend_on_the_process(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from tests.faults.test_damaged_models import write_adapter; "
     code += "write_adapter(Path(sys.argv[1]))"
