@@ -27,7 +27,7 @@ from orchestrator.tuning.training.augmentation import (
     augmented_frames,
     drawn,
 )
-from orchestrator.tuning.training.step import TrainingSet, step_draws, step_rows
+from orchestrator.tuning.training.training_set import TrainingSet, step_draws, step_rows
 from tests.embedded import ROOT
 from tests.test_tuning_pack import CPU, Scene, alone, packed, scene
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer

@@ -38,7 +38,7 @@ from orchestrator.tuning.selfcheck import trial as check_trial
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.training import pack_group as group
 from orchestrator.tuning.training import step as training
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 from orchestrator.verdicts.judging import judged
 from tests.embedded import small_sweep
 from tests.stored_sounds import stored_sounds

@@ -29,7 +29,8 @@ from orchestrator.tuning.model.base_model import wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.products import ATEN, ONEDNN, Products
 from orchestrator.tuning.training.optimizer import PackedAdamW
-from orchestrator.tuning.training.step import TrainingSet, pack_step
+from orchestrator.tuning.training.step import pack_step
+from orchestrator.tuning.training.training_set import TrainingSet
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer

@@ -24,7 +24,8 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training import step as training
 from orchestrator.tuning.training.augmentation import augmented
 from orchestrator.tuning.training.optimizer import PackedAdamW
-from orchestrator.tuning.training.step import TrainingSet, pack_step, step_draws, step_rows
+from orchestrator.tuning.training.step import pack_step
+from orchestrator.tuning.training.training_set import TrainingSet, step_draws, step_rows
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
 CPU = torch.device("cpu")

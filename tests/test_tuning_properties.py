@@ -18,7 +18,7 @@ from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.decoding.transcription import transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 from tests.test_tuning_pack import CPU, packed
 from tests.tuning_models import ALL_LINEAR, ATTENTION, DECODER, params, small_model, tokenizer
 

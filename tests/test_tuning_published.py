@@ -26,7 +26,7 @@ from orchestrator.tuning.adapters.peft_adapter import export
 from orchestrator.tuning.decoding.transcription import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 from tests.test_tuning_pack import CPU, alone, packed
 from tests.tuning_models import params, tokenizer
 

@@ -185,7 +185,7 @@ def _order(steps: int, domain: int, replay: int) -> tuple[int, ...]:
     adapters.
     """
     from orchestrator.planning.trial_plan import TrialParams
-    from orchestrator.tuning.training.step import TrainingSet, step_rows
+    from orchestrator.tuning.training.training_set import TrainingSet, step_rows
 
     params = TrialParams(
         learning_rate=1e-3,

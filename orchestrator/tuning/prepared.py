@@ -24,8 +24,8 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.selfcheck.lengths import check_lengths
 from orchestrator.tuning.selfcheck.probe import possible_targets
-from orchestrator.tuning.training.step import TrainingSet
 from orchestrator.tuning.training.training_data import load_training_data
+from orchestrator.tuning.training.training_set import TrainingSet
 
 CPU_FRAMES_BYTES = 1_500_000_000
 """Unless the sweep file says another: with what training itself takes, a large corpus stays below

@@ -29,7 +29,7 @@ from orchestrator.tuning.selfcheck.encoder import (
 from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
 from orchestrator.tuning.selfcheck.speech import base_loss, spelling
 from orchestrator.tuning.selfcheck.trial import dtype, evaluation, training
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 
 LEVEL = 0.02
 """Share by which the level of a set may differ from the one asked for."""

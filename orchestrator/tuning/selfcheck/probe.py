@@ -21,7 +21,7 @@ from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 
 ALIKE = 1e-4
 """Of the largest logit: what differs by less is the same, computed in another order. In float32

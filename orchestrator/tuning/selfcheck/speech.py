@@ -14,7 +14,7 @@ from orchestrator.corpus.faults import show
 from orchestrator.tuning.decoding.audio_files import decode
 from orchestrator.tuning.model.base_model import BaseModel, padded_labels
 from orchestrator.tuning.selfcheck.probe import audio
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 
 HEARD = 16
 """Utterances."""

@@ -16,7 +16,8 @@ from orchestrator.tuning.adapters.pack import TRAINED, Adapter, Pack
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.optimizer import PackedAdamW
-from orchestrator.tuning.training.step import TrainingSet, pack_step
+from orchestrator.tuning.training.step import pack_step
+from orchestrator.tuning.training.training_set import TrainingSet
 
 Moments = dict[tuple[str, str], Tensor]
 """(module, part) -> optimizer moment in the trial's own shapes."""

@@ -16,7 +16,7 @@ from orchestrator.records.sets import decode_set, read_training_sets
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.training.step import TrainingSet
+from orchestrator.tuning.training.training_set import TrainingSet
 
 
 @dataclass(frozen=True)
