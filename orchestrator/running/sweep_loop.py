@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import Interrupted, ModelError, StudyError
-from orchestrator.planning.trial_plan import TrialPlan, trial_plan
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
@@ -27,6 +27,7 @@ from orchestrator.records.worker import (
     Progress,
     Worker,
 )
+from orchestrator.running.asked_trials import AskedTrials
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
@@ -98,7 +99,7 @@ def run_sweep(
         sweep.fill_slots()
         if not worker.active:
             break
-        sweep.commit()
+        sweep.asked.commit()
         events = worker.advance()
         sweep.take(events)
         measured = not all(isinstance(event, Progress | Noticed) for event in events)
@@ -132,12 +133,10 @@ class _Sweep:
         self.checkpoints = Checkpoints(folder.checkpoint)
         self.clock_at = clock()
         self.spent = folder.seconds_spent()
-        self.tick, self.asked, self.exhausted = 0, 0, False
+        self.tick, self.exhausted = 0, False
         self.in_slots: dict[int, RunningTrial] = {}
         self.duplicates = Duplicates(folder.read_result)
         self.skip: frozenset[int] = frozenset()
-        self.unwritten: list[TrialPlan] = []
-        """Plans of trials that the database may not know yet."""
 
     @property
     def out_of_time(self) -> bool:
@@ -148,12 +147,13 @@ class _Sweep:
     def resume(self) -> None:
         """Measure or read the baseline, then take up the last checkpoint, or begin."""
         self.baseline = baseline_once(self.folder, self.worker, self.observer)
-        self.contents = search_contents(self.folder.sets(), self.worker.evaluation.get("weights"))
+        contents = search_contents(self.folder.sets(), self.worker.evaluation.get("weights"))
         check_headroom(self.spec, self.baseline, self.folder, self.observer)
         self.baseline_scores = scores(self.baseline)
         self.study.in_flight()  # completes an ask that was cut off
         self.study.check(self.folder.results())
-        self.known = {trial.number: trial.params for trial in self.study.trials()}
+        self.asked = AskedTrials(self.spec, self.folder, self.study, contents)
+        known = self.asked.params
         checkpoint = self._last_checkpoint()
         if checkpoint is None:
             # Trials may have ended: then somebody deleted the checkpoints. What ended stays, the
@@ -162,22 +162,22 @@ class _Sweep:
             checkpoint = Checkpoint()
             if not self.skip:
                 self.checkpoints.write(checkpoint, self.worker)
-        if checkpoint.asked > len(self.known):
+        if checkpoint.asked > len(known):
             raise StudyError(
-                f"{self.study.called} holds {len(self.known)} trials, the checkpoint says {checkpoint.asked}\n"
+                f"{self.study.called} holds {len(known)} trials, the checkpoint says {checkpoint.asked}\n"
                 "  Restore it from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
             )
-        self.tick, self.asked = checkpoint.tick, checkpoint.asked
+        self.tick, self.asked.count = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
         log.debug(
             "checkpoint %d: %d trials asked for, in slots %s",
             self.tick,
-            self.asked,
+            self.asked.count,
             sorted(checkpoint.slots),
         )
         for number, slot in checkpoint.slots.items():
             self.in_slots[number] = self._running_trial(
-                number, self.known[number], slot.last_rung, slot.seconds
+                number, known[number], slot.last_rung, slot.seconds
             )
         if self.in_slots:
             self.worker.restore(
@@ -185,12 +185,10 @@ class _Sweep:
             )
         for trial in self.in_slots.values():
             self.observer.admitted(trial.plan, trial.last_rung)
-        for number in range(self.asked):
-            original = self.duplicates.original(
-                self._plan(number, self.known[number]), self.in_slots
-            )
+        for number in range(self.asked.count):
+            original = self.duplicates.original(self.asked.plan(number), self.in_slots)
             if original in self.in_slots:
-                self.duplicates.wait(original, Asked(number, self.known[number]))
+                self.duplicates.wait(original, Asked(number, known[number]))
 
     def _last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that holds; what was damaged is said."""
@@ -206,17 +204,14 @@ class _Sweep:
         first.
         """
         while len(self.worker.active) < self.worker.capacity and not self.exhausted:
-            if self.asked >= max(self.spec.budget.trials, len(self.known)):
+            if self.asked.count >= max(self.spec.budget.trials, len(self.asked.params)):
                 return
-            params = self._next_params()
-            if params is None:
+            taken = self.asked.take_next()
+            if taken is None:
                 self.exhausted = True
                 return
-            number = self.asked
-            plan = self._plan(number, params)
-            self._check_plan(plan)
-            self.unwritten.append(plan)
-            self.asked += 1
+            plan, params = taken
+            number = plan.number
             log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
             original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
@@ -251,15 +246,6 @@ class _Sweep:
                         self.folder.write_failure(event.number, event.traceback)
                     self._end(trial, Stop(TrialState.FAIL, event.reason))
 
-    def commit(self) -> None:
-        """Bring the study to its database; a trial has a plan on file only when it is known
-        there.
-        """
-        self.study.commit()
-        for plan in self.unwritten:
-            self.folder.write_plan(plan)
-        self.unwritten.clear()
-
     def count_time(self) -> None:
         """Add the time since this was last done to what all runs have spent."""
         now = self.clock()
@@ -270,7 +256,7 @@ class _Sweep:
         """Save the slots and the state beside them, and the time spent; what the study was told
         comes first.
         """
-        self.commit()
+        self.asked.commit()
         self.count_time()
         slots = {
             number: InSlot(last_rung=trial.last_rung, seconds=self.clock_at - trial.started)
@@ -279,7 +265,7 @@ class _Sweep:
         self.tick += 1
         state = Checkpoint(
             tick=self.tick,
-            asked=self.asked,
+            asked=self.asked.count,
             slots=slots,
             exhausted=self.exhausted,
             spent=self.spent,
@@ -292,51 +278,17 @@ class _Sweep:
         for trial in tuple(self.in_slots.values()):
             trial.verdicts = self._verdicts(trial.plan)
             self._end(trial, stop)
-        for number in range(self.asked, len(self.known)):
-            trial = self._running_trial(number, self.known[number])
+        for number in self.asked.left:
+            self.asked.take_next()  # its plan may not be on file yet
+            trial = self._running_trial(number, self.asked.params[number])
             trial.step = max((verdict.step for verdict in trial.verdicts), default=0)
             self._tell(trial.on_file or result_of(self.spec, trial, stop, 0.0))
-        self.asked = max(self.asked, len(self.known))
-
-    def _next_params(self) -> dict[str, Any] | None:
-        if self.asked in self.known:
-            return self.known[self.asked]
-        asked = self.study.ask()
-        if asked is None:
-            return None
-        if asked.number != self.asked:
-            raise StudyError(
-                f"{self.study.called} gave trial {asked.number} where {self.asked} was next: something else writes "
-                "to it\n  Only `orchestrate` may add trials. Restore it from a copy, or use --fork NAME."
-            )
-        return asked.params
-
-    def _plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
-        try:
-            return trial_plan(self.spec, number, params, self.contents)
-        except ValueError as error:
-            raise StudyError(
-                f"{self.study.called} holds a trial that this sweep cannot have asked for: {error}\n"
-                f"  Only `orchestrate` may write to it. {self.study.remake}"
-            ) from error
-
-    def _check_plan(self, plan: TrialPlan) -> None:
-        """The parameters of a trial stand in study.db and in its plan.json: both must say the
-        same.
-        """
-        sealed = self.folder.read_plan(plan.number)
-        if sealed is not None and sealed.params != plan.params:
-            raise StudyError(
-                f"{self.study.called} says other parameters of trial {plan.number} than its plan.json, which is "
-                f"sealed\n  {self.study.remake}"
-            )
 
     def _running_trial(
         self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
     ) -> RunningTrial:
         """A trial as it stood at `last_rung`, or with all that is on file."""
-        plan = self._plan(number, params)
-        self._check_plan(plan)
+        plan = self.asked.checked_plan(number, params)
         trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
         trial.verdicts = self._verdicts(plan, last_rung)
         trial.step = trial.last_rung = last_rung or 0
@@ -435,8 +387,7 @@ class _Sweep:
         self.study.tell(number, result)
 
     def _tell(self, result: TrialResult) -> None:
-        if self.unwritten:  # a result stands beside its plan
-            self.commit()
+        self.asked.commit_plans()
         if self.folder.read_result(result.number) is None:
             self.folder.write_result(result)
         self.study.tell(result.number, result)
