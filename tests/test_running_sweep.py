@@ -227,6 +227,21 @@ def clock_of(step: float) -> Callable[[], float]:
     return lambda: next(times)
 
 
+def test_a_trial_that_the_wall_clock_ends_before_its_plan_was_written_has_its_plan(
+    tmp_path: Path,
+) -> None:
+    spec = make_spec(budget=Budget(trials=1, wall_clock=1e-9))
+    folder = StudyFolder(tmp_path, spec.name)
+    with folder.lock():
+        study = Study.open(folder.database, spec)
+        study.ask()
+        study.commit()  # and killed before the plan
+        study.close()
+    assert folder.read_plan(0) is None
+    run(spec, tmp_path)
+    assert folder.read_result(0) is not None and folder.read_plan(0) is not None
+
+
 def test_when_the_wall_clock_is_spent_trials_end_at_their_best(tmp_path: Path) -> None:
     spec = make_spec(budget=Budget(trials=50, wall_clock=60.0))
     outcome = run(spec, tmp_path, clock=clock_of(1.0))
