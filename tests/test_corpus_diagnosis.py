@@ -13,17 +13,11 @@ import pytest
 import soundfile
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.diagnosis import (
-    Size,
-    check_sets,
-    duration_profile,
-    is_upper_case,
-    kept_for_training,
-    speaker_sizes,
-)
+from orchestrator.corpus.diagnosis import check_sets, is_upper_case, kept_for_training
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.corpus.overlap import sentence
 from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.profile import Size, duration_profile, speaker_sizes
 
 RATE = 16_000
 

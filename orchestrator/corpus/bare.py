@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.corpus.diagnosis import DurationProfile, duration_profile
 from orchestrator.corpus.dividing import divide
 from orchestrator.corpus.faults import joined
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.profile import DurationProfile, duration_profile
 from orchestrator.errors import ManifestError
 
 

@@ -2,16 +2,13 @@
 torch.
 
 `check_sets` gives findings before anything trains: refuse means that every number would be
-worthless, warn is said and recorded. The profiles are plain values for `orchestrate diagnose`.
+worthless, warn is said and recorded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations, product
-
-import numpy as np
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.faults import SHOWN, bad_lines, show
@@ -26,13 +23,12 @@ from orchestrator.corpus.overlap import (
     shared_audio,
     shared_recordings,
 )
+from orchestrator.corpus.profile import known_seconds
 from orchestrator.corpus.scripts import without_spaces
 from orchestrator.set_names import is_confirm, search_name
 
 TRAINING_SETS = ("train", "replay")
 """All others are evaluation sets."""
-
-"""Begins the names of the sets that the search never reads."""
 
 FEW_TRAINING_UTTERANCES = 200
 UPPER_CASE_SHARE = 0.9
@@ -40,29 +36,6 @@ CHARACTERS_A_SECOND = 60
 """An auctioneer reaches 40; texts in syllables or words' signs need fewer."""
 CHARACTERS_MORE = 40
 """For a sound of a moment whose text describes it."""
-SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
-"""Seconds; the usual choices for max_seconds."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """Utterances and their length together."""
-
-    utterances: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class DurationProfile:
-    """Lengths of the utterances of a set, in seconds."""
-
-    total: Size
-    shortest: float
-    median: float
-    percentile_95: float
-    longest: float
-    survivors: Mapping[float, Size]
-    """What is left at each limit of 5, 8, 10, 15 and 20 s."""
 
 
 def check_sets(
@@ -129,7 +102,7 @@ def check_limits(
     findings = []
     for name, manifest in sets.items():
         heard = used(name, manifest, max_seconds)
-        if over := [utterance for utterance in heard if _seconds(utterance) > longest_seconds]:
+        if over := [utterance for utterance in heard if known_seconds(utterance) > longest_seconds]:
             findings.append(
                 (_left_out if name in TRAINING_SETS else _too_long)(
                     name, manifest, over, longest_seconds
@@ -156,7 +129,7 @@ def kept_for_training(manifest: Manifest, max_seconds: float) -> tuple[int, ...]
     return tuple(
         index
         for index, utterance in enumerate(manifest.utterances)
-        if _seconds(utterance) <= max_seconds
+        if known_seconds(utterance) <= max_seconds
     )
 
 
@@ -166,40 +139,6 @@ def is_upper_case(texts: Iterable[str]) -> bool:
     """
     cased = [text for text in texts if text.lower() != text.upper()]
     return sum(text == text.upper() for text in cased) > UPPER_CASE_SHARE * len(cased)
-
-
-def duration_profile(manifest: Manifest) -> DurationProfile:
-    """How long the utterances of a set are, and how many each limit would keep."""
-    seconds = np.array([_seconds(utterance) for utterance in manifest.utterances])
-    kept = {limit: seconds[seconds <= limit] for limit in SURVIVAL_LIMITS}
-    return DurationProfile(
-        total=Size(len(seconds), float(seconds.sum())),
-        shortest=float(seconds.min(initial=np.inf)) if len(seconds) else 0.0,
-        median=float(np.median(seconds)) if len(seconds) else 0.0,
-        percentile_95=float(np.percentile(seconds, 95)) if len(seconds) else 0.0,
-        longest=float(seconds.max(initial=0.0)),
-        survivors={
-            limit: Size(len(durations), float(durations.sum())) for limit, durations in kept.items()
-        },
-    )
-
-
-def speaker_sizes(manifest: Manifest) -> dict[str, Size]:
-    """Utterances and seconds by speaker, the largest first; the empty name holds those without
-    one.
-    """
-    seconds: dict[str, list[float]] = {}
-    for utterance in manifest.utterances:
-        seconds.setdefault(utterance.speaker, []).append(_seconds(utterance))
-    sizes = {
-        speaker: Size(len(durations), float(sum(durations)))
-        for speaker, durations in seconds.items()
-    }
-    return dict(sorted(sizes.items(), key=lambda item: (-item[1].utterances, item[0])))
-
-
-def _seconds(utterance: Utterance) -> float:
-    return utterance.duration or 0.0
 
 
 def skipped_lines(name: str, manifest: Manifest) -> str:
@@ -248,7 +187,7 @@ def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -
         return [finding("empty", message)]
     if len(kept) < total:
         first = next(
-            utterance for utterance in manifest.utterances if _seconds(utterance) > max_seconds
+            utterance for utterance in manifest.utterances if known_seconds(utterance) > max_seconds
         )
         message = (
             f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out, "
@@ -289,9 +228,9 @@ def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Fi
     of it.
     """
     faults = [
-        (utterance, f"{len(utterance.text)} characters beside {_seconds(utterance):.1f} s")
+        (utterance, f"{len(utterance.text)} characters beside {known_seconds(utterance):.1f} s")
         for utterance in used(name, manifest, max_seconds)
-        if len(utterance.text) > CHARACTERS_A_SECOND * _seconds(utterance) + CHARACTERS_MORE
+        if len(utterance.text) > CHARACTERS_A_SECOND * known_seconds(utterance) + CHARACTERS_MORE
     ]
     if not faults:
         return []
@@ -314,7 +253,7 @@ def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: f
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
     message = (
         f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
-        f"{listed(manifest, [(utterance, f'{_seconds(utterance):.1f} s') for utterance in over])}; "
+        f"{listed(manifest, [(utterance, f'{known_seconds(utterance):.1f} s') for utterance in over])}; "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
     return finding("too-long", message)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.corpus.bare import Bare, Baseline
-from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES, SURVIVAL_LIMITS
+from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES
+from orchestrator.corpus.profile import SURVIVAL_LIMITS
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH

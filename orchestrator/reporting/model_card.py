@@ -14,6 +14,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Form
 from orchestrator.records.store import StudyFolder
+from orchestrator.reporting.caveats import caveats
 from orchestrator.reporting.document import (
     Block,
     Bullets,
@@ -26,7 +27,7 @@ from orchestrator.reporting.document import (
 )
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.markdown import render
-from orchestrator.reporting.report import caveats, doubt
+from orchestrator.reporting.report import doubt
 from orchestrator.reporting.svg import Kind, Point, scatter
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,

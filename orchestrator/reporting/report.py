@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, shipped, train_shares, transcripts
+from orchestrator.reporting.caveats import caveats
 from orchestrator.reporting.document import (
     Block,
     Bullets,
@@ -31,15 +32,12 @@ from orchestrator.reporting.wording import (
     shown_points,
     value_text,
 )
-from orchestrator.scoring.judge import Decision, Verdict, error_budget
-from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
-from orchestrator.scoring.saying import allowed_text, asked_text, metric_text, rate_text
-from orchestrator.scoring.saying import value_text as limit_value_text
+from orchestrator.scoring.judge import Decision, Verdict
+from orchestrator.scoring.saying import asked_text, rate_text
 from orchestrator.set_names import confirm_name
-from orchestrator.sweepfile.limits import set_of
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, Confirmed, chosen_measurement
-from orchestrator.verdicts.headroom import HIGH, high_wer
+from orchestrator.verdicts.conclusion import Conclusion, Confirmed
+from orchestrator.verdicts.headroom import HIGH
 from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
 CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
@@ -224,93 +222,6 @@ def _cannot_say(
     if items:
         yield Heading(CANNOT_SAY)
         yield Bullets(tuple(items))
-
-
-def caveats(
-    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool
-) -> Iterator[str]:
-    """What the numbers of a study cannot say, as sentences."""
-    if not done:
-        yield "The sweep is not finished: every number here may still be replaced."
-    measured = sum(bool(result.wer) for result in conclusion.results)
-    if conclusion.best and conclusion.confirmation is None:
-        yield (
-            f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
-            f"optimistic{_shared(measured)}. data.confirm and confirm: measure by how much."
-        )
-    finalists = len(conclusion.confirmed)
-    if finalists > 1:
-        yield (
-            f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
-            f"optimistic{_shared(finalists)}."
-        )
-    if conclusion.deciding:
-        yield from _evidence(conclusion.deciding)
-    best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
-    if best and conclusion.best:
-        yield from _decoding(best)
-        yield from (found.message for found in high_wer(best, f"Trial {conclusion.best.number}"))
-    for found in folder.findings():
-        ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
-        yield (
-            f"{ignored}{found.message}"
-            if ignored
-            else f"{found.message[0].upper()}{found.message[1:]}"
-        )
-    if any(result.pruned_by == "wall_clock" for result in conclusion.results):
-        yield "The wall clock cut trials short: they might have ended better."
-
-
-def _shared(n_comparisons: int) -> str:
-    each = 100 * error_budget(0.95, n_comparisons)
-    return (
-        f", so its bounds are wide enough to hold for all {n_comparisons} at once (each {each:.4g} %)"
-        if n_comparisons > 1
-        else ""
-    )
-
-
-def _evidence(verdict: Verdict) -> Iterator[str]:
-    for limit in limits_of(verdict):
-        if (open_risk := risk(limit)) is not None:
-            yield _risk(limit, open_risk)
-        if limit.evidence is Evidence.UNDECIDED and limit.estimate and limit.holds is not None:
-            yield _undecided(limit, limit.estimate.utterances)
-    estimates = {
-        limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate
-    }
-    for metric, estimate in estimates.items():
-        yield f"The bounds of {metric_text(metric)} resample {estimate.unit}s ({estimate.why}), not training runs."
-
-
-def _risk(limit: LimitVerdict, open_risk: Risk) -> str:
-    """With what chance a limit that holds as measured is broken in truth."""
-    name = metric_text(limit.criterion.metric)
-    said = f"By these data the true {name} is beyond its limit with a chance of {100 * open_risk.chance:.0f} %"
-    if open_risk.chance < 0.05 or open_risk.utterances is None:
-        return f"{said}."
-    return f"{said}; about {open_risk.utterances} utterances like these would bring that below 5 %."
-
-
-def _undecided(limit: LimitVerdict, utterances: int) -> str:
-    criterion = limit.criterion
-    if criterion.unit == "points" and criterion.kind != "max_rate":
-        change = (
-            f"a change of {shown_points(criterion.metric, limit.delta)} points "
-            f"from the limit of {criterion.limit:g}"
-        )
-    else:
-        change = f"{limit_value_text(limit)} from the limit ({allowed_text(criterion)})"
-    return f"{utterances} {set_of(criterion.metric)} utterances cannot tell {change}."
-
-
-def _decoding(measurement: Measurement) -> Iterator[str]:
-    for name, score in measurement.sets.items():
-        if score.cap_hits or score.loops:
-            yield (
-                f"On {name}, {score.cap_hits} decodings reached their token cap and {score.loops} end in a repeated "
-                "phrase; both count as errors in full."
-            )
 
 
 def _baselines(conclusion: Conclusion) -> Iterator[Block]:
