@@ -19,7 +19,6 @@ import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import InMemoryStorage
 from optuna.storages._rdb import models
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
@@ -51,7 +50,7 @@ class WriteThroughStorage(InMemoryStorage):
         self._changed_attributes: dict[tuple[sqlalchemy.Table, str], Any] = {}
         # the next ids that Optuna's storage in memory gives are made those of the database
         self._max_study_id = self._study_id - 1
-        super().create_new_study(study.directions, study.study_name)
+        self.create_new_study(study.directions, study.study_name)
         self._studies[self._study_id].user_attrs = dict(study.user_attrs)
         self._studies[self._study_id].system_attrs = study._storage.get_study_system_attrs(
             self._study_id
@@ -161,16 +160,6 @@ class WriteThroughStorage(InMemoryStorage):
         """As Optuna's."""
         super().set_trial_system_attr(trial_id, key, value)
         self._changed[_SYSTEM].add(trial_id)
-
-    def create_new_study(
-        self, directions: Sequence[StudyDirection], study_name: str | None = None
-    ) -> int:
-        """Never: the study is in the database already."""
-        raise NotImplementedError("a study is created in its database")
-
-    def delete_study(self, study_id: int) -> None:
-        """Never."""
-        raise NotImplementedError("a study is not deleted through the storage of a run")
 
 
 def _write_rows(
