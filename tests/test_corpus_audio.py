@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -258,6 +260,38 @@ def test_damaged_sound_goes_with_the_run_that_finds_it(folder: Path, decoded: li
     assert len(decoded) == 2, "the whole segment is written anew"
     list(prepare(manifest, rms=0.075, cache=cache))
     assert len(decoded) == 2
+
+
+def test_sound_that_cannot_be_read_now_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest, cache = manifest_of(folder, "mono.wav"), folder / "cache"
+    prepare(manifest, rms=0.075, cache=cache)
+    before = sorted(cache.glob("clips/*"))
+
+    def refused(self: Path) -> bytes:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", refused)
+        assert clip_cache.find(cache / "clips") == {}
+    assert sorted(cache.glob("clips/*")) == before
+
+
+def test_sound_that_another_process_removes_meanwhile_is_decoded_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = folder / "cache"
+    whole = prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=cache)
+    expected = np.array(whole[0])
+    write = clip_cache.write
+
+    def removed_first(*given: Any) -> None:
+        for path in cache.glob("clips/*"):
+            path.unlink()
+        write(*given)
+
+    monkeypatch.setattr(clip_cache, "write", removed_first)
+    both = prepare(manifest_of(folder, "mono.wav", "wide.flac"), rms=0.075, cache=cache)
+    np.testing.assert_array_equal(both[0], expected)
 
 
 def test_samples_that_a_killed_writer_left_without_an_index_go(folder: Path) -> None:

@@ -59,11 +59,7 @@ def test_an_evaluation_set_is_never_cut(manifest: Path) -> None:
 
 def test_skipped_lines_are_counted_and_said(manifest: Path) -> None:
     found = training(manifest, 0.5)
-    (said,) = (
-        f
-        for f in check_sets({"train": found}, max_seconds=20, longest_seconds=None)
-        if f.name == "bad-lines"
-    )
+    (said,) = (f for f in check_sets({"train": found}, max_seconds=20) if f.name == "bad-lines")
     assert (said.level, said.message) == ("warn", skipped_lines("train", found))
     assert said.message == (
         f"2 of 10 lines of train (20.0 %) are bad and skipped, e.g. {manifest}:3: "

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from orchestrator.checks import Finding
-from orchestrator.corpus.diagnosis import check_sets, is_upper_case, kept_for_training
+from orchestrator.corpus.diagnosis import check_limits, check_sets, is_upper_case, kept_for_training
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.corpus.overlap import sentence
 from orchestrator.corpus.preparing import prepare
@@ -62,7 +62,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def check(sets: dict[str, Manifest], **changes: Any) -> list[Finding]:
     """Findings, without the one every small test set gets."""
-    options: dict[str, Any] = {"max_seconds": 20.0, "longest_seconds": 80.0} | changes
+    options: dict[str, Any] = {"max_seconds": 20.0} | changes
     return [finding for finding in check_sets(sets, **options) if finding.name != "too-few"]
 
 
@@ -236,17 +236,14 @@ def test_what_the_model_cannot_take_is_refused() -> None:
         "model can take: domain.jsonl:1 (90.0 s), domain.jsonl:3 (99.0 s); "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
-    assert check({"domain": domain}, longest_seconds=81.9) == [
-        Finding("too-long", "refuse", message)
-    ]
-    assert check({"domain": domain}, longest_seconds=None) == []
-    (finding,) = check({"train": domain}, max_seconds=100.0, longest_seconds=81.9)
+    assert check_limits({"domain": domain}, 20.0, 81.9) == [Finding("too-long", "refuse", message)]
+    (finding,) = check_limits({"train": domain}, 100.0, 81.9)
     message = (
         "2 of 3 utterances of train (66.7 %) are longer than the 81.9 s the model can take and left out, "
         "e.g. domain.jsonl:1."
     )
     assert finding == Finding("left-out", "warn", message)
-    assert check({"domain": domain}, longest_seconds=math.inf) == []
+    assert check_limits({"domain": domain}, 20.0, math.inf) == []
 
 
 def test_a_chapter_beside_a_sentence_is_refused_with_every_line() -> None:
@@ -257,11 +254,7 @@ def test_a_chapter_beside_a_sentence_is_refused_with_every_line() -> None:
             replace(u, text=text) for u, text in zip(each.utterances, texts, strict=True)
         )
         sets[name] = replace(each, utterances=utterances)
-    found = [
-        each
-        for each in check_sets(sets, max_seconds=20, longest_seconds=None)
-        if each.name == "dense-text"
-    ]
+    found = [each for each in check_sets(sets, max_seconds=20) if each.name == "dense-text"]
     assert [each.level for each in found] == ["refuse", "refuse"]
     assert found[0].message == (
         "1 of 3 utterances of train (33.3 %) have more text than can be said in their clip, above 60 characters a "
@@ -275,12 +268,9 @@ def test_a_chapter_beside_a_sentence_is_refused_with_every_line() -> None:
 
 def test_few_training_utterances_warn() -> None:
     assert [
-        finding.name
-        for finding in check_sets(
-            {"train": spoken(*[1.0] * 199)}, max_seconds=20, longest_seconds=80
-        )
+        finding.name for finding in check_sets({"train": spoken(*[1.0] * 199)}, max_seconds=20)
     ] == ["too-few"]
-    assert check_sets({"train": spoken(*[1.0] * 200)}, max_seconds=20, longest_seconds=80) == []
+    assert check_sets({"train": spoken(*[1.0] * 200)}, max_seconds=20) == []
 
 
 def test_an_empty_set_is_refused() -> None:
@@ -291,7 +281,7 @@ def test_an_empty_set_is_refused() -> None:
 
 def test_refusals_come_first() -> None:
     sets = {"train": spoken(1.0), "domain": spoken(path="d.jsonl")}
-    assert [each.level for each in check_sets(sets, max_seconds=20, longest_seconds=None)] == [
+    assert [each.level for each in check_sets(sets, max_seconds=20)] == [
         "refuse",
         "warn",
     ]

@@ -45,7 +45,7 @@ def test_an_evaluation_set_without_spaces_is_said(tmp_path: Path) -> None:
         path = tmp_path / f"{name}.jsonl"
         path.write_text(json.dumps({"audio": f"{name}.wav", "text": text}))
         sets[name] = load_manifest(path)
-    found = check_sets(sets, max_seconds=20, longest_seconds=None)
+    found = check_sets(sets, max_seconds=20)
     said = [each.message for each in found if each.name == "no-spaces"]
     assert len(said) == 1 and said[0].startswith(
         "the references of domain are written without spaces between words"

@@ -5,6 +5,8 @@ the worker.
 from __future__ import annotations
 
 import json
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,10 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.decoding import pseudo_labels as module
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.families import Family
+from orchestrator.tuning.model.products import ONEDNN
+from orchestrator.tuning.model.windows import EncoderWindow
 from orchestrator.tuning.training.pack_group import Slot
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep, stock_words, trial
@@ -125,6 +131,31 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     with pytest.raises(AssertionError, match="asked again"):
         other = stored_sounds([np.zeros(16000, np.float32)], tmp_path / "other")
         pseudo_labels(first.base, other, 13, "fp32", cache)
+
+
+def test_studies_share_self_labels_only_where_they_hear_alike(
+    spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start_worker(spec, cache)
+    clips = worker.store.clips["train"][-4:]
+    assert isinstance(clips, Sounds)
+    pseudo_labels(worker.base, clips, 13, "fp32", cache)
+    monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("asked again"))
+    pseudo_labels(worker.base, clips, 13, "fp32", cache)
+    others = (
+        replace(worker.base, products=ONEDNN),
+        replace(worker.base, family=family_with_windows(worker.base)),
+    )
+    for other in others:
+        with pytest.raises(pytest.fail.Exception, match="asked again"):
+            pseudo_labels(other, clips, 13, "fp32", cache)
+
+
+def family_with_windows(base: BaseModel) -> Family:
+    """The model's family with windows of one frame more to the left."""
+    family = copy(base.family)
+    family.windows = [EncoderWindow(left + 1, right) for left, right in base.family.windows]
+    return family
 
 
 def test_silence_and_what_the_cap_cuts_off_get_no_label(spec: SweepSpec, cache: Path) -> None:
@@ -262,7 +293,7 @@ def test_general_speech_that_nobody_transcribed_serves_where_the_model_labels_it
         + "\n"
     )
     assert {each.text for each in read_sets(silent)["replay"].utterances} == {""}
-    check_sets(read_sets(silent), max_seconds=20, longest_seconds=None)
+    check_sets(read_sets(silent), max_seconds=20)
     worker, labelled = start_worker(silent, cache), start_worker(spec, cache)
     assert [
         worker.data.labels[row] for row in worker.data.replay(params(replay_labels="model"))

@@ -13,6 +13,7 @@ import peft
 import pytest
 import soundfile
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.checks import Finding
@@ -124,6 +125,19 @@ def test_validate_says_the_same_without_the_model(
     said = capsys.readouterr().err
     refusals = [each.message for each in expected if each.level == "refuse"]
     assert refusals and all(message in said for message in refusals)
+
+
+def test_padding_saved_with_a_tokenizer_lengthens_no_text(tmp_path: Path) -> None:
+    spec = written(tmp_path, "streaming", {name: [(1.0, 3)] for name in SETS})
+    limits = read_limits(spec.model)
+    assert limits is not None
+    path = Path(spec.model.id) / "tokenizer.json"
+    used = Tokenizer.from_file(str(path))
+    used.enable_padding(length=50)
+    used.enable_truncation(2)
+    used.save(str(path))
+    again, texts = read_limits(spec.model), ["left", "turn left heading one two"]
+    assert again is not None and again.labels(texts) == limits.labels(texts)
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"model_type": "moonshine_streaming"}'])

@@ -116,10 +116,12 @@ def _opened(folder: Path, name: str) -> Segment | None:
     try:
         segment = Segment(folder, name, _rows((folder / f"{name}.index").read_bytes(), name))
         size = (folder / f"{name}.pcm").stat().st_size
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         # half of it is gone, or damaged
         remove(folder, name)
         return None
+    except OSError:
+        return None  # not to be read now, which says nothing of what it holds
     if size != _size(segment.rows):
         remove(folder, name)
         return None

@@ -42,17 +42,15 @@ def check_sets(
     sets: Mapping[str, Manifest],
     *,
     max_seconds: float,
-    longest_seconds: float | None,
     pcm: Mapping[str, Sequence[str]] | None = None,
     known: KnownFiles | None = None,
 ) -> list[Finding]:
-    """Compare the sets of a sweep with each other and with the model's limits.
+    """Compare the sets of a sweep with each other, and look at each by itself.
 
     `sets` by name: train, replay, domain, heldout, further ones, confirm_domain and so on. A
     further set may share sound with the sets beside it (a part of them, or the noisy ones among
-    them), not with training or confirmation. `max_seconds` bounds training utterances,
-    `longest_seconds` is what the model can take at all (None: not known yet). `pcm` holds the
-    decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in
+    them), not with training or confirmation. `max_seconds` bounds training utterances. `pcm` holds
+    the decoded hashes per set (`Clips.pcm_sha256`) where there are some, and finds equal sound in
     different files; `known` are files that need not be read to compare their bytes. Findings to
     refuse come first.
     """
@@ -68,8 +66,6 @@ def check_sets(
         findings += [*_check_left_out(name, manifest), *_check_spaces(name, manifest)]
     for name, manifest in sets.items():
         findings += _check_density(name, manifest, max_seconds)
-    if longest_seconds is not None:
-        findings += check_limits(sets, max_seconds, longest_seconds)
     core = [name for name in evaluation if search_name(name) in ("domain", "heldout")]
     crossed = (
         pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair)

@@ -100,7 +100,10 @@ def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
             clip_cache.write(decoding.decoded(), place.clips)
     finally:
         known.close()
-    found = clip_cache.find(place.clips) if decoding.missing else decoding.found
+    found = decoding.found
+    if decoding.missing:
+        # what another process removed meanwhile is decoded again when it is read
+        found = found | clip_cache.find(place.clips)
     stored: list[StoredSound] = []
     faults = list(decoding.faults)
     for utterance, key in zip(manifest.utterances, decoding.keys, strict=True):

@@ -68,6 +68,9 @@ def _limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     stride, shortest = (4 * frame, frame) if streams else (VERSION_1_STRIDE, VERSION_1_SHORTEST)
     positions = int(config["max_position_embeddings"])
     reader = Tokenizer.from_file(str(tokenizer))
+    # saved by whoever used it last; transformers sets both at every call
+    reader.no_padding()
+    reader.no_truncation()
     end = config.get("eos_token_id")
     ends = [end[0] if isinstance(end, list) else 2 if end is None else int(end)]
     return ModelLimits(

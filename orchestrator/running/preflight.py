@@ -43,7 +43,6 @@ def find_all(
         findings = check_sets(
             sets,
             max_seconds=spec.data.max_seconds,
-            longest_seconds=None,
             pcm={name: clips.pcm_sha256 for name, (_, clips) in ready.items()},
             known=known,
         )
@@ -59,9 +58,7 @@ def find_before_decoding(
     terms.
     """
     with known_files(cache) as known:
-        findings = check_sets(
-            sets, max_seconds=spec.data.max_seconds, longest_seconds=None, known=known
-        )
+        findings = check_sets(sets, max_seconds=spec.data.max_seconds, known=known)
     findings += _find_in_texts(spec, sets)
     if (limits := read_limits(spec.model)) is not None:
         findings += find_lengths(spec, sets, limits)

@@ -139,10 +139,11 @@ def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
 
 
 def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:
-    """The lowest encoder layers that trials of the sweep may adapt; what does not fit the model is
-    a finding later.
+    """The lowest encoder layers that trials of the sweep may adapt, and where one may be held to
+    the untuned model, all of its encoder; what does not fit the model is a finding later.
     """
-    depths = set()
+    held = any(float(weight) > 0 for weight in spec.parameters.possible("kl_weight"))
+    depths = {base.encoder_depth} if held else set()
     for _, patterns, layers in possible_targets(spec):
         with suppress(ModelError):
             depths.add(base.first_adapted_layer(base.targets(patterns, layers)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.corpus.clips import Sounds
@@ -19,6 +20,7 @@ from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
 from orchestrator.tuning.decoding.audio_files import TOGETHER, decode
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.windows import windows_text
 
 
 def pseudo_labels(
@@ -31,10 +33,13 @@ def pseudo_labels(
     """[tokens, EOS] of the untuned model's greedy transcript of every clip; None where it hears
     nothing, or its transcript was cut off by the cap, so that the EOS would be none of its own.
 
-    Kept in the project's `cache` by the model's weights, the sound of the clips and how they are
-    decoded.
+    Kept in the project's `cache`, for all its studies, by the model's weights, the sound of the
+    clips and all that decides how they are heard.
     """
-    how = [str(base.model.dtype), base.device.type, precision, max_tokens_per_second, clips.rms]
+    how = [
+        *(str(base.model.dtype), base.device.type, precision, max_tokens_per_second, clips.rms),
+        *(windows_text(base.family.windows), base.products.name, torch.__version__),
+    ]
     key = digest([base.weights_sha256, clips.content_sha256, *how])[:32]
     path = ProjectCache(cache).labels / f"{key}.json"
     kept = _kept(path)
