@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from orchestrator.errors import OrchestrateError, StudyError
+
 _OLD = ".tmp-old"
 """Ends the name of a folder that is being replaced, while neither version has the name."""
 _ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)(-wal|-shm|-journal)?")
@@ -23,6 +25,15 @@ _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.E
 FULL = frozenset(_FULL.values())
 """Error numbers of a disk without room."""
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
+
+
+def system_error(error: OSError) -> OrchestrateError:
+    """What a person reads of an error of the system that nothing else has words for."""
+    message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    if error.errno not in FULL:
+        return OrchestrateError(message)
+    again = "What was written before is safe. Make room, then run the same command again."
+    return StudyError(f"{message}\n  {again}")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.atomic import FULL
+from orchestrator.atomic import system_error
 from orchestrator.commands import manifest
 from orchestrator.commands.clean import clean
 from orchestrator.commands.compare import compare
@@ -39,7 +39,7 @@ from orchestrator.commands.transcribe import transcribe
 from orchestrator.commands.trial import trial
 from orchestrator.commands.validate import validate
 from orchestrator.commands.verify import verify
-from orchestrator.errors import OrchestrateError, StudyError
+from orchestrator.errors import OrchestrateError
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import logged
 
@@ -137,15 +137,8 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
         except OrchestrateError as error:
             _fail(str(error), error.exit_code, TRACEBACK in options)
         except OSError as error:
-            message = f"{error.filename or 'a file'}: {error.strerror or error}"
-            full = error.errno in FULL
-            again = (
-                "\n  What was written before is safe. Make room, then run the same command again."
-                if full
-                else ""
-            )
-            code = StudyError.exit_code if full else OrchestrateError.exit_code
-            _fail(f"{message}{again}", code, TRACEBACK in options)
+            told = system_error(error)
+            _fail(str(told), told.exit_code, TRACEBACK in options)
         except (MemoryError, RuntimeError, ImportError, SystemError) as error:
             lacking = _lacking(error)
             if lacking is None or TRACEBACK in options:

@@ -15,7 +15,7 @@ _STUDY = {"records", "scoring", "planning", "corpus"} | _VALUES
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "set_names": set(),
-    "atomic": set(),
+    "atomic": {"errors"},
     "checks": {"errors"},
     "loopback": {"errors"},
     "progress": set(),
@@ -26,7 +26,7 @@ BELOW: dict[str, set[str]] = {
     "records": (_STUDY - {"records"}) | {"atomic"},
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback"},
-    "reporting": _STUDY | {"verdicts", "loopback", "progress"},
+    "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic"},
     "tuning": _STUDY | {"verdicts", "atomic", "progress"},
     "fleet": _STUDY | {"atomic"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from orchestrator.progress import Counter, listening
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Progress
-from orchestrator.reporting import events
+from orchestrator.reporting import events, files
 from orchestrator.reporting.events import EVENTS
 from orchestrator.reporting.json_lines import JsonReporter
 from orchestrator.reporting.live import LiveReporter
@@ -83,6 +84,18 @@ def test_a_terminal_gets_a_table_with_the_time_left_and_a_summary(root: Path) ->
     assert f"{left // 60} min {left % 60:02d} s" in out.getvalue()
     assert "0 of 4 ended, 1 in training" in out.getvalue()
     assert re.search(r"1 min 00 s spent, about \d+ min left, until 12:\d\d", out.getvalue())
+
+
+def test_a_trial_that_is_trained_again_counts_once(root: Path) -> None:
+    plan, result = StudyFolder(root, "s").read_plan(0), StudyFolder(root, "s").read_result(0)
+    assert plan is not None and result is not None and result.steps_trained > 0
+    out = io.StringIO()
+    with reporter(out, [0.0], width=160, height=40, force_terminal=True) as show:
+        show.resumed([result], 60.0)
+        show.admitted(plan, 0)
+        assert "0 of 4 ended, 1 in training" in out.getvalue()
+        show.ended(result)
+    assert "2 of 4 ended" not in out.getvalue()
 
 
 def test_what_earlier_runs_ended_stays_in_the_table(root: Path) -> None:
@@ -262,6 +275,23 @@ def test_an_error_is_the_last_event_and_stands_on_stderr_as_ever(
     assert last["message"].strip() == captured.err.strip()
     assert orchestrate(spec, "--json", "--quiet") == 2
     assert capsys.readouterr().err == "--quiet and --json exclude each other\n  Give one of them.\n"
+
+
+def test_a_disk_that_is_full_is_the_last_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "page.html")
+
+    monkeypatch.setattr(files, "write", full)
+    assert orchestrate(spec, "--json", "budget.trials=2") == 3
+    captured = capsys.readouterr()
+    last = json.loads(captured.out.splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("stopped", 3)
+    assert last["message"].startswith("page.html: No space left on device\n  What was written")
+    assert captured.err.strip().endswith(last["message"].strip())
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

@@ -17,15 +17,17 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Measured
+from orchestrator.reporting.caveats import caveats
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import Budget, EarlyStop
+from orchestrator.verdicts.conclusion import conclude
 from orchestrator.verdicts.saved_adapters import final_adapter
 from tests.fake_worker import FakeWorker
-from tests.running_support import SPACE, history, make_spec, run
+from tests.running_support import RESAMPLES, SPACE, history, make_spec, run
 
 
 def folder_of(root: Path) -> StudyFolder:
@@ -81,6 +83,10 @@ def test_a_duplicate_copies_its_original_with_its_constraints(tmp_path: Path) ->
     values = {trial.number: trial.value for trial in study.trials()}
     study.close()
     assert all(values[copy.number] == values[copy.duplicate_of or 0] for copy in copies)
+    folder = StudyFolder(tmp_path, "s")
+    said = list(caveats(spec, folder, conclude(spec, folder, RESAMPLES), done=True))
+    measured = sum(r.duplicate_of is None and bool(r.wer) for r in results.values())
+    assert any(f"the best of {measured} measured trials" in line for line in said)
 
 
 def test_a_duplicate_of_a_running_trial_waits_for_it_without_a_slot(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from orchestrator.cli import main
-from orchestrator.errors import SpecError
+from orchestrator.errors import Interrupted, SpecError
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import compare
@@ -15,8 +16,9 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, study_id
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
+from orchestrator.tracking.sending import Trackers
 from orchestrator.tracking.trackers import Place, not_installed
-from tests.cli_project import SWEEP, make_project
+from tests.cli_project import SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker
 
 ALL = "tracking: {mlflow: {uri: http://127.0.0.1:9}, wandb: {mode: offline}, tensorboard: {}}\n"
@@ -216,3 +218,15 @@ def test_a_client_that_hangs_changes_nothing_of_the_sweep(
     assert [r.model_dump(exclude={"seconds"}) for r in sent.results()] == [
         r.model_dump(exclude={"seconds"}) for r in plain.results()
     ]
+
+
+def test_a_sweep_is_on_record_before_its_trackers_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(*_: object) -> NoReturn:
+        raise Interrupted("stopped")
+
+    monkeypatch.setattr(Trackers, "finish", impatient)
+    spec, record = make_project(tmp_path / "project"), tmp_path / "record.md"
+    orchestrate(spec, "--quiet", "--record", str(record))
+    assert "demo" in record.read_text()

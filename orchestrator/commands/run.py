@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -65,34 +66,35 @@ def run(
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
     with tracked(sweep, folder, _warn) as trackers:
-        with (
-            observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer,
-            GracefulShutdown(observer.say) as drain,
-        ):
-            conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
-        done = finished(sweep, folder)
-        words = naming_words(spec, sweep.name, studies)
-        document = report.build(sweep, folder, conclusion, words, done)
-        files.write(
-            folder, document, report_page.render(sweep, folder, conclusion, document, words, done)
-        )
-        if isinstance(observer, JsonReporter):
-            observer.finished(conclusion, document.headline, folder.report_html)
-        else:
+        with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
+            with GracefulShutdown(observer.say) as drain:
+                conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
+            done = finished(sweep, folder)
+            words = naming_words(spec, sweep.name, studies)
+            document = report.build(sweep, folder, conclusion, words, done)
+            page = report_page.render(sweep, folder, conclusion, document, words, done)
+            files.write(folder, document, page)
+            if isinstance(observer, JsonReporter):
+                observer.finished(conclusion, document.headline, folder.report_html)
+        if not json:
             terminal.show(document, terminal.console())
+        if done:
+            places = {"--studies": studies, "--record": record}
+            command = _typed(spec, overrides, places)
+            root, in_project = project_root(spec), studies is None
+            if kept := keep(sweep, folder, conclusion, command, root, record, in_project):
+                _warn(kept)
         best = conclusion.best.number if conclusion.best else None
         said = {"verdict": str(conclusion.decision or "none"), "headline": document.headline}
         for line in trackers.finish(Ending(said, best)):
             _warn(line)
-    if done:
-        places = {"--studies": studies, "--record": record}
-        named = [word for option, value in places.items() if value for word in (option, str(value))]
-        command = shlex.join(["orchestrate", str(spec), *overrides, *named])
-        if kept := keep(
-            sweep, folder, conclusion, command, project_root(spec), record, studies is None
-        ):
-            _warn(kept)
     raise typer.Exit(conclusion.exit_code)
+
+
+def _typed(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
+    """The command that was given, for whoever reads it in a record."""
+    named = [word for option, value in places.items() if value for word in (option, str(value))]
+    return shlex.join(["orchestrate", str(spec), *overrides, *named])
 
 
 def _warn(text: str) -> None:

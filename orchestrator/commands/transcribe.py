@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.reporting.escape import plain
+
+if TYPE_CHECKING:
+    from orchestrator.tuning.decoding.audio_files import Transcript
 
 _HELP = "as the model was measured, else as a sweep's default"
 
@@ -72,8 +75,16 @@ def transcribe(
     loaded = open_model(model, choose_device(device)[0], base)
     for note in loaded.notes:
         typer.echo(plain(note), err=True)
+    heard = transcribe_files(loaded, list(_all(files)), rms=level, max_tokens_per_second=rate)
+    if unheard := _print_all(heard, rate):
+        typer.echo(f"{unheard} of the files could not be heard", err=True)
+        raise typer.Exit(1)
+
+
+def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
+    """A line for each; how many could not be heard. `rate`: tokens a second, where a text ends."""
     unheard = 0
-    for heard in transcribe_files(loaded, list(_all(files)), rms=level, max_tokens_per_second=rate):
+    for heard in transcripts:
         if heard.fault:
             unheard += 1
             typer.echo(plain(heard.fault), err=True)
@@ -85,9 +96,7 @@ def transcribe(
                 "speech this dense needs a larger --max-tokens-per-second",
                 err=True,
             )
-    if unheard:
-        typer.echo(f"{unheard} of the files could not be heard", err=True)
-        raise typer.Exit(1)
+    return unheard
 
 
 def _all(named: Sequence[str]) -> Iterator[str]:

@@ -93,14 +93,13 @@ class RayHosts:
         remote = ChannelRemote(channel, place.where + asked.sharing, self._standstill)
         try:
             remote.call("describe")
-        except OrchestrateError as error:
+        except BaseException as error:
             remote.close()
+            waits.since = time.monotonic()  # whoever loads a model for long has not waited so long
+            if not isinstance(error, OrchestrateError):
+                raise
             self._refuse(place, error)
-            waits.since = time.monotonic()
             raise NoRoom from error
-        except BaseException:
-            remote.close()
-            raise
         if waits.said:
             self._say(f"pack {index} goes on in {remote.where}")
         self._used[index] = _Used(channel, place)

@@ -16,7 +16,7 @@ from orchestrator.scoring.saying import allowed_text, metric_text
 from orchestrator.scoring.saying import value_text as limit_value_text
 from orchestrator.sweepfile.limits import set_of
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
+from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
 from orchestrator.verdicts.headroom import high_wer
 
 
@@ -26,7 +26,7 @@ def caveats(
     """What the numbers of a study cannot say, as sentences."""
     if not done:
         yield "The sweep is not finished: every number here may still be replaced."
-    measured = sum(bool(result.wer) for result in conclusion.results)
+    measured = n_competing(conclusion.results)
     if conclusion.best and conclusion.confirmation is None:
         yield (
             f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "

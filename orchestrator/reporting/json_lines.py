@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from orchestrator.atomic import system_error
 from orchestrator.errors import OrchestrateError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.progress import listening
@@ -60,6 +61,8 @@ class JsonReporter:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
+        if isinstance(error, OSError):
+            error = system_error(error)
         if isinstance(error, OrchestrateError):
             self._write(events.StoppedEvent, message=str(error), exit_code=error.exit_code)
         self._open.close()

@@ -127,7 +127,9 @@ class LiveReporter:
         row = Row(plan.number, params, plan.params.max_steps, step, self._clock(), step)
         row.rates = ("-",) * len(self._budget.rates)
         self._rows[plan.number] = row
-        self._steps += step
+        # one that ended after the last checkpoint is trained again, to the same end
+        again = self._ended.pop(plan.number, None)
+        self._steps += step - (again.steps_trained if again else 0)
         self._line(
             f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else "")
         )

@@ -128,6 +128,11 @@ class Conclusion:
         return 0 if self.decision is None else EXIT_CODES[self.decision]
 
 
+def n_competing(results: Sequence[TrialResult]) -> int:
+    """Trials that the best was chosen from: measured, and not the same as another one."""
+    return sum(bool(result.wer) and result.duplicate_of is None for result in results)
+
+
 def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -> Conclusion:
     """Read a study and judge it. Raises StudyError for damaged files, FingerprintError for mixed
     evaluations.
@@ -136,8 +141,7 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     baseline = _baseline(folder, results)
     confirmed = _confirmed(spec, folder, results, resamples)
     best = _best(results, confirmed, spec.objective)
-    measured = sum(bool(result.wer) and result.duplicate_of is None for result in results)
-    verdict = _verdict(spec, folder, best, baseline, measured, resamples)
+    verdict = _verdict(spec, folder, best, baseline, n_competing(results), resamples)
     confirm_baseline = _baseline(folder, [s.result for c in confirmed for s in c.seeds if s.result])
     conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
     decision = _decision(spec, conclusion)

@@ -9,7 +9,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
+from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
 from orchestrator.verdicts.judging import RESAMPLES, judged, scores
 
 MOST = 40
@@ -30,9 +30,7 @@ def crosses(
     The bounds hold for all trials of the search at once, as the winner's do. Trials without bounds,
     where no limit is on either set, are left out.
     """
-    competing = sum(
-        bool(result.wer) and result.duplicate_of is None for result in conclusion.results
-    )
+    competing = n_competing(conclusion.results)
     gained = sorted(
         (result for result in dots if result.duplicate_of is None),
         key=lambda result: (result.delta["domain"], result.number),
