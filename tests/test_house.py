@@ -18,6 +18,7 @@ BELOW: dict[str, set[str]] = {
     "atomic": {"errors"},
     "checks": {"errors"},
     "loopback": {"errors"},
+    "orphans": set(),
     "progress": set(),
     "sweepfile": {"errors", "checks", "set_names"},
     "corpus": {"errors", "checks", "atomic", "set_names", "progress"},
@@ -28,9 +29,9 @@ BELOW: dict[str, set[str]] = {
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback"},
     "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic"},
     "tuning": _STUDY | {"verdicts", "atomic", "progress"},
-    "fleet": _STUDY | {"atomic"},
+    "fleet": _STUDY | {"atomic", "orphans"},
     "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},
-    "tracking": _STUDY | {"verdicts"},
+    "tracking": _STUDY | {"verdicts", "orphans"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
     "cli": (_STUDY - {"corpus", "scoring"})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import signal
 import sys
@@ -18,13 +16,13 @@ from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.fleet.server import PackServer
+from orchestrator.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Progress, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 PROGRESS_SECONDS = 0.2
 """Progress is for people, and they read no faster."""
-_PR_SET_PDEATHSIG = 1
 
 
 class ThereIs(Exception):
@@ -69,18 +67,6 @@ def _settle(connection: Connection, log: Path) -> None:
     sys.stdout, sys.stderr = (
         os.fdopen(stream, "w", buffering=1, closefd=False) for stream in (1, 2)
     )
-
-
-def end_with_parent() -> None:
-    """Linux sends SIGKILL when the parent ends; elsewhere, and between two calls, the end of the
-    pipe does.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    # it ended before that; in a container the orchestrator itself may be process 1
-    if parent is not None and os.getppid() != parent.pid:
-        os._exit(1)
 
 
 def keep_only(kept: set[int]) -> None:

@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.records.provenance import package_version
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
@@ -56,15 +56,8 @@ def versions() -> dict[str, str]:
     """Nothing is imported to find out. The package itself goes by its code: two checkouts of one
     version may differ.
     """
-    found = {name: _version(name) for name in COMPUTING}
+    found = {name: package_version(name) for name in COMPUTING}
     return {"python": platform.python_version(), **found, "orchestrator's code": _code()}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _code() -> str:
