@@ -176,7 +176,7 @@ def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path)
     fleet = Fleet(spawn_hosts(tmp_path, FakeWorker(sets="others")), 2, 2)
     with pytest.raises(
         FingerprintError,
-        match=r"pack 0 on cuda:0 would evaluate otherwise .*: sets is .* there, others",
+        match=r"pack 0 on cuda:0 would evaluate otherwise: sets is .* there and others with the others",
     ):
         fleet.admit(next_plan(0, []))
 

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,21 +91,24 @@ class Messages(Protocol):
 
 
 def serve(connection: Messages, make: Callable[[], Worker]) -> None:
-    """Do what is called for until nobody calls any more, on a worker that is made at the first
-    call.
+    """Do what is called for until nobody calls any more, on a worker that is made at once: packs
+    load side by side. What that raises is the answer to every call.
     """
-    server: PackServer | None = None
+    server: Future[PackServer] = Future()
+    try:
+        server.set_result(PackServer(make()))
+    except Exception as error:
+        server.set_exception(error)
     while True:
         try:
             method, *args = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            server = server or PackServer(make())
             if method == "advance":
-                _advance(connection, server, *args)
+                _advance(connection, server.result(), *args)
             else:
-                connection.send(("answer", getattr(server, method)(*args)))
+                connection.send(("answer", getattr(server.result(), method)(*args)))
         except BrokenPipeError:
             return
         except Exception as error:

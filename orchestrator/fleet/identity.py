@@ -72,13 +72,18 @@ def hardware(worker: Worker) -> dict[str, str]:
     return dict(getattr(worker, "hardware", {}))
 
 
-def check_same(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Raise FingerprintError naming what differs first, and both values."""
+def check_same(
+    wanted: Mapping[str, str],
+    found: Mapping[str, str],
+    where: str = "on the machine of the study",
+) -> None:
+    """Raise FingerprintError naming what differs first, and both values; `where` is that of the
+    wanted one, in words.
+    """
     for name, value in wanted.items():
         if found.get(name) != value:
             raise FingerprintError(
-                f"{name} is {found.get(name, 'missing')} there and {value} on the machine of the "
-                "study"
+                f"{name} is {found.get(name, 'missing')} there and {value} {where}"
             )
 
 
