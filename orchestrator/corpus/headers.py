@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.containers import opened
+from orchestrator.corpus.containers import open_audio
 from orchestrator.corpus.faults import UnusableError, show
 
 TOLERANCE = 0.1
@@ -58,9 +58,9 @@ def locate(written: str, folder: Path) -> Path:
     LJSpeech and old releases of Common Voice. Raises UnusableError unless a regular file is there:
     opening a FIFO would block for ever.
     """
-    if (beside := _beside(written, folder)) is not None:
+    if (beside := _file_beside(written, folder)) is not None:
         return beside
-    for path in _meant(written, folder):
+    for path in _possible_paths(written, folder):
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
@@ -72,7 +72,7 @@ def locate(written: str, folder: Path) -> Path:
             continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
             raise UnusableError(
-                f"audio file {show(written)} is {_kind(mode)}; only regular files are read"
+                f"audio file {show(written)} is {_file_kind(mode)}; only regular files are read"
             )
         return Path(os.path.abspath(path))
     raise UnusableError(
@@ -80,7 +80,7 @@ def locate(written: str, folder: Path) -> Path:
     )
 
 
-def _beside(written: str, folder: Path) -> Path | None:
+def _file_beside(written: str, folder: Path) -> Path | None:
     """What most manifests mean, found with one look at the disk; None where it takes more."""
     if written.startswith("~"):
         return None
@@ -97,7 +97,7 @@ def _as_file_name(written: str) -> str:
     return os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
-def _meant(written: str, folder: Path) -> Iterator[Path]:
+def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
     as_written = Path(_as_file_name(written))
     with suppress(RuntimeError):
@@ -114,7 +114,7 @@ def _meant(written: str, folder: Path) -> Iterator[Path]:
     return (place / name for name in names for place in places)
 
 
-def _kind(mode: int) -> str:
+def _file_kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -124,7 +124,7 @@ def read_header(source: Path | bytes, name: str) -> Header:
     to read.
     """
     try:
-        found = soundfile.info(opened(source, name).source)
+        found = soundfile.info(open_audio(source, name).source)
     except UnusableError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
