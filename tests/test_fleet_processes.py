@@ -4,8 +4,6 @@ owner.
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import random
 import re
@@ -15,13 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import Mock
 
 import psutil
 import pytest
 
 from orchestrator.errors import FingerprintError, ModelError
-from orchestrator.fleet import child
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
@@ -180,7 +176,7 @@ def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path)
     fleet = Fleet(spawn_hosts(tmp_path, FakeWorker(sets="others")), 2, 2)
     with pytest.raises(
         FingerprintError,
-        match=r"pack 0 on cuda:0 would evaluate otherwise .*: sets is .* there, others",
+        match=r"pack 0 on cuda:0 would evaluate otherwise: sets is .* there and others with the others",
     ):
         fleet.admit(next_plan(0, []))
 
@@ -189,7 +185,6 @@ OWNER = """
 import sys, time
 from pathlib import Path
 import psutil
-from orchestrator.fleet import child
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.processes import ForkHosts
 from tests.fake_worker import FakeWorker
@@ -200,19 +195,6 @@ for number in range(4):
 print(*[child.pid for child in psutil.Process().children()], flush=True)
 time.sleep(60)
 """
-
-
-@pytest.mark.parametrize(("owner", "ends"), [(1, False), (4711, True)])
-def test_a_pack_whose_owner_is_process_1_of_a_container_runs(
-    owner: int, ends: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ended: list[int] = []
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: Mock())
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: Mock(pid=owner))
-    monkeypatch.setattr(os, "getppid", lambda: 1)
-    monkeypatch.setattr(os, "_exit", ended.append)
-    child.end_with_parent()
-    assert ended == ([1] if ends else [])
 
 
 def test_packs_end_with_their_owner_however_it_ends(tmp_path: Path) -> None:

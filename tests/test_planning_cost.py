@@ -49,6 +49,14 @@ def test_a_probe_times_the_work() -> None:
     )
 
 
+def test_packs_that_compute_at_the_same_time_share_the_work() -> None:
+    one = probed_cost(WORK, PACE, None)
+    cost = probed_cost(WORK, PACE.model_copy(update={"cores": 4}), None, packs=2)
+    assert cost.high - 20 == pytest.approx((one.high - 20) / 2), "each loads the model once"
+    assert cost.basis.startswith("a probe of the sweep's first point on cpu (cores: 4), 2 at once:")
+    assert cost.basis.endswith("10 s to load; 2 packs side by side, each as fast as that one")
+
+
 def test_the_wall_clock_caps_the_search_and_not_the_confirmation() -> None:
     cost = probed_cost(WORK, PACE, 150.0)
     assert cost.low == pytest.approx(1000 * 0.1 + 4000 * 0.01 + 200 * 0.1 + 500 * 0.01 + 20), (

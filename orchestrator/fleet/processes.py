@@ -19,13 +19,14 @@ import psutil
 from orchestrator.errors import FingerprintError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.child import forked, spawned
-from orchestrator.fleet.hosts import Lost, Remote, Template
+from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
+from orchestrator.fleet.identity import check_same
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Measured, Worker
+from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
-class ProcessHosts:
+class ProcessHosts(TemplateHosts):
     """Packs in processes; what they have in common is the template's."""
 
     ahead = True
@@ -33,16 +34,8 @@ class ProcessHosts:
     def __init__(
         self, template: Template, logs: Path, standstill: float = STANDSTILL_SECONDS
     ) -> None:
-        self._template, self._logs, self._standstill = template, logs, standstill
-
-    @property
-    def evaluation(self) -> dict[str, str]:
-        """The template's."""
-        return self._template.evaluation
-
-    def measure_baseline(self) -> Measured:
-        """By the template."""
-        return self._template.measure_baseline()
+        super().__init__(template)
+        self._logs, self._standstill = logs, standstill
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
         """Until a pipe can be read."""
@@ -116,17 +109,16 @@ class SpawnHosts(ProcessHosts):
             "spawn", spawned, index, f", {device}", self._make_worker, spec, place
         )
         try:
-            there = remote.call("describe")
+            check_same(self.evaluation, remote.call("describe"), "with the others")
+        except FingerprintError as error:
+            remote.close()
+            raise FingerprintError(
+                f"pack {index} on {device} would evaluate otherwise: {error}\n"
+                "  Give execution.devices of one kind."
+            ) from error
         except BaseException:
             remote.close()
             raise
-        for name, value in self.evaluation.items():
-            if there.get(name) != value:
-                remote.close()
-                raise FingerprintError(
-                    f"pack {index} on {device} would evaluate otherwise than the others: {name} is {there.get(name)} "
-                    f"there, {value} here\n  Give execution.devices of one kind."
-                )
         return remote
 
 

@@ -41,7 +41,9 @@ class Pace(BaseModel):
 
     device: str
     slots: int
-    """Adapters trained at once; the seconds of a pack's step are shared out among them."""
+    """Adapters of a pack; the seconds of its step are shared out among them."""
+    cores: int | None = None
+    """Of the CPU, on which the pack was measured; None: all of them."""
     load: float
     step: tuple[float, float]
     """Of one optimizer step of one trial."""
@@ -77,21 +79,31 @@ class Cost(BaseModel):
     basis: str
 
 
-def probed_cost(work: Work, pace: Pace, wall_clock: float | None) -> Cost:
-    """From a probe; `wall_clock` is the most that the search may take, in seconds."""
+def probed_cost(work: Work, pace: Pace, wall_clock: float | None, packs: int = 1) -> Cost:
+    """From a probe of one pack, of which so many compute at the same time, each taken to be as fast
+    as that one alone; `wall_clock` is the most that the search may take, in seconds.
+    """
     low, high = (
-        _within_budget(work.search_steps * step + work.search_utterances * heard, wall_clock)
-        + work.confirm_steps * step
-        + work.confirm_utterances * heard
+        _within_budget(
+            (work.search_steps * step + work.search_utterances * heard) / packs, wall_clock
+        )
+        + (work.confirm_steps * step + work.confirm_utterances * heard) / packs
         + work.loads * pace.load
         for step, heard in zip(pace.step, pace.decode_seconds, strict=True)
     )
-    basis = (
-        f"a probe of the sweep's first point on {pace.device}, {pace.slots} at once: {time_range(*pace.step)} per "
-        f"optimizer step of one trial, {time_range(*pace.decode_seconds)} per utterance heard with one adapter, "
-        f"{short_time(pace.load)} to load"
+    return Cost(low=low, high=high, basis=_probed(pace, packs))
+
+
+def _probed(pace: Pace, packs: int) -> str:
+    """What an estimate rests on, in words."""
+    cores = "" if pace.cores is None else f" (cores: {pace.cores})"
+    several = "" if packs == 1 else f"; {packs} packs side by side, each as fast as that one"
+    return (
+        f"a probe of the sweep's first point on {pace.device}{cores}, {pace.slots} at once: "
+        f"{time_range(*pace.step)} per optimizer step of one trial, "
+        f"{time_range(*pace.decode_seconds)} per utterance heard with one adapter, "
+        f"{short_time(pace.load)} to load{several}"
     )
-    return Cost(low=low, high=high, basis=basis)
 
 
 def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) -> Cost | None:

@@ -17,7 +17,7 @@ def provenance(date: str) -> dict[str, str]:
     `commit` and `uncommitted changes` are there only when the package runs from its own git
     checkout.
     """
-    packages = {name: _installed_version(name) for name in _PACKAGES}
+    packages = {name: package_version(name) for name in _PACKAGES}
     machine = f"{platform.system()} {platform.machine()}"
     return {
         "date": date,
@@ -28,7 +28,8 @@ def provenance(date: str) -> dict[str, str]:
     }
 
 
-def _installed_version(package: str) -> str:
+def package_version(package: str) -> str:
+    """As it is installed here, or in words that it is not."""
     try:
         return version(package)
     except PackageNotFoundError:

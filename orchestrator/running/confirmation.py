@@ -16,7 +16,7 @@ from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs
+from orchestrator.verdicts.confirming import ConfirmationRun, pending_runs
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 from orchestrator.verdicts.losses import all_losses
 
@@ -38,11 +38,7 @@ def run_confirmation(
     the result is the same. Raises Interrupted after an orderly stop.
     """
     observer, drain = observer or NullObserver(), drain or GracefulShutdown()
-    pending = [
-        run
-        for run in confirmation_runs(spec, folder, folder.results())
-        if not folder.read_result(run.number)
-    ]
+    pending = pending_runs(spec, folder)
     if not pending:
         return
     log.debug("%d confirmation runs left, of seeds %s", len(pending), [run.seed for run in pending])

@@ -28,7 +28,7 @@ from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import FieldChange, changed_fields, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
-from orchestrator.verdicts.confirming import confirmation_runs
+from orchestrator.verdicts.confirming import confirmation_runs, pending_runs
 from orchestrator.verdicts.shipping import asks_for_shipped, check_can_ship
 
 if TYPE_CHECKING:
@@ -177,10 +177,7 @@ def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
 
 def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
     """Nothing is left to train."""
-    if not search_is_over(spec, folder):
-        return False
-    runs = confirmation_runs(spec, folder, folder.results())
-    return all(folder.read_result(run.number) for run in runs)
+    return search_is_over(spec, folder) and not pending_runs(spec, folder)
 
 
 def _ended_results(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:
@@ -218,7 +215,8 @@ def _run_search(
         say = partial(notice_text, folder, observer)
         # of several packs a checkpoint saves the one whose turn it is: each is to have its turn
         save_every = SAVE_SECONDS / int(spec.execution.packs)
-        with in_packs(worker, spec, folder, make_worker, say) as packs:
+        left = max(1, spec.budget.trials - len(folder.results()))
+        with in_packs(worker, spec, folder, make_worker, left, say) as packs:
             run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
     finally:
         study.close()
@@ -242,7 +240,8 @@ def _run_confirmation(
         def packs() -> Worker:
             worker = _worker_for(make_worker, other, folder, observer, "confirm")
             say = partial(notice_text, folder, observer)
-            packed = in_packs(worker, other, folder, make_worker, say)
+            left = len(pending_runs(spec, folder))
+            packed = in_packs(worker, other, folder, make_worker, left, say)
             return open_packs.enter_context(packed)
 
         run_confirmation(spec, folder, packs, observer, drain)

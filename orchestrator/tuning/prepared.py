@@ -16,6 +16,8 @@ import torch
 
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.machine import usable_cores
+from orchestrator.planning.shares import share_of
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
@@ -79,7 +81,8 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     }
     training = load_training_data(spec, base, cache, _autocast_for(spec, device))
     clips["train"] = training.clips
-    memory = frames_budget(spec, device, psutil.virtual_memory().total)
+    share = share_of(spec.execution, device.type, usable_cores())
+    memory = frames_budget(spec, device, psutil.virtual_memory().total) // share.holders
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
     findings = (
         *lengths,
@@ -116,22 +119,16 @@ def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
 
 
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
-    """Bytes that frames may take for all packs together: `execution.memory_gb`, else on a CPU an
-    eighth of the memory and at most 1.5 GB, elsewhere a quarter.
-
-    On a CPU packs have them in common; where each process loads the model itself, to its own device
-    or as an actor, each has its own. `total` is the machine's memory in bytes.
+    """Bytes that frames may take for all packs of a machine together: `execution.memory_gb`, else
+    on a CPU an eighth of the memory and at most 1.5 GB, elsewhere a quarter. `total` is the
+    machine's memory in bytes.
     """
-    packs, apart = spec.execution.packs, spec.execution.launcher == "ray"
-    holders = packs if isinstance(packs, int) and (apart or device.type == "cuda") else 1
     asked = spec.execution.memory_gb
     if asked != "auto":
-        budget = round(asked * 1e9)
-    elif device.type == "cpu":
-        budget = min(total // 8, CPU_FRAMES_BYTES)
-    else:
-        budget = total // 4
-    return budget // holders
+        return round(asked * 1e9)
+    if device.type == "cpu":
+        return min(total // 8, CPU_FRAMES_BYTES)
+    return total // 4
 
 
 def _autocast_for(spec: SweepSpec, device: torch.device) -> torch.autocast:

@@ -13,6 +13,7 @@ from orchestrator.planning.cost import Pace
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
+from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import prepare
 
 STEPS = 4
@@ -21,13 +22,16 @@ SAMPLE = 24
 
 
 def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pace:
-    """Load and check the model, train the sweep's first point for a few steps and decode a sample
-    of its sets.
+    """Load and check the model on the cores of one pack, train the sweep's first point for a few
+    steps and decode a sample of its sets.
 
     The choice of the pack is left to the sweep: what is measured here is not kept. Raises what a
     sweep raises at its start: ObjectiveError, ModelError, DataError or ManifestError.
     """
     say("loading and checking the base model")
+    cores = spec.execution.cores
+    if cores != "auto":
+        use_cores(cores)
     started = time.perf_counter()
     prepared, plan = prepare(spec, cache, SAMPLE), first_plan(spec)
     load = time.perf_counter() - started
@@ -59,6 +63,7 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     return Pace(
         device=base.device.type,
         slots=slots,
+        cores=None if cores == "auto" else cores,
         load=load,
         step=(min(steps), max(steps)),
         decode_seconds=(min(heard) / utterances, max(heard) / utterances),

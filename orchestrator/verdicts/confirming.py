@@ -113,6 +113,12 @@ def confirmation_runs(
     return tuple(runs)
 
 
+def pending_runs(spec: SweepSpec, folder: StudyFolder) -> list[ConfirmationRun]:
+    """Those that have no result yet."""
+    runs = confirmation_runs(spec, folder, folder.results())
+    return [run for run in runs if not folder.read_result(run.number)]
+
+
 def _known_runs(folder: StudyFolder) -> dict[str, int]:
     """Recipe -> number of the runs that were started."""
     plans = itertools.takewhile(
