@@ -15,7 +15,7 @@ import soundfile
 
 from orchestrator.corpus import flac, mpeg
 from orchestrator.corpus.audio import load_audio, load_original
-from orchestrator.corpus.containers import opened
+from orchestrator.corpus.containers import open_audio
 from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.preparing import prepare
@@ -64,15 +64,17 @@ def test_an_mp3_is_as_long_as_its_frames(tmp_path: Path, made: Callable[[Path], 
     audio = load_audio(utterance)
     assert audio.mended and len(audio.samples) / RATE == pytest.approx(3.0, abs=0.15)
     assert np.abs(audio.samples[-8000:]).max() > 0.02, "the sound of its end"
-    assert len(soundfile.read(opened(path.read_bytes(), "x").source)[0]) > 2.8 * short.samplerate
+    assert (
+        len(soundfile.read(open_audio(path.read_bytes(), "x").source)[0]) > 2.8 * short.samplerate
+    )
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
 def test_an_mp3_that_says_its_length_is_left_alone(tmp_path: Path, mode: str) -> None:
     soundfile.write(tmp_path / "a.mp3", speech(), RATE, bitrate_mode=mode)
-    assert mpeg.completed((tmp_path / "a.mp3").read_bytes()) is None
-    assert mpeg.completed(b"\xff\xfbnot at all") is None
-    assert mpeg.completed(b"ID3\x04\x00\x00\x00\x00\x00\x02abfLaC") is None
+    assert mpeg.with_length_header((tmp_path / "a.mp3").read_bytes()) is None
+    assert mpeg.with_length_header(b"\xff\xfbnot at all") is None
+    assert mpeg.with_length_header(b"ID3\x04\x00\x00\x00\x00\x00\x02abfLaC") is None
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(
     whole = (tmp_path / "whole.flac").read_bytes()
     bare = whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:]
     assert not flac.says_length(bare) and flac.says_length(whole)
-    assert flac.completed(bare) == whole
+    assert flac.with_sample_count(bare) == whole
     (tmp_path / "bare.flac").write_bytes(bare)
     [utterance] = manifest_of(tmp_path, "bare.flac").utterances
     [known] = manifest_of(tmp_path, "whole.flac").utterances

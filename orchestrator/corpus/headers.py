@@ -1,4 +1,4 @@
-"""What an audio file says of itself: found, opened and measured without decoding it. No torch."""
+"""What an audio file says of itself: found, open_audio and measured without decoding it. No torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.containers import beginning, opened
+from orchestrator.corpus.containers import beginning, open_audio
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.not_a_recording import what_it_is
 
@@ -63,21 +63,23 @@ def locate(written: str, folder: Path) -> Path:
     LJSpeech and old releases of Common Voice. Raises UnusableError unless a regular file is there:
     opening a FIFO would block for ever.
     """
-    if (beside := _beside(written, folder)) is not None:
+    if (beside := _file_beside(written, folder)) is not None:
         return beside
-    for path in _meant(written, folder):
+    for path in _possible_paths(written, folder):
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
+            raise UnusableError(
+                f"audio file {show(written)} cannot be open_audio: {reason}"
+            ) from error
         if stat.S_ISDIR(mode) and not path.suffix:
             continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
             raise UnusableError(
-                f"audio file {show(written)} is {_kind(mode)}; only regular files are read"
+                f"audio file {show(written)} is {_file_kind(mode)}; only regular files are read"
             )
         return Path(os.path.abspath(path))
     raise UnusableError(
@@ -85,7 +87,7 @@ def locate(written: str, folder: Path) -> Path:
     )
 
 
-def _beside(written: str, folder: Path) -> Path | None:
+def _file_beside(written: str, folder: Path) -> Path | None:
     """What most manifests mean, found with one look at the disk; None where it takes more."""
     if written.startswith("~"):
         return None
@@ -102,7 +104,7 @@ def _as_file_name(written: str) -> str:
     return os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
-def _meant(written: str, folder: Path) -> Iterator[Path]:
+def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
     as_written = Path(_as_file_name(written))
     with suppress(RuntimeError):
@@ -119,7 +121,7 @@ def _meant(written: str, folder: Path) -> Iterator[Path]:
     return (place / name for name in names for place in places)
 
 
-def _kind(mode: int) -> str:
+def _file_kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -129,7 +131,7 @@ def read_header(source: Path | bytes, name: str) -> Header:
     to read.
     """
     try:
-        found = soundfile.info(opened(source, name).source)
+        found = soundfile.info(open_audio(source, name).source)
     except UnusableError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
