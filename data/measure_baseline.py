@@ -21,7 +21,7 @@ import jiwer
 import numpy as np
 import soundfile
 import torch
-from transformers import AutoProcessor, MoonshineStreamingForConditionalGeneration
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 from whisper_normalizer.english import EnglishTextNormalizer
 
 MANIFESTS = {
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--per-speaker", action="store_true")
     arguments = parser.parse_args()
     processor = AutoProcessor.from_pretrained(arguments.model)
-    model = MoonshineStreamingForConditionalGeneration.from_pretrained(arguments.model).eval()
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(arguments.model).eval()
     table = [
         "| set | utterances | hours | words | speakers | WER % | WER %, normalised | tokens/s needed |",
         "|---|---|---|---|---|---|---|---|",

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.corpus import clip_cache
-from orchestrator.corpus.audio import level
 from orchestrator.corpus.clips import Sounds, StoredSound
+from orchestrator.corpus.loudness import level
 from orchestrator.corpus.manifest import Utterance
 
 

@@ -19,7 +19,7 @@ import soundfile
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-from orchestrator.corpus.audio import scale_to_rms
+from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.pieces import pieces
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from orchestrator.corpus import audio, clip_cache, preparing
-from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.clips import AudioNotes
+from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError

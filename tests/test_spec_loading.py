@@ -86,6 +86,13 @@ def test_broken_files_say_exactly_what_is_wrong(
     assert str(caught.value) + "\n" == path.with_suffix(".txt").read_text()
 
 
+def test_what_stands_for_no_machine_of_ones_own_goes_with_a_cluster(sweeps: Path) -> None:
+    cluster = "execution: {packs: 2, cores: 1, device: cpu, launcher: ray, "
+    (sweeps / "ray.yaml").write_text(SMALL + cluster + "devices: [], processes: auto}\n")
+    execution = load_spec(sweeps / "ray.yaml").execution
+    assert (execution.launcher, execution.devices, execution.processes) == ("ray", (), "auto")
+
+
 def test_there_are_broken_files() -> None:
     assert len(BROKEN) >= 20
 

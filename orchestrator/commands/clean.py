@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.opening import Studies, all_studies, open_study
-from orchestrator.commands.output import show
+from orchestrator.commands.output import show, warn
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -40,7 +40,7 @@ def clean(
             try:
                 usage = remove_unneeded(folder, project)
             except OrchestrateError as error:
-                typer.echo(str(error), err=True)
+                warn(str(error))
         found.append(usage)
     if spec is None:
         found.append(clean_shared(folders) if yes else shared_usage(folders))

@@ -13,25 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.clips import (
-    SAMPLE_RATE,
-    SILENCE_RMS,
-)
+from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.containers import opened
 from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.record_fields import FLOAT_PEAK, Samples
-
-__all__ = [
-    "SAMPLE_RATE",
-    "SILENCE_RMS",
-    "Audio",
-    "audio_name",
-    "level",
-    "load_audio",
-    "load_original",
-    "scale_to_rms",
-]
 
 LOSSY_PEAK = 2.0
 """MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
@@ -110,23 +97,6 @@ def _mono(frames: Samples) -> tuple[Samples, bool]:
     alone = levels[loudest] / frames.shape[1]
     opposite = levels[loudest] >= SILENCE_RMS and level(mean) < OPPOSITE * alone
     return (frames[:, loudest], True) if opposite else (mean, False)
-
-
-def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
-    """`samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether that happened. Silence
-    is left alone.
-    """
-    own = level(samples)
-    if own < SILENCE_RMS:
-        return samples, False
-    scaled = samples * np.float32(rms / own)
-    clipped = bool(np.abs(scaled).max() > 1)
-    return (np.clip(scaled, -1, 1) if clipped else scaled), clipped
-
-
-def level(samples: Samples) -> float:
-    """Root mean square, summed in float64."""
-    return math.sqrt(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
 
 
 def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:

@@ -16,11 +16,12 @@ from pathlib import Path
 import soundfile
 
 from orchestrator.corpus import clip_cache
-from orchestrator.corpus.audio import audio_name, level, load_audio
+from orchestrator.corpus.audio import audio_name, load_audio
 from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
-from orchestrator.corpus.clips import SILENCE_RMS, Clips, Sounds, StoredSound, clips_of
+from orchestrator.corpus.clips import Clips, Sounds, StoredSound, clips_of
 from orchestrator.corpus.faults import Fault, manifest_error
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
+from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.record_fields import Samples
@@ -39,18 +40,18 @@ def prepare(
     *,
     rms: float | None,
     cache: Path,
-    multiple: int = 80,
+    shortest: int = 80,
 ) -> Clips:
     """Decode what of a manifest is not in the project's cache yet; each clip scaled to `rms` (None:
     left as it is) when it is read.
 
-    Clips keep their full length; one shorter than `multiple` samples, the least a model takes, is a
+    Clips keep their full length; one shorter than `shortest` samples, the least a model takes, is a
     fault. Sound is found again by the bytes of its file and the place in it; what is damaged is
     decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
     Silence is a fault in an evaluation set.
     """
     clips = _decoded_once(manifest, rms, cache)
-    if faults := _faults(clips, multiple):
+    if faults := _faults(clips, shortest):
         raise manifest_error(manifest.path, faults)
     return clips
 
@@ -60,7 +61,7 @@ def prepare_training(
     *,
     rms: float | None,
     cache: Path,
-    multiple: int,
+    shortest: int,
     max_bad_fraction: float,
 ) -> tuple[Manifest, Clips]:
     """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and
@@ -69,7 +70,7 @@ def prepare_training(
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
     clips = _decoded_once(manifest, rms, cache)
-    faults = _faults(clips, multiple)
+    faults = _faults(clips, shortest)
     if not faults:
         return manifest, clips
     rest = manifest.without(faults, max_bad_fraction)
@@ -78,13 +79,13 @@ def prepare_training(
     return rest, clips.without({fault.line for fault in faults})
 
 
-def _faults(clips: Clips, multiple: int) -> list[Fault]:
+def _faults(clips: Clips, shortest: int) -> list[Fault]:
     """What decoding found, and the clips that are too short for the model."""
     lengths = zip(clips.lines, clips.sounds.lengths, strict=True)
     short = [
-        Fault(line, f"the clip has {length} samples; the model needs at least {multiple}")
+        Fault(line, f"the clip has {length} samples; the model needs at least {shortest}")
         for line, length in lengths
-        if length < multiple
+        if length < shortest
     ]
     return [*clips.faults, *short]
 

@@ -15,7 +15,9 @@ from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.sweepfile.sweep import ModelSpec
 
 VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
-"""Samples of an encoder frame of Moonshine version 1, and the receptive field of its convolutions."""
+"""Samples of an encoder frame of Moonshine version 1, and the receptive field of its three
+convolutions.
+"""
 
 
 @dataclass(frozen=True)

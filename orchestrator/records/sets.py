@@ -136,10 +136,10 @@ def decode_set(
             manifest,
             rms=rms,
             cache=cache,
-            multiple=shortest,
+            shortest=shortest,
             max_bad_fraction=bad,
         )
-    return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
+    return manifest, prepare(manifest, rms=rms, cache=cache, shortest=shortest)
 
 
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:

@@ -40,9 +40,9 @@ from orchestrator.reporting.standing import (
     time_text,
     trials_text,
 )
-from orchestrator.reporting.status import duration
 from orchestrator.reporting.wording import (
     delta_text,
+    duration_text,
     params_text,
     percent,
     rate_heading,
@@ -269,7 +269,7 @@ class Work:
             return ""
         task.said_at = now
         left = (now - task.began) / done * (total - done)
-        return f"{what}: {done} of {total}, about {duration(left)} left"
+        return f"{what}: {done} of {total}, about {duration_text(left)} left"
 
     def bars(self) -> list[RenderableType]:
         """What is not done yet."""

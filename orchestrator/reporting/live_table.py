@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.status import duration
-from orchestrator.reporting.wording import rate_heading
+from orchestrator.reporting.wording import duration_text, rate_heading
 
 SHOWN = 30
 """Rows of the table at most; all trials are in the report."""
@@ -52,7 +51,7 @@ class Row:
         done = self.step - self.first_step
         if not self.training or done <= 0:
             return ""
-        return duration((now - self.started) / done * (self.max_steps - self.step))
+        return duration_text((now - self.started) / done * (self.max_steps - self.step))
 
     def cells(self, now: float) -> tuple[str, ...]:
         """Under `columns_of`."""

@@ -50,7 +50,7 @@ PLOT = "gain-against-regression.svg"
 """Beside the card."""
 _ABOUT_PLOT = "Gain on the domain against regression on held-out speech, of every trial of the search, with the limits"
 TASK = "automatic-speech-recognition"
-_LIBRARY: dict[Form, str] = {
+LIBRARY: dict[Form, str] = {
     "adapter": "peft",
     "merged": "transformers",
     "onnx": "onnx",
@@ -102,7 +102,7 @@ def model_card(
     results = list(_results(plan, kept, verdict, conclusion, root))
     header = ModelCardData(
         base_model=model,
-        library_name=_LIBRARY[form],
+        library_name=LIBRARY[form],
         pipeline_tag=TASK,
         tags=["lora"],
         model_name=title if results else None,

@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 from orchestrator.planning.cost import about
 from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.status import duration
-from orchestrator.reporting.wording import delta_text, rate_heading, rates_of
+from orchestrator.reporting.wording import delta_text, duration_text, rate_heading, rates_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ranked
 
@@ -160,9 +159,9 @@ def trials_text(standing: Standing) -> str:
 
 def time_text(standing: Standing, now: datetime) -> str:
     """What was spent, and when the sweep should end; `now` is the time of day there."""
-    text = f"{duration(standing.seconds)} spent"
+    text = f"{duration_text(standing.seconds)} spent"
     if standing.budget.wall_clock is not None:
-        text += f" (the search may take {duration(standing.budget.wall_clock)})"
+        text += f" (the search may take {duration_text(standing.budget.wall_clock)})"
     if standing.left is None or not standing.training:
         return text
     low, high = standing.left

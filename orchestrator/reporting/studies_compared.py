@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
-from orchestrator.reporting.status import duration
 from orchestrator.reporting.transcripts import NOTHING
 from orchestrator.reporting.wording import (
     delta_text,
+    duration_text,
     rate_heading,
     rates_of,
     shown_percent,
@@ -72,7 +72,7 @@ def _overview(sides: Sequence[Side]) -> Table:
         "verdict of the study": [str(side.conclusion.decision or "-") for side in sides],
         "its best trial": [_number(side) for side in sides],
         "trials ended": [str(len(side.conclusion.results)) for side in sides],
-        "time spent": [duration(side.folder.seconds_spent()) for side in sides],
+        "time spent": [duration_text(side.folder.seconds_spent()) for side in sides],
         "trial compared": [str(side.result.number) for side in sides],
         "state": [str(side.result.state) for side in sides],
         "step": [str(side.result.step) for side in sides],

@@ -8,8 +8,7 @@ from collections.abc import Container, Iterator
 from collections.abc import Mapping as MappingABC
 from typing import Any
 
-from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, ParameterValue
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Node,
@@ -20,6 +19,7 @@ from orchestrator.sweepfile.reading import (
     nearest,
     show,
 )
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, ParameterValue
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
 
 MAX_POINTS = 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.sweepfile.limit_checks import mapping_at
-from orchestrator.sweepfile.reading import Mapping, Problems, describe, plain
+from orchestrator.sweepfile.nodes import Mapping, Problems, describe, plain
 
 _ASKED = {
     "packs": "2 or more, for one pack runs on the machine where the command is given",
@@ -30,7 +30,7 @@ def check_launcher(tree: Mapping, problems: Problems) -> None:
             text = f"execution.{key} cannot be {describe(node)} with launcher: ray; allowed: "
             problems.add(node.mark, text + allowed)
     for key, default in (("devices", ()), ("processes", "auto")):
-        if _said(execution, key) not in (None, default, [*default]):
+        if _said(execution, key) not in (None, default):
             problems.add(
                 execution.entries[key].mark,
                 f"execution.{key} is of one machine, and launcher: ray has others; remove it",

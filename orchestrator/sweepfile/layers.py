@@ -9,8 +9,7 @@ from collections.abc import Sequence as SequenceABC
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.sweepfile.reading import (
-    MAX_BYTES,
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Mark,
@@ -21,9 +20,9 @@ from orchestrator.sweepfile.reading import (
     Unreadable,
     describe,
     nearest,
-    read_text,
     show,
 )
+from orchestrator.sweepfile.reading import MAX_BYTES, read_text
 
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:

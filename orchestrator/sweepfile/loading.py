@@ -16,8 +16,8 @@ from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.nodes import Mapping, Node, Problems, Unreadable, plain, show
 from orchestrator.sweepfile.parameters import TABLE
-from orchestrator.sweepfile.reading import Mapping, Node, Problems, Unreadable, plain, show
 from orchestrator.sweepfile.refusals import FORMER
 from orchestrator.sweepfile.schema import json_schema
 from orchestrator.sweepfile.search_space import SearchSpace

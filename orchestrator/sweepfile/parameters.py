@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from orchestrator.sweepfile.layer_ranges import FORMS, is_layer_range
-from orchestrator.sweepfile.reading import Node, Scalar, describe, nearest
+from orchestrator.sweepfile.nodes import Node, Scalar, describe, nearest
 
 ParameterValue = bool | int | float | str
 

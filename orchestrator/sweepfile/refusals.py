@@ -13,7 +13,7 @@ from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import (
     limit_keys,
 )
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Mark,

@@ -12,13 +12,7 @@ from pydantic import ValidationError
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED
 from orchestrator.sweepfile.limit_checks import check_limits, has_value, mapping_at
-from orchestrator.sweepfile.reading import (
-    Mapping,
-    Problems,
-    describe,
-    plain,
-    show,
-)
+from orchestrator.sweepfile.nodes import Mapping, Problems, describe, plain, show
 from orchestrator.sweepfile.refusals import explain
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.storage import NAMED, names_variable

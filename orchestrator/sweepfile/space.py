@@ -7,9 +7,7 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from orchestrator.sweepfile.conditions import read_conditions
-from orchestrator.sweepfile.parameters import ADAPTER_SCALE, NAMES, TABLE, Parameter, ParameterValue
-from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Node,
@@ -21,6 +19,8 @@ from orchestrator.sweepfile.reading import (
     plain,
     show,
 )
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, NAMES, TABLE, Parameter, ParameterValue
+from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 
 FOREIGN = {

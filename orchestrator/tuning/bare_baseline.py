@@ -43,7 +43,7 @@ def baseline(
         )
     with TemporaryDirectory() as cache:
         part = replace(manifest, utterances=tuple(heard))
-        clips = prepare(part, rms=measured.rms, cache=Path(cache), multiple=base.family.shortest)
+        clips = prepare(part, rms=measured.rms, cache=Path(cache), shortest=base.family.shortest)
         said: list[str] = []
         for start in range(0, len(clips), TOGETHER):
             here = [clips[row] for row in range(start, min(start + TOGETHER, len(clips)))]

@@ -18,9 +18,11 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
-from orchestrator.corpus.audio import SAMPLE_RATE, load_audio, scale_to_rms
+from orchestrator.corpus.audio import load_audio
+from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import locate, read_header
+from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.pieces import pieces
 from orchestrator.corpus.record_fields import Samples

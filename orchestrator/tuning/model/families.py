@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError
+from orchestrator.records.model_limits import VERSION_1_SHORTEST, VERSION_1_STRIDE
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate
@@ -182,8 +183,8 @@ class MoonshineV1:
     """
 
     multiple = 1
-    stride = 384
-    shortest = 895  # the three convolutions' receptive field
+    stride = VERSION_1_STRIDE
+    shortest = VERSION_1_SHORTEST
     block = 1
     # `max_position_embeddings` bounds the text; the encoder's positions are rotary
     longest_seconds = math.inf

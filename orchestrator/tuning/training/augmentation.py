@@ -19,7 +19,8 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from orchestrator.corpus.audio import SAMPLE_RATE, SILENCE_RMS, scale_to_rms
+from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.loudness import SILENCE_RMS, scale_to_rms
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.identity import derived_seed
 from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
