@@ -9,7 +9,7 @@ from orchestrator.records.files import PackRecord
 from orchestrator.records.fleet import FleetFile, PackInFile
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
-from orchestrator.reporting.report import headline
+from orchestrator.reporting.headline import headline
 from orchestrator.reporting.wording import (
     delta_text,
     duration_text,
