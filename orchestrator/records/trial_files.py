@@ -164,12 +164,12 @@ class TrialFiles(SealedFiles):
         files = [
             path.relative_to(self.path).as_posix() for path in self.path.glob(f"{parent}/*/{name}")
         ]
-        files += self.journal.chain().files
-        found = (_FILE.fullmatch(file) for file in files)
-        return tuple(
-            sign * n
-            for n in sorted({int(m[2]) for m in found if m and (m[1], m[3]) == (parent, name)})
-        )
+        numbers: set[int] = set()
+        for file in (*files, *self.journal.chain().files):
+            match = _FILE.fullmatch(file)
+            if match and (match[1], match[3]) == (parent, name):
+                numbers.add(int(match[2]))
+        return tuple(sign * number for number in sorted(numbers))
 
     def write_failure(self, number: int, traceback: str) -> None:
         """Keep where a trial failed, for who looks for the cause; nothing reads it."""

@@ -38,27 +38,22 @@ def doubt(conclusion: Conclusion) -> str:
     """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks
     against it.
     """
-    verdict, baselines = conclusion.deciding, (conclusion.baseline, conclusion.confirm_baseline)
-    rates = {
-        name: wer
-        for name, wer in (verdict.wer if verdict else {}).items()
-        if name in _measured_sets(baselines)
-    }
-    highest = max(
-        [*rates.values(), *(score.wer for score in _measured_sets(baselines).values())], default=0.0
-    )
+    sets = _measured_sets((conclusion.baseline, conclusion.confirm_baseline))
+    rates = [score.wer for score in sets.values()]
+    if verdict := conclusion.deciding:
+        rates += [wer for name, wer in verdict.wer.items() if name in sets]
+    highest = max(rates, default=0.0)
     if highest <= HIGH:
         return ""
     return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
 
 
 def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
-    return {
-        name: score
-        for measurement in measurements
-        if measurement
-        for name, score in measurement.sets.items()
-    }
+    found: dict[str, SetMeasurement] = {}
+    for measurement in measurements:
+        if measurement is not None:
+            found |= measurement.sets
+    return found
 
 
 def _open_questions(conclusion: Conclusion) -> str:

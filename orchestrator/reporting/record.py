@@ -93,9 +93,8 @@ def text_with_row(text: str, new: Row) -> str:
     """
     # one that ends in CR LF keeps its CR, so that mixed files stay as they are
     lines = text.split("\n")
-    begins, ends = (
-        [i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END)
-    )
+    begins = [index for index, line in enumerate(lines) if line.strip() == BEGIN]
+    ends = [index for index, line in enumerate(lines) if line.strip() == END]
     if not begins and not ends:
         newline = "\r\n" if "\r\n" in text else "\n"
         gap = newline if not text or text.endswith("\n") else newline * 2

@@ -137,12 +137,15 @@ def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     rows, rates = [], rates_of(spec)
     for seed in finalist.seeds:
         result = seed.result
-        changes = [
-            shown_points(rate, seed.verdict.delta.get(confirm_name(rate)) if seed.verdict else None)
-            for rate in rates
-        ]
-        answer = "-" if seed.verdict is None else "yes" if seed.reproduces else "no"
-        reason = "has not ended" if result is None else "" if seed.verdict else result.reason
+        deltas = seed.verdict.delta if seed.verdict else {}
+        changes = [shown_points(rate, deltas.get(confirm_name(rate))) for rate in rates]
+        answer, reason = "-", ""
+        if seed.verdict:
+            answer = "yes" if seed.reproduces else "no"
+        if result is None:
+            reason = "has not ended"
+        elif not seed.verdict:
+            reason = result.reason
         rows.append((str(seed.run.seed), *changes, answer, reason))
     yield Table(
         ("seed", *(f"{rate_heading(rate)} change" for rate in rates), "reproduces", "note"),
