@@ -160,7 +160,7 @@ def spawn_hosts(tmp_path: Path, template: FakeWorker) -> SpawnHosts:
         make_project(tmp_path),
         ["execution.pack=2", "execution.packs=2", "execution.devices=[cuda:0, cuda:1]"],
     )
-    return SpawnHosts(template, spec, StudyFolder(tmp_path / "studies", "demo"), make_worker)
+    return SpawnHosts(template, spec, StudyFolder(tmp_path / "studies", "demo"), make_worker, 2)
 
 
 def test_packs_that_load_the_model_themselves_are_those_inline(tmp_path: Path) -> None:
@@ -176,9 +176,11 @@ def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path)
     fleet = Fleet(spawn_hosts(tmp_path, FakeWorker(sets="others")), 2, 2)
     with pytest.raises(
         FingerprintError,
-        match=r"pack 0 on cuda:0 would evaluate otherwise: sets is .* there and others with the others",
+        match=r"pack 0 on cuda:0 would evaluate otherwise: sets is \w+ there and others with the",
     ):
         fleet.admit(next_plan(0, []))
+    assert len(processes()) == 1, "the other one loads the model at the same time"
+    fleet.close()
 
 
 OWNER = """

@@ -20,10 +20,6 @@ from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.record_fields import FLOAT_PEAK, Samples
 
-LOSSY_PEAK = 2.0
-"""MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
-
-_LOSSY = ("VORBIS", "OPUS", "MPEG")
 _MAX_KERNEL = 2_000_000
 """Bound on the resampler's filter bank, which grows with the product of the reduced rates."""
 
@@ -53,11 +49,11 @@ def load_audio(utterance: Utterance) -> Audio:
     (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and line, where
     the file cannot be decoded to its end or holds values that are no sound.
     """
-    frames, rate, lossy, mended, name = _decoded_frames(utterance)
+    frames, rate, mended, name = _decoded_frames(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
     if not math.isfinite(peak):
         raise UnusableError(f"{name} holds NaN or infinite samples")
-    if peak > (LOSSY_PEAK if lossy else FLOAT_PEAK):
+    if peak > FLOAT_PEAK:
         raise UnusableError(f"{name} reaches {peak:g}; float samples must lie within -1 and 1")
     mono, opposite = _to_mono(frames)
     mixed = frames.shape[1] > 1 and not opposite
@@ -74,14 +70,14 @@ def load_original(utterance: Utterance) -> tuple[Samples, int]:
     return _to_mono(frames)[0], rate
 
 
-def _decoded_frames(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
+def _decoded_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
     """As `_read_frames`, of samples that stand in the manifest too."""
     if utterance.samples is None:
         return _read_frames(utterance)
     rate = utterance.sample_rate or SAMPLE_RATE
     start, count = _frame_span(utterance, rate, len(utterance.samples))
     frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
-    return frames, rate, False, False, "the inline audio"
+    return frames, rate, False, "the inline audio"
 
 
 def _to_mono(frames: Samples) -> tuple[Samples, bool]:
@@ -99,17 +95,18 @@ def _to_mono(frames: Samples) -> tuple[Samples, bool]:
     return (frames[:, loudest], True) if opposite else (mean, False)
 
 
-def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
-    """Frames of shape (n, channels), their rate, whether the codec is lossy, whether the file does
-    not say how long it is, and the name for messages."""
+def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
+    """Frames of shape (n, channels), their rate, whether the file does not say how long it is, and
+    the name for messages.
+    """
     name = audio_name(utterance)
     try:
         found = open_audio(utterance.audio or utterance.encoded or b"", name)
         with soundfile.SoundFile(found.source) as stream:
             start, count = _frame_span(utterance, stream.samplerate, stream.frames)
-            stream.seek(start)
+            _go_to(stream, start)
             frames = stream.read(count, dtype="float32", always_2d=True)
-            rate, lossy = stream.samplerate, stream.subtype.startswith(_LOSSY)
+            rate = stream.samplerate
     except UnusableError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -117,7 +114,16 @@ def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
         raise UnusableError(f"{name} cannot be decoded: {reason}") from error
     if len(frames) != count:
         raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
-    return frames, rate, lossy, found.mended, name
+    return frames, rate, found.mended, name
+
+
+def _go_to(stream: soundfile.SoundFile, start: int) -> None:
+    """To the frame `start`, also of a coding that cannot be entered in the middle, as GSM."""
+    if stream.seekable():
+        stream.seek(start)
+        return
+    while start > 0 and len(skipped := stream.read(min(start, 1 << 20))):
+        start -= len(skipped)
 
 
 def audio_name(utterance: Utterance) -> str:

@@ -30,7 +30,7 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
     """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end,
     OSError.
     """
-    start = _read_part(source, 0, _START)
+    start = beginning(source)
     if start.startswith(b"OggS"):
         _check_end(source, name)
     data = None
@@ -41,6 +41,11 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
     if data is not None:
         return Opened(io.BytesIO(data), mended=True)
     return Opened(io.BytesIO(source) if isinstance(source, bytes) else sound_file(source))
+
+
+def beginning(source: Path | bytes) -> bytes:
+    """The first bytes, by which a file is known. Raises OSError."""
+    return _read_part(source, 0, _START)
 
 
 def sound_file(path: Path) -> bytes | str:

@@ -20,6 +20,8 @@ from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
+_READ_SOUND = ".wav"
+"""What others are converted to."""
 _OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
@@ -46,7 +48,7 @@ def lines_of_folder(
         raise ManifestError(
             f"there is no folder {folder}\n  Name the folder that holds the recordings."
         )
-    recordings = _find_recordings(folder)
+    recordings, others = _find_recordings(folder)
     faults: list[str] = []
     unmatched: list[str] = []
     texts = _texts_of(recordings, folder, transcripts, faults, unmatched)
@@ -72,23 +74,25 @@ def lines_of_folder(
     if faults:
         raise ManifestError(some_faults(folder, faults))
     kept, more = select(lines, wanted)
+    if others:
+        first = others[0].relative_to(folder).as_posix()
+        more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
     return kept, left + more
 
 
-def _find_recordings(folder: Path) -> list[Path]:
-    """Sorted by path. Raises ManifestError where there is none."""
+def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What is read as sound, and sound that is not, each sorted by path. Raises ManifestError where
+    there is nothing to read.
+    """
     files = sorted(_walk_files(folder))
     recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    if recordings:
-        return recordings
     others = [path for path in files if path.suffix.lower() in _OTHER_SOUND]
-    hint = (
-        f"\n  {others[0]} is not read; convert it and its like: ffmpeg -i IN OUT.wav"
-        if others
-        else ""
-    )
+    if recordings:
+        return recordings, others
+    convert = f"convert it and its like: ffmpeg -i IN OUT{_READ_SOUND}"
+    hint = f"\n  {others[0]} is not read; {convert}" if others else ""
     raise ManifestError(
         f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
     )

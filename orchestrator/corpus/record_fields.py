@@ -58,8 +58,10 @@ RATE_KEYS = ("sampling_rate", "sample_rate")
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
 
-FLOAT_PEAK = 1.01
-"""Float samples beyond this are on another scale (16-bit integers, or a mistaken gain)."""
+FLOAT_PEAK = 2.0
+"""Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
+on another scale (16-bit integers, or a mistaken gain).
+"""
 
 Samples = npt.NDArray[np.float32]
 

@@ -80,7 +80,7 @@ def _hosts(
         wanted = identity_of(template, spec, folder)
         return RayHosts(template, spec, make_worker, wanted, most, say)
     if where == "spawn":
-        return SpawnHosts(template, spec, folder, make_worker)
+        return SpawnHosts(template, spec, folder, make_worker, most)
     if where == "fork":
         return ForkHosts(template, folder.logs)
     return InlineHosts(template)

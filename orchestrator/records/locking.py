@@ -8,13 +8,12 @@ import errno
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.records.beat import refusal
+from orchestrator.records.beat import refusal, this_process
 
 _held: set[int] = set()
 
@@ -42,12 +41,45 @@ def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[No
 
     The file itself stays: removing it would let two processes lock two files of the same name.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    descriptor = _locked(path, study, owners)
+    _held.add(descriptor)
+    try:
+        _sign(descriptor)
+        yield
+    finally:
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _locked(path: Path, study: str, owners: Path | None) -> int:
+    """The file at `path`, open and locked; of one that was removed between the two steps another
+    process may have the successor.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            _lock(descriptor, path, study, owners)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock(descriptor: int, path: Path, study: str, owners: Path | None) -> None:
+    """Raises StudyError as `exclusive` does."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = _signed_holder(descriptor)
-        os.close(descriptor)
+        holder = _holder(descriptor)
         if owners is not None and (said := refusal(owners, study, holder)):
             raise said from None
         raise StudyError(
@@ -56,18 +88,10 @@ def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[No
         ) from None
     except OSError as error:
         if error.errno not in _NOT_THERE or owners is None:
-            os.close(descriptor)
             raise StudyError(
                 f"{path} cannot be locked: {error.strerror}\n"
                 "  Put the studies on another file system, with --studies DIR."
             ) from error
-    _held.add(descriptor)
-    try:
-        _sign_lock(descriptor)
-        yield
-    finally:
-        _held.discard(descriptor)
-        os.close(descriptor)
 
 
 @contextmanager
@@ -96,7 +120,7 @@ def holder(path: Path) -> str:
             return ""
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _signed_holder(descriptor)
+        return _holder(descriptor)
     except OSError:
         return ""  # a file system without locks
     finally:
@@ -105,10 +129,12 @@ def holder(path: Path) -> str:
 
 
 def _signed_by_the_dead(descriptor: int) -> bool:
-    """The last holder ran here and is gone: not even for a moment need the lock be tried."""
+    """The last holder ran here, in this container, and is gone: not even for a moment need the lock
+    be tried.
+    """
     try:
         signed = json.loads(os.pread(descriptor, 4096, 0))
-        here, process = signed["host"] == socket.gethostname(), int(signed["pid"])
+        here, process = signed["boot"] == this_process().boot, int(signed["pid"])
     except (ValueError, KeyError, TypeError):
         return False
     try:
@@ -120,13 +146,14 @@ def _signed_by_the_dead(descriptor: int) -> bool:
     return False
 
 
-def _sign_lock(descriptor: int) -> None:
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n"
+def _sign(descriptor: int) -> None:
+    own = this_process()
+    text = json.dumps({"pid": own.pid, "host": own.host, "boot": own.boot}) + "\n"
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _signed_holder(descriptor: int) -> str:
+def _holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(holder['pid'])} on {holder['host']}"
