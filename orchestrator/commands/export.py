@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from orchestrator.commands.opening import Studies, Study, open_study
 from orchestrator.commands.output import say, told
 from orchestrator.errors import SpecError
-from orchestrator.records.shipping import FORMS, GRAPH_FORMS, Form, Quantized
-from orchestrator.sweepfile.sweep import EncoderWindows
+
+if TYPE_CHECKING:
+    from orchestrator.records.shipping import Form, Quantized
+    from orchestrator.sweepfile.sweep import EncoderWindows
 
 
 def export(
@@ -66,8 +68,8 @@ def export(
     opened = open_study(spec, words, studies)
     sweep, folder = told(opened)
     wanted = ExportForm(
-        cast(Form, form),
-        cast(Quantized, quantize),
+        cast("Form", form),
+        cast("Quantized", quantize),
         cast("EncoderWindows | None", windows),
         changed_only,
     )
@@ -87,6 +89,8 @@ def trial_number(words: list[str]) -> int | None:
 
 def _check_options(form: str, quantize: str, windows: str | None, changed_only: bool) -> None:
     """Raise SpecError for a value that is not known, and for one that does not go with the form."""
+    from orchestrator.records.shipping import FORMS, GRAPH_FORMS
+
     known = (("--format", form, FORMS), ("--quantize", quantize, ("none", "int8")))
     for option, value, allowed in (
         *known,

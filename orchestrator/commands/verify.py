@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -10,7 +10,9 @@ from orchestrator.commands.export import trial_number
 from orchestrator.commands.opening import Studies, Study, open_study
 from orchestrator.commands.output import say, show, told
 from orchestrator.errors import SpecError
-from orchestrator.records.shipping import Quantized
+
+if TYPE_CHECKING:
+    from orchestrator.records.shipping import Quantized
 
 
 def verify(
@@ -55,7 +57,7 @@ def verify(
     )
     with folder.lock():
         result, found = verify_study(
-            sweep, folder, number, runtime, cast(Quantized, quantize), names, say
+            sweep, folder, number, runtime, cast("Quantized", quantize), names, say
         )
     show(shipped.build(sweep, folder, result, found))
     lost = any(judged.lost for judged in judge_again(sweep, folder, result, found))

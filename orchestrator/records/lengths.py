@@ -122,7 +122,10 @@ def _unknown_tokens(
     in their place.
     """
     again = model.texts([list(row) for row in labels])
-    lost = [_characters(text) - _characters(back) for text, back in zip(texts, again, strict=True)]
+    lost = [
+        Counter() if text == back else _characters(text) - _characters(back)
+        for text, back in zip(texts, again, strict=True)
+    ]
     rows = [row for row, is_lost in enumerate(lost) if is_lost]
     if not rows:
         return
