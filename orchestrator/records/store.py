@@ -25,6 +25,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from json.encoder import encode_basestring
 from pathlib import Path
 
 from orchestrator.atomic import clear_leftovers, make_folder, remove
@@ -41,7 +42,6 @@ from orchestrator.records.files import (
     SetsFile,
     StopRequest,
     damaged,
-    json_lines,
     model_line,
     parse_json,
     plan_bytes,
@@ -264,8 +264,10 @@ class StudyFolder(SealedFiles):
         """
         kept = self._baselines() | {measurement.fingerprint: measurement}
         files = {
-            self._baseline_hypotheses(measurement): json_lines(_heard(measurement, heard)),
-            self._baseline: json_lines([json.loads(BaselinesFile(kept).model_dump_json())]),
+            self._baseline_hypotheses(measurement): _heard(measurement, heard),
+            self._baseline: to_line(
+                json.dumps(json.loads(BaselinesFile(kept).model_dump_json()), ensure_ascii=False)
+            ),
         }
         self.publish("baseline", files)
 
@@ -324,9 +326,9 @@ class StudyFolder(SealedFiles):
             name: Fault.STRANGE for name in names if not known.knows(name)
         }
 
-    def write_plan(self, plan: TrialPlan) -> None:
-        """Keep all that a trial depends on, so that it can be rerun alone."""
-        self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan)})
+    def write_plans(self, *plans: TrialPlan) -> None:
+        """Keep all that these trials depend on, so that each can be rerun alone."""
+        self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan) for plan in plans})
 
     def read_plan(self, number: int) -> TrialPlan | None:
         """The plan of a trial or confirmation run."""
@@ -345,7 +347,7 @@ class StudyFolder(SealedFiles):
         crash is one rung.
         """
         files = {
-            self._hypotheses(number, measurement): json_lines(_heard(measurement, heard))
+            self._hypotheses(number, measurement): _heard(measurement, heard)
             for measurement, heard in zip(measurements, hypotheses, strict=True)
         }
         rows = {
@@ -460,9 +462,16 @@ class StudyFolder(SealedFiles):
         )
 
 
-def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    return [
-        {"set": name, "utterance": utterance, "hypothesis": text}
-        for name, texts in heard.items()
-        for utterance, text in zip(measurement.sets[name].utterance_ids, texts, strict=True)
-    ]
+def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> bytes:
+    """A line of JSON for each hypothesis. `json.dumps` of a line costs more than all else that is
+    done with it, and a rung has hundreds.
+    """
+    lines = []
+    for name, texts in heard.items():
+        start = f'{{"set": {encode_basestring(name)}, "utterance": '
+        ids = measurement.sets[name].utterance_ids
+        lines += [
+            f'{start}{encode_basestring(id)}, "hypothesis": {encode_basestring(text)}}}'
+            for id, text in zip(ids, texts, strict=True)
+        ]
+    return to_line("\n".join(lines)) if lines else b""
