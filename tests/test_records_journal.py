@@ -10,14 +10,16 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import atomic
 from orchestrator.errors import StudyError
+from orchestrator.records import sealed
 from orchestrator.records.chain import Chain, Fault, read_chain
 from orchestrator.records.digests import Digests
 from orchestrator.records.store import StudyFolder
@@ -116,17 +118,15 @@ def test_what_is_said_to_be_published_is_on_the_disk_first(
     """A run that was killed before it synced a folder may have left a name that only the memory
     of the machine holds.
     """
-    with StudyFolder(tmp_path, "s").lock():
-        pass
 
-    def killed(folder: Path) -> None:
+    def killed() -> Iterator[None]:
+        yield
         raise RuntimeError("killed")
 
-    with pytest.raises(RuntimeError), StudyFolder(tmp_path, "s").lock():
-        folder = StudyFolder(tmp_path, "s")
-        with monkeypatch.context() as patch:
-            patch.setattr(atomic, "sync_folder", killed)
-            folder.publish("result", {folder.result_file(0): b"{}"})
+    folder = StudyFolder(tmp_path, "s")
+    with pytest.raises(RuntimeError), folder.lock(), monkeypatch.context() as patch:
+        patch.setattr(sealed, "folders_synced_once", contextmanager(killed))
+        folder.write_result(make_result(0, {}))
     synced, fsync = [], os.fsync
 
     def noted(descriptor: int) -> None:
@@ -154,7 +154,7 @@ def test_files_of_one_act_are_synced_each_and_their_folder_once(
             fsync(descriptor)
 
         monkeypatch.setattr(os, "fsync", noted)
-        folder.publish("both", {path: b"new" for path in files})
+        folder.publish("both", dict.fromkeys(files, b"new"))
         assert synced == ["journal.jsonl", "a", "b", "0000"]
 
 
