@@ -22,7 +22,7 @@ def without_spaces(texts: Iterable[str]) -> bool:
     stretches = [stretch for text in texts for stretch in text.split()]
     counted = Counter("".join(stretches))
     letters = {letter: count for letter, count in counted.items() if letter.isalpha()}
-    limits = {letter: _LONGEST_WORDS.get(_script(letter), 0) for letter in letters}
+    limits = {letter: _LONGEST_WORDS.get(_script_of(letter), 0) for letter in letters}
     total = sum(letters.values())
     spaceless = sum(count for letter, count in letters.items() if limits[letter])
     if spaceless <= total / 2:
@@ -32,6 +32,6 @@ def without_spaces(texts: Iterable[str]) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _script(letter: str) -> str:
+def _script_of(letter: str) -> str:
     """The first word of the letter's Unicode name, such as CJK or LATIN."""
     return unicodedata.name(letter, "").split(" ")[0]
