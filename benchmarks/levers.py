@@ -132,14 +132,14 @@ class _Near(torch.autograd.Function):
 
 def near() -> list[Change]:
     """The keys and values near a block of frames written in place, without padding and joining."""
-    stock = windows.SlidingWindowAttention._near
+    stock = windows.SlidingWindowAttention._join_neighbours
 
     def spans(self: Any, blocks: Tensor) -> Any:
         if not blocks.is_floating_point():
             return stock(self, blocks)
         return _Near.apply(blocks, self.before, self.ahead)  # type: ignore[no-untyped-call]
 
-    return [(windows.SlidingWindowAttention, "_near", spans)]
+    return [(windows.SlidingWindowAttention, "_join_neighbours", spans)]
 
 
 def in_place() -> list[Change]:

@@ -31,8 +31,8 @@ PARTS = (
     ("orchestrator.tuning.adapters.pack", "Pack.gradients", "backward"),
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
     ("orchestrator.tuning.decoding.transcription", "stack_merged", "merging adapters"),
-    ("orchestrator.tuning.decoding.transcription", "_propose", "proposing drafts"),
-    ("orchestrator.tuning.decoding.transcription", "_accept", "accepting tokens"),
+    ("orchestrator.tuning.decoding.transcription", "_propose_draft", "proposing drafts"),
+    ("orchestrator.tuning.decoding.transcription", "_accept_tokens", "accepting tokens"),
     (
         "orchestrator.tuning.decoding.evaluation",
         "EvaluationSet.score",

@@ -55,7 +55,13 @@ def transcribe(model: Any, processor: Any, clips: list[np.ndarray]) -> list[str]
     heard: dict[int, str] = {}
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        inputs = processor([clips[i] for i in rows], sampling_rate=RATE, return_attention_mask=True)
+        inputs = processor(
+            [clips[i] for i in rows],
+            sampling_rate=RATE,
+            return_attention_mask=True,
+            return_tensors="pt",
+            padding=True,
+        )
         cap = math.ceil(len(clips[rows[-1]]) / RATE * TOKENS_PER_SECOND) + 2
         with torch.inference_mode():
             ids = model.generate(**inputs, max_new_tokens=cap, do_sample=False)

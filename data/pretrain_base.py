@@ -318,8 +318,6 @@ def ctc_share(done: float) -> float:
 def train(model: Any, tokenizer: Any, corpus: Corpus, recipe: Recipe, report: Any) -> None:
     """The training loop; `report(step)` is called after each 1,000 steps and after the last."""
     letters = torch.nn.Linear(WIDTH, len(LETTERS) + 1)
-    error = warm_embedder(model, corpus, tokenizer, recipe)
-    print(f"embedder predicts log-mel, error {error:.3f}", flush=True)
     parameters = [*model.parameters(), *letters.parameters()]
     steps, peak = recipe.steps, recipe.peak
     optimizer = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.98), weight_decay=0.01)
@@ -395,13 +393,17 @@ def main() -> None:
     make_processor(tokenizer, arguments.family).save_pretrained(arguments.out)
     torch.manual_seed(0)
     model = make_model(len(tokenizer), arguments.family).train()
-    if start:
-        print(f"{take_over(model, start)} weights are those of {start}")
+    recipe = Recipe(arguments.steps, arguments.lr, arguments.batch, arguments.precision == "bf16")
+    n_taken = take_over(model, start) if start else 0
+    print(f"{n_taken} of {len(model.state_dict())} weights are those of {start}")
+    if n_taken < len(model.state_dict()):
+        error = warm_embedder(model, corpus, tokenizer, recipe)
+        print(f"embedder predicts log-mel, error {error:.3f}", flush=True)
     train(
         model,
         tokenizer,
         corpus,
-        Recipe(arguments.steps, arguments.lr, arguments.batch, arguments.precision == "bf16"),
+        recipe,
         lambda step: report_and_save(model, arguments.out, arguments.data, step),
     )
 

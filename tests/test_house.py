@@ -55,6 +55,8 @@ OWNERS = {
     "sqlalchemy": ("search/",),
     "psycopg": ("search/",),
     "ray": ("fleet/",),
+    "onnxruntime": ("tuning/deploying/",),
+    "moonshine_voice": ("tuning/deploying/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""
 

@@ -289,7 +289,7 @@ def test_the_innermost_and_last_mount_says_the_kind(path: str, kind: str) -> Non
 def test_what_hosts_share_is_known_by_its_kind(
     kind: str, shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounts, "_mounts", lambda: [("/", kind)])
+    monkeypatch.setattr(mounts, "_read_mounts", lambda: [("/", kind)])
     assert mounts.network_file_system(tmp_path) == (kind if shared else None)
 
 

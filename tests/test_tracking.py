@@ -16,7 +16,7 @@ from orchestrator.cli import main
 from orchestrator.errors import Interrupted, SpecError
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
-from orchestrator.sweepfile.spec_changes import compare
+from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, study_id
@@ -55,7 +55,7 @@ def test_a_study_keeps_nothing_of_where_it_is_sent(tmp_path: Path) -> None:
     sent = load_spec(make_project(tmp_path / "b", SWEEP + ALL))
     assert sent.tracking is not None and sent.tracking.names == ("mlflow", "wandb", "tensorboard")
     assert resolved_yaml(sent) == resolved_yaml(plain)
-    assert compare(plain, sent) == []
+    assert changed_fields(plain, sent) == []
 
 
 def test_credentials_in_the_file_are_refused(tmp_path: Path) -> None:

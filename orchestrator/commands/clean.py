@@ -33,7 +33,7 @@ def clean(
     from orchestrator.running.cleaning import clean as remove_unneeded
     from orchestrator.running.cleaning import clean_shared, shared_usage, usage_of
 
-    found, folders = [], _folders(spec, studies)
+    found, folders = [], _folders_to_clean(spec, studies)
     for folder, project in folders:
         usage = usage_of(folder, project)
         if yes:
@@ -47,7 +47,7 @@ def clean(
     show(disk.build(found, yes))
 
 
-def _folders(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:
+def _folders_to_clean(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:
     if spec is None:
         return all_studies(studies)
     opened = open_study(spec, [], studies)

@@ -46,9 +46,9 @@ def run(
     from orchestrator.reporting import files, report
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.page import report_page
-    from orchestrator.reporting.record import keep
+    from orchestrator.reporting.record import keep_record
     from orchestrator.running.observer import NullObserver
-    from orchestrator.running.session import finished, run_study
+    from orchestrator.running.session import is_finished, run_study
     from orchestrator.running.signals import GracefulShutdown
     from orchestrator.tracking.runs import Ending
     from orchestrator.tracking.sending import tracked
@@ -68,7 +68,7 @@ def run(
         with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
             with GracefulShutdown(observer.say) as drain:
                 conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
-            done = finished(sweep, folder)
+            done = is_finished(sweep, folder)
             words = naming_words(spec, sweep.name, studies)
             document = report.build(sweep, folder, conclusion, words, done)
             page = report_page.render(sweep, folder, conclusion, document, words, done)
@@ -79,9 +79,9 @@ def run(
             terminal.show(document, terminal.console())
         if done:
             places = {"--studies": studies, "--record": record}
-            command = _typed(spec, overrides, places)
+            command = _typed_command(spec, overrides, places)
             root, in_project = project_root(spec), studies is None
-            if kept := keep(sweep, folder, conclusion, command, root, record, in_project):
+            if kept := keep_record(sweep, folder, conclusion, command, root, record, in_project):
                 warn(kept)
         best = conclusion.best.number if conclusion.best else None
         said = {"verdict": str(conclusion.decision or "none"), "headline": document.headline}
@@ -90,7 +90,7 @@ def run(
     raise typer.Exit(conclusion.exit_code)
 
 
-def _typed(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
+def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
     """The command that was given, for whoever reads it in a record."""
     named = [word for option, value in places.items() if value for word in (option, str(value))]
     return shlex.join(["orchestrate", str(spec), *overrides, *named])

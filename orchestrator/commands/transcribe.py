@@ -76,7 +76,9 @@ def transcribe(
     loaded = open_model(model, choose_device(device)[0], base)
     for note in loaded.notes:
         warn(note)
-    heard = transcribe_files(loaded, list(_all(files)), rms=level, max_tokens_per_second=rate)
+    heard = transcribe_files(
+        loaded, list(_audio_files(files)), rms=level, max_tokens_per_second=rate
+    )
     if unheard := _print_all(heard, rate):
         warn(f"{unheard} of the files could not be heard")
         raise typer.Exit(1)
@@ -99,7 +101,7 @@ def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
     return unheard
 
 
-def _all(named: Sequence[str]) -> Iterator[str]:
+def _audio_files(named: Sequence[str]) -> Iterator[str]:
     """Files as they are named; of a folder, all audio in it and below, by name. Raises SpecError
     for one without.
     """

@@ -213,13 +213,13 @@ def clips_of(sounds: Sounds, faults: Sequence[Fault]) -> Clips:
         speakers=tuple(utterance.speaker for utterance in utterances),
         seconds=tuple(length / SAMPLE_RATE for length in sounds.lengths),
         pcm_sha256=tuple(sound.pcm_sha256 for sound in sounds.stored),
-        notes=_notes(sounds),
+        notes=_audio_notes(sounds),
         faults=tuple(faults),
         sounds=sounds,
     )
 
 
-def _notes(sounds: Sounds) -> AudioNotes:
+def _audio_notes(sounds: Sounds) -> AudioNotes:
     lines: dict[str, list[int]] = {name: [] for name in (*DONE, "silent", "clipped")}
     for sound in sounds.stored:
         line = sound.utterance.line

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.diagnosis import TRAINING_SETS, check_limits, is_upper_case, listed, used
+from orchestrator.corpus.diagnosis import (
+    TRAINING_SETS,
+    check_limits,
+    is_upper_case,
+    listed_lines,
+    used_utterances,
+)
 from orchestrator.corpus.faults import show
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.records.model_limits import ModelLimits, token_caps
@@ -69,7 +75,7 @@ def find_lengths(
 
 
 def _used_texts(model: ModelLimits, name: str, manifest: Manifest, longest: float) -> _UsedTexts:
-    utterances = used(name, manifest, longest)
+    utterances = used_utterances(name, manifest, longest)
     texts = [utterance.text for utterance in utterances]
     if is_upper_case(texts):
         texts = [text.lower() for text in texts]
@@ -84,7 +90,7 @@ def _label_length(texts: _UsedTexts) -> Iterator[Finding]:
         yield finding(
             "label-length",
             f"{len(faults)} of {len(said)} texts of {texts.name} are longer than the model can learn or say: "
-            f"{listed(texts.manifest, faults)}. Give each line the words of its own clip, or cut or delete it.",
+            f"{listed_lines(texts.manifest, faults)}. Give each line the words of its own clip, or cut or delete it.",
         )
 
 
@@ -100,7 +106,8 @@ def _too_short(texts: _UsedTexts) -> Iterator[Finding]:
         yield finding(
             "too-short",
             f"{len(faults)} of {len(texts.utterances)} clips of {texts.name} are shorter than the {least} samples that "
-            f"the model needs (16 kHz): {listed(texts.manifest, faults)}. Delete the lines, or give them their whole "
+            f"the model needs (16 kHz): {listed_lines(texts.manifest, faults)}. Delete the lines, or give them their "
+            "whole "
             "sound.",
         )
 
@@ -120,7 +127,8 @@ def _token_cap(texts: _UsedTexts, rate: float) -> Iterator[Finding]:
         yield finding(
             "token-cap",
             f"{len(over)} of {len(texts.utterances)} references of {texts.name} are longer than "
-            f"evaluation.max_tokens_per_second = {rate:g} lets the model say: {listed(texts.manifest, over)}. The "
+            f"evaluation.max_tokens_per_second = {rate:g} lets the model say: {listed_lines(texts.manifest, over)}. "
+            "The "
             f"densest needs {densest:.1f}: raise it.",
         )
 
@@ -131,7 +139,8 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
     """
     again = texts.model.texts([list(tokens) for tokens in texts.labels])
     lost = [
-        _characters(text) - _characters(back) for text, back in zip(texts.texts, again, strict=True)
+        _count_characters(text) - _count_characters(back)
+        for text, back in zip(texts.texts, again, strict=True)
     ]
     rows = [row for row, is_lost in enumerate(lost) if is_lost]
     if not rows:
@@ -149,6 +158,6 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
     )
 
 
-def _characters(text: str) -> Counter[str]:
+def _count_characters(text: str) -> Counter[str]:
     """Of a text, without regard to case, width and spaces."""
     return Counter("".join(unicodedata.normalize("NFKC", text).casefold().split()))

@@ -24,7 +24,7 @@ def provenance(date: str) -> dict[str, str]:
         "python": platform.python_version(),
         "platform": machine,
         **packages,
-        **_commit(),
+        **_source_commit(),
     }
 
 
@@ -36,21 +36,21 @@ def package_version(package: str) -> str:
         return "not installed"
 
 
-def _commit(source: Path = _SOURCE) -> dict[str, str]:
+def _source_commit(source: Path = _SOURCE) -> dict[str, str]:
     # A virtual environment inside someone else's repository must not lend us that repository's
     # commit.
-    if _git(source, "ls-files", "--error-unmatch", "__init__.py") is None:
+    if _run_git(source, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {}
     commit, changes = (
-        _git(source, "rev-parse", "HEAD"),
-        _git(source, "status", "--porcelain", "--", "."),
+        _run_git(source, "rev-parse", "HEAD"),
+        _run_git(source, "status", "--porcelain", "--", "."),
     )
     if commit is None or changes is None:
         return {}
     return {"commit": commit, "uncommitted changes": "yes" if changes else "no"}
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _run_git(folder: Path, *arguments: str) -> str | None:
     try:
         command = ["git", "-C", str(folder), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

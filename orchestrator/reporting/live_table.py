@@ -124,15 +124,15 @@ def widths_that_fit(
     shown, last = list(range(len(columns))), len(columns) - 1
     rates = range(last - 2, 4, -1)  # all but the first
     for place in (3, last, parameters, *rates):
-        if taken(needed[at] for at in shown) <= width:
+        if width_taken(needed[at] for at in shown) <= width:
             break
         shown.remove(place)
-    room = width - taken(needed[at] for at in shown)
+    room = width - width_taken(needed[at] for at in shown)
     needed[parameters] = min(whole, needed[parameters] + max(0, room))
     return {place: needed[place] for place in shown}
 
 
-def taken(widths: Iterable[int]) -> int:
+def width_taken(widths: Iterable[int]) -> int:
     """Columns of the terminal that cells of these widths take, a gap between two and a margin on
     either side.
     """

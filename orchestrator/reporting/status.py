@@ -45,7 +45,7 @@ def build(
             Heading("Packs at the last checkpoint"),
             Table(("pack", "in", "trials at their steps"), rows),
         ]
-    if trials := [_running_row(spec, folder, plan) for plan in running(folder)]:
+    if trials := [_running_row(spec, folder, plan) for plan in running_plans(folder)]:
         blocks += [
             Heading("In training"),
             Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
@@ -85,7 +85,7 @@ def _pack_row(index: int, pack: PackInFile) -> tuple[str, ...]:
     return str(index), pack.where or "-", trials or "-"
 
 
-def running(folder: StudyFolder) -> list[TrialPlan]:
+def running_plans(folder: StudyFolder) -> list[TrialPlan]:
     """Plans of the trials that were started and have not ended."""
     plans = takewhile(
         lambda plan: plan is not None, (folder.read_plan(number) for number in count())

@@ -22,7 +22,7 @@ from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.model_card import PLOT, card_plot, model_card
 from orchestrator.running.carrying import carry_processor
 from orchestrator.running.rerun import stored_plan
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.sweep import EncoderWindows, SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
@@ -60,7 +60,7 @@ def export(
     )
     if to.exists():
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
-    study = _Study(spec, folder, conclusion, root, finished(spec, folder))
+    study = _Study(spec, folder, conclusion, root, is_finished(spec, folder))
     with new_folder(to) as aside:
         if len(adapters) == 1:
             _write_with_card(study, adapters[0], aside, form)

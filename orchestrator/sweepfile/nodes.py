@@ -121,7 +121,7 @@ class Unreadable(Exception):
     """Raised after a problem was recorded that leaves nothing to read; never leaves the package."""
 
 
-def show(text: object) -> str:
+def in_backticks(text: object) -> str:
     """`text` for a message: in backticks, one printable line, at most 60 characters (a path
     whole).
     """
@@ -132,26 +132,26 @@ def show(text: object) -> str:
     return f"`{printable if whole else printable[:57] + '...'}`"
 
 
-def nearest(word: str, allowed: Iterable[str]) -> str:
+def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     """'; did you mean `x`?', or nothing when no allowed word is near."""
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f"; did you mean `{found[0]}`?" if found else ""
 
 
-def describe(node: Node) -> str:
+def describe_node(node: Node) -> str:
     """The offending text of a node for a message."""
     if isinstance(node, Scalar):
-        return show(node.text) if node.text else "nothing"
+        return in_backticks(node.text) if node.text else "nothing"
     if isinstance(node, Sequence):
         texts = [item.text for item in node.items if isinstance(item, Scalar)]
-        return show(f"[{', '.join(texts)}]") if len(texts) == len(node.items) else "a list"
+        return in_backticks(f"[{', '.join(texts)}]") if len(texts) == len(node.items) else "a list"
     return "a mapping"
 
 
-def plain(node: Node) -> Any:
+def plain_value(node: Node) -> Any:
     """The node as Python values: dict, tuple, scalar."""
     if isinstance(node, Scalar):
         return node.value
     if isinstance(node, Sequence):
-        return tuple(plain(item) for item in node.items)
-    return {key: plain(entry.node) for key, entry in node.entries.items()}
+        return tuple(plain_value(item) for item in node.items)
+    return {key: plain_value(entry.node) for key, entry in node.entries.items()}

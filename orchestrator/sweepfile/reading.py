@@ -33,7 +33,7 @@ from orchestrator.sweepfile.nodes import (
     Sequence,
     Unreadable,
     Value,
-    show,
+    in_backticks,
 )
 
 MAX_BYTES = 256_000
@@ -53,7 +53,7 @@ _WORDS |= {
 }
 
 
-def resolve(text: str) -> Value:
+def resolve_scalar(text: str) -> Value:
     """A plain (unquoted) scalar by the core schema of YAML 1.2; raises ValueError with the reason
     to refuse it.
 
@@ -89,19 +89,19 @@ def read_text(text: str, source: Mark, problems: Problems) -> Node:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
         problems.abort(
-            _at(source, line, column),
+            _mark_at(source, line, column),
             f"character {error.character!r} is not allowed in YAML; remove it",
         )
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = _at(source, mark.line + 1, mark.column + 1) if mark else source
+        place = _mark_at(source, mark.line + 1, mark.column + 1) if mark else source
         reason = " ".join(str(part) for part in (error.context, error.problem) if part)
         problems.abort(
             place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here"
         )
 
 
-def _events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
+def _parser_events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
     """The parser's events. Raises YAMLError, and Unreadable after recording what the parser trips
     over otherwise.
     """
@@ -113,11 +113,12 @@ def _events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
         Exception
     ) as error:  # only the parser runs in here: its bug on hostile text, and none of ours
         problems.abort(
-            _at(source, 1, 1), f"not valid YAML ({type(error).__name__}: {error}); rewrite the file"
+            _mark_at(source, 1, 1),
+            f"not valid YAML ({type(error).__name__}: {error}); rewrite the file",
         )
 
 
-def _at(source: Mark, line: int, column: int) -> Mark:
+def _mark_at(source: Mark, line: int, column: int) -> Mark:
     return Mark(source.source, line, column) if source.line else source
 
 
@@ -127,12 +128,12 @@ class _Reader:
     def __init__(self, text: str, source: Mark, problems: Problems) -> None:
         self.source = source
         self.problems = problems
-        self.events = _events(text, source, problems)
+        self.events = _parser_events(text, source, problems)
 
     def document(self) -> Node:
         next(self.events)
         if type(next(self.events)).__name__ == "StreamEndEvent":
-            return Mapping(_at(self.source, 1, 1), {})
+            return Mapping(_mark_at(self.source, 1, 1), {})
         node = self.node(next(self.events), 1)
         next(self.events)
         following = next(self.events)
@@ -143,23 +144,25 @@ class _Reader:
         return node
 
     def mark(self, event: Any) -> Mark:
-        return _at(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
+        return _mark_at(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def node(self, event: Any, depth: int) -> Node:
         mark = self.mark(event)
         if isinstance(event, AliasEvent):
             self.problems.refuse(
                 mark,
-                f"alias {show('*' + str(event.anchor))}: write the value out; aliases are refused",
+                f"alias {in_backticks('*' + str(event.anchor))}: write the value out; aliases are refused",
             )
             return Scalar(mark, None, "")
         if event.anchor is not None:
             self.problems.add(
-                mark, f"anchor {show('&' + str(event.anchor))}: remove it; anchors are refused"
+                mark,
+                f"anchor {in_backticks('&' + str(event.anchor))}: remove it; anchors are refused",
             )
         if event.tag is not None:
             self.problems.add(
-                mark, f"tag {show(event.tag)}: remove it; the kind of a value follows from its text"
+                mark,
+                f"tag {in_backticks(event.tag)}: remove it; the kind of a value follows from its text",
             )
         if depth > MAX_DEPTH:
             self.problems.abort(mark, f"nested deeper than {MAX_DEPTH} levels; no sweep needs that")
@@ -176,14 +179,14 @@ class _Reader:
         if any(
             (c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text
         ):
-            self.problems.refuse(mark, f"{show(text)} holds a control character; remove it")
+            self.problems.refuse(mark, f"{in_backticks(text)} holds a control character; remove it")
             return Scalar(mark, None, "")
         if event.style is not None:
             return Scalar(mark, text, text)
         try:
-            return Scalar(mark, resolve(text), text)
+            return Scalar(mark, resolve_scalar(text), text)
         except ValueError as error:
-            self.problems.refuse(mark, f"{show(text)} {error}")
+            self.problems.refuse(mark, f"{in_backticks(text)} {error}")
             return Scalar(mark, None, text)
 
     def sequence(self, mark: Mark, depth: int) -> Sequence:
@@ -201,7 +204,7 @@ class _Reader:
             if key in entries:
                 self.problems.add(
                     place,
-                    f"key {show(key)} a second time; it is already at {entries[key].mark}: keep one",
+                    f"key {in_backticks(key)} a second time; it is already at {entries[key].mark}: keep one",
                 )
             elif key is not None:
                 entries[key] = Entry(place, node)

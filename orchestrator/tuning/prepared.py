@@ -52,7 +52,7 @@ class PreparedSweep:
         """The context in which everything is computed: bfloat16 products where the sweep asks for
         them.
         """
-        return _autocast(self.spec, self.base.device)
+        return _autocast_for(self.spec, self.base.device)
 
 
 def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:
@@ -67,7 +67,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         spec.model,
         device,
         encoder_windows=spec.evaluation.encoder_windows,
-        kernel=_kernel(spec),
+        kernel=_kernel_of(spec),
     )
     lengths = check_lengths(spec, base, cache)
     sets = {
@@ -79,14 +79,14 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     clips: dict[str, Sequence[np.ndarray]] = {
         name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
-    training = load_training_data(spec, base, cache, _autocast(spec, device))
+    training = load_training_data(spec, base, cache, _autocast_for(spec, device))
     clips["train"] = training.clips
     share = share_of(spec.execution, device.type, usable_cores())
     memory = frames_budget(spec, device, psutil.virtual_memory().total) // share.holders
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
     findings = (
         *lengths,
-        *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)),
+        *check_model(base, spec, sets, training.labels, clips, lambda: _autocast_for(spec, device)),
     )
     stop(
         findings,
@@ -106,7 +106,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     )
 
 
-def _kernel(spec: SweepSpec) -> KernelName | Literal["auto"]:
+def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
     """Products in bfloat16 are torch's own, whose CPU form is oneDNN already."""
     asked = spec.execution.kernel
     if spec.evaluation.precision == "fp32":
@@ -131,7 +131,7 @@ def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
     return total // 4
 
 
-def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
+def _autocast_for(spec: SweepSpec, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=spec.evaluation.precision == "bf16")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.planning.cost import Pace
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.autotune import choose, group_of, measured
+from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
 from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import prepare
 
@@ -40,10 +40,10 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     with prepared.autocast():
         slots = spec.execution.pack
         if slots == "auto":
-            slots, _ = choose(measured(plan, base, store, data))
+            slots, _ = choose_pack_size(measure_pack_sizes(plan, base, store, data))
         group = group_of(plan, base, slots)
         group.step(base, store, data)
-        steps = [_timed(partial(group.step, base, store, data)) / slots for _ in range(STEPS)]
+        steps = [_time_call(partial(group.step, base, store, data)) / slots for _ in range(STEPS)]
         group.unpack()
         adapters = [slot.adapter for slot in group.slots]
         prepared.evaluator.measure_baseline()  # the drafts that every trial's decode starts from
@@ -54,7 +54,7 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
             for chosen in ((min(scales),), scales)
         ]
         heard = [
-            _timed(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
+            _time_call(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
             for scaled_adapters in rounds
         ]
     utterances = sum(
@@ -70,7 +70,7 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     )
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _time_call(work: Callable[[], object]) -> float:
     """Seconds; whatever is timed here ends by reading from the device, so nothing is still in
     flight.
     """
