@@ -31,7 +31,7 @@ class RayCluster:
         """`address`: the IP address of the head and of nodes that are added; Ray's choice."""
         # read when Ray is imported
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
         from ray.cluster_utils import Cluster
 
         self._address: dict[str, Any] = {} if address is None else {"node_ip_address": address}
