@@ -124,7 +124,7 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     def heard_again(*_: object) -> None:
         raise AssertionError("the base model was asked again")
 
-    monkeypatch.setattr(module, "decode", heard_again)
+    monkeypatch.setattr(module, "decode_clips", heard_again)
     assert start_worker(spec, cache).data == first.data
     without = small_sweep(tmp_path, SIZES, parameters=LABELLED)
     assert start_worker(without, cache).data.pseudo_labelled == ()
@@ -140,7 +140,7 @@ def test_studies_share_self_labels_only_where_they_hear_alike(
     clips = worker.store.clips["train"][-4:]
     assert isinstance(clips, Sounds)
     pseudo_labels(worker.base, clips, 13, "fp32", cache)
-    monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(module, "decode_clips", lambda *_: pytest.fail("asked again"))
     pseudo_labels(worker.base, clips, 13, "fp32", cache)
     others = (
         replace(worker.base, products=ONEDNN),
