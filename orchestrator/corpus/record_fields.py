@@ -58,6 +58,8 @@ RATE_KEYS = ("sampling_rate", "sample_rate")
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
 FLOAT_PEAK = 2.0
 """Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
 on another scale (16-bit integers, or a mistaken gain).
@@ -165,7 +167,7 @@ class _Reader:
             isinstance(value, bool)
             or not isinstance(value, str | int)
             or value == ""
-            or show(value) == "a huge integer"
+            or (isinstance(value, int) and show(value) == "a huge integer")
         ):
             self.faults.append(
                 f'"{key}" is {show(value)}, must be a non-empty string or an integer'
@@ -214,7 +216,7 @@ def _plain_path(key: str, value: str) -> str:
         raise UnusableError(
             f'"{key}" is the command {show(value)}; commands are never run, name an audio file'
         )
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+    if _ADDRESS.match(value):
         raise UnusableError(f'"{key}" is the address {show(value)}; download it and name the file')
     return value
 

@@ -38,7 +38,6 @@ from orchestrator.records.files import (
     FormatFile,
     PackRecord,
     SetsFile,
-    json_lines,
     model_line,
     read_json,
     to_line,
@@ -48,7 +47,7 @@ from orchestrator.records.locking import exclusive, holder
 from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord
 from orchestrator.records.shipping import Shipped, ShippedFile
-from orchestrator.records.trial_files import TrialFiles, hypothesis_rows
+from orchestrator.records.trial_files import TrialFiles, hypothesis_lines
 from orchestrator.sweepfile.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -221,8 +220,10 @@ class StudyFolder(TrialFiles):
         """
         kept = self._baselines() | {measurement.fingerprint: measurement}
         files = {
-            self._baseline_hypotheses(measurement): json_lines(hypothesis_rows(measurement, heard)),
-            self._baseline: json_lines([json.loads(BaselinesFile(kept).model_dump_json())]),
+            self._baseline_hypotheses(measurement): hypothesis_lines(measurement, heard),
+            self._baseline: to_line(
+                json.dumps(json.loads(BaselinesFile(kept).model_dump_json()), ensure_ascii=False)
+            ),
         }
         self.publish("baseline", files)
 

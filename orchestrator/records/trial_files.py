@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 from pathlib import Path
 
 from orchestrator.atomic import remove
@@ -17,7 +18,6 @@ from orchestrator.records.files import (
     PersonStop,
     StopRequest,
     damaged,
-    json_lines,
     model_line,
     parse_json,
     plan_bytes,
@@ -72,9 +72,9 @@ class TrialFiles(SealedFiles):
         """
         return self._numbers("plan.json", confirm)
 
-    def write_plan(self, plan: TrialPlan) -> None:
-        """Keep all that a trial depends on, so that it can be rerun alone."""
-        self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan)})
+    def write_plans(self, *plans: TrialPlan) -> None:
+        """Keep all that these trials depend on, so that each can be rerun alone."""
+        self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan) for plan in plans})
 
     def read_plan(self, number: int) -> TrialPlan | None:
         """The plan of a trial or confirmation run."""
@@ -93,7 +93,7 @@ class TrialFiles(SealedFiles):
         crash is one rung.
         """
         files = {
-            self._hypotheses(number, measurement): json_lines(hypothesis_rows(measurement, heard))
+            self._hypotheses(number, measurement): hypothesis_lines(measurement, heard)
             for measurement, heard in zip(measurements, hypotheses, strict=True)
         }
         rows = {
@@ -201,12 +201,17 @@ class TrialFiles(SealedFiles):
         return self.path / "requests" / f"stop-{number:04d}.json"
 
 
-def hypothesis_rows(
-    measurement: Measurement, heard: Mapping[str, Sequence[str]]
-) -> list[dict[str, str]]:
-    """One object a line of what a measurement heard, under the names of its sets and utterances."""
-    return [
-        {"set": name, "utterance": utterance, "hypothesis": text}
-        for name, texts in heard.items()
-        for utterance, text in zip(measurement.sets[name].utterance_ids, texts, strict=True)
-    ]
+def hypothesis_lines(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> bytes:
+    """One object a line of what a measurement heard, under the names of its sets and utterances.
+
+    `json.dumps` of a line costs more than all else that is done with it, and a rung has hundreds.
+    """
+    lines = []
+    for name, texts in heard.items():
+        start = f'{{"set": {encode_basestring(name)}, "utterance": '
+        ids = measurement.sets[name].utterance_ids
+        lines += [
+            f'{start}{encode_basestring(id)}, "hypothesis": {encode_basestring(text)}}}'
+            for id, text in zip(ids, texts, strict=True)
+        ]
+    return to_line("\n".join(lines)) if lines else b""
