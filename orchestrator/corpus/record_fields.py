@@ -323,13 +323,11 @@ def _refuse_transforms(recording: Mapping[str, Any]) -> None:
     """What lhotse would do to the sound as it loads it; another sampling rate alone makes no
     difference here.
     """
-    made = recording.get("transforms") or []
-    names = (
-        [feature.get("name", "") if isinstance(feature, dict) else feature for feature in made]
-        if isinstance(made, list)
-        else made
-    )
-    others = [name for name in names if name != "Resample"] if isinstance(names, list) else [names]
+    transforms = recording.get("transforms") or []
+    others = [transforms]
+    if isinstance(transforms, list):
+        names = [item.get("name", "") if isinstance(item, dict) else item for item in transforms]
+        others = [name for name in names if name != "Resample"]
     if others:
         raise UnusableError(
             f"the recording has transforms ({show(others[0])}), which are not applied here; save the cuts as audio "
