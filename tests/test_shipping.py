@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -43,6 +44,7 @@ from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
 from tests.running_support import make_spec
+from tests.test_house import imported
 from tests.tuning_models import small_model
 
 SHIPPED_SWEEP = SWEEP.replace("acceptance:\n", "acceptance:\n  shipped: true\n")
@@ -233,6 +235,19 @@ def test_export_of_graphs_without_the_extra_says_what_to_install(
     assert not (tmp_path / "out").exists()
 
 
+def test_nothing_of_the_extra_is_imported_at_the_top_of_a_module() -> None:
+    names = {name for needed in extras.NEEDED.values() for name in needed}
+    for path in Path(extras.__file__).parents[1].rglob("*.py"):
+        top = [
+            node
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
+        found = {name.split(".")[0] for name in imported("\n".join(map(ast.unparse, top)))}
+        assert not names & found, path
+
+
+@pytest.mark.slow
 def test_nothing_of_the_extra_is_imported_without_a_flag() -> None:
     modules = (
         "cli",
