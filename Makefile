@@ -33,13 +33,17 @@ test-all: check
 
 # What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
 # there is none, with the programs of PostgreSQL. An MLflow server is another program and has its own environment.
+# Tests that start a cluster of several nodes run one after the other: each takes all cores by itself.
+CLUSTERS := $(addprefix tests/test_services_,ray.py partition.py slurm.py)
+
 test-services: $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[dev,deploy,browser,postgres,mlflow,tensorboard,wandb,ray]'
 	$(BIN)/python -m tests.browser
 	$(BIN)/python -m tests.postgres
 	test -x .venv/mlflow/bin/mlflow || $(PYTHON) -m venv .venv/mlflow
 	.venv/mlflow/bin/python -m pip install --quiet --disable-pip-version-check mlflow==3.17.2
-	$(PYTEST) -m services
+	$(PYTEST) -m services $(CLUSTERS:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m services $(CLUSTERS)
 
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).
 coverage: $(INSTALLED)

@@ -17,22 +17,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _shared import ROOT, workload
+from _shared import workload
 from _shared.tables import markdown
 
 TURNS = 5
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--k", type=int, default=4, help="trials in the pack")
-    parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
+    parser = workload.pack_parser(__doc__)
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps a turn")
     parser.add_argument("--mode", default="default", help="of torch.compile")
-    parser.add_argument("--data", type=Path, default=ROOT / "data")
-    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     return parser.parse_args()
 

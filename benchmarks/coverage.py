@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates, resample
+from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates, resample_ratio
 
 Ints = NDArray[np.int64]
 
@@ -212,7 +212,7 @@ def _percentile(
     if by_speaker:
         _, block = np.unique(sample.speakers, return_inverse=True)
         difference, words = np.bincount(block, difference), np.bincount(block, words)
-    low, high = np.quantile(resample(difference, words, RESAMPLES, seed)[0], (0.025, 0.975))
+    low, high = np.quantile(resample_ratio(difference, words, RESAMPLES, seed)[0], (0.025, 0.975))
     return float(low), float(high)
 
 

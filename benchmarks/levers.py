@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _shared import ROOT, workload
+from _shared import workload
 from _shared.packs import filled
 from _shared.tables import markdown
 from torch import Tensor
@@ -132,14 +132,14 @@ class _Near(torch.autograd.Function):
 
 def near() -> list[Change]:
     """The keys and values near a block of frames written in place, without padding and joining."""
-    stock = windows.SlidingWindowAttention._near
+    stock = windows.SlidingWindowAttention._join_neighbours
 
     def spans(self: Any, blocks: Tensor) -> Any:
         if not blocks.is_floating_point():
             return stock(self, blocks)
         return _Near.apply(blocks, self.before, self.ahead)  # type: ignore[no-untyped-call]
 
-    return [(windows.SlidingWindowAttention, "_near", spans)]
+    return [(windows.SlidingWindowAttention, "_join_neighbours", spans)]
 
 
 def in_place() -> list[Change]:
@@ -188,15 +188,9 @@ LEVERS = (padded_text, explicit_attention, float_masks, rotation, near, in_place
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--k", type=int, default=4, help="trials in the pack")
-    parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
+    parser = workload.pack_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=40, help="steps of each lever")
     parser.add_argument("--only", help="comma-separated levers")
-    parser.add_argument("--data", type=Path, default=ROOT / "data")
-    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
     return parser.parse_args()
 
 

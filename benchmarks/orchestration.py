@@ -148,7 +148,7 @@ def _count(counted: dict[str, float]) -> None:
 
     sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", committed)
     watch(os, "fsync", "fsyncs")
-    watch(bootstrap, "_counts", "draws")
+    watch(bootstrap, "_multinomial_counts", "draws")
     watch(FakeWorker, "save", "saves")
     watch(FakeWorker, "export", "exports")
 

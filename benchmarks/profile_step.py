@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from _shared import ROOT, workload
+from _shared import workload
 from _shared.tables import markdown
 
 PARTS = (
@@ -31,8 +31,8 @@ PARTS = (
     ("orchestrator.tuning.adapters.pack", "Pack.gradients", "backward"),
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
     ("orchestrator.tuning.decoding.transcription", "stack_merged", "merging adapters"),
-    ("orchestrator.tuning.decoding.transcription", "_propose", "proposing drafts"),
-    ("orchestrator.tuning.decoding.transcription", "_accept", "accepting tokens"),
+    ("orchestrator.tuning.decoding.transcription", "_propose_draft", "proposing drafts"),
+    ("orchestrator.tuning.decoding.transcription", "_accept_tokens", "accepting tokens"),
     (
         "orchestrator.tuning.decoding.evaluation",
         "EvaluationSet.score",
@@ -56,11 +56,7 @@ KINDS = {
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--k", type=int, default=4, help="trials in the pack")
-    parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
+    parser = workload.pack_parser(__doc__)
     parser.add_argument(
         "--steps",
         type=int,
@@ -70,8 +66,6 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--utterances", type=int, default=100, help="of each of the two evaluation sets"
     )
-    parser.add_argument("--data", type=Path, default=ROOT / "data")
-    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
     return parser.parse_args()

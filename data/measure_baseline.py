@@ -21,7 +21,7 @@ import jiwer
 import numpy as np
 import soundfile
 import torch
-from transformers import AutoProcessor, MoonshineStreamingForConditionalGeneration
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 from whisper_normalizer.english import EnglishTextNormalizer
 
 MANIFESTS = {
@@ -55,7 +55,13 @@ def transcribe(model: Any, processor: Any, clips: list[np.ndarray]) -> list[str]
     heard: dict[int, str] = {}
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
-        inputs = processor([clips[i] for i in rows], sampling_rate=RATE, return_attention_mask=True)
+        inputs = processor(
+            [clips[i] for i in rows],
+            sampling_rate=RATE,
+            return_attention_mask=True,
+            return_tensors="pt",
+            padding=True,
+        )
         cap = math.ceil(len(clips[rows[-1]]) / RATE * TOKENS_PER_SECOND) + 2
         with torch.inference_mode():
             ids = model.generate(**inputs, max_new_tokens=cap, do_sample=False)
@@ -112,7 +118,7 @@ def main() -> None:
     parser.add_argument("--per-speaker", action="store_true")
     arguments = parser.parse_args()
     processor = AutoProcessor.from_pretrained(arguments.model)
-    model = MoonshineStreamingForConditionalGeneration.from_pretrained(arguments.model).eval()
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(arguments.model).eval()
     table = [
         "| set | utterances | hours | words | speakers | WER % | WER %, normalised | tokens/s needed |",
         "|---|---|---|---|---|---|---|---|",

@@ -43,13 +43,13 @@ def new_file(path: Path) -> Iterator[Path]:
     Where the body raises, nothing is left and the old file stays. Raises OSError, with `path` as
     its file, when the disk refuses, whatever library met it.
     """
-    with _refusals(path):
+    with _as_refusals_of(path):
         make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     clear_dead(path.parent, path.name)
     aside.unlink(missing_ok=True)  # a link of this name would be written through
     try:
-        with _refusals(path):
+        with _as_refusals_of(path):
             yield aside
             _sync_file(aside)
             os.replace(aside, path)
@@ -66,17 +66,17 @@ def new_folder(path: Path) -> Iterator[Path]:
     Where the body raises, nothing is left and the old folder stays. Raises OSError, with `path` as
     its file, when the disk refuses, whatever library met it.
     """
-    with _refusals(path):
+    with _as_refusals_of(path):
         make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     clear_dead(path.parent, path.name)
     remove(aside)
     try:
-        with _refusals(path):
+        with _as_refusals_of(path):
             aside.mkdir()
             yield aside
             _sync_tree(aside)
-            _exchange(aside, path)
+            _exchange_names(aside, path)
             sync_folder(path.parent)
     finally:
         with suppress(OSError):
@@ -116,10 +116,10 @@ def is_abandoned(name: str) -> bool:
     found = _ASIDE.fullmatch(name)
     if found is None:
         return False
-    return found[1] == "old" or int(found[1]) == os.getpid() or not _runs(int(found[1]))
+    return found[1] == "old" or int(found[1]) == os.getpid() or not _process_runs(int(found[1]))
 
 
-def _runs(process: int) -> bool:
+def _process_runs(process: int) -> bool:
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -140,7 +140,7 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def _refusals(path: Path) -> Iterator[None]:
+def _as_refusals_of(path: Path) -> Iterator[None]:
     """Give what the disk refuses as an OSError of `path`: safetensors, for one, has an error of its
     own for it.
     """
@@ -148,13 +148,13 @@ def _refusals(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         given = error.errno if isinstance(error, OSError) else None
-        number = given if given in _REFUSED else _number(str(error))
+        number = given if given in _REFUSED else _os_error_number(str(error))
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _number(message: str) -> int | None:
+def _os_error_number(message: str) -> int | None:
     return next((number for words, number in _FULL.items() if words in message), None)
 
 
@@ -176,7 +176,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _exchange(aside: Path, path: Path) -> None:
+def _exchange_names(aside: Path, path: Path) -> None:
     """`aside` takes the name `path`. A folder cannot be renamed over another that holds files."""
     if not path.exists() and not path.is_symlink():
         os.replace(aside, path)

@@ -41,7 +41,7 @@ from orchestrator.commands.validate import validate
 from orchestrator.commands.verify import verify
 from orchestrator.errors import OrchestrateError
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.logs import logged
+from orchestrator.reporting.logs import debug_logging
 
 if TYPE_CHECKING:
     from orchestrator.running.pack_sizes import MakeWorker
@@ -82,14 +82,14 @@ _LACKING = {
 VERBOSE, TRACEBACK = "--verbose", "--traceback"
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"orchestrate {version('orchestrator')}")
         raise typer.Exit
 
 
 @app.callback()
-def _everywhere(
+def _accept_common_options(
     verbose: Annotated[
         bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")
     ] = False,
@@ -99,7 +99,7 @@ def _everywhere(
     told: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_version, help="Print the version and end."
+            "--version", is_eager=True, callback=_print_version, help="Print the version and end."
         ),
     ] = False,
 ) -> None:
@@ -119,13 +119,13 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
 
     A first word that is no command is a sweep file: `orchestrate SPEC` is `orchestrate run SPEC`.
     """
-    options, words = _split(sys.argv[1:] if arguments is None else arguments)
+    options, words = _split_common_options(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
     if arguments is None and hasattr(signal, "SIGPIPE") and words and words[0] in _PRINTING:
         # end as the writers of other pipes do: quietly, 141 in a shell
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    with logged(VERBOSE in options):
+    with debug_logging(VERBOSE in options):
         try:
             if arguments is None and signal.getsignal(signal.SIGINT) not in (
                 signal.SIG_IGN,
@@ -135,19 +135,19 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             app(args=[*options, *words], obj=make_worker)
         except OrchestrateError as error:
-            _fail(str(error), error.exit_code, TRACEBACK in options)
+            _exit_with_message(str(error), error.exit_code, TRACEBACK in options)
         except OSError as error:
             told = system_error(error)
-            _fail(str(told), told.exit_code, TRACEBACK in options)
+            _exit_with_message(str(told), told.exit_code, TRACEBACK in options)
         except (MemoryError, RuntimeError, ImportError, SystemError) as error:
-            lacking = _lacking(error)
+            lacking = _lacking_resource(error)
             if lacking is None or TRACEBACK in options:
                 raise
             sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
             sys.exit(OrchestrateError.exit_code)
 
 
-def _lacking(error: Exception) -> str | None:
+def _lacking_resource(error: Exception) -> str | None:
     """What the machine has no more of, outside of any trial; None for another error."""
     if isinstance(error, MemoryError):
         return "out of memory"
@@ -159,11 +159,11 @@ _LONG = re.compile(r"[^\s/]{200,}")
 """What was typed or read in; a path is of shorter parts."""
 
 
-def _shortened(found: re.Match[str]) -> str:
+def _shortened_path(found: re.Match[str]) -> str:
     return f"{found[0][:60]}..."
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split_common_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """The options of every command, wherever they stand before a `--`, and the other words."""
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     options = [word for word in arguments[:end] if word in (VERBOSE, TRACEBACK)]
@@ -172,11 +172,11 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     )
 
 
-def _fail(message: str, code: int, full: bool) -> None:
+def _exit_with_message(message: str, code: int, full: bool) -> None:
     """Print the message, below the traceback of the error in hand where that is asked for, and
     exit.
     """
     shown = f"{traceback.format_exc()}{message}" if full else message
-    lines = "\n".join(plain(_LONG.sub(_shortened, line)) for line in shown.split("\n"))
+    lines = "\n".join(plain(_LONG.sub(_shortened_path, line)) for line in shown.split("\n"))
     Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)
     sys.exit(code)

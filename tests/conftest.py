@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -30,22 +31,27 @@ def local_file_system() -> Iterator[None]:
         yield
 
 
+@lru_cache(64)
+def _events(text: str) -> tuple[Any, ...]:
+    return tuple(YAML(typ="safe", pure=True).parse(text))
+
+
+class _Remembering(YAML):
+    """Keeps the events of texts that can be parsed."""
+
+    def parse(self, stream: Any) -> Any:
+        """The events of one text."""
+        with suppress(Exception):
+            if len(stream) < 20_000:
+                return iter(_events(stream))
+        return super().parse(stream)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def parsed_once() -> Iterator[None]:
-    """The events of a YAML text are kept: a study is opened by many commands, which all read the
-    same files, and parsing is most of it. A text that cannot be parsed is parsed again.
+    """A study is opened by many commands, which all read the same files, and parsing them is most
+    of reading them: it is done once for each text.
     """
-    parse = reading._events
-    events = lru_cache(64)(lambda text: tuple(YAML(typ="safe", pure=True).parse(text)))
-
-    def remembered(text: str, *rest: Any) -> Iterator[Any]:
-        if len(text) > 20_000:
-            return parse(text, *rest)
-        try:
-            return iter(events(text))
-        except Exception:
-            return parse(text, *rest)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "_events", remembered)
+        patch.setattr(reading, "YAML", _Remembering)
         yield

@@ -188,11 +188,11 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
     ),
     "html": (
         line(audio_filepath="html.wav"),
-        "audio file 'html.wav' cannot be read as audio: Format not recognised.",
+        "audio file 'html.wav' cannot be read as audio: it is a web page; download the recording itself",
     ),
     "empty file": (
         line(audio_filepath="empty.wav"),
-        "audio file 'empty.wav' cannot be read as audio: Format not recognised.",
+        "audio file 'empty.wav' cannot be read as audio: it is empty; copy it again",
     ),
     "no frames": (
         line(audio_filepath="none.wav"),

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.audio import load_audio
+from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance, load_manifest
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.sweepfile.loading import load_spec

@@ -19,7 +19,7 @@ from orchestrator.loopback import guarded_server
 from orchestrator.reporting import report, terminal
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.page.listen import Player
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -49,7 +49,7 @@ def main(name: str) -> None:
     sweep, folder = opened.sweep, opened.folder
 
     def reported(conclusion: Conclusion) -> tuple[Document, bool]:
-        done = finished(sweep, folder)
+        done = is_finished(sweep, folder)
         return report.build(sweep, folder, conclusion, [f"sweeps/{name}.yaml"], done), done
 
     document, _ = reported(conclude(sweep, folder))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.corpus import clip_cache
-from orchestrator.corpus.audio import level
 from orchestrator.corpus.clips import Sounds, StoredSound
+from orchestrator.corpus.loudness import level
 from orchestrator.corpus.manifest import Utterance
 
 
@@ -22,8 +22,8 @@ def stored_sounds(clips: Sequence[np.ndarray], folder: Path) -> Sounds:
     """Clips (samples,) float32 written into a cache at `folder`, unscaled, lines 1 and on."""
     keys = [hashlib.sha256(clip.tobytes()).digest()[:16] for clip in clips]
     made = [clip_cache.Decoded(np.asarray(clip, "<f4"), level(clip), 0) for clip in clips]
-    clip_cache.write(zip(keys, made, strict=True), folder)
-    found = clip_cache.find(folder)
+    clip_cache.write_clips(zip(keys, made, strict=True), folder)
+    found = clip_cache.find_clips(folder)
     return Sounds(
         tuple(
             StoredSound(*found[key], Utterance(id=str(line), text="", line=line), _never)

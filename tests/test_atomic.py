@@ -20,13 +20,15 @@ from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
-from orchestrator.tuning.model.base_model import wrap
+from orchestrator.tuning.model.base_model import wrap_model
 from tests.tuning_models import params, small_model, tokenizer
 
 
 @pytest.fixture(scope="module")
 def linears() -> Mapping[str, PackedLinear]:
-    return wrap(ModelSpec(id="base"), small_model("v1"), tokenizer(), torch.device("cpu")).linears
+    return wrap_model(
+        ModelSpec(id="base"), small_model("v1"), tokenizer(), torch.device("cpu")
+    ).linears
 
 
 def adapter_of(linears: Mapping[str, PackedLinear], seed: int) -> Adapter:

@@ -11,7 +11,7 @@ from orchestrator.checks import CHECKS, Finding, Ignorable, finding, may_be_igno
 from orchestrator.errors import DataError, SpecError
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.sweepfile.loading import compare, load_spec
+from orchestrator.sweepfile.loading import changed_fields, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.headroom import headroom, high_wer
 from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
@@ -97,7 +97,7 @@ def test_a_model_that_hears_nothing_is_doubted() -> None:
 def test_what_is_ignored_may_change_between_runs(tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     before, after = load_spec(spec), load_spec(spec, ["checks.ignore=[too-few]"])
-    assert [(change.path, change.allowed) for change in compare(before, after)] == [
+    assert [(change.path, change.allowed) for change in changed_fields(before, after)] == [
         ("checks.ignore", True)
     ]
 

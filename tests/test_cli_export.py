@@ -334,3 +334,102 @@ def test_the_script_beside_an_adapter_says_the_recorded_words(
     capsys.readouterr()
     runpy.run_path(str(folder / "load.py"))
     assert capsys.readouterr().out.splitlines()[-1] == study.heard(0, step, scale)[0]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Adapters of three kinds and ranks on three parts of one base."""
+    root = tmp_path_factory.mktemp("three")
+    (root / "sweeps").mkdir()
+    points = [
+        {"adapter": "lora", "rank": 4, "target_modules": "decoder-attention"},
+        {"adapter": "dora", "rank": 2, "target_modules": "attention"},
+        {"adapter": "pissa", "rank": 3, "target_modules": "decoder-mlp"},
+    ]
+    small_sweep(
+        root / "sweeps",
+        {"train": 8, "domain": 2, "heldout": 1},
+        parameters={
+            "learning_rate": 0.03,
+            "max_steps": 4,
+            "scheduler": "constant",
+            "adapter_scale": {"values": [0.6], "after_training": True},
+            **{
+                name: {"values": list(dict.fromkeys(point[name] for point in points))}
+                for name in points[0]
+            },
+        },
+        start_with=points,
+        guardrails={},
+    )
+    sweep = root / "sweeps" / "sweep.yaml"
+    assert run(sweep) in (0, 4, 5)
+    rows = (root / "sweeps" / "domain.jsonl").read_text().splitlines()
+    clips = [json.loads(line)["audio_filepath"] for line in rows]
+    return Finished(sweep, StudyFolder(root / "studies", "small"), clips)
+
+
+def test_several_adapters_share_one_base_and_each_says_its_recorded_words(
+    three: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = export(three, tmp_path / "all", "2", "0", "1")
+    assert f"trial 2 of study small, step 4, adapter scale 0.6, is in {folder}/trial-2" in (
+        capsys.readouterr().out
+    )
+    recorded = {f"trial-{number}": three.heard(number, 4, 0.6) for number in (2, 0, 1)}
+    assert len({tuple(words) for words in recorded.values()}) == 3
+    names = list(recorded)
+    model: Any = peft.PeftModel.from_pretrained(
+        base_model(), str(folder / names[0]), adapter_name=names[0]
+    )
+    for name in names[1:]:
+        model.load_adapter(str(folder / name), adapter_name=name)
+    for name in (*names, names[0]):
+        model.set_adapter(name)
+        assert heard_by_stock(model, three) == recorded[name]
+    assert heard_by_transcribe(folder / "trial-1", three, capsys) == recorded["trial-1"]
+    monkeypatch.setattr("sys.argv", ["load.py", str(folder), three.clips[0]])
+    runpy.run_path(str(folder / "load.py"))
+    said = capsys.readouterr().out.splitlines()[-3:]
+    assert said == [f"{name}\t{words[0]}" for name, words in recorded.items()]
+
+
+def test_the_card_above_several_adapters_names_each_with_its_numbers(
+    three: Finished, tmp_path: Path
+) -> None:
+    folder = export(three, tmp_path / "all", "0", "1")
+    card, script = card_of(folder), (folder / "load.py").read_text()
+    data = ModelCard.load(folder / "README.md").data
+    assert (data.library_name, data.pipeline_tag) == ("peft", "automatic-speech-recognition")
+    assert all(line in card for line in script.splitlines() if '"' not in line)
+    for number in (0, 1):
+        wers = kept_wers(three, number, 4, 0.6)
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| trial-{number} |"))
+        assert f"| 4 | 0.6 | {wers['domain']:.2f} |" in row and f"| {wers['heldout']:.2f} |" in row
+        assert f"Trial {number} of sweep small" in card_of(folder / f"trial-{number}")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("0", "1", "--merged"), "--format merged holds one whole model, and trials 0, 1 were"),
+        (("0", "1", "--format", "onnx"), "--format onnx holds one whole model"),
+        (("1", "0", "1"), "trial 1 is named twice"),
+        (("0", "9"), "study small has no ended trial 9"),
+    ],
+)
+def test_trials_that_one_folder_cannot_hold_are_refused(
+    three: Finished,
+    options: tuple[str, ...],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert orchestrate("export", three.sweep, *options, "--to", tmp_path / "x") in (2, 3)
+    assert said in capsys.readouterr().err
+    assert orchestrate("verify", three.sweep, "0", "1") == 2
+    assert "verify hears one trial, and 0, 1 were named" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

@@ -51,6 +51,20 @@ def test_what_a_mac_leaves_behind_is_no_recording(tmp_path: Path) -> None:
     assert made(folder, tmp_path / "m.jsonl") == {"one": "one", "two": "two"}
 
 
+def test_sound_that_is_not_read_is_counted_with_what_converts_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "rec", tmp_path / "m.jsonl"
+    say(folder / "one.wav", "one")
+    (folder / "day two").mkdir()
+    sound = tone(folder / "day two" / "two.wav")
+    sound.rename(sound.with_suffix(".m4a"))
+    assert made(folder, out) == {"one": "one"}
+    said = capsys.readouterr().out.splitlines()[1]
+    convert = "ffmpeg -i IN OUT.wav"
+    assert said == f"left out 1 of 2: 1 not read as sound (day two/two.m4a: {convert})"
+
+
 def test_recordings_without_a_transcript_are_left_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

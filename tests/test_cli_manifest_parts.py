@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.corpus.manifest import Utterance, load_manifest
-from orchestrator.corpus.overlap import sentence
+from orchestrator.corpus.overlap import sentence_key
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import make_manifest, tone
 
@@ -49,7 +49,7 @@ def parts_of(source: Path, count: int, *options: object) -> list[tuple[Utterance
 
 def apart(parts: list[tuple[Utterance, ...]], unit: str) -> bool:
     def key(each: Utterance) -> object:
-        return {"sentence": sentence(each.text), "recording": each.audio}.get(unit, each.id)
+        return {"sentence": sentence_key(each.text), "recording": each.audio}.get(unit, each.id)
 
     keys = [{key(each) for each in part} for part in parts]
     return all(not one & other for n, one in enumerate(keys) for other in keys[n + 1 :])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.sweepfile.loading import compare, load_spec
+from orchestrator.sweepfile.loading import changed_fields, load_spec
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 
 
@@ -66,5 +66,5 @@ def test_record_false_keeps_the_record_as_it_is(tmp_path: Path) -> None:
     assert "demo" in (tmp_path / "other.md").read_text(), "asked for by name"
     assert orchestrate(spec, "-q", "record=true") in (0, 4, 5), "it may change between runs"
     assert "| demo |" in plan.read_text()
-    changed = compare(load_spec(spec), load_spec(spec, ["record=true"]))
+    changed = changed_fields(load_spec(spec), load_spec(spec, ["record=true"]))
     assert [(each.path, each.allowed) for each in changed] == [("record", True)]

@@ -19,8 +19,8 @@ import soundfile
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
-from orchestrator.corpus.audio import scale_to_rms
-from orchestrator.corpus.pieces import pieces
+from orchestrator.corpus.loudness import scale_to_rms
+from orchestrator.corpus.pieces import split_at_pauses
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import export_merged
 from orchestrator.tuning.model.base_model import load_base_model
@@ -173,7 +173,7 @@ def test_a_long_recording_is_heard_in_pieces(
     longest = load_base_model(ModelSpec(id=str(BASE)), torch.device("cpu")).family.longest_seconds
     scaled, _ = scale_to_rms(np.concatenate(parts), 0.075)
     model, expected = AutoModelForSpeechSeq2Seq.from_pretrained(BASE).eval(), []
-    for piece in pieces(scaled, int(longest * 16000)):
+    for piece in split_at_pauses(scaled, int(longest * 16000)):
         soundfile.write(tmp_path / "piece.wav", piece, 16000, subtype="FLOAT")
         expected.append(stock_words(model, str(tmp_path / "piece.wav"), None))
     assert len(expected) > 1

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from orchestrator.corpus import audio, clip_cache, preparing
-from orchestrator.corpus.audio import load_audio, scale_to_rms
+from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.clips import AudioNotes
+from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
 from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError
@@ -272,7 +273,7 @@ def test_sound_that_cannot_be_read_now_stays(folder: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", refused)
-        assert clip_cache.find(cache / "clips") == {}
+        assert clip_cache.find_clips(cache / "clips") == {}
     assert sorted(cache.glob("clips/*")) == before
 
 
@@ -282,14 +283,14 @@ def test_sound_that_another_process_removes_meanwhile_is_decoded_again(
     cache = folder / "cache"
     whole = prepare(manifest_of(folder, "mono.wav"), rms=0.075, cache=cache)
     expected = np.array(whole[0])
-    write = clip_cache.write
+    write = clip_cache.write_clips
 
     def removed_first(*given: Any) -> None:
         for path in cache.glob("clips/*"):
             path.unlink()
         write(*given)
 
-    monkeypatch.setattr(clip_cache, "write", removed_first)
+    monkeypatch.setattr(clip_cache, "write_clips", removed_first)
     both = prepare(manifest_of(folder, "mono.wav", "wide.flac"), rms=0.075, cache=cache)
     np.testing.assert_array_equal(both[0], expected)
 
@@ -346,7 +347,7 @@ def test_an_interrupted_build_is_continued(
     """What was decoded before goes into the cache with the segment that it is in."""
     manifest = manifest_of(folder, "mono.wav", "wide.flac", "stereo.wav")
     monkeypatch.setattr(clip_cache, "SEGMENT_BYTES", 1)
-    real = preparing._decoded
+    real = preparing._decode_utterance
 
     def killed(utterance: Utterance) -> clip_cache.Decoded:
         if utterance is manifest.utterances[2]:
@@ -354,7 +355,7 @@ def test_an_interrupted_build_is_continued(
         return real(utterance)
 
     with monkeypatch.context() as patch:
-        patch.setattr(preparing, "_decoded", killed)
+        patch.setattr(preparing, "_decode_utterance", killed)
         with pytest.raises(KeyboardInterrupt):
             prepare(manifest, rms=0.075, cache=folder / "cache")
     assert not list(folder.glob("cache/clips/*.tmp-*"))
@@ -383,14 +384,14 @@ def test_of_a_cache_that_is_too_large_what_was_used_longest_ago_goes(folder: Pat
     cache, names = folder / "cache", ("mono.wav", "wide.flac", "stereo.wav")
     for name in names:
         prepare(manifest_of(folder, name), rms=0.075, cache=cache)
-    segments = {segment.name: segment for segment in clip_cache.kept(cache / "clips")}
+    segments = {segment.name: segment for segment in clip_cache.kept_segments(cache / "clips")}
     for age, name in enumerate(segments):
         os.utime(cache / "clips" / f"{name}.index", (1000 - age, 1000 - age))
     newest, middle, oldest = segments
-    assert clip_cache.evict(cache / "clips", 10**9, ()) == 0
+    assert clip_cache.evict_segments(cache / "clips", 10**9, ()) == 0
     limit = segments[newest].size
-    freed = clip_cache.evict(cache / "clips", limit, (oldest,))
-    left = [segment.name for segment in clip_cache.kept(cache / "clips")]
+    freed = clip_cache.evict_segments(cache / "clips", limit, (oldest,))
+    left = [segment.name for segment in clip_cache.kept_segments(cache / "clips")]
     assert left == [oldest] and freed == segments[newest].size + segments[middle].size
 
 

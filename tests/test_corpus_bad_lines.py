@@ -71,7 +71,7 @@ def test_audio_that_cannot_be_decoded_counts_with_the_rest(manifest: Path, tmp_p
     wrong = np.full(RATE, np.nan, np.float32)
     soundfile.write(tmp_path / "4.wav", wrong, RATE, subtype="FLOAT")
     read = training(manifest, 0.3)
-    options = {"rms": 0.075, "cache": tmp_path / "cache", "multiple": 80}
+    options = {"rms": 0.075, "cache": tmp_path / "cache", "shortest": 80}
     rest, clips = prepare_training(read, max_bad_fraction=0.3, **options)  # type: ignore[arg-type]
     assert [each.line for each in rest.utterances] == [1, 2, 4, 6, 8, 9, 10]
     assert clips.texts == tuple(each.text for each in rest.utterances) and len(clips) == 7

@@ -5,6 +5,7 @@ refused.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 import soundfile
 
 from orchestrator.corpus import flac, mpeg
-from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.containers import opened
+from orchestrator.corpus.audio import load_audio, load_original
+from orchestrator.corpus.containers import open_audio
+from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import ManifestError
@@ -62,15 +64,17 @@ def test_an_mp3_is_as_long_as_its_frames(tmp_path: Path, made: Callable[[Path], 
     audio = load_audio(utterance)
     assert audio.mended and len(audio.samples) / RATE == pytest.approx(3.0, abs=0.15)
     assert np.abs(audio.samples[-8000:]).max() > 0.02, "the sound of its end"
-    assert len(soundfile.read(opened(path.read_bytes(), "x").source)[0]) > 2.8 * short.samplerate
+    assert (
+        len(soundfile.read(open_audio(path.read_bytes(), "x").source)[0]) > 2.8 * short.samplerate
+    )
 
 
 @pytest.mark.parametrize("mode", ["CONSTANT", "AVERAGE", "VARIABLE"])
 def test_an_mp3_that_says_its_length_is_left_alone(tmp_path: Path, mode: str) -> None:
     soundfile.write(tmp_path / "a.mp3", speech(), RATE, bitrate_mode=mode)
-    assert mpeg.completed((tmp_path / "a.mp3").read_bytes()) is None
-    assert mpeg.completed(b"\xff\xfbnot at all") is None
-    assert mpeg.completed(b"ID3\x04\x00\x00\x00\x00\x00\x02abfLaC") is None
+    assert mpeg.with_length_header((tmp_path / "a.mp3").read_bytes()) is None
+    assert mpeg.with_length_header(b"\xff\xfbnot at all") is None
+    assert mpeg.with_length_header(b"ID3\x04\x00\x00\x00\x00\x00\x02abfLaC") is None
 
 
 @pytest.mark.parametrize(
@@ -85,7 +89,7 @@ def test_flac_of_unknown_length_is_read_to_its_end(
     whole = (tmp_path / "whole.flac").read_bytes()
     bare = whole[:21] + bytes([whole[21] & 0xF0, 0, 0, 0, 0]) + whole[26:]
     assert not flac.says_length(bare) and flac.says_length(whole)
-    assert flac.completed(bare) == whole
+    assert flac.with_sample_count(bare) == whole
     (tmp_path / "bare.flac").write_bytes(bare)
     [utterance] = manifest_of(tmp_path, "bare.flac").utterances
     [known] = manifest_of(tmp_path, "whole.flac").utterances
@@ -133,3 +137,80 @@ def manifest_of(folder: Path, name: str) -> Manifest:
     path = folder / "set.jsonl"
     path.write_text(json.dumps({"audio": name, "text": "one two"}) + "\n")
     return load_manifest(path)
+
+
+NOT_READ = {
+    "m4a": (b"\0\0\0\x1cftypM4A \0\0\2\0", "MPEG-4"),
+    "aac": (b"\xff\xf1P\x80\x13\x9f\xfc", "AAC"),
+    "webm": (b"\x1aE\xdf\xa3\x9fB\x86\x81", "Matroska or WebM"),
+    "wma": (bytes.fromhex("3026b2758e66cf11a6d9"), "Windows Media"),
+    "amr": (b"#!AMR\n<", "AMR"),
+}
+
+
+@pytest.mark.parametrize("ending", NOT_READ)
+def test_recordings_that_are_not_read_are_named_with_a_command_that_converts(
+    tmp_path: Path, ending: str
+) -> None:
+    start, name = NOT_READ[ending]
+    path = tmp_path / f"my recording.{ending}"
+    path.write_bytes(start + bytes(range(256)))
+    convert = re.escape(f"convert it: ffmpeg -i '{path}' '{path}'.flac")
+    with pytest.raises(ManifestError, match=f"it is {name}.*, which is not read; {convert}"):
+        read_header(path, "audio file x")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("a.wav", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        ("a.wav", b"\n<!DOCTYPE html><html>", "it is a web page"),
+        ("a.wav", b"", "it is empty"),
+        ("a.wav", bytes(5000), "nothing but zeros"),
+        ("a.pcm", b"\1\2\3\4" * 50, "sox -t raw -r 16000"),
+        ("a.wav", b"no sound at all", "Format not recognised"),
+    ],
+)
+def test_what_is_no_recording_is_said_with_what_to_do(
+    tmp_path: Path, name: str, data: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ManifestError, match=re.escape(told)):
+        read_header(tmp_path / name, "audio file x")
+
+
+def test_a_wav_whose_writer_was_ended_is_not_called_empty(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", speech(), RATE)
+    raw = bytearray((tmp_path / "a.wav").read_bytes())
+    raw[40:44] = bytes(4)
+    (tmp_path / "a.wav").write_bytes(raw)
+    with pytest.raises(
+        ManifestError, match=r"no samples follow, and the file has 96044 bytes.*sox"
+    ):
+        read_header(tmp_path / "a.wav", "audio file x")
+
+
+@pytest.mark.parametrize("subtype", ["GSM610", "IMA_ADPCM", "ULAW"])
+def test_codings_of_telephones_are_read_whole_and_in_parts(tmp_path: Path, subtype: str) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, speech(rate=8000), 8000, subtype=subtype)
+    whole, _ = soundfile.read(path, dtype="float32")
+    (tmp_path / "m.jsonl").write_text(
+        json.dumps({"audio_filepath": "a.wav", "text": "a"})
+        + "\n"
+        + json.dumps({"audio_filepath": "a.wav", "text": "b", "offset": 1.5, "duration": 0.5})
+        + "\n"
+    )
+    all_of_it, part = load_manifest(tmp_path / "m.jsonl").utterances
+    assert np.array_equal(load_original(all_of_it)[0], whole)
+    assert np.array_equal(load_original(part)[0], whole[12_000:16_000])
+    assert len(load_audio(all_of_it).samples) == 2 * len(whole)
+
+
+def test_floats_may_overshoot_full_scale_but_not_by_much(tmp_path: Path) -> None:
+    samples = speech().astype(np.float32)
+    samples[7] = 1.3
+    soundfile.write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
+    (tmp_path / "m.jsonl").write_text('{"audio_filepath": "a.wav", "text": "a"}\n')
+    [utterance] = load_manifest(tmp_path / "m.jsonl").utterances
+    assert np.array_equal(load_audio(utterance).samples, samples)

@@ -15,7 +15,7 @@ import soundfile
 from orchestrator.checks import Finding
 from orchestrator.corpus.diagnosis import check_limits, check_sets, is_upper_case, kept_for_training
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
-from orchestrator.corpus.overlap import sentence
+from orchestrator.corpus.overlap import sentence_key
 from orchestrator.corpus.preparing import prepare
 from orchestrator.corpus.profile import Size, duration_profile, speaker_sizes
 
@@ -335,4 +335,4 @@ def test_profiles_are_plain_values() -> None:
 
 
 def test_sentences_are_their_words() -> None:
-    assert sentence("  Don’t STOP—now, 25!") == "don’t stop now 25"
+    assert sentence_key("  Don’t STOP—now, 25!") == "don’t stop now 25"

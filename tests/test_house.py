@@ -19,6 +19,8 @@ BELOW: dict[str, set[str]] = {
     "atomic": {"errors"},
     "checks": {"errors"},
     "loopback": {"errors"},
+    "machine": set(),
+    "orphans": set(),
     "progress": set(),
     "sweepfile": {"errors", "checks", "set_names"},
     "corpus": {"errors", "checks", "atomic", "set_names", "progress"},
@@ -28,12 +30,13 @@ BELOW: dict[str, set[str]] = {
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback"},
     "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic"},
-    "tuning": _STUDY | {"verdicts", "atomic", "progress"},
-    "fleet": _STUDY | {"atomic"},
-    "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet"},
-    "tracking": _STUDY | {"verdicts"},
+    "tuning": _STUDY | {"verdicts", "atomic", "machine", "progress"},
+    "fleet": _STUDY | {"atomic", "machine", "orphans"},
+    "running": _STUDY | {"search", "tuning", "reporting", "verdicts", "atomic", "fleet", "machine"},
+    "tracking": _STUDY | {"verdicts", "orphans"},
     "commands": _STUDY
-    | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"},
+    | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"}
+    | {"machine"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }
@@ -53,6 +56,8 @@ OWNERS = {
     "sqlalchemy": ("search/",),
     "psycopg": ("search/",),
     "ray": ("fleet/",),
+    "onnxruntime": ("tuning/deploying/",),
+    "moonshine_voice": ("tuning/deploying/",),
 }
 """Library -> where the files lie that may import it, at their top or later."""
 

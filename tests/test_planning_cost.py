@@ -13,16 +13,16 @@ from orchestrator.planning.cost import (
     Pace,
     Spent,
     Work,
-    about,
-    between,
+    coarse_span,
     probed_cost,
     recorded_cost,
-    short,
+    short_time,
     step_cost,
+    time_range,
 )
 from orchestrator.planning.sweep_plan import SetSize, sweep_plan
 from orchestrator.planning.trial_plan import trial_plan
-from orchestrator.records.spent import spent, spent_before
+from orchestrator.records.spent import search_spent, spent_before
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.throughput import measure_pace
@@ -46,6 +46,14 @@ def test_a_probe_times_the_work() -> None:
         "a probe of the sweep's first point on cpu, 2 at once: 0.1 s to 0.2 s per optimizer step of one trial, "
         "10 ms to 30 ms per utterance heard with one adapter, 10 s to load"
     )
+
+
+def test_packs_that_compute_at_the_same_time_share_the_work() -> None:
+    one = probed_cost(WORK, PACE, None)
+    cost = probed_cost(WORK, PACE.model_copy(update={"cores": 4}), None, packs=2)
+    assert cost.high - 20 == pytest.approx((one.high - 20) / 2), "each loads the model once"
+    assert cost.basis.startswith("a probe of the sweep's first point on cpu (cores: 4), 2 at once:")
+    assert cost.basis.endswith("10 s to load; 2 packs side by side, each as fast as that one")
 
 
 def test_the_wall_clock_caps_the_search_and_not_the_confirmation() -> None:
@@ -100,14 +108,14 @@ def test_nothing_trained_gives_no_estimate() -> None:
     ],
 )
 def test_an_estimate_is_said_no_finer_than_it_is(low: float, high: float, text: str) -> None:
-    assert about(low, high) == text
+    assert coarse_span(low, high) == text
 
 
 def test_measured_times_have_two_digits() -> None:
-    assert [short(value) for value in (0.00123, 0.0347, 0.1234, 9.87, 98.7, 1234.5)] == [
+    assert [short_time(value) for value in (0.00123, 0.0347, 0.1234, 9.87, 98.7, 1234.5)] == [
         "1.2 ms", "35 ms", "0.12 s", "9.9 s", "99 s", "1234 s"
     ]  # fmt: skip
-    assert between(0.1201, 0.1234) == "0.12 s" and between(0.12, 0.2) == "0.12 s to 0.2 s"
+    assert time_range(0.1201, 0.1234) == "0.12 s" and time_range(0.12, 0.2) == "0.12 s to 0.2 s"
 
 
 def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
@@ -156,7 +164,7 @@ def planned(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 def test_what_a_study_took_is_read_from_its_clock_and_its_trials(project: Path) -> None:
     folder = StudyFolder(project.parents[1] / "studies", "demo")
-    found = spent(folder)
+    found = search_spent(folder)
     trained = [result for result in folder.results() if result.steps_trained]
     assert found == Spent(
         study="demo",
@@ -164,7 +172,7 @@ def test_what_a_study_took_is_read_from_its_clock_and_its_trials(project: Path) 
         steps=sum(result.steps_trained for result in trained),
         steps_to_end=200 * len(trained),
     )
-    assert spent(StudyFolder(folder.path.parent, "nothing")) is None
+    assert search_spent(StudyFolder(folder.path.parent, "nothing")) is None
 
 
 def test_plan_says_the_time_and_from_which_study(

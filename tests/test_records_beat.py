@@ -159,6 +159,28 @@ def test_a_restarted_reader_begins_to_watch_anew(tmp_path: Path, clock: Clock) -
     turn.end()
 
 
+def test_an_owner_that_moves_as_it_is_taken_over_leaves_no_turn_free(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = take_turn(tmp_path, "phase3", FIRST)
+    with pytest.raises(StudyError):
+        take_turn(tmp_path, "phase3", SECOND)
+    clock.now += beat.STILL_SECONDS
+
+    class Late(beat.Turn):
+        """Made as the first owner, who had looked for a successor before, beats."""
+
+        def __init__(self, path: Path, study: str, process: Process) -> None:
+            super().__init__(path, study, process)
+            first._write(released=False)
+
+    monkeypatch.setattr(beat, "Turn", Late)
+    for process in (SECOND, Process("login3", 5, "kernel three")):
+        with pytest.raises(StudyError, match="is in use by process 811 on login1"):
+            take_turn(tmp_path, "phase3", process)
+    first.end()
+
+
 def test_of_many_at_once_one_has_the_turn(tmp_path: Path) -> None:
     turns, refusals = [], []
     gate = threading.Barrier(8)
@@ -267,7 +289,7 @@ def test_the_innermost_and_last_mount_says_the_kind(path: str, kind: str) -> Non
 def test_what_hosts_share_is_known_by_its_kind(
     kind: str, shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mounts, "_mounts", lambda: [("/", kind)])
+    monkeypatch.setattr(mounts, "_read_mounts", lambda: [("/", kind)])
     assert mounts.network_file_system(tmp_path) == (kind if shared else None)
 
 

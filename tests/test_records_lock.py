@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import signal
 import socket
@@ -95,3 +97,33 @@ def test_a_holder_that_has_not_signed_yet_is_another_process(
             folder.lock(),
         ):
             pass
+
+
+def test_a_lock_file_that_was_removed_as_it_was_taken_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `rm -r` of a study that its owner had just finished with."""
+    folder, flock = StudyFolder(tmp_path, "phase3"), fcntl.flock
+
+    def late(descriptor: int, what: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        folder.lock_file.unlink()
+        flock(descriptor, what)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with folder.lock():
+        assert str(os.getpid()) in folder.lock_file.read_text()
+        with pytest.raises(StudyError, match="is in use by"), folder.lock():
+            pass
+
+
+def test_a_holder_in_another_container_of_one_host_name_is_not_taken_for_dead(
+    tmp_path: Path,
+) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = StudyFolder(tmp_path, "phase3")
+    with folder.lock():
+        there = {"pid": gone.pid, "host": socket.gethostname(), "boot": "of another"}
+        folder.lock_file.write_text(json.dumps(there))
+        assert folder.holder() == f"process {gone.pid} on {socket.gethostname()}"

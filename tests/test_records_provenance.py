@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from orchestrator.records.provenance import _commit, provenance
+from orchestrator.records.provenance import _source_commit, provenance
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -31,19 +31,19 @@ def test_the_commit_is_that_of_the_checkout_with_its_changes(tmp_path: Path) -> 
     source = tmp_path / "package"
     source.mkdir()
     (source / "__init__.py").write_text("")
-    assert _commit(source) == {}, (
+    assert _source_commit(source) == {}, (
         "not tracked: someone else's repository around an installed package"
     )
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-qm", "first")
     commit = git(tmp_path, "rev-parse", "HEAD")
-    assert _commit(source) == {"commit": commit, "uncommitted changes": "no"}
+    assert _source_commit(source) == {"commit": commit, "uncommitted changes": "no"}
     (source / "__init__.py").write_text("changed")
-    assert _commit(source) == {"commit": commit, "uncommitted changes": "yes"}
+    assert _source_commit(source) == {"commit": commit, "uncommitted changes": "yes"}
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    assert _commit(tmp_path) == {} and _commit(tmp_path / "missing") == {}
+    assert _source_commit(tmp_path) == {} and _source_commit(tmp_path / "missing") == {}
 
 
 def test_nothing_heavy_is_imported() -> None:

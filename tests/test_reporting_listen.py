@@ -104,10 +104,10 @@ def test_a_recording_is_sent_as_it_lies_on_disk(port: int, sweep: Path) -> None:
 
 def test_a_segment_of_a_longer_file_is_sent_alone(tmp_path: Path, sweep: Path) -> None:
     from orchestrator.corpus.manifest import Utterance
-    from orchestrator.reporting.page.sound import original
+    from orchestrator.reporting.page.sound import original_sound
 
     file = sweep.parents[1] / "data" / "domain-3.wav"
-    found = original(Utterance(id="a", text="b", audio=file, offset=0.5, duration=0.25))
+    found = original_sound(Utterance(id="a", text="b", audio=file, offset=0.5, duration=0.25))
     assert found.kind == "audio/wav" and isinstance(found.data, bytes)
     samples, rate = soundfile.read(io.BytesIO(found.data))
     whole, _ = soundfile.read(file)

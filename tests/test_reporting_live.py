@@ -31,7 +31,7 @@ from orchestrator.reporting.live_table import (
     Row,
     chosen_rows,
     columns_of,
-    taken,
+    width_taken,
     widths_that_fit,
 )
 from orchestrator.reporting.standing import Budgeted, InTraining, Standing, time_text, trials_text
@@ -126,7 +126,7 @@ def test_columns_are_left_out_until_they_fit(rows: list[list[str]], width: int) 
     columns = columns_of(("domain", "heldout", "noisy"))
     shown = widths_that_fit(columns, rows, width)
     assert list(shown) == sorted(shown) and {0, 2, 4, len(columns) - 2} <= set(shown)
-    assert len(shown) == 4 or taken(shown.values()) <= width
+    assert len(shown) == 4 or width_taken(shown.values()) <= width
     for place, own in shown.items():
         longest = max((cell_len(row[place]) for row in rows), default=0)
         assert own >= (min(longest, LEAST_PARAMETERS) if place == 1 else longest)

@@ -21,7 +21,7 @@ from orchestrator.reporting.page import report_page
 from orchestrator.reporting.page.contents import CLIPS, file_contents, to_script
 from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
 from orchestrator.reporting.page.shell import LIBRARIES, OWN
-from orchestrator.reporting.page.sound import AUDIO_BYTES, embedded, read_utterances
+from orchestrator.reporting.page.sound import AUDIO_BYTES, embed_clips, read_utterances
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.sweepfile.data import DataSpec
 from orchestrator.sweepfile.sweep import Budget
@@ -174,10 +174,10 @@ def test_clips_stop_at_their_budget(sweep: Path) -> None:
     spec = stored_spec(folder, sweep.parents[1])
     baseline = next(utterance_sets(spec, folder, conclude(spec, folder)))
     known = read_utterances(spec, baseline.name, baseline.measured.manifest_sha256)
-    every = embedded(known.items())
+    every = embed_clips(known.items())
     assert len(every) == 12
     size = sum(map(len, every.values()))
-    assert 0 < len(embedded(known.items(), size // 2)) < 12
+    assert 0 < len(embed_clips(known.items(), size // 2)) < 12
 
 
 def test_texts_are_no_markup_wherever_they_stand(page: str, contents: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.reporting.record import BEGIN, COLUMNS, END, Row, enter, entered
+from orchestrator.reporting.record import BEGIN, COLUMNS, END, Row, enter_row, text_with_row
 from tests.cli_project import ROOT, make_project, orchestrate
 
 PROSE = "# Plan\n\nH1: it works | honestly.\n\n"
@@ -41,15 +41,15 @@ def inside(text: str) -> list[str]:
 
 
 def test_the_first_row_brings_its_head_and_the_prose_stays() -> None:
-    text = entered(marked(), made())
+    text = text_with_row(marked(), made())
     assert text.startswith(PROSE + BEGIN) and text.endswith(END + "\n" + AFTER)
     assert inside(text) == [Row(COLUMNS).line, "|" + " --- |" * len(COLUMNS), made().line]
 
 
 def test_the_same_study_has_one_row_and_keeps_its_date() -> None:
-    once = entered(marked(), made())
-    assert entered(once, made(date="2025-02-02")) == once
-    grown = entered(once, made(verdict="ACCEPT", date="2025-02-02"))
+    once = text_with_row(marked(), made())
+    assert text_with_row(once, made(date="2025-02-02")) == once
+    grown = text_with_row(once, made(verdict="ACCEPT", date="2025-02-02"))
     assert inside(grown)[2:] == [made(verdict="ACCEPT", date="2025-02-02").line]
 
 
@@ -57,17 +57,17 @@ def test_other_studies_and_other_folders_get_rows_of_their_own() -> None:
     rows = [made(), made("h2"), made(output="elsewhere/h1"), made("h1", "a \\| b")]
     text = marked()
     for row in rows:
-        text = entered(text, row)
+        text = text_with_row(text, row)
     assert inside(text)[2:] == [rows[3].line, rows[1].line, rows[2].line]
 
 
 def test_a_persons_lines_between_the_markers_stay() -> None:
-    text = entered(marked("see below\n\n| my | own |\n"), made())
+    text = text_with_row(marked("see below\n\n| my | own |\n"), made())
     assert inside(text) == ["see below", "", "| my | own |", made().line]
 
 
 def test_line_ends_of_the_file_are_kept() -> None:
-    text = entered(marked().replace("\n", "\r\n"), made())
+    text = text_with_row(marked().replace("\n", "\r\n"), made())
     assert text.replace("\r\n", "").count("\n") == 0
     assert text.startswith(PROSE.replace("\n", "\r\n")) and text.endswith(
         AFTER.replace("\n", "\r\n")
@@ -76,18 +76,18 @@ def test_line_ends_of_the_file_are_kept() -> None:
 
 def test_a_file_of_mixed_line_ends_has_one_table_and_keeps_them() -> None:
     mixed = marked().replace("H1: it", "H1:\r\nit")
-    text = entered(mixed, made())
+    text = text_with_row(mixed, made())
     assert text.replace("\n".join(inside(text)) + "\n", "") == mixed
-    assert entered(text, made()) == text and text.count(BEGIN) == 1
+    assert text_with_row(text, made()) == text and text.count(BEGIN) == 1
 
 
 def test_a_table_that_a_formatter_aligned_is_left_alone() -> None:
-    text = entered(entered(marked(), made()), made("h2"))
+    text = text_with_row(text_with_row(marked(), made()), made("h2"))
     wide = text.replace(" | REJECT | ", " |     REJECT      | ").replace(
         "| --- |", "| :---------- |", 1
     )
-    assert wide != text and entered(wide, made()) == wide
-    grown = entered(wide, made("h2", verdict="ACCEPT"))
+    assert wide != text and text_with_row(wide, made()) == wide
+    grown = text_with_row(wide, made("h2", verdict="ACCEPT"))
     assert inside(grown)[:3] == inside(wide)[:3] and inside(grown)[3:] == [
         made("h2", verdict="ACCEPT").line
     ]
@@ -97,22 +97,24 @@ def test_a_persons_hand_in_the_table_touches_no_other_row() -> None:
     rows = [made("h1"), made("h2"), made("h3", output="studies/h3")]
     text = marked()
     for row in rows:
-        text = entered(text, row)
+        text = text_with_row(text, row)
     edited = text.replace(rows[0].line, rows[0].line.replace("REJECT", "wrong by hand"))
     edited = edited.replace(rows[2].line + "\n", "").replace(END, f"A note on these runs.\n{END}")
-    assert entered(edited, rows[1]) == edited, "a run that found nothing new leaves the file alone"
-    again = entered(edited, rows[2])
+    assert text_with_row(edited, rows[1]) == edited, (
+        "a run that found nothing new leaves the file alone"
+    )
+    again = text_with_row(edited, rows[2])
     assert inside(again) == [*inside(edited)[:4], rows[2].line, "A note on these runs."]
-    assert inside(entered(again, rows[0]))[2:5] == [row.line for row in rows], (
+    assert inside(text_with_row(again, rows[0]))[2:5] == [row.line for row in rows], (
         "a row says what its study says"
     )
 
 
 @pytest.mark.parametrize("before", ["", "# Plan", "# Plan\n", "# Plan\n\n"])
 def test_markers_are_appended_where_there_are_none(before: str) -> None:
-    text = entered(before, made())
+    text = text_with_row(before, made())
     assert text.startswith(before) and text.endswith(f"{made().line}\n{END}\n")
-    assert entered(text, made()) == text
+    assert text_with_row(text, made()) == text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_broken_markers_are_refused_and_nothing_is_written(
     path = tmp_path / "plan.md"
     path.write_text(text)
     with pytest.raises(StudyError) as caught:
-        enter(path, made())
+        enter_row(path, made())
     assert str(caught.value) == (
         f"{path} has {begins} {BEGIN} and {ends} {END}, or not in this order; nothing was recorded\n"
         f"  Leave one pair, {BEGIN} before {END}."
@@ -142,7 +144,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plan.md"
     path.write_bytes(b"caf\xe9")
     with pytest.raises(StudyError, match=r"is not UTF-8 .* at byte 3\); nothing was recorded"):
-        enter(path, made())
+        enter_row(path, made())
     assert path.read_bytes() == b"caf\xe9"
 
 
@@ -150,7 +152,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     real, link = tmp_path / "real.md", tmp_path / "link.md"
     real.write_text(marked())
     link.symlink_to(real)
-    assert enter(link, made()) and not enter(link, made())
+    assert enter_row(link, made()) and not enter_row(link, made())
     assert link.is_symlink() and made().line in real.read_text()
 
 

@@ -22,7 +22,7 @@ from orchestrator.reporting import html, machine, markdown, report, status, term
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.escape import markdown as escape_markdown
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.svg import Axis, Point, scatter
+from orchestrator.reporting.svg import Axis, Point, scatter_plot
 from orchestrator.running.confirmation import run_confirmation
 from orchestrator.sweepfile.data import ConfirmData, DataSpec
 from orchestrator.sweepfile.sweep import Budget, ConfirmSpec, SweepSpec
@@ -262,7 +262,7 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
 def test_a_point_of_the_plot_lies_where_its_numbers_say() -> None:
     axis = Axis(0.0, 2.0, 100.0, 300.0)
     assert [axis.at(value) for value in (0.0, 1.0, 2.0)] == [100.0, 200.0, 300.0]
-    svg = scatter([Point(0.0, 0.0, "a<b", "good"), Point(1.0, 2.0, "c", "this")], 1.0, 0.2)
+    svg = scatter_plot([Point(0.0, 0.0, "a<b", "good"), Point(1.0, 2.0, "c", "this")], 1.0, 0.2)
     tree = ElementTree.fromstring(svg)
     marks = [each for each in tree.iter() if each.get("class") == "mark"]
     assert [mark.text for mark in marks] == ["●", "★"] and svg.count("stroke-dasharray") == 2

@@ -17,7 +17,7 @@ import orchestrator
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.reporting import frames
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.spreadsheet import guarded, unguarded, write_csv
+from orchestrator.reporting.spreadsheet import guard_cell, unguard_cell, write_csv
 from orchestrator.reporting.tables import DataTable
 from tests.cli_project import folder_of, orchestrate, ran_project
 
@@ -30,9 +30,9 @@ def _spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(st.text())
 def test_a_guarded_text_is_no_formula_and_comes_back(text: str) -> None:
-    cell = guarded(text)
+    cell = guard_cell(text)
     assert cell.lstrip()[:1] not in ("=", "+", "-", "@")
-    assert unguarded(cell) == plain(text)
+    assert unguard_cell(cell) == plain(text)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_guarded_text_is_no_formula_and_comes_back(text: str) -> None:
     ],
 )
 def test_what_is_guarded(text: str, cell: str) -> None:
-    assert guarded(text) == cell
+    assert guard_cell(text) == cell
 
 
 def test_numbers_stay_numbers() -> None:
@@ -74,7 +74,7 @@ def test_every_trial_and_confirmation_is_a_row(
     assert [row["number"] for row in rows] == ["0", "1", "2", "3", "4", "-1", "-2"]
     for row in rows:
         result = results[row["number"]]
-        assert (row["state"], row["reason"]) == (str(result.state), guarded(result.reason))
+        assert (row["state"], row["reason"]) == (str(result.state), guard_cell(result.reason))
         assert {name: float(row[f"wer_{name}"]) for name in result.wer} == result.wer
         plan = folder.read_plan(result.number)
         assert plan and row["params_learning_rate"] == str(plan.params.learning_rate)

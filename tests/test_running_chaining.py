@@ -11,7 +11,7 @@ from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.chaining import load_chained
-from orchestrator.running.session import agree
+from orchestrator.running.session import agree_on_spec
 from orchestrator.running.taking import chosen_trial
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import TakeSpec
@@ -91,11 +91,11 @@ def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
     other = next(n for n in range(5) if n != stored.take.trial)
     changed = load_chained(project, [f"take.trial={other}"], studies(project))
     with pytest.raises(StudyError) as refused:
-        agree(changed, folder)
+        agree_on_spec(changed, folder)
     assert f"take.trial: {stored.take.trial} keeps what was taken then" in str(refused.value)
     assert "take.recipe" in str(refused.value)
     kept = load_chained(project, [f"take.trial={stored.take.trial}"], studies(project))
-    agree(kept, folder)
+    agree_on_spec(kept, folder)
     assert orchestrate("status", project) in (0, 4, 5), "reading needs the other study no more"
 
 

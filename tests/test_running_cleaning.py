@@ -69,7 +69,7 @@ def foreign(spec: Path) -> Path:
     cache = ProjectCache(folder_of(spec).project_cache)
     before = set(cache.clips.glob("*.index"))
     clip = clip_cache.Decoded(np.full(160, 0.5, np.float32), 0.5, 0)
-    clip_cache.write([(bytes(16), clip)], cache.clips)
+    clip_cache.write_clips([(bytes(16), clip)], cache.clips)
     (added,) = set(cache.clips.glob("*.index")) - before
     return added
 

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from orchestrator.records.contents import stored_spec
-from orchestrator.reporting.spreadsheet import unguarded
+from orchestrator.reporting.spreadsheet import unguard_cell
 from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.shown import ShownStudy
@@ -84,7 +84,7 @@ def test_transcripts_are_those_of_the_trial(given: ShownStudy, sweep: Path) -> N
         own = [row for row in rows if row["set"] == name]
         assert sum(int(row["errors_tuned"]) for row in own) == sum(measured.sets[name].errors)
         plain = {" ".join(text.split()).replace("\x1b", " ") for text in heard[name]}
-        assert {" ".join(unguarded(row["tuned"]).split()) for row in own} == {
+        assert {" ".join(unguard_cell(row["tuned"]).split()) for row in own} == {
             " ".join(text.replace("\u202e", " ").split()) for text in plain
         }
 

@@ -4,7 +4,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from orchestrator.scoring import bootstrap
-from orchestrator.scoring.bootstrap import DeltaEstimate, jackknife_error, paired_delta, resample
+from orchestrator.scoring.bootstrap import (
+    DeltaEstimate,
+    jackknife_error,
+    paired_delta,
+    resample_ratio,
+)
 
 
 def _set(n: int = 300, seed: int = 0) -> tuple[list[int], list[int], list[int]]:
@@ -40,7 +45,7 @@ def test_resamples_agree_with_scipy() -> None:
         method="percentile",
         rng=1,
     )
-    deltas, _ = resample(difference, words, 20_000, seed=2)
+    deltas, _ = resample_ratio(difference, words, 20_000, seed=2)
     spread = oracle.standard_error
     assert deltas.std(ddof=1) == pytest.approx(spread, rel=0.03)
     low, high = np.quantile(deltas, (0.025, 0.975))
@@ -57,7 +62,7 @@ def test_the_jackknife_is_the_literal_leave_one_out() -> None:
 
 def test_each_resample_carries_its_own_standard_error() -> None:
     difference, words = _difference(50)
-    deltas, errors = resample(difference, words, 3, seed=5)
+    deltas, errors = resample_ratio(difference, words, 3, seed=5)
     drawn = np.random.Generator(np.random.PCG64(5)).integers(0, 50, (3, 50))
     for row in range(3):
         d, w = difference[drawn[row]], words[drawn[row]]
@@ -116,9 +121,9 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
 @pytest.mark.parametrize("n", [1, 255, 256, 300])
 def test_kept_draws_are_those_drawn_anew(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     difference, words = np.arange(n, dtype=float) % 7, np.arange(n, dtype=float) % 5 + 1
-    first, again = (resample(difference, words, 500, seed=4) for _ in range(2))
+    first, again = (resample_ratio(difference, words, 500, seed=4) for _ in range(2))
     monkeypatch.setattr(bootstrap, "_KEPT_BYTES", 0)
-    anew = resample(difference, words, 500, seed=4)
+    anew = resample_ratio(difference, words, 500, seed=4)
     for kept in (first, again):
         assert all(np.array_equal(one, other) for one, other in zip(kept, anew, strict=True))
 
@@ -126,15 +131,15 @@ def test_kept_draws_are_those_drawn_anew(n: int, monkeypatch: pytest.MonkeyPatch
 def test_a_second_estimate_on_a_set_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     baseline, tuned, words = _set()
     paired_delta(baseline, tuned, words, None, resamples=200, seed=9)
-    monkeypatch.setattr(bootstrap, "_counts", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(bootstrap, "_multinomial_counts", lambda *_: pytest.fail("drawn again"))
     paired_delta(tuned, baseline, words, None, resamples=200, seed=9)
 
 
 def test_chunks_of_resamples_draw_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     difference, words = _difference(100)
-    whole = resample(difference, words, 500, seed=1)
+    whole = resample_ratio(difference, words, 500, seed=1)
     monkeypatch.setattr("orchestrator.scoring.bootstrap._CHUNK", 3_100)
-    assert np.array_equal(whole, resample(difference, words, 500, seed=1))
+    assert np.array_equal(whole, resample_ratio(difference, words, 500, seed=1))
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ from orchestrator.scoring.trend import judge_trend
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judged
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judge_scores
 from tests.running_support import make_spec
 
 N = 500
@@ -394,7 +394,7 @@ def test_the_limit_that_is_broken_prunes_and_is_named(limit: Limit, noisy: int, 
         {name: score(400) for name in ("domain", "heldout", "noisy")} for _ in range(2)
     )
     rung = [
-        judged(
+        judge_scores(
             spec, Scores("f", after | {"noisy": score(noisy)}), Scores("f", before), resamples=500
         )
     ]

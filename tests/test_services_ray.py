@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.errors import FingerprintError
+from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts
 from orchestrator.fleet.identity import Identity, identity_of, versions
 from orchestrator.fleet.ray_hosts import START_SECONDS, RayHosts
+from orchestrator.fleet.starting import as_measured
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Measured, Worker
@@ -73,13 +75,14 @@ def hosts_of(
     said: list[str],
     make: Callable[[SweepSpec, StudyFolder], Worker] = make_slow,
     packs: int = 2,
+    most: int | None = None,
     **changes: Any,
 ) -> RayHosts:
     execution = RAY.replace("packs: 2", f"packs: {packs}")
     spec = load_spec(make_project(tmp_path / "project", SWEEP + execution))
     template = FakeWorker()
     wanted = Identity(versions(), {}, template.evaluation, {})
-    return RayHosts(template, spec, make, wanted, said.append, **changes)
+    return RayHosts(template, spec, make, wanted, most or packs, said.append, **changes)
 
 
 def searched(fleet: Fleet, saves: Path, between: Callable[[], None] = lambda: None) -> list[str]:
@@ -258,6 +261,68 @@ def test_mixed_devices_are_refused(cluster: RayCluster, tmp_path: Path) -> None:
         searched(Fleet(hosts_of(tmp_path, said, make_of_version), 2, 2), tmp_path / "saves")
 
 
+class Broken(FakeWorker):
+    """Of a machine whose GPU is not to be had."""
+
+    @property
+    def evaluation(self) -> dict[str, str]:
+        if "GPU_IS_GONE" in os.environ:
+            raise RuntimeError("No CUDA GPUs are available")
+        return super().evaluation
+
+
+def make_broken(spec: SweepSpec, folder: StudyFolder) -> Worker:
+    """What runs on the nodes."""
+    return Broken(every_progress=1)
+
+
+def test_a_machine_that_cannot_load_the_model_is_refused_and_another_is_used(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    cluster.only(0)
+    cluster.add(GPU_IS_GONE="1")
+    said: list[str] = []
+    with joined(cluster):
+        with pytest.raises(StudyError, match=r"is refused: RuntimeError: No CUDA GPUs are avail"):
+            searched(Fleet(hosts_of(tmp_path, said, make_broken), 2, 2), tmp_path / "refused")
+        cluster.add()
+        cluster.add()
+        fleet = Fleet(hosts_of(tmp_path, said, make_broken), 2, 2, tmp_path / "logs", 0.0)
+        there = searched(fleet, tmp_path / "saves")
+    assert there == inline(tmp_path / "inline")
+    assert all(text.endswith("its packs go elsewhere") for text in said if "refused" in text)
+
+
+def test_no_more_actors_are_asked_for_than_there_are_trials(
+    cluster: RayCluster, tmp_path: Path
+) -> None:
+    cluster.only(2)
+    with joined(cluster):
+        hosts = hosts_of(tmp_path, [], most=1)
+        hosts.start(0)
+        assert hosts._asked == []
+        hosts.start(1)  # more than was known
+        hosts.close()
+
+
+def test_packs_load_side_by_side(cluster: RayCluster, tmp_path: Path) -> None:
+    """Each waits, as it loads, until the other one loads, too."""
+    cluster.only(2)
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    with joined(cluster):
+        hosts = hosts_of(tmp_path, [], partial(make_meeting, meeting))
+        assert hosts.start(0).call("describe") == hosts.evaluation
+        hosts.close()
+
+
+def make_meeting(meeting: Path, spec: SweepSpec, folder: StudyFolder) -> Worker:
+    """What runs on the nodes."""
+    (meeting / f"{os.getpid()}").touch()
+    wait_for(lambda: len(list(meeting.iterdir())) == 2)
+    return FakeWorker()
+
+
 def children(name: str) -> set[int]:
     """Processes of Ray that run an actor."""
     return {
@@ -326,7 +391,7 @@ def test_real_adapters_of_a_cluster_that_loses_one_are_those_inline_to_the_bit(
     assert len(wanted.contents) >= 4 and wanted.hardware
     logs = tmp_path / "logs"
     with joined(cluster):
-        hosts = RayHosts(template, spec, start_torch, wanted, said.append)
+        hosts = RayHosts(template, as_measured(spec, template), start_torch, wanted, 2, said.append)
         there = trained(
             template,
             hosts,

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.records import extras
 from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
@@ -25,8 +28,14 @@ for package in ("onnxruntime", "onnxscript", "moonshine_voice"):
     pytest.importorskip(package)
 pytestmark = pytest.mark.services
 
+from moonshine_voice.lora.export import export_checkpoint  # noqa: E402
+
 from orchestrator.records.model_limits import token_caps  # noqa: E402
 from orchestrator.tuning.decoding.transcription import transcribe  # noqa: E402
+from orchestrator.tuning.deploying.moonshine_form import (  # noqa: E402
+    read_tokenizer_bin,
+    tokenizer_bin,
+)
 from orchestrator.tuning.deploying.runtime import hear, open_runtime  # noqa: E402
 from orchestrator.tuning.deploying.writing import Source, wrapped, write_graphs  # noqa: E402
 from orchestrator.tuning.model.encoder_cache import EncoderCache  # noqa: E402
@@ -35,13 +44,15 @@ CPU = torch.device("cpu")
 
 
 class Study:
-    """A small finished study on the shipped model, its words changed by training."""
+    """A small finished study, its words changed by training."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, model: Path = DATA / "base-model") -> None:
+        self.model = model
         (root / "sweeps").mkdir()
         small_sweep(
             root / "sweeps",
             {"train": 24, "domain": 8, "heldout": 4},
+            model={"id": str(model)},
             method="grid",
             parameters={
                 "learning_rate": 0.02,
@@ -71,8 +82,19 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.fixture(scope="module")
-def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return study.export(tmp_path_factory.mktemp("exported") / "onnx", "--format", "onnx")
+def version_1(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study on a model of version 1 with weights at random."""
+    root = tmp_path_factory.mktemp("version-1")
+    small_model("v1", torch.float32).save_pretrained(root / "model")
+    tokenizer().save_pretrained(root / "model")
+    return Study(root, root / "model")
+
+
+@pytest.fixture(scope="module")
+def exported(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Form -> its folder, untouched."""
+    root = tmp_path_factory.mktemp("exported")
+    return {form: study.export(root / form, "--format", form) for form in ("onnx", "moonshine")}
 
 
 @pytest.mark.parametrize("form", ["onnx", "moonshine"])
@@ -98,6 +120,30 @@ def test_int8_is_smaller_and_its_other_words_are_listed(study: Study) -> None:
     assert found.size_bytes < 5e6 and found.encoder_apart > 1e-4
 
 
+def test_nothing_of_the_extra_is_loaded_without_a_flag(study: Study, tmp_path: Path) -> None:
+    """The packages are here, and export, report and validate do without them."""
+    names = sorted({name for needed in extras.NEEDED.values() for name in needed})
+    commands = [
+        ["validate", str(study.sweep)],
+        ["export", str(study.sweep), "0", "--to", str(tmp_path / "adapter")],
+        ["export", str(study.sweep), "0", "--to", str(tmp_path / "merged"), "--merged"],
+        ["report", str(study.sweep)],
+    ]
+    code = (
+        "import sys\n"
+        "import orchestrator.tuning.deploying.verification, orchestrator.tuning.worker\n"
+        "from orchestrator.cli import main\n"
+        f"for command in {commands}:\n"
+        "    try:\n"
+        "        main(command)\n"
+        "    except SystemExit as ended:\n"
+        "        assert ended.code in (None, 0, 4, 5), command\n"
+        f"print(sorted({{*{names}}} & set(sys.modules)))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
 def planted_cap(folder: Path, study: Study) -> None:
     rewrite(folder, max_tokens_per_second=3.0)
 
@@ -105,37 +151,47 @@ def planted_cap(folder: Path, study: Study) -> None:
 def planted_tokenizer(folder: Path, study: Study) -> None:
     """Two words change places."""
     place = folder / "tokenizer.json"
-    data = json.loads(place.read_bytes())
-    vocabulary = data["model"]["vocab"]
-    first, second = [word for word in vocabulary if word.startswith("\u2581") and len(word) > 4][:2]
-    vocabulary[first], vocabulary[second] = vocabulary[second], vocabulary[first]
-    place.write_text(json.dumps(data))
+    if place.is_file():
+        data = json.loads(place.read_bytes())
+        words = data["model"]["vocab"]
+        first, second = [word for word in words if word.startswith("\u2581") and len(word) > 4][:2]
+        words[first], words[second] = words[second], words[first]
+        place.write_text(json.dumps(data))
+    else:
+        tokens = read_tokenizer_bin((folder / "tokenizer.bin").read_bytes())
+        tokens[300], tokens[301] = tokens[301], tokens[300]
+        (folder / "tokenizer.bin").write_bytes(tokenizer_bin(tokens))
     rewrite(folder)
 
 
 def planted_windows(folder: Path, study: Study) -> None:
-    other = study.export(
-        folder.parent / "other", "--format", "onnx", "--encoder-windows", "inclusive"
-    )
+    """The encoder as the other reading of its widths makes it; for the authors' runtime, what
+    their exporter itself makes of the merged model.
+    """
+    other = folder.parent / "other"
+    if (folder / "tokenizer.bin").is_file():
+        merged = study.export(folder.parent / "merged", "--merged")
+        export_checkpoint(merged, other, "encoder")
+    else:
+        study.export(other, "--format", "onnx", "--encoder-windows", "inclusive")
     shutil.copyfile(other / "encoder.onnx", folder / "encoder.onnx")
     rewrite(folder)
 
 
 def planted_scale(folder: Path, study: Study) -> None:
     """The graphs of the trial's adapter at the other scale of the grid."""
-    own = read_manifest(folder).adapter_scale or 1.0
+    manifest = read_manifest(folder)
+    own = manifest.adapter_scale or 1.0
     other, again = folder.parent / "adapter", folder.parent / "again"
     shutil.copytree(study.folder.adapter_folder(0), other)
     config = json.loads((other / "adapter_config.json").read_bytes())
     config["lora_alpha"] *= (0.7 if own == 0.35 else 0.35) / own
     (other / "adapter_config.json").write_text(json.dumps(config))
     again.mkdir()
-    source = Source(
-        "small", ModelSpec(id=str(DATA / "base-model")), EvaluationSpec(), "stock", other
-    )
-    write_graphs(source, "onnx", "none", again)
-    for name in ("encoder.onnx", "decoder.onnx"):
-        shutil.copyfile(again / name, folder / name)
+    source = Source("small", ModelSpec(id=str(study.model)), EvaluationSpec(), "stock", other)
+    write_graphs(source, manifest.form, "none", again)
+    for graph in again.glob("*.onnx"):
+        shutil.copyfile(graph, folder / graph.name)
     rewrite(folder)
 
 
@@ -156,17 +212,35 @@ PLANTED: dict[str, tuple[Callable[[Path, Study], None], str]] = {
 }
 
 
+@pytest.mark.parametrize("form", ["onnx", "moonshine"])
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_difference_is_named(
-    planted: str, study: Study, exported: Path, tmp_path: Path
+    planted: str, form: str, study: Study, exported: dict[str, Path], tmp_path: Path
 ) -> None:
     folder = tmp_path / "planted"
-    shutil.copytree(exported, folder)
+    shutil.copytree(exported[form], folder)
     plant, said = PLANTED[planted]
     plant(folder, study)
     assert study.verify("--runtime", folder, "--sets", "domain") == 4
-    (named,) = study.folder.shipped()["onnx/0/planted, sets domain"].differences
+    (named,) = study.folder.shipped()[f"{form}/0/planted, sets domain"].differences
     assert said in named
+
+
+def test_version_1_is_verified_and_a_planted_scale_is_named(
+    version_1: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert version_1.verify("--runtime", "onnx") == 0
+    found = version_1.folder.shipped()["onnx/0"]
+    assert found.differences == () and found.unlike_record == 0
+    assert all(each.margin is not None and each.margin < 1e-3 for each in found.other_words)
+    folder = version_1.export(tmp_path / "planted", "--format", "onnx")
+    planted_scale(folder, version_1)
+    assert version_1.verify("--runtime", folder, "--sets", "domain") == 4
+    (named,) = version_1.folder.shipped()["onnx/0/planted, sets domain"].differences
+    assert "adapter: the graphs compute the adapter at scale" in named
+    capsys.readouterr()
+    assert version_1.verify("--runtime", "moonshine") == 2
+    assert "no exporter of Moonshine version 1" in capsys.readouterr().err
 
 
 def test_what_an_export_says_of_itself_is_compared_and_its_files_are_checked(

@@ -169,6 +169,24 @@ def test_a_sender_that_was_killed_between_two_runs_goes_on(sent: Path, server: s
     assert_in_mlflow(server, runs, "again")
 
 
+def test_a_run_that_was_begun_twice_is_there_once(
+    sent: Path, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the first request is lost, and MLflow's client asks again."""
+    begin = MlflowClient.create_run
+
+    def twice(self: Any, *args: Any, **named: Any) -> Any:
+        begin(self, *args, **named)
+        return begin(self, *args, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_run", twice)
+    sweep = load_spec(sent, ["tracking.mlflow.experiment=twice"])
+    folder, _ = runs_of(sent)
+    assert Sender("mlflow", sweep, folder, "new").send().unsent == 0
+    runs = {each.name: each for each in tracked_runs(sweep, folder)}
+    assert_in_mlflow(server, runs, "twice")
+
+
 def event_folder(spec: Path) -> Path:
     """Where TensorBoard finds the study."""
     [found] = (spec.parents[1] / "runs").iterdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.sweepfile.loading import FieldChange, compare, load_spec
+from orchestrator.sweepfile.loading import FieldChange, changed_fields, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 
 TEXT = """version: 1
@@ -33,7 +33,7 @@ def load(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-def]
     stored: SweepSpec = load()
-    assert compare(stored, SweepSpec.model_validate_json(stored.model_dump_json())) == []
+    assert changed_fields(stored, SweepSpec.model_validate_json(stored.model_dump_json())) == []
 
 
 @pytest.mark.parametrize(
@@ -125,21 +125,21 @@ def test_the_same_file_has_no_changes(load) -> None:  # type: ignore[no-untyped-
     ],
 )
 def test_one_change(load, override: str, change: FieldChange) -> None:  # type: ignore[no-untyped-def]
-    assert compare(load(), load(override)) == [change]
+    assert changed_fields(load(), load(override)) == [change]
 
 
 def test_a_removed_section_and_an_unused_preset(load) -> None:  # type: ignore[no-untyped-def]
-    removed = compare(load(), load("guardrails="))
+    removed = changed_fields(load(), load("guardrails="))
     assert removed == [
         FieldChange("guardrails.heldout_wer.max_regression", 0.2, None, False),
         FieldChange("guardrails.heldout_wer.rule", "proven", None, False),
     ]
-    assert compare(load(), load("parameters.target_modules.presets.unused=[fc2]")) == []
+    assert changed_fields(load(), load("parameters.target_modules.presets.unused=[fc2]")) == []
 
 
 def test_a_grid_may_not_widen(load) -> None:  # type: ignore[no-untyped-def]
     fixed = ("method=grid", "parameters.learning_rate=1e-3", "parameters.weight_decay=0.0")
-    changes = compare(
+    changes = changed_fields(
         load(*fixed), load(*fixed, "parameters.max_steps={min: 100, max: 700, step: 100}")
     )
     assert [change.allowed for change in changes] == [False]

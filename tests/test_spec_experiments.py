@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from orchestrator.sweepfile.loading import compare, load_spec, project_root, resolved_yaml
+from orchestrator.sweepfile.loading import changed_fields, load_spec, project_root, resolved_yaml
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import resolve_targets
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from tests.embedded import ROOT
 from tests.tuning_models import small_model, tokenizer
 
@@ -60,7 +60,7 @@ def test_what_is_recommended_is_the_same_for_both_families() -> None:
     streaming, v1 = (
         load_spec(ROOT / "sweeps" / f"{name}.yaml") for name in ("recommended", "recommended_v1")
     )
-    assert {change.path for change in compare(streaming, v1)} == {"name", "model.id"}
+    assert {change.path for change in changed_fields(streaming, v1)} == {"name", "model.id"}
     assert (streaming.model.id, v1.model.id) == tuple(
         f"UsefulSensors/moonshine-{n}tiny" for n in ("streaming-", "")
     )
@@ -118,7 +118,9 @@ def test_an_embedded_experiment_is_its_own_study_of_the_same_project(
 @pytest.fixture(scope="module", params=["streaming", "v1"])
 def base(request: pytest.FixtureRequest) -> BaseModel:
     """A small model of the real class."""
-    return wrap(ModelSpec(id="small"), small_model(request.param), tokenizer(), torch.device("cpu"))
+    return wrap_model(
+        ModelSpec(id="small"), small_model(request.param), tokenizer(), torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -21,7 +21,7 @@ from orchestrator.sweepfile.loading import (
     studies_root,
 )
 from orchestrator.sweepfile.presets import PRESETS, matches
-from orchestrator.sweepfile.reading import MAX_BYTES, resolve
+from orchestrator.sweepfile.reading import MAX_BYTES, resolve_scalar
 from orchestrator.sweepfile.search_space import Condition, Dimension
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -84,6 +84,13 @@ def test_broken_files_say_exactly_what_is_wrong(
     with pytest.raises(SpecError) as caught:
         load_spec(Path(path.name))
     assert str(caught.value) + "\n" == path.with_suffix(".txt").read_text()
+
+
+def test_what_stands_for_no_machine_of_ones_own_goes_with_a_cluster(sweeps: Path) -> None:
+    cluster = "execution: {packs: 2, cores: 1, device: cpu, launcher: ray, "
+    (sweeps / "ray.yaml").write_text(SMALL + cluster + "devices: [], processes: auto}\n")
+    execution = load_spec(sweeps / "ray.yaml").execution
+    assert (execution.launcher, execution.devices, execution.processes) == ("ray", (), "auto")
 
 
 def test_there_are_broken_files() -> None:
@@ -180,7 +187,7 @@ def test_text_that_looks_like_something_else_survives(
     ],
 )
 def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
-    assert resolve(text) == value and type(resolve(text)) is type(value)
+    assert resolve_scalar(text) == value and type(resolve_scalar(text)) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +195,7 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
 )
 def test_ambiguous_and_endless_numbers_are_refused(text: str) -> None:
     with pytest.raises(ValueError):
-        resolve(text)
+        resolve_scalar(text)
 
 
 def test_size_and_special_files(sweeps: Path, tmp_path: Path) -> None:

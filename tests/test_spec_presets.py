@@ -13,7 +13,7 @@ import torch
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from tests.tuning_models import small_model, tokenizer
 
 FAMILIES = ("streaming", "v1")
@@ -46,7 +46,7 @@ def meant(preset: str, layers: int = 2) -> set[str]:
 
 
 def wrapped(family: str) -> BaseModel:
-    return wrap(ModelSpec(id="small"), small_model(family), tokenizer(), torch.device("cpu"))
+    return wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), torch.device("cpu"))
 
 
 def test_every_preset_is_here() -> None:

@@ -21,7 +21,7 @@ from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import markdown, planned
 from orchestrator.running.chaining import load_chained
-from orchestrator.sweepfile.loading import compare, load_spec, resolved_yaml
+from orchestrator.sweepfile.loading import changed_fields, load_spec, resolved_yaml
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
@@ -201,7 +201,7 @@ def file_of(name: str) -> Path:
 
 
 def differences(one: SweepSpec, other: SweepSpec) -> set[str]:
-    return {change.path for change in compare(one, other)}
+    return {change.path for change in changed_fields(one, other)}
 
 
 def test_every_run_has_a_file_and_a_twin_and_there_are_no_others() -> None:
@@ -214,7 +214,7 @@ def test_every_field_is_what_was_recorded(name: str) -> None:
     spec = load_spec(file_of(name))
     assert spec.description
     assert [
-        (each.path, each.old, each.new) for each in compare(expected(name, RUNS[name]), spec)
+        (each.path, each.old, each.new) for each in changed_fields(expected(name, RUNS[name]), spec)
     ] == [("description", "", spec.description)]
 
 
@@ -229,7 +229,8 @@ def test_a_field_that_is_not_as_recorded_would_be_found() -> None:
         "targets": QKVO_FC,
     }
     for field, value in changes.items():
-        assert len(compare(expected("h2", replace(RUNS["h2"], **{field: value})), spec)) > 1, field  # type: ignore[arg-type]
+        other = replace(RUNS["h2"], **{field: value})  # type: ignore[arg-type]
+        assert len(changed_fields(expected("h2", other), spec)) > 1, field
 
 
 @pytest.mark.parametrize("name", RUNS)

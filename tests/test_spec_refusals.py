@@ -54,8 +54,8 @@ def test_every_type_of_error_that_a_sweep_file_can_cause_has_words_of_ours() -> 
 def test_what_pydantic_says_reaches_nobody() -> None:
     for item in refused():
         if item["type"] not in ("missing", "extra_forbidden"):
-            said = refusals._allowed(item)
-            assert refusals._allowed({**item, "msg": "in other words"}) == said
+            said = refusals._allowed_text(item)
+            assert refusals._allowed_text({**item, "msg": "in other words"}) == said
             assert said and "{" not in said and item["msg"] != said
 
 
@@ -63,8 +63,8 @@ def test_words_are_those_of_literals_alone() -> None:
     def error(kind: str, **context: Any) -> ErrorDetails:
         return {"type": kind, "loc": (), "msg": "", "input": 0, "ctx": context}
 
-    assert refusals._words(error("literal_error", expected="'a' or 'b'")) == ["a", "b"]
-    assert refusals._words(error("value_error", error=ValueError("not 'a'"))) == []
+    assert refusals._literal_words(error("literal_error", expected="'a' or 'b'")) == ["a", "b"]
+    assert refusals._literal_words(error("value_error", error=ValueError("not 'a'"))) == []
 
 
 def test_a_number_is_no_path(tmp_path: Path) -> None:

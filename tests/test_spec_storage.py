@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.loading import check_inputs, load_spec, resolved_yaml
-from orchestrator.sweepfile.spec_changes import compare
+from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.storage import StorageSpec
 from tests.cli_project import SWEEP, make_project
 
@@ -61,7 +61,7 @@ def test_where_the_database_lies_is_no_part_of_a_study(tmp_path: Path) -> None:
     path = written(tmp_path, "")
     plain, there = load_spec(path), load_spec(path, ["storage.url_env=ORCHESTRATE_STORAGE"])
     assert there.storage == StorageSpec(url_env="ORCHESTRATE_STORAGE") and plain.storage is None
-    assert resolved_yaml(there) == resolved_yaml(plain) and compare(plain, there) == []
+    assert resolved_yaml(there) == resolved_yaml(plain) and changed_fields(plain, there) == []
     kept, wanted = (digest(each.portable.model_dump(mode="json")) for each in (plain, there))
     assert kept == wanted
 

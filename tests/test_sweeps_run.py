@@ -23,7 +23,7 @@ import torch
 from orchestrator.cli import main
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import EXIT_CODES, Conclusion, conclude
@@ -159,7 +159,7 @@ def run(path: Path, family: str, place: Place, *more: str) -> tuple[int, StudyFo
 def check_verdict(code: int, folder: StudyFolder, conclusion: Conclusion) -> None:
     """The sweep ended with every trial trained and measured, and with an answer."""
     spec = load_spec(folder.path / "spec.yaml")
-    assert finished(spec, folder)
+    assert is_finished(spec, folder)
     results = conclusion.results
     assert len(results) == spec.budget.trials > 0
     assert {result.state for result in results} <= {TrialState.COMPLETE, TrialState.PRUNED}, results

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
+import psutil
 import pytest
 
 from orchestrator.cli import main
 from orchestrator.errors import Interrupted, SpecError
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
-from orchestrator.sweepfile.spec_changes import compare
+from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, study_id
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
 from orchestrator.tracking.trackers import Place, not_installed
-from tests.cli_project import SWEEP, make_project, orchestrate
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker
 
 ALL = "tracking: {mlflow: {uri: http://127.0.0.1:9}, wandb: {mode: offline}, tensorboard: {}}\n"
@@ -50,7 +55,7 @@ def test_a_study_keeps_nothing_of_where_it_is_sent(tmp_path: Path) -> None:
     sent = load_spec(make_project(tmp_path / "b", SWEEP + ALL))
     assert sent.tracking is not None and sent.tracking.names == ("mlflow", "wandb", "tensorboard")
     assert resolved_yaml(sent) == resolved_yaml(plain)
-    assert compare(plain, sent) == []
+    assert changed_fields(plain, sent) == []
 
 
 def test_credentials_in_the_file_are_refused(tmp_path: Path) -> None:
@@ -218,6 +223,40 @@ def test_a_client_that_hangs_changes_nothing_of_the_sweep(
     assert [r.model_dump(exclude={"seconds"}) for r in sent.results()] == [
         r.model_dump(exclude={"seconds"}) for r in plain.results()
     ]
+
+
+SWEEP_PROCESS = """
+import sys, time
+from pathlib import Path
+from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tracking.sending import Trackers
+sweep = load_spec(Path(sys.argv[1]), ["tracking.mlflow.uri=http://127.0.0.1:9"])
+if __name__ == "__main__":
+    trackers = Trackers(sweep, StudyFolder(sweep.project / "studies", sweep.name))
+    time.sleep(600)
+"""
+
+
+def test_a_tracker_that_sends_ends_with_a_sweep_that_is_killed(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "sends"
+    client = f"import os, time\nopen({str(there)!r}, 'w').write(f'{{os.getpid()}}\\n')\n"
+    put_client(client + "time.sleep(600)\n", tmp_path, monkeypatch)
+    paths = os.pathsep.join((str(tmp_path), str(ROOT)))
+    sweep = subprocess.Popen(
+        [sys.executable, "-c", SWEEP_PROCESS, str(project)],
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+    while not (there.exists() and there.read_text().endswith("\n")):
+        assert sweep.poll() is None
+        time.sleep(0.05)
+    sending = psutil.Process(int(there.read_text()))
+    sweep.kill()
+    sweep.wait()
+    _, alive = psutil.wait_procs([sending], timeout=30)
+    assert alive == []
 
 
 def test_a_sweep_is_on_record_before_its_trackers_are_waited_for(

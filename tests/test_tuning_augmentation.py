@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.corpus.audio import SAMPLE_RATE
+from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.model.base_model import wrap
+from orchestrator.tuning.model.base_model import wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.training.augmentation import (
@@ -23,9 +23,9 @@ from orchestrator.tuning.training.augmentation import (
     CLEAN_SNR,
     SNR_SPAN,
     Draw,
-    augmented,
+    augment_clip,
     augmented_frames,
-    drawn,
+    draw_for,
 )
 from orchestrator.tuning.training.training_set import TrainingSet, step_draws, step_rows
 from tests.embedded import ROOT
@@ -57,7 +57,7 @@ def test_speed_is_a_factor_of_hundredths_that_shortens_the_clip_and_raises_its_p
 ) -> None:
     factors = set()
     for draw in draws(speed=0.1):
-        heard = augmented(tone(), draw, None, family)
+        heard = augment_clip(tone(), draw, None, family)
         spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)), 1 << 19))
         factor = spectrum.argmax() * SAMPLE_RATE / (1 << 19) / HZ
         assert abs(factor - round(factor, 2)) < 1e-3
@@ -69,7 +69,7 @@ def test_speed_is_a_factor_of_hundredths_that_shortens_the_clip_and_raises_its_p
 def test_noise_has_the_stated_ratio_to_the_speech(family: Family) -> None:
     ratios = []
     for draw in draws(snr=5.0):
-        noise = augmented(tone(), draw, None, family) - tone()
+        noise = augment_clip(tone(), draw, None, family) - tone()
         ratios.append(10 * np.log10(np.mean(tone() ** 2.0) / np.mean(noise**2.0)))
     assert 5 <= min(ratios) < 7 and 18 < max(ratios) <= 20 + 1e-3
 
@@ -80,7 +80,7 @@ def test_chunks_of_one_to_two_thousand_samples_are_silenced_and_nothing_else(
     sound = tone(4) + np.float32(0.2)  # nowhere zero
     counts = []
     for draw in draws(chunks=3):
-        heard = augmented(sound, draw, None, family)
+        heard = augment_clip(sound, draw, None, family)
         silent = heard == 0
         assert np.array_equal(heard[~silent], sound[~silent])
         edges = np.flatnonzero(np.diff(np.r_[0, silent, 0]))
@@ -88,19 +88,21 @@ def test_chunks_of_one_to_two_thousand_samples_are_silenced_and_nothing_else(
         assert all(1000 <= run <= 3 * 2000 for run in runs) and 1000 <= silent.sum() <= 3 * 2000
         counts.append(len(runs))
     assert {1, 2, 3} == set(counts)
-    short = [augmented(tone(0.2) + np.float32(0.2), draw, None, family) for draw in draws(chunks=3)]
+    short = [
+        augment_clip(tone(0.2) + np.float32(0.2), draw, None, family) for draw in draws(chunks=3)
+    ]
     # 3200 samples: one chunk could be more than half
     assert all((heard != 0).all() for heard in short)
 
 
 def test_the_level_afterwards_is_that_of_every_clip(family: Family) -> None:
     for draw in draws(10, speed=0.1, snr=0.0, chunks=2):
-        heard = augmented(tone(3), draw, 0.075, family)
+        heard = augment_clip(tone(3), draw, 0.075, family)
         assert heard.dtype == np.float32 and abs(np.sqrt(np.mean(heard**2.0)) - 0.075) < 1e-6
 
 
 def test_silence_gets_no_noise(family: Family) -> None:
-    assert not augmented(
+    assert not augment_clip(
         np.zeros(SAMPLE_RATE, np.float32), draws(1, snr=0.0)[0], 0.075, family
     ).any()
 
@@ -109,32 +111,32 @@ def test_silence_gets_no_noise(family: Family) -> None:
 def test_speed_keeps_a_clip_within_what_the_model_takes(name: str) -> None:
     model = family_of(small_model(name))
     lengths = {
-        len(augmented(tone(4)[: model.shortest], draw, None, model)) for draw in draws(speed=0.5)
+        len(augment_clip(tone(4)[: model.shortest], draw, None, model)) for draw in draws(speed=0.5)
     }
     assert min(lengths) == model.shortest < max(lengths)
     if math.isinf(model.longest_seconds):
         return
     longest = int(model.longest_seconds * SAMPLE_RATE)
-    lengths = {len(augmented(tone(4)[:longest], draw, None, model)) for draw in draws(speed=0.5)}
+    lengths = {len(augment_clip(tone(4)[:longest], draw, None, model)) for draw in draws(speed=0.5)}
     assert min(lengths) < max(lengths) == longest
 
 
 def test_a_draw_depends_on_seed_epoch_and_utterance_alone(family: Family) -> None:
     noisy = params(noise_snr=5.0, speed_perturb=0.1, drop_chunks=2, seed=3)
-    first = drawn(noisy, clip=4, epoch=2)
-    assert first is not None and first == drawn(
+    first = draw_for(noisy, clip=4, epoch=2)
+    assert first is not None and first == draw_for(
         params(**noisy.model_dump() | {"learning_rate": 1e-5}), 4, 2
     )
-    sound = augmented(tone(), first, None, family)
-    assert np.array_equal(sound, augmented(tone(), first, None, family))
+    sound = augment_clip(tone(), first, None, family)
+    assert np.array_equal(sound, augment_clip(tone(), first, None, family))
     others = [
-        drawn(noisy, 4, 3),
-        drawn(noisy, 5, 2),
-        drawn(noisy.model_copy(update={"seed": 4}), 4, 2),
+        draw_for(noisy, 4, 3),
+        draw_for(noisy, 5, 2),
+        draw_for(noisy.model_copy(update={"seed": 4}), 4, 2),
     ]
     for other in others:
         assert other is not None and not np.array_equal(
-            sound, augmented(tone(), other, None, family)
+            sound, augment_clip(tone(), other, None, family)
         )
 
 
@@ -244,7 +246,7 @@ def test_what_is_off_changes_no_number_to_the_bit() -> None:
 def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
     store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     store.keep("train", 0)
@@ -267,10 +269,10 @@ def test_one_sound_serves_the_trials_of_a_pack_that_drew_the_same(
 
 def test_kept_frames_and_changed_ones_may_come_of_different_precision() -> None:
     model = small_model("streaming", torch.float32)
-    base = wrap(ModelSpec(id="small"), model, tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), model, tokenizer(), CPU)
     clips, _ = clips_and_texts(3)
     store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
-    rows, noisy = torch.tensor([0, 1]), drawn(params(noise_snr=5.0), 1, 0)
+    rows, noisy = torch.tensor([0, 1]), draw_for(params(noise_snr=5.0), 1, 0)
     exact, layout = augmented_frames(store, rows, [None, noisy], 0.075, base.encoder_depth, 2)
     with torch.autocast("cpu", torch.bfloat16):
         coarse, same = augmented_frames(store, rows, [None, noisy], 0.075, base.encoder_depth, 2)

@@ -29,7 +29,7 @@ from orchestrator.tuning.decoding import transcription
 from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
 from orchestrator.tuning.model import base_model as model
 from orchestrator.tuning.model import families
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
@@ -39,7 +39,7 @@ from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.training import pack_group as group
 from orchestrator.tuning.training import step as training
 from orchestrator.tuning.training.training_set import TrainingSet
-from orchestrator.verdicts.judging import judged
+from orchestrator.verdicts.judging import judge_scores
 from tests.embedded import small_sweep
 from tests.stored_sounds import stored_sounds
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
@@ -98,7 +98,9 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
 
 
 def made(family: str, spec: SweepSpec) -> Bench:
-    base = wrap(spec.model, small_model(family, torch.float32), tokenizer(), torch.device("cpu"))
+    base = wrap_model(
+        spec.model, small_model(family, torch.float32), tokenizer(), torch.device("cpu")
+    )
     return Bench(base, spec, load_manifest(spec.data.domain))
 
 
@@ -409,7 +411,7 @@ def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
     [found] = speech.base_loss(streaming.base, data, streaming.clips["train"])
     assert asked == list(range(8)) and "above 5 on 3 of them" in found.message
     assert "The highest is 9.00 (train.jsonl:2): " in found.message
-    rows = speech.spread(replace(data, domain=100))
+    rows = speech.spread_domain_rows(replace(data, domain=100))
     assert len(rows) == 16 and rows[0] == 0 and rows[-1] == 93
     monkeypatch.setattr(speech, "stock_loss", lambda base, clip, row: float(len(row)))
     assert list(speech.base_loss(streaming.base, data, streaming.clips["train"])) == []
@@ -439,7 +441,7 @@ def test_texts_spelt_unlike_what_the_model_writes(
 
     monkeypatch.setattr(speech, "decode", decoded)
     base: Any = Spelt()
-    [found] = speech.spelling(base, data, streaming.clips["train"], 13)
+    [found] = speech.check_spelling(base, data, streaming.clips["train"], 13)
     counts = (8, 0) if ours == 0 else (0, 8)
     assert (found.name, found.level) == ("spelling", "warn")
     assert found.message.startswith(
@@ -447,9 +449,11 @@ def test_texts_spelt_unlike_what_the_model_writes(
     )
     assert f"{texts['written']!r} (train.jsonl:1) is {texts['heard']!r} to it" in found.message
     texts["heard"] = texts["written"]
-    assert list(speech.spelling(base, data, streaming.clips["train"], 13)) == []
+    assert list(speech.check_spelling(base, data, streaming.clips["train"], 13)) == []
     texts["heard"] = ""
-    assert list(speech.spelling(base, data, streaming.clips["train"], 13)) == [], "it hears nothing"
+    assert list(speech.check_spelling(base, data, streaming.clips["train"], 13)) == [], (
+        "it hears nothing"
+    )
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -478,7 +482,7 @@ def test_numbers_of_different_evaluations_are_never_compared(streaming: Bench, w
         other.sets = {"domain": other.sets["domain"].take(range(7))}
     else:
         model = small_model("streaming", torch.float64)
-        other.base = wrap(streaming.spec.model, model, tokenizer(), torch.device("cpu"))
+        other.base = wrap_model(streaming.spec.model, model, tokenizer(), torch.device("cpu"))
     with pytest.raises(FingerprintError):
         compared(streaming, other)
 
@@ -492,7 +496,7 @@ def compared(trial: Bench, baseline: Bench) -> Verdict:
             digest(Evaluator(each.base, store, each.sets, each.spec.evaluation).evaluation)
         )
     counts = {name: SetScore((1, 1), (4, 4), ("a", "b")) for name in ("domain", "heldout")}
-    return judged(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)
+    return judge_scores(trial.spec, *(Scores(each, counts) for each in prints), resamples=100)
 
 
 def test_a_manifest_of_another_name_with_the_same_content_is_the_same_evaluation(

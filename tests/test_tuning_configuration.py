@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import ModelSpec
-from orchestrator.tuning.decoding.audio_files import decode
+from orchestrator.tuning.decoding.audio_files import decode_clips
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock
 from orchestrator.tuning.model.configuration import NEUTRAL
 from orchestrator.tuning.model.layout import laid_out
@@ -125,7 +125,7 @@ def test_what_stock_loads_is_heard_as_stock_hears_it(
 ) -> None:
     folder = saved(tmp_path, family, LOADS[label])
     base, (stock, _) = loaded(folder), load_stock(ModelSpec(id=str(folder)))
-    heard = decode(base, CLIPS, max_tokens_per_second=30)
+    heard = decode_clips(base, CLIPS, max_tokens_per_second=30)
     ends = base.decoder.ends
     for clip, tokens, truncated in zip(CLIPS, heard.tokens, heard.truncated, strict=True):
         audio = torch.from_numpy(clip)[None]

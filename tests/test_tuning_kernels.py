@@ -25,7 +25,7 @@ from orchestrator.sweepfile.sweep import KernelName, ModelSpec
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter, resolve_targets
 from orchestrator.tuning.model import kernels, products
-from orchestrator.tuning.model.base_model import wrap
+from orchestrator.tuning.model.base_model import wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.products import ATEN, ONEDNN, Products
 from orchestrator.tuning.training.optimizer import PackedAdamW
@@ -103,7 +103,9 @@ def gradients(
     kind: Products, trials: list[TrialParams], dtype: torch.dtype = torch.float32
 ) -> list[dict[tuple[str, str], Tensor]]:
     """Of each trial's first step, all trials in one pack."""
-    base = wrap(ModelSpec(id="small"), small_model("streaming", dtype), tokenizer(), CPU, kind)
+    base = wrap_model(
+        ModelSpec(id="small"), small_model("streaming", dtype), tokenizer(), CPU, kind
+    )
     clips, texts = clips_and_texts(12)
     store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     data = TrainingSet(base.labels(texts), 7, rms=0.075)
@@ -194,11 +196,11 @@ def test_the_choice_is_timed_on_the_layers_of_the_model_once_a_process(
     model = small_model("streaming", torch.float32)
     shapes = kernels.shapes_of(model)
     assert dict(shapes)[32, 32] == 24  # four projections, three kinds of attention, two layers
-    seconds = kernels.timed(shapes)
+    seconds = kernels.time_kernels(shapes)
     assert set(seconds) == {"aten", "onednn"} and min(seconds.values()) > 0
-    assert kernels.timed(shapes) is seconds
+    assert kernels.time_kernels(shapes) is seconds
     threads = torch.get_num_threads()
-    monkeypatch.setattr(kernels, "timed", lambda shapes: {"aten": 0.0123, "onednn": 0.0045})
+    monkeypatch.setattr(kernels, "time_kernels", lambda shapes: {"aten": 0.0123, "onednn": 0.0045})
     kind, why = kernels.chosen_products("auto", model, CPU, torch.float32)
     assert kind is ONEDNN
     assert why == (
@@ -218,7 +220,7 @@ def test_a_kernel_that_is_not_offered_is_refused_in_a_sentence(
         "meta; a new study takes auto or aten, and one that began with onednn goes on where it is offered, or is begun "
         "anew with --fork NAME"
     )
-    monkeypatch.setattr(products, "_runs", lambda: False)
+    monkeypatch.setattr(products, "_operator_runs", lambda: False)
     assert "does not have it on this machine" in products.lacks_onednn(CPU, torch.float32)
     model = small_model("streaming", torch.float32)
     assert kernels.chosen_products("auto", model, CPU, torch.float32) == (ATEN, "")

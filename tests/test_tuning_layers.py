@@ -9,14 +9,16 @@ from orchestrator.errors import ModelError
 from orchestrator.sweepfile.layer_ranges import is_layer_range, layers_of
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import resolve_targets
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from tests.test_tuning_pack import packed, scene
 from tests.tuning_models import ALL_LINEAR, DECODER, params, small_model, tokenizer
 
 
 @pytest.fixture(scope="module")
 def base() -> BaseModel:
-    return wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), torch.device("cpu"))
+    return wrap_model(
+        ModelSpec(id="small"), small_model("streaming"), tokenizer(), torch.device("cpu")
+    )
 
 
 @pytest.mark.parametrize(

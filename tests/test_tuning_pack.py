@@ -18,11 +18,11 @@ from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, Pack, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT, export, initial_adapter, resolve_targets
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.cores import cores
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training import step as training
-from orchestrator.tuning.training.augmentation import augmented
+from orchestrator.tuning.training.augmentation import augment_clip
 from orchestrator.tuning.training.optimizer import PackedAdamW
 from orchestrator.tuning.training.step import pack_step
 from orchestrator.tuning.training.training_set import TrainingSet, step_draws, step_rows
@@ -52,7 +52,7 @@ Scene = tuple[BaseModel, EncoderCache, TrainingSet, list[Any], list[str]]
 def scene(family: str) -> Scene:
     """A small frozen model, its frames, and a training set of 7 domain and 5 replay utterances,
     three of which have labels of the model's own beside those of the manifest."""
-    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, texts = clips_and_texts(12)
     store = EncoderCache(base.family, {"train": clips}, 1 << 30, CPU)
     labels = base.labels([*texts, "left", "nine one one", "climb"])
@@ -113,7 +113,7 @@ def alone(
             clip = (
                 clips[data.clip(row)]
                 if draw is None
-                else augmented(clips[row], draw, data.rms, base.family)
+                else augment_clip(clips[row], draw, data.rms, base.family)
             )
             clip = clip[: len(clip) // base.family.multiple * base.family.multiple]
             audio, labels = torch.from_numpy(clip).double()[None], torch.tensor([data.labels[row]])

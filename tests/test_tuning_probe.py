@@ -84,7 +84,7 @@ def test_a_pack_that_takes_too_much_memory_ends_the_measuring(
 def test_the_smallest_pack_that_is_about_as_fast_as_the_fastest(
     rows: list[tuple[int, float, float]], slots: int
 ) -> None:
-    chosen, why = probe.choose(rows)
+    chosen, why = probe.choose_pack_size(rows)
     assert chosen == slots
     assert why.startswith(
         f"pack of {slots}; one step of one trial took, by slots trained at once, 1: 1000 ms"
@@ -109,7 +109,7 @@ def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert with_recorded_pack(spec, folder) == spec  # no trial yet: measured anew
     (folder.trial_folder(0)).mkdir(parents=True)
     (folder.trial_folder(0) / "plan.json").touch()
-    monkeypatch.setattr(probe, "choose", lambda rows: pytest.fail("measured again"))
+    monkeypatch.setattr(probe, "choose_pack_size", lambda rows: pytest.fail("measured again"))
     assert start_worker(with_recorded_pack(spec, folder), tmp_path / "cache").capacity == 2
 
 

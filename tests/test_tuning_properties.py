@@ -16,7 +16,7 @@ from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.decoding.transcription import transcribe
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet
 from tests.test_tuning_pack import CPU, packed
@@ -55,7 +55,9 @@ trials = st.builds(
 
 @cache
 def model(family: str) -> BaseModel:
-    return wrap(ModelSpec(id="small"), small_model(family, positions=POSITIONS), tokenizer(), CPU)
+    return wrap_model(
+        ModelSpec(id="small"), small_model(family, positions=POSITIONS), tokenizer(), CPU
+    )
 
 
 Scene = tuple[BaseModel, EncoderCache, TrainingSet, list[np.ndarray], list[str]]

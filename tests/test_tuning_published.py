@@ -24,7 +24,7 @@ from orchestrator.records.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import export
 from orchestrator.tuning.decoding.transcription import Decoded, transcribe
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet
 from tests.test_tuning_pack import CPU, alone, packed
@@ -141,7 +141,7 @@ def check(name: str, layers: int | None, rate: float, folder: Path, vocabulary: 
     stock.
     """
     stock = built(name, layers, vocabulary)
-    base = wrap(ModelSpec(id="published"), copy.deepcopy(stock), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="published"), copy.deepcopy(stock), tokenizer(), CPU)
     lengths = SECONDS if layers is None else FEW_SECONDS
     if layers is not None and "tiny" not in name:
         lengths = lengths[:2]

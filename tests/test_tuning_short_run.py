@@ -87,9 +87,9 @@ def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: 
     assert (plan.params.max_steps, plan.params.warmup_steps, plan.rungs) == (8, 5, (8,))
     name = next(iter(base.linears))
     adapter = initial_adapter(base.linears, (name,), plan.params)
-    assert short_run._moved(base.linears[name], adapter, name)[0] == 0
+    assert short_run._weight_change(base.linears[name], adapter, name)[0] == 0
     adapter.modules[name]["B"] = torch.ones_like(adapter.modules[name]["B"])
-    change, size = short_run._moved(base.linears[name], adapter, name)
+    change, size = short_run._weight_change(base.linears[name], adapter, name)
     A, B = (adapter.modules[name][part].double().numpy() for part in "AB")
     weight = base.linears[name].weight.detach().double().numpy()
     assert np.isclose(change, np.linalg.norm(adapter.scaling * B @ A) ** 2)

@@ -14,7 +14,7 @@ from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT
 from orchestrator.tuning.decoding.transcription import Decoded, transcribe
-from orchestrator.tuning.model.base_model import BaseModel, wrap
+from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import laid_out
 from tests.test_tuning_pack import start
@@ -62,7 +62,7 @@ def as_pairs(decoded: Decoded) -> list[tuple[list[int], bool]]:
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
 def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(family: str) -> None:
-    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(9, seed=4)
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     max_new_tokens = [CAP] * len(clips)
@@ -82,7 +82,7 @@ def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(famil
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
 def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
-    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(10, seed=8)
     scaled_adapters = [(shaken(base, 1, target_patterns=ALL_LINEAR), 1.0), (shaken(base, 2), 0.5)]
 
@@ -116,7 +116,7 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
 
 @pytest.mark.parametrize("draft", [[], [3], [7, 7, 7, 7], list(range(3, 18)), [2]])
 def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
-    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=2)
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     max_new_tokens = [CAP - clip for clip in range(6)]
@@ -131,7 +131,7 @@ def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])
 def test_a_clip_gives_the_same_frames_in_any_batch(family: str) -> None:
-    base = wrap(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(5, seed=3)
     frames, layout = laid_out(*base.family.front_end(clips), base.family.block)
     encoded = layout.pad(base.family.encoder_layers(frames, layout, 0, base.encoder_depth))
@@ -147,7 +147,7 @@ def test_a_clip_gives_the_same_frames_in_any_batch(family: str) -> None:
 
 
 def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() -> None:
-    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)
     kept = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     poor = EncoderCache(base.family, {"set": clips}, 0, CPU)
@@ -161,7 +161,7 @@ def test_frames_that_do_not_fit_the_budget_are_computed_anew_and_are_the_same() 
 
 
 def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> None:
-    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(6, seed=5)
     alone = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     above = EncoderCache(
@@ -185,7 +185,7 @@ def test_frames_of_a_lower_depth_are_the_start_of_a_higher_and_the_same() -> Non
 
 
 def test_reading_frames_and_decoding_leave_the_cache_untouched() -> None:
-    base = wrap(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
+    base = wrap_model(ModelSpec(id="small"), small_model("streaming"), tokenizer(), CPU)
     clips, _ = clips_and_texts(4, seed=6)
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     before = store("set", torch.arange(4), base.encoder_depth)[0].clone()

@@ -13,7 +13,7 @@ from scipy import stats
 
 from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
-from orchestrator.verdicts.comparability import Stage, _alike, _differing, _set_of
+from orchestrator.verdicts.comparability import Stage, _differing_fields, _equal_decodings, _set_of
 from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 
 
@@ -116,17 +116,17 @@ def stage(**parts: str) -> Stage:
 
 
 def test_a_part_of_one_set_decides_about_that_set_alone() -> None:
-    assert _differing(stage(), replace(stage(), parts=stage().parts)) == ({}, {})
+    assert _differing_fields(stage(), replace(stage(), parts=stage().parts)) == ({}, {})
     other = stage(**{"domain.audio": "b"})
-    assert _differing(stage(), other) == ({}, {"domain": {"domain.audio": ("a", "b")}})
-    assert _differing(stage(), stage(device="cuda"))[0] == {"device": ("cpu", "cuda")}
+    assert _differing_fields(stage(), other) == ({}, {"domain": {"domain.audio": ("a", "b")}})
+    assert _differing_fields(stage(), stage(device="cuda"))[0] == {"device": ("cpu", "cuda")}
     assert _set_of("domain_cer", {"domain": {}, "heldout": {}}) == "domain"
     assert _set_of("heldout", {"domain": {}}) == ""
 
 
 def test_seeds_of_different_number_weigh_the_same() -> None:
     three, two = SetScore((3, 0), (9, 9), (), 3), SetScore((4, 2), (6, 6), (), 2)
-    one, other = _alike(three, two)
+    one, other = _equal_decodings(three, two)
     assert (one.decodings, one.errors, one.reference_words) == (6, (6, 0), (18, 18))
     assert (other.errors, other.reference_words) == ((12, 6), (18, 18))
     assert (one.wer, other.wer) == (three.wer, two.wer)

@@ -13,7 +13,7 @@ from typing import Any
 
 from _shared.old_way import OLD, OLD_FASTER, RIGHT, Recipe
 from _shared.tables import markdown
-from orchestrator.reporting.svg import COLOURS, MARGIN, WIDTH, Curve, curves
+from orchestrator.reporting.svg import COLOURS, MARGIN, WIDTH, Curve, curves_plot
 from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta
 
 SETS = {"domain": "domain", "heldout": "held-out"}
@@ -206,7 +206,7 @@ def between(estimate: DeltaEstimate) -> str:
 
 def drawing(lines: Sequence[Curve], label: str, part: str) -> str:
     """A figure that stands alone: the report's curves on white, with a legend below."""
-    plain = curves(lines, None, label).removesuffix("</svg>")
+    plain = curves_plot(lines, None, label).removesuffix("</svg>")
     head, _, rest = plain.partition(">")
     bottom = int(re.search(r'viewBox="0 0 \d+ (\d+)"', head)[1])  # type: ignore[index]
     height = bottom + 18 * len(lines) + 6

@@ -4,6 +4,7 @@ same evaluations.
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
+
+from _shared import ROOT
 
 Point = dict[str, Any]
 
@@ -118,6 +121,18 @@ class Workload:
         path = self.folder / f"{name}.yaml"
         path.write_text(json.dumps(sweep))
         return path
+
+
+def pack_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options of what is measured on one pack of the workload."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--k", type=int, default=4, help="trials in the pack")
+    parser.add_argument("--targets", choices=(*TARGETS, "mixed"), default="mixed")
+    parser.add_argument("--data", type=Path, default=ROOT / "data")
+    parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
+    return parser
 
 
 def points(count: int) -> tuple[Point, ...]:

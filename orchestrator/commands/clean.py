@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.opening import Studies, all_studies, open_study
-from orchestrator.commands.output import show
+from orchestrator.commands.output import show, warn
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -33,21 +33,21 @@ def clean(
     from orchestrator.running.cleaning import clean as remove_unneeded
     from orchestrator.running.cleaning import clean_shared, shared_usage, usage_of
 
-    found, folders = [], _folders(spec, studies)
+    found, folders = [], _folders_to_clean(spec, studies)
     for folder, project in folders:
         usage = usage_of(folder, project)
         if yes:
             try:
                 usage = remove_unneeded(folder, project)
             except OrchestrateError as error:
-                typer.echo(str(error), err=True)
+                warn(str(error))
         found.append(usage)
     if spec is None:
         found.append(clean_shared(folders) if yes else shared_usage(folders))
     show(disk.build(found, yes))
 
 
-def _folders(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:
+def _folders_to_clean(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:
     if spec is None:
         return all_studies(studies)
     opened = open_study(spec, [], studies)

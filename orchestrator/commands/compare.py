@@ -45,7 +45,7 @@ def compare(
         raise SpecError(
             "compare needs two studies or trials\n  orchestrate compare A B, or A:3 A:7"
         )
-    opened = [_side(side, studies) for side in sides]
+    opened = [_open_side(side, studies) for side in sides]
     pairs = [pair_of(opened[0], other, len(opened) - 1) for other in opened[1:]]
     if form == "json":
         typer.echo(studies_compared.render_json(opened, pairs), nl=False)
@@ -57,7 +57,7 @@ def compare(
         typer.echo(markdown.render(document) if form == "md" else html.render(document), nl=False)
 
 
-def _side(word: str, studies: Path | None) -> Side:
+def _open_side(word: str, studies: Path | None) -> Side:
     """`phone` is the best trial of that study, `phone:7` its trial 7; a file may hold a colon."""
     from orchestrator.verdicts.comparability import side_of
     from orchestrator.verdicts.conclusion import conclude

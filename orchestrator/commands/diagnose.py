@@ -73,7 +73,7 @@ def diagnose(
             raise SpecError(
                 f"--train needs a sweep file, and {spec} is a manifest\n  Name a .yaml file, or use --model."
             )
-        _manifests(
+        _diagnose_manifests(
             [spec, *map(Path, rest or [])], max_seconds, validation, model, normalizer, sample
         )
         return
@@ -81,10 +81,10 @@ def diagnose(
         raise SpecError(
             "--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests."
         )
-    _sweep(spec, rest or [], studies, train, sample or _HEARD)
+    _diagnose_sweep(spec, rest or [], studies, train, sample or _HEARD)
 
 
-def _sweep(
+def _diagnose_sweep(
     spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int
 ) -> None:
     from orchestrator.records.sets import decode_sets
@@ -114,7 +114,7 @@ def _sweep(
         )
 
 
-def _manifests(
+def _diagnose_manifests(
     paths: Sequence[Path],
     max_seconds: float,
     validation: float,
@@ -133,7 +133,7 @@ def _manifests(
     baselines = {}
     if model is not None:
         from orchestrator.records.transcription import read_transcription
-        from orchestrator.tuning.bare_baseline import baseline
+        from orchestrator.tuning.bare_baseline import measure_bare
         from orchestrator.tuning.decoding.audio_files import open_model
         from orchestrator.tuning.model.device import choose_device
 
@@ -142,7 +142,7 @@ def _manifests(
             read_transcription(Path(model)),
         )
         baselines = {
-            bare.manifest.path: baseline(loaded, bare.manifest, measured, normalizer, sample)
+            bare.manifest.path: measure_bare(loaded, bare.manifest, measured, normalizer, sample)
             for bare in found
         }
     terminal.show(bare.build(found, max_seconds, baselines, model or ""), terminal.console())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, TypeVar, get_args
 
 import typer
 
 from orchestrator.commands.opening import Studies, Study, open_study
 from orchestrator.commands.output import say, told
 from orchestrator.errors import SpecError
-from orchestrator.records.shipping import FORMS, GRAPH_FORMS, Form, Quantized
+from orchestrator.records.shipping import FORMS, GRAPH_FORMS, QUANTIZED, ExportForm
 from orchestrator.sweepfile.sweep import EncoderWindows
+
+WINDOWS: tuple[EncoderWindows, ...] = get_args(EncoderWindows)
+Word = TypeVar("Word", bound=str)
 
 
 def export(
@@ -19,7 +23,8 @@ def export(
     rest: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[N] [KEY=VALUE]...", help="Trial; by default the best feasible one."
+            metavar="[N]... [KEY=VALUE]...",
+            help="Trials, several of them as adapters alone; by default the best feasible one.",
         ),
     ] = None,
     to: Annotated[
@@ -49,58 +54,77 @@ def export(
     ] = False,
     studies: Studies = None,
 ) -> None:
-    """Write a trial's model in the form it is used in, with its model card."""
-    from orchestrator.running.exporting import ExportForm
+    """Write a trial's model in the form it is used in, with its model card; of several trials
+    their adapters.
+    """
+    from orchestrator.reporting.adapters_card import adapter_name
+    from orchestrator.running.exporting import check_holds
     from orchestrator.running.exporting import export as write
 
     words = rest or []
-    number = trial_number(words)
+    numbers = trial_numbers(words)
     if to is None:
         raise SpecError("export needs --to DIR, a folder that does not exist yet")
+    asked = _asked_form(form, merged, quantize, windows, changed_only)
+    check_holds(asked, numbers)
+    opened = open_study(spec, words, studies)
+    sweep, folder = told(opened)
+    for kept in write(sweep, folder, numbers, to, opened.root, final=final, form=asked):
+        scale = ""
+        if kept.adapter_scale is not None:
+            scale = f", step {kept.step}, adapter scale {kept.adapter_scale:g},"
+        place = to / adapter_name(kept) if len(numbers) > 1 else to
+        say(f"trial {kept.result.number} of study {folder.name}{scale} is in {place}")
+
+
+def trial_numbers(words: list[str]) -> list[int]:
+    """The numbers that the words begin with, taken from them."""
+    numbers = []
+    while words and words[0].isascii() and words[0].isdigit():
+        numbers.append(int(words.pop(0)))
+    return numbers
+
+
+def _asked_form(
+    form: str, merged: bool, quantize: str, windows: str | None, changed_only: bool
+) -> ExportForm:
+    """The form that the options ask for. Raises SpecError for a value that is not known, and for
+    options that do not go together.
+    """
     if merged and form not in ("adapter", "merged"):
         raise SpecError(
             f"--merged is short for --format merged, and --format {form} was given\n  Give one of them."
         )
-    form = "merged" if merged else form
-    _check_options(form, quantize, windows, changed_only)
-    opened = open_study(spec, words, studies)
-    sweep, folder = told(opened)
-    wanted = ExportForm(
-        cast(Form, form),
-        cast(Quantized, quantize),
-        cast("EncoderWindows | None", windows),
-        changed_only,
+    asked = ExportForm(
+        form=one_of("--format", "merged" if merged else form, FORMS),
+        quantized=one_of("--quantize", quantize, QUANTIZED),
+        windows=None if windows is None else one_of("--encoder-windows", windows, WINDOWS),
+        changed_only=changed_only,
     )
-    kept = write(sweep, folder, number, to, opened.root, final=final, form=wanted)
-    scale = (
-        ""
-        if kept.adapter_scale is None
-        else f", step {kept.step}, adapter scale {kept.adapter_scale:g},"
-    )
-    say(f"trial {kept.result.number} of study {folder.name}{scale} is in {to}")
+    _check_of_graphs(asked)
+    return asked
 
 
-def trial_number(words: list[str]) -> int | None:
-    """The number that the words begin with, taken from them; None where they begin with none."""
-    return int(words.pop(0)) if words and words[0].isascii() and words[0].isdigit() else None
-
-
-def _check_options(form: str, quantize: str, windows: str | None, changed_only: bool) -> None:
-    """Raise SpecError for a value that is not known, and for one that does not go with the form."""
-    known = (("--format", form, FORMS), ("--quantize", quantize, ("none", "int8")))
-    for option, value, allowed in (
-        *known,
-        ("--encoder-windows", windows or "stock", ("stock", "inclusive")),
-    ):
-        if value not in allowed:
-            raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")
-    given = {"--quantize": quantize != "none", "--encoder-windows": windows is not None}
+def _check_of_graphs(asked: ExportForm) -> None:
+    """Raise SpecError for what is of graphs alone and was asked of another form."""
+    given = {
+        "--quantize": asked.quantized != "none",
+        "--encoder-windows": asked.windows is not None,
+    }
     for option, is_given in given.items():
-        if is_given and form not in GRAPH_FORMS:
+        if is_given and asked.form not in GRAPH_FORMS:
             raise SpecError(
                 f"{option} is for graphs: give it with --format {' or '.join(GRAPH_FORMS)}"
             )
-    if changed_only and form != "moonshine":
+    if asked.changed_only and asked.form != "moonshine":
         raise SpecError(
             "--changed-only is for the five graphs of the authors' runtime: give it with --format moonshine"
         )
+
+
+def one_of(option: str, value: str, allowed: Sequence[Word]) -> Word:
+    """The value of an option, as one of those that it may have. Raises SpecError."""
+    for word in allowed:
+        if value == word:
+            return word
+    raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")

@@ -28,14 +28,14 @@ def listen(
     from orchestrator.loopback import guarded_server, serve_until_interrupted
     from orchestrator.reporting import report
     from orchestrator.reporting.page.listen import Player
-    from orchestrator.running.session import finished
+    from orchestrator.running.session import is_finished
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     words = naming_words(spec, folder.name, studies)
 
-    def reported(conclusion: Conclusion) -> tuple[Document, bool]:
-        done = finished(sweep, folder)
+    def report_of(conclusion: Conclusion) -> tuple[Document, bool]:
+        done = is_finished(sweep, folder)
         return report.build(sweep, folder, conclusion, words, done), done
 
-    server = guarded_server(Player(sweep, folder, reported), port, "player")
+    server = guarded_server(Player(sweep, folder, report_of), port, "player")
     serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

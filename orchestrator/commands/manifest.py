@@ -20,9 +20,9 @@ from orchestrator.commands.manifest_options import (
     Samples,
     Seed,
     Source,
-    require,
+    print_totals,
     require_brackets,
-    said,
+    require_choice,
 )
 from orchestrator.commands.manifest_parts import choose, split
 from orchestrator.errors import SpecError
@@ -71,13 +71,13 @@ def from_folder(
     from orchestrator.corpus.selecting import Selection
 
     if not re.fullmatch(rf"{ONE}\S.*", speaker):
-        require("--speaker", speaker, ("none", "folder", "prefix", f"{ONE}NAME"))
+        require_choice("--speaker", speaker, ("none", "folder", "prefix", f"{ONE}NAME"))
     require_brackets(brackets)
     refuse_existing(out)
     wanted = Selection(min_seconds, max_seconds, name, brackets=brackets)  # type: ignore[arg-type]
     lines, reasons = lines_of_folder(folder, out, transcripts, speaker, wanted)
     arguments = {"folder": folder, "transcripts": transcripts, "speaker": speaker} | vars(wanted)
-    _write(
+    _write_shuffled(
         out, lines, reasons, folder, "from-folder", arguments | {"samples": samples, "seed": seed}
     )
 
@@ -97,7 +97,7 @@ def from_kaldi(
 
     refuse_existing(out)
     lines, reasons = lines_of_kaldi(folder, out)
-    _write(
+    _write_shuffled(
         out,
         lines,
         reasons,
@@ -128,7 +128,7 @@ def from_dataset(
     refuse_existing(out)
     wanted = Wanted(name, config, split, samples, seed, text_column, speaker_column, audio_column)
     lines, origin = lines_of_dataset(wanted, out)
-    said(
+    print_totals(
         write_manifest(
             out, lines, "orchestrate manifest from-dataset", vars(wanted) | {"dataset": origin}
         )
@@ -155,9 +155,9 @@ def noisy(
     from orchestrator.corpus.manifest import load_manifest
 
     drawn = {
-        "snr": _range("--snr", snr, -20, 60),
-        "band": _range("--band", band, 20, 7900),
-        "speed": _range("--speed", speed, 0.5, 2),
+        "snr": _parse_range("--snr", snr, -20, 60),
+        "band": _parse_range("--band", band, 20, 7900),
+        "speed": _parse_range("--speed", speed, 0.5, 2),
     }
     if not any(drawn.values()):
         raise SpecError(
@@ -172,7 +172,7 @@ def noisy(
     from orchestrator.tuning.training.noise import Channel, noisy_lines
 
     lines = noisy_lines(source, out, Channel(**drawn), seed)
-    said(
+    print_totals(
         write_manifest(
             out,
             lines,
@@ -182,7 +182,7 @@ def noisy(
     )
 
 
-def _write(
+def _write_shuffled(
     out: Path,
     lines: Sequence[Made],
     reasons: Mapping[str, int],
@@ -198,14 +198,16 @@ def _write(
     chosen = shuffled(lines, arguments["seed"], arguments["samples"])
     arguments = arguments | {"left_out": dict(reasons)}
     made = write_manifest(out, chosen, f"orchestrate manifest {command}", arguments)
-    said(made, left_out(reasons, len(lines)))
+    print_totals(made, left_out(reasons, len(lines)))
 
 
 app.command("filter")(choose)
 app.command()(split)
 
 
-def _range(option: str, text: str | None, low: float, high: float) -> tuple[float, float] | None:
+def _parse_range(
+    option: str, text: str | None, low: float, high: float
+) -> tuple[float, float] | None:
     if text is None:
         return None
     try:

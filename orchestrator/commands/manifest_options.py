@@ -48,7 +48,7 @@ Bracketed = Annotated[
 ]
 
 
-def require(option: str, value: str, allowed: Sequence[str]) -> None:
+def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise SpecError(f"{option} {value} is not known\n  Allowed: {', '.join(allowed)}.")
 
@@ -56,7 +56,7 @@ def require(option: str, value: str, allowed: Sequence[str]) -> None:
 def require_brackets(value: str) -> None:
     from orchestrator.corpus.selecting import BRACKETS
 
-    require("--brackets", value, BRACKETS)
+    require_choice("--brackets", value, BRACKETS)
 
 
 def require_regex(**patterns: str | None) -> None:
@@ -70,7 +70,7 @@ def require_regex(**patterns: str | None) -> None:
             ) from None
 
 
-def said(manifest: Manifest, left: str = "") -> None:
+def print_totals(manifest: Manifest, left: str = "") -> None:
     hours = sum(utterance.duration or 0.0 for utterance in manifest.utterances) / 3600
     speakers = len({utterance.speaker for utterance in manifest.utterances} - {""})
     people = f", {speakers} speakers" if speakers else ""

@@ -17,10 +17,10 @@ from orchestrator.commands.manifest_options import (
     Out,
     Seed,
     Source,
-    require,
+    print_totals,
     require_brackets,
+    require_choice,
     require_regex,
-    said,
 )
 from orchestrator.errors import SpecError
 from orchestrator.reporting.escape import plain
@@ -58,7 +58,7 @@ def choose(
     )
     require_any(manifest, len(lines), reasons)
     arguments = vars(wanted) | {"left_out": dict(reasons), "source": source_of(source)}
-    said(
+    print_totals(
         write_manifest(out, lines, "orchestrate manifest filter", arguments),
         left_out(reasons, len(lines)),
     )
@@ -97,8 +97,8 @@ def split(
     if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST
         manifest, third = third, manifest
     paths = [*out, third] if third else [*out]
-    require("--by", by or "speaker", UNITS)
-    shares = _shares(share, len(paths))
+    require_choice("--by", by or "speaker", UNITS)
+    shares = _parse_shares(share, len(paths))
     for path in paths:
         if [other.absolute() for other in paths].count(path.absolute()) > 1:
             raise SpecError(f"--out names {path} twice\n  Each part is a file of its own.")
@@ -117,14 +117,14 @@ def split(
         "source": source_of(source),
     }
     for made in write_manifests(lines, "orchestrate manifest split", arguments):
-        said(made)
+        print_totals(made)
     if common := sentences_in_common(parts):
         meaning = f"{common} sentences stand in more than one part; --by sentence keeps them apart."
     if meaning:
         typer.echo(plain(meaning))
 
 
-def _shares(text: str, parts: int) -> list[float]:
+def _parse_shares(text: str, parts: int) -> list[float]:
     """The shares of all parts but the last; of three, by default, B and C are equal."""
     try:
         shares = [float(share) for share in text.split(":")]

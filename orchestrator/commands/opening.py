@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.sweepfile.loading import compare, load_spec, project_root, studies_root
+from orchestrator.sweepfile.loading import changed_fields, load_spec, project_root, studies_root
 from orchestrator.sweepfile.sweep import NAME
 
 if TYPE_CHECKING:
@@ -83,18 +83,19 @@ def open_study(
     """
     from orchestrator.records.contents import stored_spec
 
-    folder, root = _folder(spec, overrides, studies)
+    folder, root = _folder_of_study(spec, overrides, studies)
     if not folder.exists:
         raise StudyError(
-            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it{_known(folder)}"
+            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins "
+            f"it{_known_studies(folder)}"
         )
     stored = stored_spec(folder, root)
     asked = [override for override in overrides if override.partition("=")[0] != "name"]
     wanted = load_spec(folder.spec, asked, root=root) if asked else stored
-    changed = [change.path for change in compare(stored, wanted)]
+    changed = [change.path for change in changed_fields(stored, wanted)]
     refused = [path for path in changed if not judging or path.partition(".")[0] != JUDGED_ANEW]
     if refused:
-        raise StudyError(_refusal(folder.name, refused, judging))
+        raise StudyError(_refusal_of_overrides(folder.name, refused, judging))
     beside = (
         tuple(
             neighbour.name
@@ -135,7 +136,9 @@ def own_name(spec: Path) -> str:
         return ""
 
 
-def _folder(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple[StudyFolder, Path]:
+def _folder_of_study(
+    spec: Path, overrides: Sequence[str], studies: Path | None
+) -> tuple[StudyFolder, Path]:
     from orchestrator.records.store import StudyFolder
 
     name = str(spec)
@@ -144,16 +147,16 @@ def _folder(spec: Path, overrides: Sequence[str], studies: Path | None) -> tuple
         if named.exists:
             return named, Path.cwd()
     return StudyFolder(
-        studies or studies_root(spec), load_spec(spec, _names(overrides)).name
+        studies or studies_root(spec), load_spec(spec, _name_overrides(overrides)).name
     ), project_root(spec)
 
 
-def _names(overrides: Sequence[str]) -> list[str]:
+def _name_overrides(overrides: Sequence[str]) -> list[str]:
     """Those of the study's name: the others are compared with the study, not with the file."""
     return [override for override in overrides if override.partition("=")[0] == "name"]
 
 
-def _known(folder: StudyFolder) -> str:
+def _known_studies(folder: StudyFolder) -> str:
     names = [neighbour.name for neighbour in folder.neighbours()]
     return f"; there are {', '.join(names)}." if names else "."
 
@@ -164,7 +167,7 @@ def _was_forked(study: StudyFolder, name: str) -> bool:
     )
 
 
-def _refusal(name: str, changed: Sequence[str], judging: bool) -> str:
+def _refusal_of_overrides(name: str, changed: Sequence[str], judging: bool) -> str:
     what = ", ".join(changed)
     others = (
         " by itself: name and acceptance.METRIC alone may be given"

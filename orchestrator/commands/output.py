@@ -31,7 +31,7 @@ def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
     if opened.beside:
         names = ", ".join(opened.beside)
         message = f"study {opened.folder.name}; beside it were begun with --fork: {names}. Each opens by its name."
-        typer.echo(plain(message), err=True)
+        warn(message)
     return opened.sweep, opened.folder
 
 
@@ -86,3 +86,8 @@ def show(document: Document) -> None:
 def say(text: str) -> None:
     """Print one line, whatever characters came into it."""
     terminal.console().print(Text(plain(text)), soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """On stderr, whatever characters came into it."""
+    typer.echo("\n".join(map(plain, text.split("\n"))), err=True)

@@ -21,7 +21,9 @@ def plan(
 ) -> None:
     """What would run, what the data can resolve, and how long it would take."""
     from orchestrator.errors import SpecError
+    from orchestrator.machine import machine_cores
     from orchestrator.planning.cost import probed_cost, recorded_cost
+    from orchestrator.planning.shares import share_of
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.sets import read_sets
     from orchestrator.records.spent import spent_before
@@ -47,18 +49,16 @@ def plan(
     sizes = planned.set_sizes(sets, sweep.evaluation.normalizer, cache)
     findings = [] if missing else find_before_decoding(sweep, sets, cache)
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
-    costs = [recorded_cost(planned_sweep.work, spent_before(sweep, folder), wall_clock)]
+    work = planned_sweep.work
+    costs = [recorded_cost(work, spent_before(sweep, folder), wall_clock)]
     if probe:
+        from orchestrator.running.pack_sizes import with_recorded_pack
         from orchestrator.tuning.throughput import measure_pace
 
-        costs.insert(
-            0,
-            probed_cost(
-                planned_sweep.work,
-                measure_pace(sweep, folder.project_cache, screen.print),
-                wall_clock,
-            ),
-        )
+        used = with_recorded_pack(sweep, folder)
+        pace = measure_pace(used, cache, screen.print)
+        packs = share_of(used.execution, pace.device, machine_cores()).at_once
+        costs.insert(0, probed_cost(work, pace, wall_clock, packs))
     known = [cost for cost in costs if cost is not None]
     document = planned.build(
         planned_sweep,

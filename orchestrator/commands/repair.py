@@ -24,8 +24,8 @@ def repair(
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting.escape import plain
     from orchestrator.running.chaining import load_chained
-    from orchestrator.running.repairing import check
-    from orchestrator.running.repairing import repair as make_again
+    from orchestrator.running.repairing import check_sealed
+    from orchestrator.running.repairing import repair_study as make_again
     from orchestrator.sweepfile.loading import studies_root
 
     root = studies or studies_root(spec)
@@ -37,7 +37,9 @@ def repair(
         )
     if only_check:
         typer.echo(
-            plain(f"study {folder.name}: all {check(folder)} sealed files are as they were written")
+            plain(
+                f"study {folder.name}: all {check_sealed(folder)} sealed files are as they were written"
+            )
         )
         return
     with folder.lock():

@@ -21,14 +21,14 @@ def report(
     from orchestrator.reporting import machine, markdown
     from orchestrator.reporting import report as reporting
     from orchestrator.reporting.page import report_page
-    from orchestrator.running.session import finished
+    from orchestrator.running.session import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
     if form not in ("terminal", "md", "html", "json"):
         raise SpecError(f"--format {form} is not known\n  Allowed: terminal, md, html, json.")
     opened = open_study(spec, overrides or [], studies, judging=True)
     sweep, folder = told(opened)
-    conclusion, done = conclude(sweep, folder), finished(sweep, folder)
+    conclusion, done = conclude(sweep, folder), is_finished(sweep, folder)
     if form == "json":
         typer.echo(machine.render(sweep, conclusion, done, opened.other_limits), nl=False)
         return

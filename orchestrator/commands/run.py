@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.opening import FORKED, Overrides, Spec, Studies, open_sweep, own_name
-from orchestrator.commands.output import naming_words, observer_of, pack_worker
+from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
 from orchestrator.errors import SpecError
 from orchestrator.reporting import terminal
-from orchestrator.reporting.escape import plain
 from orchestrator.sweepfile.loading import check_inputs, project_root
 
 
@@ -47,9 +46,9 @@ def run(
     from orchestrator.reporting import files, report
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.page import report_page
-    from orchestrator.reporting.record import keep
+    from orchestrator.reporting.record import keep_record
     from orchestrator.running.observer import NullObserver
-    from orchestrator.running.session import finished, run_study
+    from orchestrator.running.session import is_finished, run_study
     from orchestrator.running.signals import GracefulShutdown
     from orchestrator.tracking.runs import Ending
     from orchestrator.tracking.sending import tracked
@@ -65,11 +64,11 @@ def run(
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
-    with tracked(sweep, folder, _warn) as trackers:
+    with tracked(sweep, folder, warn) as trackers:
         with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
             with GracefulShutdown(observer.say) as drain:
                 conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
-            done = finished(sweep, folder)
+            done = is_finished(sweep, folder)
             words = naming_words(spec, sweep.name, studies)
             document = report.build(sweep, folder, conclusion, words, done)
             page = report_page.render(sweep, folder, conclusion, document, words, done)
@@ -80,23 +79,18 @@ def run(
             terminal.show(document, terminal.console())
         if done:
             places = {"--studies": studies, "--record": record}
-            command = _typed(spec, overrides, places)
+            command = _typed_command(spec, overrides, places)
             root, in_project = project_root(spec), studies is None
-            if kept := keep(sweep, folder, conclusion, command, root, record, in_project):
-                _warn(kept)
+            if kept := keep_record(sweep, folder, conclusion, command, root, record, in_project):
+                warn(kept)
         best = conclusion.best.number if conclusion.best else None
         said = {"verdict": str(conclusion.decision or "none"), "headline": document.headline}
         for line in trackers.finish(Ending(said, best)):
-            _warn(line)
+            warn(line)
     raise typer.Exit(conclusion.exit_code)
 
 
-def _typed(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
+def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
     """The command that was given, for whoever reads it in a record."""
     named = [word for option, value in places.items() if value for word in (option, str(value))]
     return shlex.join(["orchestrate", str(spec), *overrides, *named])
-
-
-def _warn(text: str) -> None:
-    """On stderr, whatever characters came into it."""
-    typer.echo("\n".join(map(plain, text.split("\n"))), err=True)

@@ -35,7 +35,7 @@ def status(
     """Where a sweep stands; without SPEC, all studies of a project in one table."""
     from orchestrator.records.usage import size_of
     from orchestrator.reporting import studies as overview
-    from orchestrator.running.session import finished
+    from orchestrator.running.session import is_finished
 
     if spec is None:
         faults: list[str] = []
@@ -44,7 +44,7 @@ def status(
         show(overview.build(rows, faults, size_of(found[0][0].project_cache)))
         return
     sweep, folder = told(open_study(spec, overrides or [], studies))
-    show(_standing(sweep, folder, finished(sweep, folder)))
+    show(_standing_document(sweep, folder, is_finished(sweep, folder)))
 
 
 def watch(
@@ -54,13 +54,13 @@ def watch(
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
 ) -> None:
     """Show where a sweep stands, again and again, until it is finished."""
-    from orchestrator.running.session import finished
+    from orchestrator.running.session import is_finished
 
     sweep, folder = told(open_study(spec, overrides or [], studies))
     console, before = terminal.console(), None
     while True:
-        done = finished(sweep, folder)
-        document = _standing(sweep, folder, done)
+        done = is_finished(sweep, folder)
+        document = _standing_document(sweep, folder, done)
         if document != before:
             if console.is_terminal:
                 console.clear()
@@ -75,19 +75,21 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
     """One study of the table; one that cannot be read adds why to `faults`, and hides no other."""
     from orchestrator.records.contents import stored_spec
     from orchestrator.reporting.studies import damaged_row, study_row
-    from orchestrator.running.session import finished
+    from orchestrator.running.session import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
     running = folder.holder()
     try:
         sweep = stored_spec(folder, project)
-        return study_row(sweep, folder, conclude(sweep, folder), finished(sweep, folder), running)
+        return study_row(
+            sweep, folder, conclude(sweep, folder), is_finished(sweep, folder), running
+        )
     except OrchestrateError as error:
         faults.append(f"{folder.name}: {str(error).splitlines()[0]}")
         return damaged_row(folder.name)
 
 
-def _standing(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
+def _standing_document(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
     from orchestrator.records.fleet import read_fleet
     from orchestrator.reporting import status as standing
     from orchestrator.running.checkpoints import Checkpoints

@@ -35,7 +35,7 @@ def table(
     from orchestrator.records.writing import written_whole
     from orchestrator.reporting import frames, spreadsheet, tables
 
-    _check(of, form, to)
+    _check_options(of, form, to)
     sweep, folder = told(open_study(spec, overrides or [], studies))
     found = tables.table(sweep, folder, of, every)
     if to is None:
@@ -50,7 +50,7 @@ def table(
                 spreadsheet.write_csv(found, file)
 
 
-def _check(of: str, form: str, to: Path | None) -> None:
+def _check_options(of: str, form: str, to: Path | None) -> None:
     if of not in KINDS:
         raise SpecError(f"--of {of} is not known\n  Allowed: {', '.join(KINDS)}.")
     if form not in ("csv", "parquet"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.output import warn
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ def transcribe(
 
     loaded = open_model(model, choose_device(device)[0], base)
     for note in loaded.notes:
-        typer.echo(plain(note), err=True)
-    heard = transcribe_files(loaded, list(_all(files)), rms=level, max_tokens_per_second=rate)
+        warn(note)
+    heard = transcribe_files(
+        loaded, list(_audio_files(files)), rms=level, max_tokens_per_second=rate
+    )
     if unheard := _print_all(heard, rate):
-        typer.echo(f"{unheard} of the files could not be heard", err=True)
+        warn(f"{unheard} of the files could not be heard")
         raise typer.Exit(1)
 
 
@@ -87,19 +90,18 @@ def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
     for heard in transcripts:
         if heard.fault:
             unheard += 1
-            typer.echo(plain(heard.fault), err=True)
+            warn(plain(heard.fault))
             continue
         typer.echo(f"{plain(heard.path)}\t{plain(heard.text)}")
         if heard.truncated:
-            typer.echo(
+            warn(
                 f"{plain(heard.path)}: cut off at {rate:g} tokens a second; "
-                "speech this dense needs a larger --max-tokens-per-second",
-                err=True,
+                "speech this dense needs a larger --max-tokens-per-second"
             )
     return unheard
 
 
-def _all(named: Sequence[str]) -> Iterator[str]:
+def _audio_files(named: Sequence[str]) -> Iterator[str]:
     """Files as they are named; of a folder, all audio in it and below, by name. Raises SpecError
     for one without.
     """

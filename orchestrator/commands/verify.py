@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
-from orchestrator.commands.export import trial_number
+from orchestrator.commands.export import one_of, trial_numbers
 from orchestrator.commands.opening import Studies, Study, open_study
 from orchestrator.commands.output import say, show, told
 from orchestrator.errors import SpecError
-from orchestrator.records.shipping import Quantized
+from orchestrator.records.shipping import QUANTIZED
 
 
 def verify(
@@ -46,16 +46,19 @@ def verify(
     from orchestrator.verdicts.shipping import judge_again
 
     words = rest or []
-    number = trial_number(words)
-    if quantize not in ("none", "int8"):
-        raise SpecError(f"--quantize {quantize} is not known\n  Allowed: none, int8.")
+    numbers = trial_numbers(words)
+    if len(numbers) > 1:
+        raise SpecError(
+            f"verify hears one trial, and {', '.join(map(str, numbers))} were named\n  Verify each by itself."
+        )
+    quantized = one_of("--quantize", quantize, QUANTIZED)
     sweep, folder = told(open_study(spec, words, studies))
     names = (
         None if sets is None else tuple(name.strip() for name in sets.split(",") if name.strip())
     )
     with folder.lock():
         result, found = verify_study(
-            sweep, folder, number, runtime, cast(Quantized, quantize), names, say
+            sweep, folder, next(iter(numbers), None), runtime, quantized, names, say
         )
     show(shipped.build(sweep, folder, result, found))
     lost = any(judged.lost for judged in judge_again(sweep, folder, result, found))

@@ -13,30 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.clips import (
-    SAMPLE_RATE,
-    SILENCE_RMS,
-)
-from orchestrator.corpus.containers import opened
+from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.containers import open_audio
 from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.record_fields import FLOAT_PEAK, Samples
 
-__all__ = [
-    "SAMPLE_RATE",
-    "SILENCE_RMS",
-    "Audio",
-    "audio_name",
-    "level",
-    "load_audio",
-    "load_original",
-    "scale_to_rms",
-]
-
-LOSSY_PEAK = 2.0
-"""MP3, Vorbis and Opus may overshoot full scale when decoded to floats."""
-
-_LOSSY = ("VORBIS", "OPUS", "MPEG")
 _MAX_KERNEL = 2_000_000
 """Bound on the resampler's filter bank, which grows with the product of the reduced rates."""
 
@@ -66,15 +49,15 @@ def load_audio(utterance: Utterance) -> Audio:
     (torchaudio's windowed sinc). Raises ManifestError, without the manifest's name and line, where
     the file cannot be decoded to its end or holds values that are no sound.
     """
-    frames, rate, lossy, mended, name = _frames(utterance)
+    frames, rate, mended, name = _decoded_frames(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
     if not math.isfinite(peak):
         raise UnusableError(f"{name} holds NaN or infinite samples")
-    if peak > (LOSSY_PEAK if lossy else FLOAT_PEAK):
+    if peak > FLOAT_PEAK:
         raise UnusableError(f"{name} reaches {peak:g}; float samples must lie within -1 and 1")
-    mono, opposite = _mono(frames)
+    mono, opposite = _to_mono(frames)
     mixed = frames.shape[1] > 1 and not opposite
-    return Audio(_resampled(mono, rate, name), rate != SAMPLE_RATE, mixed, opposite, mended)
+    return Audio(_to_sample_rate(mono, rate, name), rate != SAMPLE_RATE, mixed, opposite, mended)
 
 
 def load_original(utterance: Utterance) -> tuple[Samples, int]:
@@ -83,21 +66,21 @@ def load_original(utterance: Utterance) -> tuple[Samples, int]:
 
     Raises ManifestError where the file cannot be decoded to its end.
     """
-    frames, rate, *_ = _frames(utterance)
-    return _mono(frames)[0], rate
+    frames, rate, *_ = _decoded_frames(utterance)
+    return _to_mono(frames)[0], rate
 
 
-def _frames(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
-    """As `_read`, of samples that stand in the manifest too."""
+def _decoded_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
+    """As `_read_frames`, of samples that stand in the manifest too."""
     if utterance.samples is None:
-        return _read(utterance)
+        return _read_frames(utterance)
     rate = utterance.sample_rate or SAMPLE_RATE
-    start, count = _span(utterance, rate, len(utterance.samples))
+    start, count = _frame_span(utterance, rate, len(utterance.samples))
     frames = np.array(utterance.samples[start : start + count], dtype=np.float32)[:, None]
-    return frames, rate, False, False, "the inline audio"
+    return frames, rate, False, "the inline audio"
 
 
-def _mono(frames: Samples) -> tuple[Samples, bool]:
+def _to_mono(frames: Samples) -> tuple[Samples, bool]:
     """One channel of (n, channels): their mean, or the loudest where they cancel each other, and
     whether they do.
     """
@@ -112,34 +95,18 @@ def _mono(frames: Samples) -> tuple[Samples, bool]:
     return (frames[:, loudest], True) if opposite else (mean, False)
 
 
-def scale_to_rms(samples: Samples, rms: float) -> tuple[Samples, bool]:
-    """`samples * rms / sqrt(mean(samples**2))`, cut at -1 and 1, and whether that happened. Silence
-    is left alone.
+def _read_frames(utterance: Utterance) -> tuple[Samples, int, bool, str]:
+    """Frames of shape (n, channels), their rate, whether the file does not say how long it is, and
+    the name for messages.
     """
-    own = level(samples)
-    if own < SILENCE_RMS:
-        return samples, False
-    scaled = samples * np.float32(rms / own)
-    clipped = bool(np.abs(scaled).max() > 1)
-    return (np.clip(scaled, -1, 1) if clipped else scaled), clipped
-
-
-def level(samples: Samples) -> float:
-    """Root mean square, summed in float64."""
-    return math.sqrt(float(np.mean(np.square(samples, dtype=np.float64)))) if len(samples) else 0.0
-
-
-def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
-    """Frames of shape (n, channels), their rate, whether the codec is lossy, whether the file does
-    not say how long it is, and the name for messages."""
     name = audio_name(utterance)
     try:
-        found = opened(utterance.audio or utterance.encoded or b"", name)
+        found = open_audio(utterance.audio or utterance.encoded or b"", name)
         with soundfile.SoundFile(found.source) as stream:
-            start, count = _span(utterance, stream.samplerate, stream.frames)
-            stream.seek(start)
+            start, count = _frame_span(utterance, stream.samplerate, stream.frames)
+            _go_to(stream, start)
             frames = stream.read(count, dtype="float32", always_2d=True)
-            rate, lossy = stream.samplerate, stream.subtype.startswith(_LOSSY)
+            rate = stream.samplerate
     except UnusableError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
@@ -147,7 +114,16 @@ def _read(utterance: Utterance) -> tuple[Samples, int, bool, bool, str]:
         raise UnusableError(f"{name} cannot be decoded: {reason}") from error
     if len(frames) != count:
         raise UnusableError(f"{name} is cut off: {len(frames)} of {count} frames could be decoded")
-    return frames, rate, lossy, found.mended, name
+    return frames, rate, found.mended, name
+
+
+def _go_to(stream: soundfile.SoundFile, start: int) -> None:
+    """To the frame `start`, also of a coding that cannot be entered in the middle, as GSM."""
+    if stream.seekable():
+        stream.seek(start)
+        return
+    while start > 0 and len(skipped := stream.read(min(start, 1 << 20))):
+        start -= len(skipped)
 
 
 def audio_name(utterance: Utterance) -> str:
@@ -157,7 +133,7 @@ def audio_name(utterance: Utterance) -> str:
     return f"audio file {show(str(utterance.audio))}"
 
 
-def _span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
+def _frame_span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
     """First frame and number of frames of the utterance within `frames`."""
     start = min(round(utterance.offset * rate), frames)
     there = frames - start
@@ -165,7 +141,7 @@ def _span(utterance: Utterance, rate: int, frames: int) -> tuple[int, int]:
     return start, there if wanted == there + 1 else wanted  # start and length were rounded apart
 
 
-def _resampled(mono: Samples, rate: int, name: str) -> Samples:
+def _to_sample_rate(mono: Samples, rate: int, name: str) -> Samples:
     if rate == SAMPLE_RATE:
         return np.ascontiguousarray(mono)
     shared = math.gcd(rate, SAMPLE_RATE)

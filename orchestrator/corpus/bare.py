@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.corpus.dividing import divide
-from orchestrator.corpus.faults import joined
+from orchestrator.corpus.faults import joined_errors
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.profile import DurationProfile, duration_profile
 from orchestrator.errors import ManifestError
@@ -61,11 +61,11 @@ def read_bare(
         except ManifestError as error:
             errors.append(error)
     if errors:
-        raise joined(errors)
-    return [_bare(manifest, max_seconds, validation, seed) for manifest in manifests]
+        raise joined_errors(errors)
+    return [_measure_manifest(manifest, max_seconds, validation, seed) for manifest in manifests]
 
 
-def _bare(manifest: Manifest, max_seconds: float, validation: float, seed: int) -> Bare:
+def _measure_manifest(manifest: Manifest, max_seconds: float, validation: float, seed: int) -> Bare:
     kept = tuple(
         utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds
     )

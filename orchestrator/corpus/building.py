@@ -79,7 +79,7 @@ def line_of(utterance: Utterance, folder: Path) -> dict[str, Any]:
     """An utterance as a line of a manifest in `folder`, whichever format it was read from; unknown
     keys are kept.
     """
-    line: dict[str, Any] = {"id": utterance.id, **_audio(utterance, folder)}
+    line: dict[str, Any] = {"id": utterance.id, **_audio_fields(utterance, folder)}
     line |= {"offset": utterance.offset, "duration": utterance.duration, "text": utterance.text}
     if utterance.speaker:
         line["speaker"] = utterance.speaker
@@ -98,7 +98,7 @@ def made_of(utterance: Utterance, manifest: Path, folder: Path) -> Made:
     return Made(line_of(utterance, folder), f"{manifest}:{utterance.line}", (*names, utterance.id))
 
 
-def _audio(utterance: Utterance, folder: Path) -> dict[str, Any]:
+def _audio_fields(utterance: Utterance, folder: Path) -> dict[str, Any]:
     if utterance.audio is not None:
         return {"audio_filepath": relative(utterance.audio, folder)}
     if utterance.samples is not None:
@@ -142,11 +142,11 @@ def write_manifests(
         ExitStack() as published,
     ):
         for out, lines in parts.items():
-            manifest = _staged(
-                out, published.enter_context(new_file(out)), [_made(line) for line in lines]
+            manifest = _write_and_read_back(
+                out, published.enter_context(new_file(out)), [_as_made(line) for line in lines]
             )
             aside = published.enter_context(new_file(_source_path(out)))
-            aside.write_bytes(_source(manifest, made_by, arguments))
+            aside.write_bytes(_source_note(manifest, made_by, arguments))
             manifests.append(manifest)
     return manifests
 
@@ -163,11 +163,11 @@ def _all_or_none(paths: Sequence[Path]) -> Iterator[None]:
         raise
 
 
-def _made(line: Made | Mapping[str, Any]) -> Made:
+def _as_made(line: Made | Mapping[str, Any]) -> Made:
     return line if isinstance(line, Made) else Made(line, f"utterance {line['id']!r}")
 
 
-def _staged(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
+def _write_and_read_back(out: Path, aside: Path, lines: Sequence[Made]) -> Manifest:
     """The manifest written aside and read again. Raises ManifestError with where the bad lines come
     from.
     """
@@ -199,7 +199,7 @@ def some_faults(place: object, faults: Sequence[str]) -> str:
     return "\n".join([f"{place} has {count}:", *(f"  {fault}" for fault in faults[:SHOWN]), *rest])
 
 
-def _source(manifest: Manifest, made_by: str, arguments: Mapping[str, Any]) -> bytes:
+def _source_note(manifest: Manifest, made_by: str, arguments: Mapping[str, Any]) -> bytes:
     source = {
         "made_by": made_by,
         "orchestrator": version("orchestrator"),

@@ -100,11 +100,11 @@ class Segment:
             os.utime(self.folder / f"{self.name}.index")
 
 
-def find(folder: Path) -> dict[bytes, tuple[Segment, int]]:
+def find_clips(folder: Path) -> dict[bytes, tuple[Segment, int]]:
     """Every clip of a cache by its key; a damaged segment is removed."""
     found: dict[bytes, tuple[Segment, int]] = {}
     for name in sorted(path.stem for path in folder.glob("*.index")):
-        segment = _opened(folder, name)
+        segment = _open_segment(folder, name)
         if segment is not None:
             keys = segment.rows["key"].tobytes()
             for row in range(len(segment.rows)):
@@ -112,53 +112,53 @@ def find(folder: Path) -> dict[bytes, tuple[Segment, int]]:
     return found
 
 
-def _opened(folder: Path, name: str) -> Segment | None:
+def _open_segment(folder: Path, name: str) -> Segment | None:
     try:
-        segment = Segment(folder, name, _rows((folder / f"{name}.index").read_bytes(), name))
+        segment = Segment(folder, name, _parse_index((folder / f"{name}.index").read_bytes(), name))
         size = (folder / f"{name}.pcm").stat().st_size
     except (FileNotFoundError, ValueError):
         # half of it is gone, or damaged
-        remove(folder, name)
+        remove_segment(folder, name)
         return None
     except OSError:
         return None  # not to be read now, which says nothing of what it holds
-    if size != _size(segment.rows):
-        remove(folder, name)
+    if size != _bytes_of_samples(segment.rows):
+        remove_segment(folder, name)
         return None
     return segment
 
 
-def _size(rows: npt.NDArray[Any]) -> int:
+def _bytes_of_samples(rows: npt.NDArray[Any]) -> int:
     """Bytes of the samples of a segment."""
     last = rows[-1]
-    return int(last["start"]) + _padded(int(last["samples"]) * (2 if last["integer"] else 4))
+    return int(last["start"]) + _padded_size(int(last["samples"]) * (2 if last["integer"] else 4))
 
 
-def _padded(size: int) -> int:
+def _padded_size(size: int) -> int:
     """Floats begin at multiples of their size."""
     return -(-size // 4) * 4
 
 
-def _rows(index: bytes, name: str) -> npt.NDArray[Any]:
+def _parse_index(index: bytes, name: str) -> npt.NDArray[Any]:
     content = index.removeprefix(_MAGIC)
     torn = len(content) == len(index) or len(content) % ROW.itemsize or not content
-    if torn or _name(content) != name:
+    if torn or _segment_name(content) != name:
         raise ValueError("the index is damaged")
     return np.frombuffer(content, ROW)
 
 
-def _name(content: bytes) -> str:
+def _segment_name(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def remove(folder: Path, name: str) -> None:
+def remove_segment(folder: Path, name: str) -> None:
     """Delete a segment, the index first: without it nothing looks for the samples."""
     for ending in ("index", "pcm"):
         with suppress(FileNotFoundError):
             (folder / f"{name}.{ending}").unlink()
 
 
-def write(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
+def write_clips(clips: Iterable[tuple[bytes, Decoded]], folder: Path) -> None:
     """Store clips under their keys, a segment after the other.
 
     An exception from the iterable, or a kill, loses the segment that is not full yet. Raises
@@ -197,12 +197,12 @@ class _OpenSegment:
     def add(self, key: bytes, clip: Decoded) -> None:
         if key in self._rows:
             return
-        content, integer = _packed(clip.samples)
+        content, integer = _packed_samples(clip.samples)
         peak = np.abs(clip.samples).max(initial=0)
         sound = hashlib.sha256(clip.samples.astype("<f4", copy=False).tobytes()).digest()
         place = (self.size, len(clip.samples), clip.level, peak)
         self._rows[key] = (key, sound, *place, zlib.crc32(content), clip.done, integer)
-        padded = content.ljust(_padded(len(content)), b"\0")
+        padded = content.ljust(_padded_size(len(content)), b"\0")
         self._parts.append(padded)
         self.size += len(padded)
 
@@ -210,14 +210,14 @@ class _OpenSegment:
         if not self._rows:
             return
         content = np.array(list(self._rows.values()), ROW).tobytes()
-        name = _name(content)
+        name = _segment_name(content)
         with new_file(self.folder / f"{name}.pcm") as aside, aside.open("wb") as stream:
             stream.writelines(self._parts)
         with new_file(self.folder / f"{name}.index") as aside:
             aside.write_bytes(_MAGIC + content)
 
 
-def _packed(samples: Samples) -> tuple[bytes, bool]:
+def _packed_samples(samples: Samples) -> tuple[bytes, bool]:
     """Samples as they are kept, and whether as integers: only where that loses no bit."""
     with np.errstate(invalid="ignore"):
         integers = (samples * _FULL_SCALE).astype("<i2")
@@ -241,15 +241,15 @@ class Kept:
     """Of its clips."""
 
 
-def kept(folder: Path) -> list[Kept]:
+def kept_segments(folder: Path) -> list[Kept]:
     """The whole segments of a cache, those used longest ago first."""
-    return sorted(_kept(folder), key=lambda segment: (segment.used, segment.name))
+    return sorted(_whole_segments(folder), key=lambda segment: (segment.used, segment.name))
 
 
-def _kept(folder: Path) -> Iterator[Kept]:
+def _whole_segments(folder: Path) -> Iterator[Kept]:
     for index in sorted(folder.glob("*.index")):
         with suppress(OSError, ValueError):
-            sounds = _rows(index.read_bytes(), index.stem)["pcm_sha256"]
+            sounds = _parse_index(index.read_bytes(), index.stem)["pcm_sha256"]
             files = index.stat(), index.with_suffix(".pcm").stat()
             yield Kept(
                 index.stem,
@@ -259,16 +259,16 @@ def _kept(folder: Path) -> Iterator[Kept]:
             )
 
 
-def evict(folder: Path, limit_bytes: int, needed: Collection[str]) -> int:
+def evict_segments(folder: Path, limit_bytes: int, needed: Collection[str]) -> int:
     """Remove segments used longest ago until the others take at most `limit_bytes`; returns the
     bytes that are free now. `needed` are the names of those that stay whatever they take.
     """
-    segments = kept(folder)
+    segments = kept_segments(folder)
     over, freed = sum(segment.size for segment in segments) - limit_bytes, 0
     for segment in segments:
         if freed >= over:
             break
         if segment.name not in needed:
-            remove(folder, segment.name)
+            remove_segment(folder, segment.name)
             freed += segment.size
     return freed

@@ -15,14 +15,12 @@ import numpy as np
 
 from orchestrator.corpus.clip_cache import DONE, Segment
 from orchestrator.corpus.faults import Fault
+from orchestrator.corpus.loudness import SILENCE_RMS, gain
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.record_fields import Samples
 
 SAMPLE_RATE = 16_000
 """Hz; of every clip."""
-
-SILENCE_RMS = 1e-4
-"""-80 dB: below it a clip holds no speech, and scaling would only amplify noise."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +74,9 @@ class StoredSound:
         bits = int(self.segment.rows[self.row]["done"])
         return tuple(name for place, name in enumerate(DONE) if bits >> place & 1)
 
-    def factor(self, rms: float | None) -> np.float32 | None:
-        """What scales it to `rms`; None where it stays as it is: silence is never amplified."""
-        return None if rms is None or self.level < SILENCE_RMS else np.float32(rms / self.level)
-
     def clipped(self, rms: float | None) -> bool:
         """Whether scaling to `rms` cuts peaks at -1 or 1."""
-        factor = self.factor(rms)
+        factor = gain(self.level, rms)
         peak: np.float32 = self.segment.rows[self.row]["peak"]
         return factor is not None and bool(peak * factor > 1)
 
@@ -94,7 +88,7 @@ class StoredSound:
         if samples is None:
             self.segment.forget()
             samples = self.decode(self.utterance, self.pcm_sha256)
-        factor = self.factor(rms)
+        factor = gain(self.level, rms)
         if factor is not None:
             samples = samples * factor
         if self.clipped(rms):
@@ -219,13 +213,13 @@ def clips_of(sounds: Sounds, faults: Sequence[Fault]) -> Clips:
         speakers=tuple(utterance.speaker for utterance in utterances),
         seconds=tuple(length / SAMPLE_RATE for length in sounds.lengths),
         pcm_sha256=tuple(sound.pcm_sha256 for sound in sounds.stored),
-        notes=_notes(sounds),
+        notes=_audio_notes(sounds),
         faults=tuple(faults),
         sounds=sounds,
     )
 
 
-def _notes(sounds: Sounds) -> AudioNotes:
+def _audio_notes(sounds: Sounds) -> AudioNotes:
     lines: dict[str, list[int]] = {name: [] for name in (*DONE, "silent", "clipped")}
     for sound in sounds.stored:
         line = sound.utterance.line

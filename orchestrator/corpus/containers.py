@@ -26,21 +26,26 @@ class Opened:
     """Its header does not say how long it is; here it does."""
 
 
-def opened(source: Path | bytes, name: str) -> Opened:
+def open_audio(source: Path | bytes, name: str) -> Opened:
     """An audio file, or the bytes of one. Raises UnusableError for an Ogg file without an end,
     OSError.
     """
-    start = _part(source, 0, _START)
+    start = beginning(source)
     if start.startswith(b"OggS"):
         _check_end(source, name)
     data = None
     if start.startswith(b"fLaC") and not flac.says_length(start):
-        data = flac.completed(_part(source, 0))
+        data = flac.with_sample_count(_read_part(source, 0))
     elif mpeg.is_mpeg(start):
-        data = mpeg.completed(_part(source, 0))
+        data = mpeg.with_length_header(_read_part(source, 0))
     if data is not None:
         return Opened(io.BytesIO(data), mended=True)
     return Opened(io.BytesIO(source) if isinstance(source, bytes) else sound_file(source))
+
+
+def beginning(source: Path | bytes) -> bytes:
+    """The first bytes, by which a file is known. Raises OSError."""
+    return _read_part(source, 0, _START)
 
 
 def sound_file(path: Path) -> bytes | str:
@@ -48,7 +53,7 @@ def sound_file(path: Path) -> bytes | str:
     return os.fsencode(path) if os.name == "posix" else str(path)
 
 
-def _part(source: Path | bytes, start: int, size: int = -1) -> bytes:
+def _read_part(source: Path | bytes, start: int, size: int = -1) -> bytes:
     """So many bytes from `start` on, counted from the end where it is negative; -1 are all."""
     if isinstance(source, bytes):
         begin = max(0, len(source) + start) if start < 0 else start
@@ -63,7 +68,7 @@ def _check_end(source: Path | bytes, name: str) -> None:
     """The last page is whole and says that it is the last one: libsndfile reads a shorter file as a
     shorter sound.
     """
-    data = _part(source, -2 * _PAGE)
+    data = _read_part(source, -2 * _PAGE)
     place = data.rfind(b"OggS")
     page = data[place:]
     sizes = page[27 : 27 + page[26]] if len(page) > 26 else b""

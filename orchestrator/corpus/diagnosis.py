@@ -17,9 +17,9 @@ from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.overlap import (
     Recordings,
     Shared,
-    duplicates,
-    recordings,
-    sentence,
+    name_recordings,
+    repeated_audio,
+    sentence_key,
     shared_audio,
     shared_recordings,
 )
@@ -56,7 +56,7 @@ def check_sets(
     """
     training = {name: manifest for name, manifest in sets.items() if name in TRAINING_SETS}
     evaluation = {name: manifest for name, manifest in sets.items() if name not in TRAINING_SETS}
-    named = recordings(sets, pcm or {}, known)
+    named = name_recordings(sets, pcm or {}, known)
     findings: list[Finding] = []
     for name, manifest in sets.items():
         findings += _check_content(name, manifest, named[name])
@@ -68,7 +68,9 @@ def check_sets(
         findings += _check_density(name, manifest, max_seconds)
     core = [name for name in evaluation if search_name(name) in ("domain", "heldout")]
     crossed = (
-        pair for pair in combinations(evaluation, 2) if set(pair) <= set(core) or _across(*pair)
+        pair
+        for pair in combinations(evaluation, 2)
+        if set(pair) <= set(core) or _crosses_confirmation(*pair)
     )
     for first, second in (*product(training, evaluation), *crossed):
         findings += _check_audio(first, named[first], second, named[second])
@@ -84,7 +86,7 @@ def check_sets(
     return sorted(findings, key=lambda finding: finding.level)
 
 
-def _across(first: str, second: str) -> bool:
+def _crosses_confirmation(first: str, second: str) -> bool:
     """Whether one of two evaluation sets is the search's and the other the confirmation's."""
     return is_confirm(first) != is_confirm(second)
 
@@ -97,7 +99,7 @@ def check_limits(
     """
     findings = []
     for name, manifest in sets.items():
-        heard = used(name, manifest, max_seconds)
+        heard = used_utterances(name, manifest, max_seconds)
         if over := [utterance for utterance in heard if known_seconds(utterance) > longest_seconds]:
             findings.append(
                 (_left_out if name in TRAINING_SETS else _too_long)(
@@ -107,14 +109,14 @@ def check_limits(
     return findings
 
 
-def used(name: str, manifest: Manifest, max_seconds: float) -> list[Utterance]:
+def used_utterances(name: str, manifest: Manifest, max_seconds: float) -> list[Utterance]:
     """The utterances of a set that are used: of a training set, those of at most `max_seconds`."""
     if name not in TRAINING_SETS:
         return list(manifest.utterances)
     return [manifest.utterances[row] for row in kept_for_training(manifest, max_seconds)]
 
 
-def listed(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
+def listed_lines(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
     """Every line with what is wrong there, the first 20."""
     said = [f"{manifest.path}:{utterance.line} ({why})" for utterance, why in faults[:SHOWN]]
     return ", ".join(said) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
@@ -162,14 +164,12 @@ def _check_content(name: str, manifest: Manifest, named: Recordings) -> list[Fin
     if is_upper_case(utterance.text for utterance in manifest.utterances):
         message = (
             f"more than 90 % of the references of {name} are in capitals; they are lowered, or the adapter would "
-            f"learn typography that scoring ignores, {_eg(manifest, manifest.utterances[0])}."
+            f"learn typography that scoring ignores, {_example_line(manifest, manifest.utterances[0])}."
         )
         findings.append(finding("upper-case", message))
-    if twice := duplicates(named):
-        example = _example(twice[0], named, named)
-        message = (
-            f"{_share(len(twice), manifest, name)} repeat audio of the same set, e.g. {example}."
-        )
+    if twice := repeated_audio(named):
+        example = _shared_example(twice[0], named, named)
+        message = f"{_share_text(len(twice), manifest, name)} repeat audio of the same set, e.g. {example}."
         findings.append(finding("duplicates", message))
     return findings
 
@@ -186,8 +186,9 @@ def _check_training_lengths(name: str, manifest: Manifest, max_seconds: float) -
             utterance for utterance in manifest.utterances if known_seconds(utterance) > max_seconds
         )
         message = (
-            f"{_share(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left out, "
-            f"{_eg(manifest, first)}."
+            f"{_share_text(total - len(kept), manifest, name)} are longer than max_seconds ({max_seconds:g}) and left "
+            "out, "
+            f"{_example_line(manifest, first)}."
         )
         findings.append(finding("left-out", message))
     if name == "train" and len(kept) < FEW_TRAINING_UTTERANCES:
@@ -225,14 +226,14 @@ def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Fi
     """
     faults = [
         (utterance, f"{len(utterance.text)} characters beside {known_seconds(utterance):.1f} s")
-        for utterance in used(name, manifest, max_seconds)
+        for utterance in used_utterances(name, manifest, max_seconds)
         if len(utterance.text) > CHARACTERS_A_SECOND * known_seconds(utterance) + CHARACTERS_MORE
     ]
     if not faults:
         return []
     message = (
-        f"{_share(len(faults), manifest, name)} have more text than can be said in their clip, above "
-        f"{CHARACTERS_A_SECOND} characters a second: {listed(manifest, faults)}. "
+        f"{_share_text(len(faults), manifest, name)} have more text than can be said in their clip, above "
+        f"{CHARACTERS_A_SECOND} characters a second: {listed_lines(manifest, faults)}. "
         "Give each line the words of its own clip, or delete it."
     )
     return [finding("dense-text", message)]
@@ -240,16 +241,16 @@ def _check_density(name: str, manifest: Manifest, max_seconds: float) -> list[Fi
 
 def _left_out(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
     message = (
-        f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take and left out, "
-        f"{_eg(manifest, over[0])}."
+        f"{_share_text(len(over), manifest, name)} are longer than the {limit:g} s the model can take and left out, "
+        f"{_example_line(manifest, over[0])}."
     )
     return finding("left-out", message)
 
 
 def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: float) -> Finding:
     message = (
-        f"{_share(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
-        f"{listed(manifest, [(utterance, f'{known_seconds(utterance):.1f} s') for utterance in over])}; "
+        f"{_share_text(len(over), manifest, name)} are longer than the {limit:g} s the model can take: "
+        f"{listed_lines(manifest, [(utterance, f'{known_seconds(utterance):.1f} s') for utterance in over])}; "
         "cut them into shorter ones, evaluation audio is never truncated."
     )
     return finding("too-long", message)
@@ -258,7 +259,8 @@ def _too_long(name: str, manifest: Manifest, over: Sequence[Utterance], limit: f
 def _check_same_sound(first: str, a: Recordings, second: str, b: Recordings) -> list[Finding]:
     if shared := shared_audio(a, b):
         message = (
-            f"{_share(len(shared), b.manifest, second)} are in {first} too, e.g. {_example(shared[0], b, a)} "
+            f"{_share_text(len(shared), b.manifest, second)} are in {first} too, e.g. "
+            f"{_shared_example(shared[0], b, a)} "
             f"({shared[0].why}). Delete them from one of the two manifests."
         )
         return [finding("audio-overlap", message)]
@@ -270,8 +272,8 @@ def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[
         return same
     if cut := shared_recordings(a, b):
         message = (
-            f"{_share(len(cut), b.manifest, second)} are cut from recordings that {first} uses too, "
-            f"{_eg(b.manifest, cut[0])}; the speaker and the room are known, so the result is optimistic."
+            f"{_share_text(len(cut), b.manifest, second)} are cut from recordings that {first} uses too, "
+            f"{_example_line(b.manifest, cut[0])}; the speaker and the room are known, so the result is optimistic."
         )
         return [finding("recording-overlap", message)]
     return []
@@ -279,10 +281,11 @@ def _check_audio(first: str, a: Recordings, second: str, b: Recordings) -> list[
 
 def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest) -> list[Finding]:
     findings = []
-    known = {sentence(utterance.text) for utterance in a.utterances} - {""}
-    if same := [utterance for utterance in b.utterances if sentence(utterance.text) in known]:
+    known = {sentence_key(utterance.text) for utterance in a.utterances} - {""}
+    if same := [utterance for utterance in b.utterances if sentence_key(utterance.text) in known]:
         message = (
-            f"{_share(len(same), b, second)} have a sentence that is in {first} too, {_eg(b, same[0])}; they measure "
+            f"{_share_text(len(same), b, second)} have a sentence that is in {first} too, "
+            f"{_example_line(b, same[0])}; they measure "
             "memory as well."
         )
         findings.append(finding("sentence-overlap", message))
@@ -292,20 +295,22 @@ def _check_words_and_speakers(first: str, a: Manifest, second: str, b: Manifest)
         names = ", ".join(show(speaker) for speaker in both[:3]) + (
             ", ..." if len(both) > 3 else ""
         )
-        share = f"{_share(len(heard), b, second)} are by speakers of {first} ({names}), {_eg(b, heard[0])}"
-        message = f"{share}; the result is optimistic for new speakers."
+        message = (
+            f"{_share_text(len(heard), b, second)} are by speakers of {first} ({names}), "
+            f"{_example_line(b, heard[0])}; the result is optimistic for new speakers."
+        )
         findings.append(finding("speaker-overlap", message))
     return findings
 
 
-def _share(count: int, manifest: Manifest, name: str) -> str:
+def _share_text(count: int, manifest: Manifest, name: str) -> str:
     total = len(manifest.utterances)
     return f"{count} of {total} utterances of {name} ({100 * count / total:.1f} %)"
 
 
-def _eg(manifest: Manifest, utterance: Utterance) -> str:
+def _example_line(manifest: Manifest, utterance: Utterance) -> str:
     return f"e.g. {manifest.path}:{utterance.line}"
 
 
-def _example(shared: Shared, mine: Recordings, others: Recordings) -> str:
+def _shared_example(shared: Shared, mine: Recordings, others: Recordings) -> str:
     return f"{mine.manifest.path}:{shared.utterance.line} is {others.manifest.path}:{shared.other.line}"

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from orchestrator.corpus.building import shuffled
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
-from orchestrator.corpus.overlap import sentence
+from orchestrator.corpus.overlap import sentence_key
 from orchestrator.errors import ManifestError
 
 Unit = Literal["speaker", "sentence", "recording", "utterance"]
@@ -31,7 +31,7 @@ def unit_of(utterance: Utterance, by: Unit) -> str:
     if by == "speaker":
         return utterance.speaker
     if by == "sentence":
-        return sentence(utterance.text) or utterance.text
+        return sentence_key(utterance.text) or utterance.text
     return audio_source(utterance) if by == "recording" else f"{utterance.line}"
 
 
@@ -55,7 +55,9 @@ def divide(
     part_of: dict[str, int] = {}
     for number, share in enumerate(shares):
         left = {unit: count for unit, count in counts.items() if unit not in part_of}
-        chosen = _chosen(left, share * len(manifest.utterances), seed, keep=parts - number - 1)
+        chosen = _choose_units(
+            left, share * len(manifest.utterances), seed, keep=parts - number - 1
+        )
         part_of |= dict.fromkeys(chosen, number)
     order = shuffled(manifest.utterances, seed)
     return [
@@ -84,7 +86,7 @@ def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
 
 def sentences_in_common(parts: Sequence[Sequence[Utterance]]) -> int:
     """Number of sentences that stand in more than one part."""
-    said = [{sentence(utterance.text) for utterance in part} for part in parts]
+    said = [{sentence_key(utterance.text) for utterance in part} for part in parts]
     return sum(sum(text in sentences for sentences in said) > 1 for text in set().union(*said))
 
 
@@ -108,7 +110,7 @@ def _too_few(manifest: Manifest, by: Unit, units: list[str], parts: int) -> str:
     )
 
 
-def _chosen(counts: Mapping[str, int], wanted: float, seed: int, keep: int) -> set[str]:
+def _choose_units(counts: Mapping[str, int], wanted: float, seed: int, keep: int) -> set[str]:
     """Units in a seeded order, each taken while that brings the number of utterances closer to what
     is wanted.
 

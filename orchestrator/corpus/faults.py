@@ -44,7 +44,7 @@ class FaultsError(ManifestError):
 _CURE = "Correct or delete these lines, then run the same command again."
 
 
-def joined(errors: Sequence[ManifestError]) -> ManifestError:
+def joined_errors(errors: Sequence[ManifestError]) -> ManifestError:
     """One error of what is wrong with several sets, each file once."""
     messages = list(dict.fromkeys(str(error) for error in errors))
     if len(messages) == 1:

@@ -24,11 +24,11 @@ def says_length(start: bytes) -> bool:
     )
 
 
-def completed(data: bytes) -> bytes | None:
+def with_sample_count(data: bytes) -> bytes | None:
     """The same file with its number of samples; None where no frame can be found."""
     place = data.rfind(b"\xff", _STREAMINFO.stop)
     while place > 0:
-        if end := _end(data, place):
+        if end := _samples_to_frame_end(data, place):
             told = end.to_bytes(5, "big")
             return (
                 data[:_TOTAL]
@@ -40,7 +40,7 @@ def completed(data: bytes) -> bytes | None:
     return None
 
 
-def _end(data: bytes, place: int) -> int:
+def _samples_to_frame_end(data: bytes, place: int) -> int:
     """Samples up to the end of the frame whose header stands there; 0 where none does."""
     head = data[place : place + 16]
     if (
@@ -51,7 +51,7 @@ def _end(data: bytes, place: int) -> int:
         or head[3] & 1
     ):
         return 0
-    number, used = _coded(head[4:])
+    number, used = _coded_number(head[4:])
     extra = {6: 1, 7: 2}.get(head[2] >> 4, 0)
     at = 4 + used
     size = int.from_bytes(head[at : at + extra], "big") + 1 if extra else _SIZES[head[2] >> 4]
@@ -62,7 +62,7 @@ def _end(data: bytes, place: int) -> int:
     return (number if head[1] & 1 else number * whole) + size
 
 
-def _coded(data: bytes) -> tuple[int, int]:
+def _coded_number(data: bytes) -> tuple[int, int]:
     """A number coded as UTF-8 codes them, up to 36 bits, and the bytes it takes; 0 bytes where none
     stands there.
     """

@@ -15,11 +15,13 @@ from orchestrator.corpus.building import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcripts import LISTS, Transcript, beside, listed
+from orchestrator.corpus.transcripts import LISTS, Transcript, texts_beside, texts_from_list
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
+_READ_SOUND = ".wav"
+"""What others are converted to."""
 _OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
@@ -46,10 +48,10 @@ def lines_of_folder(
         raise ManifestError(
             f"there is no folder {folder}\n  Name the folder that holds the recordings."
         )
-    recordings = _recordings(folder)
+    recordings, others = _find_recordings(folder)
     faults: list[str] = []
     unmatched: list[str] = []
-    texts = _texts(recordings, folder, transcripts, faults, unmatched)
+    texts = _texts_of(recordings, folder, transcripts, faults, unmatched)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
     if not texts and not faults:
         raise ManifestError(
@@ -66,35 +68,37 @@ def lines_of_folder(
         )
         if why:
             left[why] += 1
-        elif made := _line(path, inside, out, texts[path], speaker, faults):
+        elif made := _manifest_line(path, inside, out, texts[path], speaker, faults):
             lines.append(made)
-    faults += _twice(lines)
+    faults += _names_used_twice(lines)
     if faults:
         raise ManifestError(some_faults(folder, faults))
     kept, more = select(lines, wanted)
+    if others:
+        first = others[0].relative_to(folder).as_posix()
+        more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
     return kept, left + more
 
 
-def _recordings(folder: Path) -> list[Path]:
-    """Sorted by path. Raises ManifestError where there is none."""
-    files = sorted(_files(folder))
+def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
+    """What is read as sound, and sound that is not, each sorted by path. Raises ManifestError where
+    there is nothing to read.
+    """
+    files = sorted(_walk_files(folder))
     recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    if recordings:
-        return recordings
     others = [path for path in files if path.suffix.lower() in _OTHER_SOUND]
-    hint = (
-        f"\n  {others[0]} is not read; convert it and its like: ffmpeg -i IN OUT.wav"
-        if others
-        else ""
-    )
+    if recordings:
+        return recordings, others
+    convert = f"convert it and its like: ffmpeg -i IN OUT{_READ_SOUND}"
+    hint = f"\n  {others[0]} is not read; {convert}" if others else ""
     raise ManifestError(
         f"{folder} holds no recordings\n  Looked for {', '.join(AUDIO_SUFFIXES)}, in all folders below.{hint}"
     )
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _walk_files(folder: Path) -> Iterator[Path]:
     """Regular files below, through links too; each real folder once, so that a link to a folder
     above is no loop.
 
@@ -103,17 +107,18 @@ def _files(folder: Path) -> Iterator[Path]:
     seen = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, followlinks=True):
         shown = sorted(
-            (name for name in folders if not _hidden(name)), key=lambda name: _is_link(place, name)
+            (name for name in folders if not _is_hidden(name)),
+            key=lambda name: _is_link(place, name),
         )
         folders[:] = [
-            name for name in shown if _new(os.path.realpath(os.path.join(place, name)), seen)
+            name for name in shown if _first_seen(os.path.realpath(os.path.join(place, name)), seen)
         ]
         yield from (
-            path for name in files if not _hidden(name) and (path := Path(place, name)).is_file()
+            path for name in files if not _is_hidden(name) and (path := Path(place, name)).is_file()
         )
 
 
-def _hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
@@ -121,27 +126,27 @@ def _is_link(place: str, name: str) -> tuple[bool, str]:
     return os.path.islink(os.path.join(place, name)), name
 
 
-def _new(path: str, seen: set[str]) -> bool:
+def _first_seen(path: str, seen: set[str]) -> bool:
     if path in seen:
         return False
     seen.add(path)
     return True
 
 
-def _texts(
+def _texts_of(
     recordings: list[Path],
     folder: Path,
     table: Path | None,
     faults: list[str],
     unmatched: list[str],
 ) -> dict[Path, Transcript]:
-    texts = beside(recordings, faults) if table is None else {}
+    texts = texts_beside(recordings, faults) if table is None else {}
     if table is None and not texts and not faults:
         table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if table is None:
         return texts
     try:
-        return listed(recordings, folder, table, faults, unmatched)
+        return texts_from_list(recordings, folder, table, faults, unmatched)
     except UnusableError as error:
         raise ManifestError(f"{table} {error}") from error
     except OSError as error:
@@ -150,7 +155,7 @@ def _texts(
         ) from error
 
 
-def _line(
+def _manifest_line(
     path: Path, inside: Path, out: Path, said: Transcript, speaker: str, faults: list[str]
 ) -> Made | None:
     try:
@@ -160,10 +165,10 @@ def _line(
         faults.append(str(error))
         return None
     line = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3), "text": said.text}
-    return Made(line | _speaker(inside, speaker), said.origin, (inside.as_posix(), path.name))
+    return Made(line | _speaker_field(inside, speaker), said.origin, (inside.as_posix(), path.name))
 
 
-def _speaker(path: Path, rule: str) -> dict[str, Any]:
+def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
     if rule.startswith(ONE):
         return {"speaker": rule.removeprefix(ONE)}
     if rule == "folder" and len(path.parts) > 1:
@@ -171,7 +176,7 @@ def _speaker(path: Path, rule: str) -> dict[str, Any]:
     return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
 
 
-def _twice(lines: list[Made]) -> list[str]:
+def _names_used_twice(lines: list[Made]) -> list[str]:
     """Recordings whose names differ in their ending alone."""
     first: dict[str, str] = {}
     faults = []

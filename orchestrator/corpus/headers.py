@@ -1,4 +1,4 @@
-"""What an audio file says of itself: found, opened and measured without decoding it. No torch."""
+"""What an audio file says of itself: found, open_audio and measured without decoding it. No torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.containers import opened
+from orchestrator.corpus.containers import beginning, open_audio
 from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.not_a_recording import what_it_is
 
 TOLERANCE = 0.1
 """Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1
@@ -30,6 +31,10 @@ _CLIP_FOLDERS = ("", "clips", "wavs")
 """Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
 
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_NO_DATA = re.compile(r"^data\s*: 0$", re.MULTILINE)
+_FILE_LENGTH = re.compile(r"^Length\s*: (\d+)$", re.MULTILINE)
+_LONGEST_HEADER = 4096
+"""Bytes of a WAV with its tags and without a sample."""
 MAX_CLIP_SECONDS = 3600.0
 """Bounds what decoding one utterance takes: 89 kB of FLAC can hold half an hour of silence."""
 
@@ -58,21 +63,23 @@ def locate(written: str, folder: Path) -> Path:
     LJSpeech and old releases of Common Voice. Raises UnusableError unless a regular file is there:
     opening a FIFO would block for ever.
     """
-    if (beside := _beside(written, folder)) is not None:
+    if (beside := _file_beside(written, folder)) is not None:
         return beside
-    for path in _meant(written, folder):
+    for path in _possible_paths(written, folder):
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
+            raise UnusableError(
+                f"audio file {show(written)} cannot be open_audio: {reason}"
+            ) from error
         if stat.S_ISDIR(mode) and not path.suffix:
             continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
             raise UnusableError(
-                f"audio file {show(written)} is {_kind(mode)}; only regular files are read"
+                f"audio file {show(written)} is {_file_kind(mode)}; only regular files are read"
             )
         return Path(os.path.abspath(path))
     raise UnusableError(
@@ -80,7 +87,7 @@ def locate(written: str, folder: Path) -> Path:
     )
 
 
-def _beside(written: str, folder: Path) -> Path | None:
+def _file_beside(written: str, folder: Path) -> Path | None:
     """What most manifests mean, found with one look at the disk; None where it takes more."""
     if written.startswith("~"):
         return None
@@ -97,7 +104,7 @@ def _as_file_name(written: str) -> str:
     return os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
-def _meant(written: str, folder: Path) -> Iterator[Path]:
+def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
     as_written = Path(_as_file_name(written))
     with suppress(RuntimeError):
@@ -114,7 +121,7 @@ def _meant(written: str, folder: Path) -> Iterator[Path]:
     return (place / name for name in names for place in places)
 
 
-def _kind(mode: int) -> str:
+def _file_kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -124,26 +131,46 @@ def read_header(source: Path | bytes, name: str) -> Header:
     to read.
     """
     try:
-        found = soundfile.info(opened(source, name).source)
+        found = soundfile.info(open_audio(source, name).source)
     except UnusableError:
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        reason = getattr(error, "error_string", None) or error
-        raise UnusableError(f"{name} cannot be read as audio: {reason}") from error
+        raise UnusableError(f"{name} cannot be read as audio: {_why(source, error)}") from error
+    # libsndfile believes a WAV's header without an error; its log is the only trace of what is there
     if found.frames <= 0 or found.samplerate <= 0:
-        raise UnusableError(f"{name} holds no audio (zero frames)")
+        raise UnusableError(f"{name} holds no audio ({_why_none(found.extra_info)})")
     header = Header(int(found.frames), int(found.samplerate))
     if header.seconds > MAX_HOURS * 3600:
         raise UnusableError(
             f"{name} claims {header.seconds / 3600:.0f} hours; the header is damaged"
         )
-    # libsndfile reads a cut-off WAV as a shorter one without an error; its log is the only trace
     chunk = _DATA_CHUNK.search(found.extra_info)
     if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:
         raise UnusableError(
             f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there"
         )
     return header
+
+
+def _why(source: Path | bytes, error: Exception) -> str:
+    """What the file is instead, or what libsndfile says of it."""
+    reason = str(getattr(error, "error_string", None) or error)
+    if isinstance(error, OSError):
+        return reason
+    path = "FILE" if isinstance(source, bytes) else str(source)
+    return what_it_is(beginning(source), path) or reason
+
+
+def _why_none(log: str) -> str:
+    """Of a file without frames, by what libsndfile noted of its parts."""
+    length = _FILE_LENGTH.search(log)
+    if _NO_DATA.search(log) and length and int(length[1]) > _LONGEST_HEADER:
+        return (
+            f"its header says that no samples follow, and the file has {length[1]} bytes: whoever "
+            "recorded was ended before the length was written; "
+            "write a new header: sox --ignore-length IN.wav OUT.wav"
+        )
+    return "zero frames"
 
 
 def clip_seconds(header: Header, offset: float | None, duration: float | None, name: str) -> float:

@@ -31,15 +31,16 @@ def check_sound(ready: Ready) -> Iterator[Finding]:
         if clips.notes.silent and name in TRAINING_SETS:
             yield finding(
                 "silent",
-                f"{_share(clips.notes.silent, clips, name)} are silent (rms below 1e-4) beside a text, "
-                f"{_first(manifest, clips.notes.silent)}. They are left out, for an adapter would learn to write "
+                f"{_share_text(clips.notes.silent, clips, name)} are silent (rms below 1e-4) beside a text, "
+                f"{_first_place(manifest, clips.notes.silent)}. They are left out, for an adapter would learn to write "
                 "where nothing is said. Delete the lines, or give them their sound.",
             )
         if clips.notes.opposite:
             yield finding(
                 "opposite-phase",
-                f"{_share(clips.notes.opposite, clips, name)} have channels that cancel each other when mixed, "
-                f"{_first(manifest, clips.notes.opposite)}. The loudest channel is taken alone. Where another one "
+                f"{_share_text(clips.notes.opposite, clips, name)} have channels that cancel each other when mixed, "
+                f"{_first_place(manifest, clips.notes.opposite)}. The loudest channel is taken alone. Where another "
+                "one "
                 "is meant, save it as mono.",
             )
 
@@ -49,7 +50,7 @@ def sound_text(name: str, manifest: Manifest, clips: Clips) -> str:
     did.
     """
     said = [
-        f"{len(lines)} {text} ({_first(manifest, lines)})"
+        f"{len(lines)} {text} ({_first_place(manifest, lines)})"
         for field, text in DONE.items()
         if (lines := lines_of(clips.notes, field))
     ]
@@ -62,9 +63,9 @@ def lines_of(notes: AudioNotes, field: str) -> tuple[int, ...]:
     return lines
 
 
-def _share(lines: Sequence[int], clips: Clips, name: str) -> str:
+def _share_text(lines: Sequence[int], clips: Clips, name: str) -> str:
     return f"{len(lines)} of {len(clips)} clips of {name} ({100 * len(lines) / max(1, len(clips)):.1f} %)"
 
 
-def _first(manifest: Manifest, lines: Sequence[int]) -> str:
+def _first_place(manifest: Manifest, lines: Sequence[int]) -> str:
     return f"e.g. {manifest.path}:{min(lines)}"

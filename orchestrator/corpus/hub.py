@@ -58,8 +58,8 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
 
     Raises ManifestError when the library or the data set is not there, or rows cannot be used.
     """
-    data = _load(wanted)
-    audio, text, speaker, name = _columns(wanted, data)
+    data = _load_split(wanted)
+    audio, text, speaker, name = _find_columns(wanted, data)
     order = shuffled(range(len(data)), wanted.seed, wanted.samples)
     folder = audio_folder(out)
     is_new = not folder.exists()
@@ -69,7 +69,7 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
     for row in order:
         record: Mapping[str, Any] = data[row]
         try:
-            path, seconds = _save(record[audio], folder / f"{row:06d}")
+            path, seconds = _save_audio(record[audio], folder / f"{row:06d}")
         except UnusableError as error:
             faults.append(f"row {row}: {error}")
             continue
@@ -94,7 +94,7 @@ def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], d
     }
 
 
-def _load(wanted: Wanted) -> Any:
+def _load_split(wanted: Wanted) -> Any:
     """The split, its audio undecoded. Only data is read: `datasets` has not run scripts since
     version 4.
     """
@@ -105,7 +105,7 @@ def _load(wanted: Wanted) -> Any:
             "manifest from-dataset needs the datasets library\n  python -m pip install 'orchestrator[hub]'"
         ) from error
     try:
-        found = _read(datasets, wanted)
+        found = _read_dataset(datasets, wanted)
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
         why = ": ".join(
             _first_lines(cause) for cause in (error, error.__cause__) if cause is not None
@@ -148,7 +148,7 @@ def _first_lines(error: BaseException) -> str:
     return " ".join(line.strip() for line in str(error).strip().split("\n")[:2])
 
 
-def _read(datasets: Any, wanted: Wanted) -> Any:
+def _read_dataset(datasets: Any, wanted: Wanted) -> Any:
     folder = Path(wanted.name)
     if not any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         with _stored_audio(datasets.Audio):
@@ -201,7 +201,7 @@ def _as_stored(value: Any) -> dict[str, Any]:
     )
 
 
-def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
+def _find_columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
     """Audio, text, speaker and id columns. Raises ManifestError when a named or a needed one is not
     there.
     """
@@ -217,13 +217,13 @@ def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | Non
                 f"{wanted.name} has no column {column!r} (--{option}-column)\n  It has {', '.join(there)}."
             )
 
-    def first(names: tuple[str, ...]) -> str | None:
+    def first_present(names: tuple[str, ...]) -> str | None:
         return next((name for name in names if name in there), None)
 
     audio = wanted.audio_column or next(
         (n for n, f in data.features.items() if type(f).__name__ == "Audio"), None
     )
-    audio, text = audio or first(("audio",)), wanted.text_column or first(TEXT_KEYS)
+    audio, text = audio or first_present(("audio",)), wanted.text_column or first_present(TEXT_KEYS)
     if audio is None or text is None:
         lacks = "audio" if audio is None else "text"
         bare = set(there) <= {audio, "label"} and Path(wanted.name).is_dir()
@@ -236,10 +236,10 @@ def _columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | Non
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
             f"  It has {', '.join(there)}.{hint}"
         )
-    return audio, text, wanted.speaker_column or first(SPEAKER_KEYS), first(ID_KEYS)
+    return audio, text, wanted.speaker_column or first_present(SPEAKER_KEYS), first_present(ID_KEYS)
 
 
-def _save(value: Any, stem: Path) -> tuple[Path, float]:
+def _save_audio(value: Any, stem: Path) -> tuple[Path, float]:
     """Write one audio value, encoded or as samples; its path and seconds. Raises UnusableError."""
     if not isinstance(value, Mapping):
         raise UnusableError(f"its audio is {show(value)}, must be an audio value")

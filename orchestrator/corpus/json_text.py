@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeGuard
 
 from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES
-from orchestrator.corpus.lines import Lines, Record, decoded
+from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.strict_json import NotJsonError, strict_decode
 
@@ -106,7 +106,7 @@ def wrapping(value: dict[str, Any]) -> Literal["list", "objects", "texts"] | Non
 
 
 def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
-    text = decoded(number, line)
+    text = decoded_line(number, line)
     if isinstance(text, Fault):
         return text
     text = text.rstrip("\r\n")
@@ -123,7 +123,7 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
     if rest and rest != ",":  # the lines of an array without its brackets
         what = "a second object" if rest[0] in ",{" else f"more text, {show(rest[:20])},"
         return Fault(number, f"{what} follows the first on the same line; one JSON object a line")
-    return _object(number, value)
+    return _object_or_fault(number, value)
 
 
 class _Document:
@@ -131,7 +131,7 @@ class _Document:
 
     def __init__(self, number: int, raw: bytes) -> None:
         self.number, self.raw = number, raw
-        self.text = decoded(number, raw)
+        self.text = decoded_line(number, raw)
         self._breaks = [match.start() for match in re.finditer("\n", str(self.text))]
 
     def records(self) -> Iterator[Record]:
@@ -139,21 +139,21 @@ class _Document:
         if isinstance(self.text, Fault):
             yield self.number, Fault(self.number, self.text.message, ends_file=True)
         elif self.text.lstrip().startswith("["):
-            yield from self._array(self.text.index("["), alone=True)
+            yield from self._records_in_array(self.text.index("["), alone=True)
         else:
-            yield from self._objects(self.text)
+            yield from self._objects_in_text(self.text)
 
-    def _objects(self, text: str) -> Iterator[Record]:
+    def _objects_in_text(self, text: str) -> Iterator[Record]:
         position = _after_space(text, 0)
         while position < len(text):
             start = position
             try:
                 value, position = strict_decode(text, start, self.raw)
             except NotJsonError as error:
-                yield self._torn(error.position, f"not valid JSON: {error.reason}")
+                yield self._torn_record(error.position, f"not valid JSON: {error.reason}")
                 return
             except UnusableError as error:
-                yield self._torn(start, str(error))
+                yield self._torn_record(start, str(error))
                 return
             alone = not text[:start].strip() and not text[position:].strip()
             if (
@@ -166,27 +166,27 @@ class _Document:
                 raise UnusableError(
                     f"is one JSON object of {keys}, none of which is the one list of utterances; {_MOVE}"
                 )
-            yield from self._held(start, value)
+            yield from self._records_in_object(start, value)
             position = _after_space(text, position)
             if text[position : position + 1] == ",":
                 position = _after_space(text, position + 1)
 
-    def _held(self, start: int, value: Any) -> Iterator[Record]:
+    def _records_in_object(self, start: int, value: Any) -> Iterator[Record]:
         """The records that one object holds, or the object as a record."""
         kind = wrapping(value) if isinstance(value, dict) else None
         if kind is None:
-            yield self._line(start), _object(self._line(start), value)
+            yield self._line_number(start), _object_or_fault(self._line_number(start), value)
             return
-        for key, position, entry in self._pairs(start):
+        for key, position, entry in self._key_value_pairs(start):
             if kind == "list" and isinstance(entry, list) and entry and isinstance(entry[0], dict):
-                yield from self._array(position)
+                yield from self._records_in_array(position)
             elif kind == "objects":
                 own = any(entry.get(name) is not None for name in ID_KEYS)
-                yield self._line(position), entry if own else {"id": key} | entry
+                yield self._line_number(position), entry if own else {"id": key} | entry
             elif kind == "texts":
-                yield self._line(position), {"audio_filepath": key, "text": entry}
+                yield self._line_number(position), {"audio_filepath": key, "text": entry}
 
-    def _pairs(self, start: int) -> Iterator[tuple[str, int, Any]]:
+    def _key_value_pairs(self, start: int) -> Iterator[tuple[str, int, Any]]:
         """Keys of a sound object with the places and values of what they name."""
         text = str(self.text)
         position = _after_space(text, start + 1)
@@ -199,12 +199,12 @@ class _Document:
             if text[position] == ",":
                 position = _after_space(text, position + 1)
 
-    def _array(self, start: int, alone: bool = False) -> Iterator[Record]:
+    def _records_in_array(self, start: int, alone: bool = False) -> Iterator[Record]:
         """The items of an array; nothing may follow one that stands alone."""
         text, position, item, line = str(self.text), start + 1, 0, self.number
         while True:
             position = _after_space(text, position)
-            line = self._line(position)
+            line = self._line_number(position)
             if text[position : position + 1] == "]":
                 break
             item += 1
@@ -213,10 +213,10 @@ class _Document:
             except UnusableError as error:
                 yield line, Fault(line, f"item {item}: {error}", ends_file=True)
                 return
-            yield line, _object(line, value, f"item {item}: ")
+            yield line, _object_or_fault(line, value, f"item {item}: ")
             position = _after_space(text, position)
             if text[position : position + 1] not in (",", "]"):
-                yield self._torn(
+                yield self._torn_record(
                     position, f'"," or "]" is missing after item {item} of the JSON array'
                 )
                 return
@@ -229,11 +229,11 @@ class _Document:
                 ),
             )
 
-    def _line(self, position: int) -> int:
+    def _line_number(self, position: int) -> int:
         return self.number + bisect_left(self._breaks, position)
 
-    def _torn(self, position: int, message: str) -> Record:
-        line = self._line(position)
+    def _torn_record(self, position: int, message: str) -> Record:
+        line = self._line_number(position)
         return line, Fault(line, message, ends_file=True)
 
 
@@ -242,7 +242,7 @@ def _after_space(text: str, position: int) -> int:
     return match.start() if match else len(text)
 
 
-def _object(number: int, value: Any, where: str = "") -> dict[str, Any] | Fault:
+def _object_or_fault(number: int, value: Any, where: str = "") -> dict[str, Any] | Fault:
     if isinstance(value, dict):
         return value
     return Fault(number, f"{where}expected a JSON object, found {show(value)}")

@@ -36,16 +36,16 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
         )
     faults: list[str] = []
     sounds, texts, speakers, segments = (
-        _rows(folder / name, faults) for name in ("wav.scp", "text", "utt2spk", "segments")
+        _read_rows(folder / name, faults) for name in ("wav.scp", "text", "utt2spk", "segments")
     )
     lines = []
     for name, said in texts.items():
         try:
-            span = _span(name, said, segments, sounds)
+            span = _recording_span(name, said, segments, sounds)
             line = {
                 "id": name,
                 **span,
-                "audio_filepath": _sound(name, span, sounds, folder, out),
+                "audio_filepath": _sound_path(name, span, sounds, folder, out),
                 "text": said.value,
             }
         except UnusableError as error:
@@ -65,7 +65,7 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
     return lines, Counter({"without a transcript": silent} if silent else {})
 
 
-def _rows(path: Path, faults: list[str]) -> dict[str, Row]:
+def _read_rows(path: Path, faults: list[str]) -> dict[str, Row]:
     """`id value`, one a line; none where there is no such file."""
     rows: dict[str, Row] = {}
     content = path.read_bytes() if path.is_file() else b""
@@ -93,7 +93,9 @@ def _rows(path: Path, faults: list[str]) -> dict[str, Row]:
     return rows
 
 
-def _span(name: str, said: Row, segments: dict[str, Row], sounds: dict[str, Row]) -> dict[str, Any]:
+def _recording_span(
+    name: str, said: Row, segments: dict[str, Row], sounds: dict[str, Row]
+) -> dict[str, Any]:
     """The recording of an utterance, and where in it the utterance stands."""
     if not segments:
         if name not in sounds:
@@ -118,7 +120,9 @@ def _span(name: str, said: Row, segments: dict[str, Row], sounds: dict[str, Row]
     return span
 
 
-def _sound(name: str, span: dict[str, Any], sounds: dict[str, Row], folder: Path, out: Path) -> str:
+def _sound_path(
+    name: str, span: dict[str, Any], sounds: dict[str, Row], folder: Path, out: Path
+) -> str:
     row = sounds[span["recording"]]
     if row.value.endswith("|"):
         raise UnusableError(

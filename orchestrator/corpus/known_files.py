@@ -57,23 +57,23 @@ class KnownFiles:
 
     def header(self, audio: Path) -> Header | None:
         """Frames and rate of a file that is as it was when they were read; None where unknown."""
-        known = self._known(str(audio))
+        known = self._known_state(str(audio))
         if known.frames is None or known.rate is None:
             return None
         return Header(known.frames, known.rate)
 
     def sha256(self, path: str) -> str | None:
         """Of the bytes of a file that is as it was when they were read; None where unknown."""
-        return self._known(path).sha256
+        return self._known_state(path).sha256
 
     def learn_header(self, audio: Path, header: Header) -> None:
         """Keep what was read after `header` was asked for; written by `save`."""
         known = self._before_reading(str(audio))
-        self._learn(str(audio), replace(known, frames=header.frames, rate=header.rate))
+        self._learn_state(str(audio), replace(known, frames=header.frames, rate=header.rate))
 
     def learn_sha256(self, path: str, sha256: str) -> None:
         """Keep what was read after `sha256` was asked for; written by `save`."""
-        self._learn(path, replace(self._before_reading(path), sha256=sha256))
+        self._learn_state(path, replace(self._before_reading(path), sha256=sha256))
 
     def words(self, texts: Iterable[str], how: str, count: Callable[[], int]) -> int:
         """The words of a set as `count` gives them, counted once for equal texts and equal `how`."""
@@ -81,12 +81,13 @@ class KnownFiles:
         for text in texts:
             digest.update(b"\n" + text.encode("utf-8", "surrogatepass"))
         key = digest.hexdigest()
-        row = self._row("SELECT words, seal FROM words WHERE key = ?", key)
-        if row is not None and row[1] == _seal(key, row[0]):
+        row = self._read_row("SELECT words, seal FROM words WHERE key = ?", key)
+        if row is not None and row[1] == _row_seal(key, row[0]):
             return int(row[0])
         counted = count()
-        self._write(
-            "INSERT OR REPLACE INTO words VALUES (?, ?, ?)", [(key, counted, _seal(key, counted))]
+        self._write_rows(
+            "INSERT OR REPLACE INTO words VALUES (?, ?, ?)",
+            [(key, counted, _row_seal(key, counted))],
         )
         return counted
 
@@ -96,8 +97,8 @@ class KnownFiles:
         for path in sorted(self._learnt):
             known = self._asked[path]
             values = (known.state, known.frames, known.rate, known.sha256)
-            rows.append((os.fsencode(path), *values, _seal(path, *values)))
-        self._write("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
+            rows.append((os.fsencode(path), *values, _row_seal(path, *values)))
+        self._write_rows("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", rows)
         self._learnt = set()
 
     def close(self) -> None:
@@ -107,30 +108,30 @@ class KnownFiles:
             self._database.close()
         self._database, self._opened = None, True
 
-    def _known(self, path: str) -> _Known:
-        state = _state(path)
+    def _known_state(self, path: str) -> _Known:
+        state = _file_state(path)
         known = self._asked.get(path)
         if known is None or known.state != state:
-            known = self._asked[path] = self._recorded(path, state)
+            known = self._asked[path] = self._recorded_state(path, state)
         return known
 
     def _before_reading(self, path: str) -> _Known:
-        return self._asked.get(path) or self._known(path)
+        return self._asked.get(path) or self._known_state(path)
 
-    def _learn(self, path: str, known: _Known) -> None:
+    def _learn_state(self, path: str, known: _Known) -> None:
         self._asked[path] = known
         if known.state:
             self._learnt.add(path)
 
-    def _recorded(self, path: str, state: str) -> _Known:
+    def _recorded_state(self, path: str, state: str) -> _Known:
         query = "SELECT state, frames, rate, sha256, seal FROM files WHERE path = ?"
-        row = self._row(query, os.fsencode(path)) if state else None
-        if row is None or row[0] != state or row[4] != _seal(path, *row[:4]):
+        row = self._read_row(query, os.fsencode(path)) if state else None
+        if row is None or row[0] != state or row[4] != _row_seal(path, *row[:4]):
             return _Known(state)
         return _Known(*row[:4])
 
-    def _row(self, query: str, key: str | bytes) -> Sequence[Any] | None:
-        database = self._open()
+    def _read_row(self, query: str, key: str | bytes) -> Sequence[Any] | None:
+        database = self._open_database()
         if database is None:
             return None
         try:
@@ -140,8 +141,8 @@ class KnownFiles:
             return None
         return row
 
-    def _write(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        database = self._open() if rows else None
+    def _write_rows(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        database = self._open_database() if rows else None
         if database is None:
             return
         try:
@@ -150,7 +151,7 @@ class KnownFiles:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def _open(self) -> sqlite3.Connection | None:
+    def _open_database(self) -> sqlite3.Connection | None:
         if self._opened:
             return self._database
         self._opened = True
@@ -184,7 +185,7 @@ def file_sha256(path: str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _state(path: str) -> str:
+def _file_state(path: str) -> str:
     """What changes when a file is written: its size and times; empty for one that is not there."""
     try:
         found = os.stat(path)
@@ -193,5 +194,5 @@ def _state(path: str) -> str:
     return f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}"
 
 
-def _seal(*values: object) -> int:
+def _row_seal(*values: object) -> int:
     return zlib.crc32(repr(values).encode("utf-8", "surrogateescape"))

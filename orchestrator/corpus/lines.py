@@ -58,14 +58,14 @@ def read_lines(path: Path, content_hash: Hash) -> Lines:
         stream = io.BufferedReader(_Hashed(raw, content_hash), 2**16)
         compressed = stream.peek(2).startswith(_GZIP)
         try:
-            yield from _cut(gzip.GzipFile(fileobj=stream) if compressed else stream)
+            yield from _cut_lines(gzip.GzipFile(fileobj=stream) if compressed else stream)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise UnusableError(
                 f"is compressed (gzip) and damaged: {error}; compress it again"
             ) from error
 
 
-def _cut(stream: Any) -> Lines:
+def _cut_lines(stream: Any) -> Lines:
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -76,7 +76,7 @@ def _cut(stream: Any) -> Lines:
         yield number, line.removeprefix(_BOM) if number == 1 else line
 
 
-def decoded(number: int, line: bytes) -> str | Fault:
+def decoded_line(number: int, line: bytes) -> str | Fault:
     """The line as text, or why it is none."""
     if len(line) > MAX_LINE_BYTES:
         limit = MAX_LINE_BYTES // 2**20

@@ -134,7 +134,7 @@ def _require_regular(path: Path) -> None:
             f"The manifest {path} cannot be opened: {why}. Check data: in the sweep file."
         ) from error
     if stat.S_ISDIR(mode):
-        raise ManifestError(f"The manifest {path} {not_a_manifest.folder(path)}")
+        raise ManifestError(f"The manifest {path} {not_a_manifest.folder_hint(path)}")
     if not stat.S_ISREG(mode):
         raise ManifestError(
             f"The manifest {path} is not a regular file. Check data: in the sweep file."
@@ -168,14 +168,14 @@ class _Builder:
         if draft is None:
             return
         try:
-            utterance = self._utterance(line, draft)
+            utterance = self._checked_utterance(line, draft)
         except UnusableError as error:
             self.faults.append(Fault(line, str(error)))
             return
         self._check_duplicates(utterance)
         self.utterances.append(utterance)
 
-    def _utterance(self, line: int, draft: Draft) -> Utterance:
+    def _checked_utterance(self, line: int, draft: Draft) -> Utterance:
         audio = None if draft.path is None else locate(draft.path, self.folder)
         name = "the inline audio" if audio is None else f"audio file {show(draft.path)}"
         if draft.samples is not None:
@@ -197,7 +197,7 @@ class _Builder:
             extra=draft.extra,
         )
 
-    def _source(self, utterance: Utterance) -> str:
+    def _sound_source(self, utterance: Utterance) -> str:
         """As `audio_source`: the files of one folder share its real path."""
         path = utterance.audio
         if path is None or os.path.islink(path):
@@ -215,7 +215,7 @@ class _Builder:
 
     def _check_duplicates(self, utterance: Utterance) -> None:
         line = utterance.line
-        audio = (self._source(utterance), utterance.offset)
+        audio = (self._sound_source(utterance), utterance.offset)
         if (other := self._lines_by_audio.setdefault(audio, line)) != line:
             self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
         elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:

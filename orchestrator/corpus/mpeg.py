@@ -40,21 +40,21 @@ class _Frame:
 
 def is_mpeg(start: bytes) -> bool:
     """Whether a file that begins so is MPEG audio, layer III."""
-    return start.startswith(b"ID3") or _size(start, 0) > 0
+    return start.startswith(b"ID3") or _frame_size(start, 0) > 0
 
 
-def completed(data: bytes) -> bytes | None:
+def with_length_header(data: bytes) -> bytes | None:
     """The same sound with a first frame that says how long it is; None where the file says it
     itself.
     """
     if data.startswith(b"fLaC", _behind_tag(data)):
         return None
-    first = next(_frames(data), None)
+    first = next(_whole_frames(data), None)
     if first is None or _says_all(first.info, len(data)):
         return None
-    frames = list(_frames(data))
+    frames = list(_whole_frames(data))
     sound = [frame.data for frame in frames if not frame.info]
-    declared = _declared(first.info)[0]
+    declared = _declared_sizes(first.info)[0]
     known = (
         len(sound) <= declared + 1
         if declared
@@ -65,10 +65,10 @@ def completed(data: bytes) -> bytes | None:
 
 def _says_all(info: bytes, size: int) -> bool:
     """Whether a Xing header counts all bytes of the file, but for tags."""
-    return bool(info) and abs(size - _declared(info)[1]) <= _TAGS
+    return bool(info) and abs(size - _declared_sizes(info)[1]) <= _TAGS
 
 
-def _declared(info: bytes) -> tuple[int, int]:
+def _declared_sizes(info: bytes) -> tuple[int, int]:
     """Frames and bytes that a Xing header tells; 0 for what it does not tell."""
     if len(info) < 12:
         return 0, 0
@@ -89,13 +89,15 @@ def _with_count(frames: list[_Frame], sound: list[bytes]) -> bytes:
     return told.ljust(len(largest.data), b"\0") + b"".join(sound)
 
 
-def _frames(data: bytes) -> Iterator[_Frame]:
+def _whole_frames(data: bytes) -> Iterator[_Frame]:
     """All whole frames; what lies between them, such as tags, is passed over."""
     place = _behind_tag(data)
     while 0 <= place <= len(data) - _HEADER:
-        size = _size(data, place)
-        if size and place + size <= len(data) and _joins(data, place + size):
-            yield _Frame(data[place : place + size], _side(data[place + 1], data[place + 3]))
+        size = _frame_size(data, place)
+        if size and place + size <= len(data) and _may_end_at(data, place + size):
+            yield _Frame(
+                data[place : place + size], _side_information_size(data[place + 1], data[place + 3])
+            )
             place += size
         else:
             place = data.find(b"\xff", place + 1)
@@ -109,15 +111,18 @@ def _behind_tag(data: bytes) -> int:
     )
 
 
-def _joins(data: bytes, place: int) -> bool:
+def _may_end_at(data: bytes, place: int) -> bool:
     """Whether a frame may end here: at the file's end, before a tag or before another frame."""
     rest = data[place : place + 3]
     return (
-        len(rest) < 3 or rest in (b"TAG", b"ID3", b"APE") or _size(data, place) > 0 or not any(rest)
+        len(rest) < 3
+        or rest in (b"TAG", b"ID3", b"APE")
+        or _frame_size(data, place) > 0
+        or not any(rest)
     )
 
 
-def _size(data: bytes, place: int) -> int:
+def _frame_size(data: bytes, place: int) -> int:
     """Bytes of the layer III frame whose header stands there; 0 where none does."""
     if len(data) < place + _HEADER or data[place] != 0xFF or data[place + 1] & 0xE6 != 0xE2:
         return 0
@@ -135,7 +140,7 @@ def _size(data: bytes, place: int) -> int:
     ) + padding
 
 
-def _side(version_byte: int, mode_byte: int) -> int:
+def _side_information_size(version_byte: int, mode_byte: int) -> int:
     mono = mode_byte >> 6 == 3
     if (version_byte >> 3) & 3 == 3:
         return 17 if mono else 32

@@ -36,19 +36,19 @@ def refuse_binary(path: Path, first: bytes) -> None:
     """Raises UnusableError where the first line says that the file is no text."""
     for beginning, what in _BEGINNINGS.items():
         if first.startswith(beginning):
-            raise UnusableError(_filled(what, path, path.parent))
+            raise UnusableError(_filled_in(what, path, path.parent))
     if first[257:262] == b"ustar":
         raise UnusableError(
             "is a tar archive; unpack it and name the manifest or the folder that was in it"
         )
     if first.rstrip(b"\r\n").count(b"\r") > 1:
         what = "has the line ends of old Macs (CR); write new ones: tr '\\r' '\\n' < {file} > {stem}-lines{suffix}"
-        raise UnusableError(_filled(what, path, path.parent))
+        raise UnusableError(_filled_in(what, path, path.parent))
     if b"\0" in first[:4096]:
         raise UnusableError(f"is a binary file; read are {READ}, as UTF-8 text")
 
 
-def kaldi(path: Path) -> UnusableError:
+def kaldi_error(path: Path) -> UnusableError:
     """For one of the files of a Kaldi data directory."""
     needs = [name for name in ("wav.scp", "text") if not (path.parent / name).is_file()]
     what = "is a file of a Kaldi data directory"
@@ -56,13 +56,13 @@ def kaldi(path: Path) -> UnusableError:
         what, needs = "is a Kaldi wav.scp under another name; rename it to wav.scp", needs[1:]
     first = f", which has no file {' and no file '.join(needs)}: add it, then" if needs else ":"
     return UnusableError(
-        _filled(
+        _filled_in(
             f"{what}{first} orchestrate manifest from-kaldi {{folder}} {{out}}", path, path.parent
         )
     )
 
 
-def folder(path: Path) -> str:
+def folder_hint(path: Path) -> str:
     """For a folder that is named as a manifest: the file in it that is one, or the command that
     makes one.
     """
@@ -70,11 +70,11 @@ def folder(path: Path) -> str:
         if (path / name).is_file():
             return f"is a folder; name the list in it, {path / name}"
     if (path / "wav.scp").is_file():
-        return _filled(
+        return _filled_in(
             "is a Kaldi data directory: orchestrate manifest from-kaldi {folder} {out}", path, path
         )
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return _filled(
+        return _filled_in(
             "is a saved data set: orchestrate manifest from-dataset {folder} {out} --split test",
             path,
             path,
@@ -87,17 +87,17 @@ def folder(path: Path) -> str:
     ]
     if lists:
         return f"is a folder; name a list in it, such as {lists[0]}"
-    return _filled("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)
+    return _filled_in("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)
 
 
-def unknown(path: Path, line: str) -> UnusableError:
+def unknown_format_error(path: Path, line: str) -> UnusableError:
     """For a text file of no known format."""
     what = f"is no manifest: its first line is {show(line.strip()[:60])}; read are {READ}"
     hint = "recordings with .txt files become one with: orchestrate manifest from-folder {folder} {out}"
-    return UnusableError(f"{what}; {_filled(hint, path, path.parent)}")
+    return UnusableError(f"{what}; {_filled_in(hint, path, path.parent)}")
 
 
-def _filled(what: str, path: Path, place: Path) -> str:
+def _filled_in(what: str, path: Path, place: Path) -> str:
     out = place.parent / f"{place.name}.jsonl" if place == path else place / "manifest.jsonl"
     quoted = {"file": path, "stem": path.with_suffix(""), "folder": place, "out": out}
     return what.format(

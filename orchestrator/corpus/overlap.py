@@ -50,12 +50,12 @@ class Shared:
 
 # every set is compared with every other
 @lru_cache(maxsize=65_536)
-def sentence(text: str) -> str:
+def sentence_key(text: str) -> str:
     """Lower-case words without punctuation: what makes two references the same sentence."""
     return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
 
 
-def recordings(
+def name_recordings(
     sets: Mapping[str, Manifest],
     pcm: Mapping[str, Sequence[str]],
     known: KnownFiles | None = None,
@@ -77,7 +77,7 @@ def recordings(
     sizes = {path: os.path.getsize(path) for path in paths}
     equally_large = Counter(sizes.values())
     named = {
-        path: f"sha256:{known.sha256(written[path]) or _learnt(written[path], known)}"
+        path: f"sha256:{known.sha256(written[path]) or _learnt_sha256(written[path], known)}"
         if equally_large[sizes[path]] > 1
         else path
         for path in paths
@@ -92,7 +92,7 @@ def recordings(
     }
 
 
-def _learnt(path: str, known: KnownFiles) -> str:
+def _learnt_sha256(path: str, known: KnownFiles) -> str:
     sha256 = file_sha256(path)
     known.learn_sha256(path, sha256)
     return sha256
@@ -114,7 +114,7 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
             (
                 candidate
                 for candidate in by_source[second.sources[index]]
-                if _overlap(candidate, utterance)
+                if _segments_overlap(candidate, utterance)
             ),
             None,
         )
@@ -131,7 +131,7 @@ def shared_audio(first: Recordings, second: Recordings) -> list[Shared]:
     return found
 
 
-def _overlap(a: Utterance, b: Utterance) -> bool:
+def _segments_overlap(a: Utterance, b: Utterance) -> bool:
     """Whether two segments of one recording share sound; a length nobody knows is taken as reaching
     to the end.
     """
@@ -142,7 +142,7 @@ def _overlap(a: Utterance, b: Utterance) -> bool:
 
 
 def _same_utterance(a: Utterance, b: Utterance) -> bool:
-    if sentence(a.text) != sentence(b.text):
+    if sentence_key(a.text) != sentence_key(b.text):
         return False
     return a.duration is None or b.duration is None or abs(a.duration - b.duration) <= _SAME_LENGTH
 
@@ -159,7 +159,7 @@ def shared_recordings(first: Recordings, second: Recordings) -> list[Utterance]:
     ]
 
 
-def duplicates(recordings: Recordings) -> list[Shared]:
+def repeated_audio(recordings: Recordings) -> list[Shared]:
     """Utterances whose audio stands earlier in the same set, under another path or in other bytes
     of equal samples.
     """

@@ -14,18 +14,18 @@ closure of a stop.
 _STEP = WINDOW // 10
 
 
-def pieces(samples: Samples, longest: int) -> list[Samples]:
+def split_at_pauses(samples: Samples, longest: int) -> list[Samples]:
     """All of `samples`, in order, in pieces of at most `longest`: each but the last at least half
     of it, the last at least a quarter."""
     found = []
     while len(samples) > longest:
-        end = _quietest(samples, longest // 2, min(longest, len(samples) - longest // 4))
+        end = _quietest_place(samples, longest // 2, min(longest, len(samples) - longest // 4))
         found.append(samples[:end])
         samples = samples[end:]
     return [*found, samples]
 
 
-def _quietest(samples: Samples, low: int, high: int) -> int:
+def _quietest_place(samples: Samples, low: int, high: int) -> int:
     """The middle of the window of least energy that lies between two places."""
     energy = np.concatenate(([0.0], np.cumsum(np.square(samples[low:high], dtype=np.float64))))
     window = min(WINDOW, high - low)

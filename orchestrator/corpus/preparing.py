@@ -16,11 +16,12 @@ from pathlib import Path
 import soundfile
 
 from orchestrator.corpus import clip_cache
-from orchestrator.corpus.audio import audio_name, level, load_audio
+from orchestrator.corpus.audio import audio_name, load_audio
 from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
-from orchestrator.corpus.clips import SILENCE_RMS, Clips, Sounds, StoredSound, clips_of
+from orchestrator.corpus.clips import Clips, Sounds, StoredSound, clips_of
 from orchestrator.corpus.faults import Fault, manifest_error
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
+from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.record_fields import Samples
@@ -39,18 +40,18 @@ def prepare(
     *,
     rms: float | None,
     cache: Path,
-    multiple: int = 80,
+    shortest: int = 80,
 ) -> Clips:
     """Decode what of a manifest is not in the project's cache yet; each clip scaled to `rms` (None:
     left as it is) when it is read.
 
-    Clips keep their full length; one shorter than `multiple` samples, the least a model takes, is a
+    Clips keep their full length; one shorter than `shortest` samples, the least a model takes, is a
     fault. Sound is found again by the bytes of its file and the place in it; what is damaged is
     decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
     Silence is a fault in an evaluation set.
     """
     clips = _decoded_once(manifest, rms, cache)
-    if faults := _faults(clips, multiple):
+    if faults := _length_faults(clips, shortest):
         raise manifest_error(manifest.path, faults)
     return clips
 
@@ -60,7 +61,7 @@ def prepare_training(
     *,
     rms: float | None,
     cache: Path,
-    multiple: int,
+    shortest: int,
     max_bad_fraction: float,
 ) -> tuple[Manifest, Clips]:
     """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and
@@ -69,7 +70,7 @@ def prepare_training(
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
     clips = _decoded_once(manifest, rms, cache)
-    faults = _faults(clips, multiple)
+    faults = _length_faults(clips, shortest)
     if not faults:
         return manifest, clips
     rest = manifest.without(faults, max_bad_fraction)
@@ -78,13 +79,13 @@ def prepare_training(
     return rest, clips.without({fault.line for fault in faults})
 
 
-def _faults(clips: Clips, multiple: int) -> list[Fault]:
+def _length_faults(clips: Clips, shortest: int) -> list[Fault]:
     """What decoding found, and the clips that are too short for the model."""
     lengths = zip(clips.lines, clips.sounds.lengths, strict=True)
     short = [
-        Fault(line, f"the clip has {length} samples; the model needs at least {multiple}")
+        Fault(line, f"the clip has {length} samples; the model needs at least {shortest}")
         for line, length in lengths
-        if length < multiple
+        if length < shortest
     ]
     return [*clips.faults, *short]
 
@@ -94,16 +95,16 @@ def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
     decoded once.
     """
     place, known = ProjectCache(cache), KnownFiles(ProjectCache(cache).files)
-    decoding = _Decoding(manifest, clip_cache.find(place.clips), known)
+    decoding = _Decoding(manifest, clip_cache.find_clips(place.clips), known)
     try:
         if decoding.missing:
-            clip_cache.write(decoding.decoded(), place.clips)
+            clip_cache.write_clips(decoding.decoded(), place.clips)
     finally:
         known.close()
     found = decoding.found
     if decoding.missing:
         # what another process removed meanwhile is decoded again when it is read
-        found = found | clip_cache.find(place.clips)
+        found = found | clip_cache.find_clips(place.clips)
     stored: list[StoredSound] = []
     faults = list(decoding.faults)
     for utterance, key in zip(manifest.utterances, decoding.keys, strict=True):
@@ -145,7 +146,7 @@ class _Decoding:
     def decoded(self) -> Iterator[tuple[bytes, Decoded]]:
         """What is missing, by its key; `keys` and `faults` are whole at the end."""
         counter = Counter(f"decoding the audio of {self.name}", len(self.missing))
-        for row, (key, sha256, made) in zip(self.missing, self._results(), strict=True):
+        for row, (key, sha256, made) in zip(self.missing, self._decoded_rows(), strict=True):
             self.keys[row] = key
             utterance = self.utterances[row]
             if sha256 is not None and utterance.audio is not None:
@@ -156,7 +157,7 @@ class _Decoding:
                 yield key, made
             counter.add()
 
-    def _results(self) -> Iterator[_Result]:
+    def _decoded_rows(self) -> Iterator[_Result]:
         """Of every missing row, in order, decoded by several threads a little ahead of the
         reader.
         """
@@ -165,7 +166,7 @@ class _Decoding:
         with ThreadPoolExecutor(threads) as pool:
             try:
                 for row in self.missing:
-                    waiting.append(pool.submit(self._decode, row))
+                    waiting.append(pool.submit(self._decode_row, row))
                     if len(waiting) >= _AHEAD * threads:
                         yield waiting.popleft().result()
                 while waiting:
@@ -173,7 +174,7 @@ class _Decoding:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _decode(self, row: int) -> _Result:
+    def _decode_row(self, row: int) -> _Result:
         """One row: its key, the SHA-256 of its file where that was read, and the sound, or what is
         wrong with it; neither where the cache has it by then.
         """
@@ -181,10 +182,10 @@ class _Decoding:
         try:
             if key is None and utterance.audio is not None:
                 sha256 = self._sha256(str(utterance.audio))
-                key = _key(utterance, sha256)
+                key = _clip_key(utterance, sha256)
             if key in self.found:
                 return key, sha256, None
-            return key, sha256, _decoded(utterance)
+            return key, sha256, _decode_utterance(utterance)
         except ManifestError as error:
             return None, None, Fault(utterance.line, str(error))
         except OSError as error:
@@ -196,7 +197,7 @@ class _Decoding:
 _Result = tuple[bytes | None, str | None, Decoded | Fault | None]
 
 
-def _decoded(utterance: Utterance) -> Decoded:
+def _decode_utterance(utterance: Utterance) -> Decoded:
     audio = load_audio(utterance)
     done = (audio.resampled, audio.mixed_down, audio.opposite, audio.mended)
     bits = sum(1 << place for place, (_, was) in enumerate(zip(DONE, done, strict=True)) if was)
@@ -221,20 +222,20 @@ def _key_if_known(utterance: Utterance, known: KnownFiles) -> bytes | None:
     now.
     """
     if utterance.audio is None:
-        return _key(utterance, audio_source(utterance))
+        return _clip_key(utterance, audio_source(utterance))
     sha256 = known.sha256(str(utterance.audio))
-    return None if sha256 is None else _key(utterance, sha256)
+    return None if sha256 is None else _clip_key(utterance, sha256)
 
 
-def _key(utterance: Utterance, source_sha256: str) -> bytes:
+def _clip_key(utterance: Utterance, source_sha256: str) -> bytes:
     """What decoded samples depend on, 16 bytes: the content of the source, the place in it, and
     what decodes.
     """
     place = (utterance.sample_rate, utterance.offset, utterance.duration)
-    parts = (_VERSION, _libraries(), source_sha256, place)
+    parts = (_VERSION, _library_versions(), source_sha256, place)
     return hashlib.sha256(repr(parts).encode()).digest()[:16]
 
 
 @cache
-def _libraries() -> tuple[str, str]:
+def _library_versions() -> tuple[str, str]:
     return soundfile.__libsndfile_version__, version("torchaudio")

@@ -58,8 +58,10 @@ RATE_KEYS = ("sampling_rate", "sample_rate")
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
 
-FLOAT_PEAK = 1.01
-"""Float samples beyond this are on another scale (16-bit integers, or a mistaken gain)."""
+FLOAT_PEAK = 2.0
+"""Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
+on another scale (16-bit integers, or a mistaken gain).
+"""
 
 Samples = npt.NDArray[np.float32]
 
@@ -194,9 +196,9 @@ class _Reader:
                 return _Audio(path=_plain_path(key, value))
             if isinstance(value, list):
                 rate = self.first(RATE_KEYS)
-                return _inline(key, value, INLINE_RATE if rate is None else rate[1])
+                return _inline_samples(key, value, INLINE_RATE if rate is None else rate[1])
             if isinstance(value, dict):
-                return _mapping(key, value)
+                return _audio_mapping(key, value)
             raise UnusableError(
                 f'"{key}" is {show(value)}, must be a path, an audio mapping or a list of samples'
             )
@@ -217,7 +219,7 @@ def _plain_path(key: str, value: str) -> str:
     return value
 
 
-def _inline(key: str, values: list[Any], rate: Any) -> _Audio:
+def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
     if (
         isinstance(rate, bool)
         or not isinstance(rate, int | float)
@@ -251,25 +253,25 @@ def _as_float32(values: list[Any]) -> Samples:
         return np.array([np.inf], dtype=np.float32)
 
 
-def _mapping(key: str, value: Mapping[str, Any]) -> _Audio:
+def _audio_mapping(key: str, value: Mapping[str, Any]) -> _Audio:
     """Hugging Face's audio value. Where `bytes` or `array` hold the sound, its `path` may be a bare
     name: last.
     """
     if (encoded := value.get("bytes")) is not None:
-        return _Audio(encoded=_base64(key, encoded))
+        return _Audio(encoded=_base64_bytes(key, encoded))
     if (array := value.get("array")) is not None:
         if not isinstance(array, list):
             raise UnusableError(f'"{key}.array" is {show(array)}, must be a list of samples')
         if value.get("sampling_rate") is None:
             raise UnusableError(f'"{key}.array" needs "{key}.sampling_rate" in Hz')
-        return _inline(f"{key}.array", array, value["sampling_rate"])
+        return _inline_samples(f"{key}.array", array, value["sampling_rate"])
     path = value.get("path")
     if not isinstance(path, str):
         raise UnusableError(f'"{key}" is an object without "path", "array" or "bytes"')
     return _Audio(path=_plain_path(f"{key}.path", path))
 
 
-def _base64(key: str, value: Any) -> bytes:
+def _base64_bytes(key: str, value: Any) -> bytes:
     try:
         if isinstance(value, str) and value:
             return base64.b64decode(value, validate=True)

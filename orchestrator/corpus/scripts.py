@@ -20,13 +20,13 @@ def without_spaces(texts: Iterable[str]) -> bool:
     """More than half of the letters are of such scripts, in stretches longer than words."""
     stretches = [stretch for text in texts for stretch in text.split()]
     letters = [letter for stretch in stretches for letter in stretch if letter.isalpha()]
-    limits = [limit for letter in letters if (limit := _LONGEST_WORDS.get(_script(letter)))]
+    limits = [limit for letter in letters if (limit := _LONGEST_WORDS.get(_script_of(letter)))]
     return len(limits) > len(letters) / 2 and len(letters) / len(stretches) > sum(limits) / len(
         limits
     )
 
 
 @lru_cache(maxsize=4096)
-def _script(letter: str) -> str:
+def _script_of(letter: str) -> str:
     """The first word of the letter's Unicode name, such as CJK or LATIN."""
     return unicodedata.name(letter, "").split(" ")[0]

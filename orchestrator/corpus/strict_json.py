@@ -46,7 +46,7 @@ def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
     return value, end
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(pairs)
     if len(record) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -55,18 +55,18 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _constant(name: str) -> float:
+def _refuse_constant(name: str) -> float:
     raise UnusableError(f"{name} is not a JSON number")
 
 
-def _finite(digits: str) -> float:
+def _finite_float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
         raise UnusableError(f"the number {digits[:20]} is too large")
     return value
 
 
-_FAST = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
+_FAST = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant)
 _CAREFUL = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
+    object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant, parse_float=_finite_float
 )

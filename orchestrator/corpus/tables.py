@@ -21,8 +21,8 @@ from typing import Any
 
 from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
-from orchestrator.corpus.lines import Lines, Record, decoded
-from orchestrator.corpus.not_a_manifest import kaldi, unknown
+from orchestrator.corpus.lines import Lines, Record, decoded_line
+from orchestrator.corpus.not_a_manifest import kaldi_error, unknown_format_error
 from orchestrator.corpus.record_fields import (
     AUDIO_KEYS,
     DURATION_KEYS,
@@ -55,7 +55,7 @@ class Table:
         """A row as a record; empty cells say nothing."""
         if len(cells) == len(self.columns):
             return {
-                key: _value(key, cell.strip())
+                key: _cell_value(key, cell.strip())
                 for key, cell in zip(self.columns, cells, strict=True)
                 if cell.strip()
             }
@@ -77,7 +77,7 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
     or text.
     """
     number, raw = next(lines)
-    first = decoded(number, raw)
+    first = decoded_line(number, raw)
     if isinstance(first, Fault):
         raise UnusableError(f"cannot be read: in line {number}, {first.message}; save it as UTF-8")
     lines = chain([(number, raw)], lines)
@@ -90,17 +90,23 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
             yield from table_records(path, chain([beyond], lines), needs_text, folder)
             return
     if table is None and (pattern := _list_pattern(first, path, folder)):
-        yield from _listed(lines, pattern)
+        yield from _listed_rows(lines, pattern)
         return
-    if (table := table or _headless(first, path, folder)).separator == "|" and not table.has_header:
+    if (
+        table := table or _headless_table(first, path, folder)
+    ).separator == "|" and not table.has_header:
         lines = iter([line for line in lines if line[1].strip()])
         kept = list(lines)
         table, lines = _with_speakers(table, kept), iter(kept)
-    yield from _rows(table, lines)
+    yield from _separated_rows(table, lines)
 
 
-def _rows(table: Table, lines: Lines) -> Iterator[Record]:
-    rows = _quoted(lines, table.separator) if table.quoted else _plain(lines, table.separator)
+def _separated_rows(table: Table, lines: Lines) -> Iterator[Record]:
+    rows = (
+        _quoted_rows(lines, table.separator)
+        if table.quoted
+        else _split_rows(lines, table.separator)
+    )
     if table.has_header:
         next(rows)
         first = next(rows, None)
@@ -111,10 +117,10 @@ def _rows(table: Table, lines: Lines) -> Iterator[Record]:
         yield number, cells if isinstance(cells, Fault) else table.record(number, cells)
 
 
-def _plain(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
+def _split_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
     for number, line in lines:
         if line.strip():
-            text = decoded(number, line)
+            text = decoded_line(number, line)
             yield number, text if isinstance(text, Fault) else text.rstrip("\r\n").split(separator)
 
 
@@ -131,13 +137,13 @@ class _Feed:
     def __next__(self) -> str:
         number, line = next(self._lines)
         self.start = self.start or number
-        text = decoded(number, line)
+        text = decoded_line(number, line)
         if isinstance(text, Fault):
             raise UnusableError(text.message)
         return text
 
 
-def _quoted(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
+def _quoted_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
     feed = _Feed(lines)
     reader = csv.reader(feed, delimiter=separator, strict=True)
     while True:
@@ -155,11 +161,11 @@ def _quoted(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fau
             yield feed.start or 1, cells
 
 
-def _listed(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
+def _listed_rows(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
     for number, line in lines:
         if not line.strip() or _is_comment(line):
             continue
-        text = decoded(number, line)
+        text = decoded_line(number, line)
         if isinstance(text, Fault):
             yield number, text
         elif found := pattern.fullmatch(text.strip()):
@@ -186,14 +192,14 @@ def _with_header(line: str, needs_text: bool) -> Table | None:
     not among them.
     """
     for separator in SEPARATORS:
-        columns = tuple(_column(cell) for cell in _cells(line, separator))
+        columns = tuple(_column_name(cell) for cell in _split_cells(line, separator))
         known = _KNOWN & set(columns)
         if len(columns) > 1 and (known & set(AUDIO_KEYS) or len(known) > 1):
-            return _checked(Table(separator, columns, has_header=True), needs_text)
+            return _checked_table(Table(separator, columns, has_header=True), needs_text)
     return None
 
 
-def _checked(table: Table, needs_text: bool) -> Table:
+def _checked_table(table: Table, needs_text: bool) -> Table:
     repeated = next((column for column in table.columns if table.columns.count(column) > 1), None)
     if repeated:
         raise UnusableError(
@@ -208,17 +214,17 @@ def _checked(table: Table, needs_text: bool) -> Table:
     return table
 
 
-def _headless(line: str, path: Path, folder: Path) -> Table:
+def _headless_table(line: str, path: Path, folder: Path) -> Table:
     """The table of a first row that is a clip already. Raises UnusableError where it is none."""
     for separator in SEPARATORS:
-        cells = _cells(line, separator)
+        cells = _split_cells(line, separator)
         if separator in ",;" and not (len(cells) == 2 and _is_audio_name(cells[0], folder)):
             continue
         if len(cells) == 2 or (separator == "|" and len(cells) == 3):
             return Table(separator, ("audio_filepath", "text", "normalized_text")[: len(cells)])
-    cut = [separator for separator in SEPARATORS if len(_cells(line, separator)) > 1]
+    cut = [separator for separator in SEPARATORS if len(_split_cells(line, separator)) > 1]
     if not cut or (cut[0] in ",;" and path.suffix.lower() not in (".csv", ".tsv")):
-        raise unknown(path, line)
+        raise unknown_format_error(path, line)
     separator = cut[0]
     raise UnusableError(
         f"is a {SEPARATORS[separator]}-separated table whose columns nothing names: {show(line.strip()[:60])}; "
@@ -232,7 +238,7 @@ def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
     """
     rows = [
         cells
-        for _, cells in _plain(iter(lines), "|")
+        for _, cells in _split_rows(iter(lines), "|")
         if not isinstance(cells, Fault) and len(cells) == 3
     ]
     if len(table.columns) != 3 or not rows:
@@ -254,7 +260,7 @@ def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None
     text = line.strip()
     spaced, named = _SPACED.fullmatch(text), _NAMED.fullmatch(text)
     if spaced and not spaced["name"].lower().endswith(AUDIO_SUFFIXES) and _is_kaldi(spaced, path):
-        raise kaldi(path)
+        raise kaldi_error(path)
     if named and _is_audio_name(named["name"], folder):
         return _NAMED
     if spaced and "\t" not in text and "|" not in text and _is_audio_name(spaced["name"], folder):
@@ -277,7 +283,7 @@ def _is_audio_name(name: str, folder: Path) -> bool:
     return name.strip().lower().endswith(AUDIO_SUFFIXES) or is_there(name.strip(), folder)
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def _split_cells(line: str, separator: str) -> list[str]:
     text = line.rstrip("\r\n")
     if separator not in ",;":
         return text.split(separator)
@@ -287,13 +293,13 @@ def _cells(line: str, separator: str) -> list[str]:
         return [text]
 
 
-def _column(cell: str) -> str:
+def _column_name(cell: str) -> str:
     """A column's name as the keys are written: `File Name` is file_name."""
     plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
     return plain if plain in _KNOWN else cell.strip()
 
 
-def _value(column: str, cell: str) -> Any:
+def _cell_value(column: str, cell: str) -> Any:
     if column not in (*DURATION_KEYS, "offset"):
         return " ".join(cell.split("\n")) if "\n" in cell else cell
     try:

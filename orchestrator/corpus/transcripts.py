@@ -32,7 +32,7 @@ class Transcript:
     origin: str
 
 
-def beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Transcript]:
+def texts_beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Transcript]:
     """From `NAME.txt`, `NAME.wav.txt` or `NAME.lab`, or a row of a `*.trans.txt` of the same
     folder.
     """
@@ -44,18 +44,18 @@ def beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Transcri
         ]
         own = next((candidate for candidate in candidates if candidate.is_file()), None)
         if own is not None:
-            if found := _own(own, faults):
+            if found := _own_transcript(own, faults):
                 texts[path] = found
             continue
         if path.parent not in chapters:
-            chapters[path.parent] = dict(_chapter(path.parent, faults))
+            chapters[path.parent] = dict(_chapter_lines(path.parent, faults))
         if path.stem in chapters[path.parent]:
             texts[path] = chapters[path.parent][path.stem]
     return texts
 
 
-def _own(path: Path, faults: list[str]) -> Transcript | None:
-    text = _text(path, faults)
+def _own_transcript(path: Path, faults: list[str]) -> Transcript | None:
+    text = _read_text(path, faults)
     if text is None:
         return None
     first = next(
@@ -69,16 +69,16 @@ def _own(path: Path, faults: list[str]) -> Transcript | None:
     return Transcript(" ".join(text.split()), f"{path}:{first}")
 
 
-def _chapter(folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
+def _chapter_lines(folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
     """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
     for path in sorted(folder.glob("*.trans.txt")):
-        for number, line in enumerate((_text(path, faults) or "").split("\n"), start=1):
+        for number, line in enumerate((_read_text(path, faults) or "").split("\n"), start=1):
             name, _, text = line.strip().partition(" ")
             if text.strip():
                 yield name, Transcript(text.strip(), f"{path}:{number}")
 
 
-def _text(path: Path, faults: list[str]) -> str | None:
+def _read_text(path: Path, faults: list[str]) -> str | None:
     try:
         content = path.read_bytes()
         return content.decode("utf-8-sig")
@@ -90,7 +90,7 @@ def _text(path: Path, faults: list[str]) -> str | None:
     return None
 
 
-def listed(
+def texts_from_list(
     recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
 ) -> dict[Path, Transcript]:
     """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
@@ -99,15 +99,15 @@ def listed(
     Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises
     UnusableError where the file as a whole is no list.
     """
-    names = _names(recordings, folder)
+    names = _recordings_by_name(recordings, folder)
     texts: dict[Path, Transcript] = {}
     for number, record in read_records(table, hashlib.sha256(), folder=folder):
         where = f"{table}:{number}"
         if isinstance(record, Fault):
             faults.append(f"{where}: {record.message}")
             continue
-        name, text = (_first(record, keys) for keys in ((*AUDIO_KEYS, *ID_KEYS), TEXT_KEYS))
-        found = _meant(name, names, table)
+        name, text = (_first_value(record, keys) for keys in ((*AUDIO_KEYS, *ID_KEYS), TEXT_KEYS))
+        found = _recordings_meant(name, names, table)
         if not name or not text:
             faults.append(f"{where}: has no {'text' if name else 'name of a recording'}")
         elif not found:
@@ -125,13 +125,13 @@ def listed(
     return texts
 
 
-def _first(record: dict[str, object], keys: tuple[str, ...]) -> str:
+def _first_value(record: dict[str, object], keys: tuple[str, ...]) -> str:
     return next(
         (str(record[key]).strip() for key in keys if isinstance(record.get(key), str | int)), ""
     )
 
 
-def _names(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
     """What each name may mean: its path below the folder means one recording, whatever others are
     called elsewhere.
     """
@@ -149,7 +149,7 @@ def _names(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
     return names | exact
 
 
-def _meant(name: str, names: dict[str, list[Path]], table: Path) -> list[Path]:
+def _recordings_meant(name: str, names: dict[str, list[Path]], table: Path) -> list[Path]:
     if found := names.get(name.removeprefix("./")):
         return found
     try:

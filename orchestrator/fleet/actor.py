@@ -112,16 +112,7 @@ def checked(spec: SweepSpec, make_worker: MakeWorker, wanted: Identity) -> Worke
     check_same(wanted.versions, versions())
     folder = local_cache(spec.name)
     check_contents(spec, wanted.contents, folder.project_cache)
-    worker = make_worker(_alone(spec), folder)
+    worker = make_worker(spec, folder)
     check_same(wanted.evaluation, worker.evaluation)
     check_same(wanted.hardware, hardware(worker))
     return worker
-
-
-def _alone(spec: SweepSpec) -> SweepSpec:
-    """The sweep with no more packs than this machine has cores for: so many share its memory."""
-    packs, cores = spec.execution.packs, spec.execution.cores
-    assert packs != "auto" and cores != "auto", "written where the launcher is ray"
-    here = max(1, (os.cpu_count() or 1) // cores)
-    execution = spec.execution.model_copy(update={"packs": min(packs, here)})
-    return spec.model_copy(update={"execution": execution})

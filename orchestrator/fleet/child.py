@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,13 +17,13 @@ from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.fleet.server import PackServer
+from orchestrator.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Progress, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 PROGRESS_SECONDS = 0.2
 """Progress is for people, and they read no faster."""
-_PR_SET_PDEATHSIG = 1
 
 
 class ThereIs(Exception):
@@ -71,18 +70,6 @@ def _settle(connection: Connection, log: Path) -> None:
     )
 
 
-def end_with_parent() -> None:
-    """Linux sends SIGKILL when the parent ends; elsewhere, and between two calls, the end of the
-    pipe does.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    # it ended before that; in a container the orchestrator itself may be process 1
-    if parent is not None and os.getppid() != parent.pid:
-        os._exit(1)
-
-
 def keep_only(kept: set[int]) -> None:
     """Close what was inherited: the lock and the database of the study, pipes to other packs."""
     for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
@@ -104,21 +91,24 @@ class Messages(Protocol):
 
 
 def serve(connection: Messages, make: Callable[[], Worker]) -> None:
-    """Do what is called for until nobody calls any more, on a worker that is made at the first
-    call.
+    """Do what is called for until nobody calls any more, on a worker that is made at once: packs
+    load side by side. What that raises is the answer to every call.
     """
-    server: PackServer | None = None
+    server: Future[PackServer] = Future()
+    try:
+        server.set_result(PackServer(make()))
+    except Exception as error:
+        server.set_exception(error)
     while True:
         try:
             method, *args = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            server = server or PackServer(make())
             if method == "advance":
-                _advance(connection, server, *args)
+                _advance(connection, server.result(), *args)
             else:
-                connection.send(("answer", getattr(server, method)(*args)))
+                connection.send(("answer", getattr(server.result(), method)(*args)))
         except BrokenPipeError:
             return
         except Exception as error:

@@ -87,10 +87,8 @@ class Template(Worker, Protocol):
         """
 
 
-class InlineHosts:
-    """All packs in this process, on the model and data of one template, one after the other."""
-
-    ahead = False
+class TemplateHosts:
+    """What hosts leave to the template, wherever their packs run."""
 
     def __init__(self, template: Template) -> None:
         self._template = template
@@ -103,6 +101,12 @@ class InlineHosts:
     def measure_baseline(self) -> Measured:
         """By the template."""
         return self._template.measure_baseline()
+
+
+class InlineHosts(TemplateHosts):
+    """All packs in this process, on the model and data of one template, one after the other."""
+
+    ahead = False
 
     def start(self, index: int) -> Remote:
         """Never lost."""

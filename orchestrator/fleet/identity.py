@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.records.provenance import package_version
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
@@ -56,15 +56,8 @@ def versions() -> dict[str, str]:
     """Nothing is imported to find out. The package itself goes by its code: two checkouts of one
     version may differ.
     """
-    found = {name: _version(name) for name in COMPUTING}
+    found = {name: package_version(name) for name in COMPUTING}
     return {"python": platform.python_version(), **found, "orchestrator's code": _code()}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _code() -> str:
@@ -79,13 +72,18 @@ def hardware(worker: Worker) -> dict[str, str]:
     return dict(getattr(worker, "hardware", {}))
 
 
-def check_same(wanted: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Raise FingerprintError naming what differs first, and both values."""
+def check_same(
+    wanted: Mapping[str, str],
+    found: Mapping[str, str],
+    where: str = "on the machine of the study",
+) -> None:
+    """Raise FingerprintError naming what differs first, and both values; `where` is that of the
+    wanted one, in words.
+    """
     for name, value in wanted.items():
         if found.get(name) != value:
             raise FingerprintError(
-                f"{name} is {found.get(name, 'missing')} there and {value} on the machine of the "
-                "study"
+                f"{name} is {found.get(name, 'missing')} there and {value} {where}"
             )
 
 

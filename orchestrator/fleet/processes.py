@@ -19,13 +19,14 @@ import psutil
 from orchestrator.errors import FingerprintError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.child import forked, spawned
-from orchestrator.fleet.hosts import Lost, Remote, Template
+from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
+from orchestrator.fleet.identity import check_same
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Measured, Worker
+from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
-class ProcessHosts:
+class ProcessHosts(TemplateHosts):
     """Packs in processes; what they have in common is the template's."""
 
     ahead = True
@@ -33,16 +34,8 @@ class ProcessHosts:
     def __init__(
         self, template: Template, logs: Path, standstill: float = STANDSTILL_SECONDS
     ) -> None:
-        self._template, self._logs, self._standstill = template, logs, standstill
-
-    @property
-    def evaluation(self) -> dict[str, str]:
-        """The template's."""
-        return self._template.evaluation
-
-    def measure_baseline(self) -> Measured:
-        """By the template."""
-        return self._template.measure_baseline()
+        super().__init__(template)
+        self._logs, self._standstill = logs, standstill
 
     def wait(self, remotes: Sequence[Remote], seconds: float) -> None:
         """Until a pipe can be read."""
@@ -97,37 +90,61 @@ class SpawnHosts(ProcessHosts):
         spec: SweepSpec,
         folder: StudyFolder,
         make_worker: Callable[[SweepSpec, StudyFolder], Worker],
+        most: int,
         standstill: float = STANDSTILL_SECONDS,
     ) -> None:
-        """`make_worker` can be pickled."""
+        """`make_worker` can be pickled. `most`: packs that will have a trial."""
         super().__init__(template, folder.logs, standstill)
         self._spec, self._folder, self._make_worker = spec, folder, make_worker
+        self._most = most
+        self._begun = False
+        self._loading: dict[int, ChannelRemote] = {}
+        """Packs that nobody asked for yet."""
 
     def start(self, index: int) -> Remote:
         """Raises FingerprintError where its device would evaluate otherwise, and what `make_worker`
         raises.
         """
-        devices = self._spec.execution.devices or (self._spec.execution.device,)
-        device = devices[index % len(devices)]
-        execution = self._spec.execution.model_copy(update={"device": device})
-        spec = self._spec.model_copy(update={"execution": execution})
-        place = (self._folder.path.parent, self._folder.name)
-        remote = self._started(
-            "spawn", spawned, index, f", {device}", self._make_worker, spec, place
-        )
+        if not self._begun:
+            self._begin_from(index)
+        remote = self._loading.pop(index, None) or self._begin(index)
         try:
-            there = remote.call("describe")
+            check_same(self.evaluation, remote.call("describe"), "with the others")
+        except FingerprintError as error:
+            remote.close()
+            raise FingerprintError(
+                f"pack {index} on {self._device(index)} would evaluate otherwise: {error}\n"
+                "  Give execution.devices of one kind."
+            ) from error
         except BaseException:
             remote.close()
             raise
-        for name, value in self.evaluation.items():
-            if there.get(name) != value:
-                remote.close()
-                raise FingerprintError(
-                    f"pack {index} on {device} would evaluate otherwise than the others: {name} is {there.get(name)} "
-                    f"there, {value} here\n  Give execution.devices of one kind."
-                )
         return remote
+
+    def close(self) -> None:
+        """End those that nobody asked for."""
+        for remote in self._loading.values():
+            remote.close()
+        self._loading.clear()
+
+    def _begin_from(self, index: int) -> None:
+        """All that will have a trial, as far as that is known: they load the model side by side."""
+        packs = self._spec.execution.packs
+        assert packs != "auto", "decided before"
+        for other in range(index, min(index + self._most, packs)):
+            self._loading[other] = self._begin(other)
+
+    def _begin(self, index: int) -> ChannelRemote:
+        self._begun = True
+        device = self._device(index)
+        execution = self._spec.execution.model_copy(update={"device": device})
+        spec = self._spec.model_copy(update={"execution": execution})
+        place = (self._folder.path.parent, self._folder.name)
+        return self._started("spawn", spawned, index, f", {device}", self._make_worker, spec, place)
+
+    def _device(self, index: int) -> str:
+        devices = self._spec.execution.devices or (self._spec.execution.device,)
+        return devices[index % len(devices)]
 
 
 class ProcessChannel:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.errors import FingerprintError, OrchestrateError
+from orchestrator.errors import FingerprintError, Interrupted, OrchestrateError, StudyError
 from orchestrator.fleet.actor import MakeWorker, PackActor, Place
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
-from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template
+from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.identity import Identity
 from orchestrator.fleet.pieces import Joined, packed, pieces
 from orchestrator.fleet.ray_cluster import (
@@ -25,7 +25,6 @@ from orchestrator.fleet.ray_cluster import (
     how_it_ended,
     never_ran,
 )
-from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.sweep import SweepSpec
 
 ROOM_SECONDS = 60.0
@@ -34,9 +33,10 @@ START_SECONDS = 10.0
 """An actor for which there is room runs by then; one that does not is said to wait."""
 PULL_SECONDS = 1.0
 """How long a machine holds on to a question that nothing answers yet."""
+_REFUSALS = (OrchestrateError, RuntimeError)
 
 
-class RayHosts:
+class RayHosts(TemplateHosts):
     """Packs as actors; the template, on the orchestrator's machine, is what they must agree
     with.
     """
@@ -49,38 +49,26 @@ class RayHosts:
         spec: SweepSpec,
         make_worker: MakeWorker,
         wanted: Identity,
+        most: int,
         say: Callable[[str], None],
         room: float = ROOM_SECONDS,
         standstill: float = STANDSTILL_SECONDS,
     ) -> None:
         """`make_worker` can be pickled by its name, and the machines have the package that holds
-        it. `say` is told what a person should know of machines. Raises StudyError where there is
-        no cluster.
+        it. `most`: packs that will have a trial, as far as that is known. `say` is told what a
+        person should know of machines. Raises StudyError where there is no cluster.
         """
+        super().__init__(template)
         connect()
-        self._template, self._make_worker, self._wanted = template, make_worker, wanted
-        # what the template decided, its siblings do not measure again
-        decided: dict[str, object] = {"pack": template.capacity}
-        if "kernel" in template.evaluation:
-            decided["kernel"] = template.evaluation["kernel"]
-        execution = spec.execution.model_copy(update=decided)
-        self._spec = spec.model_copy(update={"execution": execution})
-        self._demand = demand(execution)
+        self._spec, self._make_worker, self._wanted = spec, make_worker, wanted
+        self._most = most
+        self._demand = demand(spec.execution)
         self._say, self._room, self._standstill = say, room, standstill
         self._asked: list[_Asked] = []
         self._waits: dict[int, _Wait] = {}
         self._used: dict[int, _Used] = {}
         self._refused: dict[str, str] = {}
         """Machine -> why no pack runs there."""
-
-    @property
-    def evaluation(self) -> dict[str, str]:
-        """The template's."""
-        return self._template.evaluation
-
-    def measure_baseline(self) -> Measured:
-        """By the template."""
-        return self._template.measure_baseline()
 
     def start(self, index: int) -> Remote:
         """Raises FingerprintError, or what the worker raises there, where every machine of the
@@ -96,7 +84,8 @@ class RayHosts:
         except BaseException as error:
             remote.close()
             waits.since = time.monotonic()  # whoever loads a model for long has not waited so long
-            if not isinstance(error, OrchestrateError):
+            # RuntimeError: what else a machine raises, such as CUDA's of memory or of a driver
+            if isinstance(error, Interrupted) or not isinstance(error, _REFUSALS):
                 raise
             self._refuse(place, error)
             raise NoRoom from error
@@ -124,13 +113,11 @@ class RayHosts:
         self._asked.clear()
 
     def _ask_for_all(self) -> None:
-        """As many actors as packs do not run: they load the model side by side, and whichever is
-        there first serves the pack that needs one first.
+        """As many actors as packs are needed and do not run: they load the model side by side, and
+        whichever is there first serves the pack that needs one first.
         """
-        packs = self._spec.execution.packs
-        assert packs != "auto", "decided before"
         running = sum(used.channel.open for used in self._used.values())
-        while len(self._asked) < max(1, packs - running):
+        while len(self._asked) < max(1, self._most - running):
             self._asked.append(_Asked(*self._actor()))
 
     def _actor(self, host: Place | None = None) -> tuple[Any, Any]:
@@ -212,9 +199,9 @@ class RayHosts:
             default=None,
         )
 
-    def _refuse(self, place: Place, error: OrchestrateError) -> None:
-        """Never use the machine again. Raises the error, with its place, where no other could be
-        used instead.
+    def _refuse(self, place: Place, error: Exception) -> None:
+        """Never use the machine again. Raises the error, or StudyError for one that is not ours,
+        with its place, where no other could be used instead.
         """
         import ray
 
@@ -228,8 +215,10 @@ class RayHosts:
         ):
             self._say(f"{first_line(Exception(text))}; its packs go elsewhere")
             return
-        hint = "\n  Give every machine of the cluster the same environment and the same data."
-        raise type(error)(text + (hint if isinstance(error, FingerprintError) else ""))
+        if isinstance(error, FingerprintError):
+            text += "\n  Give every machine of the cluster the same environment and the same data."
+        kind = type(error) if isinstance(error, OrchestrateError) else StudyError
+        raise kind(text) from error
 
 
 @dataclass(frozen=True)

@@ -4,30 +4,18 @@ where.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
-
-import psutil
 
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
 from orchestrator.fleet.identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
+from orchestrator.machine import machine_cores
+from orchestrator.planning.shares import share_of
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
-
-
-def machine_cores() -> int:
-    """Cores that this process may use; OMP_NUM_THREADS says fewer where somebody set it."""
-    usable = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    physical = psutil.cpu_count(logical=False) or usable
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(usable, physical, int(told) if told.isdigit() and int(told) else usable))
 
 
 def decided(execution: Execution, cores: int) -> Execution:
@@ -53,16 +41,29 @@ def fleet_of(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: Callable[[SweepSpec, StudyFolder], Worker],
+    trials: int,
     say: Callable[[str], None],
 ) -> Fleet:
     """The packs of a sweep whose numbers are decided, none of them started yet.
 
-    `say` is told at once what a person should know of machines.
+    `trials`: how many are left to train. `say` is told at once what a person should know of
+    machines.
     """
     packs = spec.execution.packs
     assert packs != "auto", "decided before"
-    hosts = _hosts(template, spec, folder, make_worker, say)
+    spec = as_measured(spec, template)
+    hosts = _hosts(template, spec, folder, make_worker, min(packs, trials), say)
     return Fleet(hosts, packs, template.capacity, folder.logs)
+
+
+def as_measured(spec: SweepSpec, template: Worker) -> SweepSpec:
+    """With what the template found out by timing: packs that load the model themselves, here or
+    elsewhere, time nothing.
+    """
+    kernel = template.evaluation.get("kernel", "aten")
+    measured = {"pack": template.capacity, "kernel": kernel}
+    execution = spec.execution.model_copy(update=measured)
+    return spec.model_copy(update={"execution": execution})
 
 
 def _hosts(
@@ -70,21 +71,16 @@ def _hosts(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: Callable[[SweepSpec, StudyFolder], Worker],
+    most: int,
     say: Callable[[str], None],
 ) -> Hosts:
-    execution, device = spec.execution, template.evaluation.get("device", "cpu")
-    if execution.launcher == "ray":
+    device = template.evaluation.get("device", "cpu")
+    where = share_of(spec.execution, device, machine_cores()).where
+    if where == "ray":
         wanted = identity_of(template, spec, folder)
-        return RayHosts(template, spec, make_worker, wanted, say)
-    if execution.processes is False:
-        return InlineHosts(template)
-    if device == "cuda":
-        # several processes on one GPU only wait for each other
-        gains = len(set(execution.devices)) > 1
-        if gains or execution.processes is True:
-            return SpawnHosts(template, spec, folder, make_worker)
-        return InlineHosts(template)
-    gains = machine_cores() > 1 or execution.processes is True
-    if device == "cpu" and sys.platform == "linux" and gains:
+        return RayHosts(template, spec, make_worker, wanted, most, say)
+    if where == "spawn":
+        return SpawnHosts(template, spec, folder, make_worker, most)
+    if where == "fork":
         return ForkHosts(template, folder.logs)
     return InlineHosts(template)

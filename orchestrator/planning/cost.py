@@ -41,7 +41,9 @@ class Pace(BaseModel):
 
     device: str
     slots: int
-    """Adapters trained at once; the seconds of a pack's step are shared out among them."""
+    """Adapters of a pack; the seconds of its step are shared out among them."""
+    cores: int | None = None
+    """Of the CPU, on which the pack was measured; None: all of them."""
     load: float
     step: tuple[float, float]
     """Of one optimizer step of one trial."""
@@ -77,21 +79,31 @@ class Cost(BaseModel):
     basis: str
 
 
-def probed_cost(work: Work, pace: Pace, wall_clock: float | None) -> Cost:
-    """From a probe; `wall_clock` is the most that the search may take, in seconds."""
+def probed_cost(work: Work, pace: Pace, wall_clock: float | None, packs: int = 1) -> Cost:
+    """From a probe of one pack, of which so many compute at the same time, each taken to be as fast
+    as that one alone; `wall_clock` is the most that the search may take, in seconds.
+    """
     low, high = (
-        _capped(work.search_steps * step + work.search_utterances * heard, wall_clock)
-        + work.confirm_steps * step
-        + work.confirm_utterances * heard
+        _within_budget(
+            (work.search_steps * step + work.search_utterances * heard) / packs, wall_clock
+        )
+        + (work.confirm_steps * step + work.confirm_utterances * heard) / packs
         + work.loads * pace.load
         for step, heard in zip(pace.step, pace.decode_seconds, strict=True)
     )
-    basis = (
-        f"a probe of the sweep's first point on {pace.device}, {pace.slots} at once: {between(*pace.step)} per "
-        f"optimizer step of one trial, {between(*pace.decode_seconds)} per utterance heard with one adapter, "
-        f"{short(pace.load)} to load"
+    return Cost(low=low, high=high, basis=_probed(pace, packs))
+
+
+def _probed(pace: Pace, packs: int) -> str:
+    """What an estimate rests on, in words."""
+    cores = "" if pace.cores is None else f" (cores: {pace.cores})"
+    several = "" if packs == 1 else f"; {packs} packs side by side, each as fast as that one"
+    return (
+        f"a probe of the sweep's first point on {pace.device}{cores}, {pace.slots} at once: "
+        f"{time_range(*pace.step)} per optimizer step of one trial, "
+        f"{time_range(*pace.decode_seconds)} per utterance heard with one adapter, "
+        f"{short_time(pace.load)} to load{several}"
     )
-    return Cost(low=low, high=high, basis=basis)
 
 
 def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) -> Cost | None:
@@ -106,16 +118,18 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
     paces = sorted(cost.pace for cost in trained)
     share = min(1.0, *(cost.steps / max(cost.steps, cost.steps_to_end) for cost in trained))
     confirm = [work.confirm_steps * paces[end] for end in (0, -1)]
-    low = _capped(work.search_steps * share * paces[0], wall_clock) + confirm[0]
-    high = _capped(work.search_steps * paces[-1], wall_clock) + confirm[1]
+    low = _within_budget(work.search_steps * share * paces[0], wall_clock) + confirm[0]
+    high = _within_budget(work.search_steps * paces[-1], wall_clock) + confirm[1]
     names = ", ".join(cost.study for cost in trained[:3]) + (", ..." if len(trained) > 3 else "")
     what = "study" if len(trained) == 1 else f"{len(trained)} studies"
-    pace = f"{between(paces[0], paces[-1])} per optimizer step of one trial, evaluations included"
+    pace = (
+        f"{time_range(paces[0], paces[-1])} per optimizer step of one trial, evaluations included"
+    )
     cut = f", {100 * (1 - share):.0f} % of the steps cut" if share < 0.995 else ""
     return Cost(low=low, high=high, basis=f"{what} {names}: {pace}{cut}")
 
 
-def _capped(seconds: float, wall_clock: float | None) -> float:
+def _within_budget(seconds: float, wall_clock: float | None) -> float:
     return seconds if wall_clock is None else min(seconds, wall_clock)
 
 
@@ -138,18 +152,18 @@ def step_cost(plan: TrialPlan) -> int:
 _UNITS = ((86400.0, "days"), (3600.0, "h"), (60.0, "min"))
 
 
-def about(low: float, high: float) -> str:
+def coarse_span(low: float, high: float) -> str:
     """A span of time as coarse as such an estimate is: `about 25 to 40 min`, `about 3 h`; seconds
     in, words out.
     """
-    first, last = _coarse(low), _coarse(high)
+    first, last = _coarse_time(low), _coarse_time(high)
     if first == last:
         return f"about {last}"
     (number, unit), other = first.split(), last.split()[1]
     return f"about {number if unit == other else first} to {last}"
 
 
-def _coarse(seconds: float) -> str:
+def _coarse_time(seconds: float) -> str:
     """Whole units, fives from ten on; halves below ten hours or days."""
     for size, unit in _UNITS:
         # what would round to one unit of the next size is said in that
@@ -166,13 +180,17 @@ def _coarse(seconds: float) -> str:
     return f"{max(10, 10 * round(seconds / 10))} s"
 
 
-def short(seconds: float) -> str:
+def short_time(seconds: float) -> str:
     """A measured time with two digits: `0.12 s`, `35 ms`."""
     if seconds < 0.1:
         return f"{1000 * seconds:.2g} ms"
     return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
 
 
-def between(low: float, high: float) -> str:
+def time_range(low: float, high: float) -> str:
     """Two such times, or one where they read the same."""
-    return short(high) if short(low) == short(high) else f"{short(low)} to {short(high)}"
+    return (
+        short_time(high)
+        if short_time(low) == short_time(high)
+        else f"{short_time(low)} to {short_time(high)}"
+    )

@@ -42,7 +42,7 @@ def start_points(spec: SweepSpec) -> tuple[Point, ...]:
             if not searched[name].contains(value):
                 raise StudyError(
                     f"start_with: {name} = {value!r} is not in the search space\n"
-                    f"  Allowed: {_allowed(searched[name])}. Change the point or the range."
+                    f"  Allowed: {_allowed_values(searched[name])}. Change the point or the range."
                 )
         point = _taking_part(
             spec, {name: searched[name].snapped(value) for name, value in point.items()}
@@ -66,7 +66,7 @@ def _taking_part(spec: SweepSpec, point: Point) -> Point:
     return {name: value for name, value in point.items() if name not in inactive}
 
 
-def _allowed(dimension: Dimension) -> str:
+def _allowed_values(dimension: Dimension) -> str:
     if dimension.choices is not None:
         return ", ".join(map(str, dimension.choices))
     return f"{dimension.low} to {dimension.high}" + (
@@ -89,7 +89,7 @@ def _started_and_other_cells(
     space: SearchSpace, starts: tuple[Point, ...]
 ) -> tuple[list[Point], list[Point]]:
     """The first cell that agrees with each of `starts`, and all the others."""
-    cells = list(_walk(space, 0, {}))
+    cells = list(_walk_grid(space, 0, {}))
     first: list[Point] = []
     for start in starts:
         matching = [
@@ -101,21 +101,21 @@ def _started_and_other_cells(
     return first, [cell for cell in cells if cell not in first]
 
 
-def _walk(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
+def _walk_grid(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:
     if index == len(space.searched):
         yield point
         return
     dimension = space.searched[index]
     if not is_active(dimension, {**space.fixed, **point}):
-        yield from _walk(space, index + 1, point)
+        yield from _walk_grid(space, index + 1, point)
         return
     if dimension.values is None:
         raise StudyError(
-            f"method grid: {dimension.name} is a range without steps, {_allowed(dimension)}\n"
+            f"method grid: {dimension.name} is a range without steps, {_allowed_values(dimension)}\n"
             "  Write its values, give it a step, or choose method qmc, random or tpe."
         )
     for value in dimension.values:
-        yield from _walk(space, index + 1, {**point, dimension.name: value})
+        yield from _walk_grid(space, index + 1, {**point, dimension.name: value})
 
 
 def sobol_point(spec: SweepSpec, index: int) -> Point:
@@ -133,12 +133,12 @@ def sobol_point(spec: SweepSpec, index: int) -> Point:
         engine.fast_forward(index)
     row = engine.random(1)[0]
     return {
-        dimension.name: _at(dimension, float(share))
+        dimension.name: _value_at(dimension, float(share))
         for dimension, share in zip(searched, row, strict=True)
     }
 
 
-def _at(dimension: Dimension, share: float) -> Any:
+def _value_at(dimension: Dimension, share: float) -> Any:
     """The value at `share` in [0, 1) of the axis; each choice, step or whole number has a part of
     it.
     """
@@ -190,14 +190,14 @@ def active_part(spec: SweepSpec, point: Point) -> Point:
 
 def count_points(space: SearchSpace) -> int | None:
     """How many distinct points a space has, conditions regarded; None for a continuous range."""
-    return _count(space.searched, dict(space.fixed))
+    return _count_points(space.searched, dict(space.fixed))
 
 
 _COUNTABLE = 100_000
 """A parameter that others depend on is gone through value by value up to this many."""
 
 
-def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
+def _count_points(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
     """Values that later conditions cannot tell apart are counted together: one of them stands for
     all.
     """
@@ -205,14 +205,14 @@ def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
         return 1
     head, rest = dimensions[0], dimensions[1:]
     if not is_active(head, decided):
-        return _count(rest, decided)
+        return _count_points(rest, decided)
     conditions = [
         condition for later in rest for condition in later.when if condition.parameter == head.name
     ]
     if head.size is None or (conditions and head.size > _COUNTABLE):
         return None
     if not conditions:
-        below = _count(rest, decided)
+        below = _count_points(rest, decided)
         return None if below is None else head.size * below
     alike: dict[tuple[bool, ...], list[ParameterValue]] = {}
     for value in head.values or ():
@@ -221,7 +221,7 @@ def _count(dimensions: tuple[Dimension, ...], decided: Point) -> int | None:
         )
     total = 0
     for values in alike.values():
-        below = _count(rest, decided | {head.name: values[0]})
+        below = _count_points(rest, decided | {head.name: values[0]})
         if below is None:
             return None
         total += len(values) * below

@@ -148,11 +148,11 @@ def sweep_plan(
     return SweepPlan(
         name=spec.name,
         method=spec.method,
-        parameters=tuple(_table(spec)),
+        parameters=tuple(_planned_parameters(spec)),
         points=points,
         trials=trials,
         trained=trained,
-        first=tuple(itertools.islice(_first(spec), min(show, trials))),
+        first=tuple(itertools.islice(_first_points(spec), min(show, trials))),
         rungs=rungs,
         evaluations=searching + confirmations,
         optimizer_steps=(trained + confirming) * steps,
@@ -160,16 +160,16 @@ def sweep_plan(
         work=Work(
             search_steps=trained * steps,
             confirm_steps=confirming * steps,
-            search_utterances=searching * _utterances(sets, *spec.data.at_every_rung)
+            search_utterances=searching * _count_utterances(sets, *spec.data.at_every_rung)
             + (1 + trained * len(spec.parameters.adapter_scales))
-            * _utterances(sets, *_at_last_rung(spec)),
+            * _count_utterances(sets, *_at_last_rung(spec)),
             confirm_utterances=confirmations
-            * _utterances(sets, *map(confirm_name, spec.data.evaluated)),
+            * _count_utterances(sets, *map(confirm_name, spec.data.evaluated)),
             loads=2 if confirming else 1,
         ),
         sets=sets,
-        resolution=tuple(_resolution(spec, sets)),
-        conditions=tuple(_conditions(spec)),
+        resolution=tuple(_set_resolutions(spec, sets)),
+        conditions=tuple(_condition_lines(spec)),
         taken=spec.taken,
         split=spec.data.split_text,
         warm_up=warm_up_text(spec),
@@ -177,7 +177,7 @@ def sweep_plan(
     )
 
 
-def _conditions(spec: SweepSpec) -> Iterator[str]:
+def _condition_lines(spec: SweepSpec) -> Iterator[str]:
     for name in spec.parameters.possible("target_modules"):
         patterns = spec.parameters.presets[str(name)]
         if PRESETS.get(str(name)) != patterns:
@@ -200,11 +200,11 @@ def _at_last_rung(spec: SweepSpec) -> list[str]:
     return [name for name in spec.data.evaluated if name not in spec.data.at_every_rung]
 
 
-def _utterances(sets: Mapping[str, SetSize], *names: str) -> int:
+def _count_utterances(sets: Mapping[str, SetSize], *names: str) -> int:
     return sum(sets[name].utterances for name in names if name in sets)
 
 
-def _first(spec: SweepSpec) -> Iterator[PlannedPoint]:
+def _first_points(spec: SweepSpec) -> Iterator[PlannedPoint]:
     yield from (PlannedPoint(origin=origin, searched=point) for origin, point in known_points(spec))
 
 
@@ -247,30 +247,30 @@ def in_flight_text(spec: SweepSpec, trials: int) -> str:
     )
 
 
-def _table(spec: SweepSpec) -> Iterator[PlannedParameter]:
+def _planned_parameters(spec: SweepSpec) -> Iterator[PlannedParameter]:
     searched = {dimension.name: dimension for dimension in spec.parameters.searched}
     taken = spec.take.parameters if spec.take else ()
     by_take = "taken, infeasible" if spec.take and spec.take.infeasible else "taken"
     for name in TABLE:
         if name in searched:
-            when = " and ".join(map(_condition, searched[name].when))
+            when = " and ".join(map(_condition_text, searched[name].when))
             yield PlannedParameter(
                 name=name, role="searched", values=space_of(searched[name]), when=when
             )
         elif name in spec.parameters.fixed:
             role = by_take if name in taken else "fixed"
             yield PlannedParameter(
-                name=name, role=role, values=_written(spec.parameters.fixed[name])
+                name=name, role=role, values=_written_value(spec.parameters.fixed[name])
             )
     scales = ", ".join(f"{scale:g}" for scale in spec.parameters.adapter_scales)
     yield PlannedParameter(name="adapter_scale", role="after training", values=scales)
 
 
-def _written(value: ParameterValue) -> str:
+def _written_value(value: ParameterValue) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _condition(condition: Condition) -> str:
+def _condition_text(condition: Condition) -> str:
     words = {"equals": "is", "in": "is one of", "above": "above", "below": "below"}
     value = (
         ", ".join(map(str, condition.value)) if condition.operator == "in" else str(condition.value)
@@ -278,12 +278,12 @@ def _condition(condition: Condition) -> str:
     return f"{condition.parameter} {words[condition.operator]} {value}"
 
 
-def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolution]:
+def _set_resolutions(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolution]:
     for name in (*spec.data.evaluated, *map(confirm_name, spec.data.evaluated)):
         if name not in sets or not sets[name].words:
             continue
         size, kind = sets[name], search_name(name)
-        churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest(spec, f"{kind}_wer")
+        churn, limit = CHURN.get(kind, CHURN["heldout"]), _strictest_limit(spec, f"{kind}_wer")
         needed = (
             utterances_needed(size.utterances, size.words, churn, limit)
             if limit is not None
@@ -302,7 +302,7 @@ def _resolution(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[Resolu
         )
 
 
-def _strictest(spec: SweepSpec, metric: str) -> float | None:
+def _strictest_limit(spec: SweepSpec, metric: str) -> float | None:
     """The smallest change in points that a limit on this metric asks about; a share of the baseline
     has none yet.
     """

@@ -74,13 +74,13 @@ class TrialPlan(BaseModel):
                 "contents": names | self.contents,
                 "part": getattr(data, "part", "search"),
                 "max_seconds": data.max_seconds,
-                "evaluation": self._evaluation,
+                "evaluation": self._evaluation_part,
                 "params": self.params.model_dump(mode="json"),
             }
         )
 
     @property
-    def _evaluation(self) -> dict[str, Any]:
+    def _evaluation_part(self) -> dict[str, Any]:
         """The evaluation as a part of the recipe."""
         # what the terms are is in the evaluation's fingerprint, and where their list lies in no
         # identity
@@ -131,7 +131,7 @@ def trial_plan(
         model=portable.model,
         data=portable.data,
         evaluation=spec.portable.evaluation,
-        params=_params(spec, values),
+        params=_trial_params(spec, values),
         contents=dict(contents or {}),
     )
 
@@ -149,7 +149,7 @@ def first_plan(spec: SweepSpec) -> TrialPlan:
     )
 
 
-def _params(spec: SweepSpec, values: Mapping[str, ParameterValue]) -> TrialParams:
+def _trial_params(spec: SweepSpec, values: Mapping[str, ParameterValue]) -> TrialParams:
     complete: dict[str, Any] = {
         name: row.default for name, row in TABLE.items() if row.default is not None
     } | dict(values)

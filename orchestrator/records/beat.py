@@ -108,6 +108,12 @@ class Turn:
             if self._successor() is None:
                 self._write(released=True)
 
+    def withdraw(self) -> None:
+        """As if it had never been taken."""
+        self._ended.set()
+        self._thread.join()
+        shutil.rmtree(self._path, ignore_errors=True)
+
     def _run(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             # what goes wrong here goes wrong again in `confirm`, which can say it
@@ -173,20 +179,18 @@ def take_turn(folder: Path, study: str, process: Process) -> Turn:
         except FileExistsError:  # somebody was faster
             raise _in_use(mine, study) from None
         turn = Turn(mine, study, process)
+    if _last(folder) != mine or (last is not None and _read(last) != data):
+        # What was seen before was old, or the owner moved in this very moment. A turn that ended
+        # would be free to take, while that one goes on.
+        turn.withdraw()
+        raise _in_use(_last(folder) or mine, study)
     if last is not None:
-        _hand_over(last, data, turn, process, study)
+        with suppress(OSError):  # its owner had not signed
+            _overwrite(last / "taken", f"process {process.pid} on {process.host}")
     for path in folder.iterdir():
         if path.name.isdecimal() and path not in (last, mine):
             shutil.rmtree(path, ignore_errors=True)
     return turn
-
-
-def _hand_over(last: Path, data: bytes, turn: Turn, process: Process, study: str) -> None:
-    if _read(last) != data:  # it moved in this very moment
-        turn.end()
-        raise _in_use(last, study)
-    with suppress(OSError):  # its owner had not signed
-        _overwrite(last / "taken", f"process {process.pid} on {process.host}")
 
 
 def owner(folder: Path) -> str:

@@ -96,7 +96,7 @@ class Chain:
         found: list[Entry] = []
         for file, sha256 in files.items():
             if sha256 != self.newest.get(file):
-                previous = _digest(found[-1].line) if found else self.last
+                previous = _line_digest(found[-1].line) if found else self.last
                 found.append(
                     Entry(act=self.act + 1, file=file, sha256=sha256, what=what, previous=previous)
                 )
@@ -111,7 +111,11 @@ class Chain:
         length = self.length + sum(len(entry.line) for entry in written)
         before = {file: self.newest.get(file) for file in sealed}
         return Chain(
-            length, _digest(written[-1].line), written[-1].act, self.newest.changed(sealed), before
+            length,
+            _line_digest(written[-1].line),
+            written[-1].act,
+            self.newest.changed(sealed),
+            before,
         )
 
     @property
@@ -144,7 +148,7 @@ def read_chain(data: bytes) -> Chain:
     before: dict[str, str | None] = {}
     act, last = 0, ""
     for number, line in enumerate(lines, start=1):
-        entry = _entry(number, line)
+        entry = _parse_entry(number, line)
         if entry.previous != last or entry.act not in (act, act + 1) or entry.act == 0:
             raise ValueError(f"line {number} does not follow the line before it")
         if entry.act != act:
@@ -152,11 +156,11 @@ def read_chain(data: bytes) -> Chain:
         if entry.file != CLOSED:
             before[entry.file] = newest.get(entry.file)
             newest[entry.file] = entry.sha256
-        last = _digest(line + b"\n")
+        last = _line_digest(line + b"\n")
     return Chain(sum(len(line) + 1 for line in lines), last, act, Digests(newest), before)
 
 
-def _entry(number: int, line: bytes) -> Entry:
+def _parse_entry(number: int, line: bytes) -> Entry:
     try:
         entry = Entry.model_validate_json(line)
     except ValidationError as error:
@@ -166,5 +170,5 @@ def _entry(number: int, line: bytes) -> Entry:
     return entry
 
 
-def _digest(line: bytes) -> str:
+def _line_digest(line: bytes) -> str:
     return hashlib.sha256(line).hexdigest()

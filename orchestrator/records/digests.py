@@ -13,23 +13,23 @@ class Digests(Mapping[str, str | None]):
     """Files in parts, by the trial that they belong to; versions share the parts that are equal."""
 
     def __init__(self, files: Mapping[str, str | None]) -> None:
-        self._parts = _with(({},) * _PARTS, files)
+        self._parts = _with_files(({},) * _PARTS, files)
 
     def changed(self, files: Mapping[str, str | None]) -> Digests:
         """The version in which these files have these digests."""
         later = Digests.__new__(Digests)
-        later._parts = _with(self._parts, files)
+        later._parts = _with_files(self._parts, files)
         return later
 
     def under(self, folder: str) -> tuple[str, ...]:
         """The files of a trial's folder, or of one in it, that should be there, by name."""
-        part = self._parts[_part(f"{folder}/")]
+        part = self._parts[_part_of(f"{folder}/")]
         return tuple(
             sorted(f for f, sha256 in part.items() if sha256 and f.startswith(f"{folder}/"))
         )
 
     def __getitem__(self, file: str) -> str | None:
-        return self._parts[_part(file)][file]
+        return self._parts[_part_of(file)][file]
 
     def __iter__(self) -> Iterator[str]:
         for part in self._parts:
@@ -39,18 +39,18 @@ class Digests(Mapping[str, str | None]):
         return sum(map(len, self._parts))
 
 
-def _with(
+def _with_files(
     parts: tuple[dict[str, str | None], ...], files: Mapping[str, str | None]
 ) -> tuple[dict[str, str | None], ...]:
     of_part: dict[int, dict[str, str | None]] = {}
     for file, sha256 in files.items():
-        of_part.setdefault(_part(file), {})[file] = sha256
+        of_part.setdefault(_part_of(file), {})[file] = sha256
     later = list(parts)
     for number, changes in of_part.items():
         later[number] = parts[number] | changes
     return tuple(later)
 
 
-def _part(file: str) -> int:
+def _part_of(file: str) -> int:
     """Of the first two names of a path: trials/0007."""
     return hash(tuple(file.split("/", 2)[:2])) % _PARTS

@@ -7,10 +7,17 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.diagnosis import TRAINING_SETS, check_limits, is_upper_case, listed, used
+from orchestrator.corpus.diagnosis import (
+    TRAINING_SETS,
+    check_limits,
+    is_upper_case,
+    listed_lines,
+    used_utterances,
+)
 from orchestrator.corpus.faults import show
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.records.model_limits import ModelLimits, token_caps
@@ -26,132 +33,131 @@ CUT_OFF = 0.01
 """Share of the references of a set that the token cap may cut: a few are dense by mistake."""
 
 
+@dataclass(frozen=True)
+class _UsedTexts:
+    """The utterances of one set that are used, their texts as the model learns them, and the tokens
+    of each, its end included.
+    """
+
+    model: ModelLimits
+    name: str
+    manifest: Manifest
+    utterances: Sequence[Utterance]
+    texts: Sequence[str]
+    labels: Sequence[list[int]]
+
+    def fault(self, utterance: Utterance, tokens: int) -> str:
+        """What is wrong with a text of so many tokens, its end included; empty where nothing is."""
+        seconds = utterance.duration or 0.0
+        frames = int(seconds * SAMPLE_RATE / self.model.stride)
+        positions = self.model.positions
+        if tokens > positions:
+            return f"{tokens} tokens beside {seconds:.1f} s; the decoder has {positions} positions"
+        if tokens > frames + TOKENS_MORE:
+            return f"{tokens} tokens beside {seconds:.1f} s, which are {frames} encoder frames"
+        return ""
+
+
 def find_lengths(
     spec: SweepSpec, sets: Mapping[str, Manifest], model: ModelLimits
 ) -> list[Finding]:
     """What of the sets, as they were read, the model cannot take, cannot say or leaves out."""
-    most = spec.data.max_seconds
-    findings = check_limits(sets, most, model.longest_seconds)
+    longest = spec.data.max_seconds
+    findings = check_limits(sets, longest, model.longest_seconds)
     for name, manifest in sets.items():
-        heard = used(name, manifest, most)
-        texts = [utterance.text for utterance in heard]
-        texts = [text.lower() for text in texts] if is_upper_case(texts) else texts
-        labels = model.labels(texts)
-        findings += _label_length(model, name, manifest, heard, labels)
-        findings += _unknown_tokens(model, name, manifest, heard, texts, labels)
+        texts = _used_texts(model, name, manifest, longest)
+        findings += _label_length(texts)
+        findings += _unknown_tokens(texts)
         if name not in TRAINING_SETS:
-            findings += _too_short(model, name, manifest, heard)
-            findings += _token_cap(
-                model, spec.evaluation.max_tokens_per_second, name, manifest, heard, labels
-            )
+            findings += _too_short(texts)
+            findings += _token_cap(texts, spec.evaluation.max_tokens_per_second)
     return findings
 
 
-def _label_length(
-    model: ModelLimits,
-    name: str,
-    manifest: Manifest,
-    heard: Sequence[Utterance],
-    labels: Sequence[list[int]],
-) -> Iterator[Finding]:
-    said = [
-        (utterance, _fault(model, utterance, len(row)))
-        for utterance, row in zip(heard, labels, strict=True)
-    ]
+def _used_texts(model: ModelLimits, name: str, manifest: Manifest, longest: float) -> _UsedTexts:
+    utterances = used_utterances(name, manifest, longest)
+    texts = [utterance.text for utterance in utterances]
+    if is_upper_case(texts):
+        texts = [text.lower() for text in texts]
+    return _UsedTexts(model, name, manifest, utterances, texts, model.labels(texts))
+
+
+def _label_length(texts: _UsedTexts) -> Iterator[Finding]:
+    lengths = zip(texts.utterances, texts.labels, strict=True)
+    said = [(utterance, texts.fault(utterance, len(tokens))) for utterance, tokens in lengths]
     faults = [(utterance, fault) for utterance, fault in said if fault]
     if faults:
         yield finding(
             "label-length",
-            f"{len(faults)} of {len(heard)} texts of {name} are longer than the model can learn or say: "
-            f"{listed(manifest, faults)}. Give each line the words of its own clip, or cut or delete it.",
+            f"{len(faults)} of {len(said)} texts of {texts.name} are longer than the model can learn or say: "
+            f"{listed_lines(texts.manifest, faults)}. Give each line the words of its own clip, or cut or delete it.",
         )
 
 
-def _too_short(
-    model: ModelLimits, name: str, manifest: Manifest, heard: Sequence[Utterance]
-) -> Iterator[Finding]:
+def _too_short(texts: _UsedTexts) -> Iterator[Finding]:
     """Of evaluation sets; a training clip that is too short is a bad line."""
-    least = model.shortest
-    samples = [(utterance, round((utterance.duration or 0.0) * SAMPLE_RATE)) for utterance in heard]
-    faults = [(utterance, f"{count} samples") for utterance, count in samples if count < least]
+    least = texts.model.shortest
+    faults = []
+    for utterance in texts.utterances:
+        samples = round((utterance.duration or 0.0) * SAMPLE_RATE)
+        if samples < least:
+            faults.append((utterance, f"{samples} samples"))
     if faults:
         yield finding(
             "too-short",
-            f"{len(faults)} of {len(heard)} clips of {name} are shorter than the {least} samples that the model needs "
-            f"(16 kHz): {listed(manifest, faults)}. Delete the lines, or give them their whole sound.",
+            f"{len(faults)} of {len(texts.utterances)} clips of {texts.name} are shorter than the {least} samples that "
+            f"the model needs (16 kHz): {listed_lines(texts.manifest, faults)}. Delete the lines, or give them their "
+            "whole "
+            "sound.",
         )
 
 
-def _token_cap(
-    model: ModelLimits,
-    rate: float,
-    name: str,
-    manifest: Manifest,
-    heard: Sequence[Utterance],
-    labels: Sequence[list[int]],
-) -> Iterator[Finding]:
+def _token_cap(texts: _UsedTexts, rate: float) -> Iterator[Finding]:
     """References that the model could say, and no decode of the sweep could give in full."""
-    seconds = [utterance.duration or 0.0 for utterance in heard]
-    needed = [
-        (utterance, len(row), cap)
-        for utterance, row, cap in zip(heard, labels, token_caps(seconds, rate), strict=True)
-    ]
-    over = [
-        (utterance, f"{need} tokens, at most {cap}")
-        for utterance, need, cap in needed
-        if need > cap and not _fault(model, utterance, need)
-    ]
-    if len(over) > CUT_OFF * len(heard):
-        densest = max(len(row) / most for row, most in zip(labels, seconds, strict=True) if most)
+    seconds = [utterance.duration or 0.0 for utterance in texts.utterances]
+    needed = [len(tokens) for tokens in texts.labels]
+    over = []
+    for utterance, need, cap in zip(
+        texts.utterances, needed, token_caps(seconds, rate), strict=True
+    ):
+        if need > cap and not texts.fault(utterance, need):
+            over.append((utterance, f"{need} tokens, at most {cap}"))
+    if len(over) > CUT_OFF * len(texts.utterances):
+        densest = max(need / length for need, length in zip(needed, seconds, strict=True) if length)
         yield finding(
             "token-cap",
-            f"{len(over)} of {len(heard)} references of {name} are longer than evaluation.max_tokens_per_second = "
-            f"{rate:g} lets the model say: {listed(manifest, over)}. The densest needs {densest:.1f}: raise it.",
+            f"{len(over)} of {len(texts.utterances)} references of {texts.name} are longer than "
+            f"evaluation.max_tokens_per_second = {rate:g} lets the model say: {listed_lines(texts.manifest, over)}. "
+            "The "
+            f"densest needs {densest:.1f}: raise it.",
         )
 
 
-def _unknown_tokens(
-    model: ModelLimits,
-    name: str,
-    manifest: Manifest,
-    heard: Sequence[Utterance],
-    texts: Sequence[str],
-    labels: Sequence[list[int]],
-) -> Iterator[Finding]:
+def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
     """Characters that do not come back from the tokens of their text: an unknown token, or nothing,
     in their place.
     """
-    again = model.texts([list(row) for row in labels])
-    lost = [_characters(text) - _characters(back) for text, back in zip(texts, again, strict=True)]
+    again = texts.model.texts([list(tokens) for tokens in texts.labels])
+    lost = [
+        _count_characters(text) - _count_characters(back)
+        for text, back in zip(texts.texts, again, strict=True)
+    ]
     rows = [row for row, is_lost in enumerate(lost) if is_lost]
     if not rows:
         return
-    first, total = heard[rows[0]], sum(lost, Counter())
+    first, total = texts.utterances[rows[0]], sum(lost, Counter())
     given = " ".join(show(character)[1:-1] for character, _ in total.most_common(10))
-    effect = (
-        "an adapter learns to leave them out" if name in TRAINING_SETS else "no model can say them"
-    )
+    effect = "no model can say them"
+    if texts.name in TRAINING_SETS:
+        effect = "an adapter learns to leave them out"
     yield finding(
         "unknown-tokens",
-        f"{len(rows)} of {len(texts)} texts of {name} have characters that the model's tokenizer cannot write "
-        f"({given}), e.g. {manifest.path}:{first.line} ({show(first.text)}): {effect}. Spell them with characters that "
-        "the model has.",
+        f"{len(rows)} of {len(lost)} texts of {texts.name} have characters that the model's tokenizer cannot write "
+        f"({given}), e.g. {texts.manifest.path}:{first.line} ({show(first.text)}): {effect}. Spell them with "
+        "characters that the model has.",
     )
 
 
-def _characters(text: str) -> Counter[str]:
+def _count_characters(text: str) -> Counter[str]:
     """Of a text, without regard to case, width and spaces."""
     return Counter("".join(unicodedata.normalize("NFKC", text).casefold().split()))
-
-
-def _fault(model: ModelLimits, utterance: Utterance, tokens: int) -> str:
-    """What is wrong with a text of so many tokens, its end included; empty where nothing is."""
-    seconds = utterance.duration or 0.0
-    frames = int(seconds * SAMPLE_RATE / model.stride)
-    if tokens > model.positions:
-        return (
-            f"{tokens} tokens beside {seconds:.1f} s; the decoder has {model.positions} positions"
-        )
-    if tokens > frames + TOKENS_MORE:
-        return f"{tokens} tokens beside {seconds:.1f} s, which are {frames} encoder frames"
-    return ""

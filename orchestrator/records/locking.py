@@ -6,13 +6,12 @@ import errno
 import fcntl
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.records.beat import refusal
+from orchestrator.records.beat import refusal, this_process
 
 _held: set[int] = set()
 
@@ -40,12 +39,45 @@ def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[No
 
     The file itself stays: removing it would let two processes lock two files of the same name.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    descriptor = _locked(path, study, owners)
+    _held.add(descriptor)
+    try:
+        _sign(descriptor)
+        yield
+    finally:
+        _held.discard(descriptor)
+        os.close(descriptor)
+
+
+def _locked(path: Path, study: str, owners: Path | None) -> int:
+    """The file at `path`, open and locked; of one that was removed between the two steps another
+    process may have the successor.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            _lock(descriptor, path, study, owners)
+            if _is_at(descriptor, path):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock(descriptor: int, path: Path, study: str, owners: Path | None) -> None:
+    """Raises StudyError as `exclusive` does."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         holder = _holder(descriptor)
-        os.close(descriptor)
         if owners is not None and (said := refusal(owners, study, holder)):
             raise said from None
         raise StudyError(
@@ -54,18 +86,10 @@ def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[No
         ) from None
     except OSError as error:
         if error.errno not in _NOT_THERE or owners is None:
-            os.close(descriptor)
             raise StudyError(
                 f"{path} cannot be locked: {error.strerror}\n"
                 "  Put the studies on another file system, with --studies DIR."
             ) from error
-    _held.add(descriptor)
-    try:
-        _sign(descriptor)
-        yield
-    finally:
-        _held.discard(descriptor)
-        os.close(descriptor)
 
 
 def holder(path: Path) -> str:
@@ -90,10 +114,12 @@ def holder(path: Path) -> str:
 
 
 def _signed_by_the_dead(descriptor: int) -> bool:
-    """The last holder ran here and is gone: not even for a moment need the lock be tried."""
+    """The last holder ran here, in this container, and is gone: not even for a moment need the lock
+    be tried.
+    """
     try:
         signed = json.loads(os.pread(descriptor, 4096, 0))
-        here, process = signed["host"] == socket.gethostname(), int(signed["pid"])
+        here, process = signed["boot"] == this_process().boot, int(signed["pid"])
     except (ValueError, KeyError, TypeError):
         return False
     try:
@@ -106,7 +132,8 @@ def _signed_by_the_dead(descriptor: int) -> bool:
 
 
 def _sign(descriptor: int) -> None:
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n"
+    own = this_process()
+    text = json.dumps({"pid": own.pid, "host": own.host, "boot": own.boot}) + "\n"
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)
 

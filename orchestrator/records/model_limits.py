@@ -15,7 +15,9 @@ from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.sweepfile.sweep import ModelSpec
 
 VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
-"""Samples of an encoder frame of Moonshine version 1, and the receptive field of its convolutions."""
+"""Samples of an encoder frame of Moonshine version 1, and the receptive field of its three
+convolutions.
+"""
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,17 @@ def read_limits(model: ModelSpec) -> ModelLimits | None:
 
     None where they are not there or are not what is expected: whoever loads the model says why.
     """
-    config, tokenizer = (_file(model, name) for name in ("config.json", "tokenizer.json"))
+    config, tokenizer = (_model_file(model, name) for name in ("config.json", "tokenizer.json"))
     if config is None or tokenizer is None:
         return None
     try:
-        return _limits(json.loads(config.read_bytes()), tokenizer)
+        return _parse_limits(json.loads(config.read_bytes()), tokenizer)
     # the tokenizers library raises bare exceptions for files that it cannot read
     except Exception:
         return None
 
 
-def _limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
+def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     from tokenizers import Tokenizer
 
     encoder = config.get("encoder_config", {})
@@ -85,7 +87,7 @@ def _limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     )
 
 
-def _file(model: ModelSpec, name: str) -> Path | None:
+def _model_file(model: ModelSpec, name: str) -> Path | None:
     if Path(model.id).is_dir():
         return Path(model.id) / name if (Path(model.id) / name).is_file() else None
     from huggingface_hub import try_to_load_from_cache

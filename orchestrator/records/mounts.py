@@ -29,12 +29,12 @@ def network_file_system(path: Path) -> str | None:
     """The kind, such as nfs4, where `path` lies on a file system that other hosts may share; None
     on one of this host.
     """
-    kind = kind_at(os.path.realpath(path), _mounts())
+    kind = kind_at(os.path.realpath(path), _read_mounts())
     shared = kind in _NETWORK or (kind.startswith("fuse.") and kind not in _LOCAL)
     return kind if shared else None
 
 
-def _mounts() -> list[Mount]:
+def _read_mounts() -> list[Mount]:
     if _TABLE.exists():
         return read_mountinfo(_TABLE.read_text(errors="surrogateescape"))
     return [(part.mountpoint, part.fstype) for part in psutil.disk_partitions(all=True)]
@@ -49,11 +49,11 @@ def read_mountinfo(text: str) -> list[Mount]:
         fields = line.split(" ")
         if "-" in fields[6:]:
             dash = fields.index("-", 6)
-            found.append((_unescaped(fields[4]), fields[dash + 1]))
+            found.append((_unescape_octal(fields[4]), fields[dash + 1]))
     return found
 
 
-def _unescaped(field: str) -> str:
+def _unescape_octal(field: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 

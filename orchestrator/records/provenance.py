@@ -17,39 +17,40 @@ def provenance(date: str) -> dict[str, str]:
     `commit` and `uncommitted changes` are there only when the package runs from its own git
     checkout.
     """
-    packages = {name: _version(name) for name in _PACKAGES}
+    packages = {name: package_version(name) for name in _PACKAGES}
     machine = f"{platform.system()} {platform.machine()}"
     return {
         "date": date,
         "python": platform.python_version(),
         "platform": machine,
         **packages,
-        **_commit(),
+        **_source_commit(),
     }
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """As it is installed here, or in words that it is not."""
     try:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
 
 
-def _commit(source: Path = _SOURCE) -> dict[str, str]:
+def _source_commit(source: Path = _SOURCE) -> dict[str, str]:
     # A virtual environment inside someone else's repository must not lend us that repository's
     # commit.
-    if _git(source, "ls-files", "--error-unmatch", "__init__.py") is None:
+    if _run_git(source, "ls-files", "--error-unmatch", "__init__.py") is None:
         return {}
     commit, changes = (
-        _git(source, "rev-parse", "HEAD"),
-        _git(source, "status", "--porcelain", "--", "."),
+        _run_git(source, "rev-parse", "HEAD"),
+        _run_git(source, "status", "--porcelain", "--", "."),
     )
     if commit is None or changes is None:
         return {}
     return {"commit": commit, "uncommitted changes": "yes" if changes else "no"}
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _run_git(folder: Path, *arguments: str) -> str | None:
     try:
         command = ["git", "-C", str(folder), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

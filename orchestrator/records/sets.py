@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS
-from orchestrator.corpus.faults import joined
+from orchestrator.corpus.faults import joined_errors
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.preparing import prepare, prepare_training
@@ -47,7 +47,7 @@ def read_training_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, 
     `cache` is the project's: headers that are known there are not read again.
     """
     with known_files(cache) as known:
-        return _all(_training_readers(spec, known))
+        return _make_all(_training_readers(spec, known))
 
 
 def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]:
@@ -55,7 +55,7 @@ def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]
     all of them. `cache` as above.
     """
     with known_files(cache) as known:
-        return _all(_readers(spec, known))
+        return _make_all(_set_readers(spec, known))
 
 
 def _training_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
@@ -74,14 +74,14 @@ def _training_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[
     }
 
 
-def _readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
+def _set_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
     return _training_readers(spec, known) | {
         name: partial(_read_evaluation_set, spec, source, known)
         for name, source in spec.data.all_evaluated.items()
     }
 
 
-def _all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
+def _make_all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
     """What every maker makes. Raises ManifestError with what is wrong with any of them, not with
     the first alone.
     """
@@ -93,7 +93,7 @@ def _all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
         except ManifestError as error:
             errors.append(error)
     if errors:
-        raise joined(errors)
+        raise joined_errors(errors)
     return made
 
 
@@ -136,10 +136,10 @@ def decode_set(
             manifest,
             rms=rms,
             cache=cache,
-            multiple=shortest,
+            shortest=shortest,
             max_bad_fraction=bad,
         )
-    return manifest, prepare(manifest, rms=rms, cache=cache, multiple=shortest)
+    return manifest, prepare(manifest, rms=rms, cache=cache, shortest=shortest)
 
 
 def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips]]:
@@ -149,12 +149,14 @@ def decode_sets(spec: SweepSpec, cache: Path) -> dict[str, tuple[Manifest, Clips
     Raises ManifestError with all faults of all sets that cannot be read or decoded.
     """
 
-    def decoded(name: str, read: Callable[[], Manifest]) -> tuple[Manifest, Clips]:
+    def decode_named(name: str, read: Callable[[], Manifest]) -> tuple[Manifest, Clips]:
         return decode_set(spec, name, read(), cache)
 
     with known_files(cache) as known:
-        readers = _readers(spec, known)
-        return _all({name: partial(decoded, name, read) for name, read in readers.items()})
+        readers = _set_readers(spec, known)
+        return _make_all(
+            {name: partial(decode_named, name, read) for name, read in readers.items()}
+        )
 
 
 def set_records(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,11 +18,25 @@ from orchestrator.sweepfile.sweep import EncoderWindows
 
 NAME = "export.json"
 Form = Literal["adapter", "merged", "onnx", "moonshine"]
-FORMS: tuple[str, ...] = get_args(Form)
+FORMS: tuple[Form, ...] = get_args(Form)
 GraphForm = Literal["onnx", "moonshine"]
-GRAPH_FORMS: tuple[str, ...] = get_args(GraphForm)
+GRAPH_FORMS: tuple[GraphForm, ...] = get_args(GraphForm)
 Quantized = Literal["none", "int8"]
+QUANTIZED: tuple[Quantized, ...] = get_args(Quantized)
 Model = Literal["baseline", "tuned"]
+
+
+@dataclass(frozen=True)
+class ExportForm:
+    """In which form a model leaves."""
+
+    form: Form = "adapter"
+    quantized: Quantized = "none"
+    """Of graphs alone."""
+    windows: EncoderWindows | None = None
+    """Of graphs alone: other encoder windows than the study's."""
+    changed_only: bool = False
+    """Of the moonshine form: only the graphs that the adapter changes."""
 
 
 class ExportManifest(Value):

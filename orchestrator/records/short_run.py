@@ -14,7 +14,7 @@ SHOWN = 10
 """Utterances whose transcripts are shown."""
 
 
-def spread(total: int, count: int) -> list[int]:
+def spread_rows(total: int, count: int) -> list[int]:
     """At most `count` of `total` rows, spread over all."""
     kept = min(count, total)
     return [row * total // kept for row in range(kept)]

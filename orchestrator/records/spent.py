@@ -13,7 +13,7 @@ def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
     """What the study itself has taken where it trained anything, else other studies of its root
     with the same model.
     """
-    own = spent(folder)
+    own = search_spent(folder)
     if own is not None:
         return (own,)
     found = []
@@ -21,14 +21,16 @@ def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
         # An estimate must not fail because an unrelated study is damaged; whoever opens that one is
         # told.
         try:
-            if stored_spec(study, spec.project).model == spec.model and (took := spent(study)):
+            if stored_spec(study, spec.project).model == spec.model and (
+                took := search_spent(study)
+            ):
                 found.append(took)
         except OrchestrateError:
             continue
     return tuple(found)
 
 
-def spent(folder: StudyFolder) -> Spent | None:
+def search_spent(folder: StudyFolder) -> Spent | None:
     """Time and steps of a study's search; None where no trial has trained."""
     results = [result for result in folder.results() if result.steps_trained]
     steps, seconds = sum(result.steps_trained for result in results), folder.seconds_spent()

@@ -42,7 +42,9 @@ def refused(path: Path, error: OSError, needed: int) -> StudyError:
     that needs.
     """
     room = (
-        f"; it needs {_size(needed)}, {_size(_free(path))} are free" if error.errno in FULL else ""
+        f"; it needs {_size_text(needed)}, {_size_text(_free_bytes(path))} are free"
+        if error.errno in FULL
+        else ""
     )
     return StudyError(
         f"{path} could not be written: {error.strerror or error}{room}\n"
@@ -50,10 +52,10 @@ def refused(path: Path, error: OSError, needed: int) -> StudyError:
     )
 
 
-def _free(path: Path) -> int:
+def _free_bytes(path: Path) -> int:
     there = next(folder for folder in path.parents if folder.is_dir())
     return shutil.disk_usage(there).free
 
 
-def _size(count: int) -> str:
+def _size_text(count: int) -> str:
     return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"

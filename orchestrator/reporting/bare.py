@@ -19,15 +19,15 @@ def build(
     found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline], model: str
 ) -> Document:
     """`baselines` by the manifest's path, of `model`; none where none was asked for."""
-    flags = list(_flags(found, max_seconds, baselines))
+    flags = list(_flag_sentences(found, max_seconds, baselines))
     blocks: list[Block] = [
         Heading("Lengths"),
-        _lengths(found),
+        _lengths_table(found),
         Heading("Parts"),
-        _parts(found, max_seconds),
+        _parts_table(found, max_seconds),
     ]
     if baselines:
-        blocks += [Heading(f"Baseline WER of {model}"), _baselines(baselines)]
+        blocks += [Heading(f"Baseline WER of {model}"), _baselines_table(baselines)]
     if flags:
         blocks += [Heading("To know"), Bullets(tuple(flags))]
     count = "1 manifest" if len(found) == 1 else f"{len(found)} manifests"
@@ -38,7 +38,7 @@ def build(
     )
 
 
-def _lengths(found: Sequence[Bare]) -> Table:
+def _lengths_table(found: Sequence[Bare]) -> Table:
     rows = []
     for bare in found:
         total = bare.profile.total.utterances
@@ -54,7 +54,7 @@ def _lengths(found: Sequence[Bare]) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _parts(found: Sequence[Bare], max_seconds: float) -> Table:
+def _parts_table(found: Sequence[Bare], max_seconds: float) -> Table:
     columns = ("manifest", f"filtered (up to {max_seconds:g} s)", "train", "validation", "split")
     rows = tuple(
         (
@@ -69,7 +69,7 @@ def _parts(found: Sequence[Bare], max_seconds: float) -> Table:
     return Table(columns, rows)
 
 
-def _baselines(baselines: Mapping[Path, Baseline]) -> Table:
+def _baselines_table(baselines: Mapping[Path, Baseline]) -> Table:
     rows = tuple(
         (
             str(path),
@@ -84,7 +84,7 @@ def _baselines(baselines: Mapping[Path, Baseline]) -> Table:
     return Table(("manifest", "WER %", "utterances heard", "too long to hear", "flag"), rows)
 
 
-def _flags(
+def _flag_sentences(
     found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline]
 ) -> Iterator[str]:
     for bare in found:

@@ -30,19 +30,19 @@ def caveats(
     if conclusion.best and conclusion.confirmation is None:
         yield (
             f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
-            f"optimistic{_shared(measured)}. data.confirm and confirm: measure by how much."
+            f"optimistic{_shared_error(measured)}. data.confirm and confirm: measure by how much."
         )
     finalists = len(conclusion.confirmed)
     if finalists > 1:
         yield (
             f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
-            f"optimistic{_shared(finalists)}."
+            f"optimistic{_shared_error(finalists)}."
         )
     if conclusion.deciding:
-        yield from _evidence(conclusion.deciding)
+        yield from _evidence_sentences(conclusion.deciding)
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
     if best and conclusion.best:
-        yield from _decoding(best)
+        yield from _decoding_sentences(best)
         yield from (found.message for found in high_wer(best, f"Trial {conclusion.best.number}"))
     for found in folder.findings():
         ignored = f"Check {found.name} was ignored: " if found.name in spec.checks.ignore else ""
@@ -55,7 +55,7 @@ def caveats(
         yield "The wall clock cut trials short: they might have ended better."
 
 
-def _shared(n_comparisons: int) -> str:
+def _shared_error(n_comparisons: int) -> str:
     each = 100 * error_budget(0.95, n_comparisons)
     return (
         f", so its bounds are wide enough to hold for all {n_comparisons} at once (each {each:.4g} %)"
@@ -64,12 +64,12 @@ def _shared(n_comparisons: int) -> str:
     )
 
 
-def _evidence(verdict: Verdict) -> Iterator[str]:
+def _evidence_sentences(verdict: Verdict) -> Iterator[str]:
     for limit in limits_of(verdict):
         if (open_risk := risk(limit)) is not None:
-            yield _risk(limit, open_risk)
+            yield _risk_sentence(limit, open_risk)
         if limit.evidence is Evidence.UNDECIDED and limit.estimate and limit.holds is not None:
-            yield _undecided(limit, limit.estimate.utterances)
+            yield _undecided_sentence(limit, limit.estimate.utterances)
     estimates = {
         limit.criterion.metric: limit.estimate for limit in limits_of(verdict) if limit.estimate
     }
@@ -77,7 +77,7 @@ def _evidence(verdict: Verdict) -> Iterator[str]:
         yield f"The bounds of {metric_text(metric)} resample {estimate.unit}s ({estimate.why}), not training runs."
 
 
-def _risk(limit: LimitVerdict, open_risk: Risk) -> str:
+def _risk_sentence(limit: LimitVerdict, open_risk: Risk) -> str:
     """With what chance a limit that holds as measured is broken in truth."""
     name = metric_text(limit.criterion.metric)
     said = f"By these data the true {name} is beyond its limit with a chance of {100 * open_risk.chance:.0f} %"
@@ -86,7 +86,7 @@ def _risk(limit: LimitVerdict, open_risk: Risk) -> str:
     return f"{said}; about {open_risk.utterances} utterances like these would bring that below 5 %."
 
 
-def _undecided(limit: LimitVerdict, utterances: int) -> str:
+def _undecided_sentence(limit: LimitVerdict, utterances: int) -> str:
     criterion = limit.criterion
     if criterion.unit == "points" and criterion.kind != "max_rate":
         change = (
@@ -98,7 +98,7 @@ def _undecided(limit: LimitVerdict, utterances: int) -> str:
     return f"{utterances} {set_of(criterion.metric)} utterances cannot tell {change}."
 
 
-def _decoding(measurement: Measurement) -> Iterator[str]:
+def _decoding_sentences(measurement: Measurement) -> Iterator[str]:
     for name, score in measurement.sets.items():
         if score.cap_hits or score.loops:
             yield (

@@ -40,15 +40,20 @@ def build(
         f"{len(findings)} findings, {stopping} of which stop a sweep" if findings else "No findings"
     )
     sets = {name: manifest for name, (manifest, _) in ready.items()}
-    blocks: list[Block] = [Heading("Durations"), _durations(sets), Heading("Splits"), _splits(sets)]
-    blocks += [Heading("Sound"), _sound(ready)]
+    blocks: list[Block] = [
+        Heading("Durations"),
+        _durations_table(sets),
+        Heading("Splits"),
+        _splits_table(sets),
+    ]
+    blocks += [Heading("Sound"), _sound_table(ready)]
     if parts := tuple(
         f"{name} is the {manifest.part}" for name, manifest in sets.items() if manifest.part
     ):
         blocks += [Bullets(parts)]
     if findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, findings))]
-    blocks += _study(conclusion)
+    blocks += _study_blocks(conclusion)
     if folder is not None and conclusion is not None:
         blocks += transcripts.blocks(folder, conclusion)
     return Document(f"Data of sweep {spec.name}", headline, tuple(blocks))
@@ -76,7 +81,7 @@ def findings_text(spec: SweepSpec, findings: Sequence[Finding]) -> tuple[str, ..
     )
 
 
-def _durations(sets: Mapping[str, Manifest]) -> Table:
+def _durations_table(sets: Mapping[str, Manifest]) -> Table:
     columns = ("set", "utterances", "minutes", "median s", "95 % s", "longest s")
     rows = []
     for name, manifest in sets.items():
@@ -90,7 +95,7 @@ def _durations(sets: Mapping[str, Manifest]) -> Table:
     return Table((*columns, *(f"up to {limit:g} s" for limit in SURVIVAL_LIMITS)), tuple(rows))
 
 
-def _sound(ready: Ready) -> Table:
+def _sound_table(ready: Ready) -> Table:
     columns = ("set", *(field.replace("_", " ") for field in DONE))
     counts = {
         name: [str(len(lines_of(clips.notes, field))) for field in DONE]
@@ -99,7 +104,7 @@ def _sound(ready: Ready) -> Table:
     return Table(columns, tuple((name, *row) for name, row in counts.items()))
 
 
-def _splits(sets: Mapping[str, Manifest]) -> Table:
+def _splits_table(sets: Mapping[str, Manifest]) -> Table:
     rows = []
     for name, manifest in sets.items():
         sizes = speaker_sizes(manifest)
@@ -118,7 +123,7 @@ def _splits(sets: Mapping[str, Manifest]) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _study(conclusion: Conclusion | None) -> Iterator[Block]:
+def _study_blocks(conclusion: Conclusion | None) -> Iterator[Block]:
     if conclusion is None or conclusion.baseline is None:
         yield Paragraph(
             "Headroom and adapter efficacy are known once `orchestrate SPEC` has measured a trial, or by --train."

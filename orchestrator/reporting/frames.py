@@ -62,7 +62,7 @@ class StudyTables:
         return self._frame("utterances", every_measurement)
 
     def _frame(self, kind: str, every_measurement: bool = False) -> pandas.DataFrame:
-        library = _library("pandas", "open_study(...) gives pandas frames")
+        library = _import_library("pandas", "open_study(...) gives pandas frames")
         found = table(self._spec, self._folder, kind, every_measurement)
         frame = library.DataFrame(list(found.rows), columns=list(found.columns))
         return frame.astype({name: _PANDAS[kind] for name, kind in found.columns.items()})
@@ -70,12 +70,12 @@ class StudyTables:
 
 def write_parquet(found: DataTable, path: Path) -> None:
     """Write the table, group by group. Raises SpecError where pyarrow is not installed."""
-    arrow = _library("pyarrow", "--format parquet")
+    arrow = _import_library("pyarrow", "--format parquet")
     parquet = import_module("pyarrow.parquet")
     types = {bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64(), str: arrow.string()}
     schema = arrow.schema([(name, types[kind]) for name, kind in found.columns.items()])
     with parquet.ParquetWriter(path, schema) as writer:
-        for rows in _groups(found.rows):
+        for rows in _grouped_rows(found.rows):
             columns = [
                 arrow.array(c, field.type)
                 for c, field in zip(zip(*rows, strict=True), schema, strict=True)
@@ -83,12 +83,12 @@ def write_parquet(found: DataTable, path: Path) -> None:
             writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
 
 
-def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:
+def _grouped_rows(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while group := list(islice(rows, _ROWS)):
         yield group
 
 
-def _library(name: str, what: str) -> Any:
+def _import_library(name: str, what: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

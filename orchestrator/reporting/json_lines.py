@@ -64,13 +64,13 @@ class JsonReporter:
         if isinstance(error, OSError):
             error = system_error(error)
         if isinstance(error, OrchestrateError):
-            self._write(events.StoppedEvent, message=str(error), exit_code=error.exit_code)
+            self._write_event(events.StoppedEvent, message=str(error), exit_code=error.exit_code)
         self._open.close()
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
         """The study, then what ended in earlier runs."""
         budget = self._budget
-        self._write(
+        self._write_event(
             events.StudyEvent,
             path=str(self._path),
             trials=budget.trials,
@@ -81,18 +81,18 @@ class JsonReporter:
             seconds=seconds,
         )
         for result in results:
-            self._ended(result, earlier=True)
+            self._write_ended(result, earlier=True)
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
         wer = {name: score.wer for name, score in measurement.sets.items()}
-        self._write(events.BaselineEvent, wer=wer)
+        self._write_event(events.BaselineEvent, wer=wer)
 
     def admitted(self, plan: TrialPlan, step: int) -> None:
         """A trial begins, or continues."""
-        self._write(
+        self._write_event(
             events.TrialStartedEvent,
-            **_which(plan.number),
+            **_number_fields(plan.number),
             parameters=plan.params.model_dump(mode="json"),
             step=step,
             max_steps=plan.rungs[-1],
@@ -100,9 +100,9 @@ class JsonReporter:
 
     def progress(self, event: Progress) -> None:
         """Step and loss."""
-        self._write(
+        self._write_event(
             events.ProgressEvent,
-            **_which(event.number),
+            **_number_fields(event.number),
             step=event.step,
             loss=event.loss,
             pack=event.pack,
@@ -110,9 +110,9 @@ class JsonReporter:
 
     def measured(self, verdict: Verdict) -> None:
         """An evaluation."""
-        self._write(
+        self._write_event(
             events.MeasuredEvent,
-            **_which(verdict.number),
+            **_number_fields(verdict.number),
             step=verdict.step,
             adapter_scale=verdict.adapter_scale,
             feasible=verdict.feasible,
@@ -122,11 +122,11 @@ class JsonReporter:
 
     def ended(self, result: TrialResult) -> None:
         """The end of a trial."""
-        self._ended(result, earlier=False)
+        self._write_ended(result, earlier=False)
 
     def say(self, text: str) -> None:
         """A sentence."""
-        self._write(events.NoteEvent, text=plain(text))
+        self._write_event(events.NoteEvent, text=plain(text))
 
     def working(self, what: str, done: int, total: int) -> None:
         """How far a long piece of work has come."""
@@ -135,11 +135,11 @@ class JsonReporter:
             self._said_at[what] = now
         elif now - self._said_at[what] >= WORK_SECONDS:
             self._said_at[what] = now
-            self._write(events.WorkEvent, what=what, done=done, total=total)
+            self._write_event(events.WorkEvent, what=what, done=done, total=total)
 
     def finished(self, conclusion: Conclusion, headline: str, report: Path) -> None:
         """The run came to its end; `report` is that for a browser."""
-        self._write(
+        self._write_event(
             events.FinishedEvent,
             decision=conclusion.decision and str(conclusion.decision),
             trial=conclusion.best and conclusion.best.number,
@@ -148,10 +148,10 @@ class JsonReporter:
             exit_code=conclusion.exit_code,
         )
 
-    def _ended(self, result: TrialResult, earlier: bool) -> None:
-        self._write(
+    def _write_ended(self, result: TrialResult, earlier: bool) -> None:
+        self._write_event(
             events.TrialEndedEvent,
-            **_which(result.number),
+            **_number_fields(result.number),
             state=str(result.state),
             reason=result.reason,
             pruned_by=result.pruned_by,
@@ -166,7 +166,7 @@ class JsonReporter:
             earlier=earlier,
         )
 
-    def _write(self, kind: type[Any], /, **values: Any) -> None:
+    def _write_event(self, kind: type[Any], /, **values: Any) -> None:
         """One line. A signal says something in the middle of another line: its own waits for the
         end of that.
         """
@@ -187,7 +187,7 @@ class JsonReporter:
             self._writing = False
 
 
-def _which(number: int) -> dict[str, Any]:
+def _number_fields(number: int) -> dict[str, Any]:
     """Confirmation runs have negative numbers among ourselves, and folders from 0001 on."""
     if number < 0:
         return {"kind": "confirmation", "number": -number}

@@ -35,14 +35,14 @@ from orchestrator.reporting.standing import (
     InTraining,
     Standing,
     best_text,
-    earlier,
+    earlier_steps,
     one_line,
     time_text,
     trials_text,
 )
-from orchestrator.reporting.status import duration
 from orchestrator.reporting.wording import (
     delta_text,
+    duration_text,
     params_text,
     percent,
     rate_heading,
@@ -107,11 +107,11 @@ class LiveReporter:
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
         """Rows of what earlier runs left."""
-        self._steps, self._seconds, self._began = earlier(results), seconds, self._clock()
+        self._steps, self._seconds, self._began = earlier_steps(results), seconds, self._clock()
         for result in results:
-            self._end(result)
+            self._end_row(result)
         if results:
-            self._line(one_line(self._standing, self._today()))
+            self._print_line(one_line(self._standing_now, self._today()))
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
@@ -130,8 +130,9 @@ class LiveReporter:
         # one that ended after the last checkpoint is trained again, to the same end
         again = self._ended.pop(plan.number, None)
         self._steps += step - (again.steps_trained if again else 0)
-        self._line(
-            f"{_name(plan.number)}: {params}" + (f", continued at step {step}" if step else "")
+        self._print_line(
+            f"{_trial_name(plan.number)}: {params}"
+            + (f", continued at step {step}" if step else "")
         )
 
     def progress(self, event: Trained) -> None:
@@ -154,14 +155,16 @@ class LiveReporter:
             self._steps += max(0, verdict.step - row.step)
             row.step, row.rates = verdict.step, cells
         said = [f"{rate_heading(rate)} {cell}" for rate, cell in zip(rates, cells, strict=True)]
-        self._learn(f"{_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
+        self._learn_step_time(
+            f"{_trial_name(verdict.number)}: step {verdict.step}, {', '.join(said)}"
+        )
 
     def ended(self, result: TrialResult) -> None:
         """Its state and reason; in a pipe also where the sweep stands now."""
-        self._end(result)
-        self._learn(f"{_name(result.number)}: {result.state}, {result.reason}")
+        self._end_row(result)
+        self._learn_step_time(f"{_trial_name(result.number)}: {result.state}, {result.reason}")
         if not self._live:
-            self.say(one_line(self._standing, self._today()))
+            self.say(one_line(self._standing_now, self._today()))
 
     def say(self, text: str) -> None:
         """A line above the table, or in the pipe."""
@@ -177,7 +180,7 @@ class LiveReporter:
         elif said:
             self.say(said)
 
-    def _end(self, result: TrialResult) -> None:
+    def _end_row(self, result: TrialResult) -> None:
         number, steps = result.number, result.steps_trained
         self._ended[number] = result
         new = Row(number, params_text(result.params), 0, steps, self._clock(), steps)
@@ -186,7 +189,7 @@ class LiveReporter:
         row.rates = tuple(delta_text(result, rate) for rate in self._budget.rates)
 
     @property
-    def _standing(self) -> Standing:
+    def _standing_now(self) -> Standing:
         in_slots = [row for row in self._rows.values() if row.training]
         return Standing(
             budget=self._budget,
@@ -196,11 +199,11 @@ class LiveReporter:
             seconds=self._seconds + self._clock() - self._began,
         )
 
-    def _learn(self, text: str) -> None:
+    def _learn_step_time(self, text: str) -> None:
         self._learnt = text
-        self._line(text)
+        self._print_line(text)
 
-    def _line(self, text: str) -> None:
+    def _print_line(self, text: str) -> None:
         if self._live:
             self._redraw()
         else:
@@ -214,20 +217,20 @@ class LiveReporter:
     def _redraw(self) -> None:
         if self._live:
             self._drawn = self._clock()
-            self._live.update(Group(*self._shown()), refresh=True)
+            self._live.update(Group(*self._visible_parts()), refresh=True)
 
-    def _shown(self) -> list[RenderableType]:
-        standing, now = self._standing, self._clock()
+    def _visible_parts(self) -> list[RenderableType]:
+        standing, now = self._standing_now, self._clock()
         best = standing.best.number if standing.best else None
         room = max(3, min(SHOWN, self._console.height - BESIDE_THE_TABLE))
         rows = chosen_rows(list(self._rows.values()), best, room)
         parts: list[RenderableType] = []
         if rows:
             parts.append(live_table(rows, self._budget.rates, best, now))
-            parts.append(self._summary(standing))
+            parts.append(self._summary_table(standing))
         return [*parts, *self._work.bars()]
 
-    def _summary(self, standing: Standing) -> Table:
+    def _summary_table(self, standing: Standing) -> Table:
         texts = {
             "best so far": best_text(standing),
             "trials": trials_text(standing),
@@ -269,7 +272,7 @@ class Work:
             return ""
         task.said_at = now
         left = (now - task.began) / done * (total - done)
-        return f"{what}: {done} of {total}, about {duration(left)} left"
+        return f"{what}: {done} of {total}, about {duration_text(left)} left"
 
     def bars(self) -> list[RenderableType]:
         """What is not done yet."""
@@ -287,5 +290,5 @@ class _Task:
     said_at: float
 
 
-def _name(number: int) -> str:
+def _trial_name(number: int) -> str:
     return f"trial {number}" if number >= 0 else f"confirmation run {-number}"

@@ -11,8 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.status import duration
-from orchestrator.reporting.wording import rate_heading
+from orchestrator.reporting.wording import duration_text, rate_heading
 
 SHOWN = 30
 """Rows of the table at most; all trials are in the report."""
@@ -52,7 +51,7 @@ class Row:
         done = self.step - self.first_step
         if not self.training or done <= 0:
             return ""
-        return duration((now - self.started) / done * (self.max_steps - self.step))
+        return duration_text((now - self.started) / done * (self.max_steps - self.step))
 
     def cells(self, now: float) -> tuple[str, ...]:
         """Under `columns_of`."""
@@ -125,15 +124,15 @@ def widths_that_fit(
     shown, last = list(range(len(columns))), len(columns) - 1
     rates = range(last - 2, 4, -1)  # all but the first
     for place in (3, last, parameters, *rates):
-        if taken(needed[at] for at in shown) <= width:
+        if width_taken(needed[at] for at in shown) <= width:
             break
         shown.remove(place)
-    room = width - taken(needed[at] for at in shown)
+    room = width - width_taken(needed[at] for at in shown)
     needed[parameters] = min(whole, needed[parameters] + max(0, room))
     return {place: needed[place] for place in shown}
 
 
-def taken(widths: Iterable[int]) -> int:
+def width_taken(widths: Iterable[int]) -> int:
     """Columns of the terminal that cells of these widths take, a gap between two and a margin on
     either side.
     """

@@ -25,7 +25,7 @@ class _Stderr(logging.Handler):
 
 
 @contextmanager
-def logged(verbose: bool) -> Iterator[None]:
+def debug_logging(verbose: bool) -> Iterator[None]:
     """Show debug records of `orchestrator` and below while the context lasts, where that is asked
     for.
     """

@@ -22,18 +22,18 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
         "decision": conclusion.decision,
         "other_limits": other_limits,
         "best_trial": best.number if best else None,
-        "search": _verdict(conclusion.verdict),
+        "search": _verdict_fields(conclusion.verdict),
         "confirmation": [
             {
                 "trial": finalist.trial,
                 "optimism": finalist.optimism,
-                "pooled": _verdict(finalist.verdict),
+                "pooled": _verdict_fields(finalist.verdict),
                 "seeds": [
                     {
                         "seed": seed.run.seed,
                         "run": seed.run.number,
                         "reproduces": seed.reproduces if seed.verdict else None,
-                        "verdict": _verdict(seed.verdict),
+                        "verdict": _verdict_fields(seed.verdict),
                     }
                     for seed in finalist.seeds
                 ],
@@ -48,7 +48,7 @@ def render(spec: SweepSpec, conclusion: Conclusion, done: bool, other_limits: bo
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
+def _verdict_fields(verdict: Verdict | None) -> dict[str, Any] | None:
     if verdict is None:
         return None
     return {

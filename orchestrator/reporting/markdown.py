@@ -18,11 +18,11 @@ from orchestrator.reporting.escape import markdown, plain
 def render(document: Document) -> str:
     """GitHub-flavoured Markdown; every text is escaped."""
     parts = [f"# {markdown(document.title)}", f"**{markdown(document.headline)}**"]
-    parts += [text for block in document.blocks if (text := _block(block))]
+    parts += [text for block in document.blocks if (text := _block_text(block))]
     return "\n\n".join(parts) + "\n"
 
 
-def _block(block: Block) -> str:
+def _block_text(block: Block) -> str:
     match block:
         case Heading(text):
             return f"## {markdown(text)}"
@@ -31,8 +31,8 @@ def _block(block: Block) -> str:
         case Bullets(items):
             return "\n".join(f"- {markdown(item)}" for item in items)
         case Table(columns, rows):
-            head = [_row(columns), "|" + " --- |" * len(columns)]
-            return "\n".join([*head, *map(_row, rows)])
+            head = [_row_text(columns), "|" + " --- |" * len(columns)]
+            return "\n".join([*head, *map(_row_text, rows)])
         case Code(lines):
             # Indented, because a fence could be closed by a line of its own content.
             return "\n".join(f"    {plain(line)}" for line in lines)
@@ -40,5 +40,5 @@ def _block(block: Block) -> str:
             return f"![{markdown(text)}]({file})"
 
 
-def _row(cells: tuple[str, ...]) -> str:
+def _row_text(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(map(markdown, cells)) + " |"

@@ -28,7 +28,7 @@ from orchestrator.reporting.document import (
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.markdown import render
 from orchestrator.reporting.report import doubt
-from orchestrator.reporting.svg import Kind, Point, scatter
+from orchestrator.reporting.svg import Kind, Point, scatter_plot
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     limit_row,
@@ -50,7 +50,7 @@ PLOT = "gain-against-regression.svg"
 """Beside the card."""
 _ABOUT_PLOT = "Gain on the domain against regression on held-out speech, of every trial of the search, with the limits"
 TASK = "automatic-speech-recognition"
-_LIBRARY: dict[Form, str] = {
+LIBRARY: dict[Form, str] = {
     "adapter": "peft",
     "merged": "transformers",
     "onnx": "onnx",
@@ -89,20 +89,20 @@ def model_card(
     ended = f"The trial is {kept.result.state}: {kept.result.reason}"
     which = "" if kept.gave_the_result else ", its last measurement"
     blocks: list[Block] = [
-        Paragraph(_identity(kept, model, plan.model.revision, form)),
-        *_use(plan, form),
-        *_measured(kept, verdict),
+        Paragraph(_identity_sentence(kept, model, plan.model.revision, form)),
+        *_usage_blocks(plan, form),
+        *_measured_blocks(kept, verdict),
         *([Picture(PLOT, _ABOUT_PLOT)] if card_plot(spec, kept, conclusion) else []),
-        *_limits(list(caveats(spec, folder, conclusion, done)) if judged else []),
-        *_data(plan, conclusion, root),
-        *_trained(plan, kept),
+        *_limits_blocks(list(caveats(spec, folder, conclusion, done)) if judged else []),
+        *_data_blocks(plan, conclusion, root),
+        *_training_blocks(plan, kept),
         *_sweep_file(folder, root),
     ]
     title = f"{plan.sweep}, trial {kept.result.number}"
-    results = list(_results(plan, kept, verdict, conclusion, root))
+    results = list(_eval_results(plan, kept, verdict, conclusion, root))
     header = ModelCardData(
         base_model=model,
-        library_name=_LIBRARY[form],
+        library_name=LIBRARY[form],
         pipeline_tag=TASK,
         tags=["lora"],
         model_name=title if results else None,
@@ -119,10 +119,12 @@ def card_plot(spec: SweepSpec, kept: SavedAdapter, conclusion: Conclusion) -> st
     measured = [
         result for result in conclusion.results if {"domain", "heldout"} <= result.delta.keys()
     ]
-    return scatter([_point(result, kept) for result in measured], *plotted_limits(spec))
+    return scatter_plot(
+        [_operating_point(result, kept) for result in measured], *plotted_limits(spec)
+    )
 
 
-def _point(result: TrialResult, kept: SavedAdapter) -> Point:
+def _operating_point(result: TrialResult, kept: SavedAdapter) -> Point:
     kind: Kind = "good" if result.feasible else "broken"
     if result.number == kept.result.number and kept.gave_the_result:
         kind = "this"
@@ -130,7 +132,7 @@ def _point(result: TrialResult, kept: SavedAdapter) -> Point:
     return Point(result.delta["heldout"], -result.delta["domain"], label, kind)
 
 
-def _results(
+def _eval_results(
     plan: TrialPlan, kept: SavedAdapter, verdict: Verdict | None, conclusion: Conclusion, root: Path
 ) -> Iterator[EvalResult]:
     """The WERs and CERs for the hub's `model-index`: of this adapter where it was chosen, of its
@@ -139,23 +141,23 @@ def _results(
     if verdict and verdict.confirmed:
         said = "trained again with fresh seeds, pooled"
         rows += [(rate, value, said) for rate, value in verdict.wer.items()]
-    manifests = _manifests(plan, conclusion)
+    manifests = _manifests_used(plan, conclusion)
     for rate, value, said in rows:
         name, metric = (rate, "wer") if rate in manifests else (rate.removesuffix("_cer"), "cer")
         if name in manifests and math.isfinite(value):
             yield EvalResult(
                 task_type=TASK,
-                dataset_type=_manifest(manifests[name], root),
+                dataset_type=_manifest_text(manifests[name], root),
                 dataset_name=f"{plan.sweep} {name}",
                 dataset_split=name,
-                dataset_revision=_counts(name, _baselines(conclusion))[2],
+                dataset_revision=_counts_of_set(name, _baselines_of(conclusion))[2],
                 metric_type=metric,
                 metric_value=round(value, 2),
                 metric_name=f"{metric.upper()} (%), {said}",
             )
 
 
-def _identity(kept: SavedAdapter, model: str, revision: str, form: Form) -> str:
+def _identity_sentence(kept: SavedAdapter, model: str, revision: str, form: Form) -> str:
     place = f"step {kept.step}, adapter scale {value_text(kept.adapter_scale)}"
     if kept.gave_the_result:
         which = f"The adapter of the measurement that gave the trial its result: {place}."
@@ -172,7 +174,7 @@ def _identity(kept: SavedAdapter, model: str, revision: str, form: Form) -> str:
     return f"{which} {place} the base model {model}, revision {revision}."
 
 
-def _use(plan: TrialPlan, form: Form) -> Iterator[Block]:
+def _usage_blocks(plan: TrialPlan, form: Form) -> Iterator[Block]:
     """The command that gives the words of the evaluation, and the stock libraries."""
     yield Heading("Use")
     settings = plan.evaluation
@@ -201,7 +203,7 @@ def _use(plan: TrialPlan, form: Form) -> Iterator[Block]:
         yield Code(tuple(load_script(plan.model, settings).splitlines()))
 
 
-def _measured(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Block]:
+def _measured_blocks(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Block]:
     yield Heading("Measured")
     if verdict:
         where = (
@@ -221,24 +223,24 @@ def _measured(kept: SavedAdapter, verdict: Verdict | None) -> Iterator[Block]:
     yield Table(("set", "WER %", "change"), rows)
 
 
-def _limits(sentences: list[str]) -> Iterator[Block]:
+def _limits_blocks(sentences: list[str]) -> Iterator[Block]:
     yield Heading("What the numbers cannot say")
     elsewhere = "The numbers hold for speech like that of the sets below; they say nothing about another domain."
     yield Bullets((*sentences, elsewhere))
 
 
-def _data(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterator[Block]:
+def _data_blocks(plan: TrialPlan, conclusion: Conclusion, root: Path) -> Iterator[Block]:
     yield Heading("Data")
     columns = ("set", "manifest", "utterances", "words", "SHA-256 of the manifest")
-    baselines, manifests = _baselines(conclusion), _manifests(plan, conclusion)
+    baselines, manifests = _baselines_of(conclusion), _manifests_used(plan, conclusion)
     rows = (
-        (name, _manifest(source, root), *_counts(name, baselines))
+        (name, _manifest_text(source, root), *_counts_of_set(name, baselines))
         for name, source in manifests.items()
     )
     yield Table(columns, tuple(rows))
 
 
-def _manifests(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
+def _manifests_used(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
     """What the sweep trained and measured on, by set."""
     data, confirming = plan.data, plan.data.confirming
     manifests = {"train": SetSource(data.train), **data.evaluated}
@@ -249,7 +251,7 @@ def _manifests(plan: TrialPlan, conclusion: Conclusion) -> dict[str, SetSource]:
     return manifests
 
 
-def _baselines(conclusion: Conclusion) -> list[Measurement]:
+def _baselines_of(conclusion: Conclusion) -> list[Measurement]:
     return [
         measurement
         for measurement in (conclusion.baseline, conclusion.confirm_baseline)
@@ -257,20 +259,20 @@ def _baselines(conclusion: Conclusion) -> list[Measurement]:
     ]
 
 
-def _manifest(source: SetSource, root: Path) -> str:
+def _manifest_text(source: SetSource, root: Path) -> str:
     return relative_to(str(source.path), root) + (
         f" ({source.part_text})" if source.part_text else ""
     )
 
 
-def _counts(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:
+def _counts_of_set(name: str, baselines: list[Measurement]) -> tuple[str, str, str]:
     found = next((baseline.sets[name] for baseline in baselines if name in baseline.sets), None)
     if found is None:
         return "-", "-", "-"
     return str(len(found.errors)), str(sum(found.reference_words)), found.manifest_sha256
 
 
-def _trained(plan: TrialPlan, kept: SavedAdapter) -> Iterator[Block]:
+def _training_blocks(plan: TrialPlan, kept: SavedAdapter) -> Iterator[Block]:
     values = plan.params.model_dump(exclude={"adapter_scales"}) | {
         "trained to step": kept.step,
         "adapter scale (in the weights)": kept.adapter_scale,

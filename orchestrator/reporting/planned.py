@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.planning.cost import Cost, about
+from orchestrator.planning.cost import Cost, coarse_span
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.records.files import PackRecord
 from orchestrator.records.sets import known_files
@@ -27,7 +27,7 @@ def set_sizes(
     """
     how = normalizer_version(normalizer_name)
 
-    def counted(texts: Sequence[str]) -> int:
+    def count_words(texts: Sequence[str]) -> int:
         normalize = normalizer(normalizer_name)
         return sum(len(normalize(text).split()) for text in texts)
 
@@ -35,7 +35,7 @@ def set_sizes(
     with known_files(cache) as known:
         for name, manifest in sets.items():
             texts = [utterance.text for utterance in manifest.utterances]
-            words = known.words(texts, how, partial(counted, texts))
+            words = known.words(texts, how, partial(count_words, texts))
             sizes[name] = SetSize(utterances=len(texts), words=words)
     return sizes
 
@@ -91,7 +91,7 @@ def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
             "study with this model",
         )
     return tuple(
-        f"{about(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}"
+        f"{coarse_span(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}"
         for cost in costs
     )
 
@@ -130,7 +130,7 @@ def build(
     ]
     if missing:
         blocks += [Heading("Sets"), Paragraph(f"Not read: {missing}")]
-    blocks += [*checks, *_resolutions(plan)]
+    blocks += [*checks, *_resolution_blocks(plan)]
     return Document(f"Sweep {plan.name}", "Plan: nothing has been run", tuple(blocks))
 
 
@@ -155,7 +155,7 @@ def _first_points(plan: SweepPlan) -> Iterator[Block]:
         yield Table(("trial", "from", "given"), rows)
 
 
-def _resolutions(plan: SweepPlan) -> Iterator[Block]:
+def _resolution_blocks(plan: SweepPlan) -> Iterator[Block]:
     """What changes the sets can tell from none."""
     if not plan.resolution:
         return
@@ -169,14 +169,16 @@ def _resolutions(plan: SweepPlan) -> Iterator[Block]:
         "resolved",
     )
     yield Heading("What the sets can resolve")
-    yield Table(columns, tuple(map(_row, plan.resolution)))
+    yield Table(columns, tuple(map(_resolution_row, plan.resolution)))
     yield Paragraph(
         "WER points at 80 % power, one-sided 5 %; assumes that words err independently."
     )
-    yield Bullets(tuple(_warning(row) for row in plan.resolution if row.resolved is False))
+    yield Bullets(
+        tuple(_resolution_warning(row) for row in plan.resolution if row.resolved is False)
+    )
 
 
-def _row(resolution: Resolution) -> tuple[str, ...]:
+def _resolution_row(resolution: Resolution) -> tuple[str, ...]:
     needed = "-" if resolution.utterances_needed is None else str(resolution.utterances_needed)
     answer = {True: "yes", False: "no", None: "-"}[resolution.resolved]
     limit = "-" if resolution.limit is None else f"{resolution.limit:g}"
@@ -191,7 +193,7 @@ def _row(resolution: Resolution) -> tuple[str, ...]:
     )
 
 
-def _warning(resolution: Resolution) -> str:
+def _resolution_warning(resolution: Resolution) -> str:
     return (
         f"{resolution.limit:g} points cannot be told from 0 with the {resolution.utterances} utterances "
         f"of {resolution.set}."

@@ -76,7 +76,7 @@ class Row:
         return f"| {' | '.join(self.cells)} |"
 
 
-def row(
+def study_row(
     spec: SweepSpec,
     folder: StudyFolder,
     conclusion: Conclusion,
@@ -94,35 +94,35 @@ def row(
         (
             markdown(spec.name),
             date,
-            _code(command),
-            markdown(_data(spec, root)),
+            _code_cell(command),
+            markdown(_data_cell(spec, root)),
             "-" if shown is None or plan is None else f"{shown.step} of {plan.params.max_steps}",
             "-" if plan is None else value_text(plan.params.learning_rate),
             "-"
             if plan is None
-            else markdown(f"{plan.params.adapter} r{plan.params.rank}, {_targets(plan)}"),
-            markdown(_manifests(spec, conclusion.baseline, root)),
-            *_numbers(conclusion, shown, "domain"),
-            *_numbers(conclusion, shown, "heldout"),
-            _verdict(conclusion, shown),
-            "-" if plan is None else _seeds(conclusion, plan),
-            _code(relative_to(str(folder.path), root)),
+            else markdown(f"{plan.params.adapter} r{plan.params.rank}, {_targets_cell(plan)}"),
+            markdown(_manifests_cell(spec, conclusion.baseline, root)),
+            *_baseline_and_tuned(conclusion, shown, "domain"),
+            *_baseline_and_tuned(conclusion, shown, "heldout"),
+            _verdict_cell(conclusion, shown),
+            "-" if plan is None else _seeds_cell(conclusion, plan),
+            _code_cell(relative_to(str(folder.path), root)),
         )
     )
 
 
-def _data(spec: SweepSpec, root: Path) -> str:
+def _data_cell(spec: SweepSpec, root: Path) -> str:
     paths = (str(path) for path in (spec.model.id, spec.data.train, spec.data.replay) if path)
     return ", ".join(relative_to(path, root) for path in paths)
 
 
-def _targets(plan: TrialPlan) -> str:
+def _targets_cell(plan: TrialPlan) -> str:
     name, patterns = plan.params.target_modules, plan.params.target_patterns
     targets = name if PRESETS.get(name) == patterns else " ".join(patterns)
     return targets if plan.params.layers == "all" else f"{targets} ({plan.params.layers} layers)"
 
 
-def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
+def _manifests_cell(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
     """Evaluation manifests with the utterances they had, the start of their SHA-256, and the part
     that was searched.
     """
@@ -137,7 +137,9 @@ def _manifests(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str
     return ", ".join(texts)
 
 
-def _numbers(conclusion: Conclusion, shown: TrialResult | None, name: str) -> tuple[str, str]:
+def _baseline_and_tuned(
+    conclusion: Conclusion, shown: TrialResult | None, name: str
+) -> tuple[str, str]:
     """Baseline and tuned WER in percent; of the confirm sets where the decision rests on them."""
     verdict = conclusion.deciding if conclusion.best else None
     if verdict is not None:
@@ -148,14 +150,14 @@ def _numbers(conclusion: Conclusion, shown: TrialResult | None, name: str) -> tu
     return percent(None if wer is None or change is None else wer - change), percent(wer)
 
 
-def _verdict(conclusion: Conclusion, shown: TrialResult | None) -> str:
+def _verdict_cell(conclusion: Conclusion, shown: TrialResult | None) -> str:
     if conclusion.best is None:
         return "INCONCLUSIVE: no feasible trial" + (f", shown is {shown.number}" if shown else "")
     where = ", confirm sets" if conclusion.confirmation else ""
     return f"{conclusion.decision or 'no criteria'}: trial {conclusion.best.number}{where}"
 
 
-def _seeds(conclusion: Conclusion, plan: TrialPlan) -> str:
+def _seeds_cell(conclusion: Conclusion, plan: TrialPlan) -> str:
     fresh = (
         [str(seed.run.seed) for seed in conclusion.confirmation.seeds]
         if conclusion.confirmation
@@ -164,11 +166,11 @@ def _seeds(conclusion: Conclusion, plan: TrialPlan) -> str:
     return str(plan.params.seed) + (f", confirmed with {', '.join(fresh)}" if fresh else "")
 
 
-def _code(text: str) -> str:
+def _code_cell(text: str) -> str:
     return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def keep(
+def keep_record(
     spec: SweepSpec,
     folder: StudyFolder,
     conclusion: Conclusion,
@@ -188,16 +190,18 @@ def keep(
     if place is None:
         return None
     try:
-        enter(
+        enter_row(
             place,
-            row(spec, folder, conclusion, command, root, datetime.now(UTC).strftime("%Y-%m-%d")),
+            study_row(
+                spec, folder, conclusion, command, root, datetime.now(UTC).strftime("%Y-%m-%d")
+            ),
         )
     except (StudyError, OSError) as error:
         return str(error)
     return None
 
 
-def enter(path: Path, new: Row) -> bool:
+def enter_row(path: Path, new: Row) -> bool:
     """Put the row into the file, which is made if missing; whether that changed anything.
 
     Raises StudyError when the file is not UTF-8 text, or its markers are not one pair in order.
@@ -212,7 +216,7 @@ def enter(path: Path, new: Row) -> bool:
                 f"{path} is not UTF-8 ({error.reason} at byte {error.start}); nothing was recorded"
             ) from error
         try:
-            after = entered(before, new)
+            after = text_with_row(before, new)
         except ValueError as error:
             raise StudyError(
                 f"{path} {error}; nothing was recorded\n  Leave one pair, {BEGIN} before {END}."
@@ -222,7 +226,7 @@ def enter(path: Path, new: Row) -> bool:
         return after != before
 
 
-def entered(text: str, new: Row) -> str:
+def text_with_row(text: str, new: Row) -> str:
     """`text` with the row between its markers, which are appended where there are none.
 
     Raises ValueError when the markers are not one pair in order.
@@ -235,7 +239,7 @@ def entered(text: str, new: Row) -> str:
     if not begins and not ends:
         newline = "\r\n" if "\r\n" in text else "\n"
         gap = newline if not text or text.endswith("\n") else newline * 2
-        return entered(text + gap + BEGIN + newline + END + newline, new)
+        return text_with_row(text + gap + BEGIN + newline + END + newline, new)
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
         raise ValueError(f"has {len(begins)} {BEGIN} and {len(ends)} {END}, or not in this order")
     first, last = begins[0] + 1, ends[0]

@@ -56,18 +56,18 @@ def build(
     """The report in blocks; `words` name the study on the command line, `done`: nothing is left to
     train, `other_limits`: those of `spec` are not the study's."""
     blocks: list[Block] = []
-    blocks += _taken(spec)
-    blocks += _best(conclusion)
-    blocks += _confirmation(spec, folder, conclusion)
+    blocks += _taken_blocks(spec)
+    blocks += _best_trial_blocks(conclusion)
+    blocks += _confirmation_blocks(spec, folder, conclusion)
     blocks += shipped.blocks(spec, folder, conclusion.best)
     blocks += _cannot_say(spec, folder, conclusion, done)
-    blocks += _baselines(conclusion)
-    blocks += _trials(spec, conclusion)
+    blocks += _baseline_blocks(conclusion)
+    blocks += _trials_blocks(spec, conclusion)
     blocks += scales.blocks(spec, folder, conclusion)
     blocks += train_shares.blocks(spec, conclusion)
     blocks += transcripts.blocks(folder, conclusion)
-    blocks += _notes(folder)
-    blocks += _commands(folder, conclusion, words)
+    blocks += _notes_blocks(folder)
+    blocks += _command_blocks(folder, conclusion, words)
     answer = headline(spec, folder, conclusion, done) + (OTHER_LIMITS if other_limits else "")
     return Document(f"Sweep {folder.name}", answer, tuple(blocks))
 
@@ -86,7 +86,7 @@ def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done:
     where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
     if conclusion.decision is None:
         return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    ends = f"{_open(conclusion)}{_shipped(spec, folder, conclusion)}{doubt(conclusion)}"
+    ends = f"{_open_questions(conclusion)}{_shipped_clause(spec, folder, conclusion)}{doubt(conclusion)}"
     return f"{conclusion.decision}: trial {best.number}, judged {where}{ends}"
 
 
@@ -98,17 +98,17 @@ def doubt(conclusion: Conclusion) -> str:
     rates = {
         name: wer
         for name, wer in (verdict.wer if verdict else {}).items()
-        if name in _sets(baselines)
+        if name in _measured_sets(baselines)
     }
     highest = max(
-        [*rates.values(), *(score.wer for score in _sets(baselines).values())], default=0.0
+        [*rates.values(), *(score.wer for score in _measured_sets(baselines).values())], default=0.0
     )
     if highest <= HIGH:
         return ""
     return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
 
 
-def _sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
+def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
     return {
         name: score
         for measurement in measurements
@@ -117,7 +117,7 @@ def _sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasuremen
     }
 
 
-def _open(conclusion: Conclusion) -> str:
+def _open_questions(conclusion: Conclusion) -> str:
     """What an INCONCLUSIVE verdict waits for."""
     verdict = conclusion.deciding
     if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
@@ -126,7 +126,7 @@ def _open(conclusion: Conclusion) -> str:
     return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
 
 
-def _shipped(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:
+def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:
     """What the form that ships makes of the verdict, where the sweep asks."""
     if not asks_for_shipped(spec) or conclusion.best is None:
         return ""
@@ -137,13 +137,13 @@ def _shipped(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> st
     return f"; what ships ({found.key}): {shipped.headline(found, again)}"
 
 
-def _taken(spec: SweepSpec) -> Iterator[Block]:
+def _taken_blocks(spec: SweepSpec) -> Iterator[Block]:
     if spec.taken:
         yield Heading("Taken from another study")
         yield Paragraph(f"{spec.taken}.")
 
 
-def _best(conclusion: Conclusion) -> Iterator[Block]:
+def _best_trial_blocks(conclusion: Conclusion) -> Iterator[Block]:
     best, verdict = conclusion.best, conclusion.verdict
     if best is None or verdict is None:
         return
@@ -154,14 +154,16 @@ def _best(conclusion: Conclusion) -> Iterator[Block]:
     yield Paragraph(
         "On the sets of the search, whose best number it is; WER in percent, changes in WER points:"
     )
-    yield _limits(verdict)
+    yield _limits_table(verdict)
 
 
-def _limits(verdict: Verdict) -> Table:
+def _limits_table(verdict: Verdict) -> Table:
     return Table(LIMIT_COLUMNS, tuple(limit_row(limit) for limit in limits_of(verdict)))
 
 
-def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
+def _confirmation_blocks(
+    spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
+) -> Iterator[Block]:
     if not conclusion.confirmed:
         return
     yield Heading("Confirmation")
@@ -176,10 +178,10 @@ def _confirmation(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
         ]
         yield Paragraph(f"The {spec.data.split_text}. {'; '.join(parts)}.")
     for finalist in conclusion.confirmed:
-        yield from _finalist(spec, finalist)
+        yield from _finalist_blocks(spec, finalist)
 
 
-def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
+def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     measured = sum(seed.verdict is not None for seed in finalist.seeds)
     agreeing = sum(seed.reproduces for seed in finalist.seeds)
     text = f"Trial {finalist.trial}: {measured} of {len(finalist.seeds)} seeds measured."
@@ -198,7 +200,7 @@ def _finalist(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
         text += f" Optimism of the search: {finalist.optimism:+.2f} points of {rate} (positive flattered the trial)."
     yield Paragraph(text)
     if finalist.verdict:
-        yield _limits(finalist.verdict)
+        yield _limits_table(finalist.verdict)
     rows, rates = [], rates_of(spec)
     for seed in finalist.seeds:
         result = seed.result
@@ -224,7 +226,7 @@ def _cannot_say(
         yield Bullets(tuple(items))
 
 
-def _baselines(conclusion: Conclusion) -> Iterator[Block]:
+def _baseline_blocks(conclusion: Conclusion) -> Iterator[Block]:
     rows = []
     for baseline in (conclusion.baseline, conclusion.confirm_baseline):
         for name, score in (baseline.sets if baseline else {}).items():
@@ -244,7 +246,7 @@ def _baselines(conclusion: Conclusion) -> Iterator[Block]:
         )
 
 
-def _trials(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
+def _trials_blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
     if not conclusion.results:
         return
     yield Heading(TRIALS)
@@ -268,14 +270,16 @@ def _trial_row(result: TrialResult, rates: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _notes(folder: StudyFolder) -> Iterator[Block]:
+def _notes_blocks(folder: StudyFolder) -> Iterator[Block]:
     if folder.notes.exists():
         lines = folder.notes.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
         yield Heading("Notes")
         yield Bullets(tuple(line.removeprefix("- ") for line in lines if line))
 
 
-def _commands(folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]) -> Iterator[Block]:
+def _command_blocks(
+    folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]
+) -> Iterator[Block]:
     number = conclusion.best.number if conclusion.best else 0
     spec, *others = words
     lines = [["trial", spec, str(number), *others]]

@@ -13,7 +13,7 @@ from orchestrator.reporting.wording import rate_heading, rates_of, shown_percent
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
-from orchestrator.verdicts.judging import judged, scores
+from orchestrator.verdicts.judging import judge_scores, scores
 
 FEW = 10
 """Resamples: only measured numbers are shown here, and they need none."""
@@ -22,7 +22,7 @@ FEW = 10
 def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
     """The winner's table; nothing where it was not evaluated at several scales."""
     best, rates = conclusion.best, rates_of(spec)
-    verdicts = _scaled(spec, folder, conclusion, best) if best is not None else []
+    verdicts = _verdicts_by_scale(spec, folder, conclusion, best) if best is not None else []
     if best is not None and verdicts:
         yield Heading(f"Adapter scales of trial {best.number}")
         yield Paragraph(f"At step {verdicts[0].step}, on the sets of the search.")
@@ -32,7 +32,7 @@ def blocks(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
                 *(head for rate in rates for head in (f"{rate_heading(rate)} %", "change")),
                 "keeps the guardrails",
             ),
-            tuple(_row(verdict, rates) for verdict in verdicts),
+            tuple(_scale_row(verdict, rates) for verdict in verdicts),
         )
 
 
@@ -43,11 +43,12 @@ def by_trial(
     return {
         result.number: verdicts
         for result in conclusion.results
-        if result.duplicate_of is None and (verdicts := _scaled(spec, folder, conclusion, result))
+        if result.duplicate_of is None
+        and (verdicts := _verdicts_by_scale(spec, folder, conclusion, result))
     }
 
 
-def _scaled(
+def _verdicts_by_scale(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, result: TrialResult
 ) -> list[Verdict]:
     """The trial's measurements at its last step that has several scales, by scale; empty when there
@@ -65,10 +66,10 @@ def _scaled(
     if last is None:
         return []
     baseline = scores(conclusion.baseline)
-    return [judged(spec, scores(row), baseline, resamples=FEW) for row in rungs[last]]
+    return [judge_scores(spec, scores(row), baseline, resamples=FEW) for row in rungs[last]]
 
 
-def _row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
+def _scale_row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
     cells = [
         cell
         for rate in rates

@@ -17,20 +17,25 @@ from orchestrator.sweepfile.sweep import SweepSpec
 
 def build(spec: SweepSpec, run: ShortRun) -> Document:
     """Checks, headroom, efficacy."""
-    blocks = [*_checks(spec, run), *_efficacy(run), *_windows(run.windows), *_transcripts(run)]
+    blocks = [
+        *_checks_blocks(spec, run),
+        *_efficacy_blocks(run),
+        *_windows_blocks(run.windows),
+        *_transcripts_blocks(run),
+    ]
     if run.findings:
         blocks += [Heading("Findings"), Bullets(findings_text(spec, run.findings))]
-    return Document(f"{STEPS} steps of sweep {spec.name}", _headline(run), tuple(blocks))
+    return Document(f"{STEPS} steps of sweep {spec.name}", _headline_of_run(run), tuple(blocks))
 
 
-def _headline(run: ShortRun) -> str:
+def _headline_of_run(run: ShortRun) -> str:
     if run.failure:
         return f"Training fails: {run.failure}"
     changed = sum(changes.changed_words or 0 for changes in run.sets.values())
     return f"Training moves the weights by {100 * run.relative_delta:.2g} % and changes {changed} words"
 
 
-def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
+def _checks_blocks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
     ignore = spec.checks.ignore
     found = {
         finding.name: "ignored" if finding.name in ignore else finding.level
@@ -42,7 +47,7 @@ def _checks(spec: SweepSpec, run: ShortRun) -> Iterator[Block]:
     yield Table(("check", "result", "it would mean"), rows)
 
 
-def _efficacy(run: ShortRun) -> Iterator[Block]:
+def _efficacy_blocks(run: ShortRun) -> Iterator[Block]:
     yield Heading("What training changes")
     yield Paragraph(
         "The sweep's first point at adapter scale 1, on as many utterances of each set as were asked for."
@@ -51,17 +56,17 @@ def _efficacy(run: ShortRun) -> Iterator[Block]:
         ("optimizer steps", str(run.params.max_steps)),
         ("learning rate", f"{run.params.learning_rate:g}"),
         ("adapted modules", str(run.modules)),
-        ("of them unchanged", _few(run.still)),
+        ("of them unchanged", _first_names(run.still)),
         ("change of the weights, relative norm", f"{run.relative_delta:.3g}"),
         ("loss on the first batch, before", f"{run.loss_before:.4f}"),
         ("loss on the first batch, after", f"{run.loss_after:.4f}"),
     ]
     yield Table(("what", "value"), tuple(rows))
     columns = ("set", "utterances", "words", "baseline WER %", "WER % after", "changed words")
-    yield Table(columns, tuple((name, *_row(changes)) for name, changes in run.sets.items()))
+    yield Table(columns, tuple((name, *_set_row(changes)) for name, changes in run.sets.items()))
 
 
-def _windows(found: WindowComparison | None) -> Iterator[Block]:
+def _windows_blocks(found: WindowComparison | None) -> Iterator[Block]:
     """What the authors' runtime, or stock transformers, would hear otherwise than the sweep."""
     if found is None:
         return
@@ -80,30 +85,30 @@ def _windows(found: WindowComparison | None) -> Iterator[Block]:
     yield Table(("untuned model, on the domain sample", "value"), rows)
 
 
-def _transcripts(run: ShortRun) -> Iterator[Block]:
+def _transcripts_blocks(run: ShortRun) -> Iterator[Block]:
     yield Heading("Ten utterances of the domain")
     yield Paragraph(
         "As they were written down, before the normaliser; spread over the sample, not chosen."
     )
     rows = tuple(
-        (said.utterance, said.reference, _text(said.untuned), _text(said.tuned))
+        (said.utterance, said.reference, _text_or_dash(said.untuned), _text_or_dash(said.tuned))
         for said in run.transcripts
     )
     yield Table(("utterance", "reference", "untuned model", f"after {STEPS} steps"), rows)
 
 
-def _text(heard: str | None) -> str:
+def _text_or_dash(heard: str | None) -> str:
     if heard is None:
         return "-"
     return heard or NOTHING
 
 
-def _few(names: tuple[str, ...]) -> str:
+def _first_names(names: tuple[str, ...]) -> str:
     """How many, and the first of them."""
     return f"{len(names)} (the first is {names[0]})" if names else "0"
 
 
-def _row(changes: SetComparison) -> tuple[str, ...]:
+def _set_row(changes: SetComparison) -> tuple[str, ...]:
     after = "-" if changes.wer is None else percent(changes.wer)
     changed = "-" if changes.changed_words is None else str(changes.changed_words)
     return (

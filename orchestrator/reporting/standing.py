@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orchestrator.planning.cost import about
+from orchestrator.planning.cost import coarse_span
 from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.status import duration
-from orchestrator.reporting.wording import delta_text, rate_heading, rates_of
+from orchestrator.reporting.wording import delta_text, duration_text, rate_heading, rates_of
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.confirming import ranked
+from orchestrator.verdicts.confirming import rank_feasible
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Standing:
     def best(self) -> TrialResult | None:
         """The best feasible trial of the search so far."""
         searched = [result for result in self.ended if result.number >= 0]
-        return next(iter(ranked(searched, self.budget.objective)), None)
+        return next(iter(rank_feasible(searched, self.budget.objective)), None)
 
     @property
     def left(self) -> tuple[float, float] | None:
@@ -160,16 +159,16 @@ def trials_text(standing: Standing) -> str:
 
 def time_text(standing: Standing, now: datetime) -> str:
     """What was spent, and when the sweep should end; `now` is the time of day there."""
-    text = f"{duration(standing.seconds)} spent"
+    text = f"{duration_text(standing.seconds)} spent"
     if standing.budget.wall_clock is not None:
-        text += f" (the search may take {duration(standing.budget.wall_clock)})"
+        text += f" (the search may take {duration_text(standing.budget.wall_clock)})"
     if standing.left is None or not standing.training:
         return text
     low, high = standing.left
-    return f"{text}, {about(low, high)} left, until {_until(now, low, high)}"
+    return f"{text}, {coarse_span(low, high)} left, until {_until_text(now, low, high)}"
 
 
-def _until(now: datetime, low: float, high: float) -> str:
+def _until_text(now: datetime, low: float, high: float) -> str:
     first, last = (_time_of_day(now, now + timedelta(seconds=seconds)) for seconds in (low, high))
     return last if first == last else f"{first} to {last}"
 
@@ -186,6 +185,6 @@ def one_line(standing: Standing, now: datetime) -> str:
     )
 
 
-def earlier(results: Sequence[TrialResult]) -> int:
+def earlier_steps(results: Sequence[TrialResult]) -> int:
     """Optimizer steps of the search that earlier runs have on file."""
     return sum(result.steps_trained for result in results if result.number >= 0)

@@ -10,7 +10,14 @@ from orchestrator.records.fleet import FleetFile, PackInFile
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.report import headline
-from orchestrator.reporting.wording import delta_text, params_text, percent, rate_heading, rates_of
+from orchestrator.reporting.wording import (
+    delta_text,
+    duration_text,
+    params_text,
+    percent,
+    rate_heading,
+    rates_of,
+)
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -26,9 +33,9 @@ def build(
     checkpoint.
     """
     limit = spec.budget.wall_clock
-    spent = f"Time spent: {duration(folder.seconds_spent())}"
+    spent = f"Time spent: {duration_text(folder.seconds_spent())}"
     blocks: list[Block] = [
-        Paragraph(spent + (f" of {duration(limit)}" if limit is not None else ""))
+        Paragraph(spent + (f" of {duration_text(limit)}" if limit is not None else ""))
     ]
     if (pack := folder.read_pack()) is not None:
         blocks.append(Paragraph(_pack_text(pack)))
@@ -38,7 +45,7 @@ def build(
             Heading("Packs at the last checkpoint"),
             Table(("pack", "in", "trials at their steps"), rows),
         ]
-    if trials := [_running_row(spec, folder, plan) for plan in running(folder)]:
+    if trials := [_running_row(spec, folder, plan) for plan in running_plans(folder)]:
         blocks += [
             Heading("In training"),
             Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
@@ -78,7 +85,7 @@ def _pack_row(index: int, pack: PackInFile) -> tuple[str, ...]:
     return str(index), pack.where or "-", trials or "-"
 
 
-def running(folder: StudyFolder) -> list[TrialPlan]:
+def running_plans(folder: StudyFolder) -> list[TrialPlan]:
     """Plans of the trials that were started and have not ended."""
     plans = takewhile(
         lambda plan: plan is not None, (folder.read_plan(number) for number in count())
@@ -93,10 +100,3 @@ def _running_row(spec: SweepSpec, folder: StudyFolder, plan: TrialPlan) -> tuple
     values = plan.params.model_dump()
     searched = {d.name: values[d.name] for d in spec.parameters.searched if d.name in values}
     return str(plan.number), f"{step}/{plan.params.max_steps}", percent(wer), params_text(searched)
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.disk import size
 from orchestrator.reporting.document import Block, Bullets, Document, Paragraph, Table
-from orchestrator.reporting.status import duration
-from orchestrator.reporting.wording import delta_text, rate_heading
+from orchestrator.reporting.wording import delta_text, duration_text, rate_heading
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -49,7 +48,7 @@ def study_row(
         "-" if best is None else str(best.number),
         f"{objective}{rates[0]}",
         rates[1],
-        duration(folder.seconds_spent()),
+        duration_text(folder.seconds_spent()),
     )
 
 

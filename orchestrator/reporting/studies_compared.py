@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
-from orchestrator.reporting.status import duration
 from orchestrator.reporting.transcripts import NOTHING
 from orchestrator.reporting.wording import (
     delta_text,
+    duration_text,
     rate_heading,
     rates_of,
     shown_percent,
@@ -19,7 +19,7 @@ from orchestrator.reporting.wording import (
 )
 from orchestrator.scoring.saying import is_share_found, rate_text
 from orchestrator.set_names import search_name
-from orchestrator.sweepfile.spec_changes import compare
+from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.verdicts.comparability import Changed, Difference, Pair, Side
 
 _LONGEST = 60
@@ -29,21 +29,21 @@ def build(sides: Sequence[Side], pairs: Sequence[Pair], shown: int) -> Document:
     """`pairs` hold the first side against each other one; `shown` utterances of a kind are
     listed.
     """
-    blocks: list[Block] = [Heading("Side by side"), _overview(sides)]
-    blocks += _files(sides)
-    blocks += _parameters(sides)
+    blocks: list[Block] = [Heading("Side by side"), _overview_table(sides)]
+    blocks += _file_blocks(sides)
+    blocks += _parameter_blocks(sides)
     for pair in pairs:
-        blocks += _differences(pair)
-        blocks += _utterances(pair, shown)
+        blocks += _difference_blocks(pair)
+        blocks += _utterance_blocks(pair, shown)
     title = " and ".join(side.label for side in sides)
-    return Document(f"Comparison of {title}", "; ".join(map(_headline, pairs)), tuple(blocks))
+    return Document(f"Comparison of {title}", "; ".join(map(_pair_headline, pairs)), tuple(blocks))
 
 
-def _headline(pair: Pair) -> str:
-    return f"{pair.after.label} against {pair.before.label}: {_said(_deciding(pair))}"
+def _pair_headline(pair: Pair) -> str:
+    return f"{pair.after.label} against {pair.before.label}: {_difference_text(_deciding_difference(pair))}"
 
 
-def _deciding(pair: Pair) -> Difference:
+def _deciding_difference(pair: Pair) -> Difference:
     """Of the objective, on the confirm sets where both were confirmed; of what there is
     otherwise.
     """
@@ -52,27 +52,27 @@ def _deciding(pair: Pair) -> Difference:
     return (own or pair.differences)[-1]
 
 
-def _said(difference: Difference) -> str:
+def _difference_text(difference: Difference) -> str:
     points = shown_points(difference.rate, difference.estimate.point)
     where = "on the confirm set" if difference.stage == "confirm" else "on the set of the search"
-    return f"{rate_text(difference.rate)} {points} points {where}, {_answer(difference)}"
+    return f"{rate_text(difference.rate)} {points} points {where}, {_difference_answer(difference)}"
 
 
-def _answer(difference: Difference) -> str:
+def _difference_answer(difference: Difference) -> str:
     lower, upper = difference.bounds
     if upper < 0:
         return "better at 95 %"
     return "worse at 95 %" if lower > 0 else "undecided"
 
 
-def _overview(sides: Sequence[Side]) -> Table:
+def _overview_table(sides: Sequence[Side]) -> Table:
     rates = tuple(dict.fromkeys(rate for side in sides for rate in rates_of(side.spec)))
     rows = {
         "study": [side.folder.name for side in sides],
         "verdict of the study": [str(side.conclusion.decision or "-") for side in sides],
-        "its best trial": [_number(side) for side in sides],
+        "its best trial": [_trial_number(side) for side in sides],
         "trials ended": [str(len(side.conclusion.results)) for side in sides],
-        "time spent": [duration(side.folder.seconds_spent()) for side in sides],
+        "time spent": [duration_text(side.folder.seconds_spent()) for side in sides],
         "trial compared": [str(side.result.number) for side in sides],
         "state": [str(side.result.state) for side in sides],
         "step": [str(side.result.step) for side in sides],
@@ -82,49 +82,49 @@ def _overview(sides: Sequence[Side]) -> Table:
         f"{rate_heading(rate)} % (change)": [delta_text(s.result, rate) for s in sides]
         for rate in rates
     }
-    return _table("", sides, rows | changes)
+    return _sides_table("", sides, rows | changes)
 
 
-def _number(side: Side) -> str:
+def _trial_number(side: Side) -> str:
     return "-" if side.conclusion.best is None else str(side.conclusion.best.number)
 
 
-def _table(corner: str, sides: Sequence[Side], rows: dict[str, list[str]]) -> Table:
+def _sides_table(corner: str, sides: Sequence[Side], rows: dict[str, list[str]]) -> Table:
     columns = (corner, *(side.label for side in sides))
     return Table(columns, tuple((name, *cells) for name, cells in rows.items()))
 
 
-def _files(sides: Sequence[Side]) -> Iterator[Block]:
+def _file_blocks(sides: Sequence[Side]) -> Iterator[Block]:
     """Fields of the sweep files that are not the same on every side."""
     first, rows = sides[0], dict[str, list[str]]()
     for index, side in enumerate(sides[1:], start=1):
-        for change in compare(first.spec, side.spec):
+        for change in changed_fields(first.spec, side.spec):
             if change.path != "name":
-                cells = rows.setdefault(change.path, [_shown(change.old)] * len(sides))
-                cells[index] = _shown(change.new)
+                cells = rows.setdefault(change.path, [_value_or_dash(change.old)] * len(sides))
+                cells[index] = _value_or_dash(change.new)
     yield Heading("What differs in the sweep files")
-    yield _table("field", sides, rows) if rows else Paragraph("Nothing but the name.")
+    yield _sides_table("field", sides, rows) if rows else Paragraph("Nothing but the name.")
 
 
-def _parameters(sides: Sequence[Side]) -> Iterator[Block]:
+def _parameter_blocks(sides: Sequence[Side]) -> Iterator[Block]:
     """Parameters of the compared trials that are not the same on every side."""
     plans = [side.folder.read_plan(side.result.number) for side in sides]
     params = [plan.params.model_dump(mode="json") if plan else {} for plan in plans]
     rows = {
-        name: [_shown(trial_params.get(name)) for trial_params in params]
+        name: [_value_or_dash(trial_params.get(name)) for trial_params in params]
         for name in dict.fromkeys(name for trial_params in params for name in trial_params)
     }
     differing = {name: cells for name, cells in rows.items() if len(set(cells)) > 1}
     yield Heading("What differs in the trials")
-    yield _table("parameter", sides, differing) if differing else Paragraph("No parameter.")
+    yield _sides_table("parameter", sides, differing) if differing else Paragraph("No parameter.")
 
 
-def _shown(value: Any) -> str:
+def _value_or_dash(value: Any) -> str:
     text = "-" if value is None else value_text(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
-def _differences(pair: Pair) -> Iterator[Block]:
+def _difference_blocks(pair: Pair) -> Iterator[Block]:
     before, after = pair.before.label, pair.after.label
     yield Heading(f"{after} against {before}")
     yield Paragraph(
@@ -132,12 +132,12 @@ def _differences(pair: Pair) -> Iterator[Block]:
         "for all comparisons here together. The sets of the search chose the trials, so they flatter both."
     )
     columns = ("rate", "sets", f"{before} %", f"{after} %", "difference", "bounds", "the data")
-    yield Table(columns, tuple(map(_row, pair.differences)))
+    yield Table(columns, tuple(map(_difference_row, pair.differences)))
     if pair.refused:
-        yield Bullets(tuple(_refusals(pair)))
+        yield Bullets(tuple(_refusal_sentences(pair)))
 
 
-def _row(difference: Difference) -> tuple[str, ...]:
+def _difference_row(difference: Difference) -> tuple[str, ...]:
     lower, upper = difference.bounds
     if is_share_found(difference.rate):
         lower, upper = -upper, -lower
@@ -148,17 +148,17 @@ def _row(difference: Difference) -> tuple[str, ...]:
         shown_percent(difference.rate, difference.after),
         shown_points(difference.rate, difference.estimate.point),
         f"{lower:+.2f} to {upper:+.2f}",
-        _answer(difference),
+        _difference_answer(difference),
     )
 
 
-def _refusals(pair: Pair) -> Iterator[str]:
+def _refusal_sentences(pair: Pair) -> Iterator[str]:
     for rate, fields in pair.refused.items():
         named = ", ".join(fields)
         yield f"{rate_text(rate)} is not compared: it was evaluated differently ({named})"
 
 
-def _utterances(pair: Pair, shown: int) -> Iterator[Block]:
+def _utterance_blocks(pair: Pair, shown: int) -> Iterator[Block]:
     worse = [utterance for utterance in pair.changed if utterance.errors[1] > utterance.errors[0]]
     better = [utterance for utterance in pair.changed if utterance.errors[1] < utterance.errors[0]]
     same = len(pair.changed) - len(worse) - len(better)
@@ -189,11 +189,14 @@ def render_json(sides: Sequence[Side], pairs: Sequence[Pair]) -> str:
     """The same as one JSON object; rates in percent, differences in points, `after` less
     `before`.
     """
-    value = {"sides": [_side(side) for side in sides], "pairs": [_pair(pair) for pair in pairs]}
+    value = {
+        "sides": [_side_fields(side) for side in sides],
+        "pairs": [_pair_fields(pair) for pair in pairs],
+    }
     return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
 
 
-def _side(side: Side) -> dict[str, Any]:
+def _side_fields(side: Side) -> dict[str, Any]:
     result = side.result.model_dump(mode="json")
     return {
         "label": side.label,
@@ -203,7 +206,7 @@ def _side(side: Side) -> dict[str, Any]:
     }
 
 
-def _pair(pair: Pair) -> dict[str, Any]:
+def _pair_fields(pair: Pair) -> dict[str, Any]:
     return {
         "before": pair.before.label,
         "after": pair.after.label,
@@ -214,7 +217,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
                 "before": difference.before,
                 "after": difference.after,
                 "difference": difference.estimate.point,
-                "bounds": [_finite(bound) for bound in difference.bounds],
+                "bounds": [_finite_or_none(bound) for bound in difference.bounds],
                 "unit": difference.estimate.unit,
             }
             for difference in pair.differences
@@ -233,5 +236,5 @@ def _pair(pair: Pair) -> dict[str, Any]:
     }
 
 
-def _finite(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return value if abs(value) != float("inf") else None

@@ -68,7 +68,9 @@ class Axis:
         return tuple(round(i * step, 10) for i in range(first, first + 12) if i * step < self.high)
 
 
-def scatter(points: Sequence[Point], min_gain: float | None, max_regression: float | None) -> str:
+def scatter_plot(
+    points: Sequence[Point], min_gain: float | None, max_regression: float | None
+) -> str:
     """A file: held-out regression (x) against domain gain (y), both in WER points; limits as dashed
     lines.
 
@@ -76,15 +78,15 @@ def scatter(points: Sequence[Point], min_gain: float | None, max_regression: flo
     """
     if not points:
         return ""
-    x, y = _axes(
+    x, y = _axes_of(
         [p.x for p in points] + [max_regression or 0.0, 0.0],
         [p.y for p in points] + [min_gain or 0.0, 0.0],
     )
-    marks = [_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
+    marks = [_plot_frame(x, y, "held-out regression, WER points", "domain gain, WER points")]
     if max_regression is not None:
         marks.append(_line(x.at(max_regression), y.start, x.at(max_regression), y.end))
         marks.append(
-            _text(
+            _text_element(
                 x.at(max_regression) + 4,
                 y.end + 10,
                 f"allowed: less than {max_regression:g}",
@@ -93,15 +95,15 @@ def scatter(points: Sequence[Point], min_gain: float | None, max_regression: flo
         )
     if min_gain is not None:
         marks.append(_line(x.start, y.at(min_gain), x.end, y.at(min_gain)))
-        marks.append(_text(x.end, y.at(min_gain) - 4, f"asked for: {min_gain:g}", "end"))
+        marks.append(_text_element(x.end, y.at(min_gain) - 4, f"asked for: {min_gain:g}", "end"))
     # the model itself comes last, so that no other mark hides it
     marks += [
-        _mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
+        _point_mark(x.at(p.x), y.at(p.y), p) for p in sorted(points, key=lambda p: p.kind == "this")
     ]
-    return _file(_svg("Gain against regression", [*marks, _legend({p.kind for p in points})]))
+    return _file(_svg("Gain against regression", [*marks, _legend_marks({p.kind for p in points})]))
 
 
-def _mark(x: float, y: float, point: Point) -> str:
+def _point_mark(x: float, y: float, point: Point) -> str:
     sign, colour, _ = _MARKS[point.kind]
     size = 22 if point.kind == "this" else 16
     tip = f"<title>{html_text(point.label)}</title>"
@@ -109,7 +111,7 @@ def _mark(x: float, y: float, point: Point) -> str:
     return f'<text class="mark" {where} fill="{colour}">{sign}{tip}</text>'
 
 
-def _legend(kinds: Collection[Kind]) -> str:
+def _legend_marks(kinds: Collection[Kind]) -> str:
     shown = [(sign, colour, said) for kind, (sign, colour, said) in _MARKS.items() if kind in kinds]
     words = "   ".join(
         f'<tspan fill="{colour}">{sign}</tspan><tspan fill="currentColor"> {said}</tspan>'
@@ -118,15 +120,15 @@ def _legend(kinds: Collection[Kind]) -> str:
     return f'<text x="{WIDTH - 12}" y="{HEIGHT - 2}" text-anchor="end" xml:space="preserve">{words}</text>'
 
 
-def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
+def curves_plot(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
     """WER in percent over optimizer steps, a polyline per trial; the baseline dashed."""
     lines = [line for line in lines if line.points]
     if not lines:
         return ""
     everything = [point for line in lines for point in line.points]
     extra = [] if baseline is None else [baseline]
-    x, y = _axes([0.0, *(p[0] for p in everything)], [*(p[1] for p in everything), *extra])
-    marks = [_frame(x, y, "optimizer step", label)]
+    x, y = _axes_of([0.0, *(p[0] for p in everything)], [*(p[1] for p in everything), *extra])
+    marks = [_plot_frame(x, y, "optimizer step", label)]
     if baseline is not None:
         marks.append(_line(x.start, y.at(baseline), x.end, y.at(baseline)))
     for index, line in enumerate(lines):
@@ -139,26 +141,26 @@ def curves(lines: Sequence[Curve], baseline: float | None, label: str) -> str:
     return _svg(label, marks)
 
 
-def _axes(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:
-    return _axis(xs, MARGIN, WIDTH - 12), _axis(ys, HEIGHT - MARGIN, 12)
+def _axes_of(xs: Iterable[float], ys: Iterable[float]) -> tuple[Axis, Axis]:
+    return _axis_of(xs, MARGIN, WIDTH - 12), _axis_of(ys, HEIGHT - MARGIN, 12)
 
 
-def _axis(values: Iterable[float], start: float, end: float) -> Axis:
+def _axis_of(values: Iterable[float], start: float, end: float) -> Axis:
     values = list(values)
     low, high = min(values), max(values)
     pad = (high - low) * 0.06 or 1.0
     return Axis(low - pad, high + pad, start, end)
 
 
-def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
+def _plot_frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     parts = [
         f'<path d="M{x.start},{y.end} V{y.start} H{x.end}" fill="none" stroke="currentColor"/>'
     ]
     for tick in x.ticks:
-        parts.append(_text(x.at(tick), y.start + 16, f"{tick:g}"))
+        parts.append(_text_element(x.at(tick), y.start + 16, f"{tick:g}"))
     for tick in y.ticks:
-        parts.append(_text(x.start - 22, y.at(tick) + 4, f"{tick:g}"))
-    parts.append(_text((x.start + x.end) / 2, HEIGHT - 14, x_label))
+        parts.append(_text_element(x.start - 22, y.at(tick) + 4, f"{tick:g}"))
+    parts.append(_text_element((x.start + x.end) / 2, HEIGHT - 14, x_label))
     middle = (y.start + y.end) / 2
     turned = f'transform="rotate(-90 14 {middle})"'
     parts.append(
@@ -167,7 +169,7 @@ def _frame(x: Axis, y: Axis, x_label: str, y_label: str) -> str:
     return "".join(parts)
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+def _text_element(x: float, y: float, text: str, anchor: str = "middle") -> str:
     return f'<text x="{x}" y="{y}" text-anchor="{anchor}">{html_text(text)}</text>'
 
 

@@ -46,10 +46,10 @@ def show(document: Document, console: Console) -> None:
     console.print(Text(plain(document.title), style="dim"))
     console.print(Text(plain(document.headline), style="bold"))
     for block in document.blocks:
-        _show(block, console)
+        _show_block(block, console)
 
 
-def _show(block: Block, console: Console) -> None:
+def _show_block(block: Block, console: Console) -> None:
     match block:
         case Heading(text):
             console.print()

@@ -24,7 +24,7 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
         return
     rate = spec.objective
     yield Heading("How much data?")
-    yield Paragraph(_answer(spec, best))
+    yield Paragraph(_share_answer(spec, best))
     rows = (
         (
             f"{100 * share:.3g} %",
@@ -55,7 +55,7 @@ def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialR
     return dict(sorted(best.items()))
 
 
-def _answer(spec: SweepSpec, best: dict[float, TrialResult]) -> str:
+def _share_answer(spec: SweepSpec, best: dict[float, TrialResult]) -> str:
     """What the step from the second largest share to the largest one brought."""
     (_, before), (share, after) = list(best.items())[-2:]
     gained = before.wer[spec.objective] - after.wer[spec.objective]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.records.results import SetMeasurement
-from orchestrator.records.short_run import SHOWN, spread
+from orchestrator.records.short_run import SHOWN, spread_rows
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Heading, Paragraph, Table
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
@@ -36,13 +36,13 @@ def blocks(folder: StudyFolder, conclusion: Conclusion) -> Iterator[Block]:
     yield Paragraph(
         "As they were written down, before the normaliser; spread over the set, not chosen."
     )
-    yield transcripts(conclusion.baseline.sets["domain"], columns)
+    yield transcripts_table(conclusion.baseline.sets["domain"], columns)
 
 
-def transcripts(measured: SetMeasurement, columns: Mapping[str, Sequence[str]]) -> Table:
+def transcripts_table(measured: SetMeasurement, columns: Mapping[str, Sequence[str]]) -> Table:
     """A row an utterance; a column whose texts are not those of the set is left out."""
     total = len(measured.utterance_ids)
-    rows = spread(total, SHOWN)
+    rows = spread_rows(total, SHOWN)
     kept = {name: texts for name, texts in columns.items() if len(texts) == total}
     cells = (
         (measured.utterance_ids[row], *(texts[row].strip() or NOTHING for texts in kept.values()))

@@ -25,17 +25,19 @@ def build(
     blocks.append(
         Table(
             ("set", "recorded %", "again %", "difference"),
-            tuple(_row(n, recorded, again) for n in names),
+            tuple(_set_row(n, recorded, again) for n in names),
         )
     )
     return Document(
         f"Sweep {plan.sweep}, trial {plan.number}",
-        _headline(recorded, again, failure),
+        _again_headline(recorded, again, failure),
         tuple(blocks),
     )
 
 
-def _headline(recorded: Measurement | None, again: Measurement | None, failure: str | None) -> str:
+def _again_headline(
+    recorded: Measurement | None, again: Measurement | None, failure: str | None
+) -> str:
     if again is None:
         return f"Failed again: {failure}" if recorded is None else f"Failed this time: {failure}"
     if recorded is None:
@@ -46,7 +48,7 @@ def _headline(recorded: Measurement | None, again: Measurement | None, failure: 
     return f"Not the same {place}"
 
 
-def _row(name: str, recorded: Measurement | None, again: Measurement | None) -> tuple[str, ...]:
+def _set_row(name: str, recorded: Measurement | None, again: Measurement | None) -> tuple[str, ...]:
     before, now = (m.sets[name].wer if m and name in m.sets else None for m in (recorded, again))
     difference = None if before is None or now is None else now - before
     return name, percent(before), percent(now), points(difference)

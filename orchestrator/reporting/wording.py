@@ -117,6 +117,13 @@ def value_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def duration_text(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
 def relative_to(path: str, root: Path) -> str:
     """A path below `root` from there on; any other one, and what is no path, as it is."""
     return str(Path(path).relative_to(root)) if Path(path).is_relative_to(root) else path

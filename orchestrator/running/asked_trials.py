@@ -50,13 +50,13 @@ class AskedTrials:
 
     def plan(self, number: int) -> TrialPlan:
         """Of a trial that was asked for before this run."""
-        return self._made(number, self.params[number])
+        return self._make_plan(number, self.params[number])
 
     def checked_plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
         """The plan of a trial that is to be trained. Raises StudyError when the sweep cannot have
         asked for it, or its plan.json, which is sealed, says other parameters.
         """
-        plan = self._made(number, params)
+        plan = self._make_plan(number, params)
         sealed = self._folder.read_plan(number)
         if sealed is not None and sealed.params != plan.params:
             raise StudyError(
@@ -92,7 +92,7 @@ class AskedTrials:
             )
         return asked.params
 
-    def _made(self, number: int, params: dict[str, Any]) -> TrialPlan:
+    def _make_plan(self, number: int, params: dict[str, Any]) -> TrialPlan:
         try:
             return trial_plan(self._spec, number, params, self._contents)
         except ValueError as error:

@@ -30,12 +30,12 @@ def carry_processor(model: ModelSpec, to: Path) -> None:
     are kept.
     """
     for name in FILES:
-        place = _place(model, name)
+        place = _file_of_model(model, name)
         if place is not None and place.is_file():
             shutil.copyfile(place, to / name)
 
 
-def _place(model: ModelSpec, name: str) -> Path | None:
+def _file_of_model(model: ModelSpec, name: str) -> Path | None:
     if model.is_folder:
         return Path(model.id) / name
     try:

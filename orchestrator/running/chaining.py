@@ -21,6 +21,8 @@ def load_chained(path: Path, overrides: Sequence[str], studies: Path) -> SweepSp
     spec = load_spec(path, overrides)
     if spec.take is None or spec.take.recipe is not None:
         return spec
-    from orchestrator.running.taking import taken
+    from orchestrator.running.taking import overrides_taken
 
-    return load_spec(path, [*overrides, *taken(spec.name, spec.take, studies, project_root(path))])
+    return load_spec(
+        path, [*overrides, *overrides_taken(spec.name, spec.take, studies, project_root(path))]
+    )

@@ -85,8 +85,10 @@ class Checkpoints:
 
         Raises StudyError when all are damaged.
         """
-        states = self._states()
-        found = next((state for path in states if (state := self._held(path, whole))), None)
+        states = self._state_files()
+        found = next(
+            (state for path in states if (state := self._read_if_whole(path, whole))), None
+        )
         if states and found is None:
             raise StudyError(
                 f"every checkpoint in {self._root} is damaged\n"
@@ -99,8 +101,8 @@ class Checkpoints:
         """The files and folders of all checkpoints but the newest; none where that one does not
         hold.
         """
-        states = self._states()
-        if not states or self._held(states[0], True) is None:
+        states = self._state_files()
+        if not states or self._read_if_whole(states[0], True) is None:
             return []
         return sorted(
             p for p in self._root.iterdir() if _OWN.fullmatch(p.name) and p.stem != states[0].stem
@@ -108,14 +110,16 @@ class Checkpoints:
 
     def damaged(self) -> tuple[str, ...]:
         """The names of the checkpoints that do not hold."""
-        return tuple(path.stem for path in self._states() if self._held(path, True) is None)
+        return tuple(
+            path.stem for path in self._state_files() if self._read_if_whole(path, True) is None
+        )
 
-    def _states(self) -> list[Path]:
+    def _state_files(self) -> list[Path]:
         return sorted(
             (path for path in self._root.glob("*.json") if _OWN.fullmatch(path.name)), reverse=True
         )
 
-    def _held(self, path: Path, whole: bool) -> Checkpoint | None:
+    def _read_if_whole(self, path: Path, whole: bool) -> Checkpoint | None:
         try:
             sealed = Sealed.model_validate_json(path.read_bytes())
         except ValidationError:
@@ -124,7 +128,7 @@ class Checkpoints:
             return None
         return (
             None
-            if whole and _digests(self.slots(sealed.state)) != sealed.state.files
+            if whole and _slot_digests(self.slots(sealed.state)) != sealed.state.files
             else sealed.state
         )
 
@@ -139,7 +143,7 @@ class Checkpoints:
         make_folder(self._root)
         if checkpoint.slots:
             worker.save(slots)
-        sealed = Sealed.of(checkpoint.model_copy(update={"files": _digests(slots)}))
+        sealed = Sealed.of(checkpoint.model_copy(update={"files": _slot_digests(slots)}))
         write_aside(slots.with_suffix(".json"), sealed.model_dump_json().encode() + b"\n")
         kept = {f"{checkpoint.tick - back:06d}" for back in range(2)}
         for path in self._root.iterdir():
@@ -147,7 +151,7 @@ class Checkpoints:
                 remove(path)
 
 
-def _digests(slots: Path) -> dict[str, str]:
+def _slot_digests(slots: Path) -> dict[str, str]:
     """Of the files that a worker saved; none where no trial held a slot."""
     files = [path for path in sorted(slots.rglob("*")) if path.is_file()]
     return {path.relative_to(slots).as_posix(): digest_of(path.read_bytes()) for path in files}

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from orchestrator.atomic import is_abandoned, remove
-from orchestrator.corpus.clip_cache import kept
+from orchestrator.corpus.clip_cache import kept_segments
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.contents import stored_spec
@@ -20,13 +20,13 @@ from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.usage import Usage, size_of
 from orchestrator.running.checkpoints import Checkpoints
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 
 
 def usage_of(folder: StudyFolder, project: Path) -> Usage:
     """What a study takes now. Changes nothing."""
     why = _why_kept(folder, project)
-    unneeded = () if why else tuple(_unneeded(folder))
+    unneeded = () if why else tuple(_unneeded_paths(folder))
     cache, checkpoint, whole = (
         size_of(path) for path in (folder.cache, folder.checkpoint, folder.path)
     )
@@ -49,8 +49,8 @@ def clean(folder: StudyFolder, project: Path) -> Usage:
     if not found.unneeded:
         return found
     with folder.lock():
-        if not _unfinished(folder, project):  # nobody made it longer in between
-            for path in _unneeded(folder):
+        if not _why_unfinished(folder, project):  # nobody made it longer in between
+            for path in _unneeded_paths(folder):
                 remove(path)
     return found
 
@@ -58,7 +58,7 @@ def clean(folder: StudyFolder, project: Path) -> Usage:
 def shared_usage(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
     """What the studies of one root share. `folders` are all of them. Changes nothing."""
     path = folders[0][0].project_cache
-    why = next(filter(None, (_held(folder) for folder, _ in folders)), "")
+    why = next(filter(None, (_holder_of(folder) for folder, _ in folders)), "")
     unneeded = () if why or path.is_symlink() else tuple(_unneeded_shared(path, folders))
     return Usage("shared by all", size_of(path), 0, 0, unneeded, sum(map(size_of, unneeded)), why)
 
@@ -74,23 +74,26 @@ def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
 
 
 def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) -> Iterator[Path]:
-    unfinished = [folder for folder, project in folders if _unfinished(folder, project)]
+    unfinished = [folder for folder, project in folders if _why_unfinished(folder, project)]
     sounds = {
-        sound for folder in unfinished for record in _sets(folder) for sound in record.audio_sha256
+        sound
+        for folder in unfinished
+        for record in _known_sets(folder)
+        for sound in record.audio_sha256
     }
     cache = ProjectCache(path)
-    for segment in kept(cache.clips):
+    for segment in kept_segments(cache.clips):
         if sounds.isdisjoint(segment.pcm_sha256):
             # the index first: without it nothing looks for the samples
             yield cache.clips / f"{segment.name}.index"
             yield cache.clips / f"{segment.name}.pcm"
     if not unfinished:
-        yield from _inside(cache.labels)
+        yield from _paths_inside(cache.labels)
         yield from (place for place in (cache.files,) if place.is_file())
-    yield from (place for place in _inside(cache.clips) if is_abandoned(place.name))
+    yield from (place for place in _paths_inside(cache.clips) if is_abandoned(place.name))
 
 
-def _sets(folder: StudyFolder) -> Iterable[SetRecord]:
+def _known_sets(folder: StudyFolder) -> Iterable[SetRecord]:
     """The sets of a study; of one that is damaged, none are known."""
     try:
         return folder.sets().values()
@@ -98,7 +101,7 @@ def _sets(folder: StudyFolder) -> Iterable[SetRecord]:
         return ()
 
 
-def _held(folder: StudyFolder) -> str:
+def _holder_of(folder: StudyFolder) -> str:
     """Who holds a study, in words; empty where nobody does."""
     running = folder.holder()
     return f"{folder.name} is in use by {running}" if running else ""
@@ -107,24 +110,24 @@ def _held(folder: StudyFolder) -> str:
 def _why_kept(folder: StudyFolder, project: Path) -> str:
     if running := folder.holder():
         return f"in use by {running}"
-    return _unfinished(folder, project)
+    return _why_unfinished(folder, project)
 
 
-def _unfinished(folder: StudyFolder, project: Path) -> str:
+def _why_unfinished(folder: StudyFolder, project: Path) -> str:
     try:
-        done = finished(stored_spec(folder, project), folder)
+        done = is_finished(stored_spec(folder, project), folder)
     except OrchestrateError as error:
         return str(error).partition("\n")[0]
     return "" if done else "not finished: it continues faster with them"
 
 
-def _unneeded(folder: StudyFolder) -> list[Path]:
+def _unneeded_paths(folder: StudyFolder) -> list[Path]:
     """Of a finished study."""
-    found = _inside(folder.cache)
+    found = _paths_inside(folder.cache)
     found += Checkpoints(folder.checkpoint).older() if not folder.checkpoint.is_symlink() else []
-    return found + [path for path in _inside(folder.path) if is_abandoned(path.name)]
+    return found + [path for path in _paths_inside(folder.path) if is_abandoned(path.name)]
 
 
-def _inside(folder: Path) -> list[Path]:
+def _paths_inside(folder: Path) -> list[Path]:
     """What lies in a folder; nothing in one that is a link, or not there."""
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []

@@ -16,8 +16,8 @@ from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs
-from orchestrator.verdicts.judging import RESAMPLES, judged, scores
+from orchestrator.verdicts.confirming import ConfirmationRun, pending_runs
+from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 from orchestrator.verdicts.losses import all_losses
 
 log = logging.getLogger(__name__)
@@ -38,11 +38,7 @@ def run_confirmation(
     the result is the same. Raises Interrupted after an orderly stop.
     """
     observer, drain = observer or NullObserver(), drain or GracefulShutdown()
-    pending = [
-        run
-        for run in confirmation_runs(spec, folder, folder.results())
-        if not folder.read_result(run.number)
-    ]
+    pending = pending_runs(spec, folder)
     if not pending:
         return
     log.debug("%d confirmation runs left, of seeds %s", len(pending), [run.seed for run in pending])
@@ -70,7 +66,7 @@ class _Confirmation:
         self.spec, self.folder, self.worker, self.observer = spec, folder, worker, observer
         self.pending, self.resamples = pending, resamples
         self.in_slots: dict[int, ConfirmationRun] = {}
-        self.baseline = scores(_baseline(folder, worker, observer))
+        self.baseline = scores(_confirm_baseline(folder, worker, observer))
 
     @property
     def left(self) -> int:
@@ -86,7 +82,7 @@ class _Confirmation:
                 self.worker.admit(run.plan)
             except ModelError as error:
                 keep_cause(self.folder, run.number, error)
-                self._record(_failed(run, 0, str(error)))
+                self._record_result(_failed_result(run, 0, str(error)))
                 continue
             self.in_slots[run.number] = run
             self.observer.admitted(run.plan, 0)
@@ -104,16 +100,16 @@ class _Confirmation:
                 case Progress():
                     self.observer.progress(event)
                 case Measured():
-                    self._close(run, self._measured(run, event))
+                    self._close_run(run, self._record_measured(run, event))
                 case Failed():
                     if event.traceback:
                         self.folder.write_failure(run.number, event.traceback)
-                    self._close(run, _failed(run, event.step, event.reason))
+                    self._close_run(run, _failed_result(run, event.step, event.reason))
 
-    def _measured(self, run: ConfirmationRun, event: Measured) -> TrialResult:
-        measurement = _renamed(event.measurements[0])
+    def _record_measured(self, run: ConfirmationRun, event: Measured) -> TrialResult:
+        measurement = _rename_sets(event.measurements[0])
         self.folder.record_measurements(
-            run.number, [measurement], [_confirming(event.hypotheses[0])]
+            run.number, [measurement], [_under_confirm_names(event.hypotheses[0])]
         )
         result = measured_result(
             self.spec, self.folder, run, measurement, self.baseline, self.resamples
@@ -122,24 +118,24 @@ class _Confirmation:
             self.worker.export(run.number, run.plan.params.adapter_scales[0], aside)
         return result
 
-    def _close(self, run: ConfirmationRun, result: TrialResult) -> None:
-        self._record(result)
+    def _close_run(self, run: ConfirmationRun, result: TrialResult) -> None:
+        self._record_result(result)
         self.worker.release(run.number)
         del self.in_slots[run.number]
 
-    def _record(self, result: TrialResult) -> None:
+    def _record_result(self, result: TrialResult) -> None:
         self.folder.write_result(result)
         self.observer.ended(result)
 
 
-def _baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
+def _confirm_baseline(folder: StudyFolder, worker: Worker, observer: Observer) -> Measurement:
     found = folder.read_baseline(digest(worker.evaluation))
     if found is None:
         observer.say("measuring the baseline on the confirm sets")
         measured = worker.measure_baseline()
-        found = _renamed(measured.measurements[0])
+        found = _rename_sets(measured.measurements[0])
         folder.write_evaluation(found.fingerprint, worker.evaluation)
-        folder.write_baseline(found, _confirming(measured.hypotheses[0]))
+        folder.write_baseline(found, _under_confirm_names(measured.hypotheses[0]))
     return found
 
 
@@ -154,10 +150,10 @@ def measured_result(
     """How a run ended that was measured."""
     finalist = folder.read_result(run.trial)
     losses = all_losses(spec, folder, finalist) if finalist else ()
-    verdict = judged(
+    verdict = judge_scores(
         spec, scores(measurement, losses), baseline, confirmed=True, resamples=resamples
     )
-    return _result(
+    return _run_result(
         run,
         TrialState.COMPLETE,
         f"trial {run.trial} with seed {run.seed}",
@@ -166,13 +162,13 @@ def measured_result(
     )
 
 
-def _failed(run: ConfirmationRun, step: int, reason: str) -> TrialResult:
-    return _result(
+def _failed_result(run: ConfirmationRun, step: int, reason: str) -> TrialResult:
+    return _run_result(
         run, TrialState.FAIL, f"trial {run.trial} with seed {run.seed}: {reason}", step, None
     )
 
 
-def _result(
+def _run_result(
     run: ConfirmationRun, state: TrialState, reason: str, step: int, verdict: Verdict | None
 ) -> TrialResult:
     return TrialResult(
@@ -190,11 +186,11 @@ def _result(
     )
 
 
-def _confirming(heard: Hypotheses) -> Hypotheses:
+def _under_confirm_names(heard: Hypotheses) -> Hypotheses:
     return {confirm_name(name): texts for name, texts in heard.items()}
 
 
-def _renamed(measurement: Measurement) -> Measurement:
+def _rename_sets(measurement: Measurement) -> Measurement:
     """The sets under the names that tell them from the search's."""
     sets = {confirm_name(name): score for name, score in measurement.sets.items()}
     return measurement.model_copy(update={"sets": sets})

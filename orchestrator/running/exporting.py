@@ -1,25 +1,28 @@
-"""An adapter, or the model with the adapter merged in, as a folder with its model card."""
+"""Adapters, or the model with one adapter merged in, as a folder with its model card."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.atomic import new_folder
-from orchestrator.errors import StudyError
+from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.extras import check_installed
 from orchestrator.records.results import TrialResult
-from orchestrator.records.shipping import Form, Quantized
+from orchestrator.records.shipping import ExportForm
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.transcription import write_transcription
+from orchestrator.reporting.adapters_card import adapter_name, adapters_card
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.model_card import PLOT, card_plot, model_card
 from orchestrator.running.carrying import carry_processor
 from orchestrator.running.rerun import stored_plan
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.sweep import EncoderWindows, SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.saved_adapters import SavedAdapter, best_adapter, final_adapter
@@ -28,51 +31,95 @@ if TYPE_CHECKING:
     from orchestrator.tuning.deploying.writing import Source
 
 
-@dataclass(frozen=True)
-class ExportForm:
-    """In which form a model leaves."""
-
-    form: Form = "adapter"
-    quantized: Quantized = "none"
-    """Of graphs alone."""
-    windows: EncoderWindows | None = None
-    """Of graphs alone: other encoder windows than the study's."""
-    changed_only: bool = False
-    """Of the moonshine form: only the graphs that the adapter changes."""
-
-
 def export(
     spec: SweepSpec,
     folder: StudyFolder,
-    number: int | None,
+    numbers: Sequence[int],
     to: Path,
     root: Path,
     *,
     final: bool,
     form: ExportForm = ExportForm(),
-) -> SavedAdapter:
+) -> tuple[SavedAdapter, ...]:
     """Write `to`, which must not exist yet, whole or not at all; returns what was written.
 
-    `number` is a trial, or None for the best feasible one; `final` takes the adapter of its last
-    measurement instead of its best one; `root` is the project's folder. Raises StudyError when
-    there is no such trial or adapter, or `to` exists; SpecError where a package is missing,
-    ModelError for a model that has no such form.
+    `numbers` are trials, or empty for the best feasible one; of several, `to` holds a folder each,
+    named as `adapter_name` says. `final` takes the adapter of a trial's last measurement instead of
+    its best one; `root` is the project's folder. Raises StudyError when there is no such trial or
+    adapter, or `to` exists; SpecError where a package is missing, or the form holds one trial
+    alone; ModelError for a model that has no such form.
     """
+    check_holds(form, numbers)
     check_installed(form.form, f"--format {form.form}")
     conclusion = conclude(spec, folder)
-    result = chosen_trial(conclusion, number, folder.name)
-    kept = final_adapter(spec, folder, result) if final else best_adapter(folder, result)
+    wanted = numbers or (None,)
+    results = [chosen_trial(conclusion, number, folder.name) for number in wanted]
+    adapters = tuple(
+        final_adapter(spec, folder, result) if final else best_adapter(folder, result)
+        for result in results
+    )
     if to.exists():
         raise StudyError(f"{to} exists\n  Name a folder that does not; nothing is overwritten.")
-    plan = stored_plan(folder, kept.number)
-    done = finished(spec, folder)
+    study = _Study(spec, folder, conclusion, root, is_finished(spec, folder))
     with new_folder(to) as aside:
-        _write(spec, kept, aside, form)
-        card = model_card(plan, kept, spec, folder, conclusion, root, done=done, form=form.form)
-        (aside / "README.md").write_text(card, encoding="utf-8")
-        if plot := card_plot(spec, kept, conclusion):
-            (aside / PLOT).write_text(plot, encoding="utf-8")
-    return kept
+        if len(adapters) == 1:
+            _write_with_card(study, adapters[0], aside, form)
+        else:
+            _write_several(study, adapters, aside)
+    return adapters
+
+
+def check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
+    """Raise SpecError for trials that one folder of this form cannot hold."""
+    twice = [number for number, count in Counter(numbers).items() if count > 1]
+    if twice:
+        raise SpecError(f"trial {twice[0]} is named twice\n  Name each trial once.")
+    if len(numbers) > 1 and form.form != "adapter":
+        named = ", ".join(map(str, numbers))
+        raise SpecError(
+            f"--format {form.form} holds one whole model, and trials {named} were named\n"
+            "  Export each into a folder of its own, or several as --format adapter, on one base."
+        )
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What a card is written from, whatever adapter it is of."""
+
+    spec: SweepSpec
+    folder: StudyFolder
+    conclusion: Conclusion
+    root: Path
+    done: bool
+
+
+def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path) -> None:
+    """A folder for each adapter, as it would leave alone, and above them what loads them all."""
+    spec, conclusion = study.spec, study.conclusion
+    for kept in adapters:
+        inside = aside / adapter_name(kept)
+        inside.mkdir()
+        _write_with_card(study, kept, inside, ExportForm())
+    carry_processor(spec.model, aside)
+    write_transcription(spec.evaluation, aside)
+    names = [adapter_name(kept) for kept in adapters]
+    script = load_script(spec.model, spec.evaluation, names)
+    (aside / "load.py").write_text(script, encoding="utf-8")
+    card = adapters_card(spec, conclusion, adapters, script, study.root)
+    (aside / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
+    """One adapter in its form, and its card."""
+    spec, folder, conclusion = study.spec, study.folder, study.conclusion
+    _write(spec, kept, aside, form)
+    plan = stored_plan(folder, kept.number)
+    card = model_card(
+        plan, kept, spec, folder, conclusion, study.root, done=study.done, form=form.form
+    )
+    (aside / "README.md").write_text(card, encoding="utf-8")
+    if plot := card_plot(spec, kept, conclusion):
+        (aside / PLOT).write_text(plot, encoding="utf-8")
 
 
 def _write(spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:

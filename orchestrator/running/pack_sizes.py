@@ -10,7 +10,8 @@ from typing import cast
 
 from orchestrator.errors import StudyError
 from orchestrator.fleet.hosts import Template
-from orchestrator.fleet.starting import decided, fleet_of, machine_cores
+from orchestrator.fleet.starting import decided, fleet_of
+from orchestrator.machine import machine_cores
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
@@ -89,18 +90,17 @@ def in_packs(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: MakeWorker,
+    trials: int,
     say: Callable[[str], None],
 ) -> Iterator[Worker]:
     """The worker itself where there is one pack; else the packs that are made of it, which end with
-    the context. `say` is told at once what a person should know of machines.
+    the context. `trials`: how many are left to train. `say` is told at once what a person should
+    know of machines.
     """
     if spec.execution.packs == 1:
         yield worker
         return
-    # packs that load the model themselves, here or elsewhere, time nothing
-    kernel = {"kernel": worker.evaluation.get("kernel", "aten")}
-    spec = spec.model_copy(update={"execution": spec.execution.model_copy(update=kernel)})
-    fleet = fleet_of(cast(Template, worker), spec, folder, make_worker, say)
+    fleet = fleet_of(cast(Template, worker), spec, folder, make_worker, trials, say)
     try:
         yield fleet
     finally:

@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from orchestrator.checks import Finding, finding, stop
-from orchestrator.corpus.clip_cache import evict
+from orchestrator.corpus.clip_cache import evict_segments
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.faults import show
@@ -136,7 +136,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ManifestError, and StudyError where the trials of the study were trained or measured on other
     data.
     """
-    ready = _decoded(spec, folder, observer)
+    ready = _decode_within_limit(spec, folder, observer)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
     for name, (manifest, clips) in ready.items():
@@ -148,7 +148,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     folder.write_sets(set_records(spec, ready))
 
 
-def _decoded(
+def _decode_within_limit(
     spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> dict[str, tuple[Manifest, Clips]]:
     """All sets, decoded; the cache is brought back to its limit while no other study runs."""
@@ -157,7 +157,7 @@ def _decoded(
         sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]
         needed = {sound.segment.name for sound in sounds}
         limit = round(spec.execution.cache_gb * 1e9)
-        if freed := evict(ProjectCache(folder.project_cache).clips, limit, needed):
+        if freed := evict_segments(ProjectCache(folder.project_cache).clips, limit, needed):
             observer.say(
                 f"cache: {freed / 1e6:,.0f} MB of decoded sound that other studies used "
                 f"longest ago removed (execution.cache_gb: {spec.execution.cache_gb:g})"
@@ -176,7 +176,7 @@ def check_contents(
     now = set_records(spec, ready)
     kept = {name: record for name, record in folder.sets().items() if not is_confirm(name)}
     changed = [
-        f"{record.manifest} ({name}): {_difference(record, now.get(name))}"
+        f"{record.manifest} ({name}): {_difference_text(record, now.get(name))}"
         for name, record in kept.items()
         if name not in now or now[name].content != record.content
     ]
@@ -195,7 +195,7 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     check_contents(spec, decode_sets(spec, folder.project_cache), folder)
 
 
-def _difference(before: SetRecord, now: SetRecord | None) -> str:
+def _difference_text(before: SetRecord, now: SetRecord | None) -> str:
     """What became of a set, in words: of one as long as it was, which lines."""
     if now is None:
         return "is no longer part of the sweep"

@@ -17,12 +17,12 @@ from orchestrator.records.files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
-from orchestrator.running.reported import reports
+from orchestrator.running.reported import reported_rates
 from orchestrator.search.server import ServerDatabase, new_record
 from orchestrator.search.storage import Database, database_for, fault_of, keep_place
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, ranked
+from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, rank_feasible
 from orchestrator.verdicts.judging import scores
 
 Made = tuple[Path, bytes, str]
@@ -30,7 +30,7 @@ Made = tuple[Path, bytes, str]
 _Trial = tuple[int, TrialPlan | None, TrialResult | None]
 
 
-def database(spec: SweepSpec, folder: StudyFolder) -> str:
+def remake_database(spec: SweepSpec, folder: StudyFolder) -> str:
     """Make the study's database again from the trials' files, where the sweep file has it; says
     what was done.
 
@@ -42,7 +42,7 @@ def database(spec: SweepSpec, folder: StudyFolder) -> str:
         _into_file(spec, folder, trials)
         return f"study.db from the files of {len(trials)} trials"
     fresh = ServerDatabase(new_record(spec.storage.url_env, folder.name), folder.name)
-    _fill(fresh, spec, folder, trials)
+    _fill_database(fresh, spec, folder, trials)
     keep_place(fresh, folder)
     if folder.database.exists():
         os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.moved"))
@@ -51,31 +51,37 @@ def database(spec: SweepSpec, folder: StudyFolder) -> str:
 
 def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
     aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
-    for path in (aside, *_logs(folder.database)):
+    for path in (aside, *_log_files(folder.database)):
         path.unlink(missing_ok=True)
-    _fill(aside, spec, folder, trials)
+    _fill_database(aside, spec, folder, trials)
     if folder.database.exists():
         os.replace(folder.database, folder.database.with_name(f"{folder.database.name}.damaged"))
     os.replace(aside, folder.database)
     keep_place(folder.database, folder)
 
 
-def _fill(place: Database, spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
+def _fill_database(
+    place: Database, spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]
+) -> None:
     """Put all trials into a new database."""
     with closing(Study.open(place, spec)) as study:
         for number, plan, result in trials:
             assert plan is not None
             study.put_again(
-                _params(spec, plan, result), reports(spec, folder, number, result), result
+                _searched_params(spec, plan, result),
+                reported_rates(spec, folder, number, result),
+                result,
             )
         study.commit()
 
 
-def _logs(path: Path) -> tuple[Path, Path]:
+def _log_files(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
-def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dict[str, Any]:
+def _searched_params(
+    spec: SweepSpec, plan: TrialPlan, result: TrialResult | None
+) -> dict[str, Any]:
     """The searched values of a trial. Raises StudyError where its plan alone does not say them."""
     if result is not None:
         return result.params
@@ -92,24 +98,24 @@ def _params(spec: SweepSpec, plan: TrialPlan, result: TrialResult | None) -> dic
     return params
 
 
-def plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def remake_plans(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     """Plans of trials from their results or the database, those of confirmation runs from
     their finalists.
     """
     faults = folder.faults()
-    lost = [n for n in folder.planned() if _name(folder, folder.plan_file(n)) in faults]
+    lost = [n for n in folder.planned() if _name_in_study(folder, folder.plan_file(n)) in faults]
     weights = {parts.get("weights") for parts in folder.evaluations().values()} | {None}
-    known = _searched(spec, folder, lost)
+    known = _searched_values(spec, folder, lost)
     for number, (params, source) in known.items():
         for weight in weights:
             contents = search_contents(folder.sets(), weight)
             plan = trial_plan(spec, number, params, contents)
             yield folder.plan_file(number), plan_bytes(plan), source
-    for run in _runs(spec, folder):
+    for run in _possible_runs(spec, folder):
         yield folder.plan_file(run.number), plan_bytes(run.plan), "the plan of its finalist"
 
 
-def _searched(
+def _searched_values(
     spec: SweepSpec, folder: StudyFolder, numbers: Sequence[int]
 ) -> dict[int, tuple[dict[str, Any], str]]:
     """The searched values of these trials, and where they stand; of a trial that neither its result
@@ -117,7 +123,7 @@ def _searched(
     """
     found: dict[int, tuple[dict[str, Any], str]] = {}
     if numbers:
-        with _database(spec, folder) as study:
+        with _open_if_whole(spec, folder) as study:
             for trial in study.trials() if study else ():
                 if trial.number in numbers:
                     found[trial.number] = (trial.params, "the database and the sweep file")
@@ -129,7 +135,7 @@ def _searched(
 
 
 @contextmanager
-def _database(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
+def _open_if_whole(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
     """The study in its database; None where that is lost or damaged: nothing is made in its
     place.
     """
@@ -144,13 +150,13 @@ def _database(spec: SweepSpec, folder: StudyFolder) -> Iterator[Study | None]:
             study.close()
 
 
-def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def remake_results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     """Results of trials, from the database."""
     faults = folder.faults()
-    lost = [n for n in folder.planned() if _name(folder, folder.result_file(n)) in faults]
+    lost = [n for n in folder.planned() if _name_in_study(folder, folder.result_file(n)) in faults]
     if not lost:
         return
-    with _database(spec, folder) as study:
+    with _open_if_whole(spec, folder) as study:
         known = {trial.number for trial in study.trials()} if study else set()
         told = [
             result
@@ -163,9 +169,9 @@ def results(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
             yield folder.result_file(result.number), data, "the database"
 
 
-def confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def remake_confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     """Results of confirmation runs, from their measurements."""
-    for run in _runs(spec, folder):
+    for run in _possible_runs(spec, folder):
         for row in folder.read_measurements(run.number):
             baseline = folder.read_baseline(row.fingerprint)
             if baseline is not None:
@@ -173,13 +179,18 @@ def confirmations(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
                 yield folder.result_file(run.number), data, "its measurements"
 
 
-def _runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[ConfirmationRun]:
+def _possible_runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[ConfirmationRun]:
     """Every run that may stand behind a confirmation whose files do not hold."""
     faults, sets = folder.faults(), folder.sets()
     for number in folder.planned(confirm=True):
-        names = {_name(folder, folder.plan_file(number)), _name(folder, folder.result_file(number))}
+        names = {
+            _name_in_study(folder, folder.plan_file(number)),
+            _name_in_study(folder, folder.result_file(number)),
+        }
         for result in (
-            ranked(folder.results(), spec.objective) if names & set(faults) and spec.confirm else ()
+            rank_feasible(folder.results(), spec.objective)
+            if names & set(faults) and spec.confirm
+            else ()
         ):
             plan = folder.read_plan(result.number)
             for seed in spec.confirm.seeds if plan is not None and spec.confirm else ():
@@ -188,5 +199,5 @@ def _runs(spec: SweepSpec, folder: StudyFolder) -> Iterator[ConfirmationRun]:
                 yield ConfirmationRun(result.number, seed, number, again)
 
 
-def _name(folder: StudyFolder, path: Path) -> str:
+def _name_in_study(folder: StudyFolder, path: Path) -> str:
     return path.relative_to(folder.path).as_posix()

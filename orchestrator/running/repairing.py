@@ -33,7 +33,7 @@ Made = tuple[Path, bytes, str]
 
 @dataclass(frozen=True)
 class Repaired:
-    """What `repair` did."""
+    """What `repair_study` did."""
 
     made: tuple[str, ...]
     """What was made again, in words."""
@@ -47,12 +47,12 @@ def faults_of(folder: StudyFolder, database: Database) -> dict[str, Fault]:
     """
     found = folder.faults()
     if folder.began and (fault := _fault_of(folder, database)):
-        found[_called(database)] = fault
+        found[_database_name(database)] = fault
     states = Checkpoints(folder.checkpoint)
     return found | {f"checkpoint/{name}": Fault.ALTERED for name in states.damaged()}
 
 
-def check(folder: StudyFolder) -> int:
+def check_sealed(folder: StudyFolder) -> int:
     """The number of sealed files, all of which hold. Raises StudyError naming those that do not."""
     from orchestrator.search.storage import database_of
 
@@ -62,7 +62,7 @@ def check(folder: StudyFolder) -> int:
     return len(folder.journal.chain().files)
 
 
-def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
+def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     """Make again what can be made again, and note it; the caller holds the lock. `sweep` is the
     sweep file as it is.
 
@@ -71,12 +71,12 @@ def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     from orchestrator.search.storage import database_for
 
     made: list[str] = []
-    for path, data, source in _settings(sweep, folder):
-        _put(folder, path, data, source, made)
+    for path, data, source in _remake_settings(sweep, folder):
+        _put_back(folder, path, data, source, made)
     folder.check_format()
     spec = stored_spec(folder, sweep.project).model_copy(update={"storage": sweep.storage})
-    if faults_of(folder, database_for(spec, folder)) or _disagrees(spec, folder):
-        _remake(spec, folder, made)
+    if faults_of(folder, database_for(spec, folder)) or _server_disagrees(spec, folder):
+        _remake_all(spec, folder, made)
     for line in made:
         folder.note(f"repair: {line}")
     if left := faults_of(folder, database_for(spec, folder)):
@@ -88,25 +88,32 @@ def repair(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     return Repaired(tuple(made), len(folder.journal.chain().files))
 
 
-def _settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     yield folder.format_file, model_line(FormatFile(format=FORMAT)), "the format of this version"
     yield folder.spec, resolved_yaml(sweep).encode(), "the sweep file"
 
 
-def _remake(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
-    from orchestrator.running.remaking import confirmations, database, plans, results
+def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
+    from orchestrator.running.remaking import (
+        remake_confirmations,
+        remake_database,
+        remake_plans,
+        remake_results,
+    )
     from orchestrator.search.storage import database_for
 
     _drop_checkpoints(folder, made)
-    _each(folder, made, lambda: _sets(spec, folder))
-    for remade in (plans, results):
-        _each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
-    if folder.began and (_fault_of(folder, database_for(spec, folder)) or _disagrees(spec, folder)):
-        _tried(lambda: made.append(database(spec, folder)))
-    _each(folder, made, lambda: confirmations(spec, folder))
+    _put_each(folder, made, lambda: _remake_sets(spec, folder))
+    for remade in (remake_plans, remake_results):
+        _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
+    if folder.began and (
+        _fault_of(folder, database_for(spec, folder)) or _server_disagrees(spec, folder)
+    ):
+        _try_remaking(lambda: made.append(remake_database(spec, folder)))
+    _put_each(folder, made, lambda: remake_confirmations(spec, folder))
 
 
-def _sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
+def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
     if folder.sets_file.name in folder.faults():
         records = set_records(spec, decode_sets(spec, folder.project_cache))
         yield folder.sets_file, model_line(SetsFile(records)), "the manifests and their audio"
@@ -119,15 +126,15 @@ def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
         made.append(f"checkpoint/{name} was damaged and is removed")
 
 
-def _each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:
+def _put_each(folder: StudyFolder, made: list[str], remade: Callable[[], Iterator[Made]]) -> None:
     def put_all() -> None:
         for path, data, source in remade():
-            _put(folder, path, data, source, made)
+            _put_back(folder, path, data, source, made)
 
-    _tried(put_all)
+    _try_remaking(put_all)
 
 
-def _tried(act: Callable[[], None]) -> None:
+def _try_remaking(act: Callable[[], None]) -> None:
     """What cannot be made again because something else is missing stays lost, and is named at the
     end.
     """
@@ -137,7 +144,7 @@ def _tried(act: Callable[[], None]) -> None:
         return
 
 
-def _put(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[str]) -> None:
+def _put_back(folder: StudyFolder, path: Path, data: bytes, source: str, made: list[str]) -> None:
     name = path.relative_to(folder.path).as_posix()
     if folder.journal.chain().fault(name, folder.journal.found(path)) and folder.put_back(
         path, data
@@ -151,11 +158,11 @@ def _fault_of(folder: StudyFolder, database: Database) -> Fault | None:
     return fault_of(database, folder.planned())
 
 
-def _called(database: Database) -> str:
+def _database_name(database: Database) -> str:
     return database.name if isinstance(database, Path) else str(database)
 
 
-def _disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
+def _server_disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
     """On a server the study has other numbers than the files. A study.db that has is moved away by
     hand: it would be lost otherwise, while a server keeps what was there under its old name.
     """

@@ -5,11 +5,11 @@ from __future__ import annotations
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import best, judged, scores
+from orchestrator.verdicts.judging import best_verdict, judge_scores, scores
 from orchestrator.verdicts.losses import trial_losses
 
 
-def reports(
+def reported_rates(
     spec: SweepSpec, folder: StudyFolder, number: int, result: TrialResult | None
 ) -> dict[int, float]:
     """Step -> what the search was told there: the objective of the rung's best measurement."""
@@ -28,8 +28,11 @@ def reports(
         assert baseline is not None
         losses = trial_losses(spec, folder, number, step)
         # which measurement is best is decided by the measured numbers alone, so few resamples do
-        chosen = best(
-            [judged(spec, scores(row, losses), scores(baseline), resamples=100) for row in rung]
+        chosen = best_verdict(
+            [
+                judge_scores(spec, scores(row, losses), scores(baseline), resamples=100)
+                for row in rung
+            ]
         )
         assert chosen is not None
         found[step] = chosen.wer[spec.objective]

@@ -25,10 +25,10 @@ from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
 from orchestrator.running.preflight import check_data
 from orchestrator.running.signals import GracefulShutdown
-from orchestrator.sweepfile.loading import FieldChange, compare, resolved_yaml
+from orchestrator.sweepfile.loading import FieldChange, changed_fields, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
-from orchestrator.verdicts.confirming import confirmation_runs
+from orchestrator.verdicts.confirming import confirmation_runs, pending_runs
 from orchestrator.verdicts.shipping import asks_for_shipped, check_can_ship
 
 if TYPE_CHECKING:
@@ -52,16 +52,16 @@ def run_study(
     """
     with folder.lock():
         if kind := folder.shared_file_system():
-            observer.say(_shared(folder, kind))
-        agree(spec, folder)
+            observer.say(_shared_folder_warning(folder, kind))
+        agree_on_spec(spec, folder)
         log.debug("study %s is held by this process", folder.path)
-        if not finished(spec, folder):
-            _train(spec, folder, make_worker, observer, drain)
-        _verify(spec, folder, observer)
+        if not is_finished(spec, folder):
+            _search_and_confirm(spec, folder, make_worker, observer, drain)
+        _verify_shipped(spec, folder, observer)
         return conclude(spec, folder)
 
 
-def _shared(folder: StudyFolder, kind: str) -> str:
+def _shared_folder_warning(folder: StudyFolder, kind: str) -> str:
     """What does not hold on a file system that hosts share."""
     database = "" if folder.server() else "; open study.db on this host alone"
     return (
@@ -70,7 +70,7 @@ def _shared(folder: StudyFolder, kind: str) -> str:
     )
 
 
-def _train(
+def _search_and_confirm(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: MakeWorker,
@@ -92,13 +92,13 @@ def _train(
         )
         if spec.taken:
             folder.note(spec.taken)
-        observer.resumed(_ended(spec, folder), folder.seconds_spent())
-        if not searched(spec, folder):
-            _search(spec, folder, database, make_worker, observer, drain)
-        _confirm(spec, folder, make_worker, observer, drain)
+        observer.resumed(_ended_results(spec, folder), folder.seconds_spent())
+        if not search_is_over(spec, folder):
+            _run_search(spec, folder, database, make_worker, observer, drain)
+        _run_confirmation(spec, folder, make_worker, observer, drain)
 
 
-def agree(spec: SweepSpec, folder: StudyFolder) -> None:
+def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> None:
     """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep
     what may.
 
@@ -112,13 +112,13 @@ def agree(spec: SweepSpec, folder: StudyFolder) -> None:
         raise _without_database(folder, on_server)
     if folder.began or (folder.exists and folder.has_database(on_server)):
         stored = stored_spec(folder, spec.project)
-        changes = [_by_content(change, spec, folder) for change in compare(stored, spec)]
+        changes = [_by_content(change, spec, folder) for change in changed_fields(stored, spec)]
         refused = [change for change in changes if not change.allowed]
         if refused:
-            raise StudyError(_disagreement(folder.name, refused))
+            raise StudyError(_disagreement_text(folder.name, refused))
         for change in changes:
             folder.note(
-                f"sweep file changed: {change.path} from {_shown(change.old)} to {_shown(change.new)}"
+                f"sweep file changed: {change.path} from {_value_text(change.old)} to {_value_text(change.new)}"
             )
         if not changes:
             return
@@ -163,7 +163,7 @@ def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> Fi
     return replace(change, allowed=hashlib.sha256(data).hexdigest() == record.sha256)
 
 
-def searched(spec: SweepSpec, folder: StudyFolder) -> bool:
+def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
     """The search has spent its trials or its wall clock, or has tried every point, and no trial is
     in a slot.
     """
@@ -175,23 +175,20 @@ def searched(spec: SweepSpec, folder: StudyFolder) -> bool:
     return last.exhausted or last.asked >= spec.budget.trials or out_of_time
 
 
-def finished(spec: SweepSpec, folder: StudyFolder) -> bool:
+def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:
     """Nothing is left to train."""
-    if not searched(spec, folder):
-        return False
-    runs = confirmation_runs(spec, folder, folder.results())
-    return all(folder.read_result(run.number) for run in runs)
+    return search_is_over(spec, folder) and not pending_runs(spec, folder)
 
 
-def _ended(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:
+def _ended_results(spec: SweepSpec, folder: StudyFolder) -> tuple[TrialResult, ...]:
     """The trials that have ended, and the confirmation runs of the finalists."""
     results = folder.results()
-    runs = confirmation_runs(spec, folder, results) if searched(spec, folder) else ()
+    runs = confirmation_runs(spec, folder, results) if search_is_over(spec, folder) else ()
     confirmed = (folder.read_result(run.number) for run in runs)
     return (*results, *(result for result in confirmed if result is not None))
 
 
-def _search(
+def _run_search(
     spec: SweepSpec,
     folder: StudyFolder,
     database: Database,
@@ -207,24 +204,25 @@ def _search(
     # A study whose data the model refuses has no database yet: it is new, and its sweep file may be
     # corrected.
     new = not folder.has_database(spec.storage is not None)
-    worker = _worker(make_worker, spec, folder, observer) if new else None
+    worker = _worker_for(make_worker, spec, folder, observer) if new else None
     keep_place(database, folder)
     study = Study.open(database, spec)
     try:
         if worker is None:
-            worker = _worker(make_worker, spec, folder, observer)
+            worker = _worker_for(make_worker, spec, folder, observer)
         if not folder.began:
             folder.write_pack(pack_record(spec.execution, worker))
         say = partial(notice_text, folder, observer)
         # of several packs a checkpoint saves the one whose turn it is: each is to have its turn
         save_every = SAVE_SECONDS / int(spec.execution.packs)
-        with in_packs(worker, spec, folder, make_worker, say) as packs:
+        left = max(1, spec.budget.trials - len(folder.results()))
+        with in_packs(worker, spec, folder, make_worker, left, say) as packs:
             run_sweep(spec, folder, packs, study, observer, drain=drain, save_every=save_every)
     finally:
         study.close()
 
 
-def _confirm(
+def _run_confirmation(
     spec: SweepSpec,
     folder: StudyFolder,
     make_worker: MakeWorker,
@@ -240,22 +238,23 @@ def _confirm(
     with ExitStack() as open_packs:
 
         def packs() -> Worker:
-            worker = _worker(make_worker, other, folder, observer, "confirm")
+            worker = _worker_for(make_worker, other, folder, observer, "confirm")
             say = partial(notice_text, folder, observer)
-            packed = in_packs(worker, other, folder, make_worker, say)
+            left = len(pending_runs(spec, folder))
+            packed = in_packs(worker, other, folder, make_worker, left, say)
             return open_packs.enter_context(packed)
 
         run_confirmation(spec, folder, packs, observer, drain)
 
 
-def _verify(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
+def _verify_shipped(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None:
     if asks_for_shipped(spec):
         from orchestrator.running.verifying import verify_before_verdict
 
         verify_before_verdict(spec, folder, observer.say)
 
 
-def _worker(
+def _worker_for(
     make_worker: MakeWorker,
     spec: SweepSpec,
     folder: StudyFolder,
@@ -274,10 +273,10 @@ def _worker(
     return worker
 
 
-def _disagreement(name: str, changes: list[FieldChange]) -> str:
+def _disagreement_text(name: str, changes: list[FieldChange]) -> str:
     rows = [
         ("field", "study", "sweep file"),
-        *((c.path, _shown(c.old), _shown(c.new)) for c in changes),
+        *((c.path, _value_text(c.old), _value_text(c.new)) for c in changes),
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(2)]
     table = "\n".join(
@@ -298,5 +297,5 @@ def _disagreement(name: str, changes: list[FieldChange]) -> str:
     )
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     return "-" if value is None else str(value)

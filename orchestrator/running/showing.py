@@ -13,7 +13,7 @@ from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.figures import figure
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 from orchestrator.running.shown_sets import ShownSet, Worse, attachments, worst_of
 from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
 from orchestrator.search.shown import Attachment, ShownStudy, ShownTrial
@@ -41,8 +41,10 @@ def shown(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) -> ShownSt
         best=conclusion.best.number if conclusion.best else None,
         attributes=_study_attributes(spec, conclusion),
         figures={chart.id: figure(chart) for chart in charts(spec, folder, conclusion)},
-        attachments=(*_files(folder), *_confirmed(confirming)),
-        trials={result.number: _trial(spec, searched, result) for result in conclusion.results},
+        attachments=(*_files_to_attach(folder), *_confirmed_transcripts(confirming)),
+        trials={
+            result.number: _shown_trial(spec, searched, result) for result in conclusion.results
+        },
     )
 
 
@@ -50,7 +52,7 @@ def _study_note(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, words: Sequence[str]
 ) -> str:
     """The report as far as its table of trials, which the dashboard has itself."""
-    document = report.build(spec, folder, conclusion, words, finished(spec, folder))
+    document = report.build(spec, folder, conclusion, words, is_finished(spec, folder))
     blocks = takewhile(lambda block: block != Heading(report.TRIALS), document.blocks)
     return markdown.render(
         Document(document.title, document.headline, (*blocks, Heading("To open")))
@@ -70,7 +72,7 @@ def _study_attributes(spec: SweepSpec, conclusion: Conclusion) -> dict[str, Attr
     return found
 
 
-def _files(folder: StudyFolder) -> Iterator[Attachment]:
+def _files_to_attach(folder: StudyFolder) -> Iterator[Attachment]:
     for path, kind in (
         (folder.report_html, "text/html; charset=utf-8"),
         (folder.report_markdown, _MARKDOWN),
@@ -80,13 +82,13 @@ def _files(folder: StudyFolder) -> Iterator[Attachment]:
             yield Attachment(path.name, kind, path.read_bytes)
 
 
-def _confirmed(sets: Sequence[ShownSet]) -> tuple[Attachment, ...]:
+def _confirmed_transcripts(sets: Sequence[ShownSet]) -> tuple[Attachment, ...]:
     """What the first seed of the winner heard on the confirm sets."""
     winners = {each.of.winner for each in sets}
     return tuple(attachments(sets, winners.pop(), "confirm-")) if len(winners) == 1 else ()
 
 
-def _trial(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) -> ShownTrial:
+def _shown_trial(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) -> ShownTrial:
     return ShownTrial(
         note=markdown.render(_trial_note(spec, sets, result)),
         attributes=_trial_attributes(result),
@@ -119,7 +121,7 @@ def _trial_note(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) 
         blocks.append(Table(("rate", "untuned %", "this trial %", "change, points"), rows))
     if worse := worst_of(sets, str(result.number)):
         blocks += [Heading("Heard worse than by the untuned model")]
-        blocks += [Table(("set", "errors", "said", "untuned", "this trial"), _said(worse))]
+        blocks += [Table(("set", "errors", "said", "untuned", "this trial"), _worse_rows(worse))]
     return Document(f"Trial {result.number}", f"{result.state}: {result.reason}", tuple(blocks))
 
 
@@ -130,7 +132,7 @@ def _rate_row(result: TrialResult, rate: str) -> tuple[str, ...]:
     return (rate_text(rate), *cells)
 
 
-def _said(worse: Sequence[Worse]) -> tuple[tuple[str, ...], ...]:
+def _worse_rows(worse: Sequence[Worse]) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (each.name, f"{each.more:+d}", each.reference, each.untuned, each.tuned) for each in worse
     )

@@ -11,7 +11,7 @@ import soundfile
 
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.errors import StudyError
-from orchestrator.reporting.page.sound import PACKED_KIND, can_pack, packed, read_utterances
+from orchestrator.reporting.page.sound import PACKED_KIND, can_pack, packed_mp3, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet
 from orchestrator.reporting.spreadsheet import write_csv
 from orchestrator.reporting.tables import Columns, DataTable, Row
@@ -63,11 +63,11 @@ class ShownSet:
         """One of them with its words."""
         (heard, *_), (untuned, *_) = (self.of.rows(model, [row])[0] for model in (key, BASELINE))
         reference = " ".join(self.of.references[row])
-        recording = self._recordings.get(self.of.measured.utterance_ids[row])
+        recording = self._utterances_by_id.get(self.of.measured.utterance_ids[row])
         return Worse(self.of.name, row, more, reference, untuned, heard, recording)
 
     @cached_property
-    def _recordings(self) -> Mapping[str, Utterance]:
+    def _utterances_by_id(self) -> Mapping[str, Utterance]:
         return read_utterances(self._spec, self.of.name, self.of.measured.manifest_sha256)
 
     def table(self, key: str) -> Iterator[Row]:
@@ -100,15 +100,15 @@ def attachments(sets: Sequence[ShownSet], key: str, prefix: str = "") -> Iterato
     """What one model heard, and its worst clips; `prefix` begins every name."""
     heard = [each for each in sets if each.is_heard_by(key)]
     if heard:
-        read = partial(_transcripts, heard, key)
+        read = partial(_transcripts_file, heard, key)
         yield Attachment(f"{prefix}transcripts.csv", "text/csv; charset=utf-8", read)
     for place, worse in enumerate(worst_of(heard, key) if can_pack() else (), start=1):
         if worse.recording is not None:
             name = f"{prefix}worse-{place}-{worse.name}.mp3"
-            yield Attachment(name, PACKED_KIND, partial(_clip, worse.recording))
+            yield Attachment(name, PACKED_KIND, partial(_clip_bytes, worse.recording))
 
 
-def _transcripts(sets: Sequence[ShownSet], key: str) -> bytes:
+def _transcripts_file(sets: Sequence[ShownSet], key: str) -> bytes:
     """What changed for the worse first."""
     rows = [row for each in sets for row in each.table(key)]
     rows.sort(key=lambda row: -int(row[-1] or 0))
@@ -117,8 +117,8 @@ def _transcripts(sets: Sequence[ShownSet], key: str) -> bytes:
     return text.getvalue().encode("utf-8", errors="backslashreplace")
 
 
-def _clip(recording: Utterance) -> bytes:
+def _clip_bytes(recording: Utterance) -> bytes:
     try:
-        return packed(recording)
+        return packed_mp3(recording)
     except soundfile.SoundFileError as error:
         raise StudyError(f"{recording.audio} cannot be read: {error}") from error

@@ -44,13 +44,15 @@ def persons_stop(folder: StudyFolder, number: int, step: int) -> Stop | None:
             return None
         decided = PersonStop(step=step, reason=asked.reason)
         folder.write_stop(number, decided)
-        folder.note(f"trial {number} is ended by a person at step {step}{_because(decided)}")
+        folder.note(f"trial {number} is ended by a person at step {step}{_reason_text(decided)}")
     if step < decided.step:  # repeated from an older checkpoint
         return None
     return Stop(
-        TrialState.PRUNED, f"ended by a person at step {decided.step}{_because(decided)}", PERSON
+        TrialState.PRUNED,
+        f"ended by a person at step {decided.step}{_reason_text(decided)}",
+        PERSON,
     )
 
 
-def _because(decided: PersonStop) -> str:
+def _reason_text(decided: PersonStop) -> str:
     return f": {decided.reason}" if decided.reason else ""

@@ -33,7 +33,7 @@ from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
-from orchestrator.running.reported import reports
+from orchestrator.running.reported import reported_rates
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stopping import persons_stop
 from orchestrator.running.trial_stopping import (
@@ -47,7 +47,7 @@ from orchestrator.running.trial_stopping import (
 from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import RESAMPLES, best, judged, scores
+from orchestrator.verdicts.judging import RESAMPLES, best_verdict, judge_scores, scores
 from orchestrator.verdicts.losses import trial_losses
 
 log = logging.getLogger(__name__)
@@ -216,9 +216,9 @@ class _Sweep:
             original = self.duplicates.original(plan, self.in_slots)
             if number in self.skip:
                 self._report_again(number, plan.params.max_steps)
-                self._retell(number)
+                self._retell_result(number)
             elif original is None:
-                self._admit(plan, params)
+                self._admit_trial(plan, params)
             elif original in self.in_slots:
                 self.duplicates.wait(original, Asked(number, params))
             else:
@@ -238,13 +238,13 @@ class _Sweep:
                 case _ if trial.on_file is not None:
                     self._report_again(trial.number, event.step)
                     if isinstance(event, Failed) or event.step >= trial.on_file.steps_trained:
-                        self._close(trial, trial.on_file)
+                        self._close_trial(trial, trial.on_file)
                 case Measured():
-                    self._measured(trial, event)
+                    self._handle_measured(trial, event)
                 case Failed():
                     if event.traceback:
                         self.folder.write_failure(event.number, event.traceback)
-                    self._end(trial, Stop(TrialState.FAIL, event.reason))
+                    self._end_trial(trial, Stop(TrialState.FAIL, event.reason))
 
     def count_time(self) -> None:
         """Add the time since this was last done to what all runs have spent."""
@@ -276,13 +276,13 @@ class _Sweep:
     def end_all(self, stop: Stop) -> None:
         """End every trial that was asked for and has not ended, at its best measurement on file."""
         for trial in tuple(self.in_slots.values()):
-            trial.verdicts = self._verdicts(trial.plan)
-            self._end(trial, stop)
+            trial.verdicts = self._verdicts_on_file(trial.plan)
+            self._end_trial(trial, stop)
         for number in self.asked.left:
             self.asked.take_next()  # its plan may not be on file yet
             trial = self._running_trial(number, self.asked.params[number])
             trial.step = max((verdict.step for verdict in trial.verdicts), default=0)
-            self._tell(trial.on_file or result_of(self.spec, trial, stop, 0.0))
+            self._tell_result(trial.on_file or result_of(self.spec, trial, stop, 0.0))
 
     def _running_trial(
         self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
@@ -290,48 +290,54 @@ class _Sweep:
         """A trial as it stood at `last_rung`, or with all that is on file."""
         plan = self.asked.checked_plan(number, params)
         trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
-        trial.verdicts = self._verdicts(plan, last_rung)
+        trial.verdicts = self._verdicts_on_file(plan, last_rung)
         trial.step = trial.last_rung = last_rung or 0
         return trial
 
-    def _verdicts(self, plan: TrialPlan, last_rung: int | None = None) -> list[Verdict]:
+    def _verdicts_on_file(self, plan: TrialPlan, last_rung: int | None = None) -> list[Verdict]:
         rows = self.folder.read_measurements(plan.number)
         return [
-            self._judge(plan, row) for row in rows if last_rung is None or row.step <= last_rung
+            self._judge_measurement(plan, row)
+            for row in rows
+            if last_rung is None or row.step <= last_rung
         ]
 
-    def _judge(self, plan: TrialPlan, measurement: Measurement) -> Verdict:
+    def _judge_measurement(self, plan: TrialPlan, measurement: Measurement) -> Verdict:
         losses = trial_losses(self.spec, self.folder, plan.number, measurement.step)
         tuned, looks = scores(measurement, losses), len(plan.rungs)
-        return judged(self.spec, tuned, self.baseline_scores, looks=looks, resamples=self.resamples)
+        return judge_scores(
+            self.spec, tuned, self.baseline_scores, looks=looks, resamples=self.resamples
+        )
 
-    def _admit(self, plan: TrialPlan, params: dict[str, Any]) -> None:
+    def _admit_trial(self, plan: TrialPlan, params: dict[str, Any]) -> None:
         trial = RunningTrial(plan, params, self.clock(), self.folder.read_result(plan.number))
         try:
             self.worker.admit(plan)
         except ModelError as error:
             keep_cause(self.folder, plan.number, error)
-            self._tell(result_of(self.spec, trial, Stop(TrialState.FAIL, str(error)), 0.0))
+            self._tell_result(result_of(self.spec, trial, Stop(TrialState.FAIL, str(error)), 0.0))
             return
         self.in_slots[plan.number] = trial
         self.observer.admitted(plan, 0)
 
-    def _measured(self, trial: RunningTrial, event: Measured) -> None:
+    def _handle_measured(self, trial: RunningTrial, event: Measured) -> None:
         self.folder.record_measurements(trial.number, event.measurements, event.hypotheses)
-        rung = [self._judge(trial.plan, measurement) for measurement in event.measurements]
+        rung = [
+            self._judge_measurement(trial.plan, measurement) for measurement in event.measurements
+        ]
         trial.verdicts += rung
         trial.last_rung = event.step
-        here = best(rung)
+        here = best_verdict(rung)
         assert here is not None
         self._keep_adapter(trial, here)
         self.observer.measured(here)
         behind = self.study.early_stop(trial.number, event.step, here.wer[self.spec.objective])
         if event.final:
-            self._end(trial, at_last_step(trial))
+            self._end_trial(trial, at_last_step(trial))
         elif stop := why_stop(self.spec, trial, rung, self._baseline_rate, behind) or persons_stop(
             self.folder, trial.number, event.step
         ):
-            self._end(trial, stop)
+            self._end_trial(trial, stop)
 
     @property
     def _baseline_rate(self) -> float:
@@ -349,15 +355,15 @@ class _Sweep:
         if is_best:
             self.folder.drop_final(number)
 
-    def _end(self, trial: RunningTrial, stop: Stop) -> None:
+    def _end_trial(self, trial: RunningTrial, stop: Stop) -> None:
         seconds = self.clock() - trial.started
-        self._close(trial, trial.on_file or result_of(self.spec, trial, stop, seconds))
+        self._close_trial(trial, trial.on_file or result_of(self.spec, trial, stop, seconds))
 
-    def _close(self, trial: RunningTrial, result: TrialResult) -> None:
+    def _close_trial(self, trial: RunningTrial, result: TrialResult) -> None:
         """Result, study, slot, in this order: a crash in between leaves nothing that replay does
         not repeat.
         """
-        self._tell(result)
+        self._tell_result(result)
         self.worker.release(trial.number)
         del self.in_slots[trial.number]
         for asked in self.duplicates.take_waiting(trial.number):
@@ -369,24 +375,24 @@ class _Sweep:
         copy = duplicate_result(result, number, params)
         if copy.step is not None and self.spec.objective in copy.wer:
             self.study.report(number, copy.step, copy.wer[self.spec.objective])
-        self._tell(copy)
+        self._tell_result(copy)
 
     def _report_again(self, number: int, upto: int) -> None:
         """Of a trial that has ended by its files: a run that was killed before its commit had not
         told the study of all its rungs.
         """
-        for step, rate in reports(
+        for step, rate in reported_rates(
             self.spec, self.folder, number, self.folder.read_result(number)
         ).items():
             if step <= upto:
                 self.study.early_stop(number, step, rate)
 
-    def _retell(self, number: int) -> None:
+    def _retell_result(self, number: int) -> None:
         result = self.folder.read_result(number)
         assert result is not None, f"trial {number} has no result"
         self.study.tell(number, result)
 
-    def _tell(self, result: TrialResult) -> None:
+    def _tell_result(self, result: TrialResult) -> None:
         self.asked.commit_plans()
         if self.folder.read_result(result.number) is None:
             self.folder.write_result(result)

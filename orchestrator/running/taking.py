@@ -18,14 +18,14 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.session import finished
+from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.space import CUSTOM
 from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 
 
-def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
+def overrides_taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
     """The overrides that say what sweep `name` takes, and from where."""
     if take.study == name:
         raise StudyError(
@@ -38,7 +38,7 @@ def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
             f"  Run sweep {take.study} first, or write the values under parameters and remove take."
         )
     source = stored_spec(folder, project)
-    if not finished(source, folder):
+    if not is_finished(source, folder):
         raise StudyError(
             f"sweep {name} takes {', '.join(take.parameters)} from study {take.study}, which is not finished\n"
             f"  Let sweep {take.study} end first: its best trial may still change."
@@ -50,7 +50,8 @@ def taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
             f"trial {result.number} of study {take.study} has no plan.json\n  Restore it from a copy."
         )
     values = [
-        f"parameters.{parameter}={_value(parameter, plan, result)}" for parameter in take.parameters
+        f"parameters.{parameter}={_value_text(parameter, plan, result)}"
+        for parameter in take.parameters
     ]
     origin = {
         "trial": result.number,
@@ -99,7 +100,7 @@ def _nothing_feasible(name: str, take: TakeSpec, conclusion: Conclusion) -> str:
     )
 
 
-def _value(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
+def _value_text(parameter: str, plan: TrialPlan, result: TrialResult) -> str:
     """One parameter of the trial in the language of the sweep file."""
     params = plan.params
     if parameter == "adapter_scale":

@@ -11,7 +11,7 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.scoring.limits import UNMEASURED, Rule, constraint
 from orchestrator.scoring.saying import allowed_text, rate_text, value_text
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import best, guardrails_of
+from orchestrator.verdicts.judging import best_verdict, guardrails_of
 
 WALL_CLOCK = "wall_clock"
 
@@ -41,7 +41,7 @@ class RunningTrial:
     @property
     def best(self) -> Verdict | None:
         """The best feasible measurement so far, or the one that breaks its guardrails least."""
-        return best(self.verdicts)
+        return best_verdict(self.verdicts)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def why_stop(
             if limit.criterion.metric == broken[0]
         )
         return Stop(
-            TrialState.PRUNED, _broken(rung, broken[0], rule), f"guardrail:{broken[0]}:{rule}"
+            TrialState.PRUNED,
+            _broken_limits(rung, broken[0], rule),
+            f"guardrail:{broken[0]}:{rule}",
         )
     step = rung[0].step
     if spec.early_stop.method == "ratio":
@@ -99,7 +101,9 @@ def at_last_step(trial: RunningTrial) -> Stop:
         )
     metric = max(chosen.constraints, key=lambda name: chosen.constraints[name])
     return Stop(
-        TrialState.PRUNED, _broken(trial.verdicts, metric, "point"), f"guardrail:{metric}:point"
+        TrialState.PRUNED,
+        _broken_limits(trial.verdicts, metric, "point"),
+        f"guardrail:{metric}:point",
     )
 
 
@@ -124,8 +128,8 @@ def result_of(spec: SweepSpec, trial: RunningTrial, stop: Stop, seconds: float) 
     )
 
 
-def _broken(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
-    chosen = best(verdicts)
+def _broken_limits(verdicts: list[Verdict], metric: str, rule: Rule) -> str:
+    chosen = best_verdict(verdicts)
     assert chosen is not None
     limits = [limit for limit in chosen.guardrails if limit.criterion.metric == metric]
     limit = max(limits, key=lambda measurement: constraint([measurement]))

@@ -51,7 +51,7 @@ def verify_study(
         export=export,
         cache=folder.cache,
         project_cache=folder.project_cache,
-        recorded=_recorded(folder, result),
+        recorded=_recorded_hypotheses(folder, result),
     )
     parts = (
         None if export is None else export.name,
@@ -75,7 +75,7 @@ def chosen_sets(spec: SweepSpec, names: Collection[str] | None) -> dict[str, Set
     return {name: source for name, source in sets.items() if names is None or name in names}
 
 
-def _recorded(folder: StudyFolder, result: TrialResult) -> dict[Model, Hypotheses]:
+def _recorded_hypotheses(folder: StudyFolder, result: TrialResult) -> dict[Model, Hypotheses]:
     """What the search has on file: of the untuned model, and of the measurement that gave the trial
     its result.
     """

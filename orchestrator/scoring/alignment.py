@@ -79,23 +79,31 @@ def word_changes(utterances: Iterable[Utterance]) -> WordChanges:
     for utterance in utterances:
         said.update(utterance.reference)
         for side, hypothesis in enumerate((utterance.before, utterance.after)):
-            errors = list(_errors(utterance.reference, hypothesis))
+            errors = list(_word_errors(utterance.reference, hypothesis))
             missed[side].update(word for word, _ in errors if word)
             confused[side].update(f"{word} -> {heard}" for word, heard in errors)
-            for group in (speakers[utterance.speaker], lengths[_length(len(utterance.reference))]):
+            for group in (
+                speakers[utterance.speaker],
+                lengths[_length_class(len(utterance.reference))],
+            ):
                 group[side + 1] += len(errors)
-        for group in (speakers[utterance.speaker], lengths[_length(len(utterance.reference))]):
+        for group in (
+            speakers[utterance.speaker],
+            lengths[_length_class(len(utterance.reference))],
+        ):
             group[0] += len(utterance.reference)
     pairs = {pair: 0 for side in confused for pair in side}
     return WordChanges(
-        words=_sorted(said, *missed),
-        confusions=_sorted(pairs, *confused),
-        speakers=tuple(sorted(_groups(speakers), key=_most)),
-        lengths=tuple(sorted(_groups(lengths), key=lambda group: int(group.name.split()[0]))),
+        words=_sorted_changes(said, *missed),
+        confusions=_sorted_changes(pairs, *confused),
+        speakers=tuple(sorted(_changed_groups(speakers), key=_by_most_changed)),
+        lengths=tuple(
+            sorted(_changed_groups(lengths), key=lambda group: int(group.name.split()[0]))
+        ),
     )
 
 
-def _errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _word_errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterable[tuple[str, str]]:
     """What was said and what was heard in its place; one of both is empty for a deletion or an
     insertion.
     """
@@ -107,7 +115,7 @@ def _errors(reference: Sequence[str], hypothesis: Sequence[str]) -> Iterable[tup
             yield word, other
 
 
-def _length(words: int) -> str:
+def _length_class(words: int) -> str:
     first = 0
     for last in LENGTHS:
         if words <= last:
@@ -116,16 +124,20 @@ def _length(words: int) -> str:
     return f"{first} words and more"
 
 
-def _sorted(words: Iterable[str], before: Counter[str], after: Counter[str]) -> tuple[Changed, ...]:
+def _sorted_changes(
+    words: Iterable[str], before: Counter[str], after: Counter[str]
+) -> tuple[Changed, ...]:
     """Those that were heard wrongly at least once."""
     totals = words if isinstance(words, dict) else dict.fromkeys(words, 0)
     found = (Changed(word, total, before[word], after[word]) for word, total in totals.items())
-    return tuple(sorted((group for group in found if group.before or group.after), key=_most))
+    return tuple(
+        sorted((group for group in found if group.before or group.after), key=_by_most_changed)
+    )
 
 
-def _groups(groups: dict[str, list[int]]) -> Iterable[Changed]:
+def _changed_groups(groups: dict[str, list[int]]) -> Iterable[Changed]:
     return (Changed(name, *counts) for name, counts in groups.items())
 
 
-def _most(group: Changed) -> tuple[int, int, str]:
+def _by_most_changed(group: Changed) -> tuple[int, int, str]:
     return -abs(group.change), -(group.before + group.after), group.name

@@ -148,7 +148,7 @@ def paired_delta(
         block_words = np.bincount(of_block, words).astype(float)
     floor = 100 * FLOOR_WORDS * decodings / words.sum()
     point = 100 * difference.sum() / words.sum()
-    deltas, errors = resample(block_difference, block_words, resamples, seed)
+    deltas, errors = resample_ratio(block_difference, block_words, resamples, seed)
     return DeltaEstimate(
         point=float(point),
         standard_error=max(jackknife_error(block_difference, block_words), float(floor)),
@@ -249,7 +249,9 @@ def resampling_unit(blocks: Sequence[str] | None) -> tuple[Literal["speaker", "u
     return "speaker", f"{speakers} speakers, at least {ENOUGH_SPEAKERS}"
 
 
-def resample(difference: Floats, words: Floats, resamples: int, seed: int) -> tuple[Floats, Floats]:
+def resample_ratio(
+    difference: Floats, words: Floats, resamples: int, seed: int
+) -> tuple[Floats, Floats]:
     """Bootstrap the ratio 100 * sum(difference) / sum(words) over blocks.
 
     Returns the resampled deltas and their own linearised standard errors, both of shape
@@ -287,7 +289,7 @@ def _drawn_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floa
     kept between calls, as small integers: the same bits as drawn anew.
     """
     if resamples * n * np.min_scalar_type(n).itemsize > _KEPT_BYTES:
-        yield from _draw(seed, resamples, n, step)
+        yield from _draw_counts(seed, resamples, n, step)
         return
     for rows in _kept_counts(seed, resamples, n, step):
         yield rows.astype(float)
@@ -298,16 +300,18 @@ def _kept_counts(
     seed: int, resamples: int, n: int, step: int
 ) -> tuple[NDArray[np.unsignedinteger], ...]:
     # a block is drawn at most n times in a resample, so the smallest type that holds n is enough
-    return tuple(rows.astype(np.min_scalar_type(n)) for rows in _draw(seed, resamples, n, step))
+    return tuple(
+        rows.astype(np.min_scalar_type(n)) for rows in _draw_counts(seed, resamples, n, step)
+    )
 
 
-def _draw(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
+def _draw_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
     generator = np.random.Generator(np.random.PCG64(seed))
     for start in range(0, resamples, step):
-        yield _counts(generator, min(step, resamples - start), n)
+        yield _multinomial_counts(generator, min(step, resamples - start), n)
 
 
-def _counts(generator: np.random.Generator, rows: int, n: int) -> Floats:
+def _multinomial_counts(generator: np.random.Generator, rows: int, n: int) -> Floats:
     """How often each of n blocks is drawn in each of `rows` resamples of n; shape (rows, n)."""
     drawn = generator.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

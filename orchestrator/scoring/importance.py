@@ -28,13 +28,13 @@ def importances(params: Sequence[Mapping[str, Any]], values: Sequence[float]) ->
             for settings, value in zip(params, values, strict=True)
             if name in settings
         ]
-        groups = _grouped([setting for setting, _ in pairs])
+        groups = _group_settings([setting for setting, _ in pairs])
         if len(pairs) >= FEWEST and 1 < len(set(groups)) < len(pairs):
-            shares[name] = _explained(groups, [value for _, value in pairs])
+            shares[name] = _explained_share(groups, [value for _, value in pairs])
     return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _grouped(settings: Sequence[Any]) -> list[Hashable]:
+def _group_settings(settings: Sequence[Any]) -> list[Hashable]:
     """The group of each setting: itself, or of many different numbers its third."""
     numbers = all(
         isinstance(value, int | float) and not isinstance(value, bool) for value in settings
@@ -45,8 +45,8 @@ def _grouped(settings: Sequence[Any]) -> list[Hashable]:
     return [int(group) for group in np.searchsorted(cuts, settings)]
 
 
-def _explained(groups: Sequence[Hashable], values: Sequence[float]) -> float:
-    ranks = _ranks(np.asarray(values, dtype=float))
+def _explained_share(groups: Sequence[Hashable], values: Sequence[float]) -> float:
+    ranks = _mean_ranks(np.asarray(values, dtype=float))
     total = float(np.sum((ranks - ranks.mean()) ** 2))
     if not total:
         return 0.0
@@ -58,7 +58,7 @@ def _explained(groups: Sequence[Hashable], values: Sequence[float]) -> float:
     return max(0.0, 1 - (within / spare) / (total / (len(values) - 1)))
 
 
-def _ranks(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _mean_ranks(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Ranks from 1; equal values share the mean of theirs."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)

@@ -204,14 +204,14 @@ def judge_limit(
     evidence, needed = Evidence.UNDECIDED, None
     if paired is not None and value is not None:
         lower, upper = (
-            _scaled(criterion, bound)
+            _to_value_scale(criterion, bound)
             for bound in (paired.lower(confidence), paired.upper(confidence))
         )
-        evidence = _evidence(
-            criterion, _scaled(criterion, paired.lower(violation_confidence)), upper
+        evidence = _evidence_of(
+            criterion, _to_value_scale(criterion, paired.lower(violation_confidence)), upper
         )
-        gap = paired.point - _unscaled(criterion, criterion.threshold)
-        needed = _needed(paired, gap, POWER) if evidence is Evidence.UNDECIDED else None
+        gap = paired.point - _from_value_scale(criterion, criterion.threshold)
+        needed = _utterances_needed(paired, gap, POWER) if evidence is Evidence.UNDECIDED else None
     return LimitVerdict(
         criterion=criterion,
         baseline=baseline.wer if baseline else None,
@@ -234,7 +234,7 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
     Proven where it is proven on one of them, for which `judge` shares out the error; violated where
     on all.
     """
-    chosen = min(verdicts, key=_excess)
+    chosen = min(verdicts, key=_excess_over_limit)
     answers = {verdict.holds for verdict in verdicts}
     holds = True if True in answers else None if None in answers else False
     proven = any(verdict.evidence is Evidence.PROVEN for verdict in verdicts)
@@ -247,7 +247,7 @@ def constraint(verdicts: Sequence[LimitVerdict]) -> float:
     """All limits on one guardrail metric as one number: <= 0 exactly when all hold literally.
     Always finite.
     """
-    return max(map(_excess, verdicts))
+    return max(map(_excess_over_limit, verdicts))
 
 
 @dataclass(frozen=True)
@@ -269,22 +269,23 @@ def risk(verdict: LimitVerdict) -> Risk | None:
     paired = verdict.estimate
     if paired is None or verdict.holds is not True or verdict.evidence is Evidence.PROVEN:
         return None
-    threshold = _unscaled(verdict.criterion, verdict.criterion.threshold)
+    threshold = _from_value_scale(verdict.criterion, verdict.criterion.threshold)
     return Risk(
-        paired.chance_above(threshold), _needed(paired, paired.point - threshold, ONE_SIDED)
+        paired.chance_above(threshold),
+        _utterances_needed(paired, paired.point - threshold, ONE_SIDED),
     )
 
 
-def _scaled(criterion: Criterion, bound: float) -> float:
+def _to_value_scale(criterion: Criterion, bound: float) -> float:
     """A bound of the estimate on the scale of the value."""
     return 1 + bound / 100 if criterion.unit == "times" else bound
 
 
-def _unscaled(criterion: Criterion, value: float) -> float:
+def _from_value_scale(criterion: Criterion, value: float) -> float:
     return 100 * (value - 1) if criterion.unit == "times" else value
 
 
-def _excess(verdict: LimitVerdict) -> float:
+def _excess_over_limit(verdict: LimitVerdict) -> float:
     """How far beyond the limit. A difference of unequal floats is never 0, so only equality needs
     care.
     """
@@ -294,13 +295,13 @@ def _excess(verdict: LimitVerdict) -> float:
     return AT_LIMIT if beyond == 0 and not verdict.holds else beyond
 
 
-def _evidence(criterion: Criterion, lower: float, upper: float) -> Evidence:
+def _evidence_of(criterion: Criterion, lower: float, upper: float) -> Evidence:
     if lower > criterion.threshold:
         return Evidence.VIOLATED
     return Evidence.PROVEN if criterion.keeps(upper) else Evidence.UNDECIDED
 
 
-def _needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
+def _utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:
     """n * (z * SE / gap)^2: the standard error shrinks with the root of the number of
     utterances.
     """

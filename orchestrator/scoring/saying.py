@@ -34,7 +34,7 @@ def is_share_found(name: str) -> bool:
 
 def asked_text(criterion: Criterion) -> str:
     """A limit as a person would say it."""
-    name, amount = metric_text(criterion.metric), _amount(criterion)
+    name, amount = metric_text(criterion.metric), _amount_text(criterion)
     up, down = ("falls", "rises") if is_share_found(criterion.metric) else ("rises", "falls")
     return {
         "max_regression": f"{name} {up} by less than {amount}",
@@ -76,7 +76,7 @@ def value_text(limit: LimitVerdict) -> str:
     )
 
 
-def _amount(criterion: Criterion) -> str:
+def _amount_text(criterion: Criterion) -> str:
     if criterion.kind == "max_rate":
         return (
             f"{criterion.limit:g} %"

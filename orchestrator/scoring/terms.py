@@ -20,10 +20,13 @@ class Terms:
         Of each phrase the smaller of the two numbers is found: where in the text it stands is the
         business of the WER. Phrases may overlap, and each is counted.
         """
-        said, heard = self._occurrences(reference.split()), self._occurrences(hypothesis.split())
+        said, heard = (
+            self._count_phrases(reference.split()),
+            self._count_phrases(hypothesis.split()),
+        )
         return said.total(), heard.total(), (said & heard).total()
 
-    def _occurrences(self, words: Sequence[str]) -> Counter[tuple[str, ...]]:
+    def _count_phrases(self, words: Sequence[str]) -> Counter[tuple[str, ...]]:
         counts: Counter[tuple[str, ...]] = Counter()
         for length in {len(phrase) for phrase in self.phrases}:
             windows = Counter(

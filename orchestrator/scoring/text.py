@@ -47,11 +47,11 @@ def normalizer(name: str) -> Normalizer:
         from whisper_normalizer.english import EnglishTextNormalizer
 
         english = EnglishTextNormalizer()
-        return _cached(lambda text: _collapse(english(text.translate(APOSTROPHES))))
+        return _cache_results(lambda text: _collapse_spaces(english(text.translate(APOSTROPHES))))
     if name == "basic":
-        return _cached(_basic)
+        return _cache_results(_normalize_basic)
     if name == "none":
-        return _collapse
+        return _collapse_spaces
     raise ValueError(f"unknown normalizer {name!r}; allowed: whisper-en, basic, none")
 
 
@@ -89,15 +89,15 @@ def _ends_repeated(words: Sequence[str], n: int) -> bool:
     return len(tail) == n * repeats and tail == tail[:n] * repeats
 
 
-def _basic(text: str) -> str:
+def _normalize_basic(text: str) -> str:
     # which lower() makes an i and a dot of its own
     whole = unicodedata.normalize("NFKC", text).replace("İ", "i")
     folded = unicodedata.normalize("NFKC", whole.lower()).translate(APOSTROPHES)
-    kept = "".join(map(_spoken, folded))
-    return _collapse(_LOOSE_APOSTROPHE.sub(" ", kept))
+    kept = "".join(map(_spoken_character, folded))
+    return _collapse_spaces(_LOOSE_APOSTROPHE.sub(" ", kept))
 
 
-def _spoken(character: str) -> str:
+def _spoken_character(character: str) -> str:
     if character == "'":
         return character
     category = unicodedata.category(character)
@@ -107,11 +107,11 @@ def _spoken(character: str) -> str:
     return character if category[0] in "LMN" else " "
 
 
-def _collapse(text: str) -> str:
+def _collapse_spaces(text: str) -> str:
     return " ".join(text.split())
 
 
-def _cached(normalize: Normalizer) -> Normalizer:
+def _cache_results(normalize: Normalizer) -> Normalizer:
     # References come back at every rung of every trial; half a millisecond each adds up to minutes
     # of a sweep.
     return lru_cache(maxsize=65_536)(normalize)

@@ -32,7 +32,7 @@ def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float
         value = max(after - before for before, after in itertools.pairwise(losses))
         evidence = Evidence.PROVEN if value < 0 else Evidence.VIOLATED
     elif measured:
-        value, evidence = _kendall(losses, confidence)
+        value, evidence = _kendall_test(losses, confidence)
     return LimitVerdict(
         criterion=criterion,
         baseline=losses[0] if losses else None,
@@ -48,7 +48,7 @@ def judge_trend(criterion: Criterion, losses: Sequence[float], confidence: float
     )
 
 
-def _kendall(losses: Sequence[float], confidence: float) -> tuple[float, Evidence]:
+def _kendall_test(losses: Sequence[float], confidence: float) -> tuple[float, Evidence]:
     """Kendall's tau of the losses in time, and what its two one-sided tests say; 0 where all are
     equal.
     """

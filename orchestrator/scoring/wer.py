@@ -94,13 +94,15 @@ def edit_counts(references: Sequence[str], hypotheses: Sequence[str]) -> EditCou
             f"None of the {len(references)} references holds a word after normalisation, so the set has no WER. "
             "Check the transcripts, or choose another evaluation.normalizer: whisper-en, basic, none."
         )
-    substitutions, deletions, insertions = zip(*(_edits(*pair) for pair in pairs), strict=True)
+    substitutions, deletions, insertions = zip(
+        *(_edit_distance_counts(*pair) for pair in pairs), strict=True
+    )
     return EditCounts(
         substitutions, deletions, insertions, tuple(len(reference) for reference, _ in pairs)
     )
 
 
-def _edits(reference: list[str], hypothesis: list[str]) -> tuple[int, int, int]:
+def _edit_distance_counts(reference: list[str], hypothesis: list[str]) -> tuple[int, int, int]:
     tags = [operation.tag for operation in Levenshtein.editops(reference, hypothesis)]
     return tags.count("replace"), tags.count("delete"), tags.count("insert")
 

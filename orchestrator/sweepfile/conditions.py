@@ -8,18 +8,18 @@ from collections.abc import Container, Iterator
 from collections.abc import Mapping as MappingABC
 from typing import Any
 
-from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, ParameterValue
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Node,
     Problems,
     Scalar,
     Sequence,
-    describe,
-    nearest,
-    show,
+    describe_node,
+    did_you_mean,
+    in_backticks,
 )
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, ParameterValue
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
 
 MAX_POINTS = 1000
@@ -46,7 +46,7 @@ def read_conditions(
     if not isinstance(when.node, Mapping) or not when.node.entries:
         problems.add(
             when.node.mark,
-            f"when of {name} must be {{earlier_parameter: {_FORMS}}}, not {describe(when.node)}",
+            f"when of {name} must be {{earlier_parameter: {_FORMS}}}, not {describe_node(when.node)}",
         )
         return ()
     earlier = list(searched)[: list(searched).index(name)]
@@ -57,8 +57,8 @@ def read_conditions(
         if other not in earlier and other not in fixed:
             problems.add(entry.mark, _not_earlier(name, other, earlier, searched))
             continue
-        for condition, node in _read(name, other, entry.node, problems):
-            message = _never(condition, fixed, searched)
+        for condition, node in _read_condition(name, other, entry.node, problems):
+            message = _why_never(condition, fixed, searched)
             if message:
                 problems.add(node.mark, f"when of {name} can never hold: {message}")
             elif other in searched:
@@ -73,30 +73,33 @@ def _not_earlier(name: str, other: str, earlier: list[str], searched: Container[
             f"when of {name} names adapter_scale, which is only decided after training; {allowed}"
         )
     if other == name or other in searched:
-        return f"when of {name} names {show(other)}, which is not above it in the file; move it up; {allowed}"
-    return f"when of {name} names the unknown parameter {show(other)}{nearest(other, TABLE) or ';'} {allowed}"
+        return f"when of {name} names {in_backticks(other)}, which is not above it in the file; move it up; {allowed}"
+    hint = did_you_mean(other, TABLE) or ";"
+    return f"when of {name} names the unknown parameter {in_backticks(other)}{hint} {allowed}"
 
 
-def _read(
+def _read_condition(
     name: str, other: str, node: Node, problems: Problems
 ) -> Iterator[tuple[Condition, Node]]:
     if isinstance(node, Scalar):
-        yield from _one(name, other, "equals", node, problems)
+        yield from _one_condition(name, other, "equals", node, problems)
     elif isinstance(node, Mapping) and node.entries:
         for operator, entry in node.entries.items():
             if operator not in ("in", "above", "below"):
-                guess = nearest(operator, ("in", "above", "below")) or ";"
+                guess = did_you_mean(operator, ("in", "above", "below")) or ";"
                 problems.add(
                     entry.mark,
-                    f"when of {name}: unknown test {show(operator)}{guess} allowed: in, above, below",
+                    f"when of {name}: unknown test {in_backticks(operator)}{guess} allowed: in, above, below",
                 )
             else:
-                yield from _one(name, other, operator, entry.node, problems)
+                yield from _one_condition(name, other, operator, entry.node, problems)
     else:
-        problems.add(node.mark, f"when of {name}: {other} must be {_FORMS}, not {describe(node)}")
+        problems.add(
+            node.mark, f"when of {name}: {other} must be {_FORMS}, not {describe_node(node)}"
+        )
 
 
-def _one(
+def _one_condition(
     name: str, other: str, operator: str, node: Node, problems: Problems
 ) -> Iterator[tuple[Condition, Node]]:
     row = TABLE[other]
@@ -109,7 +112,8 @@ def _one(
     if (operator == "in") != isinstance(node, Sequence):
         problems.add(
             node.mark,
-            f"when of {name}: {operator} needs {'a list' if operator == 'in' else 'one value'}, not {describe(node)}",
+            f"when of {name}: {operator} needs {'a list' if operator == 'in' else 'one value'}, not "
+            f"{describe_node(node)}",
         )
         return
     try:
@@ -122,7 +126,7 @@ def _one(
     yield Condition.model_validate({"parameter": other, "operator": operator, "value": value}), node
 
 
-def _never(
+def _why_never(
     condition: Condition,
     fixed: MappingABC[str, ParameterValue],
     searched: MappingABC[str, Dimension],
@@ -158,7 +162,7 @@ def read_points(
     if not isinstance(node, Sequence):
         problems.add(
             node.mark,
-            f"start_with must be a list of points such as [{{rank: 8}}], not {describe(node)}",
+            f"start_with must be a list of points such as [{{rank: 8}}], not {describe_node(node)}",
         )
         return ()
     if len(node.items) > MAX_POINTS:
@@ -172,10 +176,10 @@ def read_points(
         if not isinstance(item, Mapping) or not item.entries:
             problems.add(
                 item.mark,
-                f"a point of start_with must be a mapping of searched parameters, not {describe(item)}",
+                f"a point of start_with must be a mapping of searched parameters, not {describe_node(item)}",
             )
             continue
-        point = dict(_point(item, space, broken, problems))
+        point = dict(_starting_point(item, space, broken, problems))
         if point and point in points:
             problems.add(
                 item.mark,
@@ -185,7 +189,7 @@ def read_points(
     return tuple(points)
 
 
-def _point(
+def _starting_point(
     item: Mapping, space: SearchSpace, broken: Container[str], problems: Problems
 ) -> Iterator[tuple[str, ParameterValue]]:
     dimensions = {dimension.name: dimension for dimension in space.searched}
@@ -201,8 +205,8 @@ def _point(
             allowed = ", ".join(dimensions) or "none, for nothing is searched"
             problems.add(
                 entry.mark,
-                f"start_with names {show(name)}, which is not searched"
-                f"{nearest(name, dimensions) or ';'} allowed: {allowed}",
+                f"start_with names {in_backticks(name)}, which is not searched"
+                f"{did_you_mean(name, dimensions) or ';'} allowed: {allowed}",
             )
         else:
             try:
@@ -219,7 +223,7 @@ def _point(
             elif not dimensions[name].contains(value):
                 problems.add(
                     entry.node.mark,
-                    f"start_with: {name} {describe(entry.node)} is outside the space; "
+                    f"start_with: {name} {describe_node(entry.node)} is outside the space; "
                     f"allowed: {space_of(dimensions[name])}",
                 )
             else:

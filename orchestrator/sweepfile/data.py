@@ -68,7 +68,9 @@ class ConfirmData(Frozen):
     def relative_to(self, root: Path) -> ConfirmData:
         """The same with paths from `root` on."""
         also = {name: relative_to(path, root) for name, path in self.also.items()}
-        return self.model_copy(update=_relative(self, root, ("domain", "heldout")) | {"also": also})
+        return self.model_copy(
+            update=_relative_paths(self, root, ("domain", "heldout")) | {"also": also}
+        )
 
 
 class AlsoSet(Frozen):
@@ -120,7 +122,9 @@ class DataSpec(Frozen):
 
     def relative_to(self, root: Path) -> DataSpec:
         """The same with paths from `root` on, so that the project may lie anywhere."""
-        changes: dict[str, Any] = _relative(self, root, ("train", "replay", "domain", "heldout"))
+        changes: dict[str, Any] = _relative_paths(
+            self, root, ("train", "replay", "domain", "heldout")
+        )
         if self.confirm is not None:
             changes["confirm"] = self.confirm.relative_to(root)
         changes["also"] = {
@@ -134,7 +138,7 @@ class DataSpec(Frozen):
         """What is measured on, by name: domain, heldout where there is one, then `also` in file
         order.
         """
-        return self._sources("search")
+        return self._sources_of_part("search")
 
     @property
     def all_evaluated(self) -> dict[str, SetSource]:
@@ -179,18 +183,18 @@ class DataSpec(Frozen):
         if self.confirm is None or self.confirm.split is None:
             return ""
         return (
-            f"confirm sets are split off {' and '.join(self._paths)} by speaker: about "
+            f"confirm sets are split off {' and '.join(self._named_paths)} by speaker: about "
             f"{100 * self.confirm.split:.3g} % of the utterances of each, seed {self.confirm.seed}"
         )
 
     @property
-    def _paths(self) -> dict[str, Path]:
+    def _named_paths(self) -> dict[str, Path]:
         paths = {"domain": self.domain, "heldout": self.heldout}
         also = {name: also.manifest for name, also in self.also.items()}
         return {name: path for name, path in paths.items() if path is not None} | also
 
-    def _sources(self, part: Part) -> dict[str, SetSource]:
-        paths = self._paths
+    def _sources_of_part(self, part: Part) -> dict[str, SetSource]:
+        paths = self._named_paths
         if self.confirm is None or self.confirm.split is None:
             return {name: SetSource(path) for name, path in paths.items()}
         split, seed = self.confirm.split, self.confirm.seed or 0
@@ -212,9 +216,11 @@ class ConfirmPartSpec(DataSpec):
     @property
     def evaluated(self) -> dict[str, SetSource]:
         """The parts that the search does not read."""
-        return self._sources(self.part)
+        return self._sources_of_part(self.part)
 
 
-def _relative(data: ConfirmData | DataSpec, root: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def _relative_paths(
+    data: ConfirmData | DataSpec, root: Path, names: tuple[str, ...]
+) -> dict[str, Any]:
     paths = {name: getattr(data, name) for name in names}
     return {name: relative_to(path, root) for name, path in paths.items() if path is not None}

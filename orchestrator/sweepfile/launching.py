@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.sweepfile.limit_checks import mapping_at
-from orchestrator.sweepfile.reading import Mapping, Problems, describe, plain
+from orchestrator.sweepfile.nodes import Mapping, Problems, describe_node, plain_value
 
 _ASKED = {
     "packs": "2 or more, for one pack runs on the machine where the command is given",
@@ -18,30 +18,30 @@ def check_launcher(tree: Mapping, problems: Problems) -> None:
     nothing that means one machine.
     """
     execution = mapping_at(tree, "execution")
-    if execution is None or _said(execution, "launcher") != "ray":
+    if execution is None or _value_of_key(execution, "launcher") != "ray":
         return
     for key, allowed in _ASKED.items():
-        value = _said(execution, key)
+        value = _value_of_key(execution, key)
         if value is None:
             mark = execution.entries["launcher"].mark
             problems.add(mark, f"launcher: ray needs execution.{key}; add it: {allowed}")
-        elif not _fits(key, value):
+        elif not _fits_a_cluster(key, value):
             node = execution.entries[key].node
-            text = f"execution.{key} cannot be {describe(node)} with launcher: ray; allowed: "
+            text = f"execution.{key} cannot be {describe_node(node)} with launcher: ray; allowed: "
             problems.add(node.mark, text + allowed)
     for key, default in (("devices", ()), ("processes", "auto")):
-        if _said(execution, key) not in (None, default, [*default]):
+        if _value_of_key(execution, key) not in (None, default):
             problems.add(
                 execution.entries[key].mark,
                 f"execution.{key} is of one machine, and launcher: ray has others; remove it",
             )
 
 
-def _said(execution: Mapping, key: str) -> object:
-    return plain(execution.entries[key].node) if key in execution.entries else None
+def _value_of_key(execution: Mapping, key: str) -> object:
+    return plain_value(execution.entries[key].node) if key in execution.entries else None
 
 
-def _fits(key: str, value: object) -> bool:
+def _fits_a_cluster(key: str, value: object) -> bool:
     if key == "device":
         return value in ("cpu", "cuda")
     # what is no number is refused where the field is read

@@ -9,8 +9,7 @@ from collections.abc import Sequence as SequenceABC
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.sweepfile.reading import (
-    MAX_BYTES,
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Mark,
@@ -19,11 +18,11 @@ from orchestrator.sweepfile.reading import (
     Scalar,
     Sequence,
     Unreadable,
-    describe,
-    nearest,
-    read_text,
-    show,
+    describe_node,
+    did_you_mean,
+    in_backticks,
 )
+from orchestrator.sweepfile.reading import MAX_BYTES, read_text
 
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:
@@ -33,18 +32,18 @@ def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> 
     tree = _read_file(path, Mark(str(path), 1, 1), (), problems)
     for text in overrides:
         try:
-            tree = _override(tree, text, problems)
+            tree = _apply_override(tree, text, problems)
         except Unreadable:
             continue
     return tree
 
 
 def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Problems) -> Mapping:
-    text = _text(path, asked, problems)
+    text = _file_text(path, asked, problems)
     tree = read_text(text, Mark(str(path), 1, 1), problems)
     if not isinstance(tree, Mapping):
         problems.abort(
-            tree.mark, f"a sweep file is a mapping of keys to values, not {describe(tree)}"
+            tree.mark, f"a sweep file is a mapping of keys to values, not {describe_node(tree)}"
         )
     extends = tree.entries.get("extends")
     if extends is None:
@@ -59,19 +58,19 @@ def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Proble
         or not extends.node.value
     ):
         problems.abort(
-            mark, f"extends must name one other sweep file, not {describe(extends.node)}"
+            mark, f"extends must name one other sweep file, not {describe_node(extends.node)}"
         )
     other = Path(os.path.normpath(path.parent / extends.node.value))
     chain = (*above, os.path.realpath(path))
     if os.path.realpath(other) in chain:
         problems.abort(
             mark,
-            f"extends {show(extends.node.value)} comes back to a file of the same chain; cut the circle",
+            f"extends {in_backticks(extends.node.value)} comes back to a file of the same chain; cut the circle",
         )
-    return _merge(_read_file(other, mark, chain, problems), rest, ())
+    return _merge_mappings(_read_file(other, mark, chain, problems), rest, ())
 
 
-def _text(path: Path, asked: Mark, problems: Problems) -> str:
+def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
     try:
         if not path.exists():
             folder = path.parent
@@ -82,22 +81,23 @@ def _text(path: Path, asked: Mark, problems: Problems) -> str:
                 else " no sweep files there either"
             )
             problems.abort(
-                asked, f"there is no file {show(path)}{nearest(path.name, others) or ';'}{files}"
+                asked,
+                f"there is no file {in_backticks(path)}{did_you_mean(path.name, others) or ';'}{files}",
             )
         if not path.is_file():
             problems.abort(
                 asked,
-                f"{show(path)} is not a regular file; name a sweep file such as sweeps/quickstart.yaml",
+                f"{in_backticks(path)} is not a regular file; name a sweep file such as sweeps/quickstart.yaml",
             )
         if path.stat().st_size > MAX_BYTES:
             problems.abort(
                 asked,
-                f"{show(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?",
+                f"{in_backticks(path)} has {path.stat().st_size} bytes, the limit is {MAX_BYTES}; is it a sweep?",
             )
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         problems.abort(
-            asked, f"{show(path)} cannot be read ({error}); check its name and permissions"
+            asked, f"{in_backticks(path)} cannot be read ({error}); check its name and permissions"
         )
     try:
         return data.decode("utf-8-sig")
@@ -110,7 +110,7 @@ def _text(path: Path, asked: Mark, problems: Problems) -> str:
         )
 
 
-def _merge(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:
+def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:
     """Mappings merge, anything else replaces. One parameter is one value: it is never mixed of two
     files.
     """
@@ -123,7 +123,7 @@ def _merge(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:
             entries[key] = entry
         else:
             assert isinstance(old.node, Mapping) and isinstance(entry.node, Mapping)
-            entries[key] = Entry(entry.mark, _merge(old.node, entry.node, (*path, key)))
+            entries[key] = Entry(entry.mark, _merge_mappings(old.node, entry.node, (*path, key)))
     return Mapping(over.mark, entries)
 
 
@@ -135,7 +135,7 @@ def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None and node.text in ("", "~", "null")
 
 
-def _override(tree: Mapping, text: str, problems: Problems) -> Mapping:
+def _apply_override(tree: Mapping, text: str, problems: Problems) -> Mapping:
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")
     # a password may stand in an address, which does not belong here
@@ -150,12 +150,12 @@ def _override(tree: Mapping, text: str, problems: Problems) -> Mapping:
     node = read_text(value, place, problems)
     if isinstance(node, Mapping) and not node.entries and not value.strip().startswith("{"):
         node = Scalar(place, None, "")
-    result = _put(tree, tuple(keys), 0, node, place, problems)
+    result = _put_at_key(tree, tuple(keys), 0, node, place, problems)
     assert isinstance(result, Mapping)
     return result
 
 
-def _put(
+def _put_at_key(
     old: Node, keys: tuple[str, ...], at: int, new: Node, place: Mark, problems: Problems
 ) -> Node:
     """`old` with what is at keys[at:] replaced by `new`."""
@@ -166,20 +166,20 @@ def _put(
         if not (key.isascii() and key.isdigit() and len(key) < 7 and int(key) < len(old.items)):
             problems.abort(
                 place,
-                f"{'.'.join(keys[:at])} is a list; {show(key)} is not an index from 0 to {len(old.items) - 1}",
+                f"{'.'.join(keys[:at])} is a list; {in_backticks(key)} is not an index from 0 to {len(old.items) - 1}",
             )
         items = list(old.items)
-        items[int(key)] = _put(items[int(key)], keys, at + 1, new, place, problems)
+        items[int(key)] = _put_at_key(items[int(key)], keys, at + 1, new, place, problems)
         return replace(old, items=tuple(items))
     if isinstance(old, Scalar) and not _is_null(old):
         problems.abort(
             place,
-            f"{'.'.join(keys[:at])} is the value {describe(old)}, which has no {show(key)} inside",
+            f"{'.'.join(keys[:at])} is the value {describe_node(old)}, which has no {in_backticks(key)} inside",
         )
     entries = dict(old.entries) if isinstance(old, Mapping) else {}
     inner = entries[key].node if key in entries else Mapping(place, {})
     if at == 1 and keys[0] == "parameters" and at + 1 == len(keys) and _is_null(new):
         entries.pop(key, None)
     else:
-        entries[key] = Entry(place, _put(inner, keys, at + 1, new, place, problems))
+        entries[key] = Entry(place, _put_at_key(inner, keys, at + 1, new, place, problems))
     return Mapping(old.mark, entries)

@@ -15,16 +15,16 @@ from orchestrator.sweepfile.limits import (
     questions_of,
     set_of,
 )
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Node,
     Problems,
     Scalar,
-    describe,
-    nearest,
-    plain,
-    show,
+    describe_node,
+    did_you_mean,
+    in_backticks,
+    plain_value,
 )
 
 SECTIONS = ("guardrails", "acceptance")
@@ -35,12 +35,12 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
     """Every limit is set on a rate that the sweep measures, and asks something of it that makes
     sense.
     """
-    allowed = _metrics(tree)
+    allowed = _metrics_of_file(tree)
     confirmed = _confirmed_sets(tree)
     for section in SECTIONS:
         node = mapping_at(tree, section)
         for metric, entry in (node.entries if node else {}).items():
-            if plain(entry.node) is None:
+            if plain_value(entry.node) is None:
                 continue
             if metric == SHIPPED:
                 _asks_for_shipped(section, entry, problems)
@@ -48,8 +48,8 @@ def check_limits(tree: Mapping, problems: Problems) -> None:
             if metric not in allowed:
                 problems.add(entry.mark, _no_such_metric(tree, section, metric, allowed))
                 continue
-            _questions(section, metric, entry, problems)
-            for name in _unconfirmed(tree, set_of(metric), confirmed):
+            _check_questions(section, metric, entry, problems)
+            for name in _unconfirmed_sets(tree, set_of(metric), confirmed):
                 problems.add(
                     entry.mark,
                     f"{section}.{metric} is judged on the confirm sets, and data.confirm.also lacks {name}; add its "
@@ -65,18 +65,18 @@ def _asks_for_shipped(section: str, entry: Entry, problems: Problems) -> None:
             f"{section} cannot have shipped, which is asked of the winner; move it to acceptance",
         )
         return
-    given = plain(entry.node)
+    given = plain_value(entry.node)
     long_form = (
         isinstance(given, dict) and given.get("asks") == "kept" and set(given) <= {"asks", "rule"}
     )
     if given is not True and not long_form:
         problems.add(
             entry.node.mark,
-            f"acceptance.shipped cannot be {describe(entry.node)}; allowed: true, or remove it",
+            f"acceptance.shipped cannot be {describe_node(entry.node)}; allowed: true, or remove it",
         )
 
 
-def _metrics(tree: Mapping) -> tuple[str, ...]:
+def _metrics_of_file(tree: Mapping) -> tuple[str, ...]:
     """The metrics of a sweep file as far as it says its sets."""
     data, evaluation = mapping_at(tree, "data"), mapping_at(tree, "evaluation")
     sets = [name for name in ("domain", "heldout") if name == "domain" or has_value(data, name)]
@@ -95,7 +95,9 @@ def _confirmed_sets(tree: Mapping) -> tuple[str, ...] | None:
     return ("domain", "heldout", *(also.entries if also else ()))
 
 
-def _unconfirmed(tree: Mapping, name: str, confirmed: tuple[str, ...] | None) -> tuple[str, ...]:
+def _unconfirmed_sets(
+    tree: Mapping, name: str, confirmed: tuple[str, ...] | None
+) -> tuple[str, ...]:
     """The sets that a limit on this one needs in confirmation and that are not measured there."""
     if confirmed is None or not name:
         return ()
@@ -118,11 +120,11 @@ def _no_such_metric(tree: Mapping, section: str, metric: str, allowed: tuple[str
         return f"{section}.{metric} needs evaluation.terms, a file with a word or phrase a line; add it"
     if metric.startswith((f"{ANY}_", f"{EVERY}_")):
         return f"{section}.{metric} needs data.also, which the sweep file lacks; add sets there or remove the limit"
-    where = f"unknown key {show(metric)} in {section}"
-    return f"{where}{nearest(metric, allowed) or ';'} allowed: {', '.join(allowed)}"
+    where = f"unknown key {in_backticks(metric)} in {section}"
+    return f"{where}{did_you_mean(metric, allowed) or ';'} allowed: {', '.join(allowed)}"
 
 
-def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> None:
+def _check_questions(section: str, metric: str, entry: Entry, problems: Problems) -> None:
     """The keys of one limit: at least one that asks something, none that does not fit the
     metric.
     """
@@ -133,7 +135,7 @@ def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> N
         for key, given in node.entries.items():
             if key not in (*keys, "rule") and key in Limit.model_fields:
                 problems.add(given.mark, f"{name} cannot have {key}; allowed: {', '.join(keys)}")
-            elif key in keys and plain(given.node) is None:
+            elif key in keys and plain_value(given.node) is None:
                 problems.add(given.mark, f"{name}.{key} has no value; write one, or remove the key")
             elif (
                 metric in TERMS
@@ -142,17 +144,17 @@ def _questions(section: str, metric: str, entry: Entry, problems: Problems) -> N
             ):
                 problems.add(
                     given.mark,
-                    f"{name}.{key} cannot be {describe(given.node)}; allowed: a number of points",
+                    f"{name}.{key} cannot be {describe_node(given.node)}; allowed: a number of points",
                 )
         if not set(node.entries) & set(Limit.model_fields) - {"rule"}:
             problems.add(node.mark, f"{name} asks nothing; give {' or '.join(keys)}")
         asked = node.entries["asks"].node if "asks" in node.entries else None
     words = questions_of(metric)
     if isinstance(asked, Scalar) and asked.value is not None and asked.value not in words:
-        guess = nearest(asked.text, words)
+        guess = did_you_mean(asked.text, words)
         problems.add(
             asked.mark,
-            f"{name} cannot be {describe(asked)}{guess or ';'} allowed: {', '.join(words)}",
+            f"{name} cannot be {describe_node(asked)}{guess or ';'} allowed: {', '.join(words)}",
         )
 
 
@@ -167,5 +169,5 @@ def has_value(node: Node | None, key: str) -> bool:
     return (
         isinstance(node, Mapping)
         and key in node.entries
-        and plain(node.entries[key].node) is not None
+        and plain_value(node.entries[key].node) is not None
     )

@@ -29,7 +29,7 @@ _PERCENT = r"[0-9]+(\.[0-9]+)?%"
 _TIMES = r"[0-9]+(\.[0-9]+)?x"
 
 
-def _amount(value: object, pattern: str, allowed: str) -> object:
+def _parse_amount(value: object, pattern: str, allowed: str) -> object:
     """A number at least 0, or text of a form; ValueError says what is allowed."""
     if isinstance(value, str) and re.fullmatch(pattern, value):
         return value
@@ -38,22 +38,22 @@ def _amount(value: object, pattern: str, allowed: str) -> object:
     raise ValueError(allowed)
 
 
-def _change(value: object) -> object:
+def _parse_change(value: object) -> object:
     """Points as a number, or percent of the baseline as text such as 5%."""
-    return _amount(
+    return _parse_amount(
         value, _PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%"
     )
 
 
-def _rate(value: object) -> object:
+def _parse_rate(value: object) -> object:
     """A rate in percent as a number, or a multiple of the baseline's as text such as 2x."""
-    return _amount(
+    return _parse_amount(
         value, _TIMES, "percent, at least 0, such as 40, or times the baseline such as 2x"
     )
 
 
-Change = Annotated[float | str, BeforeValidator(_change)]
-Rate = Annotated[float | str, BeforeValidator(_rate)]
+Change = Annotated[float | str, BeforeValidator(_parse_change)]
+Rate = Annotated[float | str, BeforeValidator(_parse_rate)]
 
 
 class Limit(Frozen):

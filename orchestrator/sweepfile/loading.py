@@ -16,22 +16,29 @@ from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.nodes import (
+    Mapping,
+    Node,
+    Problems,
+    Unreadable,
+    in_backticks,
+    plain_value,
+)
 from orchestrator.sweepfile.parameters import TABLE
-from orchestrator.sweepfile.reading import Mapping, Node, Problems, Unreadable, plain, show
 from orchestrator.sweepfile.refusals import FORMER
 from orchestrator.sweepfile.schema import json_schema
 from orchestrator.sweepfile.search_space import SearchSpace
-from orchestrator.sweepfile.sections import build
+from orchestrator.sweepfile.sections import build_spec
 from orchestrator.sweepfile.space import SpaceReader
-from orchestrator.sweepfile.spec_changes import FieldChange, compare
+from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
 
 __all__ = [
     "FieldChange",
+    "changed_fields",
     "check_inputs",
-    "compare",
     "json_schema",
     "load_spec",
     "project_root",
@@ -73,7 +80,7 @@ def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = Non
     """
     problems = Problems()
     try:
-        spec = _load(Path(path), overrides, root or project_root(Path(path)), problems)
+        spec = _load_layers(Path(path), overrides, root or project_root(Path(path)), problems)
     except Unreadable:
         spec = None
     problems.raise_any(path)
@@ -81,15 +88,17 @@ def load_spec(path: Path, overrides: Sequence[str] = (), root: Path | None = Non
     return spec
 
 
-def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) -> SweepSpec | None:
+def _load_layers(
+    path: Path, overrides: Sequence[str], root: Path, problems: Problems
+) -> SweepSpec | None:
     tree = read_layers(path, overrides, problems)
     tree = Mapping(
-        tree.mark, {key: entry for key, entry in tree.entries.items() if _says(tree, key)}
+        tree.mark, {key: entry for key, entry in tree.entries.items() if _has_value(tree, key)}
     )
     if path.name == "spec.yaml":  # a study's own, begun when these keys had one value each
         _forget_former(tree)
     reader = SpaceReader(problems)
-    reader.broken |= _taken(tree, problems)
+    reader.broken |= _taken_parameters(tree, problems)
     if "parameters" in tree.entries:
         reader.read(tree.entries["parameters"].node)
     else:
@@ -98,7 +107,7 @@ def _load(path: Path, overrides: Sequence[str], root: Path, problems: Problems) 
     points = tree.entries.get("start_with")
     start_with = read_points(points.node, space, reader.broken, problems) if points else ()
     _check_together(space, tree, problems)
-    return build(tree, space, start_with, root, problems)
+    return build_spec(tree, space, start_with, root, problems)
 
 
 def _forget_former(tree: Mapping) -> None:
@@ -109,13 +118,13 @@ def _forget_former(tree: Mapping) -> None:
             node.entries.pop(key, None)
 
 
-def _taken(tree: Mapping, problems: Problems) -> set[str]:
+def _taken_parameters(tree: Mapping, problems: Problems) -> set[str]:
     """Parameters that `take` names and another study has yet to fill in: neither missing nor at
     their defaults.
     """
-    if not _says(tree, "take") or _says(tree, "take", "recipe"):
+    if not _has_value(tree, "take") or _has_value(tree, "take", "recipe"):
         return set()
-    said = plain(tree.entries["take"].node)
+    said = plain_value(tree.entries["take"].node)
     names = said.get("parameters") if isinstance(said, dict) else None
     taken = (
         {name for name in names if isinstance(name, str)}
@@ -123,7 +132,7 @@ def _taken(tree: Mapping, problems: Problems) -> set[str]:
         else set()
     )
     for name in sorted(taken):
-        if _says(tree, "parameters", name):
+        if _has_value(tree, "parameters", name):
             section = tree.entries["parameters"].node
             assert isinstance(section, Mapping)
             problems.add(
@@ -138,22 +147,22 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
     """What one section asks of another."""
     parameters = tree.entries.get("parameters")
     entries = parameters.node.entries if parameters and isinstance(parameters.node, Mapping) else {}
-    on_replay = [name for name in ("replay_ratio", "kl_weight") if _largest(space, name) > 0]
+    on_replay = [name for name in ("replay_ratio", "kl_weight") if _largest_value(space, name) > 0]
     on_replay += ["replay_labels"] if "model" in space.possible("replay_labels") else []
-    if not _says(tree, "data", "replay"):
+    if not _has_value(tree, "data", "replay"):
         for name in on_replay:
             what = "replay_labels: model" if name == "replay_labels" else f"{name} above 0"
             problems.add(
                 entries[name].mark, f"{what} needs general speech; add data.replay: a manifest"
             )
-    elif _largest(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
+    elif _largest_value(space, "replay_ratio") == 0 and "replay_ratio" in space.fixed:
         for name in on_replay:
             problems.add(
                 entries[name].mark,
                 f"{name} acts on replay rows, and replay_ratio is 0; set it above 0 or remove {name}",
             )
     method = tree.entries.get("method")
-    if method is not None and plain(method.node) == "grid":
+    if method is not None and plain_value(method.node) == "grid":
         for dimension in space.searched:
             if dimension.choices is None and dimension.step is None:
                 problems.add(
@@ -169,7 +178,7 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
             )
     _check_trend(space, tree, problems)
     check_launcher(tree, problems)
-    if _says(tree, "confirm") and not _says(tree, "data", "confirm"):
+    if _has_value(tree, "confirm") and not _has_value(tree, "data", "confirm"):
         problems.add(
             tree.entries["confirm"].mark,
             "confirm needs sets the search never reads; add data.confirm: {domain: ..., heldout: ...}, or "
@@ -180,15 +189,15 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
 def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
     """A limit on the course of the training loss needs two rungs of every trial."""
     every = (
-        plain(tree.entries["evaluation"].node).get("every")
-        if _says(tree, "evaluation", "every")
+        plain_value(tree.entries["evaluation"].node).get("every")
+        if _has_value(tree, "evaluation", "every")
         else EVERY_STEPS
     )
     shortest = min(map(float, space.possible("max_steps")), default=math.inf)
     if not isinstance(every, int) or shortest > every:
         return
     for section in ("guardrails", "acceptance"):
-        if _says(tree, section, TRAIN_LOSS):
+        if _has_value(tree, section, TRAIN_LOSS):
             node = tree.entries[section].node
             assert isinstance(node, Mapping)
             problems.add(
@@ -198,17 +207,17 @@ def _check_trend(space: SearchSpace, tree: Mapping, problems: Problems) -> None:
             )
 
 
-def _says(tree: Mapping, *keys: str) -> bool:
+def _has_value(tree: Mapping, *keys: str) -> bool:
     """Whether there is a value under these keys; a key without one counts as not written."""
     node: Node = tree
     for key in keys:
         if not isinstance(node, Mapping) or key not in node.entries:
             return False
         node = node.entries[key].node
-    return plain(node) is not None
+    return plain_value(node) is not None
 
 
-def _largest(space: SearchSpace, name: str) -> float:
+def _largest_value(space: SearchSpace, name: str) -> float:
     return max(map(float, space.possible(name)), default=0.0)
 
 
@@ -231,17 +240,18 @@ def check_inputs(spec: SweepSpec) -> None:
         }
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
     missing = [
-        f"{name}: there is no file {show(path)}; create the manifest or correct the path"
+        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path"
         for name, path in manifests.items()
         if path is not None and not os.path.isfile(path)
     ]
     if spec.evaluation.terms is not None and not os.path.isfile(spec.evaluation.terms):
         missing.append(
-            f"evaluation.terms: there is no file {show(spec.evaluation.terms)}; write a word or phrase a line there"
+            f"evaluation.terms: there is no file {in_backticks(spec.evaluation.terms)}; write a word or phrase a line "
+            "there"
         )
     if os.path.isabs(spec.model.id) and not os.path.isdir(spec.model.id):
         missing.append(
-            f"model.id: there is no folder {show(Path(spec.model.id))}; put the model there or give a hub id"
+            f"model.id: there is no folder {in_backticks(Path(spec.model.id))}; put the model there or give a hub id"
         )
     missing += storage_problems(spec.storage)
     if missing:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from orchestrator.sweepfile.layer_ranges import FORMS, is_layer_range
-from orchestrator.sweepfile.reading import Node, Scalar, describe, nearest
+from orchestrator.sweepfile.nodes import Node, Scalar, describe_node, did_you_mean
 
 ParameterValue = bool | int | float | str
 
@@ -66,22 +66,24 @@ class Parameter:
         value = node.value if isinstance(node, Scalar) else None
         if self.kind == "float" and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if value is None or not self._fits(value):
-            guess = nearest(value, self.words) if isinstance(value, str) else ""
+        if value is None or not self._has_own_type(value):
+            guess = did_you_mean(value, self.words) if isinstance(value, str) else ""
             raise ValueError(
-                f"{self.name} cannot be {describe(node)}{guess or ';'} allowed: {self.allowed}"
+                f"{self.name} cannot be {describe_node(node)}{guess or ';'} allowed: {self.allowed}"
             )
         return value
 
-    def _fits(self, value: ParameterValue) -> bool:
+    def _has_own_type(self, value: ParameterValue) -> bool:
         if self.kind == "word":
             return isinstance(value, str) and value in self.words
         if self.kind == "layers":
             return isinstance(value, str) and is_layer_range(value)
         expected = {"float": float, "int": int, "bool": bool, "preset": str}[self.kind]
-        return type(value) is expected and (isinstance(value, (bool, str)) or self._within(value))
+        return type(value) is expected and (
+            isinstance(value, (bool, str)) or self._within_bounds(value)
+        )
 
-    def _within(self, value: float) -> bool:
+    def _within_bounds(self, value: float) -> bool:
         above = self.low is None or value > self.low or (value == self.low and self.open != "low")
         below = (
             self.high is None or value < self.high or (value == self.high and self.open != "high")
@@ -203,7 +205,7 @@ class Hyperparameters(BaseModel):
     )
 
 
-def _row(name: str, field: FieldInfo) -> Parameter:
+def _parameter_of(name: str, field: FieldInfo) -> Parameter:
     """The table's row of a field."""
     limits = {type(limit): limit for limit in field.metadata}
     low, high = limits.get(Ge) or limits.get(Gt), limits.get(Le) or limits.get(Lt)
@@ -234,17 +236,17 @@ _ALPHA_RATIO = Parameter(
 )
 
 
-def _table() -> dict[str, Parameter]:
+def _parameter_table() -> dict[str, Parameter]:
     rows: dict[str, Parameter] = {}
     for name, field in Hyperparameters.model_fields.items():
-        rows[name] = _row(name, field)
+        rows[name] = _parameter_of(name, field)
         if name == "alpha":  # where neither is written, alpha_ratio's default decides
             rows[name] = replace(rows[name], default=None)
             rows[_ALPHA_RATIO.name] = _ALPHA_RATIO
     return rows
 
 
-TABLE = _table()
+TABLE = _parameter_table()
 """Every name that may stand under `parameters:`, besides `adapter_scale`, in the order of
 Hyperparameters.
 """

@@ -7,13 +7,10 @@ dates, no octal by surprise.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import PurePath
-from typing import Any, NoReturn
+from collections.abc import Iterator
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -26,16 +23,23 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from orchestrator.errors import SpecError
+from orchestrator.sweepfile.nodes import (
+    Entry,
+    Mapping,
+    Mark,
+    Node,
+    Problems,
+    Scalar,
+    Sequence,
+    Unreadable,
+    Value,
+    in_backticks,
+)
 
 MAX_BYTES = 256_000
 MAX_DEPTH = 20
-MAX_PROBLEMS = 100
-"""More are not looked for: a person corrects these first."""
 MAX_INTEGER = 2**53
 """Optuna stores parameters as doubles; a larger integer would come back as another one."""
-
-Value = bool | int | float | str | None
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
@@ -49,145 +53,7 @@ _WORDS |= {
 }
 
 
-@dataclass(frozen=True)
-class Mark:
-    """Where something was written. Line 0 means that `source` says it all (an override on the
-    command line).
-    """
-
-    source: str
-    line: int = 0
-    column: int = 0
-
-    @property
-    def order(self) -> tuple[bool, str, int, int]:
-        """Files first, then overrides."""
-        return not self.line, self.source, self.line, self.column
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-
-
-@dataclass(frozen=True)
-class Scalar:
-    """One value; `text` is how it was written."""
-
-    mark: Mark
-    value: Value
-    text: str
-
-
-@dataclass(frozen=True)
-class Sequence:
-    """A list."""
-
-    mark: Mark
-    items: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A key's place and what it holds."""
-
-    mark: Mark
-    node: Node
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """Keys are text, whatever they look like."""
-
-    mark: Mark
-    entries: dict[str, Entry]
-
-
-Node = Scalar | Sequence | Mapping
-
-
-class Problems:
-    """Collects everything that is wrong, to be said at once."""
-
-    def __init__(self) -> None:
-        self.found: list[tuple[Mark, str]] = []
-        self._refused: set[Mark] = set()
-
-    def add(self, mark: Mark, message: str) -> None:
-        """One problem at one place; the same one twice counts once."""
-        if mark not in self._refused and (mark, message) not in self.found:
-            if len(self.found) == MAX_PROBLEMS:
-                raise Unreadable
-            self.found.append((mark, message))
-
-    def refuse(self, mark: Mark, message: str) -> None:
-        """A value that cannot be read at all: what follows from its stand-in is not said as
-        well.
-        """
-        self.add(mark, message)
-        if mark.line:
-            self._refused.add(mark)
-
-    def abort(self, mark: Mark, message: str) -> NoReturn:
-        """A problem after which nothing more can be read."""
-        self.add(mark, message)
-        raise Unreadable
-
-    def raise_any(self, path: object) -> None:
-        """Raise SpecError with all problems, files first, in their order, and the next step."""
-        if self.found:
-            ordered = sorted(self.found, key=lambda item: item[0].order)
-            lines = [f"{mark}: {message}" for mark, message in ordered]
-            lines += (
-                [f"And more: these are the first {MAX_PROBLEMS}."]
-                if len(lines) == MAX_PROBLEMS
-                else []
-            )
-            lines.append(
-                f"Nothing was started. Correct this, then check with: orchestrate validate {path}"
-            )
-            raise SpecError("\n".join(lines))
-
-
-class Unreadable(Exception):
-    """Raised after a problem was recorded that leaves nothing to read; never leaves the package."""
-
-
-def show(text: object) -> str:
-    """`text` for a message: in backticks, one printable line, at most 60 characters (a path
-    whole).
-    """
-    printable = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)
-    )
-    whole = isinstance(text, PurePath) or len(printable) <= 60
-    return f"`{printable if whole else printable[:57] + '...'}`"
-
-
-def nearest(word: str, allowed: Iterable[str]) -> str:
-    """'; did you mean `x`?', or nothing when no allowed word is near."""
-    found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean `{found[0]}`?" if found else ""
-
-
-def describe(node: Node) -> str:
-    """The offending text of a node for a message."""
-    if isinstance(node, Scalar):
-        return show(node.text) if node.text else "nothing"
-    if isinstance(node, Sequence):
-        texts = [item.text for item in node.items if isinstance(item, Scalar)]
-        return show(f"[{', '.join(texts)}]") if len(texts) == len(node.items) else "a list"
-    return "a mapping"
-
-
-def plain(node: Node) -> Any:
-    """The node as Python values: dict, tuple, scalar."""
-    if isinstance(node, Scalar):
-        return node.value
-    if isinstance(node, Sequence):
-        return tuple(plain(item) for item in node.items)
-    return {key: plain(entry.node) for key, entry in node.entries.items()}
-
-
-def resolve(text: str) -> Value:
+def resolve_scalar(text: str) -> Value:
     """A plain (unquoted) scalar by the core schema of YAML 1.2; raises ValueError with the reason
     to refuse it.
 
@@ -223,19 +89,19 @@ def read_text(text: str, source: Mark, problems: Problems) -> Node:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
         problems.abort(
-            _at(source, line, column),
+            _mark_at(source, line, column),
             f"character {error.character!r} is not allowed in YAML; remove it",
         )
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = _at(source, mark.line + 1, mark.column + 1) if mark else source
+        place = _mark_at(source, mark.line + 1, mark.column + 1) if mark else source
         reason = " ".join(str(part) for part in (error.context, error.problem) if part)
         problems.abort(
             place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here"
         )
 
 
-def _events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
+def _parser_events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
     """The parser's events. Raises YAMLError, and Unreadable after recording what the parser trips
     over otherwise.
     """
@@ -247,11 +113,12 @@ def _events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:
         Exception
     ) as error:  # only the parser runs in here: its bug on hostile text, and none of ours
         problems.abort(
-            _at(source, 1, 1), f"not valid YAML ({type(error).__name__}: {error}); rewrite the file"
+            _mark_at(source, 1, 1),
+            f"not valid YAML ({type(error).__name__}: {error}); rewrite the file",
         )
 
 
-def _at(source: Mark, line: int, column: int) -> Mark:
+def _mark_at(source: Mark, line: int, column: int) -> Mark:
     return Mark(source.source, line, column) if source.line else source
 
 
@@ -261,12 +128,12 @@ class _Reader:
     def __init__(self, text: str, source: Mark, problems: Problems) -> None:
         self.source = source
         self.problems = problems
-        self.events = _events(text, source, problems)
+        self.events = _parser_events(text, source, problems)
 
     def document(self) -> Node:
         next(self.events)
         if type(next(self.events)).__name__ == "StreamEndEvent":
-            return Mapping(_at(self.source, 1, 1), {})
+            return Mapping(_mark_at(self.source, 1, 1), {})
         node = self.node(next(self.events), 1)
         next(self.events)
         following = next(self.events)
@@ -277,23 +144,25 @@ class _Reader:
         return node
 
     def mark(self, event: Any) -> Mark:
-        return _at(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
+        return _mark_at(self.source, event.start_mark.line + 1, event.start_mark.column + 1)
 
     def node(self, event: Any, depth: int) -> Node:
         mark = self.mark(event)
         if isinstance(event, AliasEvent):
             self.problems.refuse(
                 mark,
-                f"alias {show('*' + str(event.anchor))}: write the value out; aliases are refused",
+                f"alias {in_backticks('*' + str(event.anchor))}: write the value out; aliases are refused",
             )
             return Scalar(mark, None, "")
         if event.anchor is not None:
             self.problems.add(
-                mark, f"anchor {show('&' + str(event.anchor))}: remove it; anchors are refused"
+                mark,
+                f"anchor {in_backticks('&' + str(event.anchor))}: remove it; anchors are refused",
             )
         if event.tag is not None:
             self.problems.add(
-                mark, f"tag {show(event.tag)}: remove it; the kind of a value follows from its text"
+                mark,
+                f"tag {in_backticks(event.tag)}: remove it; the kind of a value follows from its text",
             )
         if depth > MAX_DEPTH:
             self.problems.abort(mark, f"nested deeper than {MAX_DEPTH} levels; no sweep needs that")
@@ -310,14 +179,14 @@ class _Reader:
         if any(
             (c < " " and c not in "\n\t") or "\ud800" <= c <= "\udfff" or c == "\x7f" for c in text
         ):
-            self.problems.refuse(mark, f"{show(text)} holds a control character; remove it")
+            self.problems.refuse(mark, f"{in_backticks(text)} holds a control character; remove it")
             return Scalar(mark, None, "")
         if event.style is not None:
             return Scalar(mark, text, text)
         try:
-            return Scalar(mark, resolve(text), text)
+            return Scalar(mark, resolve_scalar(text), text)
         except ValueError as error:
-            self.problems.refuse(mark, f"{show(text)} {error}")
+            self.problems.refuse(mark, f"{in_backticks(text)} {error}")
             return Scalar(mark, None, text)
 
     def sequence(self, mark: Mark, depth: int) -> Sequence:
@@ -335,7 +204,7 @@ class _Reader:
             if key in entries:
                 self.problems.add(
                     place,
-                    f"key {show(key)} a second time; it is already at {entries[key].mark}: keep one",
+                    f"key {in_backticks(key)} a second time; it is already at {entries[key].mark}: keep one",
                 )
             elif key is not None:
                 entries[key] = Entry(place, node)

@@ -13,16 +13,16 @@ from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import (
     limit_keys,
 )
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Mark,
     Node,
     Problems,
     Scalar,
-    describe,
-    nearest,
-    show,
+    describe_node,
+    did_you_mean,
+    in_backticks,
 )
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -47,32 +47,36 @@ _WANTED = {
 }
 
 
-def explain(error: ValidationError, tree: Mapping, problems: Problems) -> None:
+def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) -> None:
     wanted: dict[tuple[str, ...], list[ErrorDetails]] = {}
     found: dict[tuple[str, ...], tuple[Mark, Node]] = {}
     for item in error.errors(include_url=False):
-        path, entry, rest = _follow(tree, item["loc"])
+        path, entry, rest = _follow_location(tree, item["loc"])
         name = ".".join(path)
         if item["type"] == "missing":
             missing = str(rest[0])
             owner = f"{name} lacks" if name else "the sweep file lacks"
-            problems.add(entry.node.mark, f"{owner} {show(missing)}; add {_example(path, missing)}")
+            problems.add(
+                entry.node.mark,
+                f"{owner} {in_backticks(missing)}; add {_example_of(path, missing)}",
+            )
         elif item["type"] == "extra_forbidden" or rest == ("[key]",):
-            _unknown(path, entry, problems)
+            _refuse_unknown_key(path, entry, problems)
         else:
             wanted.setdefault(path, []).append(item)
             found[path] = (entry.node.mark, entry.node)
     for path, items in wanted.items():
         mark, node = found[path]
-        words = [word for item in items for word in _words(item)]
-        guess = nearest(node.text, words) if isinstance(node, Scalar) else ""
-        allowed = " or ".join(dict.fromkeys(map(_allowed, items)))
+        words = [word for item in items for word in _literal_words(item)]
+        guess = did_you_mean(node.text, words) if isinstance(node, Scalar) else ""
+        allowed = " or ".join(dict.fromkeys(map(_allowed_text, items)))
         problems.add(
-            mark, f"{'.'.join(path)} cannot be {describe(node)}{guess or ';'} allowed: {allowed}"
+            mark,
+            f"{'.'.join(path)} cannot be {describe_node(node)}{guess or ';'} allowed: {allowed}",
         )
 
 
-def _allowed(item: ErrorDetails) -> str:
+def _allowed_text(item: ErrorDetails) -> str:
     """What is allowed, from the type of an error and its context: pydantic's sentences change with
     its version.
     """
@@ -82,14 +86,16 @@ def _allowed(item: ErrorDetails) -> str:
     return _WANTED[item["type"]].format(**context) if item["type"] in _WANTED else item["msg"]
 
 
-def _words(item: ErrorDetails) -> list[str]:
+def _literal_words(item: ErrorDetails) -> list[str]:
     """The words of a literal; none where something else is wanted."""
     return (
         re.findall(r"'([^']+)'", item["ctx"]["expected"]) if item["type"] == "literal_error" else []
     )
 
 
-def _follow(tree: Mapping, loc: tuple[Any, ...]) -> tuple[tuple[str, ...], Entry, tuple[Any, ...]]:
+def _follow_location(
+    tree: Mapping, loc: tuple[Any, ...]
+) -> tuple[tuple[str, ...], Entry, tuple[Any, ...]]:
     """As far as pydantic's location exists in the tree: the path, the entry there, and what
     remains.
     """
@@ -137,7 +143,7 @@ FORMER = {("execution", "workers"): "several packs at once are execution.packs"}
 """Keys that sweep files had, and what is written today."""
 
 
-def _unknown(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
+def _refuse_unknown_key(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
     if path in FORMER:
         problems.add(entry.mark, f"{'.'.join(path)} is no key any more; remove it: {FORMER[path]}")
         return
@@ -145,11 +151,12 @@ def _unknown(path: tuple[str, ...], entry: Entry, problems: Problems) -> None:
     where = f" in {'.'.join(path[:-1])}" if path[:-1] else ""
     problems.add(
         entry.mark,
-        f"unknown key {show(path[-1])}{where}{nearest(path[-1], allowed) or ';'} allowed: {', '.join(allowed)}",
+        f"unknown key {in_backticks(path[-1])}{where}{did_you_mean(path[-1], allowed) or ';'} allowed: "
+        f"{', '.join(allowed)}",
     )
 
 
-def _example(path: tuple[str, ...], key: str) -> str:
+def _example_of(path: tuple[str, ...], key: str) -> str:
     examples = {
         "version": "version: 1",
         "name": "name: my-sweep, which is also its folder under studies/",

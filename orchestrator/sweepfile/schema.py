@@ -26,7 +26,7 @@ def json_schema() -> dict[str, Any]:
         "type": "string",
         "description": "Another sweep file; this one is laid over it.",
     }
-    properties["parameters"] = _parameters()
+    properties["parameters"] = _parameters_schema()
     properties["start_with"] = {
         "type": ["array", "null"],
         "items": {"type": "object", "propertyNames": {"enum": [*TABLE]}},
@@ -36,10 +36,10 @@ def json_schema() -> dict[str, Any]:
             "type": ["object", "null"],
             "additionalProperties": False,
             "patternProperties": {
-                pattern: _limit(example) for pattern, example in _METRICS.items()
+                pattern: _limit_schema(example) for pattern, example in _METRICS.items()
             },
         }
-    properties["acceptance"]["patternProperties"] |= {f"^{SHIPPED}$": _shipped()}
+    properties["acceptance"]["patternProperties"] |= {f"^{SHIPPED}$": _shipped_schema()}
     definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
     definitions["TakeSpec"]["required"] = []  # a file that extends another may say a part of it
     duration = {"type": "string", "pattern": DURATION}
@@ -77,10 +77,10 @@ _ALSO = {
 }
 
 
-def _limit(metric: str) -> dict[str, Any]:
+def _limit_schema(metric: str) -> dict[str, Any]:
     asks = {"enum": list(questions_of(metric))}
-    change = {"description": "Points, or percent of the baseline.", **_amount("%")}
-    rate = {"description": "Percent, or times the baseline.", **_amount("x")}
+    change = {"description": "Points, or percent of the baseline.", **_amount_schema("%")}
+    rate = {"description": "Percent, or times the baseline.", **_amount_schema("x")}
     forms = {
         "max_regression": change,
         "min_gain": change,
@@ -93,26 +93,26 @@ def _limit(metric: str) -> dict[str, Any]:
         "description": "Decide by the measured number, or by what is proven.",
     }
     keys = {key: forms[key] for key in limit_keys(metric)}
-    return {"anyOf": [asks, _object({**keys, "rule": rule}, []), {"type": "null"}]}
+    return {"anyOf": [asks, _object_schema({**keys, "rule": rule}, []), {"type": "null"}]}
 
 
-def _shipped() -> dict[str, Any]:
+def _shipped_schema() -> dict[str, Any]:
     asks = {"enum": list(questions_of(SHIPPED))}
-    long_form = _object({"asks": asks, "rule": {"enum": ["point", None]}}, [])
+    long_form = _object_schema({"asks": asks, "rule": {"enum": ["point", None]}}, [])
     return {"anyOf": [{"const": True}, long_form, {"type": "null"}]}
 
 
-def _amount(unit: str) -> dict[str, Any]:
+def _amount_schema(unit: str) -> dict[str, Any]:
     text = {"type": "string", "pattern": f"^[0-9]+(\\.[0-9]+)?{unit}$"}
     return {"anyOf": [{"type": "number", "minimum": 0}, text]}
 
 
-def _parameters() -> dict[str, Any]:
-    rows = {name: _forms(row) for name, row in TABLE.items()}
+def _parameters_schema() -> dict[str, Any]:
+    rows = {name: _forms_of_parameter(row) for name, row in TABLE.items()}
     grid = {
         "type": "object",
         "properties": {
-            "values": {"type": "array", "items": _value(ADAPTER_SCALE), "minItems": 1},
+            "values": {"type": "array", "items": _value_schema(ADAPTER_SCALE), "minItems": 1},
             "after_training": {"const": True},
         },
         "required": ["values", "after_training"],
@@ -120,12 +120,12 @@ def _parameters() -> dict[str, Any]:
     }
     rows[ADAPTER_SCALE.name] = {
         "description": ADAPTER_SCALE.doc,
-        "anyOf": [_value(ADAPTER_SCALE), grid],
+        "anyOf": [_value_schema(ADAPTER_SCALE), grid],
     }
     return {"type": "object", "properties": rows, "additionalProperties": False}
 
 
-def _value(row: Parameter) -> dict[str, Any]:
+def _value_schema(row: Parameter) -> dict[str, Any]:
     if row.kind == "word":
         return {"enum": list(row.words)}
     if row.kind == "preset":
@@ -142,21 +142,21 @@ def _value(row: Parameter) -> dict[str, Any]:
     return value
 
 
-def _forms(row: Parameter) -> dict[str, Any]:
+def _forms_of_parameter(row: Parameter) -> dict[str, Any]:
     """A value, {value}, {values, when}, and for numbers {min, max, log, step, when}; null removes
     what is extended.
     """
-    value = _value(row)
+    value = _value_schema(row)
     extra: dict[str, Any] = {}
     forms: list[dict[str, Any]] = [value, {"type": "null"}]
     if row.kind == "preset":
         patterns = {"type": "array", "items": {"type": "string"}, "minItems": 1}
         extra = {"presets": {"type": "object", "additionalProperties": patterns}}
-        forms.append(_object({"patterns": patterns}, ["patterns"]))
+        forms.append(_object_schema({"patterns": patterns}, ["patterns"]))
     when = {"when": {"type": "object", "propertyNames": {"enum": [*TABLE]}, "minProperties": 1}}
-    forms.append(_object({"value": value, **extra}, ["value"]))
+    forms.append(_object_schema({"value": value, **extra}, ["value"]))
     forms.append(
-        _object(
+        _object_schema(
             {"values": {"type": "array", "items": value, "minItems": 1}, **when, **extra},
             ["values"],
         )
@@ -164,7 +164,7 @@ def _forms(row: Parameter) -> dict[str, Any]:
     if row.is_number:
         step = {"type": value["type"], "exclusiveMinimum": 0}
         forms.append(
-            _object(
+            _object_schema(
                 {"min": value, "max": value, "log": {"type": "boolean"}, "step": step, **when},
                 ["min", "max"],
             )
@@ -173,7 +173,7 @@ def _forms(row: Parameter) -> dict[str, Any]:
     return described | ({"default": row.default} if row.default is not None else {})
 
 
-def _object(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+def _object_schema(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": properties,

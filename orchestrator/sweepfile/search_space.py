@@ -64,7 +64,9 @@ class Dimension(Frozen):
         if self.choices is not None:
             return len(self.choices)
         step = self.step or (1 if self.is_integer else None)
-        return None if step is None else round((self._high - self._low) / step) + 1
+        return (
+            None if step is None else round((self._highest_value - self._lowest_value) / step) + 1
+        )
 
     @property
     def values(self) -> Sequence[bool | int | float | str] | None:
@@ -76,9 +78,15 @@ class Dimension(Frozen):
         if self.choices is not None or self.size is None:
             return self.choices
         step = self.step or 1
-        if isinstance(self._low, int) and isinstance(self._high, int) and isinstance(step, int):
-            return range(self._low, self._high + 1, step)
-        return tuple(float(f"{self._low + index * step:.12g}") for index in range(self.size))
+        if (
+            isinstance(self._lowest_value, int)
+            and isinstance(self._highest_value, int)
+            and isinstance(step, int)
+        ):
+            return range(self._lowest_value, self._highest_value + 1, step)
+        return tuple(
+            float(f"{self._lowest_value + index * step:.12g}") for index in range(self.size)
+        )
 
     def contains(self, value: bool | int | float | str) -> bool:
         """Whether `value`, of the parameter's own type, lies in this dimension and on its grid, but
@@ -88,10 +96,10 @@ class Dimension(Frozen):
             return value in self.choices
         if isinstance(value, str):
             return False
-        slack = 1e-9 * max(abs(self._low), abs(self._high))
-        if not self._low - slack <= value <= self._high + slack:
+        slack = 1e-9 * max(abs(self._lowest_value), abs(self._highest_value))
+        if not self._lowest_value - slack <= value <= self._highest_value + slack:
             return False
-        steps = (value - self._low) / self.step if self.step else 0.0
+        steps = (value - self._lowest_value) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-9)
 
     def snapped(self, value: Any) -> Any:
@@ -101,12 +109,12 @@ class Dimension(Frozen):
         )
 
     @property
-    def _low(self) -> float | int:
+    def _lowest_value(self) -> float | int:
         assert self.low is not None, "a dimension has choices or a range"
         return self.low
 
     @property
-    def _high(self) -> float | int:
+    def _highest_value(self) -> float | int:
         assert self.high is not None, "a dimension has choices or a range"
         return self.high
 
@@ -130,7 +138,7 @@ class SearchSpace(Frozen):
         values = [self.fixed[name]] if name in self.fixed else []
         for dimension in self.searched:
             if dimension.name == name:
-                values += dimension.choices or [dimension._low, dimension._high]
+                values += dimension.choices or [dimension._lowest_value, dimension._highest_value]
                 default = TABLE[name].default
                 values += [default] if dimension.when and default is not None else []
         return tuple(values)

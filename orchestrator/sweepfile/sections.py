@@ -12,14 +12,8 @@ from pydantic import ValidationError
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED
 from orchestrator.sweepfile.limit_checks import check_limits, has_value, mapping_at
-from orchestrator.sweepfile.reading import (
-    Mapping,
-    Problems,
-    describe,
-    plain,
-    show,
-)
-from orchestrator.sweepfile.refusals import explain
+from orchestrator.sweepfile.nodes import Mapping, Problems, describe_node, in_backticks, plain_value
+from orchestrator.sweepfile.refusals import explain_refusals
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.storage import NAMED, names_variable
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -39,7 +33,7 @@ DURATION = r"^([0-9]+(\.[0-9]+)?[dhms])+$"
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """A duration such as 2h, 90m, 30s, 1h30m in seconds; ValueError for anything else."""
     if not re.fullmatch(DURATION, text):
         raise ValueError(text)
@@ -48,14 +42,14 @@ def seconds(text: str) -> float:
     )
 
 
-def build(
+def build_spec(
     tree: Mapping, space: SearchSpace, points: tuple[Any, ...], root: Path, problems: Problems
 ) -> SweepSpec | None:
     """The spec, or None with the problems recorded."""
-    raw = {key: plain(entry.node) for key, entry in tree.entries.items()}
+    raw = {key: plain_value(entry.node) for key, entry in tree.entries.items()}
     _resolve_paths(raw, root)
     _wall_clock(raw, tree, problems)
-    _storage(raw, tree, problems)
+    _refuse_address(raw, tree, problems)
     _also_names(tree, problems)
     check_limits(tree, problems)
     _confirm_data(tree, problems)
@@ -67,26 +61,29 @@ def build(
     try:
         return SweepSpec.model_validate(raw).located(root)
     except ValidationError as error:
-        explain(error, tree, problems)
+        explain_refusals(error, tree, problems)
         return None
 
 
 def _resolve_paths(raw: dict[str, Any], root: Path) -> None:
     for *sections, key in _PATHS:
-        _resolve(_section(raw, *sections), key, root)
-    for also in (_section(raw, "data", "also"), _section(raw, "data", "confirm", "also")):
+        _make_absolute(_section_under(raw, *sections), key, root)
+    for also in (
+        _section_under(raw, "data", "also"),
+        _section_under(raw, "data", "confirm", "also"),
+    ):
         for name, value in also.items():
-            _resolve(
+            _make_absolute(
                 value if isinstance(value, dict) else also,
                 "manifest" if isinstance(value, dict) else name,
                 root,
             )
-    model = _section(raw, "model")
+    model = _section_under(raw, "model")
     if isinstance(model.get("id"), str) and model["id"].strip():
         model["id"] = _model_id(model["id"], root)
 
 
-def _section(raw: dict[str, Any], *names: str) -> dict[str, Any]:
+def _section_under(raw: dict[str, Any], *names: str) -> dict[str, Any]:
     """The mapping under these keys; an empty one where there is none."""
     section: Any = raw
     for name in names:
@@ -94,7 +91,7 @@ def _section(raw: dict[str, Any], *names: str) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
-def _resolve(section: dict[str, Any], key: str, root: Path) -> None:
+def _make_absolute(section: dict[str, Any], key: str, root: Path) -> None:
     """The path under `key`, where there is one, becomes absolute."""
     if isinstance(section.get(key), str) and section[key].strip():
         section[key] = Path(os.path.abspath(root / os.path.expanduser(section[key])))
@@ -116,19 +113,19 @@ def _wall_clock(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
     if not isinstance(budget, dict) or not isinstance(budget.get("wall_clock"), str):
         return
     try:
-        budget["wall_clock"] = seconds(budget["wall_clock"])
+        budget["wall_clock"] = parse_duration(budget["wall_clock"])
     except ValueError:
         node = tree.entries["budget"].node
         assert isinstance(node, Mapping)
         place = node.entries["wall_clock"].node
         problems.add(
             place.mark,
-            f"budget.wall_clock cannot be {describe(place)}; allowed: 2h, 90m, 30s, 1h30m, or a number of seconds",
+            f"budget.wall_clock cannot be {describe_node(place)}; allowed: 2h, 90m, 30s, 1h30m, or a number of seconds",
         )
         budget["wall_clock"] = None
 
 
-def _storage(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
+def _refuse_address(raw: dict[str, Any], tree: Mapping, problems: Problems) -> None:
     """An address where the name of its variable belongs is refused without being shown."""
     given = raw.get("storage")
     written = given.get("url_env", "_") if isinstance(given, dict) else given
@@ -148,7 +145,8 @@ def _also_names(tree: Mapping, problems: Problems) -> None:
             if name in RESERVED or is_confirm(name) or not re.fullmatch(ALSO_NAME, name):
                 problems.add(
                     entry.mark,
-                    f"a set cannot be named {show(name)}; allowed: lower-case letters, digits and underscores, but not "
+                    f"a set cannot be named {in_backticks(name)}; allowed: lower-case letters, digits and "
+                    "underscores, but not "
                     f"{', '.join(RESERVED)} or confirm_...",
                 )
     declared = mapping_at(data, "also")
@@ -157,7 +155,7 @@ def _also_names(tree: Mapping, problems: Problems) -> None:
         if declared is None or name not in declared.entries:
             problems.add(
                 entry.mark,
-                f"data.confirm.also has {show(name)}, which data.also lacks; add it there too",
+                f"data.confirm.also has {in_backticks(name)}, which data.also lacks; add it there too",
             )
 
 
@@ -170,7 +168,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
     given = {
         key: child
         for key, child in entry.node.entries.items()
-        if plain(child.node) not in (None, {})
+        if plain_value(child.node) not in (None, {})
     }
     wanted = [
         key
@@ -180,7 +178,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
     manifests = [
         key
         for key in ("domain", "heldout", "also")
-        if key in given and plain(given[key].node) != {}
+        if key in given and plain_value(given[key].node) != {}
     ]
     if "split" in given:
         for key in manifests:
@@ -190,7 +188,7 @@ def _confirm_data(tree: Mapping, problems: Problems) -> None:
                 f"write `{key}:` without a value where another file is extended",
             )
         return
-    missing = " and ".join(show(key) for key in wanted if key not in given)
+    missing = " and ".join(in_backticks(key) for key in wanted if key not in given)
     if missing:
         both = "both manifests" if len(wanted) > 1 else "its manifest"
         problems.add(

@@ -7,20 +7,20 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from orchestrator.sweepfile.conditions import read_conditions
-from orchestrator.sweepfile.parameters import ADAPTER_SCALE, NAMES, TABLE, Parameter, ParameterValue
-from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.reading import (
+from orchestrator.sweepfile.nodes import (
     Entry,
     Mapping,
     Node,
     Problems,
     Scalar,
     Sequence,
-    describe,
-    nearest,
-    plain,
-    show,
+    describe_node,
+    did_you_mean,
+    in_backticks,
+    plain_value,
 )
+from orchestrator.sweepfile.parameters import ADAPTER_SCALE, NAMES, TABLE, Parameter, ParameterValue
+from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 
 FOREIGN = {
@@ -54,21 +54,22 @@ class SpaceReader:
         """Record every parameter and every problem of the section."""
         if not isinstance(node, Mapping):
             self.problems.add(
-                node.mark, f"parameters must be a mapping of names to values, not {describe(node)}"
+                node.mark,
+                f"parameters must be a mapping of names to values, not {describe_node(node)}",
             )
             self.broken |= set(TABLE)
             return
         for name, entry in node.entries.items():
-            self._parameter(name, entry)
-        self._alpha(node)
+            self._read_parameter(name, entry)
+        self._read_alpha(node)
         for name in (name for name, row in TABLE.items() if row.required):
             if not {name} & {*self.fixed, *self.searched, *self.broken}:
                 self.problems.add(
                     node.mark,
-                    f"parameters lacks {show(name)}; add a value ({TABLE[name].allowed}) or a range",
+                    f"parameters lacks {in_backticks(name)}; add a value ({TABLE[name].allowed}) or a range",
                 )
-        self._defaults()
-        self._conditions()
+        self._add_defaults()
+        self._check_conditions()
 
     def space(self) -> SearchSpace:
         """What was read."""
@@ -79,49 +80,49 @@ class SpaceReader:
             presets=self.presets,
         )
 
-    def _parameter(self, name: str, entry: Entry) -> None:
+    def _read_parameter(self, name: str, entry: Entry) -> None:
         before = len(self.problems.found)
         if name == ADAPTER_SCALE.name:
             self._adapter_scale(entry.node)
         elif name in TABLE:
-            self._known(TABLE[name], entry.node)
+            self._read_known(TABLE[name], entry.node)
         else:
             self.problems.add(
                 entry.mark,
-                f"unknown parameter {show(name)}{nearest(name, NAMES) or ';'} allowed: {', '.join(NAMES)}",
+                f"unknown parameter {in_backticks(name)}{did_you_mean(name, NAMES) or ';'} allowed: {', '.join(NAMES)}",
             )
         if len(self.problems.found) > before or (
             name in TABLE and not {name} & {*self.fixed, *self.searched}
         ):
             self.broken.add(name)
 
-    def _known(self, row: Parameter, node: Node) -> None:
+    def _read_known(self, row: Parameter, node: Node) -> None:
         if isinstance(node, Sequence):
             self.problems.add(
                 node.mark,
                 f"{row.name} is a bare list; to search it write {row.name}: {{values: [...]}}",
             )
         elif isinstance(node, Scalar):
-            self._fix(row, node)
+            self._fix_parameter(row, node)
         elif row.kind == "preset" and "patterns" in node.entries:
-            if self._keys(row.name, node, ("patterns",)):
-                self.presets[CUSTOM] = self._patterns(CUSTOM, node.entries["patterns"].node)
+            if self._check_keys(row.name, node, ("patterns",)):
+                self.presets[CUSTOM] = self._read_patterns(CUSTOM, node.entries["patterns"].node)
                 self.fixed[row.name] = CUSTOM
         else:
-            self._mapping(row, node)
+            self._read_mapping(row, node)
 
-    def _mapping(self, row: Parameter, node: Mapping) -> None:
+    def _read_mapping(self, row: Parameter, node: Mapping) -> None:
         extra = ("presets",) if row.kind == "preset" else ()
         if "presets" in node.entries and extra:
             self._own_presets(node.entries["presets"].node)
         entries = node.entries
         if "value" in entries:
-            if self._keys(row.name, node, ("value", *extra)):
-                self._fix(row, entries["value"].node)
+            if self._check_keys(row.name, node, ("value", *extra)):
+                self._fix_parameter(row, entries["value"].node)
         elif "values" in entries:
-            if self._keys(row.name, node, ("values", "when", *extra)):
-                self._choices(row, entries["values"].node, entries)
-        elif self._keys(
+            if self._check_keys(row.name, node, ("values", "when", *extra)):
+                self._read_choices(row, entries["values"].node, entries)
+        elif self._check_keys(
             row.name,
             node,
             ("min", "max", "log", "step", "when")
@@ -129,22 +130,22 @@ class SpaceReader:
             else ("value", "values", "when", *extra),
             ("value", "values"),
         ):
-            self._range(row, node)
+            self._read_range(row, node)
 
-    def _keys(
+    def _check_keys(
         self, name: str, node: Mapping, allowed: tuple[str, ...], others: tuple[str, ...] = ()
     ) -> bool:
         unknown = [key for key in node.entries if key not in allowed]
         for key in unknown:
-            hint = f"; {FOREIGN[key]}" if key in FOREIGN else nearest(key, (*allowed, *others))
+            hint = f"; {FOREIGN[key]}" if key in FOREIGN else did_you_mean(key, (*allowed, *others))
             self.problems.add(
                 node.entries[key].mark,
-                f"unknown key {show(key)} in {name}{hint or ';'}"
+                f"unknown key {in_backticks(key)} in {name}{hint or ';'}"
                 f"{';' if key in FOREIGN else ''} allowed here: {', '.join(allowed)}",
             )
         return not unknown
 
-    def _value(self, row: Parameter, node: Node) -> ParameterValue | None:
+    def _read_value(self, row: Parameter, node: Node) -> ParameterValue | None:
         try:
             value = row.read(node)
         except ValueError as error:
@@ -154,24 +155,25 @@ class SpaceReader:
             names = ", ".join(self.presets)
             self.problems.add(
                 node.mark,
-                f"unknown preset {show(value)}{nearest(str(value), self.presets) or ';'} allowed: {names}, "
+                f"unknown preset {in_backticks(value)}{did_you_mean(str(value), self.presets) or ';'} allowed: "
+                f"{names}, "
                 "or one of your own under presets",
             )
             return None
         return value
 
-    def _fix(self, row: Parameter, node: Node) -> None:
-        if (value := self._value(row, node)) is not None:
+    def _fix_parameter(self, row: Parameter, node: Node) -> None:
+        if (value := self._read_value(row, node)) is not None:
             self.fixed[row.name] = value
 
-    def _list(
+    def _read_list(
         self, name: str, node: Node, read: Callable[[Node], ParameterValue | None]
     ) -> tuple[Any, ...] | None:
         if not isinstance(node, Sequence) or not node.items:
             self.problems.add(
                 node.mark,
                 f"{name}: values must be a list with at least one value, not "
-                f"{'an empty list' if isinstance(node, Sequence) else describe(node)}",
+                f"{'an empty list' if isinstance(node, Sequence) else describe_node(node)}",
             )
             return None
         if len(node.items) > MAX_VALUES:
@@ -191,22 +193,22 @@ class SpaceReader:
             elif (value := read(item)) is not None:
                 if value in found:
                     self.problems.add(
-                        item.mark, f"{name}: {describe(item)} is listed twice; keep one"
+                        item.mark, f"{name}: {describe_node(item)} is listed twice; keep one"
                     )
                 found.append(value)
         return tuple(found) if len(found) == len(node.items) else None
 
-    def _choices(self, row: Parameter, node: Node, entries: MappingABC[str, Entry]) -> None:
-        values = self._list(row.name, node, lambda item: self._value(row, item))
+    def _read_choices(self, row: Parameter, node: Node, entries: MappingABC[str, Entry]) -> None:
+        values = self._read_list(row.name, node, lambda item: self._read_value(row, item))
         if values is not None:
-            self._search(Dimension(name=row.name, choices=values), entries)
+            self._add_dimension(Dimension(name=row.name, choices=values), entries)
 
-    def _search(self, dimension: Dimension, entries: MappingABC[str, Entry]) -> None:
+    def _add_dimension(self, dimension: Dimension, entries: MappingABC[str, Entry]) -> None:
         self.searched[dimension.name] = dimension
         if "when" in entries:
             self.whens[dimension.name] = entries["when"]
 
-    def _range(self, row: Parameter, node: Mapping) -> None:
+    def _read_range(self, row: Parameter, node: Mapping) -> None:
         entries = node.entries
         if not row.is_number or not {"min", "max"} <= set(entries):
             forms = "{values: [...]}" + (" or {min: ..., max: ...}" if row.is_number else "")
@@ -214,41 +216,41 @@ class SpaceReader:
                 node.mark, f"{row.name} says neither a value nor what to search; write {forms}"
             )
             return
-        low, high = (self._value(row, entries[key].node) for key in ("min", "max"))
-        log = plain(entries["log"].node) if "log" in entries else False
-        step = self._step(row, entries["step"].node) if "step" in entries else None
+        low, high = (self._read_value(row, entries[key].node) for key in ("min", "max"))
+        log = plain_value(entries["log"].node) if "log" in entries else False
+        step = self._read_step(row, entries["step"].node) if "step" in entries else None
         if not isinstance(log, bool):
             self.problems.add(
                 entries["log"].node.mark,
-                f"{row.name}: log must be true or false, not {describe(entries['log'].node)}",
+                f"{row.name}: log must be true or false, not {describe_node(entries['log'].node)}",
             )
         elif low is not None and high is not None and (step is not None or "step" not in entries):
-            message = _impossible(low, high, log, step)
+            message = _why_impossible(low, high, log, step)
             if message:
                 self.problems.add(node.mark, f"{row.name}: {message}")
             else:
-                self._search(
+                self._add_dimension(
                     Dimension.model_validate(
                         {"name": row.name, "low": low, "high": high, "log": log, "step": step}
                     ),
                     entries,
                 )
 
-    def _step(self, row: Parameter, node: Node) -> int | float | None:
-        value = plain(node)
+    def _read_step(self, row: Parameter, node: Node) -> int | float | None:
+        value = plain_value(node)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if (whole or (isinstance(value, float) and row.kind == "float")) and value > 0:
             return int(value) if row.kind == "int" else float(value)
         kind = "a whole number" if row.kind == "int" else "a number"
         self.problems.add(
-            node.mark, f"{row.name}: step must be {kind} above 0, not {describe(node)}"
+            node.mark, f"{row.name}: step must be {kind} above 0, not {describe_node(node)}"
         )
         return None
 
     def _adapter_scale(self, node: Node) -> None:
         name = ADAPTER_SCALE.name
         if isinstance(node, Scalar):
-            value = self._value(ADAPTER_SCALE, node)
+            value = self._read_value(ADAPTER_SCALE, node)
             self.scales = (float(value),) if value is not None else self.scales
         elif not isinstance(node, Mapping) or "values" not in node.entries:
             self.problems.add(
@@ -256,32 +258,34 @@ class SpaceReader:
                 f"{name} must be a number or {{values: [...], after_training: true}}; one training is "
                 "evaluated at every scale, so it is never searched as a range",
             )
-        elif self._keys(name, node, ("values", "after_training")):
+        elif self._check_keys(name, node, ("values", "after_training")):
             if (
                 "after_training" not in node.entries
-                or plain(node.entries["after_training"].node) is not True
+                or plain_value(node.entries["after_training"].node) is not True
             ):
                 self.problems.add(
                     node.mark,
                     f"{name}: values needs after_training: true; a scale costs no training, so it is a grid "
                     "evaluated after training and not a dimension of the search",
                 )
-            values = self._list(
-                name, node.entries["values"].node, lambda item: self._value(ADAPTER_SCALE, item)
+            values = self._read_list(
+                name,
+                node.entries["values"].node,
+                lambda item: self._read_value(ADAPTER_SCALE, item),
             )
             self.scales = values if values is not None else self.scales
 
     def _own_presets(self, node: Node) -> None:
         if not isinstance(node, Mapping):
             self.problems.add(
-                node.mark, f"presets must map names to lists of patterns, not {describe(node)}"
+                node.mark, f"presets must map names to lists of patterns, not {describe_node(node)}"
             )
             return
         for name, entry in node.entries.items():
-            self.presets[name] = self._patterns(name, entry.node)
+            self.presets[name] = self._read_patterns(name, entry.node)
 
-    def _patterns(self, name: str, node: Node) -> tuple[str, ...]:
-        values = plain(node)
+    def _read_patterns(self, name: str, node: Node) -> tuple[str, ...]:
+        values = plain_value(node)
         if (
             isinstance(node, Sequence)
             and values
@@ -290,19 +294,19 @@ class SpaceReader:
             return tuple(values)
         self.problems.add(
             node.mark,
-            f"preset {show(name)} must be a list of module patterns such as [decoder.*.q_proj, fc1], not "
-            f"{describe(node) if values else 'an empty list'}",
+            f"preset {in_backticks(name)} must be a list of module patterns such as [decoder.*.q_proj, fc1], not "
+            f"{describe_node(node) if values else 'an empty list'}",
         )
         return ()
 
-    def _alpha(self, node: Mapping) -> None:
+    def _read_alpha(self, node: Mapping) -> None:
         if {"alpha", "alpha_ratio"} <= set(node.entries):
             self.problems.add(
                 node.entries["alpha_ratio"].mark,
                 "alpha_ratio beside alpha; alpha = alpha_ratio * rank, so keep one of the two",
             )
 
-    def _defaults(self) -> None:
+    def _add_defaults(self) -> None:
         said = {*self.fixed, *self.searched, *self.broken}
         for name, row in TABLE.items():
             if (
@@ -312,7 +316,7 @@ class SpaceReader:
             ):
                 self.fixed[name] = row.default
 
-    def _conditions(self) -> None:
+    def _check_conditions(self) -> None:
         for name, entry in self.whens.items():
             conditions = read_conditions(
                 name, entry, self.fixed, self.searched, self.broken, self.problems
@@ -320,7 +324,7 @@ class SpaceReader:
             self.searched[name] = self.searched[name].model_copy(update={"when": conditions})
 
 
-def _impossible(
+def _why_impossible(
     low: ParameterValue, high: ParameterValue, log: bool, step: int | float | None
 ) -> str:
     assert not isinstance(low, str) and not isinstance(high, str), "only numbers have a range"

@@ -28,14 +28,14 @@ class FieldChange:
     """Whether a study begun with the old value may go on with the new one."""
 
 
-def compare(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
+def changed_fields(stored: SweepSpec, new: SweepSpec) -> list[FieldChange]:
     """Every field that differs, in file order. What FREE names may change, and a range may widen.
 
     Paths are compared from the project's folder on, so a project may move. One model folder may
     stand for another: whether the weights are the same is for the evaluation's fingerprint to say.
     A grid's range may not widen: its points are numbered, and they would be numbered anew.
     """
-    before, after = _leaves(_without_space(stored), ""), _leaves(_without_space(new), "")
+    before, after = _leaf_values(_without_space(stored), ""), _leaf_values(_without_space(new), "")
     free = {"model.id"} if stored.model.is_folder and new.model.is_folder else set()
     changes = [
         FieldChange(
@@ -53,17 +53,17 @@ def _without_space(spec: SweepSpec) -> dict[str, Any]:
     return spec.portable.model_dump(mode="json", exclude={"parameters"})
 
 
-def _leaves(value: Any, path: str) -> dict[str, Any]:
+def _leaf_values(value: Any, path: str) -> dict[str, Any]:
     if not isinstance(value, dict) or (not value and path):
         return {path: value or None} if isinstance(value, dict) else {path: value}
     leaves: dict[str, Any] = {}
     for key, item in value.items():
-        leaves |= _leaves(item, f"{path}.{key}" if path else key)
+        leaves |= _leaf_values(item, f"{path}.{key}" if path else key)
     return leaves
 
 
 def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> list[FieldChange]:
-    before, after = _parameters(stored), _parameters(new)
+    before, after = _parameter_values(stored), _parameter_values(new)
     old_dimensions = {dimension.name: dimension for dimension in stored.searched}
     new_dimensions = {dimension.name: dimension for dimension in new.searched}
     changes = []
@@ -75,7 +75,7 @@ def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> lis
                 widening
                 and both[0] is not None
                 and both[1] is not None
-                and widens(both[0], both[1])
+                and widens_range(both[0], both[1])
             )
             changes.append(FieldChange(f"parameters.{name}", old, now, allowed))
     if not changes and list(old_dimensions) != list(new_dimensions):
@@ -85,7 +85,7 @@ def _space_changes(stored: SearchSpace, new: SearchSpace, widening: bool) -> lis
     return changes
 
 
-def _parameters(space: SearchSpace) -> dict[str, Any]:
+def _parameter_values(space: SearchSpace) -> dict[str, Any]:
     """Name -> what the file says; presets under the names that a trial can have."""
     written: dict[str, Any] = dict(space.fixed)
     targets = {str(space.fixed.get("target_modules"))}
@@ -101,7 +101,7 @@ def _parameters(space: SearchSpace) -> dict[str, Any]:
     return written
 
 
-def widens(old: Dimension, new: Dimension) -> bool:
+def widens_range(old: Dimension, new: Dimension) -> bool:
     """Whether every value of the old range is one of the new, with the same kind, scale, grid and
     condition.
     """

@@ -29,7 +29,7 @@ def names_variable(text: object) -> bool:
     return isinstance(text, str) and bool(re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", text))
 
 
-def _variable(text: str) -> str:
+def _variable_name(text: str) -> str:
     if not names_variable(text):
         raise ValueError(NAMED)
     return text
@@ -38,7 +38,7 @@ def _variable(text: str) -> str:
 class StorageSpec(Frozen):
     """The study's database on a PostgreSQL server; never part of the study's identity."""
 
-    url_env: Annotated[str, AfterValidator(_variable)]
+    url_env: Annotated[str, AfterValidator(_variable_name)]
     """The environment variable that holds the server's address."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.reading import resolve
+from orchestrator.sweepfile.reading import resolve_scalar
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -22,11 +22,11 @@ def resolved_yaml(spec: SweepSpec) -> str:
     """
     spec, apart = spec.portable, ("parameters", "start_with")
     document = {name: getattr(spec, name) for name in type(spec).model_fields if name not in apart}
-    plain = {name: _plain(value) for name, value in document.items() if value is not None}
+    plain = {name: _plain_values(value) for name, value in document.items() if value is not None}
     plain["parameters"] = file_parameters(spec.parameters)
     if spec.start_with:
         plain["start_with"] = [dict(point) for point in spec.start_with]
-    return "\n".join(_lines(plain, 0)) + "\n"
+    return "\n".join(_block_lines(plain, 0)) + "\n"
 
 
 def file_parameters(space: SearchSpace) -> dict[str, Any]:
@@ -82,59 +82,61 @@ def _file_when(conditions: tuple[Condition, ...]) -> dict[str, Any]:
     return when
 
 
-def _plain(value: Any) -> Any:
+def _plain_values(value: Any) -> Any:
     """Models as mappings, without the keys that are null by default, and without empty mappings."""
     if hasattr(value, "model_dump"):
         kept = {}
         for name, field in type(value).model_fields.items():
             inner = getattr(value, name)
             if inner != {} and (inner is not None or field.default is not None):
-                kept[name] = _plain(inner)
+                kept[name] = _plain_values(inner)
         return kept
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_plain_values(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
-def _lines(value: dict[str, Any], depth: int) -> list[str]:
+def _block_lines(value: dict[str, Any], depth: int) -> list[str]:
     """Block style down to the second level, flow style below: one parameter, one line."""
     lines = []
     for key, item in value.items():
         if isinstance(item, dict) and item and depth < 1:
-            lines += [f"{'  ' * depth}{_scalar(key)}:", *_lines(item, depth + 1)]
+            lines += [f"{'  ' * depth}{_scalar_text(key)}:", *_block_lines(item, depth + 1)]
         elif isinstance(item, list) and item and isinstance(item[0], dict):
             lines += [
-                f"{'  ' * depth}{_scalar(key)}:",
-                *(f"{'  ' * depth}  - {_flow(entry)}" for entry in item),
+                f"{'  ' * depth}{_scalar_text(key)}:",
+                *(f"{'  ' * depth}  - {_flow_text(entry)}" for entry in item),
             ]
         else:
-            lines.append(f"{'  ' * depth}{_scalar(key)}: {_flow(item)}")
+            lines.append(f"{'  ' * depth}{_scalar_text(key)}: {_flow_text(item)}")
     return lines
 
 
-def _flow(value: Any) -> str:
+def _flow_text(value: Any) -> str:
     if isinstance(value, dict):
         return (
-            "{" + ", ".join(f"{_scalar(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+            "{"
+            + ", ".join(f"{_scalar_text(key)}: {_flow_text(item)}" for key, item in value.items())
+            + "}"
         )
     if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    return _scalar(value)
+        return "[" + ", ".join(map(_flow_text, value)) + "]"
+    return _scalar_text(value)
 
 
-def _scalar(value: bool | int | float | str | None) -> str:
+def _scalar_text(value: bool | int | float | str | None) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     if not isinstance(value, str):
         return repr(value)
-    if _PLAIN.fullmatch(value) and isinstance(resolve(value), str):
+    if _PLAIN.fullmatch(value) and isinstance(resolve_scalar(value), str):
         return value
-    return '"' + "".join(map(_escaped, value)) + '"'
+    return '"' + "".join(map(_escape_character, value)) + '"'
 
 
-def _escaped(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character in '"\\':
         return "\\" + character
     return character if character.isprintable() else f"\\U{ord(character):08x}"

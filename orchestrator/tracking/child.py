@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError
+from orchestrator.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -130,9 +131,11 @@ def watch(
 
 def _settle() -> None:
     """Ctrl-C is the sweep's to act on, the terminal is the sweep's to write on, and the processor
-    is the sweep's first.
+    is the sweep's first. It ends with the sweep: the next run has a tracker of its own, and two of
+    them would begin every run twice.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

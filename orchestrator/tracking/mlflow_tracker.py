@@ -48,7 +48,7 @@ class MlflowTracker:
 
     def send(self, run: TrackedRun) -> None:
         """As `Tracker.send`."""
-        held = self._found(run) or self._begun(run)
+        held = self._first(run) or self._begun(run)
         run_id = held.info.run_id
         if run.kind == "study":
             self._parent = run_id
@@ -75,10 +75,16 @@ class MlflowTracker:
     def close(self) -> None:
         """Nothing is kept back."""
 
-    def _found(self, run: TrackedRun) -> Any:
+    def _first(self, run: TrackedRun) -> Any:
+        """The run as it is there, None where it is not. A request whose answer was lost is made
+        twice, so it may be there twice: then the first is the run, and the others are deleted.
+        """
         tags = {_STUDY: self._place.id, _RUN: run.name}
         asked = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-        found = self._client.search_runs([self._experiment], asked, max_results=1)
+        order = ["attributes.start_time ASC"]
+        found = self._client.search_runs([self._experiment], asked, order_by=order)
+        for other in found[1:]:
+            self._client.delete_run(other.info.run_id)
         return found[0] if found else None
 
     def _begun(self, run: TrackedRun) -> Any:
@@ -86,7 +92,8 @@ class MlflowTracker:
         tags = {_STUDY: self._place.id, _RUN: run.name, "orchestrator.study": self._place.study}
         if self._parent is not None:
             tags["mlflow.parentRunId"] = self._parent
-        return self._client.create_run(self._experiment, tags=tags, run_name=name)
+        made = self._client.create_run(self._experiment, tags=tags, run_name=name)
+        return self._first(run) or made
 
     def _missing(self, held: Any, run: TrackedRun) -> list[Point]:
         there = {

@@ -41,10 +41,10 @@ def pack_size(
     plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> tuple[int, str]:
     """Slots for `auto` when trials are like `plan`, and one line of why."""
-    return choose(measured(plan, base, store, data))
+    return choose_pack_size(measure_pack_sizes(plan, base, store, data))
 
 
-def choose(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
+def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
     """The pack from (slots, seconds a step, share of the memory): the smallest that is about as fast
     as the fastest.
     """
@@ -66,20 +66,20 @@ def group_of(plan: TrialPlan, base: BaseModel, slots: int) -> PackGroup:
     return group
 
 
-def measured(
+def measure_pack_sizes(
     plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> list[tuple[int, float, float]]:
     """Slots, seconds of one step, share of the memory; up to the first size after which a step
     would be too much.
     """
     rows: list[tuple[int, float, float]] = []
-    _seconds(group_of(plan, base, 1), base, store, data)  # computes the frames that are kept
+    _step_seconds(group_of(plan, base, 1), base, store, data)  # computes the frames that are kept
     for size in SIZES[base.device.type]:
         group = group_of(plan, base, size)
         if base.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         try:
-            seconds = min(_seconds(group, base, store, data) for _ in range(STEPS))
+            seconds = min(_step_seconds(group, base, store, data) for _ in range(STEPS))
         except (MemoryError, RuntimeError) as error:
             if not rows or not is_out_of_memory(error):
                 raise
@@ -90,7 +90,9 @@ def measured(
     return rows
 
 
-def _seconds(group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet) -> float:
+def _step_seconds(
+    group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet
+) -> float:
     """Of one step: it ends with losses on the host, so a GPU is done by then.
 
     On a CPU its processor time, shared among the cores: what else runs on the machine would change

@@ -14,11 +14,11 @@ from orchestrator.errors import DataError
 from orchestrator.records.transcription import Transcription
 from orchestrator.scoring.text import normalizer
 from orchestrator.scoring.wer import edit_counts
-from orchestrator.tuning.decoding.audio_files import TOGETHER, decode
+from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips
 from orchestrator.tuning.model.base_model import BaseModel
 
 
-def baseline(
+def measure_bare(
     base: BaseModel,
     manifest: Manifest,
     measured: Transcription,
@@ -35,7 +35,7 @@ def baseline(
         for utterance in manifest.utterances
         if (utterance.duration or 0.0) <= base.family.longest_seconds
     ]
-    heard = _spread(fits, sample)
+    heard = _spread_utterances(fits, sample)
     if not heard:
         raise DataError(
             f"{manifest.path}: every utterance is longer than the {base.family.longest_seconds:g} s the model can take"
@@ -43,13 +43,13 @@ def baseline(
         )
     with TemporaryDirectory() as cache:
         part = replace(manifest, utterances=tuple(heard))
-        clips = prepare(part, rms=measured.rms, cache=Path(cache), multiple=base.family.shortest)
+        clips = prepare(part, rms=measured.rms, cache=Path(cache), shortest=base.family.shortest)
         said: list[str] = []
         for start in range(0, len(clips), TOGETHER):
             here = [clips[row] for row in range(start, min(start + TOGETHER, len(clips)))]
             said += [
                 base.text(tokens)
-                for tokens in decode(base, here, measured.max_tokens_per_second).tokens
+                for tokens in decode_clips(base, here, measured.max_tokens_per_second).tokens
             ]
     normalize = normalizer(normalizer_name)
     counts = edit_counts(
@@ -58,7 +58,7 @@ def baseline(
     return Baseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
 
 
-def _spread(rows: Sequence[Utterance], count: int | None) -> list[Utterance]:
+def _spread_utterances(rows: Sequence[Utterance], count: int | None) -> list[Utterance]:
     total = len(rows)
     return (
         list(rows)

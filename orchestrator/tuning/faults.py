@@ -52,7 +52,7 @@ def attempt(work: Callable[[], Result], device: torch.device) -> Done[Result] | 
         raise
     except Exception as error:  # any: what one trial meets must not end the others
         fault = fault_of(error)
-    free(device)
+    free_memory(device)
     return fault
 
 
@@ -60,7 +60,7 @@ def fault_of(error: Exception) -> Fault:
     """The fault that an exception stands for."""
     told = "".join(traceback.format_exception(error))
     if is_out_of_memory(error):
-        return Fault(f"out of memory{needed(str(error))}", told, memory=True)
+        return Fault(f"out of memory{memory_needed(str(error))}", told, memory=True)
     said = " ".join(str(error).split())
     said = f"{said[:LONGEST]}..." if len(said) > LONGEST else said
     return Fault(f"{type(error).__name__}: {said}" if said else type(error).__name__, told)
@@ -73,7 +73,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MEMORY)
 
 
-def needed(message: str) -> str:
+def memory_needed(message: str) -> str:
     """How much was asked for in vain, where the message says it."""
     found = _TRIED.search(message)
     if found is None:
@@ -81,7 +81,7 @@ def needed(message: str) -> str:
     return f", {float(found[1].rstrip('.')) * _UNITS[found[2].lower()] / 2**20:,.0f} MiB more were needed at once"
 
 
-def free(device: torch.device) -> None:
+def free_memory(device: torch.device) -> None:
     """Give back what a failed attempt held. Raises ModelError where the device does not answer any
     more.
     """
@@ -111,6 +111,6 @@ def enough_memory(what: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ModelError(
-            f"{what}: out of memory{needed(str(error))}\n"
+            f"{what}: out of memory{memory_needed(str(error))}\n"
             "  End what else runs on this machine, take another execution.device, or shorter and fewer clips."
         ) from error

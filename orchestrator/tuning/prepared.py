@@ -16,6 +16,8 @@ import torch
 
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.machine import usable_cores
+from orchestrator.planning.shares import share_of
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator, load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
@@ -50,7 +52,7 @@ class PreparedSweep:
         """The context in which everything is computed: bfloat16 products where the sweep asks for
         them.
         """
-        return _autocast(self.spec, self.base.device)
+        return _autocast_for(self.spec, self.base.device)
 
 
 def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:
@@ -65,7 +67,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         spec.model,
         device,
         encoder_windows=spec.evaluation.encoder_windows,
-        kernel=_kernel(spec),
+        kernel=_kernel_of(spec),
     )
     lengths = check_lengths(spec, base, cache)
     sets = {
@@ -77,13 +79,14 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     clips: dict[str, Sequence[np.ndarray]] = {
         name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
-    training = load_training_data(spec, base, cache, _autocast(spec, device))
+    training = load_training_data(spec, base, cache, _autocast_for(spec, device))
     clips["train"] = training.clips
-    memory = frames_budget(spec, device, psutil.virtual_memory().total)
+    share = share_of(spec.execution, device.type, usable_cores())
+    memory = frames_budget(spec, device, psutil.virtual_memory().total) // share.holders
     store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
     findings = (
         *lengths,
-        *check_model(base, spec, sets, training.labels, clips, lambda: _autocast(spec, device)),
+        *check_model(base, spec, sets, training.labels, clips, lambda: _autocast_for(spec, device)),
     )
     stop(
         findings,
@@ -103,7 +106,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     )
 
 
-def _kernel(spec: SweepSpec) -> KernelName | Literal["auto"]:
+def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
     """Products in bfloat16 are torch's own, whose CPU form is oneDNN already."""
     asked = spec.execution.kernel
     if spec.evaluation.precision == "fp32":
@@ -116,25 +119,19 @@ def _kernel(spec: SweepSpec) -> KernelName | Literal["auto"]:
 
 
 def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
-    """Bytes that frames may take for all packs together: `execution.memory_gb`, else on a CPU an
-    eighth of the memory and at most 1.5 GB, elsewhere a quarter.
-
-    On a CPU packs have them in common; where each process loads the model itself, to its own device
-    or as an actor, each has its own. `total` is the machine's memory in bytes.
+    """Bytes that frames may take for all packs of a machine together: `execution.memory_gb`, else
+    on a CPU an eighth of the memory and at most 1.5 GB, elsewhere a quarter. `total` is the
+    machine's memory in bytes.
     """
-    packs, apart = spec.execution.packs, spec.execution.launcher == "ray"
-    holders = packs if isinstance(packs, int) and (apart or device.type == "cuda") else 1
     asked = spec.execution.memory_gb
     if asked != "auto":
-        budget = round(asked * 1e9)
-    elif device.type == "cpu":
-        budget = min(total // 8, CPU_FRAMES_BYTES)
-    else:
-        budget = total // 4
-    return budget // holders
+        return round(asked * 1e9)
+    if device.type == "cpu":
+        return min(total // 8, CPU_FRAMES_BYTES)
+    return total // 4
 
 
-def _autocast(spec: SweepSpec, device: torch.device) -> torch.autocast:
+def _autocast_for(spec: SweepSpec, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=spec.evaluation.precision == "bf16")
 
 

@@ -18,7 +18,7 @@ from orchestrator.records.short_run import (
     SetComparison,
     ShortRun,
     Transcribed,
-    spread,
+    spread_rows,
 )
 from orchestrator.records.worker import Failed, Hypotheses, Measured
 from orchestrator.scoring.text import normalizer
@@ -54,15 +54,17 @@ def train_shortly(
     worker.admit(plan)
     targets = worker.base.targets(plan.params.target_patterns, plan.params.layers)
     start = initial_adapter(worker.base.linears, targets, plan.params)
-    tuned, failure = _trained(worker)
+    tuned, failure = _train_to_end(worker)
     adapter = worker.adapter(plan.number)
-    moved = {name: _moved(worker.base.linears[name], adapter, name) for name in adapter.modules}
-    sets = _heard(spec, baseline, tuned)
+    moved = {
+        name: _weight_change(worker.base.linears[name], adapter, name) for name in adapter.modules
+    }
+    sets = _compare_sets(spec, baseline, tuned)
     findings = (
         *worker.findings,
         *headroom(spec, baseline.measurements[0].sets["domain"].wer),
         *high_wer(baseline.measurements[0], "the untuned model"),
-        *_efficacy(sets, moved, failure),
+        *_efficacy_findings(sets, moved, failure),
     )
     return ShortRun(
         params=plan.params,
@@ -73,11 +75,11 @@ def train_shortly(
         ** 0.5,
         modules=len(moved),
         still=tuple(name for name, (change, _) in moved.items() if change == 0),
-        loss_before=_loss(worker, plan, start),
-        loss_after=_loss(worker, plan, adapter),
+        loss_before=_first_batch_loss(worker, plan, start),
+        loss_after=_first_batch_loss(worker, plan, adapter),
         sets=sets,
         windows=compare_windows(worker.evaluator, spec.evaluation.encoder_windows),
-        transcripts=_transcripts(worker, baseline, tuned),
+        transcripts=_sample_transcripts(worker, baseline, tuned),
         findings=findings,
     )
 
@@ -96,7 +98,7 @@ def short_plan(spec: SweepSpec) -> TrialPlan:
     )
 
 
-def _trained(worker: PackWorker) -> tuple[Measured | None, str | None]:
+def _train_to_end(worker: PackWorker) -> tuple[Measured | None, str | None]:
     while True:
         for event in worker.advance():
             if isinstance(event, Measured):
@@ -106,7 +108,7 @@ def _trained(worker: PackWorker) -> tuple[Measured | None, str | None]:
 
 
 @torch.no_grad()
-def _moved(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, float]:
+def _weight_change(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, float]:
     """Squared Frobenius norms of the weight's change and of the weight."""
     weight = linear.weight.double()
     parts = {part: tensor.double() for part, tensor in adapter.modules[name].items()}
@@ -114,7 +116,7 @@ def _moved(linear: PackedLinear, adapter: Adapter, name: str) -> tuple[float, fl
     return float(change.square().sum()), float(weight.square().sum())
 
 
-def _loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
+def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
     """Cross-entropy a token of an adapter on the batch of the plan's first step, in nats."""
     targets = tuple(adapter.modules)
     group, slot = PackGroup(worker.base.first_adapted_layer(targets)), Slot(plan, targets, adapter)
@@ -124,7 +126,9 @@ def _loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> float:
     return slot.loss
 
 
-def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[str, SetComparison]:
+def _compare_sets(
+    spec: SweepSpec, baseline: Measured, tuned: Measured | None
+) -> dict[str, SetComparison]:
     untuned: dict[str, SetMeasurement] = baseline.measurements[0].sets
     return {
         name: SetComparison(
@@ -132,7 +136,7 @@ def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[
             words=sum(score.reference_words),
             baseline_wer=score.wer,
             wer=tuned.measurements[0].sets[name].wer if tuned else None,
-            changed_words=_changed(spec, baseline.hypotheses[0], tuned.hypotheses[0], name)
+            changed_words=_count_changed(spec, baseline.hypotheses[0], tuned.hypotheses[0], name)
             if tuned
             else None,
         )
@@ -140,7 +144,7 @@ def _heard(spec: SweepSpec, baseline: Measured, tuned: Measured | None) -> dict[
     }
 
 
-def _transcripts(
+def _sample_transcripts(
     worker: PackWorker, baseline: Measured, tuned: Measured | None
 ) -> tuple[Transcribed, ...]:
     """Ten utterances, spread over the domain set."""
@@ -149,11 +153,11 @@ def _transcripts(
     after = tuned.hypotheses[0]["domain"] if tuned else None
     return tuple(
         Transcribed(clips.ids[row], clips.texts[row], untuned[row], after[row] if after else None)
-        for row in spread(len(clips), SHOWN)
+        for row in spread_rows(len(clips), SHOWN)
     )
 
 
-def _changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) -> int:
+def _count_changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) -> int:
     clean = normalizer(spec.evaluation.normalizer)
     counts = edit_counts(
         [clean(text) for text in before[name]], [clean(text) for text in after[name]]
@@ -161,7 +165,7 @@ def _changed(spec: SweepSpec, before: Hypotheses, after: Hypotheses, name: str) 
     return sum(map(sum, (counts.substitutions, counts.deletions, counts.insertions)))
 
 
-def _efficacy(
+def _efficacy_findings(
     sets: dict[str, SetComparison], moved: dict[str, tuple[float, float]], failure: str | None
 ) -> list[Finding]:
     if not any(change for change, _ in moved.values()):

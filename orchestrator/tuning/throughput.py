@@ -12,7 +12,8 @@ from pathlib import Path
 from orchestrator.planning.cost import Pace
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.autotune import choose, group_of, measured
+from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
+from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import prepare
 
 STEPS = 4
@@ -21,13 +22,16 @@ SAMPLE = 24
 
 
 def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pace:
-    """Load and check the model, train the sweep's first point for a few steps and decode a sample
-    of its sets.
+    """Load and check the model on the cores of one pack, train the sweep's first point for a few
+    steps and decode a sample of its sets.
 
     The choice of the pack is left to the sweep: what is measured here is not kept. Raises what a
     sweep raises at its start: ObjectiveError, ModelError, DataError or ManifestError.
     """
     say("loading and checking the base model")
+    cores = spec.execution.cores
+    if cores != "auto":
+        use_cores(cores)
     started = time.perf_counter()
     prepared, plan = prepare(spec, cache, SAMPLE), first_plan(spec)
     load = time.perf_counter() - started
@@ -36,10 +40,10 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     with prepared.autocast():
         slots = spec.execution.pack
         if slots == "auto":
-            slots, _ = choose(measured(plan, base, store, data))
+            slots, _ = choose_pack_size(measure_pack_sizes(plan, base, store, data))
         group = group_of(plan, base, slots)
         group.step(base, store, data)
-        steps = [_timed(partial(group.step, base, store, data)) / slots for _ in range(STEPS)]
+        steps = [_time_call(partial(group.step, base, store, data)) / slots for _ in range(STEPS)]
         group.unpack()
         adapters = [slot.adapter for slot in group.slots]
         prepared.evaluator.measure_baseline()  # the drafts that every trial's decode starts from
@@ -50,7 +54,7 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
             for chosen in ((min(scales),), scales)
         ]
         heard = [
-            _timed(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
+            _time_call(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
             for scaled_adapters in rounds
         ]
     utterances = sum(
@@ -59,13 +63,14 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     return Pace(
         device=base.device.type,
         slots=slots,
+        cores=None if cores == "auto" else cores,
         load=load,
         step=(min(steps), max(steps)),
         decode_seconds=(min(heard) / utterances, max(heard) / utterances),
     )
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _time_call(work: Callable[[], object]) -> float:
     """Seconds; whatever is timed here ends by reading from the device, so nothing is still in
     flight.
     """

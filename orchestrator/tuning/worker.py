@@ -125,9 +125,9 @@ class PackWorker:
             raise
         except Exception as error:
             raise ModelError(f"the adapter cannot be made: {fault_of(error).reason}") from error
-        self._place(Slot(plan, targets, initial, initial=initial))
+        self._place_slot(Slot(plan, targets, initial, initial=initial))
 
-    def _place(self, slot: Slot) -> None:
+    def _place_slot(self, slot: Slot) -> None:
         self._slots[slot.plan.number] = slot
         if not slot.ended:
             depth = self.base.first_adapted_layer(slot.targets)
@@ -138,9 +138,9 @@ class PackWorker:
         progress.
         """
         with self.autocast():
-            return self._advance()
+            return self._advance_to_event()
 
-    def _advance(self) -> tuple[Event, ...]:
+    def _advance_to_event(self) -> tuple[Event, ...]:
         while True:
             self._tick += 1
             failed = self._train_one_tick()
@@ -154,7 +154,9 @@ class PackWorker:
                 trained = [slot for slot in self._slots.values() if not slot.ended]
                 progress = [Progress(slot.plan.number, slot.step, slot.loss) for slot in trained]
                 ended = {event.number for event in failed if isinstance(event, Failed)}
-                measured = self._measure([slot for slot in due if slot.plan.number not in ended])
+                measured = self._measure_slots(
+                    [slot for slot in due if slot.plan.number not in ended]
+                )
                 noticed, self._noticed = self._noticed, []
                 return (*noticed, *progress, *failed, *measured)
 
@@ -164,11 +166,13 @@ class PackWorker:
             group = self._groups[depth]
             if group.slots:
                 count, started = len(group.slots), time.perf_counter()
-                failed += [self._fail(slot, fault) for slot, fault in self._stepper.step(group)]
-                self._notice("a training step", started, count)
+                failed += [
+                    self._fail_slot(slot, fault) for slot, fault in self._stepper.step(group)
+                ]
+                self._notice_slowness("a training step", started, count)
         return failed
 
-    def _notice(self, kind: str, started: float, trials: int) -> None:
+    def _notice_slowness(self, kind: str, started: float, trials: int) -> None:
         if said := self._usual.judge(kind, time.perf_counter() - started, trials):
             self._noticed.append(Noticed(said))
 
@@ -178,15 +182,15 @@ class PackWorker:
                 self._groups[self.base.first_adapted_layer(slot.targets)].unpack()
                 slot.add_to_average()
 
-    def _fail(self, slot: Slot, fault: Fault) -> Failed:
-        self._end(slot)
+    def _fail_slot(self, slot: Slot, fault: Fault) -> Failed:
+        self._end_slot(slot)
         return Failed(slot.plan.number, slot.step, fault.reason, fault.traceback)
 
-    def _end(self, slot: Slot) -> None:
+    def _end_slot(self, slot: Slot) -> None:
         slot.ended = True
         self._groups[self.base.first_adapted_layer(slot.targets)].leave(slot)
 
-    def _measure(self, due: list[Slot]) -> list[Event]:
+    def _measure_slots(self, due: list[Slot]) -> list[Event]:
         """Measure the slots, those of one group together; a trial whose adapter did not move fails
         here.
         """
@@ -200,17 +204,17 @@ class PackWorker:
             ):
                 if slot.summed and slot.is_final:
                     slot.adapter = slot.averaged()
-                if has_moved(slot.adapter, self._initial(slot)):
+                if has_moved(slot.adapter, self._initial_adapter(slot)):
                     moved.append(slot)
                 else:
-                    events.append(self._fail(slot, UNMOVED))
+                    events.append(self._fail_slot(slot, UNMOVED))
             # a set of `rungs: last` waits for the last step, so trials that are there are decoded
             # apart
             for final in (False, True):
                 events += self._measure_together([slot for slot in moved if slot.is_final is final])
         return events
 
-    def _initial(self, slot: Slot) -> Adapter:
+    def _initial_adapter(self, slot: Slot) -> Adapter:
         if slot.initial is None:
             slot.initial = initial_adapter(self.base.linears, slot.targets, slot.plan.params)
         return slot.initial
@@ -220,20 +224,24 @@ class PackWorker:
             return []
         final, started = slots[0].is_final, time.perf_counter()
         names = None if final else self._at_every_rung
-        scaled_adapters = [[(slot.adapter, scale) for scale in _scales(slot)] for slot in slots]
+        scaled_adapters = [
+            [(slot.adapter, scale) for scale in _scales_to_measure(slot)] for slot in slots
+        ]
         events: list[Event] = []
         for slot, heard in zip(
             slots, measure_apart(self.evaluator, scaled_adapters, names), strict=True
         ):
             events.append(
-                self._fail(slot, heard) if isinstance(heard, Fault) else self._measured(slot, heard)
+                self._fail_slot(slot, heard)
+                if isinstance(heard, Fault)
+                else self._measured_event(slot, heard)
             )
-        self._notice(
+        self._notice_slowness(
             "the evaluation at the last step" if final else "an evaluation", started, len(slots)
         )
         return events
 
-    def _measured(self, slot: Slot, heard: list[MeasuredSets]) -> Measured:
+    def _measured_event(self, slot: Slot, heard: list[MeasuredSets]) -> Measured:
         measurements = tuple(
             Measurement(
                 trial=slot.plan.number,
@@ -243,11 +251,11 @@ class PackWorker:
                 train_loss=slot.loss,
                 sets=sets,
             )
-            for scale, (sets, _) in zip(_scales(slot), heard, strict=True)
+            for scale, (sets, _) in zip(_scales_to_measure(slot), heard, strict=True)
         )
         slot.loss_sum, slot.loss_steps = 0.0, 0
         if slot.is_final:
-            self._end(slot)
+            self._end_slot(slot)
         return Measured(
             slot.plan.number,
             slot.step,
@@ -279,7 +287,7 @@ class PackWorker:
         """Free the trial's slot."""
         slot = self._slots.pop(number)
         if not slot.ended:
-            self._end(slot)
+            self._end_slot(slot)
 
     def save(self, folder: Path) -> None:
         """Checkpoint all slots of this tick, atomically."""
@@ -297,12 +305,12 @@ class PackWorker:
         """
         slots, shortage = load_slots(folder, plans, self.base.device)
         for slot in slots:
-            self._place(slot)
+            self._place_slot(slot)
         for depth, group in self._groups.items():
             group.division, group.parts = shortage.get(depth, (1, 1))
 
 
-def _scales(slot: Slot) -> tuple[float, ...]:
+def _scales_to_measure(slot: Slot) -> tuple[float, ...]:
     """The whole grid at the last step; before it only the smallest scale, which is the last hope of
     the guardrail.
     """

@@ -20,7 +20,7 @@ from orchestrator.scoring.judge import Scores, error_budget
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
-from orchestrator.verdicts.judging import RESAMPLES, pooled
+from orchestrator.verdicts.judging import RESAMPLES, pool_scores
 
 CONFIDENCE = 0.95
 
@@ -112,18 +112,18 @@ def side_of(
         raise StudyError(
             f"trial {result.number} of study {folder.name} has no numbers: {result.reason}\n  Name another trial."
         )
-    stages = {"search": _stage(folder, [measurement])}
+    stages = {"search": _stage_of(folder, [measurement])}
     confirmed = next(
         (finalist for finalist in conclusion.confirmed if finalist.trial == result.number), None
     )
     results = [seed.result for seed in confirmed.seeds if seed.result] if confirmed else []
     if rows := [row for result in results if (row := chosen_measurement(folder, result))]:
-        stages["confirm"] = _stage(folder, rows)
+        stages["confirm"] = _stage_of(folder, rows)
     return Side(label, spec, folder, conclusion, result, stages)
 
 
-def _stage(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:
-    return Stage(pooled(rows), folder.evaluations().get(rows[0].fingerprint, {}))
+def _stage_of(folder: StudyFolder, rows: Sequence[Measurement]) -> Stage:
+    return Stage(pool_scores(rows), folder.evaluations().get(rows[0].fingerprint, {}))
 
 
 def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLES) -> Pair:
@@ -135,26 +135,26 @@ def pair_of(before: Side, after: Side, pairs: int = 1, resamples: int = RESAMPLE
     differences: list[Difference] = []
     for stage in before.stages.keys() & after.stages.keys():
         one, other = before.stages[stage], after.stages[stage]
-        of_all, of_set = _differing(one, other)
-        for rate in _shared(one.scores, other.scores):
+        of_all, of_set = _differing_fields(one, other)
+        for rate in _shared_rates(one.scores, other.scores):
             fields = of_all | of_set.get(_set_of(rate, of_set), {})
             if fields:
                 refused[rate] = fields
-            elif found := _difference(stage, rate, before, after, pairs, resamples):
+            elif found := _paired_difference(stage, rate, before, after, pairs, resamples):
                 differences.append(found)
     if not differences:
         raise FingerprintError(_nothing_shared(before, after, refused))
     order = {"search": 0, "confirm": 1}
     shown = tuple(sorted(differences, key=lambda difference: order[difference.stage]))
     sets = {difference.rate for difference in shown if difference.stage == "search"}
-    return Pair(before, after, shown, refused, _changed(before, after, sets))
+    return Pair(before, after, shown, refused, _changed_utterances(before, after, sets))
 
 
-def _shared(one: Scores, other: Scores) -> list[str]:
+def _shared_rates(one: Scores, other: Scores) -> list[str]:
     return [rate for rate in one.sets if rate in other.sets]
 
 
-def _differing(
+def _differing_fields(
     one: Stage, other: Stage
 ) -> tuple[dict[str, tuple[str, str]], dict[str, dict[str, tuple[str, str]]]]:
     """Fields of the two evaluations that differ: those of all sets, and by set those of one alone.
@@ -185,31 +185,31 @@ def _set_of(rate: str, names: Mapping[str, object]) -> str:
     return max(found, key=len, default="")
 
 
-def _difference(
+def _paired_difference(
     stage: str, rate: str, before: Side, after: Side, pairs: int, resamples: int
 ) -> Difference | None:
     one, other = (side.stages[stage].scores.sets[rate] for side in (before, after))
-    one, other = _alike(one, other)
+    one, other = _equal_decodings(one, other)
     found = estimate(one, other, resamples=resamples, seed=before.spec.seed)
     if found is None or one.wer is None or other.wer is None:
         return None
     return Difference(stage, rate, one.wer, other.wer, found, error_budget(CONFIDENCE, pairs))
 
 
-def _alike(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore]:
+def _equal_decodings(one: SetScore, other: SetScore) -> tuple[SetScore, SetScore]:
     """The same counts over equally many decodings: three seeds beside two are six of each."""
     decodings = math.lcm(one.decodings, other.decodings)
-    return _repeated(one, decodings), _repeated(other, decodings)
+    return _repeat_counts(one, decodings), _repeat_counts(other, decodings)
 
 
-def _repeated(score: SetScore, decodings: int) -> SetScore:
+def _repeat_counts(score: SetScore, decodings: int) -> SetScore:
     times = decodings // score.decodings
     errors = tuple(times * count for count in score.errors)
     units = tuple(times * count for count in score.reference_words)
     return replace(score, errors=errors, reference_words=units, decodings=decodings)
 
 
-def _changed(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:
+def _changed_utterances(before: Side, after: Side, sets: set[str]) -> tuple[Changed, ...]:
     """Utterances that the two heard differently, from what worsened most to what improved most by
     size of change.
     """
@@ -259,13 +259,13 @@ def _nothing_shared(
     if not fields:
         return f"{head}\n  They have no set of the same name."
     rows = "".join(
-        f"\n  {field}: {_short(one)} in {before.label}, {_short(other)} in {after.label}"
+        f"\n  {field}: {_short_digest(one)} in {before.label}, {_short_digest(other)} in {after.label}"
         for field, (one, other) in fields.items()
     )
     advice = "Measure both alike (sets, model, device, versions), in a new study: --fork NAME."
     return f"{head}\nWhat differs in the evaluation:{rows}\n  {advice}"
 
 
-def _short(value: str) -> str:
+def _short_digest(value: str) -> str:
     """A digest by its first digits."""
     return value[:12] if len(value) == 64 else value

@@ -16,8 +16,8 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimism, set_name
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, ranked
-from orchestrator.verdicts.judging import RESAMPLES, judged, pooled, scores
+from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, rank_feasible
+from orchestrator.verdicts.judging import RESAMPLES, judge_scores, pool_scores, scores
 from orchestrator.verdicts.losses import all_losses
 from orchestrator.verdicts.shipping import asks_for_shipped, keeps_limits
 
@@ -138,19 +138,21 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     evaluations.
     """
     results = folder.results()
-    baseline = _baseline(folder, results)
-    confirmed = _confirmed(spec, folder, results, resamples)
-    best = _best(results, confirmed, spec.objective)
-    verdict = _verdict(spec, folder, best, baseline, n_competing(results), resamples)
-    confirm_baseline = _baseline(folder, [s.result for c in confirmed for s in c.seeds if s.result])
+    baseline = _search_baseline(folder, results)
+    confirmed = _confirmed_finalists(spec, folder, results, resamples)
+    best = _best_trial(results, confirmed, spec.objective)
+    verdict = _verdict_of_best(spec, folder, best, baseline, n_competing(results), resamples)
+    confirm_baseline = _search_baseline(
+        folder, [s.result for c in confirmed for s in c.seeds if s.result]
+    )
     conclusion = Conclusion(results, baseline, confirm_baseline, best, verdict, confirmed, None)
-    decision = _decision(spec, conclusion)
+    decision = _decide_study(spec, conclusion)
     if decision is not None and asks_for_shipped(spec) and best is not None:
         decision = _as_shipped(decision, keeps_limits(spec, folder, best))
     return replace(conclusion, decision=decision)
 
 
-def _decision(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
+def _decide_study(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
     if conclusion.verdict is None or conclusion.verdict.decision is None or conclusion.unconfirmed:
         return None
     if conclusion.deciding is None:  # every seed of the finalist failed
@@ -175,10 +177,10 @@ def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
     return Decision.REJECT if kept is False else decision
 
 
-def _best(
+def _best_trial(
     results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str
 ) -> TrialResult | None:
-    by_rank = ranked(results, objective)
+    by_rank = rank_feasible(results, objective)
     if all(finalist.verdict for finalist in confirmed):
         favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
         trial = next(
@@ -197,7 +199,7 @@ def chosen_measurement(folder: StudyFolder, result: TrialResult) -> Measurement 
     )
 
 
-def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
+def _search_baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measurement | None:
     for result in results:
         measurement = chosen_measurement(folder, result)
         if measurement is not None:
@@ -205,7 +207,7 @@ def _baseline(folder: StudyFolder, results: Sequence[TrialResult]) -> Measuremen
     return None
 
 
-def _verdict(
+def _verdict_of_best(
     spec: SweepSpec,
     folder: StudyFolder,
     best: TrialResult | None,
@@ -217,7 +219,7 @@ def _verdict(
     if measurement is None or baseline is None:
         return None
     losses = all_losses(spec, folder, best) if best else ()
-    return judged(
+    return judge_scores(
         spec,
         scores(measurement, losses),
         scores(baseline),
@@ -226,7 +228,7 @@ def _verdict(
     )
 
 
-def _confirmed(
+def _confirmed_finalists(
     spec: SweepSpec, folder: StudyFolder, results: Sequence[TrialResult], resamples: int
 ) -> tuple[Confirmed, ...]:
     by_number = {result.number: result for result in results}
@@ -241,8 +243,8 @@ def _confirmed(
         verdict = None
         if rows and (baseline := folder.read_baseline(rows[0].fingerprint)):
             # a confirmation run has one rung; how the loss falls was seen in the search
-            tuned = replace(pooled(rows), losses=losses)
-            verdict = judged(
+            tuned = replace(pool_scores(rows), losses=losses)
+            verdict = judge_scores(
                 spec,
                 tuned,
                 scores(baseline),
@@ -272,5 +274,7 @@ def _seed_run(
         return SeedRun(run, result, None)
     tuned = scores(measurement, losses)
     return SeedRun(
-        run, result, judged(spec, tuned, scores(baseline), confirmed=True, resamples=resamples)
+        run,
+        result,
+        judge_scores(spec, tuned, scores(baseline), confirmed=True, resamples=resamples),
     )

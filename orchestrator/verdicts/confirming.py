@@ -28,7 +28,7 @@ class ConfirmationRun:
     plan: TrialPlan
 
 
-def ranked(results: Sequence[TrialResult], objective: str = "domain") -> list[TrialResult]:
+def rank_feasible(results: Sequence[TrialResult], objective: str = "domain") -> list[TrialResult]:
     """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders
     them.
     """
@@ -98,10 +98,10 @@ def confirmation_runs(
     """
     if spec.confirm is None or spec.data.confirm is None:
         return ()
-    known, sets = _known(folder), folder.sets()
+    known, sets = _known_runs(folder), folder.sets()
     free = itertools.count(min(known.values(), default=0) - 1, -1)
     runs = []
-    for result in ranked(results, spec.objective)[: spec.confirm.top]:
+    for result in rank_feasible(results, spec.objective)[: spec.confirm.top]:
         plan = folder.read_plan(result.number)
         if plan is None:
             continue
@@ -113,7 +113,13 @@ def confirmation_runs(
     return tuple(runs)
 
 
-def _known(folder: StudyFolder) -> dict[str, int]:
+def pending_runs(spec: SweepSpec, folder: StudyFolder) -> list[ConfirmationRun]:
+    """Those that have no result yet."""
+    runs = confirmation_runs(spec, folder, folder.results())
+    return [run for run in runs if not folder.read_result(run.number)]
+
+
+def _known_runs(folder: StudyFolder) -> dict[str, int]:
     """Recipe -> number of the runs that were started."""
     plans = itertools.takewhile(
         lambda plan: plan is not None, (folder.read_plan(-n) for n in itertools.count(1))

@@ -47,7 +47,7 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
         also = tuple(f"{further}_{rate}" for further in spec.data.also)
         for own in also if name == EVERY else (metric,):
             asked = [
-                _criterion(own, key, value, limit.rule or "point")
+                _criterion_of(own, key, value, limit.rule or "point")
                 for key, value in limit.questions.items()
             ]
             found += (
@@ -56,7 +56,7 @@ def criteria(spec: SweepSpec, limits: Mapping[str, Limit]) -> tuple[Criterion, .
     return tuple(found)
 
 
-def _criterion(metric: str, key: str, value: float | str, rule: Rule) -> Criterion:
+def _criterion_of(metric: str, key: str, value: float | str, rule: Rule) -> Criterion:
     """One question of a limit: a number of points, a share of the baseline (5%), a multiple of it
     (2x), or a word.
     """
@@ -76,13 +76,13 @@ def scores(measurement: Measurement, losses: Sequence[float] = ()) -> Scores:
     """
     rates: dict[str, SetScore] = {}
     for name, score in measurement.sets.items():
-        rates |= _rates(name, score)
+        rates |= _rates_of_set(name, score)
     number = -1 if measurement.trial is None else measurement.trial
     fingerprint, step, scale = measurement.fingerprint, measurement.step, measurement.adapter_scale
     return Scores(fingerprint, rates, number, step, scale, tuple(losses))
 
 
-def _rates(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
+def _rates_of_set(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
     """All rates of one set. Of terms the share that was missed, and of what was heard the share
     that was not said.
     """
@@ -103,7 +103,7 @@ def _rates(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
     return rates
 
 
-def pooled(measurements: Sequence[Measurement]) -> Scores:
+def pool_scores(measurements: Sequence[Measurement]) -> Scores:
     """Several seeds of one recipe as one: counts summed per utterance, under the first one's number
     and step.
 
@@ -115,7 +115,7 @@ def pooled(measurements: Sequence[Measurement]) -> Scores:
     return replace(first, sets=sets)
 
 
-def judged(
+def judge_scores(
     spec: SweepSpec,
     tuned: Scores,
     baseline: Scores,
@@ -144,13 +144,13 @@ def judged(
     )
 
 
-def best(verdicts: Sequence[Verdict]) -> Verdict | None:
+def best_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The best feasible verdict; where none is feasible, the one that breaks its guardrails least.
 
     Ties of violation are ranked as feasible ones are. None when there are no verdicts.
     """
-    return best_feasible(verdicts) or min(verdicts, key=_violation, default=None)
+    return best_feasible(verdicts) or min(verdicts, key=_by_violation, default=None)
 
 
-def _violation(verdict: Verdict) -> tuple[float, Rank]:
+def _by_violation(verdict: Verdict) -> tuple[float, Rank]:
     return max(verdict.constraints.values(), default=0.0), verdict_rank(verdict)

@@ -11,7 +11,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import best, judged, scores
+from orchestrator.verdicts.judging import best_verdict, judge_scores, scores
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
     """The adapter of the measurement that gave the trial its result. Raises StudyError when none
     was kept.
     """
-    number = _trained(result)
+    number = _trained_trial(result)
     kept = SavedAdapter(
         result,
         number,
@@ -52,7 +52,7 @@ def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
         result.wer,
         result.delta,
     )
-    return _there(folder, kept)
+    return _if_there(folder, kept)
 
 
 def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> SavedAdapter:
@@ -60,7 +60,7 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
 
     Raises StudyError when nothing was measured, or it is not as it was written.
     """
-    number = _trained(result)
+    number = _trained_trial(result)
     rows = folder.read_measurements(number)
     baseline = folder.read_baseline(rows[0].fingerprint) if rows else None
     if baseline is None:
@@ -68,12 +68,12 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
             f"trial {result.number} has no last measurement: {result.reason}\n  Name another trial."
         )
     # which measurement is best is decided by the measured numbers alone, so few resamples do
-    verdicts = [judged(spec, scores(row), scores(baseline), resamples=100) for row in rows]
-    last = best([verdict for verdict in verdicts if verdict.step == rows[-1].step])
+    verdicts = [judge_scores(spec, scores(row), scores(baseline), resamples=100) for row in rows]
+    last = best_verdict([verdict for verdict in verdicts if verdict.step == rows[-1].step])
     assert last is not None
-    if last is best(verdicts):
-        return _there(folder, _as_measured(result, number, folder.adapter_folder(number), last))
-    return _there(folder, _as_measured(result, number, folder.final_folder(number), last))
+    if last is best_verdict(verdicts):
+        return _if_there(folder, _as_measured(result, number, folder.adapter_folder(number), last))
+    return _if_there(folder, _as_measured(result, number, folder.final_folder(number), last))
 
 
 def check_if_kept(folder: Path) -> None:
@@ -85,7 +85,7 @@ def check_if_kept(folder: Path) -> None:
         StudyFolder(above[3], above[2].name).has_adapter(folder.resolve())
 
 
-def _trained(result: TrialResult) -> int:
+def _trained_trial(result: TrialResult) -> int:
     return result.number if result.duplicate_of is None else result.duplicate_of
 
 
@@ -95,7 +95,7 @@ def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdic
     )
 
 
-def _there(folder: StudyFolder, kept: SavedAdapter) -> SavedAdapter:
+def _if_there(folder: StudyFolder, kept: SavedAdapter) -> SavedAdapter:
     if not folder.has_adapter(kept.folder):
         raise StudyError(
             f"trial {kept.result.number} kept no adapter: {kept.result.reason}\n"

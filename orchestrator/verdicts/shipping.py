@@ -16,7 +16,7 @@ from orchestrator.scoring.limits import LimitVerdict
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.limits import SHIPPED
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import RESAMPLES, judged, scores
+from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 from orchestrator.verdicts.losses import all_losses
 
 VERDICT_FORM = "onnx"
@@ -74,7 +74,9 @@ def judge_again(
                 for model in ("tuned", "baseline")
             ]
             tuned, baseline = scores(rows[0], losses), scores(rows[1])
-            verdicts.append(judged(spec, tuned, baseline, confirmed=confirmed, resamples=resamples))
+            verdicts.append(
+                judge_scores(spec, tuned, baseline, confirmed=confirmed, resamples=resamples)
+            )
         yield JudgedAgain(confirmed, *verdicts)
 
 

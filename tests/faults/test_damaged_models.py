@@ -148,4 +148,4 @@ def test_the_configuration_of_an_adapter_does_not_depend_on_the_process(tmp_path
 )
 def test_a_damaged_cache_of_labels_is_made_again(tmp_path: Path, held: bytes) -> None:
     (tmp_path / "labels.json").write_bytes(held)
-    assert pseudo_labels._kept(tmp_path / "labels.json") is None
+    assert pseudo_labels._cached_labels(tmp_path / "labels.json") is None

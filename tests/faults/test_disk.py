@@ -82,7 +82,7 @@ def test_a_cache_that_does_not_fit_names_its_file(
     monkeypatch.setattr(atomic, "_sync_file", no_room)
     clip = clip_cache.Decoded(np.zeros(160, np.float32), 0.0, 0)
     with pytest.raises(OSError) as caught:
-        clip_cache.write([(bytes(16), clip)], tmp_path)
+        clip_cache.write_clips([(bytes(16), clip)], tmp_path)
     place = Path(str(caught.value.filename))
     assert (caught.value.errno, place.parent, place.suffix) == (errno.ENOSPC, tmp_path, ".pcm")
     assert list(tmp_path.iterdir()) == []

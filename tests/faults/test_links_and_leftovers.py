@@ -123,7 +123,7 @@ def test_the_folder_of_a_killed_export_goes(tmp_path: Path, gone: int) -> None:
 def test_the_audio_of_a_killed_run_goes_whatever_its_key(tmp_path: Path, gone: int) -> None:
     (tmp_path / f"old.pcm.tmp-{gone}").write_text("half")
     (tmp_path / f"live.pcm.tmp-{os.getppid()}").write_text("half")
-    clip_cache.write([], tmp_path)
+    clip_cache.write_clips([], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f"live.pcm.tmp-{os.getppid()}"]
 
 

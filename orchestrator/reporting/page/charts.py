@@ -9,7 +9,7 @@ from typing import Literal
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, train_shares
-from orchestrator.reporting.page.trial_bounds import bounds_in_points, crosses
+from orchestrator.reporting.page.trial_bounds import bound_crosses, bounds_in_points
 from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances
 from orchestrator.scoring.judge import Verdict
@@ -60,8 +60,8 @@ def charts(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iter
     yield from _gain_against_regression(spec, folder, conclusion)
     for name in spec.data.evaluated:
         yield from _over_steps(folder, conclusion, name)
-    yield from _importance(spec, conclusion)
-    yield from _shares(spec, conclusion)
+    yield from _importance_charts(spec, conclusion)
+    yield from _share_charts(spec, conclusion)
 
 
 def _gain_against_regression(
@@ -72,21 +72,23 @@ def _gain_against_regression(
         return
     best = conclusion.best.number if conclusion.best else None
     series = [
-        _dots(
+        _dots_series(
             "other feasible trials", [r for r in dots if r.feasible and r.number != best], "trial"
         )
     ]
     series.append(
-        _dots("trials that broke a guardrail", [r for r in dots if not r.feasible], "broken")
+        _dots_series("trials that broke a guardrail", [r for r in dots if not r.feasible], "broken")
     )
-    series.append(_dots(f"trial {best}, the winner", [r for r in dots if r.number == best], "best"))
+    series.append(
+        _dots_series(f"trial {best}, the winner", [r for r in dots if r.number == best], "best")
+    )
     for said, verdict in (
         ("on the search's sets", conclusion.verdict),
-        ("confirmed", _confirmed(conclusion)),
+        ("confirmed", _confirmed_verdict(conclusion)),
     ):
         if verdict is not None:
             series += _with_bounds(said, verdict, conclusion)
-    series += _bounded(spec, folder, conclusion, dots)
+    series += _bounded_series(spec, folder, conclusion, dots)
     series += _along_scales(spec, folder, conclusion)
     series += _along_steps(folder, conclusion, dots)
     views: list[tuple[View, str]] = [("chosen", "chosen measurements")]
@@ -110,7 +112,7 @@ def _gain_against_regression(
     )
 
 
-def _dots(name: str, results: list[TrialResult], role: Role) -> Series:
+def _dots_series(name: str, results: list[TrialResult], role: Role) -> Series:
     points = (
         (r.delta["heldout"], -r.delta["domain"], f"trial {r.number}: {params_text(r.params)}")
         for r in results
@@ -118,7 +120,7 @@ def _dots(name: str, results: list[TrialResult], role: Role) -> Series:
     return Series(name, tuple(points), role, view="chosen")
 
 
-def _confirmed(conclusion: Conclusion) -> Verdict | None:
+def _confirmed_verdict(conclusion: Conclusion) -> Verdict | None:
     return conclusion.confirmation.verdict if conclusion.confirmation else None
 
 
@@ -139,11 +141,11 @@ def _with_bounds(said: str, verdict: Verdict, conclusion: Conclusion) -> Iterato
             yield Series(f"95 % bounds {said}", points, "bounds", joined=True, view="chosen")
 
 
-def _bounded(
+def _bounded_series(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, dots: list[TrialResult]
 ) -> Iterator[Series]:
-    for result, points in crosses(spec, folder, conclusion, dots):
-        role = _role(conclusion, result.number) if result.feasible else "broken"
+    for result, points in bound_crosses(spec, folder, conclusion, dots):
+        role = _role_of(conclusion, result.number) if result.feasible else "broken"
         yield Series(f"trial {result.number}", points, role, joined=True, view="bounds")
 
 
@@ -155,7 +157,7 @@ def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
             if {"domain", "heldout"} <= v.delta.keys()
         )
         yield Series(
-            f"trial {number}", points, _role(conclusion, number), joined=True, view="scales"
+            f"trial {number}", points, _role_of(conclusion, number), joined=True, view="scales"
         )
 
 
@@ -164,7 +166,7 @@ def _along_steps(
 ) -> Iterator[Series]:
     baseline = conclusion.baseline
     for result in dots if baseline else ():
-        own = {name: dict(path(folder, result, name)) for name in ("domain", "heldout")}
+        own = {name: dict(wer_by_step(folder, result, name)) for name in ("domain", "heldout")}
         base = (
             {name: baseline.sets[name].wer for name in own if name in baseline.sets}
             if baseline
@@ -179,11 +181,11 @@ def _along_steps(
             )
             for step in steps
         )
-        role = _role(conclusion, result.number)
+        role = _role_of(conclusion, result.number)
         yield Series(f"trial {result.number}", points, role, joined=True, view="steps")
 
 
-def _role(conclusion: Conclusion, number: int) -> Role:
+def _role_of(conclusion: Conclusion, number: int) -> Role:
     return "best" if conclusion.best and conclusion.best.number == number else "trial"
 
 
@@ -192,11 +194,11 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
         Series(
             f"trial {result.number}",
             tuple((step, wer, f"trial {result.number}, step {step:g}") for step, wer in points),
-            _role(conclusion, result.number),
+            _role_of(conclusion, result.number),
             joined=True,
         )
         for result in conclusion.results
-        if result.duplicate_of is None and (points := path(folder, result, name))
+        if result.duplicate_of is None and (points := wer_by_step(folder, result, name))
     )
     if not series:
         return
@@ -204,7 +206,7 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
     known = baseline.sets[name].wer if baseline and name in baseline.sets else None
     yield Chart(
         f"steps-{name}",
-        _capital(f"{rate_text(name)} over steps"),
+        _capitalise_first(f"{rate_text(name)} over steps"),
         "At the adapter scale that each trial was chosen at. Below the line the model is better than untuned.",
         "optimizer step",
         f"{rate_text(name)}, %",
@@ -213,7 +215,9 @@ def _over_steps(folder: StudyFolder, conclusion: Conclusion, name: str) -> Itera
     )
 
 
-def path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[float, float], ...]:
+def wer_by_step(
+    folder: StudyFolder, result: TrialResult, name: str
+) -> tuple[tuple[float, float], ...]:
     """Per step the WER at the chosen adapter scale, or at the one nearest to it."""
     wanted = result.adapter_scale or 1.0
     rows: dict[int, Measurement] = {}
@@ -226,7 +230,7 @@ def path(folder: StudyFolder, result: TrialResult, name: str) -> tuple[tuple[flo
     )
 
 
-def _importance(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
+def _importance_charts(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
     rate = spec.objective
     own = [
         result
@@ -247,13 +251,13 @@ def _importance(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
         )
 
 
-def _shares(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
+def _share_charts(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
     best, rate = train_shares.best_by_share(spec, conclusion), spec.objective
     if len(best) > 1:
         points = tuple((100 * share, r.wer[rate], f"trial {r.number}") for share, r in best.items())
         yield Chart(
             "shares",
-            _capital(f"{rate_text(rate)} over the share of data.train"),
+            _capitalise_first(f"{rate_text(rate)} over the share of data.train"),
             "Where the curve still falls, more recordings are likely to help.",
             "share of data.train, %",
             f"{rate_text(rate)}, %",
@@ -261,6 +265,6 @@ def _shares(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Chart]:
         )
 
 
-def _capital(text: str) -> str:
+def _capitalise_first(text: str) -> str:
     """The first letter alone: WER stays as it is."""
     return text[:1].upper() + text[1:]

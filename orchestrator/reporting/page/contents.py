@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.page.charts import charts
-from orchestrator.reporting.page.sound import embedded, read_utterances
+from orchestrator.reporting.page.sound import embed_clips, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet, utterance_sets
 from orchestrator.scoring.saying import rate_text
 from orchestrator.set_names import is_confirm
@@ -35,19 +35,21 @@ def to_script(value: Any) -> str:
     """JSON that may stand inside a script element: no `<` or `&`, and no character that hides or
     turns text.
     """
-    text = json.dumps(_shown(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(
+        _printable_value(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+    )
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _shown(value: Any) -> Any:
+def _printable_value(value: Any) -> Any:
     """Control characters, direction overrides and halves of pairs as the sign for what cannot be
     shown.
     """
     if isinstance(value, str):
         return _UNSHOWN.sub("\ufffd", value)
     if isinstance(value, Mapping):
-        return {key: _shown(item) for key, item in value.items()}
-    return [_shown(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: _printable_value(item) for key, item in value.items()}
+    return [_printable_value(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> dict[str, Any]:
@@ -74,12 +76,12 @@ def file_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) 
             continue
         if left <= 0 and key not in (BASELINE, utterance_set.winner):
             break
-        place["heard"][key] = heard(utterance_set, key, kept[utterance_set.name])
+        place["heard"][key] = rows_of_model(utterance_set, key, kept[utterance_set.name])
         left -= len(json.dumps(place["heard"][key]))
     for utterance_set, place in zip(sets, described, strict=True):
         place["models"] = [model for model in place["models"] if model["key"] in place["heard"]]
         place["models_left_out"] = len(utterance_set.models) - len(place["models"])
-    clips = embedded(_clips(sets, kept, known))
+    clips = embed_clips(_clips_to_embed(sets, kept, known))
     return {
         **common_contents(spec, folder, conclusion),
         "sets": described,
@@ -98,12 +100,12 @@ def common_contents(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
 
 def most_changed(utterance_set: UtteranceSet, most: int) -> list[int]:
     """The utterances that are shown, in the order of the set: all, or the most changed `most`."""
-    changes = _changes(utterance_set)
+    changes = _error_changes(utterance_set)
     by_change = sorted(range(len(changes)), key=lambda row: (-abs(changes[row]), row))
     return sorted(by_change[:most])
 
 
-def _changes(utterance_set: UtteranceSet) -> list[int]:
+def _error_changes(utterance_set: UtteranceSet) -> list[int]:
     """Errors of the winner less those of the untuned model, an utterance each."""
     pairs = zip(
         utterance_set.errors(BASELINE), utterance_set.errors(utterance_set.winner), strict=True
@@ -118,12 +120,12 @@ def described_set(
     ids, speakers = utterance_set.measured.utterance_ids, utterance_set.measured.speakers
     return {
         "name": utterance_set.name,
-        "title": _title(utterance_set.name),
+        "title": _set_title(utterance_set.name),
         "total": len(ids),
         "rows": list(kept),
         "ids": [ids[row] for row in kept],
         "speakers": [speakers[row] for row in kept],
-        "seconds": [_seconds(known.get(ids[row])) for row in kept],
+        "seconds": [_clip_seconds(known.get(ids[row])) for row in kept],
         "references": [" ".join(utterance_set.references[row]) for row in kept],
         "written": [utterance_set.written[row] for row in kept],
         "models": [{"key": model.key, "label": model.label} for model in utterance_set.models],
@@ -132,16 +134,16 @@ def described_set(
     }
 
 
-def _title(name: str) -> str:
+def _set_title(name: str) -> str:
     where = "confirm set" if is_confirm(name) else "set of the search"
     return f"{rate_text(name).removesuffix(' WER').replace('heldout', 'held-out')} ({where})"
 
 
-def _seconds(utterance: Utterance | None) -> float | None:
+def _clip_seconds(utterance: Utterance | None) -> float | None:
     return None if utterance is None or utterance.duration is None else round(utterance.duration, 2)
 
 
-def heard(
+def rows_of_model(
     utterance_set: UtteranceSet, key: str, kept: Sequence[int] | None = None
 ) -> dict[str, Any]:
     """What one model heard, a row an utterance, 0 where it is what the untuned model heard, and what
@@ -184,14 +186,14 @@ def _by_need(
     yield from (found for found in chain.from_iterable(zip_longest(*others)) if found)
 
 
-def _clips(
+def _clips_to_embed(
     sets: Sequence[UtteranceSet],
     kept: Mapping[str, Sequence[int]],
     known: Mapping[str, Mapping[str, Utterance]],
 ) -> Iterator[tuple[str, Utterance]]:
     """The worst regression of every set, the best gain of every set, the second worst, and so on."""
     queues = [
-        _extremes(utterance_set, kept[utterance_set.name], known[utterance_set.name], sign)
+        _extreme_clips(utterance_set, kept[utterance_set.name], known[utterance_set.name], sign)
         for sign in (1, -1)
         for utterance_set in sets
     ]
@@ -199,11 +201,11 @@ def _clips(
         yield from (clip for clip in turn if clip is not None)
 
 
-def _extremes(
+def _extreme_clips(
     utterance_set: UtteranceSet, kept: Sequence[int], known: Mapping[str, Utterance], sign: int
 ) -> list[tuple[str, Utterance]]:
     """What got worse most, or with a `sign` of -1 better, by key; as far as its audio is known."""
-    changes, ids = _changes(utterance_set), utterance_set.measured.utterance_ids
+    changes, ids = _error_changes(utterance_set), utterance_set.measured.utterance_ids
     by_change = sorted(kept, key=lambda row: -sign * changes[row])
     changed = [row for row in by_change[:CLIPS] if sign * changes[row] > 0]
     return [

@@ -14,12 +14,12 @@ def figure(chart: Chart) -> dict[str, Any]:
     """Data and layout; of a plot with several views the first. Texts are texts: plotly reads tags."""
     first = chart.views[0][0] if chart.views else ""
     series = [each for each in chart.series if each.view in ("", first)]
-    bars = [_bar(each) for each in series] if chart.bars else []
-    lines = [] if chart.bars else [_points(each) for each in series]
-    return {"data": [*bars, *lines], "layout": _layout(chart)}
+    bars = [_bar_trace(each) for each in series] if chart.bars else []
+    lines = [] if chart.bars else [_point_trace(each) for each in series]
+    return {"data": [*bars, *lines], "layout": _chart_layout(chart)}
 
 
-def _points(series: Series) -> dict[str, Any]:
+def _point_trace(series: Series) -> dict[str, Any]:
     x, y, texts = zip(*series.points, strict=True) if series.points else ((), (), ())
     return {
         "type": "scatter",
@@ -32,7 +32,7 @@ def _points(series: Series) -> dict[str, Any]:
     }
 
 
-def _bar(series: Series) -> dict[str, Any]:
+def _bar_trace(series: Series) -> dict[str, Any]:
     name = html_text(series.name)
     return {
         "type": "bar",
@@ -43,8 +43,8 @@ def _bar(series: Series) -> dict[str, Any]:
     }
 
 
-def _layout(chart: Chart) -> dict[str, Any]:
-    marks = [_limit(axis, value, text) for axis, value, text in chart.limits]
+def _chart_layout(chart: Chart) -> dict[str, Any]:
+    marks = [_limit_line(axis, value, text) for axis, value, text in chart.limits]
     return {
         "title": {"text": html_text(chart.title)},
         "xaxis": {"title": {"text": html_text(chart.x)}},
@@ -54,7 +54,7 @@ def _layout(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _limit(axis: str, value: float, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _limit_line(axis: str, value: float, text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A line across the plot, and what it is, at its end."""
     other = "y" if axis == "x" else "x"
     line = {

@@ -16,10 +16,10 @@ from orchestrator.errors import ManifestError, OrchestrateError
 from orchestrator.loopback import Respond
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Document
-from orchestrator.reporting.page.contents import common_contents, described_set, heard
+from orchestrator.reporting.page.contents import common_contents, described_set, rows_of_model
 from orchestrator.reporting.page.report_page import study_page
 from orchestrator.reporting.page.shell import policy
-from orchestrator.reporting.page.sound import Sound, original, read_utterances
+from orchestrator.reporting.page.sound import Sound, original_sound, read_utterances
 from orchestrator.reporting.page.utterances import UtteranceSet, utterance_sets
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -103,33 +103,33 @@ class Player:
         """Answer one GET or HEAD."""
         parts = [part for part in environ.get("PATH_INFO", "").split("/") if part]
         try:
-            kind, body = self._answer(parts)
+            kind, body = self._answer_path(parts)
         except LookupError:
-            return _send(
+            return _send_body(
                 environ, respond, "404 Not Found", _TEXT, b"There is no such thing here.\n"
             )
         except (OrchestrateError, OSError) as error:
             text = f"{error}\n".encode("utf-8", errors="backslashreplace")
-            return _send(environ, respond, "500 Internal Server Error", _TEXT, text)
+            return _send_body(environ, respond, "500 Internal Server Error", _TEXT, text)
         if isinstance(body, Path):
             return _send_file(environ, respond, kind, body)
-        return _send(environ, respond, "200 OK", kind, body)
+        return _send_body(environ, respond, "200 OK", kind, body)
 
-    def _answer(self, parts: list[str]) -> tuple[str, bytes | Path]:
+    def _answer_path(self, parts: list[str]) -> tuple[str, bytes | Path]:
         """Media type and body. Raises LookupError for what does not exist."""
         match parts:
             case []:
-                return "text/html; charset=utf-8", self._page()
+                return "text/html; charset=utf-8", self._render_page()
             case ["sets", name]:
-                return "application/json", _json(self._set(self._state.sets[name]))
+                return "application/json", _json_bytes(self._set_contents(self._state.sets[name]))
             case ["sets", name, "heard", key] if self._state.has(name, key):
-                return "application/json", _json(heard(self._state.sets[name], key))
+                return "application/json", _json_bytes(rows_of_model(self._state.sets[name], key))
             case ["sets", name, "audio", row] if row.isascii() and row.isdigit():
-                sound = self._sound(self._state.sets[name], int(row))
+                sound = self._sound_of_row(self._state.sets[name], int(row))
                 return sound.kind, sound.data
         raise LookupError
 
-    def _page(self) -> bytes:
+    def _render_page(self) -> bytes:
         """Read anew each time: a sweep may be running."""
         state = State(self._spec, self._folder)
         document, done = self._reported(state.conclusion)
@@ -137,28 +137,28 @@ class Player:
         self._state = state
         return text.encode("utf-8", errors="backslashreplace")
 
-    def _set(self, utterance_set: UtteranceSet) -> dict[str, Any]:
+    def _set_contents(self, utterance_set: UtteranceSet) -> dict[str, Any]:
         ids = utterance_set.measured.utterance_ids
         known = self._state.utterances(utterance_set.name)
         described = described_set(utterance_set, range(len(ids)), known)
         del described["heard"]  # the page keeps what it has asked for there
         return {**described, "playable": [name in known for name in ids]}
 
-    def _sound(self, utterance_set: UtteranceSet, row: int) -> Sound:
+    def _sound_of_row(self, utterance_set: UtteranceSet, row: int) -> Sound:
         utterance = self._state.utterances(utterance_set.name)[
             utterance_set.measured.utterance_ids[row]
         ]
         try:
-            return original(utterance)
+            return original_sound(utterance)
         except ManifestError as error:
             raise LookupError from error
 
 
-def _json(value: Any) -> bytes:
+def _json_bytes(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
 
 
-def _headers(kind: str, length: int, *more: tuple[str, str]) -> list[tuple[str, str]]:
+def _response_headers(kind: str, length: int, *more: tuple[str, str]) -> list[tuple[str, str]]:
     rules = f"{policy(live=True)}; frame-ancestors 'none'"
     own = [
         ("Content-Type", kind),
@@ -168,18 +168,22 @@ def _headers(kind: str, length: int, *more: tuple[str, str]) -> list[tuple[str, 
     return [*own, *_ALWAYS, *more]
 
 
-def _send(
+def _send_body(
     environ: dict[str, Any], respond: Respond, status: str, kind: str, body: bytes
 ) -> Iterable[bytes]:
     if status.startswith("200") and kind.startswith("audio/"):
         return _send_range(environ, respond, kind, len(body), lambda start, end: [body[start:end]])
-    respond(status, _headers(kind, len(body)))
+    respond(status, _response_headers(kind, len(body)))
     return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def _send_file(environ: dict[str, Any], respond: Respond, kind: str, path: Path) -> Iterable[bytes]:
     return _send_range(
-        environ, respond, kind, path.stat().st_size, lambda start, end: _read(path, start, end)
+        environ,
+        respond,
+        kind,
+        path.stat().st_size,
+        lambda start, end: _read_range(path, start, end),
     )
 
 
@@ -198,7 +202,9 @@ def _send_range(
     more = [("Accept-Ranges", "bytes")]
     if partial:
         more.append(("Content-Range", f"bytes {start}-{end - 1}/{size}"))
-    respond("206 Partial Content" if partial else "200 OK", _headers(kind, end - start, *more))
+    respond(
+        "206 Partial Content" if partial else "200 OK", _response_headers(kind, end - start, *more)
+    )
     return [] if environ["REQUEST_METHOD"] == "HEAD" else read(start, end)
 
 
@@ -220,7 +226,7 @@ def asked_range(header: str, size: int) -> tuple[int, int]:
     return (int(first), end) if int(first) < end else (0, size)
 
 
-def _read(path: Path, start: int, end: int) -> Iterator[bytes]:
+def _read_range(path: Path, start: int, end: int) -> Iterator[bytes]:
     with path.open("rb") as file:
         file.seek(start)
         left = end - start

@@ -29,7 +29,7 @@ def block_html(block: Block) -> str:
 def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table that scrolls by itself where it is too wide, and whose columns sort; cells are text."""
     head = "".join(f'<th scope="col">{heading_html(column)}</th>' for column in columns)
-    body = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(map(_table_cell, row)) + "</tr>" for row in rows)
     label = html_text(", ".join(columns[:3]))
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="Table: {label}">'
@@ -37,7 +37,7 @@ def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _cell(text: str) -> str:
+def _table_cell(text: str) -> str:
     return f"<td>{html_text(text)}</td>"
 
 

@@ -62,15 +62,15 @@ def study_page(
     contents: dict[str, Any],
 ) -> str:
     """The same around `contents` that may still be asked for."""
-    sections = _sections(document)
+    sections = _sections_by_heading(document)
     shown = {
         "Utterances": _utterances_html() + worst_html(contents["sets"])
         if contents["sets"]
-        else _blocks(sections.pop(TEN_UTTERANCES, [])),
+        else _blocks_markup(sections.pop(TEN_UTTERANCES, [])),
         "Words": '<div id="words"></div>' if contents["sets"] else "",
         "Trials": trials_html(spec, conclusion),
         "Plots": _plots_html(contents["charts"]),
-        "Details": _details(sections),
+        "Details": _detail_sections(sections),
         "Glossary": glossary_html(),
     }
     shown = {name: html for name, html in shown.items() if html}
@@ -84,13 +84,13 @@ def study_page(
     )
     body = (
         f'<a class="skip" href="#main">Skip to the verdict</a><header><nav aria-label="Sections"><ul>{links}</ul></nav>'
-        f'</header><main id="main">{_verdict(spec, conclusion, document, done, sections)}{parts}</main>'
+        f'</header><main id="main">{_verdict_screen(spec, conclusion, document, done, sections)}{parts}</main>'
         '<div id="tip" role="tooltip" hidden></div>'
     )
-    return page(f"{document.title}: {_decision(conclusion, done)}", body, contents)
+    return page(f"{document.title}: {_decision_word(conclusion, done)}", body, contents)
 
 
-def _sections(document: Document) -> dict[str, list[Block]]:
+def _sections_by_heading(document: Document) -> dict[str, list[Block]]:
     """The blocks under each heading."""
     title = ""
     sections: dict[str, list[Block]] = {}
@@ -102,7 +102,7 @@ def _sections(document: Document) -> dict[str, list[Block]]:
     return sections
 
 
-def _decision(conclusion: Conclusion, done: bool) -> str:
+def _decision_word(conclusion: Conclusion, done: bool) -> str:
     if not done:
         return "NOT FINISHED"
     if conclusion.best is None:
@@ -110,7 +110,7 @@ def _decision(conclusion: Conclusion, done: bool) -> str:
     return str(conclusion.decision or "FINISHED")
 
 
-def _verdict(
+def _verdict_screen(
     spec: SweepSpec,
     conclusion: Conclusion,
     document: Document,
@@ -118,9 +118,11 @@ def _verdict(
     sections: dict[str, list[Block]],
 ) -> str:
     """The first screen: the answer, why, whether to believe it, the winner, and what got worse."""
-    decision = _decision(conclusion, done)
+    decision = _decision_word(conclusion, done)
     reasons = (
-        [_reason(limit) for limit in limits_of(conclusion.deciding)] if conclusion.deciding else []
+        [_limit_reason(limit) for limit in limits_of(conclusion.deciding)]
+        if conclusion.deciding
+        else []
     )
     caveats = [
         item
@@ -138,7 +140,7 @@ def _verdict(
         f'<section id="verdict" aria-label="Verdict"><h1>{html_text(document.title)}</h1>'
         f'<p class="headline"><span class="badge {decision.split()[0].lower()}">{html_text(decision)}</span> '
         f"{html_text(document.headline.removeprefix(f'{decision}: '))} {term_html('verdict', '?')}</p>"
-        f"{_list('Why', reasons)}{_winner(conclusion)}"
+        f"{_titled_list('Why', reasons)}{_winner_block(conclusion)}"
         + (f"<h2>Can it be believed?</h2><ul>{first}</ul><p>{more}</p>" if caveats else "")
         + '<div id="worst"></div><noscript><p>Tables sort, plots show, and utterances are compared and heard where '
         "scripts may run; this file has its own and loads nothing. What got worse most is listed below.</p>"
@@ -146,11 +148,11 @@ def _verdict(
     )
 
 
-def _list(title: str, items: Sequence[str]) -> str:
+def _titled_list(title: str, items: Sequence[str]) -> str:
     return f'<h2>{title}</h2><ul class="reasons">{"".join(items)}</ul>' if items else ""
 
 
-def _reason(limit: LimitVerdict) -> str:
+def _limit_reason(limit: LimitVerdict) -> str:
     """One limit, whether it holds, by which numbers, and what the data prove."""
     sign, said = _SIGNS[limit.holds]
     numbers = ""
@@ -169,7 +171,7 @@ def _reason(limit: LimitVerdict) -> str:
     )
 
 
-def _winner(conclusion: Conclusion) -> str:
+def _winner_block(conclusion: Conclusion) -> str:
     best = conclusion.best
     if best is None:
         return "<h2>The winner</h2><p>No trial keeps every guardrail.</p>"
@@ -198,7 +200,7 @@ def _plots_html(charts: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _details(sections: dict[str, list[Block]]) -> str:
+def _detail_sections(sections: dict[str, list[Block]]) -> str:
     """The rest of the report, under its own headings."""
     left = {
         title: blocks
@@ -206,9 +208,9 @@ def _details(sections: dict[str, list[Block]]) -> str:
         if blocks and title not in (TRIALS, TEN_UTTERANCES)
     }
     return "".join(
-        f"<h3>{html_text(title)}</h3>{_blocks(blocks)}" for title, blocks in left.items()
+        f"<h3>{html_text(title)}</h3>{_blocks_markup(blocks)}" for title, blocks in left.items()
     )
 
 
-def _blocks(blocks: Sequence[Block]) -> str:
+def _blocks_markup(blocks: Sequence[Block]) -> str:
     return "".join(map(block_html, blocks))

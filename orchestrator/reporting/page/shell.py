@@ -42,11 +42,11 @@ _PAGE = """<!DOCTYPE html>
 def page(title: str, body: str, contents: dict[str, Any]) -> str:
     """The file. `body` is markup whose texts are escaped; `contents` is what the scripts read."""
     with_plots = bool(contents.get("charts"))
-    scripts = [_asset(name) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)]
+    scripts = [_asset_text(name) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)]
     return _PAGE.format(
         title=html_text(title),
         policy=policy(bool(contents.get("live")), with_plots),
-        style=_style(),
+        style=_style_text(),
         body=body,
         data=to_script(contents),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
@@ -58,12 +58,12 @@ def policy(live: bool, with_plots: bool = True) -> str:
     its server.
     """
     scripts = " ".join(
-        _digest(_asset(name)) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)
+        _source_digest(_asset_text(name)) for name in ((*LIBRARIES, *OWN) if with_plots else OWN)
     )
     rules = {
         "default-src": "'none'",
         "script-src": scripts,
-        "style-src": _digest(_style()),
+        "style-src": _source_digest(_style_text()),
         "media-src": "'self'" if live else "data:",
         "connect-src": "'self'" if live else "'none'",
         "base-uri": "'none'",
@@ -72,12 +72,12 @@ def policy(live: bool, with_plots: bool = True) -> str:
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
-def _style() -> str:
-    return _asset("assets/page.css")
+def _style_text() -> str:
+    return _asset_text("assets/page.css")
 
 
 @cache
-def _asset(name: str) -> str:
+def _asset_text(name: str) -> str:
     """A script or style; the line that names a source map for debuggers, a file that is not there,
     is left out.
     """
@@ -85,5 +85,5 @@ def _asset(name: str) -> str:
     return "\n".join(line for line in lines if not line.startswith("//# sourceMappingURL="))
 
 
-def _digest(text: str) -> str:
+def _source_digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

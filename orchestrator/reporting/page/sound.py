@@ -58,7 +58,7 @@ def read_utterances(spec: SweepSpec, name: str, manifest_sha256: str) -> dict[st
     return {utterance.id: utterance for utterance in manifest.utterances}
 
 
-def embedded(
+def embed_clips(
     wanted: Iterable[tuple[str, Utterance]], budget: int = AUDIO_BYTES
 ) -> Mapping[str, str]:
     """Key -> data URI of an MP3, of as many of `wanted`, in their order, as fit into `budget`
@@ -73,7 +73,7 @@ def embedded(
     left = budget
     for key, utterance in wanted:
         try:
-            data = packed(utterance)
+            data = packed_mp3(utterance)
         except (ManifestError, soundfile.SoundFileError):
             continue
         uri = f"data:{_MP3[2]};base64,{base64.b64encode(data).decode()}"
@@ -89,7 +89,7 @@ def can_pack() -> bool:
     return _MP3[0] in soundfile.available_formats()
 
 
-def packed(utterance: Utterance) -> bytes:
+def packed_mp3(utterance: Utterance) -> bytes:
     """The clip as a small MP3, whose media type is `PACKED_KIND`. Raises ManifestError,
     SoundFileError.
     """
@@ -103,7 +103,7 @@ def packed(utterance: Utterance) -> bytes:
     return buffer.getvalue()
 
 
-def original(utterance: Utterance) -> Sound:
+def original_sound(utterance: Utterance) -> Sound:
     """The recording itself where a browser plays it as it is, else its samples as WAV. Raises
     ManifestError.
     """

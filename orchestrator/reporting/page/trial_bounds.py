@@ -10,7 +10,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing
-from orchestrator.verdicts.judging import RESAMPLES, judged, scores
+from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
 
 MOST = 40
 """Trials with the largest gain whose bounds are worked out; more crosses than that hide each other."""
@@ -18,7 +18,7 @@ MOST = 40
 Point = tuple[float, float, str]
 
 
-def crosses(
+def bound_crosses(
     spec: SweepSpec,
     folder: StudyFolder,
     conclusion: Conclusion,
@@ -39,14 +39,14 @@ def crosses(
         measurement = chosen_measurement(folder, result)
         if measurement is None or conclusion.baseline is None:
             continue
-        verdict = judged(
+        verdict = judge_scores(
             spec,
             scores(measurement),
             scores(conclusion.baseline),
             n_comparisons=competing,
             resamples=resamples,
         )
-        if points := _cross(verdict, f"trial {result.number}"):
+        if points := _cross_points(verdict, f"trial {result.number}"):
             yield result, points
 
 
@@ -63,7 +63,7 @@ def bounds_in_points(verdict: Verdict) -> dict[str, tuple[float, float]]:
     }
 
 
-def _cross(verdict: Verdict, name: str) -> tuple[Point, ...]:
+def _cross_points(verdict: Verdict, name: str) -> tuple[Point, ...]:
     """From end to end along x, back to the point, from end to end along y."""
     x, y = verdict.delta["heldout"], -verdict.delta["domain"]
     bounds = bounds_in_points(verdict)

@@ -27,7 +27,7 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
     results = conclusion.results
     if not results:
         return ""
-    varied = _varied(results)
+    varied = _varied_parameters(results)
     rates = rates_of(spec)
     best = conclusion.best.number if conclusion.best else None
     head = [
@@ -36,29 +36,29 @@ def trials_html(spec: SweepSpec, conclusion: Conclusion) -> str:
         *(f"{rate_heading(rate)} {what}" for rate in rates for what in ("%", "change")),
     ]
     head += ["keeps the guardrails", "reason", "step", "scale", *varied]
-    rows = "".join(_row(result, rates, varied, result.number == best) for result in results)
+    rows = "".join(_trial_row(result, rates, varied, result.number == best) for result in results)
     columns = "".join(f'<th scope="col">{heading_html(name)}</th>' for name in head)
     return (
-        f"{_filters(results)}"
+        f"{_filter_controls(results)}"
         '<div class="scroll" tabindex="0" role="group" aria-label="Table of all trials">'
         '<table class="sortable trials" id="trial-table">'
         f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>"
-        f"{_fixed(results, varied)}"
+        f"{_fixed_sentence(results, varied)}"
     )
 
 
-def _varied(results: Sequence[TrialResult]) -> list[str]:
+def _varied_parameters(results: Sequence[TrialResult]) -> list[str]:
     """Searched parameters that have more than one value, in the order of the sweep file."""
     names = dict.fromkeys(name for result in results for name in result.params)
     return [name for name in names if len({str(result.params.get(name)) for result in results}) > 1]
 
 
-def _fixed(results: Sequence[TrialResult], varied: Sequence[str]) -> str:
+def _fixed_sentence(results: Sequence[TrialResult], varied: Sequence[str]) -> str:
     same = {name: value for name, value in results[0].params.items() if name not in varied}
     return f"<p>The same in every trial: {html_text(params_text(same))}.</p>" if same else ""
 
 
-def _filters(results: Sequence[TrialResult]) -> str:
+def _filter_controls(results: Sequence[TrialResult]) -> str:
     states = sorted({str(result.state) for result in results})
     counts = {state: sum(str(result.state) == state for result in results) for state in states}
     options = "".join(
@@ -72,44 +72,48 @@ def _filters(results: Sequence[TrialResult]) -> str:
     )
 
 
-def _row(result: TrialResult, rates: Sequence[str], varied: Sequence[str], is_best: bool) -> str:
+def _trial_row(
+    result: TrialResult, rates: Sequence[str], varied: Sequence[str], is_best: bool
+) -> str:
     mark = " <strong>★ best</strong>" if is_best else ""
     cells = [
         f'<th scope="row" data-value="{result.number}">{result.number}{mark}</th>',
         f'<td class="word">{html_text(result.state)}</td>',
     ]
     for rate in rates:
-        cells.append(_number(shown_percent(rate, result.wer.get(rate)), result.wer.get(rate)))
-        cells.append(_number(shown_points(rate, result.delta.get(rate)), result.delta.get(rate)))
-    cells.append(f"<td>{_kept(result)}</td>")
+        cells.append(_number_cell(shown_percent(rate, result.wer.get(rate)), result.wer.get(rate)))
+        cells.append(
+            _number_cell(shown_points(rate, result.delta.get(rate)), result.delta.get(rate))
+        )
+    cells.append(f"<td>{_saved_sign(result)}</td>")
     cells.append(f'<td class="long">{html_text(result.reason)}</td>')
-    cells.append(_number("-" if result.step is None else str(result.step), result.step))
+    cells.append(_number_cell("-" if result.step is None else str(result.step), result.step))
     cells.append(
-        _number(
+        _number_cell(
             "-" if result.adapter_scale is None else f"{result.adapter_scale:g}",
             result.adapter_scale,
         )
     )
-    cells += [_value(result.params.get(name)) for name in varied]
+    cells += [_value_cell(result.params.get(name)) for name in varied]
     marked = ' class="best"' if is_best else ""
     return f'<tr{marked} data-state="{html_text(result.state)}">{"".join(cells)}</tr>'
 
 
-def _kept(result: TrialResult) -> str:
+def _saved_sign(result: TrialResult) -> str:
     if not result.wer:
         return "not measured"
     return "yes" if result.feasible else "no"
 
 
-def _number(text: str, value: float | None) -> str:
+def _number_cell(text: str, value: float | None) -> str:
     """A cell that sorts by `value`; one without goes last."""
     key = "" if value is None else f' data-value="{value!r}"'
     return f'<td class="number"{key}>{html_text(text)}</td>'
 
 
-def _value(value: object) -> str:
+def _value_cell(value: object) -> str:
     if value is None:
         return "<td>-</td>"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(value_text(value), value)
+        return _number_cell(value_text(value), value)
     return f"<td>{html_text(value_text(value))}</td>"

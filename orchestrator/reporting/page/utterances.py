@@ -55,12 +55,12 @@ class UtteranceSet:
     @cached_property
     def references(self) -> list[tuple[str, ...]]:
         """References in words, normalised."""
-        return [self._words(text) for text in self.written]
+        return [self._normalised_words(text) for text in self.written]
 
     @cached_property
     def baseline(self) -> list[tuple[str, ...]]:
         """What the untuned model heard, normalised."""
-        return self._heard(BASELINE)
+        return self._normalised_hypotheses(BASELINE)
 
     def has_texts(self, key: str) -> bool:
         """What the model heard of the set is on file."""
@@ -70,56 +70,56 @@ class UtteranceSet:
         """What a model heard, of all utterances or of those `kept`."""
         texts = self._read(key, self.name)
         wanted = range(len(texts)) if kept is None else kept
-        return [self._row(texts[row], self.references[row]) for row in wanted]
+        return [self._row_of(texts[row], self.references[row]) for row in wanted]
 
-    def _row(self, text: str, reference: tuple[str, ...]) -> Row:
-        words = self._words(text)
+    def _row_of(self, text: str, reference: tuple[str, ...]) -> Row:
+        words = self._normalised_words(text)
         heard = " ".join(words)
         return [heard, align(reference, words), 0 if heard == text else text]
 
     def errors(self, key: str) -> tuple[int, ...]:
         """Word errors of each utterance as they were counted when the model was measured."""
-        return self._model(key).measurement.sets[self.name].errors
+        return self._model_of(key).measurement.sets[self.name].errors
 
     def is_counted(self, key: str) -> bool:
         """The alignment has the errors that were counted: the normaliser is the one that measured."""
-        heard = self._heard(key)
+        heard = self._normalised_hypotheses(key)
         pairs = zip(self.references, heard, self.errors(key), strict=True)
-        return all(_errors(reference, words) == errors for reference, words, errors in pairs)
+        return all(_count_errors(reference, words) == errors for reference, words, errors in pairs)
 
     def summary(self, key: str) -> dict[str, Any]:
         """What became of words, confusions, speakers and lengths between the untuned model and this
         one.
         """
-        after = self._heard(key)
+        after = self._normalised_hypotheses(key)
         speakers = self.measured.speakers
         columns = zip(speakers, self.references, self.baseline, after, strict=True)
         found = word_changes(Utterance(*column) for column in columns)
         named = any(speakers)
         return {
-            "better": _few([word for word in found.words if word.change < 0]),
-            "worse": _few([word for word in found.words if word.change > 0]),
-            "confusions": _few(found.confusions),
-            "speakers": _few(found.speakers) if named else [],
-            "lengths": _few(found.lengths),
+            "better": _first_groups([word for word in found.words if word.change < 0]),
+            "worse": _first_groups([word for word in found.words if word.change > 0]),
+            "confusions": _first_groups(found.confusions),
+            "speakers": _first_groups(found.speakers) if named else [],
+            "lengths": _first_groups(found.lengths),
         }
 
-    def _model(self, key: str) -> Model:
+    def _model_of(self, key: str) -> Model:
         return next(model for model in self.models if model.key == key)
 
-    def _heard(self, key: str) -> list[tuple[str, ...]]:
-        return [self._words(text) for text in self._read(key, self.name)]
+    def _normalised_hypotheses(self, key: str) -> list[tuple[str, ...]]:
+        return [self._normalised_words(text) for text in self._read(key, self.name)]
 
-    def _words(self, text: str) -> tuple[str, ...]:
+    def _normalised_words(self, text: str) -> tuple[str, ...]:
         return tuple(self._normalize(text).split())
 
 
-def _errors(reference: tuple[str, ...], words: tuple[str, ...]) -> int:
+def _count_errors(reference: tuple[str, ...], words: tuple[str, ...]) -> int:
     letters = align(reference, words)
     return len(letters) - letters.count(EQUAL)
 
 
-def _few(groups: Sequence[Changed]) -> list[list[Any]]:
+def _first_groups(groups: Sequence[Changed]) -> list[list[Any]]:
     return [[group.name, group.words, group.before, group.after] for group in groups[:SHOWN]]
 
 
@@ -134,28 +134,28 @@ def utterance_sets(
         (_confirm_models(folder, conclusion), _winning_run(conclusion)),
         (_search_models(folder, conclusion), _winning_trial(conclusion)),
     ):
-        read = _reader(folder, models)
+        read = _hypotheses_reader(folder, models)
         for name in models[0].measurement.sets if models else ():
-            yield from _set(spec, folder, name, models, winner, read)
+            yield from _utterance_sets(spec, folder, name, models, winner, read)
 
 
 Reader = Callable[[str, str], Sequence[str]]
 """From the key of a model and the name of a set to what was heard; empty where it is not kept."""
 
 
-def _reader(folder: StudyFolder, models: Sequence[Model]) -> Reader:
+def _hypotheses_reader(folder: StudyFolder, models: Sequence[Model]) -> Reader:
     measurements = {model.key: model.measurement for model in models}
 
     @lru_cache(maxsize=_MODELS_HELD)  # a file holds all sets, and they are asked for in turn
-    def heard(key: str) -> Mapping[str, Sequence[str]]:
+    def hypotheses_of(key: str) -> Mapping[str, Sequence[str]]:
         if key == BASELINE:
             return folder.read_baseline_hypotheses(measurements[key])
         return folder.read_hypotheses(int(key), measurements[key])
 
-    return lambda key, name: heard(key).get(name, ())
+    return lambda key, name: hypotheses_of(key).get(name, ())
 
 
-def _set(
+def _utterance_sets(
     spec: SweepSpec,
     folder: StudyFolder,
     name: str,

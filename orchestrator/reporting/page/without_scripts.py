@@ -21,32 +21,32 @@ def worst_html(sets: Sequence[dict[str, Any]]) -> str:
     tables = "".join(
         f"<h3>{WORST} at most that got worse: {each['title']}</h3>{table_html(COLUMNS, rows)}"
         for each in sets
-        if (rows := list(_worst(each)))
+        if (rows := list(_worst_rows(each)))
     )
     return f"<noscript>{tables}</noscript>" if tables else ""
 
 
-def _worst(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _worst_rows(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     before, after = (
         each["heard"].get(key, {}).get("rows", ()) for key in (BASELINE, each["winner"])
     )
     found = []
     for row, (was, now) in enumerate(zip(before, after, strict=False)):
         # 0 stands for what the untuned model heard
-        change = _errors(now) - _errors(was) if now else 0
+        change = _errors_in_row(now) - _errors_in_row(was) if now else 0
         if change > 0:
             found.append((change, row))
     for change, row in sorted(found, key=lambda pair: (-pair[0], pair[1]))[:WORST]:
         heard = (before[row][0], after[row][0])
         yield (
             each["ids"][row],
-            str(_errors(after[row])),
+            str(_errors_in_row(after[row])),
             f"{change:+d}",
             each["references"][row],
             *heard,
         )
 
 
-def _errors(row: Sequence[Any]) -> int:
+def _errors_in_row(row: Sequence[Any]) -> int:
     letters: str = row[1]
     return len(letters) - letters.count(EQUAL)

@@ -45,12 +45,12 @@ class Dropout:
         row, frame = self.places.row[..., None], self.places.frame[..., None]
         feature = torch.arange(x.shape[-1], device=x.device)
         key = self.seed + self.step * spread[0] + self.module * spread[1]
-        key = _mix(key + row * spread[2] + frame * spread[3]) + feature * spread[4]
-        uniform = (_mix(key) & 0xFFFFFF).to(x.dtype) / 0x1000000
+        key = _mix_bits(key + row * spread[2] + frame * spread[3]) + feature * spread[4]
+        uniform = (_mix_bits(key) & 0xFFFFFF).to(x.dtype) / 0x1000000
         return x * (uniform >= self.probability).to(x.dtype) / (1 - self.probability)
 
 
-def _mix(key: Tensor) -> Tensor:
+def _mix_bits(key: Tensor) -> Tensor:
     """The 64-bit finaliser of splitmix64 (Steele et al. 2014), on int64 with wrap-around."""
     for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685)):
         key = (key ^ ((key >> shift) & ((1 << (64 - shift)) - 1))) * factor

@@ -29,7 +29,7 @@ def export_merged(
         base = AutoModelForSpeechSeq2Seq.from_pretrained(
             model.id, trust_remote_code=False, use_safetensors=True, dtype="auto", **where
         )
-        processor = _processor(model.id, where)
+        processor = _load_processor(model.id, where)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -52,7 +52,7 @@ def with_adapter(base: Any, adapter: Path) -> Any:
         return peft.PeftModel.from_pretrained(base, str(adapter)).merge_and_unload()
 
 
-def _processor(name: str, where: dict[str, str]) -> Any:
+def _load_processor(name: str, where: dict[str, str]) -> Any:
     """The model's processor, or its tokenizer where no file says what its sound is made of."""
     try:
         return AutoProcessor.from_pretrained(name, trust_remote_code=False, **where)

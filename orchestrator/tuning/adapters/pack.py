@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.tuning.adapters.dropout import Dropout, DropoutPositions
-from orchestrator.tuning.adapters.packed_linear import PackedLinear, Slots, exact
+from orchestrator.tuning.adapters.packed_linear import PackedLinear, Slots, without_autocast
 
 TRAINED = ("A", "B", "magnitude")
 
@@ -55,7 +55,7 @@ class Pack:
         self._views: dict[tuple[str, str], tuple[int, tuple[int, ...]]] = {}
         size = 0
         for name in sorted({name for adapter in self.adapters for name in adapter.modules}):
-            for part, shape in self._shapes(name).items():
+            for part, shape in self._part_shapes(name).items():
                 self._views[name, part] = (size, shape)
                 size += int(torch.Size(shape).numel())
         self.flat, self.grad = like.new_zeros(count, size), like.new_zeros(count, size)
@@ -69,7 +69,7 @@ class Pack:
                 {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()},
             )
         self._leaves: list[tuple[Tensor, Tensor]] = []
-        self.layers = {name: self._slots(name) for name in self._names()}
+        self.layers = {name: self._slots_of_module(name) for name in self._adapted_modules()}
 
     def set_positions(self, row: Tensor, frame: Tensor) -> None:
         """Say where what this thread sends through the model next stands: see
@@ -85,10 +85,10 @@ class Pack:
         """Add what `gradients` gave to `grad`."""
         torch._foreach_add_([view for _, view in self._leaves], gradients)
 
-    def _names(self) -> list[str]:
+    def _adapted_modules(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._views))
 
-    def _shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+    def _part_shapes(self, name: str) -> dict[str, tuple[int, ...]]:
         """Shapes without the leading K of what is trained in one module; R is the largest rank
         there.
         """
@@ -102,12 +102,12 @@ class Pack:
             shapes["magnitude"] = (parts[0]["B"].shape[0],)
         return shapes
 
-    def _slots(self, name: str) -> Slots:
+    def _slots_of_module(self, name: str) -> Slots:
         views = {}
         for part in TRAINED:
             if (name, part) in self._views:
-                views[part] = self._view(self.flat, name, part).requires_grad_()
-                self._leaves.append((views[part], self._view(self.grad, name, part)))
+                views[part] = self._view_of_part(self.flat, name, part).requires_grad_()
+                self._leaves.append((views[part], self._view_of_part(self.grad, name, part)))
         like = self.flat
         scaling = like.new_tensor([adapter.scaling for adapter in self.adapters])[:, None, None]
         slots = Slots(views["A"], views["B"], scaling, views.get("magnitude"))
@@ -138,7 +138,7 @@ class Pack:
             )
         return slots
 
-    def _view(self, buffer: Tensor, name: str, part: str) -> Tensor:
+    def _view_of_part(self, buffer: Tensor, name: str, part: str) -> Tensor:
         start, shape = self._views[name, part]
         return (
             buffer[:, start : start + torch.Size(shape).numel()].view(len(buffer), *shape).detach()
@@ -151,7 +151,7 @@ class Pack:
         with torch.no_grad():
             for (name, part), tensor in tensors.items():
                 if part in TRAINED:
-                    target = self._view(buffer, name, part)[slot]
+                    target = self._view_of_part(buffer, name, part)[slot]
                     target[tuple(slice(n) for n in tensor.shape)].copy_(tensor)
 
     def read(self, buffer: Tensor, slot: int) -> dict[tuple[str, str], Tensor]:
@@ -162,7 +162,7 @@ class Pack:
         for name, parts in self.adapters[slot].modules.items():
             for part in TRAINED:
                 if part in parts:
-                    view = self._view(buffer, name, part)[slot]
+                    view = self._view_of_part(buffer, name, part)[slot]
                     taken[name, part] = view[tuple(slice(n) for n in parts[part].shape)].clone()
         return taken
 
@@ -181,7 +181,7 @@ def merged_weight(
     """W + adapter_scale * (W' - W), W' the adapter merged into W (out, in): exact for every
     variant.
     """
-    with exact(weight):
+    with without_autocast(weight):
         delta = scaling * (parts["B"] @ parts["A"])
         if "A0" in parts:
             delta = delta - scaling * (parts["B0"] @ parts["A0"])

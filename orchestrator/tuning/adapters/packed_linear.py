@@ -72,26 +72,26 @@ class PackedLinear(FrozenLinear):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.merged is not None:
-            return self._merged(x, self.merged)
+            return self._forward_merged(x, self.merged)
         if self.slots is None:
             return super().forward(x)
-        return self._packed(x, self.slots)
+        return self._forward_packed(x, self.slots)
 
-    def _merged(self, x: Tensor, weights: Tensor) -> Tensor:
+    def _forward_merged(self, x: Tensor, weights: Tensor) -> Tensor:
         rows = x.reshape(len(weights), -1, x.shape[-1])
         return self.products.linears(rows, weights, self.bias).view(*x.shape[:-1], -1)
 
-    def _packed(self, x: Tensor, slots: Slots) -> Tensor:
+    def _forward_packed(self, x: Tensor, slots: Slots) -> Tensor:
         rows = x.reshape(len(slots.A), -1, x.shape[-1])
         y = (
-            self._adapted(rows, slots)
+            self._forward_adapted(rows, slots)
             if slots.dropout is None
-            else self._dropped(rows, slots, slots.dropout)
+            else self._forward_dropped(rows, slots, slots.dropout)
         )
         y = y if self.bias is None else y + self.bias
         return y.view(*x.shape[:-1], -1)
 
-    def _adapted(self, x: Tensor, slots: Slots) -> Tensor:
+    def _forward_adapted(self, x: Tensor, slots: Slots) -> Tensor:
         """x (K, L, in) -> (K, L, out) without bias."""
         A, B = slots.with_frozen()
         gain = None if slots.magnitude is None else slots.gain(self.weight, A, B)
@@ -102,7 +102,7 @@ class PackedLinear(FrozenLinear):
         y = torch.baddbmm(self.products.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
         return y if gain is None else gain[:, None] * y
 
-    def _dropped(self, x: Tensor, slots: Slots, dropout: Dropout) -> Tensor:
+    def _forward_dropped(self, x: Tensor, slots: Slots, dropout: Dropout) -> Tensor:
         """The same with dropout; PEFT's DoRA: the base keeps the whole input, only what is added
         sees the dropped.
         """
@@ -171,19 +171,19 @@ def row_norm(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
 
     Detached: DoRA treats the norm as a constant (Liu et al. 2024, section 4.3; PEFT does the same).
     """
-    with exact(weight):
+    with without_autocast(weight):
         cross = (torch.matmul(weight, A.mT) * B).sum(-1)
         square = (torch.bmm(B, torch.bmm(A, A.mT)) * B).sum(-1)
         return (weight.square().sum(1) + 2 * cross + square).clamp_min(0).sqrt()
 
 
-def exact(like: Tensor) -> torch.autocast:
+def without_autocast(like: Tensor) -> torch.autocast:
     """No autocast within the block: what describes weights is computed in their own type."""
     return torch.autocast(like.device.type, enabled=False)
 
 
 @contextmanager
-def bound(linears: Mapping[str, PackedLinear], layers: Mapping[str, Slots]) -> Iterator[None]:
+def bind_slots(linears: Mapping[str, PackedLinear], layers: Mapping[str, Slots]) -> Iterator[None]:
     """Within the block the model computes the pack's K adapters."""
     try:
         for name, slots in layers.items():

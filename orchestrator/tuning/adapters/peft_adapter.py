@@ -56,7 +56,7 @@ def resolve_targets(
         for name in hits:
             if not isinstance(modules[name], PackedLinear):
                 raise ModelError(
-                    f"target pattern {pattern!r} matches {name}, a {_kind(modules[name])}; only the linear "
+                    f"target pattern {pattern!r} matches {name}, a {_class_name(modules[name])}; only the linear "
                     f"layers inside the encoder's and the decoder's blocks can be adapted. Narrow the pattern, for "
                     f"example to *.layers.*."
                 )
@@ -65,19 +65,19 @@ def resolve_targets(
     kept = {
         name
         for stack in ("encoder", "decoder")
-        for name in _within(
+        for name in _targets_in_layers(
             layers, stack, modules, [name for name in targets if name.startswith(f"{stack}.")]
         )
     }
     return tuple(name for name in targets if name in kept)
 
 
-def _kind(module: nn.Module) -> str:
+def _class_name(module: nn.Module) -> str:
     """The class of a module as its makers call it."""
     return "Linear" if isinstance(module, FrozenLinear) else type(module).__name__
 
 
-def _within(
+def _targets_in_layers(
     layers: str, stack: str, modules: Mapping[str, nn.Module], targets: list[str]
 ) -> list[str]:
     """The targets of one stack that lie in `layers` of it."""
@@ -108,13 +108,17 @@ def initial_adapter(
                 f"rank {params.rank} is larger than {name} allows ({min(linears[name].weight.shape)}); "
                 f"choose a smaller one"
             )
-    container = nn.ModuleDict({_key(name): _plain(linears[name], params) for name in targets})
+    container = nn.ModuleDict(
+        {_attribute_name(name): _plain_linear(linears[name], params) for name in targets}
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(params.seed)
-        peft.inject_adapter_in_model(_config(params, [_key(name) for name in targets]), container)
+        peft.inject_adapter_in_model(
+            _lora_config(params, [_attribute_name(name) for name in targets]), container
+        )
     modules = {}
     for name in targets:
-        layer, weight = cast(Any, container[_key(name)]), linears[name].weight
+        layer, weight = cast(Any, container[_attribute_name(name)]), linears[name].weight
         parts = {"A": layer.lora_A["default"].weight, "B": layer.lora_B["default"].weight}
         if params.adapter.startswith("pissa"):
             parts |= {"A0": parts["A"], "B0": parts["B"]}
@@ -146,7 +150,9 @@ def export(
     tensors: dict[str, Tensor] = {}
     rank = 0
     for name, parts in adapter.modules.items():
-        A, B, magnitude = _scaled(linears[name].weight, parts, adapter.scaling, adapter_scale)
+        A, B, magnitude = _scale_factors(
+            linears[name].weight, parts, adapter.scaling, adapter_scale
+        )
         prefix = f"base_model.model.{ROOT}{name}"
         tensors |= {f"{prefix}.lora_A.weight": A, f"{prefix}.lora_B.weight": B}
         if magnitude is not None:
@@ -183,7 +189,7 @@ def _in_order(path: Path) -> None:
 
 
 @torch.no_grad()
-def _scaled(
+def _scale_factors(
     weight: Tensor, parts: Mapping[str, Tensor], s: float, adapter_scale: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """A, B and magnitude that give, at PEFT scaling `s`, the adapter at `adapter_scale`."""
@@ -198,12 +204,12 @@ def _scaled(
     return A, B, mixed * row_norm(weight, A[None], s * B[None])[0]
 
 
-def _key(name: str) -> str:
+def _attribute_name(name: str) -> str:
     """A module path as one attribute name."""
     return name.replace(".", "-")
 
 
-def _plain(linear: PackedLinear, params: TrialParams) -> nn.Linear:
+def _plain_linear(linear: PackedLinear, params: TrialParams) -> nn.Linear:
     """A copy on the CPU that PEFT may change: PiSSA subtracts from the weight in place, and refuses
     float64.
     """
@@ -216,7 +222,7 @@ def _plain(linear: PackedLinear, params: TrialParams) -> nn.Linear:
     return plain
 
 
-def _config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
+def _lora_config(params: TrialParams, targets: list[str]) -> peft.LoraConfig:
     """PEFT's configuration of a trial; `task_type` stays None, any other breaks the speech model's
     forward.
     """

@@ -18,11 +18,13 @@ import torch
 from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
-from orchestrator.corpus.audio import SAMPLE_RATE, load_audio, scale_to_rms
+from orchestrator.corpus.audio import load_audio
+from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import locate, read_header
+from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance
-from orchestrator.corpus.pieces import pieces
+from orchestrator.corpus.pieces import split_at_pauses
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.model_limits import token_caps
@@ -30,7 +32,7 @@ from orchestrator.records.transcription import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.transcription import Decoded, transcribe
-from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap
+from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.verdicts.saved_adapters import check_if_kept
 
@@ -111,7 +113,7 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
         raise ModelError(
             f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base."
         ) from error
-    return wrap(spec, merged, tokenizer, device)
+    return wrap_model(spec, merged, tokenizer, device)
 
 
 def _config_of(folder: Path) -> dict[str, Any]:
@@ -188,18 +190,18 @@ def transcribe_files(
     `LONGEST` seconds, or than the model takes, are heard in pieces."""
     waiting: list[_Recording] = []
     for path in paths:
-        waiting.append(_recording(base, path, rms))
+        waiting.append(_load_recording(base, path, rms))
         if sum(len(recording.pieces) for recording in waiting) >= TOGETHER:
-            yield from _heard(base, waiting, max_tokens_per_second)
+            yield from _transcribe_recordings(base, waiting, max_tokens_per_second)
             waiting = []
-    yield from _heard(base, waiting, max_tokens_per_second)
+    yield from _transcribe_recordings(base, waiting, max_tokens_per_second)
 
 
-def _heard(
+def _transcribe_recordings(
     base: BaseModel, recordings: Sequence[_Recording], max_tokens_per_second: float
 ) -> Iterator[Transcript]:
     clips = [clip for recording in recordings for clip in recording.pieces]
-    decoded = decode(base, clips, max_tokens_per_second) if clips else Decoded([], [])
+    decoded = decode_clips(base, clips, max_tokens_per_second) if clips else Decoded([], [])
     said = iter(zip(decoded.tokens, decoded.truncated, strict=True))
     for recording in recordings:
         parts = [next(said) for _ in recording.pieces]
@@ -209,7 +211,9 @@ def _heard(
         )
 
 
-def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float) -> Decoded:
+def decode_clips(
+    base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: float
+) -> Decoded:
     """What the model as it is hears in clips of no set; about `TOGETHER` of them, for all their
     frames are kept.
     """
@@ -218,17 +222,17 @@ def decode(base: BaseModel, clips: Sequence[Samples], max_tokens_per_second: flo
     return transcribe(base, store, "clips", max_new_tokens, ())[0]
 
 
-def _recording(base: BaseModel, path: str, rms: float | None) -> _Recording:
+def _load_recording(base: BaseModel, path: str, rms: float | None) -> _Recording:
     try:
-        samples = _decoded(base, path)
+        samples = _decode_file(base, path)
     except ManifestError as error:
         return _Recording(path, (), str(error))
     scaled = samples if rms is None else scale_to_rms(samples, rms)[0]
     longest = int(SAMPLE_RATE * min(LONGEST, base.family.longest_seconds))
-    return _Recording(path, tuple(pieces(scaled, longest)))
+    return _Recording(path, tuple(split_at_pauses(scaled, longest)))
 
 
-def _decoded(base: BaseModel, path: str) -> Samples:
+def _decode_file(base: BaseModel, path: str) -> Samples:
     name, audio = f"audio file {show(path)}", locate(path, Path.cwd())
     read_header(audio, name)
     samples = load_audio(Utterance(id=path, text="", audio=audio)).samples

@@ -15,7 +15,7 @@ from orchestrator.corpus.manifest import Manifest
 from orchestrator.records.model_limits import token_caps
 from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
-from orchestrator.records.short_run import spread
+from orchestrator.records.short_run import spread_rows
 from orchestrator.records.terms import read_terms
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
@@ -59,7 +59,7 @@ class EvaluationSet:
 
     def spread(self, count: int) -> EvaluationSet:
         """At most `count` utterances, spread over the whole set."""
-        return self.take(spread(len(self.clips), count)) if count < len(self.clips) else self
+        return self.take(spread_rows(len(self.clips), count)) if count < len(self.clips) else self
 
     def _term_counts(self, heard: Sequence[str]) -> TermCounts | None:
         if self.terms is None:
@@ -205,17 +205,17 @@ class Evaluator:
                 results,
                 strict=True,
             ):
-                self._add(name, decoded, result)
+                self._add_set(name, decoded, result)
         return results
 
     def measure_baseline(self) -> tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]:
         """The untuned model's edit counts and raw hypotheses by set."""
         result: tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]] = ({}, {})
         for name, decoded in self.baseline.items():
-            self._add(name, decoded, result)
+            self._add_set(name, decoded, result)
         return result
 
-    def _add(
+    def _add_set(
         self,
         name: str,
         decoded: Decoded,

@@ -18,7 +18,7 @@ from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.progress import Counter
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
-from orchestrator.tuning.decoding.audio_files import TOGETHER, decode
+from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.windows import windows_text
 
@@ -42,14 +42,14 @@ def pseudo_labels(
     ]
     key = digest([base.weights_sha256, clips.content_sha256, *how])[:32]
     path = ProjectCache(cache).labels / f"{key}.json"
-    kept = _kept(path)
+    kept = _cached_labels(path)
     if kept is not None and len(kept) == len(clips):
         return kept
     labels: list[list[int] | None] = []
     counter = Counter("labelling the replay speech", len(clips))
     for start in range(0, len(clips), TOGETHER):
         some = clips[start : start + TOGETHER]
-        decoded = decode(base, some, max_tokens_per_second)
+        decoded = decode_clips(base, some, max_tokens_per_second)
         for tokens, truncated in zip(decoded.tokens, decoded.truncated, strict=True):
             labels.append([*tokens, base.decoder.eos] if tokens and not truncated else None)
         counter.add(len(some))
@@ -60,7 +60,7 @@ def pseudo_labels(
 _LABELS = TypeAdapter(list[list[int] | None])
 
 
-def _kept(path: Path) -> list[list[int] | None] | None:
+def _cached_labels(path: Path) -> list[list[int] | None] | None:
     """What is in the cache; None where nothing is, or it is damaged."""
     try:
         return _LABELS.validate_json(path.read_bytes())

@@ -63,13 +63,13 @@ def transcribe(
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     store.keep(name, depth)
 
-    def heard(clips: list[int]) -> list[tuple[list[int], bool]]:
+    def decode_together(clips: list[int]) -> list[tuple[list[int], bool]]:
         frames, layout = store(name, torch.tensor(clips, device=base.device), depth)
         layout = layout.repeated(count)
         encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
         cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
         row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
-        return _greedy(
+        return _decode_greedily(
             base,
             cross,
             layout.mask,
@@ -84,7 +84,7 @@ def transcribe(
     )[::-1]
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
-        results = base.cores.map(heard, batches, lambda clips: counter.add(len(clips)))
+        results = base.cores.map(decode_together, batches, lambda clips: counter.add(len(clips)))
     for clips, rows in zip(batches, results, strict=True):
         for row, (tokens, truncated) in enumerate(rows):
             own, clip = decoded[row // len(clips)], clips[row % len(clips)]
@@ -98,7 +98,7 @@ def _frames_a_batch(device: torch.device) -> int:
     return 4_000 if device.type == "cpu" else 10_000
 
 
-def _greedy(
+def _decode_greedily(
     base: BaseModel,
     cross: list[KeyValue],
     mask: Tensor,
@@ -122,10 +122,10 @@ def _greedy(
     while not all(done):
         live = [row for row in here if not done[row]]
         if len(live) * 2 <= len(here):
-            here, index = _compact(here, done, scaled_adapters, device)
+            here, index = _drop_finished_rows(here, done, scaled_adapters, device)
             cache, mask = cache.rows(index), mask[index]
             cross = [(keys[index], values[index]) for keys, values in cross]
-        proposed = [[] if done[row] else _propose(out[row], drafts[row]) for row in here]
+        proposed = [[] if done[row] else _propose_draft(out[row], drafts[row]) for row in here]
         width = 1 + max(map(len, proposed))
         # speculative decoding (Leviathan et al. 2023), greedy: the last token and what the draft
         # says comes next go through the decoder in one pass, (rows, width), filled up with end
@@ -143,11 +143,13 @@ def _greedy(
         argmax_tokens = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
         for row, draft, argmax in zip(here, proposed, argmax_tokens, strict=True):
             if not done[row]:
-                done[row] = _accept(out[row], draft, argmax, max_new_tokens[row], decoder.ends)
+                done[row] = _accept_tokens(
+                    out[row], draft, argmax, max_new_tokens[row], decoder.ends
+                )
     return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
 
 
-def _accept(
+def _accept_tokens(
     out: list[int],
     draft_tokens: list[int],
     argmax_tokens: list[int],
@@ -166,7 +168,7 @@ def _accept(
     return False
 
 
-def _propose(out: list[int], draft: list[int]) -> list[int]:
+def _propose_draft(out: list[int], draft: list[int]) -> list[int]:
     """What the draft says comes next: all of it at first, later the few tokens after the place
     nearest to the end of `out` where its last two tokens (or the last one) stand in the draft, or
     the same position where neither does."""
@@ -179,7 +181,7 @@ def _propose(out: list[int], draft: list[int]) -> list[int]:
     return draft[nearest + 1 : nearest + 1 + LOOKAHEAD]
 
 
-def _compact(
+def _drop_finished_rows(
     here: list[int], done: list[bool], scaled_adapters: int, device: torch.device
 ) -> tuple[list[int], Tensor]:
     """Drop finished rows; every adapter keeps equally many, so one with fewer live rows carries

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from orchestrator.tuning.model.families import encoder_layer
-from orchestrator.tuning.model.rotary import rotate
+from orchestrator.tuning.model.rotary import rotate_features
 from orchestrator.tuning.model.windows import EncoderWindow
 
 
@@ -98,7 +98,7 @@ class _Attend:
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         if self.rotary is not None:
-            query, key = rotate(query, *self.rotary), rotate(key, *self.rotary)
+            query, key = rotate_features(query, *self.rotary), rotate_features(key, *self.rotary)
         rows = [x.transpose(1, 2) for x in (query, key, value)]
         attn_output = F.scaled_dot_product_attention(
             rows[0], rows[1], rows[2], attn_mask=self.mask, scale=scaling
@@ -134,9 +134,9 @@ class DecoderGraph(nn.Module):
         keys, values = [], []
         for index, layer in enumerate(self.stack.layers):
             attention, normed = layer.self_attn, layer.input_layernorm(x)
-            query = rotate(self._heads(attention.q_proj(normed)), cos, sin)
+            query = rotate_features(self._heads(attention.q_proj(normed)), cos, sin)
             key = torch.cat(
-                (k_self[index], rotate(self._heads(attention.k_proj(normed)), cos, sin)), 2
+                (k_self[index], rotate_features(self._heads(attention.k_proj(normed)), cos, sin)), 2
             )
             value = torch.cat((v_self[index], self._heads(attention.v_proj(normed))), 2)
             keys.append(key)

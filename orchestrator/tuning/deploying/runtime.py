@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from orchestrator.errors import ModelError
@@ -84,8 +85,12 @@ def _session(folder: Path, name: str) -> Any:
             f"{folder} lacks {place.name}\n  Export the model again; of an export of the changed graphs alone, put the "
             "others of the untuned model's export beside them."
         )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS rules both
     try:
-        return onnxruntime.InferenceSession(str(place), providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(place), options, providers=["CPUExecutionProvider"]
+        )
     except Exception as error:  # of kinds of its own, below Exception
         said = " ".join(str(error).split())[:200]
         raise ModelError(

@@ -29,7 +29,7 @@ from orchestrator.tuning.deploying.moonshine_form import (
     token_bytes,
 )
 from orchestrator.tuning.deploying.onnx_form import export_onnx, quantize_int8
-from orchestrator.tuning.model.base_model import BaseModel, load_stock, weights_sha256, wrap
+from orchestrator.tuning.model.base_model import BaseModel, load_stock, weights_sha256, wrap_model
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.windows import windows_text
@@ -110,7 +110,7 @@ def merged(source: Source, model: PreTrainedModel) -> PreTrainedModel:
 def wrapped(source: Source) -> BaseModel:
     """The same as the engine runs it, on the CPU."""
     model, tokenizer = stock(source)
-    return wrap(source.model, model, tokenizer, CPU)
+    return wrap_model(source.model, model, tokenizer, CPU)
 
 
 def describe(

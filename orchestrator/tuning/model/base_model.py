@@ -136,7 +136,9 @@ def load_base_model(
     runs remote code.
     """
     model, tokenizer = load_stock(spec, dtype, encoder_windows)
-    return wrap(spec, model, tokenizer, device, *chosen_products(kernel, model, device, dtype))
+    return wrap_model(
+        spec, model, tokenizer, device, *chosen_products(kernel, model, device, dtype)
+    )
 
 
 def load_stock(
@@ -207,7 +209,7 @@ def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
 
 
 def weights_sha256(model: PreTrainedModel) -> str:
-    """Digest of all weights by their names, which are the same before and after `wrap`."""
+    """Digest of all weights by their names, which are the same before and after `wrap_model`."""
     total = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         total.update(name.encode())
@@ -215,7 +217,7 @@ def weights_sha256(model: PreTrainedModel) -> str:
     return total.hexdigest()
 
 
-def wrap(
+def wrap_model(
     spec: ModelSpec,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

@@ -68,12 +68,17 @@ def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     )
     start = next((token for token in starts if token is not None), None)
     ends = next(
-        (found for source in sources if (found := _ids(getattr(source, "eos_token_id", None)))), ()
+        (
+            found
+            for source in sources
+            if (found := _token_ids(getattr(source, "eos_token_id", None)))
+        ),
+        (),
     )
     if start is None or not ends:
         field = "decoder_start_token_id" if start is None else "eos_token_id"
         raise ModelError(
-            f"{_name(model)}: neither generation_config.json nor config.json nor the tokenizer says {field}. "
+            f"{_model_name(model)}: neither generation_config.json nor config.json nor the tokenizer says {field}. "
             f"Write it in generation_config.json."
         )
     for field, token in (
@@ -82,16 +87,16 @@ def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     ):
         if not 0 <= token < model.config.vocab_size:
             raise ModelError(
-                f"{_name(model)}: {field} is {token}, and config.json gives the model a vocabulary of "
+                f"{_model_name(model)}: {field} is {token}, and config.json gives the model a vocabulary of "
                 f"{model.config.vocab_size}. Correct it in generation_config.json and config.json."
             )
-    preferred = (tokenizer.eos_token_id, *_ids(model.config.eos_token_id))
+    preferred = (tokenizer.eos_token_id, *_token_ids(model.config.eos_token_id))
     return SpecialTokens(
         start, next((token for token in preferred if token in ends), ends[0]), frozenset(ends)
     )
 
 
-def _ids(tokens: int | list[int] | None) -> tuple[int, ...]:
+def _token_ids(tokens: int | list[int] | None) -> tuple[int, ...]:
     if tokens is None:
         return ()
     return (tokens,) if isinstance(tokens, int) else tuple(tokens)
@@ -118,11 +123,11 @@ def check_runnable(model: PreTrainedModel) -> None:
     """Raise ModelError, in one sentence, for a configuration that loads and is not computed here as
     stock does.
     """
-    for fault in _faults(model):
-        raise ModelError(f"{_name(model)}: {fault}")
+    for fault in _configuration_faults(model):
+        raise ModelError(f"{_model_name(model)}: {fault}")
 
 
-def _faults(model: PreTrainedModel) -> Iterator[str]:
+def _configuration_faults(model: PreTrainedModel) -> Iterator[str]:
     config, encoder = model.config, model.model.encoder
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if any(kind in rope for kind in GROWING_ROPE):
@@ -160,5 +165,5 @@ def _faults(model: PreTrainedModel) -> Iterator[str]:
         )
 
 
-def _name(model: PreTrainedModel) -> str:
+def _model_name(model: PreTrainedModel) -> str:
     return f"model {model.config.name_or_path!r}" if model.config.name_or_path else "the model"

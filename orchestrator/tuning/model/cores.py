@@ -54,27 +54,27 @@ class Cores:
         """
         work = list(items)
         if self.count == 1 or len(work) == 1:
-            return [_finished(function(item), item, done) for item in work]
+            return [_report_finished(function(item), item, done) for item in work]
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         alone = max(1, self.count // len(work))
 
-        def part(item: Item) -> Result:
+        def run_part(item: Item) -> Result:
             torch.set_num_threads(alone)  # of this thread alone; modes are of a thread, too
             with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
                 return function(item)
 
-        running = {self._pool.submit(part, item): item for item in work}
+        running = {self._thread_pool.submit(run_part, item): item for item in work}
         # all of them: one that goes on after another failed would compute with what is bound next
         for future in as_completed(running):
             done(running[future])
         return [future.result() for future in running]
 
     @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
+    def _thread_pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.count, thread_name_prefix="core")
 
 
-def _finished(result: Result, item: Item, done: Callable[[Item], None]) -> Result:
+def _report_finished(result: Result, item: Item, done: Callable[[Item], None]) -> Result:
     done(item)
     return result

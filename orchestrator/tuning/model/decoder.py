@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.layout import RaggedLayout
-from orchestrator.tuning.model.rotary import rotary_table, rotate
+from orchestrator.tuning.model.rotary import rotary_table, rotate_features
 
 KeyValue = tuple[Tensor, Tensor]
 """Keys and values, each (rows, heads, positions, head_dim)."""
@@ -80,8 +80,8 @@ class Decoder:
         """
         return [
             (
-                self._split(layout.pad(layer.encoder_attn.k_proj(memory))),
-                self._split(layout.pad(layer.encoder_attn.v_proj(memory))),
+                self._split_heads(layout.pad(layer.encoder_attn.k_proj(memory))),
+                self._split_heads(layout.pad(layer.encoder_attn.v_proj(memory))),
             )
             for layer in self.stack.layers
         ]
@@ -123,11 +123,13 @@ class Decoder:
             x = x + self._self_attention(
                 layer.self_attn, layer.input_layernorm(x), cos, sin, stored, positions, mask, text
             )
-            query = self._split(layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)), text)
+            query = self._split_heads(
+                layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)), text
+            )
             attn_output = F.scaled_dot_product_attention(
                 query, *memory, attn_mask=cross_mask, scale=self.scaling
             )
-            x = x + layer.encoder_attn.o_proj(self._join(attn_output, text))
+            x = x + layer.encoder_attn.o_proj(self._join_heads(attn_output, text))
             x = x + layer.mlp(layer.final_layernorm(x))
         normed: Tensor = self.stack.norm(x)
         return normed
@@ -144,10 +146,10 @@ class Decoder:
         text: RaggedLayout | None,
     ) -> Tensor:
         query, keys, values = (
-            self._split(projection(x), text)
+            self._split_heads(projection(x), text)
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        query, keys = rotate(query, cos, sin), rotate(keys, cos, sin)
+        query, keys = rotate_features(query, cos, sin), rotate_features(keys, cos, sin)
         if stored is not None:
             index = positions[:, None, :, None].expand(keys.shape)
             keys = stored[0].scatter_(2, index, keys.to(stored[0].dtype))
@@ -155,16 +157,16 @@ class Decoder:
         y = F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
         )
-        projected: Tensor = attention.o_proj(self._join(y, text))
+        projected: Tensor = attention.o_proj(self._join_heads(y, text))
         return projected
 
-    def _split(self, x: Tensor, text: RaggedLayout | None = None) -> Tensor:
+    def _split_heads(self, x: Tensor, text: RaggedLayout | None = None) -> Tensor:
         """(rows, positions, width), or laid out by `text`, -> (rows, heads, positions, head_dim)."""
         x = x if text is None else text.pad(x)
         return x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2)
 
     @staticmethod
-    def _join(x: Tensor, text: RaggedLayout | None) -> Tensor:
-        """The inverse of `_split`."""
+    def _join_heads(x: Tensor, text: RaggedLayout | None) -> Tensor:
+        """The inverse of `_split_heads`."""
         x = x.transpose(1, 2).flatten(2)
         return x if text is None else text.flatten(x)

@@ -95,7 +95,7 @@ class EncoderCache:
         if frames is not None:
             return frames, clips
         unique, clips = clips.unique(return_inverse=True)
-        return self._compute(name, unique.tolist(), depth), clips
+        return self._compute_rows(name, unique.tolist(), depth), clips
 
     def lengths(self, name: str) -> tuple[int, ...]:
         """Samples of each clip of a set."""
@@ -118,15 +118,15 @@ class EncoderCache:
         """
         if (name, depth) not in self.kept:
             try:
-                self.kept[name, depth] = self._all(name, depth)
+                self.kept[name, depth] = self._compute_all(name, depth)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
                 self.kept[name, depth] = None
         return self.kept[name, depth]
 
-    def _all(self, name: str, depth: int) -> Frames | None:
-        if (lower := self._below(depth)) is not None:
+    def _compute_all(self, name: str, depth: int) -> Frames | None:
+        if (lower := self._entry_depth_below(depth)) is not None:
             self.keep(name, lower)
         lengths = self.lengths(name)
         order = sorted(range(len(lengths)), key=lengths.__getitem__)
@@ -139,7 +139,7 @@ class EncoderCache:
         side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
         for first in range(0, len(batches), side_by_side.count):
             some = batches[first : first + side_by_side.count]
-            results = side_by_side.map(lambda rows: self._compute(name, rows, depth), some)
+            results = side_by_side.map(lambda rows: self._compute_rows(name, rows, depth), some)
             for rows, computed in zip(some, results, strict=True):
                 if flat is None:
                     # known from the first frames on: nothing is computed in vain
@@ -154,28 +154,30 @@ class EncoderCache:
         assert flat is not None, "a set has clips"
         return Frames(flat[:filled], start, length)
 
-    def _below(self, depth: int) -> int | None:
+    def _entry_depth_below(self, depth: int) -> int | None:
         """The highest depth below that packs may enter at."""
         return max((lower for lower in self.depths if lower < depth), default=None)
 
-    def _compute(self, name: str, rows: Sequence[int], depth: int) -> Frames:
-        lower = self._below(depth)
+    def _compute_rows(self, name: str, rows: Sequence[int], depth: int) -> Frames:
+        lower = self._entry_depth_below(depth)
         below = None if lower is None else self.kept.get((name, lower))
         if lower is None or below is None:
             return self.compute([self.clips[name][row] for row in rows], depth)
         frames, layout = below.laid_out(
             torch.tensor(rows, device=self.device), 1, self.family.block
         )
-        return self._through(frames, layout, lower, depth)
+        return self._encode_between(frames, layout, lower, depth)
 
     @torch.no_grad()
     def compute(self, clips: Sequence[np.ndarray], depth: int) -> Frames:
         """Frames at `depth` of clips that belong to no set."""
         frames, layout = laid_out(*self.family.front_end(clips), self.family.block)
-        return self._through(frames, layout, 0, depth)
+        return self._encode_between(frames, layout, 0, depth)
 
     @torch.no_grad()
-    def _through(self, frames: Tensor, layout: RaggedLayout, first: int, depth: int) -> Frames:
+    def _encode_between(
+        self, frames: Tensor, layout: RaggedLayout, first: int, depth: int
+    ) -> Frames:
         """Frames at `depth` from those (1, F, width) at depth `first`."""
         if depth > first:
             frames = self.family.encoder_layers(frames, layout, first, depth)

@@ -28,9 +28,10 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError
+from orchestrator.records.model_limits import VERSION_1_SHORTEST, VERSION_1_STRIDE
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
-from orchestrator.tuning.model.rotary import rotary_table, rotate
+from orchestrator.tuning.model.rotary import rotary_table, rotate_features
 from orchestrator.tuning.model.windows import (
     EncoderWindow,
     SlidingWindowAttention,
@@ -182,8 +183,8 @@ class MoonshineV1:
     """
 
     multiple = 1
-    stride = 384
-    shortest = 895  # the three convolutions' receptive field
+    stride = VERSION_1_STRIDE
+    shortest = VERSION_1_SHORTEST
     block = 1
     # `max_position_embeddings` bounds the text; the encoder's positions are rotary
     longest_seconds = math.inf
@@ -206,7 +207,10 @@ class MoonshineV1:
         cos, sin = (angles[layout.position][:, :, None] for angles in table)
 
         def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
-            heads, turned = query.shape[2:], (rotate(query, cos, sin), rotate(key, cos, sin), value)
+            heads, turned = (
+                query.shape[2:],
+                (rotate_features(query, cos, sin), rotate_features(key, cos, sin), value),
+            )
             rows = [
                 layout.pad(states.flatten(2)).unflatten(2, heads).transpose(1, 2)
                 for states in turned

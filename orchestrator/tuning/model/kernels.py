@@ -55,7 +55,7 @@ def chosen_products(
         return products_of(asked, device, dtype), ""
     if lacks_onednn(device, dtype):
         return ATEN, ""
-    seconds = timed(shapes_of(model))
+    seconds = time_kernels(shapes_of(model))
     kernel = fastest(seconds)
     rows = ", ".join(f"{name} {1000 * spent:.1f} ms" for name, spent in seconds.items())
     return products_of(kernel, device, dtype), (
@@ -80,14 +80,14 @@ def shapes_of(model: nn.Module) -> Shapes:
 
 
 @lru_cache
-def timed(shapes: Shapes) -> dict[KernelName, float]:
+def time_kernels(shapes: Shapes) -> dict[KernelName, float]:
     """Seconds that each kernel takes for all layers once forward and once backward."""
     # in a thread of its own: how many threads torch uses is set for the thread that sets it
     with ThreadPoolExecutor(1) as alone:
-        return alone.submit(_timed, shapes).result()
+        return alone.submit(_time_each_kernel, shapes).result()
 
 
-def _timed(shapes: Shapes) -> dict[KernelName, float]:
+def _time_each_kernel(shapes: Shapes) -> dict[KernelName, float]:
     torch.set_num_threads(1)
     layers = [_Layer(shape, count) for shape, count in shapes]
     best = {kind.name: [math.inf] * len(layers) for kind in KINDS}

@@ -61,7 +61,9 @@ class RaggedLayout:
         meaningless.
         """
         valid = self.valid.flatten()[:, None]
-        moved: Tensor = GatherRows.apply(values.flatten(0, 1), self._padded, self._flat, valid)  # type: ignore[no-untyped-call]
+        moved: Tensor = GatherRows.apply(
+            values.flatten(0, 1), self._padded_index, self._flat_index, valid
+        )  # type: ignore[no-untyped-call]
         return moved.view(len(self.lengths), self.longest, -1)
 
     def flatten(self, padded: Tensor) -> Tensor:
@@ -69,11 +71,13 @@ class RaggedLayout:
         meaningless.
         """
         mask = self.mask.flatten()[:, None]
-        moved: Tensor = GatherRows.apply(padded.flatten(0, 1), self._flat, self._padded, mask)  # type: ignore[no-untyped-call]
+        moved: Tensor = GatherRows.apply(
+            padded.flatten(0, 1), self._flat_index, self._padded_index, mask
+        )  # type: ignore[no-untyped-call]
         return moved.view(self.slots, self.places, -1)
 
     @cached_property
-    def _padded(self) -> Tensor:
+    def _padded_index(self) -> Tensor:
         """For each place of (rows, T), the place of (slots, F) it is read from."""
         first = (self._first + self._per_slot(self.places)).flatten()
         span = torch.arange(self.longest, device=self.lengths.device)
@@ -81,7 +85,7 @@ class RaggedLayout:
         return (first[:, None] + span.minimum(last)).flatten()
 
     @cached_property
-    def _flat(self) -> Tensor:
+    def _flat_index(self) -> Tensor:
         """For each place of (slots, F), the place of (rows, T) it is read from."""
         return (self.row * self.longest + self.position).flatten()
 

@@ -43,7 +43,7 @@ class OneDnnProducts(Products):
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """The same; differentiable in x alone."""
-        if not _computable(x, weight):
+        if not _takes_operands(x, weight):
             return super().linear(x, weight, bias)
         product: Tensor = _FrozenProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return product
@@ -51,12 +51,12 @@ class OneDnnProducts(Products):
     def linears(self, x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
         """The same, slot after slot, for oneDNN has no float32 product of batches of matrices in
         torch. Not differentiable."""
-        if not _computable(x, weights):
+        if not _takes_operands(x, weights):
             return super().linears(x, weights, bias)
         if len(x) == 1:
-            return _onednn(x[0], weights[0], bias)[None]
+            return _onednn_product(x[0], weights[0], bias)[None]
         return torch.stack(
-            [_onednn(rows, weight, bias) for rows, weight in zip(x, weights, strict=True)]
+            [_onednn_product(rows, weight, bias) for rows, weight in zip(x, weights, strict=True)]
         )
 
 
@@ -81,15 +81,15 @@ def lacks_onednn(device: torch.device, dtype: torch.dtype) -> str:
     if device.type != "cpu" or dtype != torch.float32:
         kind = str(dtype).removeprefix("torch.")
         return f"it is for float32 on a CPU, and this sweep computes {kind} on {device.type}"
-    return "" if _runs() else f"torch {torch.__version__} does not have it on this machine"
+    return "" if _operator_runs() else f"torch {torch.__version__} does not have it on this machine"
 
 
 @lru_cache
-def _runs() -> bool:
+def _operator_runs() -> bool:
     """Whether the operator is there and multiplies; builds of torch differ in what they contain."""
     one = torch.ones(1, 1)
     try:
-        return bool(_onednn(one, one, None) == one)
+        return bool(_onednn_product(one, one, None) == one)
     except (AttributeError, RuntimeError):
         return False
 
@@ -101,15 +101,15 @@ class _FrozenProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(weight)
-        return _onednn(x, weight, bias)
+        return _onednn_product(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (weight,) = ctx.saved_tensors
-        return _onednn(gradients[0], weight.mT, None), None, None
+        return _onednn_product(gradients[0], weight.mT, None), None, None
 
 
-def _computable(x: Tensor, weight: Tensor) -> bool:
+def _takes_operands(x: Tensor, weight: Tensor) -> bool:
     """Whether the operator takes these: it refuses other types and knows nothing of autocast."""
     return (
         x.dtype == weight.dtype == torch.float32
@@ -118,7 +118,7 @@ def _computable(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _onednn_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 

@@ -20,7 +20,7 @@ def rotary_table(embedding: nn.Module, count: int, like: Tensor) -> tuple[Tensor
     return (angles.cos() * scaling).to(like), (angles.sin() * scaling).to(like)
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate_features(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x (..., head_dim) with its first `cos.shape[-1]` features turned; cos and sin broadcast
     against it.
     """

@@ -55,10 +55,10 @@ def stock_windows(
     finally:
         for hook in hooks:
             hook.remove()
-    return [_window(mask, layer) for layer, mask in enumerate(masks)]
+    return [_window_of_mask(mask, layer) for layer, mask in enumerate(masks)]
 
 
-def _window(mask: Tensor | None, layer: int) -> EncoderWindow:
+def _window_of_mask(mask: Tensor | None, layer: int) -> EncoderWindow:
     """The window in a layer's mask (1, 1, T, T): boolean, true where a key is seen, or 0 there and
     -inf elsewhere.
     """
@@ -134,7 +134,7 @@ class SlidingWindowAttention:
         inside = (distance >= -self.before) & (distance <= self.ahead)  # (block queries, span keys)
         clips = layout.clip.where(layout.valid, -1).view(layout.slots, -1, self.block, 1, 1)
         # beyond either end stand zeros, that is clip -1
-        near = self._near(clips + 1)[..., 0, 0] - 1
+        near = self._join_neighbours(clips + 1)[..., 0, 0] - 1
         same = clips[..., 0] == near[:, :, None]
         # what stands in no clip sees everything: a row without any key gives NaN in some attention
         # kernels
@@ -147,14 +147,14 @@ class SlidingWindowAttention:
         # head_dim)
         query, key, value = (
             x.flatten(0, 1).transpose(1, 2)
-            for x in (blocks[0], self._near(blocks[1]), self._near(blocks[2]))
+            for x in (blocks[0], self._join_neighbours(blocks[1]), self._join_neighbours(blocks[2]))
         )
         attn_output = F.scaled_dot_product_attention(
             query, key, value, attn_mask=self.mask, scale=scaling
         )
         return attn_output.transpose(1, 2).reshape(len(blocks[0]), -1, *blocks[0].shape[3:])
 
-    def _near(self, blocks: Tensor) -> Tensor:
+    def _join_neighbours(self, blocks: Tensor) -> Tensor:
         """(slots, n, block, heads, head_dim) -> (slots, n, before + block + ahead, heads,
         head_dim).
         """

@@ -22,13 +22,13 @@ from orchestrator.tuning.decoding.evaluation import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.selfcheck.encoder import (
     attention_mask,
+    check_padding,
     encoder_reuse,
     frame_counts,
-    padding,
 )
 from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
-from orchestrator.tuning.selfcheck.speech import base_loss, spelling
-from orchestrator.tuning.selfcheck.trial import dtype, evaluation, training
+from orchestrator.tuning.selfcheck.speech import base_loss, check_spelling
+from orchestrator.tuning.selfcheck.trial import check_dtypes, check_evaluation, check_training
 from orchestrator.tuning.training.training_set import TrainingSet
 
 LEVEL = 0.02
@@ -51,7 +51,7 @@ def check_model(
     `clips` by set, "train" in the order of `data`; `autocast` makes the context in which the sweep
     computes.
     """
-    findings = [*_targets(base, spec), *_label_ends(base, data), *_gain(spec, clips)]
+    findings = [*_check_targets(base, spec), *_label_ends(base, data), *_check_gain(spec, clips)]
     probe = make_probe(base, spec, sets, data, clips)
     if probe is None:
         return findings
@@ -59,21 +59,24 @@ def check_model(
         counts = list(frame_counts(probe))
     if counts:
         return [*findings, *counts]  # frames are kept by their number: none can be, any further
-    findings += dtype(probe, autocast)
+    findings += check_dtypes(probe, autocast)
     if any(finding.name == "dtype" for finding in findings):
         return findings  # what mixes types cannot be computed any further
     with torch.no_grad():
         findings += chain(
-            attention_mask(probe), padding(probe), encoder_reuse(probe), evaluation(probe)
+            attention_mask(probe),
+            check_padding(probe),
+            encoder_reuse(probe),
+            check_evaluation(probe),
         )
     rate = spec.evaluation.max_tokens_per_second
     speech = chain(
-        base_loss(base, data, clips["train"]), spelling(base, data, clips["train"], rate)
+        base_loss(base, data, clips["train"]), check_spelling(base, data, clips["train"], rate)
     )
-    return [*findings, *training(probe), *speech]
+    return [*findings, *check_training(probe), *speech]
 
 
-def _targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
+def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:
     """A preset that fits in none of the layers that a trial may have, and layers that fit no
     preset.
 
@@ -119,7 +122,7 @@ def _label_ends(base: BaseModel, data: TrainingSet) -> Iterator[Finding]:
             )
 
 
-def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[Finding]:
+def _check_gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[Finding]:
     """The median level of clips spread over each set, without silent ones and those that were cut
     at full scale.
     """
@@ -128,7 +131,9 @@ def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[F
         return
     for name, of_set in clips.items():
         rows = range(0, len(of_set), max(1, len(of_set) // CLIPS_MEASURED))
-        levels = [_level(of_set[row]) for row in rows if SILENCE < np.abs(of_set[row]).max() < 1]
+        levels = [
+            _level_of_clip(of_set[row]) for row in rows if SILENCE < np.abs(of_set[row]).max() < 1
+        ]
         level = float(np.median(levels)) if levels else rms
         if abs(level / rms - 1) > LEVEL:
             yield finding(
@@ -138,5 +143,5 @@ def _gain(spec: SweepSpec, clips: dict[str, Sequence[np.ndarray]]) -> Iterator[F
             )
 
 
-def _level(clip: np.ndarray) -> float:
+def _level_of_clip(clip: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(clip, dtype=np.float64))))

@@ -14,7 +14,13 @@ from orchestrator.checks import Finding, finding
 from orchestrator.tuning.decoding.transcription import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
-from orchestrator.tuning.selfcheck.probe import FRAMES_ALIKE, Probe, apart, audio, share
+from orchestrator.tuning.selfcheck.probe import (
+    FRAMES_ALIKE,
+    Probe,
+    difference_text,
+    relative_difference,
+    stock_input,
+)
 
 TOKENS = 8
 """Heard of a clip that is cut in its middle; more say nothing new."""
@@ -25,15 +31,16 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
     of other clips.
     """
     base, clip = probe.base, probe.padded[-1]
-    ours, layout = _encoded(base, [clip])
-    samples = audio(base, clip)
+    ours, layout = _encode_clips(base, [clip])
+    samples = stock_input(base, clip)
     mask = torch.ones_like(samples, dtype=torch.long)
     stock = base.model.model.encoder(samples, attention_mask=mask).last_hidden_state
     ours = layout.pad(ours)
-    if ours.shape != stock.shape or apart(ours, stock) > FRAMES_ALIKE:
+    if ours.shape != stock.shape or relative_difference(ours, stock) > FRAMES_ALIKE:
         yield finding(
             "attention-mask",
-            f"a clip's encoder output differs from the stock model's with its attention mask by {share(ours, stock)} "
+            "a clip's encoder output differs from the stock model's with its attention mask by "
+            f"{difference_text(ours, stock)} "
             "of the largest value: the mask, or the window that hangs on it, is not applied.",
         )
     frames, layout = laid_out(*base.family.front_end(probe.padded), base.family.block)
@@ -46,10 +53,11 @@ def attention_mask(probe: Probe) -> Iterator[Finding]:
         base.family.encoder_layers(batch, layout, 0, base.encoder_depth)[:, own]
         for batch in (frames, frames.where(own[:, None], noise))
     )
-    if not apart(quiet, loud) <= FRAMES_ALIKE:
+    if not relative_difference(quiet, loud) <= FRAMES_ALIKE:
         yield finding(
             "attention-mask",
-            f"what stands beside a clip changes its encoder output by {share(quiet, loud)} of the largest value: "
+            f"what stands beside a clip changes its encoder output by {difference_text(quiet, loud)} of the largest "
+            "value: "
             "clips are not masked from each other.",
         )
 
@@ -69,19 +77,20 @@ def frame_counts(probe: Probe) -> Iterator[Finding]:
             return
 
 
-def padding(probe: Probe) -> Iterator[Finding]:
+def check_padding(probe: Probe) -> Iterator[Finding]:
     """Encoder output and words of clips alone and beside a longer one."""
     base, short = probe.base, probe.padded[:-1]
-    encoded, together = _encoded(base, probe.padded)
+    encoded, together = _encode_clips(base, probe.padded)
     rows = together.pad(encoded)
     for row, clip in enumerate(short):
         count = int(together.lengths[row])
-        alone = _encoded(base, [clip])[0][0, :count]
+        alone = _encode_clips(base, [clip])[0][0, :count]
         padded = rows[row, :count]
-        if apart(alone, padded) > FRAMES_ALIKE:
+        if relative_difference(alone, padded) > FRAMES_ALIKE:
             yield finding(
                 "padding",
-                f"a clip's encoder output in a padded batch differs from its own alone by {share(alone, padded)} of "
+                "a clip's encoder output in a padded batch differs from its own alone by "
+                f"{difference_text(alone, padded)} of "
                 "the largest value: a number would depend on what is decoded beside it.",
             )
             return
@@ -99,7 +108,7 @@ def padding(probe: Probe) -> Iterator[Finding]:
 def encoder_reuse(probe: Probe) -> Iterator[Finding]:
     """The encoder output before and after the decoder has read it twice."""
     base = probe.base
-    encoded, layout = _encoded(base, probe.padded)
+    encoded, layout = _encode_clips(base, probe.padded)
     before = encoded.clone()
     tokens = torch.full((len(layout.lengths), 2), base.decoder.start, device=base.device)
     for _ in range(2):
@@ -111,12 +120,13 @@ def encoder_reuse(probe: Probe) -> Iterator[Finding]:
     if not torch.equal(before, encoded):
         yield finding(
             "encoder-reuse",
-            f"the decoder changes the encoder output it reads by {share(encoded, before)} of the largest value, so "
+            f"the decoder changes the encoder output it reads by {difference_text(encoded, before)} of the largest "
+            "value, so "
             "an output that is used again is another one: add the positions out of place.",
         )
 
 
-def _encoded(base: BaseModel, clips: Sequence[np.ndarray]) -> tuple[Tensor, RaggedLayout]:
+def _encode_clips(base: BaseModel, clips: Sequence[np.ndarray]) -> tuple[Tensor, RaggedLayout]:
     """Encoder output (1, F, width) of clips end to end, and their layout."""
     frames, layout = laid_out(*base.family.front_end(clips), base.family.block)
     return base.family.encoder_layers(frames, layout, 0, base.encoder_depth), layout

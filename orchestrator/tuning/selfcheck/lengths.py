@@ -1,5 +1,5 @@
-"""Clips and texts of every set against the model that was loaded, confirm sets too, before anything is
-decoded.
+"""Clips and texts of every set against the model that was loaded, confirm sets too, before any of
+them is transcribed or trained on.
 """
 
 from __future__ import annotations

@@ -78,10 +78,10 @@ def make_probe(
     if resolved is None:
         return None
     patterns, layers, targets = resolved
-    rows = _two(lengths_of(clips["train"]))
-    small = sets["domain"].take(_two(sets["domain"].clips.sounds.lengths))
+    rows = _two_clips(lengths_of(clips["train"]))
+    small = sets["domain"].take(_two_clips(sets["domain"].clips.sounds.lengths))
     heard = {"train": [clips["train"][row] for row in rows], "domain": list(small.clips)}
-    padded = _padded(heard["domain"][-1], base.family.multiple, base.family.shortest)
+    padded = _clips_of_near_lengths(heard["domain"][-1], base.family.multiple, base.family.shortest)
     heard |= {"alone": [padded[0]], "padded": [padded[0], padded[-1]]}
     params = TrialParams(
         learning_rate=1e-3,
@@ -99,7 +99,7 @@ def make_probe(
     evaluator = Evaluator(base, store, {"domain": small}, spec.evaluation)
     training = TrainingSet([data.labels[row] for row in rows], len(rows))
     return Probe(
-        base, plan, targets, store, training, evaluator, start, _random(base, start), padded
+        base, plan, targets, store, training, evaluator, start, _random_adapter(base, start), padded
     )
 
 
@@ -118,7 +118,7 @@ def possible_targets(spec: SweepSpec) -> list[tuple[str, tuple[str, ...], str]]:
 
 
 @torch.no_grad()
-def _random(base: BaseModel, start: Adapter) -> Adapter:
+def _random_adapter(base: BaseModel, start: Adapter) -> Adapter:
     generator, modules = torch.Generator().manual_seed(0), {}
     for name, parts in start.modules.items():
         weight = base.linears[name].weight
@@ -137,13 +137,15 @@ def _first_resolved(
     return None
 
 
-def _two(lengths: Sequence[int]) -> list[int]:
+def _two_clips(lengths: Sequence[int]) -> list[int]:
     """The shortest clip and one that is longer than a quarter of all."""
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
     return list(dict.fromkeys([order[0], order[len(order) // 4]]))
 
 
-def _padded(clip: np.ndarray, multiple: int, shortest: int) -> tuple[np.ndarray, ...]:
+def _clips_of_near_lengths(
+    clip: np.ndarray, multiple: int, shortest: int
+) -> tuple[np.ndarray, ...]:
     """Strided front ends misplace a padded clip's end by its length modulo the stride: so four
     lengths in a row.
     """
@@ -151,20 +153,20 @@ def _padded(clip: np.ndarray, multiple: int, shortest: int) -> tuple[np.ndarray,
     return (*(clip[: half - back * multiple] for back in range(4)), clip)
 
 
-def audio(base: BaseModel, clip: np.ndarray) -> Tensor:
+def stock_input(base: BaseModel, clip: np.ndarray) -> Tensor:
     """A clip as the stock model takes it, (1, samples)."""
     kept = len(clip) // base.family.multiple * base.family.multiple
     return torch.from_numpy(np.array(clip[:kept]))[None].to(base.device, base.model.dtype)
 
 
-def apart(a: Tensor, b: Tensor) -> float:
+def relative_difference(a: Tensor, b: Tensor) -> float:
     """The largest difference as a share of the largest value; NaN when either holds one."""
     return float((a - b).abs().max() / torch.maximum(a.abs().max(), b.abs().max()))
 
 
-def share(a: Tensor, b: Tensor) -> str:
+def difference_text(a: Tensor, b: Tensor) -> str:
     return (
-        f"{100 * apart(a, b):.2g} %"
+        f"{100 * relative_difference(a, b):.2g} %"
         if a.shape == b.shape
         else f"its shape ({len(a[0])} frames, not {len(b[0])})"
     )

@@ -11,9 +11,9 @@ import torch
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.faults import show
-from orchestrator.tuning.decoding.audio_files import decode
+from orchestrator.tuning.decoding.audio_files import decode_clips
 from orchestrator.tuning.model.base_model import BaseModel, padded_labels
-from orchestrator.tuning.selfcheck.probe import audio
+from orchestrator.tuning.selfcheck.probe import stock_input
 from orchestrator.tuning.training.training_set import TrainingSet
 
 HEARD = 16
@@ -36,7 +36,7 @@ def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -
     """The untuned model's loss on training utterances: high on all of them, or on more than a
     quarter.
     """
-    rows = spread(data)
+    rows = spread_domain_rows(data)
     sums = [stock_loss(base, clips[row], data.labels[row]) for row in rows]
     losses = [total / len(data.labels[row]) for row, total in zip(rows, sums, strict=True)]
     mean = sum(sums) / sum(len(data.labels[row]) for row in rows)
@@ -48,22 +48,22 @@ def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -
         "base-loss",
         f"the untuned model's loss is {mean:.2f} nats a token on {len(rows)} training utterances, above {HIGH_LOSS:g} "
         f"on {len(high)} of them, and a model that knows its language stays below: do texts, audio and model belong "
-        f"together? The highest is {losses[worst]:.2f}{_place(data, rows[worst])}: "
+        f"together? The highest is {losses[worst]:.2f}{_place_of_row(data, rows[worst])}: "
         f"{show(base.text(data.labels[rows[worst]]))}.",
     )
 
 
-def spelling(
+def check_spelling(
     base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], max_tokens_per_second: float
 ) -> Iterator[Finding]:
     """Capitals, digits or punctuation that the texts have and the model does not write, or the
     other way round.
     """
-    rows = spread(data)
+    rows = spread_domain_rows(data)
     written = [base.text(data.labels[row]) for row in rows]
     heard = [
         base.text(tokens)
-        for tokens in decode(base, [clips[row] for row in rows], max_tokens_per_second).tokens
+        for tokens in decode_clips(base, [clips[row] for row in rows], max_tokens_per_second).tokens
     ]
     if 2 * sum(len(text.split()) for text in heard) < sum(len(text.split()) for text in written):
         return  # it says too little to show how it writes
@@ -78,7 +78,8 @@ def spelling(
         yield finding(
             "spelling",
             f"{counts[0]} of {len(rows)} training texts have {kind}, and {counts[1]} of {len(rows)} transcripts of the "
-            f"untuned model: {show(written[at])}{_place(data, rows[at])} is {show(heard[at])} to it. Adapters spend "
+            f"untuned model: {show(written[at])}{_place_of_row(data, rows[at])} is {show(heard[at])} to it. Adapters "
+            "spend "
             "their training on spelling; write the texts as the model writes.",
         )
 
@@ -88,7 +89,7 @@ def stock_loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
     """The stock model's loss, summed over the tokens of one utterance alone, with its attention
     mask.
     """
-    samples, labels = audio(base, clip), torch.tensor([row], device=base.device)
+    samples, labels = stock_input(base, clip), torch.tensor([row], device=base.device)
     mask = torch.ones_like(samples, dtype=torch.long)
     # without them the stock model shifts by itself, for which some configurations lack a token
     shifted, _ = padded_labels([row], base.decoder.start)
@@ -99,13 +100,13 @@ def stock_loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
     return loss * len(row)
 
 
-def spread(data: TrainingSet) -> list[int]:
+def spread_domain_rows(data: TrainingSet) -> list[int]:
     """Rows of domain utterances, from the first to near the last."""
     count = min(HEARD, data.domain)
     return [row * data.domain // count for row in range(count)]
 
 
-def _place(data: TrainingSet, row: int) -> str:
+def _place_of_row(data: TrainingSet, row: int) -> str:
     return f" ({data.places[row]})" if data.places else ""
 
 

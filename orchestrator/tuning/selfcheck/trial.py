@@ -13,7 +13,14 @@ from orchestrator.checks import Finding, finding
 from orchestrator.tuning.decoding.transcription import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.selfcheck.probe import ALIKE, DIFFERENT, MEMORY, Probe, apart, share
+from orchestrator.tuning.selfcheck.probe import (
+    ALIKE,
+    DIFFERENT,
+    MEMORY,
+    Probe,
+    difference_text,
+    relative_difference,
+)
 from orchestrator.tuning.selfcheck.speech import stock_loss
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 
@@ -24,7 +31,7 @@ Logits = list[Tensor]
 
 
 @torch.no_grad()
-def dtype(
+def check_dtypes(
     probe: Probe, autocast: Callable[[], AbstractContextManager[object]]
 ) -> Iterator[Finding]:
     """The types of the weights, and of what the linear layers give for the baseline and for a
@@ -35,7 +42,7 @@ def dtype(
     if len(weights) > 1:
         yield finding(
             "dtype",
-            f"the model's weights are of several types ({_names(weights)}); load it in one.",
+            f"the model's weights are of several types ({_type_names(weights)}); load it in one.",
         )
         return
     # in a store of its own: it keeps frames in the type they came in
@@ -45,7 +52,7 @@ def dtype(
     for scaled_adapters in ((), [(probe.random, 1.0)]):
         seen.append(set())
         try:
-            with autocast(), _captured(base, [], seen[-1]):
+            with autocast(), _capture_logits(base, [], seen[-1]):
                 transcribe(base, store, "domain", [1] * len(probe.max_new_tokens), scaled_adapters)
         except RuntimeError as error:
             first = str(error).partition("\n")[0]
@@ -57,32 +64,33 @@ def dtype(
     if seen[0] != seen[1]:
         yield finding(
             "dtype",
-            f"the baseline is computed in {_names(seen[0])} and a trial in {_names(seen[1])}; use one for both.",
+            f"the baseline is computed in {_type_names(seen[0])} and a trial in {_type_names(seen[1])}; use one for "
+            "both.",
         )
 
 
-def evaluation(probe: Probe) -> Iterator[Finding]:
+def check_evaluation(probe: Probe) -> Iterator[Finding]:
     """The evaluation of a sweep, on two clips: baseline, a random adapter, and the same adapter at
     scale 0.
     """
     base, evaluator = probe.base, probe.evaluator
     untuned: Logits = []
     adapted: Logits = []
-    with _captured(base, untuned, set()):
+    with _capture_logits(base, untuned, set()):
         _, heard = evaluator.measure_baseline()
-    with _captured(base, adapted, set()):
+    with _capture_logits(base, adapted, set()):
         _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
     before, (tuned, zero) = untuned[0], adapted[0].chunk(2)
-    if not apart(tuned, before) > DIFFERENT:
+    if not relative_difference(tuned, before) > DIFFERENT:
         yield finding(
             "adapter-reach",
             "an adapter as large as the weights changes nothing that an evaluation computes: it would measure the "
             "untuned model, whatever was trained.",
         )
-    if not apart(zero, before) <= ALIKE:
+    if not relative_difference(zero, before) <= ALIKE:
         yield finding(
             "adapter-reach",
-            f"at adapter scale 0 the logits differ from the untuned model's by {share(zero, before)} of the "
+            f"at adapter scale 0 the logits differ from the untuned model's by {difference_text(zero, before)} of the "
             "largest value: baseline and trials are not computed alike.",
         )
     elif heard != again:
@@ -98,7 +106,7 @@ def evaluation(probe: Probe) -> Iterator[Finding]:
         )
 
 
-def training(probe: Probe) -> Iterator[Finding]:
+def check_training(probe: Probe) -> Iterator[Finding]:
     """One step from the adapter's start, where it changes nothing yet: its loss is the untuned
     model's.
     """
@@ -131,7 +139,7 @@ def training(probe: Probe) -> Iterator[Finding]:
 
 
 @contextmanager
-def _captured(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Iterator[None]:
+def _capture_logits(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Iterator[None]:
     """Within the block, logits at the first token of each decoder call, and the types of all linear
     layers' outputs.
     """
@@ -151,5 +159,5 @@ def _captured(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Itera
             hook.remove()
 
 
-def _names(types: set[torch.dtype]) -> str:
+def _type_names(types: set[torch.dtype]) -> str:
     return " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in types))

@@ -19,7 +19,8 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from orchestrator.corpus.audio import SAMPLE_RATE, SILENCE_RMS, scale_to_rms
+from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.loudness import SILENCE_RMS, scale_to_rms
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.identity import derived_seed
 from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
@@ -49,7 +50,7 @@ class Draw:
     chunks: int
 
 
-def augments(params: TrialParams) -> bool:
+def augments_audio(params: TrialParams) -> bool:
     """Whether a trial changes any utterance."""
     some = (
         round(100 * params.speed_perturb) > 0
@@ -59,7 +60,7 @@ def augments(params: TrialParams) -> bool:
     return some and params.augment_prob > 0
 
 
-def drawn(params: TrialParams, clip: int, epoch: int) -> Draw | None:
+def draw_for(params: TrialParams, clip: int, epoch: int) -> Draw | None:
     """How the trial hears a domain clip in an epoch; None: as it is."""
     if derived_seed(params.seed, "augment_prob", epoch, clip) >= params.augment_prob * 2**32:
         return None
@@ -67,7 +68,7 @@ def drawn(params: TrialParams, clip: int, epoch: int) -> Draw | None:
     return Draw(clip, seed, params.speed_perturb, params.noise_snr, params.drop_chunks)
 
 
-def augmented(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -> np.ndarray:
+def augment_clip(clip: np.ndarray, draw: Draw, rms: float | None, family: Family) -> np.ndarray:
     """The clip (samples,) float32 at 16 kHz at another speed, under noise, with chunks silenced,
     brought back to `rms`.
 
@@ -113,7 +114,7 @@ def augmented_frames(
         return store("train", clips, depth, slots)
     kept, index = store.look_up("train", clips, depth)
     changed = store.compute(
-        [augmented(store.clips["train"][d.clip], d, rms, store.family) for d in order], depth
+        [augment_clip(store.clips["train"][d.clip], d, rms, store.family) for d in order], depth
     )
     rows = [
         # under autocast the type follows the products, and the kept frames may have been computed

@@ -95,11 +95,11 @@ def load_slots(
                 f"{path} holds trial {row['number']} with another plan than the study; delete the folder {folder}: "
                 f"trials in flight then start over, nothing else is lost"
             )
-        slots.append(_slot(plan, row, tensors))
+        slots.append(_restore_slot(plan, row, tensors))
     return slots, shortage
 
 
-def _slot(plan: TrialPlan, row: dict[str, Any], tensors: dict[str, Tensor]) -> Slot:
+def _restore_slot(plan: TrialPlan, row: dict[str, Any], tensors: dict[str, Tensor]) -> Slot:
     groups: dict[str, dict[tuple[str, str], Tensor]] = {
         "adapter": {},
         "exp_avg": {},

@@ -14,9 +14,11 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from orchestrator.corpus.audio import SAMPLE_RATE, SILENCE_RMS, load_audio
+from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.building import audio_folder, line_of, own_seed, relative, shuffled
+from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.faults import Fault, UnusableError, manifest_error
+from orchestrator.corpus.loudness import SILENCE_RMS
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError
@@ -52,7 +54,7 @@ def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> l
     lines = []
     for number, utterance in enumerate(manifest.utterances):
         try:
-            copy, drawn = _copy(utterance, channel, seed)
+            copy, drawn = _noisy_copy(utterance, channel, seed)
         except ManifestError as error:
             faults.append(Fault(utterance.line, str(error)))
             continue
@@ -69,7 +71,9 @@ def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> l
     return shuffled(lines, seed)
 
 
-def _copy(utterance: Utterance, channel: Channel, seed: int) -> tuple[Samples, dict[str, Any]]:
+def _noisy_copy(
+    utterance: Utterance, channel: Channel, seed: int
+) -> tuple[Samples, dict[str, Any]]:
     samples = load_audio(utterance).samples
     if float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)))) < SILENCE_RMS:
         raise UnusableError("the clip is silent (rms below 1e-4): noise has no ratio to it")

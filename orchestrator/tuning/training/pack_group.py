@@ -154,7 +154,7 @@ class PackGroup:
             base, store, data, packed.pack, packed.optimizer, self.depth, self.division
         )
         return [
-            _counted(slot, loss, norm)
+            _count_step(slot, loss, norm)
             for slot, loss, norm in zip(group, losses.tolist(), norms.tolist(), strict=True)
         ]
 
@@ -170,7 +170,7 @@ def packed_of(slots: tuple[Slot, ...]) -> Packed:
     return Packed(slots, pack, optimizer)
 
 
-def _counted(slot: Slot, loss: float, norm: float) -> str | None:
+def _count_step(slot: Slot, loss: float, norm: float) -> str | None:
     slot.step += 1
     slot.loss_sum += loss
     slot.loss_steps += 1

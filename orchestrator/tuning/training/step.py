@@ -16,7 +16,7 @@ from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.tuning.adapters.pack import Pack
-from orchestrator.tuning.adapters.packed_linear import bound
+from orchestrator.tuning.adapters.packed_linear import bind_slots
 from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
@@ -194,7 +194,7 @@ def pack_step(
             total = total + _kl_to_base(base, data, micro_batch, logits, rows)
         return own.detach(), pack.gradients(total)
 
-    with bound(base.linears, pack.layers):
+    with bind_slots(base.linears, pack.layers):
         for own, gradients in base.cores.map(forward_and_backward, parts):
             losses += own
             pack.add(gradients)

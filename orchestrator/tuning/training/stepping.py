@@ -31,9 +31,11 @@ class Stepper:
         """One optimizer step of every slot but those that cannot go on, which are returned with
         why.
         """
-        return [event for group in pack_group.groups() for event in self._step(pack_group, group)]
+        return [
+            event for group in pack_group.groups() for event in self._step_group(pack_group, group)
+        ]
 
-    def _step(self, pack_group: PackGroup, group: tuple[Slot, ...]) -> Faults:
+    def _step_group(self, pack_group: PackGroup, group: tuple[Slot, ...]) -> Faults:
         outcome = attempt(
             lambda: pack_group.step_group(group, self.base, self.store, self.data), self.base.device
         )
@@ -45,7 +47,7 @@ class Stepper:
             return self._without_culprits(pack_group, group, outcome)
         if pack_group.division < most_divided([slot.plan.params for slot in group], self.base):
             pack_group.division *= 2
-            return self._step(pack_group, group)
+            return self._step_group(pack_group, group)
         return self._in_halves(pack_group, group, outcome)
 
     def _in_halves(self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault) -> Faults:
@@ -53,7 +55,9 @@ class Stepper:
             return [(group[0], fault)]
         pack_group.parts = max(pack_group.parts, -(-2 * len(pack_group.slots) // len(group)))
         half = len(group) // 2
-        return self._step(pack_group, group[:half]) + self._step(pack_group, group[half:])
+        return self._step_group(pack_group, group[:half]) + self._step_group(
+            pack_group, group[half:]
+        )
 
     def _without_culprits(
         self, pack_group: PackGroup, group: tuple[Slot, ...], fault: Fault
@@ -61,16 +65,16 @@ class Stepper:
         if len(group) == 1:
             return [(group[0], fault)]
         alone = {
-            id(slot): attempt(partial(self._tried, pack_group, slot), self.base.device)
+            id(slot): attempt(partial(self._step_on_copy, pack_group, slot), self.base.device)
             for slot in group
         }
         found = [(slot, own) for slot in group if isinstance(own := alone[id(slot)], Fault)]
         if not found:
             return self._in_halves(pack_group, group, fault)
         left = tuple(slot for slot in group if not isinstance(alone[id(slot)], Fault))
-        return found + (self._step(pack_group, left) if left else [])
+        return found + (self._step_group(pack_group, left) if left else [])
 
-    def _tried(self, pack_group: PackGroup, slot: Slot) -> None:
+    def _step_on_copy(self, pack_group: PackGroup, slot: Slot) -> None:
         """The step of one slot, on a copy of its state."""
         packed = packed_of((slot,))
         pack_step(

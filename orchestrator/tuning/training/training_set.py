@@ -15,7 +15,7 @@ from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.identity import derived_seed
-from orchestrator.tuning.training.augmentation import Draw, augments, drawn
+from orchestrator.tuning.training.augmentation import Draw, augments_audio, draw_for
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,16 @@ def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=64)
-def _permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
+def _epoch_permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng(derived_seed(seed, stream, epoch)).permutation(size)
 
 
-def _stream(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
+def _stream_positions(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
     """Positions first .. first + count - 1 of an endless sequence of shuffled epochs over `size`
     utterances.
     """
     return [
-        int(_permutation(seed, stream, at // size, size)[at % size])
+        int(_epoch_permutation(seed, stream, at // size, size)[at % size])
         for at in range(first, first + count)
     ]
 
@@ -106,17 +106,19 @@ def step_rows(params: TrialParams, step: int, data: TrainingSet) -> list[int]:
     A replay share that is no whole number of rows is met on average: step s takes floor((s+1) q) -
     floor(s q) rows.
     """
-    domain, replay = _drawn(params, step)
+    domain, replay = _positions_of_step(params, step)
     general = data.replay(params)
     again = (
-        _stream(params.seed, "replay", len(general), replay.start, len(replay)) if replay else []
+        _stream_positions(params.seed, "replay", len(general), replay.start, len(replay))
+        if replay
+        else []
     )
     own = data.domain_rows(params)
-    taken = _stream(params.seed, "domain", len(own), domain.start, len(domain))
+    taken = _stream_positions(params.seed, "domain", len(own), domain.start, len(domain))
     return [*(own[row] for row in taken), *(general[row] for row in again)]
 
 
-def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
+def _positions_of_step(params: TrialParams, step: int) -> tuple[range, range]:
     """Positions in the endless sequences of domain and of replay utterances that step `step`
     takes.
     """
@@ -128,15 +130,16 @@ def _drawn(params: TrialParams, step: int) -> tuple[range, range]:
 
 def step_draws(params: TrialParams, step: int, data: TrainingSet) -> list[Draw | None]:
     """How each row of `step_rows` is augmented; None is as it is, and replay rows always are."""
-    if not augments(params):
+    if not augments_audio(params):
         return [None] * (params.batch_size * params.gradient_accumulation_steps)
-    domain, replay = _drawn(params, step)
+    domain, replay = _positions_of_step(params, step)
     own = data.domain_rows(params)
     clips = [
-        own[row] for row in _stream(params.seed, "domain", len(own), domain.start, len(domain))
+        own[row]
+        for row in _stream_positions(params.seed, "domain", len(own), domain.start, len(domain))
     ]
     epochs = (position // len(own) for position in domain)
     return [
-        *(drawn(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)),
+        *(draw_for(params, clip, epoch) for clip, epoch in zip(clips, epochs, strict=True)),
         *[None] * len(replay),
     ]
