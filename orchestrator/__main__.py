@@ -4,8 +4,10 @@ answer.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 _SAID = b"Interrupted while starting: nothing was begun. The same command begins again.\n"
@@ -22,9 +24,20 @@ def main() -> None:
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):  # a shell's background job ignores it
         signal.signal(signal.SIGINT, _stop)
-    from orchestrator.cli import main as run
+    _imported_main()()
 
-    run()
+
+def _imported_main() -> Callable[[], None]:
+    """The command line. What its import makes stays for good, so the garbage collector neither
+    searches it while it grows nor ever after: that took a fifth of the start.
+    """
+    gc.disable()
+    try:
+        from orchestrator.cli import main as run
+    finally:
+        gc.enable()
+    gc.freeze()
+    return run
 
 
 if __name__ == "__main__":

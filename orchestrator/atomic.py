@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError, StudyError
@@ -25,6 +26,7 @@ _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.E
 FULL = frozenset(_FULL.values())
 """Error numbers of a disk without room."""
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
+_LATER: ContextVar[set[Path] | None] = ContextVar("folders to be synced together", default=None)
 
 
 def system_error(error: OSError) -> OrchestrateError:
@@ -167,8 +169,28 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
+@contextmanager
+def folders_synced_once() -> Iterator[None]:
+    """Within the block files are published as ever, and every folder is synced once, at its end.
+
+    For files that belong together: until the block is left, a power cut may take the new name of
+    any of them. Where the body raises, nothing more is synced.
+    """
+    folders: set[Path] = set()
+    outer = _LATER.set(folders)
+    try:
+        yield
+    finally:
+        _LATER.reset(outer)
+    for folder in sorted(folders):
+        sync_folder(folder)
+
+
 def sync_folder(folder: Path) -> None:
     """fsync of a folder: without it a rename may be lost at a power cut."""
+    if (later := _LATER.get()) is not None:
+        later.add(folder)
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -337,11 +337,8 @@ def stop(
     if not found:
         return
     lines = [f"{heading}:", *(f"  - {finding.message} ({finding.name})" for finding in found)]
-    names = [
-        name
-        for name in dict.fromkeys(finding.name for finding in found)
-        if name in get_args(Ignorable)
-    ]
+    once = dict.fromkeys(finding.name for finding in found)
+    names = [name for name in once if name in get_args(Ignorable)]
     if names:
         given = ", ".join(names)
         lines.append(

@@ -12,7 +12,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,6 +83,8 @@ VERBOSE, TRACEBACK = "--verbose", "--traceback"
 
 def _print_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         typer.echo(f"orchestrate {version('orchestrator')}")
         raise typer.Exit
 

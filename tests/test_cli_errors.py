@@ -87,8 +87,8 @@ def test_verbose_logs_to_stderr_what_is_done(
         " DEBUG orchestrator.running.preflight: set domain: 3 clips of ",
         " DEBUG orchestrator.running.session: worker for the model stage: SlowWorker, 2 slots",
         " DEBUG orchestrator.running.baseline: evaluation ",
-        " DEBUG orchestrator.running.sweep_loop: trial 0, recipe ",
-        " DEBUG orchestrator.running.sweep_loop: checkpoint 1 written",
+        " DEBUG orchestrator.running.sweep_run: trial 0, recipe ",
+        " DEBUG orchestrator.running.sweep_run: checkpoint 1 written",
         " DEBUG orchestrator.running.confirmation: 2 confirmation runs left, of seeds [101, 102]",
     ):
         assert words in said.err, words

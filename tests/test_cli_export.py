@@ -19,7 +19,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.report import doubt
+from orchestrator.reporting.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude

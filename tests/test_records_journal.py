@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import StudyError
+from orchestrator.records import sealed
 from orchestrator.records.chain import Chain, Fault, read_chain
 from orchestrator.records.digests import Digests
 from orchestrator.records.store import StudyFolder
@@ -107,6 +110,52 @@ with folder.lock():
     sealed.write_aside = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)
     folder.write_result(make_result(0, {}, 5.0)) if sys.argv[2] != "spec" else folder.write_spec("new\\n")
 """
+
+
+def test_what_is_said_to_be_published_is_on_the_disk_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed before it synced a folder may have left a name that only the memory
+    of the machine holds.
+    """
+
+    def killed() -> Iterator[None]:
+        yield
+        raise RuntimeError("killed")
+
+    folder = StudyFolder(tmp_path, "s")
+    with pytest.raises(RuntimeError), folder.lock(), monkeypatch.context() as patch:
+        patch.setattr(sealed, "folders_synced_once", contextmanager(killed))
+        folder.write_result(make_result(0, {}))
+    synced, fsync = [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with StudyFolder(tmp_path, "s").lock():
+        assert sorted(synced[:-1]) == ["0000", "s", "trials"] and synced[-1] == "journal.jsonl"
+    assert not StudyFolder(tmp_path, "s").journal.faults()
+
+
+def test_files_of_one_act_are_synced_each_and_their_folder_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    with folder.lock():
+        files = {folder.trial_folder(0) / name: name.encode() for name in ("a", "b")}
+        folder.publish("before", files)
+        synced, fsync = [], os.fsync
+
+        def noted(descriptor: int) -> None:
+            name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+            synced.append(name.partition(".tmp-")[0])
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", noted)
+        folder.publish("both", dict.fromkeys(files, b"new"))
+        assert synced == ["journal.jsonl", "a", "b", "0000"]
 
 
 @pytest.mark.parametrize("what", ["new", "result", "spec"])

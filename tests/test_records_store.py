@@ -71,7 +71,7 @@ def test_the_layout_on_disk(folder: StudyFolder) -> None:
         folder.write_spec("name: phase3\n")
         folder.write_baseline(measurement(trial=None), {})
         for number in (7, -2):
-            folder.write_plan(plan(number))
+            folder.write_plans(plan(number))
             folder.record_measurements(number, [measurement(scale=0.85)], HEARD)
             folder.write_result(make_result(number, {}))
         folder.note("fell back to cpu")
@@ -111,7 +111,7 @@ def test_what_is_written_is_read_back(folder: StudyFolder) -> None:
     assert folder.read_hypotheses(7, measurement()) == {}
 
     folder.write_spec("name: phase3  # ü\n")
-    folder.write_plan(plan())
+    folder.write_plans(plan())
     folder.write_result(make_result(7, {"rank": 8, "use_rslora": True}))
     folder.write_result(make_result(0, {}))
     folder.write_result(make_result(-1, {}))
@@ -209,7 +209,7 @@ def test_a_lost_or_damaged_file_is_named_with_what_to_do(
     with folder.lock():
         folder.write_spec("name: phase3\n")
         folder.write_baseline(measurement(trial=None), {})
-        folder.write_plan(plan())
+        folder.write_plans(plan())
         folder.record_measurements(7, [measurement()], HEARD)
         folder.write_result(make_result(7, {}))
     path = folder.path / name

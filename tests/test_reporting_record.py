@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.reporting.record import BEGIN, COLUMNS, END, Row, enter_row, text_with_row
+from orchestrator.reporting.record import BEGIN, END, enter_row, text_with_row
+from orchestrator.reporting.record_row import COLUMNS, Row
 from tests.cli_project import ROOT, make_project, orchestrate
 
 PROSE = "# Plan\n\nH1: it works | honestly.\n\n"

@@ -250,7 +250,7 @@ def test_status_lists_what_trains(root: Path, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
     plan = StudyFolder(root, "s").read_plan(0)
     assert plan is not None
-    folder.write_plan(plan)
+    folder.write_plans(plan)
     out = io.StringIO()
     terminal.show(
         status.build(SPEC, folder, conclude(SPEC, folder, RESAMPLES), done=False),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 
 import typer
 
 from orchestrator.commands.opening import Studies, Study, open_study
 from orchestrator.commands.output import say, told
 from orchestrator.errors import SpecError
-from orchestrator.records.shipping import FORMS, GRAPH_FORMS, QUANTIZED, ExportForm
-from orchestrator.sweepfile.sweep import EncoderWindows
 
-WINDOWS: tuple[EncoderWindows, ...] = get_args(EncoderWindows)
+if TYPE_CHECKING:
+    from orchestrator.records.shipping import ExportForm
+
 Word = TypeVar("Word", bound=str)
 
 
@@ -91,6 +91,10 @@ def _asked_form(
     """The form that the options ask for. Raises SpecError for a value that is not known, and for
     options that do not go together.
     """
+    from orchestrator.records.shipping import FORMS, QUANTIZED, ExportForm
+    from orchestrator.sweepfile.sweep import EncoderWindows
+
+    shapes: tuple[EncoderWindows, ...] = get_args(EncoderWindows)
     if merged and form not in ("adapter", "merged"):
         raise SpecError(
             f"--merged is short for --format merged, and --format {form} was given\n  Give one of them."
@@ -98,7 +102,7 @@ def _asked_form(
     asked = ExportForm(
         form=one_of("--format", "merged" if merged else form, FORMS),
         quantized=one_of("--quantize", quantize, QUANTIZED),
-        windows=None if windows is None else one_of("--encoder-windows", windows, WINDOWS),
+        windows=None if windows is None else one_of("--encoder-windows", windows, shapes),
         changed_only=changed_only,
     )
     _check_of_graphs(asked)
@@ -107,6 +111,8 @@ def _asked_form(
 
 def _check_of_graphs(asked: ExportForm) -> None:
     """Raise SpecError for what is of graphs alone and was asked of another form."""
+    from orchestrator.records.shipping import GRAPH_FORMS
+
     given = {
         "--quantize": asked.quantized != "none",
         "--encoder-windows": asked.windows is not None,

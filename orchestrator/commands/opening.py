@@ -96,16 +96,10 @@ def open_study(
     refused = [path for path in changed if not judging or path.partition(".")[0] != JUDGED_ANEW]
     if refused:
         raise StudyError(_refusal_of_overrides(folder.name, refused, judging))
-    beside = (
-        tuple(
-            neighbour.name
-            for neighbour in folder.neighbours()
-            if _was_forked(neighbour, folder.name)
-        )
-        if spec.is_file()
-        else ()
-    )
-    return Opened(wanted if changed else stored, folder, root, bool(changed), beside)
+    forks = []
+    if spec.is_file():
+        forks = [each.name for each in folder.neighbours() if _was_forked(each, folder.name)]
+    return Opened(wanted if changed else stored, folder, root, bool(changed), tuple(forks))
 
 
 def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:

@@ -8,14 +8,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.checks import stop
 from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
 from orchestrator.errors import DataError, SpecError
-from orchestrator.records.extras import check_can_launch
-from orchestrator.sweepfile.loading import check_inputs
-from orchestrator.tracking.trackers import not_installed
-from orchestrator.verdicts.shipping import check_can_ship
 
 
 def validate(
@@ -37,9 +32,14 @@ def validate(
         raise SpecError(
             "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
         )
+    from orchestrator.checks import stop
+    from orchestrator.records.extras import check_can_launch
     from orchestrator.records.sets import read_sets
     from orchestrator.reporting.diagnosed import findings_text
     from orchestrator.running.preflight import find_before_decoding
+    from orchestrator.sweepfile.loading import check_inputs
+    from orchestrator.tracking.trackers import not_installed
+    from orchestrator.verdicts.shipping import check_can_ship
 
     sweep, folder = open_sweep(spec, overrides or [], None)
     check_inputs(sweep)

@@ -10,7 +10,6 @@ from orchestrator.commands.export import one_of, trial_numbers
 from orchestrator.commands.opening import Studies, Study, open_study
 from orchestrator.commands.output import say, show, told
 from orchestrator.errors import SpecError
-from orchestrator.records.shipping import QUANTIZED
 
 
 def verify(
@@ -41,6 +40,7 @@ def verify(
     """Hear the study's sets with an exported form: 0 where it says what was measured, 4 where it
     does not.
     """
+    from orchestrator.records.shipping import QUANTIZED
     from orchestrator.reporting import shipped
     from orchestrator.running.verifying import verify_study
     from orchestrator.verdicts.shipping import judge_again

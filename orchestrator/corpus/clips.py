@@ -174,9 +174,10 @@ class Clips:
         """The clips of these rows alone, in their order; notes and faults stay those of the
         whole.
         """
-        columns: dict[str, Any] = {
-            name: tuple(getattr(self, name)[row] for row in rows) for name in _COLUMNS
-        }
+        columns: dict[str, Any] = {}
+        for name in _COLUMNS:
+            column = getattr(self, name)
+            columns[name] = tuple(column[row] for row in rows)
         return replace(self, **columns, sounds=self.sounds.take(rows))
 
     def without(self, lines: Collection[int]) -> Clips:

@@ -4,6 +4,7 @@ utterance.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
@@ -60,10 +61,10 @@ def divide(
         )
         part_of |= dict.fromkeys(chosen, number)
     order = shuffled(manifest.utterances, seed)
-    return [
-        [u for u in order if part_of.get(unit_of(u, by), parts - 1) == number]
-        for number in range(parts)
-    ]
+    divided: list[list[Utterance]] = [[] for _ in range(parts)]
+    for utterance in order:
+        divided[part_of.get(unit_of(utterance, by), parts - 1)].append(utterance)
+    return divided
 
 
 def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
@@ -86,8 +87,10 @@ def usual_unit(manifest: Manifest) -> tuple[Unit, str]:
 
 def sentences_in_common(parts: Sequence[Sequence[Utterance]]) -> int:
     """Number of sentences that stand in more than one part."""
-    said = [{sentence_key(utterance.text) for utterance in part} for part in parts]
-    return sum(sum(text in sentences for sentences in said) > 1 for text in set().union(*said))
+    parts_with: Counter[str] = Counter()
+    for part in parts:
+        parts_with.update({sentence_key(utterance.text) for utterance in part})
+    return sum(count > 1 for count in parts_with.values())
 
 
 def _require_speakers(manifest: Manifest) -> None:

@@ -153,7 +153,7 @@ class _Builder:
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
         self._header = cache(self._read_header)
-        self._real_folder = cache(os.path.realpath)
+        self._sound_source = AudioSources()
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record; NeMo's `_skipme` drops it unseen."""
@@ -197,13 +197,6 @@ class _Builder:
             extra=draft.extra,
         )
 
-    def _sound_source(self, utterance: Utterance) -> str:
-        """As `audio_source`: the files of one folder share its real path."""
-        path = utterance.audio
-        if path is None or os.path.islink(path):
-            return audio_source(utterance)
-        return os.path.join(self._real_folder(str(path.parent)), path.name)
-
     def _read_header(self, source: Path | bytes, name: str) -> Header:
         if isinstance(source, bytes):
             return read_header(source, name)
@@ -224,6 +217,21 @@ class _Builder:
                     line, f"the id {show(utterance.id)} is already on line {other}; ids are unique"
                 )
             )
+
+
+class AudioSources:
+    """`audio_source` of many utterances: the real path of a folder is found once for all its
+    files.
+    """
+
+    def __init__(self) -> None:
+        self._real_folder = cache(os.path.realpath)
+
+    def __call__(self, utterance: Utterance) -> str:
+        if utterance.audio is None or os.path.islink(utterance.audio):
+            return audio_source(utterance)
+        folder, name = os.path.split(utterance.audio)
+        return os.path.join(self._real_folder(folder), name)
 
 
 def audio_source(utterance: Utterance) -> str:

@@ -74,7 +74,8 @@ def _declared_sizes(info: bytes) -> tuple[int, int]:
         return 0, 0
     flags, first, second = struct.unpack(">III", info[:12])
     frames = first if flags & 1 else 0
-    return frames, (second if frames else first) if flags & 2 else 0
+    size = second if frames else first
+    return frames, size if flags & 2 else 0
 
 
 def _with_count(frames: list[_Frame], sound: list[bytes]) -> bytes:

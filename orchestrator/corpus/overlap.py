@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
-from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.manifest import AudioSources, Manifest, Utterance
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SAME_LENGTH = 0.02
@@ -66,8 +66,9 @@ def name_recordings(
     known = KnownFiles() if known is None else known
     sources: dict[str, list[str]] = {}
     written: dict[str, str] = {}
+    source_of = AudioSources()
     for name, manifest in sets.items():
-        sources[name] = [audio_source(utterance) for utterance in manifest.utterances]
+        sources[name] = [source_of(utterance) for utterance in manifest.utterances]
         for source, utterance in zip(sources[name], manifest.utterances, strict=True):
             written[source] = str(utterance.audio)
     inline = "sha256:"

@@ -58,6 +58,8 @@ RATE_KEYS = ("sampling_rate", "sample_rate")
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
 
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
 FLOAT_PEAK = 2.0
 """Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
 on another scale (16-bit integers, or a mistaken gain).
@@ -165,7 +167,7 @@ class _Reader:
             isinstance(value, bool)
             or not isinstance(value, str | int)
             or value == ""
-            or show(value) == "a huge integer"
+            or (isinstance(value, int) and show(value) == "a huge integer")
         ):
             self.faults.append(
                 f'"{key}" is {show(value)}, must be a non-empty string or an integer'
@@ -214,7 +216,7 @@ def _plain_path(key: str, value: str) -> str:
         raise UnusableError(
             f'"{key}" is the command {show(value)}; commands are never run, name an audio file'
         )
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", value):
+    if _ADDRESS.match(value):
         raise UnusableError(f'"{key}" is the address {show(value)}; download it and name the file')
     return value
 
@@ -321,13 +323,11 @@ def _refuse_transforms(recording: Mapping[str, Any]) -> None:
     """What lhotse would do to the sound as it loads it; another sampling rate alone makes no
     difference here.
     """
-    made = recording.get("transforms") or []
-    names = (
-        [feature.get("name", "") if isinstance(feature, dict) else feature for feature in made]
-        if isinstance(made, list)
-        else made
-    )
-    others = [name for name in names if name != "Resample"] if isinstance(names, list) else [names]
+    transforms = recording.get("transforms") or []
+    others = [transforms]
+    if isinstance(transforms, list):
+        names = [item.get("name", "") if isinstance(item, dict) else item for item in transforms]
+        others = [name for name in names if name != "Resample"]
     if others:
         raise UnusableError(
             f"the recording has transforms ({show(others[0])}), which are not applied here; save the cuts as audio "

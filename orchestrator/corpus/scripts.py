@@ -5,6 +5,7 @@ spaces is no word.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -19,11 +20,15 @@ were set apart.
 def without_spaces(texts: Iterable[str]) -> bool:
     """More than half of the letters are of such scripts, in stretches longer than words."""
     stretches = [stretch for text in texts for stretch in text.split()]
-    letters = [letter for stretch in stretches for letter in stretch if letter.isalpha()]
-    limits = [limit for letter in letters if (limit := _LONGEST_WORDS.get(_script_of(letter)))]
-    return len(limits) > len(letters) / 2 and len(letters) / len(stretches) > sum(limits) / len(
-        limits
-    )
+    counted = Counter("".join(stretches))
+    letters = {letter: count for letter, count in counted.items() if letter.isalpha()}
+    limits = {letter: _LONGEST_WORDS.get(_script_of(letter), 0) for letter in letters}
+    total = sum(letters.values())
+    spaceless = sum(count for letter, count in letters.items() if limits[letter])
+    if spaceless <= total / 2:
+        return False
+    mean_limit = sum(limits[letter] * count for letter, count in letters.items()) / spaceless
+    return total / len(stretches) > mean_limit
 
 
 @lru_cache(maxsize=4096)

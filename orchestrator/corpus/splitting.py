@@ -41,8 +41,7 @@ def load_evaluation_manifest(
             "  Or name two manifests that the search does not read: data.confirm: {domain: ..., heldout: ...}."
         ) from error
     mine = sorted(parts[0] if part == "confirm" else parts[1], key=lambda utterance: utterance.line)
-    speakers, everybody = (
-        len({utterance.speaker for utterance in rows}) for rows in (mine, whole.utterances)
-    )
+    speakers = len({utterance.speaker for utterance in mine})
+    everybody = len({utterance.speaker for utterance in whole.utterances})
     text = f"{part} part of a split by speaker ({split:g}, seed {seed}): {speakers} of {everybody} speakers"
     return replace(whole, utterances=tuple(mine), part=text)

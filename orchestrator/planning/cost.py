@@ -169,13 +169,11 @@ def _coarse_time(seconds: float) -> str:
         # what would round to one unit of the next size is said in that
         if seconds >= 1.5 * size:
             count = seconds / size
-            step = (
-                5.0
-                if count >= 10 and unit == "min"
-                else 1.0
-                if count >= 10 or unit == "min"
-                else 0.5
-            )
+            step = 0.5
+            if count >= 10 or unit == "min":
+                step = 1.0
+            if count >= 10 and unit == "min":
+                step = 5.0
             return f"{step * round(count / step):g} {unit}"
     return f"{max(10, 10 * round(seconds / 10))} s"
 

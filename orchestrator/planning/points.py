@@ -92,13 +92,15 @@ def _started_and_other_cells(
     cells = list(_walk_grid(space, 0, {}))
     first: list[Point] = []
     for start in starts:
-        matching = [
-            cell
-            for cell in cells
-            if all(cell.get(name, value) == value for name, value in start.items())
-        ]
-        first += [cell for cell in matching[:1] if cell not in first]
+        matching = next((cell for cell in cells if _agrees_with(cell, start)), None)
+        if matching is not None and matching not in first:
+            first.append(matching)
     return first, [cell for cell in cells if cell not in first]
+
+
+def _agrees_with(cell: Point, start: Point) -> bool:
+    """What both of them say is the same."""
+    return all(cell.get(name, value) == value for name, value in start.items())
 
 
 def _walk_grid(space: SearchSpace, index: int, point: Point) -> Iterator[Point]:

@@ -15,9 +15,7 @@ from orchestrator.planning.power import (
     standard_error,
     utterances_needed,
 )
-from orchestrator.planning.trial_plan import (
-    rungs_of,
-)
+from orchestrator.planning.trial_plan import rungs_of
 from orchestrator.set_names import confirm_name, search_name
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue

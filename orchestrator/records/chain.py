@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from pydantic import ValidationError
 
@@ -38,7 +39,7 @@ class Entry(Value):
     previous: str
     """SHA-256 of the line before; empty in the first."""
 
-    @property
+    @cached_property
     def line(self) -> bytes:
         """As it stands in the journal, with its end of line."""
         return json.dumps(self.model_dump(), ensure_ascii=False).encode() + b"\n"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
@@ -16,8 +15,6 @@ from orchestrator.records.results import Measurement, SetRecord, TrialResult
 from orchestrator.sweepfile.sweep import KernelName
 
 Model = TypeVar("Model", bound=BaseModel)
-_PLAIN = json.JSONEncoder(ensure_ascii=False)
-"""`json.dumps` makes one a call, and a rung has hundreds of lines."""
 
 
 class BaselinesFile(RootModel[dict[str, Measurement]]):
@@ -109,11 +106,6 @@ class FindingRow(BaseModel):
 
 class FindingsFile(RootModel[dict[str, tuple[FindingRow, ...]]]):
     """findings.json: what the last run's checks found, by stage."""
-
-
-def json_lines(rows: Sequence[Any]) -> bytes:
-    """Each row as a line of JSON."""
-    return b"".join(to_line(_PLAIN.encode(row)) for row in rows)
 
 
 def model_line(value: BaseModel) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -177,6 +177,7 @@ class Journal:
         if not self.path.exists():
             return
         chain = self.chain()
+        self._sync_folders_of(chain.before)
         kept = {
             self._root / file: old
             for file, old in chain.before.items()
@@ -184,6 +185,20 @@ class Journal:
         }
         self.seal("not published when the run was cut off; as before", kept)
         self.close()
+
+    def _sync_folders_of(self, files: Iterable[str]) -> None:
+        """Bring to the disk what these folders list: who was killed before it did may have left
+        names that the memory of the machine alone holds.
+        """
+        paths = [(self._root / file).parents for file in files]
+        folders = {
+            folder
+            for parents in paths
+            for folder in parents
+            if folder.is_relative_to(self._root) and folder.is_dir()
+        }
+        for folder in sorted(folders):
+            sync_folder(folder)
 
     def found(self, path: Path) -> str | None:
         """The digest of a file on disk; None where there is none."""

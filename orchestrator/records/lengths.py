@@ -139,7 +139,7 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
     """
     again = texts.model.texts([list(tokens) for tokens in texts.labels])
     lost = [
-        _count_characters(text) - _count_characters(back)
+        Counter() if text == back else _count_characters(text) - _count_characters(back)
         for text, back in zip(texts.texts, again, strict=True)
     ]
     rows = [row for row, is_lost in enumerate(lost) if is_lost]

@@ -1,4 +1,6 @@
-"""One process at a time on a study: an advisory lock that frees itself when its holder dies."""
+"""One process at a time on a study, or on any file: an advisory lock that frees itself when its
+holder dies.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +92,19 @@ def _lock(descriptor: int, path: Path, study: str, owners: Path | None) -> None:
                 f"{path} cannot be locked: {error.strerror}\n"
                 "  Put the studies on another file system, with --studies DIR."
             ) from error
+
+
+@contextmanager
+def one_at_a_time(place: Path) -> Iterator[None]:
+    """Wait until no other process is within the block for the same file or folder, which is there;
+    a process that dies leaves it.
+    """
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def holder(path: Path) -> str:

@@ -74,7 +74,9 @@ def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
     reader.no_padding()
     reader.no_truncation()
     end = config.get("eos_token_id")
-    ends = [end[0] if isinstance(end, list) else 2 if end is None else int(end)]
+    if end is None:
+        end = 2
+    ends = [end[0] if isinstance(end, list) else int(end)]
     return ModelLimits(
         longest_seconds=positions * stride / rate if streams else math.inf,
         shortest=shortest,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import new_folder
+from orchestrator.atomic import folders_synced_once, new_folder
 from orchestrator.records.files import Model, parse_json
 from orchestrator.records.journal import HELP, Journal, digest_of
 from orchestrator.records.unsealed import UnsealedFiles
@@ -32,8 +32,9 @@ class SealedFiles(UnsealedFiles):
     def publish(self, what: str, files: Mapping[Path, bytes]) -> None:
         """Seal files that belong together, then write them."""
         self.journal.seal(what, {path: digest_of(data) for path, data in files.items()})
-        for path, data in files.items():
-            write_aside(path, data)
+        with folders_synced_once():
+            for path, data in files.items():
+                write_aside(path, data)
 
     def held(self, path: Path, model: type[Model]) -> Model | None:
         """A sealed file as a value; None where it was never written."""

@@ -1,4 +1,5 @@
-"""The layout of `studies/<name>/`: the only module that knows it. All paths come from here.
+"""The layout of `studies/<name>/`. All paths come from `StudyFolder`; those of trials are made in
+`trial_files.py`, those of notes and findings in `unsealed.py`.
 
 journal.jsonl  study.json  spec.yaml  pack.json  study.lock
 study.db, or storage.json where the database is on a server
@@ -27,9 +28,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import clear_leftovers, make_folder, remove
+from orchestrator.atomic import clear_leftovers, make_folder
 from orchestrator.errors import Interrupted, StudyError
-from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.beat import beating, owner
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import (
@@ -37,34 +37,24 @@ from orchestrator.records.files import (
     EvaluationsFile,
     FormatFile,
     PackRecord,
-    PersonStop,
     SetsFile,
-    StopRequest,
-    damaged,
-    json_lines,
     model_line,
-    parse_json,
-    plan_bytes,
     read_json,
-    result_bytes,
     to_line,
 )
-from orchestrator.records.journal import HELP
 from orchestrator.records.links import refuse_links
 from orchestrator.records.locking import exclusive, holder
 from orchestrator.records.mounts import network_file_system
-from orchestrator.records.results import Measurement, SetRecord, TrialResult
-from orchestrator.records.sealed import SealedFiles
+from orchestrator.records.results import Measurement, SetRecord
 from orchestrator.records.shipping import Shipped, ShippedFile
-from orchestrator.records.writing import write_aside
+from orchestrator.records.trial_files import TrialFiles, hypothesis_lines
 from orchestrator.sweepfile.identity import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
 _AGAIN = "then run the same command again"
 
 
-class StudyFolder(SealedFiles):
+class StudyFolder(TrialFiles):
     """One study's folder. Reading needs no lock; whoever writes holds `lock()`.
 
     Every file is written aside, synced and renamed. What a number stands on is sealed in the
@@ -109,12 +99,6 @@ class StudyFolder(SealedFiles):
     def began(self) -> bool:
         """A trial was planned: what it is trained on and measured with is part of the study."""
         return bool(self.planned())
-
-    def planned(self, confirm: bool = False) -> tuple[int, ...]:
-        """The numbers of all trials that were planned, or of all confirmation runs; from 0 or -1
-        on.
-        """
-        return self._numbers("plan.json", confirm)
 
     def has_database(self, on_server: bool) -> bool:
         """It has one, and on a server or in its folder, as asked."""
@@ -183,34 +167,6 @@ class StudyFolder(SealedFiles):
         """
         return holder(self.lock_file) or owner(self._owner)
 
-    def trial_folder(self, number: int) -> Path:
-        """trials/0007 for trial 7; confirm/0001 for confirmation run -1."""
-        return self.path / ("trials" if number >= 0 else "confirm") / f"{abs(number):04d}"
-
-    def plan_file(self, number: int) -> Path:
-        """All that a trial or confirmation run depends on."""
-        return self.trial_folder(number) / "plan.json"
-
-    def result_file(self, number: int) -> Path:
-        """How it ended."""
-        return self.trial_folder(number) / "result.json"
-
-    def adapter_folder(self, number: int) -> Path:
-        """Where the trial's best adapter stands, as stock PEFT loads it."""
-        return self.trial_folder(number) / "adapter"
-
-    def final_folder(self, number: int) -> Path:
-        """Where the adapter of the trial's last measurement stands, when that is not the best
-        one.
-        """
-        return self.trial_folder(number) / "final"
-
-    def drop_final(self, number: int) -> None:
-        """The trial's last measurement is its best one: what stood for an earlier last one goes."""
-        final = self.final_folder(number)
-        self.journal.seal("final adapter dropped", dict.fromkeys(self.sealed_under(final)))
-        remove(final)
-
     def write_pack(self, pack: PackRecord) -> None:
         """Keep how many adapters train at once: it decides what the search asks, on whatever
         machine it goes on.
@@ -264,8 +220,10 @@ class StudyFolder(SealedFiles):
         """
         kept = self._baselines() | {measurement.fingerprint: measurement}
         files = {
-            self._baseline_hypotheses(measurement): json_lines(_heard(measurement, heard)),
-            self._baseline: json_lines([json.loads(BaselinesFile(kept).model_dump_json())]),
+            self._baseline_hypotheses(measurement): hypothesis_lines(measurement, heard),
+            self._baseline: to_line(
+                json.dumps(json.loads(BaselinesFile(kept).model_dump_json()), ensure_ascii=False)
+            ),
         }
         self.publish("baseline", files)
 
@@ -324,145 +282,9 @@ class StudyFolder(SealedFiles):
             name: Fault.STRANGE for name in names if not known.knows(name)
         }
 
-    def write_plan(self, plan: TrialPlan) -> None:
-        """Keep all that a trial depends on, so that it can be rerun alone."""
-        self.publish("plan", {self.plan_file(plan.number): plan_bytes(plan)})
-
-    def read_plan(self, number: int) -> TrialPlan | None:
-        """The plan of a trial or confirmation run."""
-        return self.held(self.plan_file(number), TrialPlan)
-
-    def record_measurements(
-        self,
-        number: int,
-        measurements: Sequence[Measurement],
-        hypotheses: Sequence[Mapping[str, Sequence[str]]],
-    ) -> None:
-        """Add the measurements of a rung and what was heard; `hypotheses[i]` belongs to
-        `measurements[i]`.
-
-        The same (step, adapter scale) again replaces the earlier one, so a rung repeated after a
-        crash is one rung.
-        """
-        files = {
-            self._hypotheses(number, measurement): json_lines(_heard(measurement, heard))
-            for measurement, heard in zip(measurements, hypotheses, strict=True)
-        }
-        rows = {
-            (row.step, row.adapter_scale): row
-            for row in (*self.read_measurements(number), *measurements)
-        }
-        data = b"".join(model_line(rows[key]) for key in sorted(rows))
-        self.publish(
-            "measurements", files | {self.trial_folder(number) / "measurements.jsonl": data}
-        )
-
-    def read_measurements(self, number: int) -> tuple[Measurement, ...]:
-        """All measurements of a trial, by step, then adapter scale."""
-        path = self.trial_folder(number) / "measurements.jsonl"
-        lines = (self.journal.read(path) or b"").splitlines()
-        return tuple(
-            parse_json(f"{path}:{n}", line, Measurement, HELP)
-            for n, line in enumerate(lines, start=1)
-        )
-
-    def read_hypotheses(self, number: int, measurement: Measurement) -> dict[str, tuple[str, ...]]:
-        """What was heard in one measurement: set name -> hypotheses in manifest order; empty when
-        not kept.
-        """
-        return self._read_hypotheses(self._hypotheses(number, measurement))
-
     def read_baseline_hypotheses(self, measurement: Measurement) -> dict[str, tuple[str, ...]]:
         """The same of the untuned model."""
         return self._read_hypotheses(self._baseline_hypotheses(measurement))
 
     def _baseline_hypotheses(self, measurement: Measurement) -> Path:
         return self.path / f"hypotheses-baseline-{measurement.fingerprint[:12]}.jsonl"
-
-    def _read_hypotheses(self, path: Path) -> dict[str, tuple[str, ...]]:
-        heard: dict[str, list[str]] = {}
-        for line in filter(None, (self.journal.read(path) or b"").split(b"\n")):
-            row = json.loads(line)
-            heard.setdefault(row["set"], []).append(row["hypothesis"])
-        return {name: tuple(texts) for name, texts in heard.items()}
-
-    def _hypotheses(self, number: int, measurement: Measurement) -> Path:
-        name = f"hypotheses-{measurement.step}-{measurement.adapter_scale!r}.jsonl"
-        return self.trial_folder(number) / name
-
-    def write_result(self, result: TrialResult) -> None:
-        """Write a trial's end; the last file of the trial, so its existence means done.
-
-        Raises ValueError for a number that is not finite: such a result must never be ranked.
-        """
-        self.publish("result", {self.result_file(result.number): result_bytes(result)})
-
-    def write_failure(self, number: int, traceback: str) -> None:
-        """Keep where a trial failed, for who looks for the cause; nothing reads it."""
-        write_aside(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
-
-    def ask_to_stop(self, number: int, reason: str) -> None:
-        """Ask the sweep to end a trial; needs no lock."""
-        write_aside(self._stop_request(number), model_line(StopRequest(reason=reason)))
-
-    def asked_to_stop(self, number: int) -> StopRequest | None:
-        """What a person asked for; what is no request asks for nothing."""
-        try:
-            return read_json(self._stop_request(number), StopRequest, "Delete it.")
-        except StudyError:
-            return None
-
-    def write_stop(self, number: int, stop: PersonStop) -> None:
-        """Seal that a person ends the trial, and at which rung; the request is answered."""
-        self.publish(
-            "stop by a person", {self.trial_folder(number) / "stop.json": model_line(stop)}
-        )
-        self._stop_request(number).unlink(missing_ok=True)
-
-    def read_stop(self, number: int) -> PersonStop | None:
-        """Where a person ends the trial; None where nobody does."""
-        return self.held(self.trial_folder(number) / "stop.json", PersonStop)
-
-    def _stop_request(self, number: int) -> Path:
-        return self.path / "requests" / f"stop-{number:04d}.json"
-
-    def read_result(self, number: int) -> TrialResult | None:
-        """How a trial or confirmation run ended; None while it has not."""
-        path = self.result_file(number)
-        result = self.held(path, TrialResult)
-        if result and result.number != number:
-            raise damaged(path, f"it says trial {result.number}", HELP)
-        return result
-
-    def results(self) -> tuple[TrialResult, ...]:
-        """The results of all finished trials, by number, whatever their end."""
-        return self._results(confirm=False)
-
-    def confirmations(self) -> tuple[TrialResult, ...]:
-        """The results of all finished confirmation runs: numbers -1, -2, .."""
-        return self._results(confirm=True)
-
-    def _results(self, confirm: bool) -> tuple[TrialResult, ...]:
-        numbers = self._numbers("result.json", confirm)
-        return tuple(result for number in numbers if (result := self.read_result(number)))
-
-    def _numbers(self, name: str, confirm: bool) -> tuple[int, ...]:
-        """The trials or confirmation runs whose file of this name was sealed, or lies there."""
-        parent, sign = ("confirm", -1) if confirm else ("trials", 1)
-        files = [
-            path.relative_to(self.path).as_posix() for path in self.path.glob(f"{parent}/*/{name}")
-        ]
-        files += self.journal.chain().files
-        found = (_FILE.fullmatch(file) for file in files)
-        return tuple(
-            sign * n
-            for n in sorted({int(m[2]) for m in found if m and (m[1], m[3]) == (parent, name)})
-        )
-
-
-def _heard(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    return [
-        {"set": name, "utterance": utterance, "hypothesis": text}
-        for name, texts in heard.items()
-        for utterance, text in zip(measurement.sets[name].utterance_ids, texts, strict=True)
-    ]

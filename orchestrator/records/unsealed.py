@@ -55,10 +55,7 @@ class UnsealedFiles:
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
         """Keep what a stage's checks found in the place of what they found before."""
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
-        stages = {
-            name: [finding.model_dump() for finding in rows]
-            for name, rows in (held.root if held else {}).items()
-        }
+        stages = held.model_dump() if held else {}
         stages[stage] = [asdict(finding) for finding in findings]
         write_aside(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
 

@@ -6,10 +6,7 @@ from collections.abc import Iterator
 
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.wording import (
-    limits_of,
-    shown_points,
-)
+from orchestrator.reporting.wording import limits_of, shown_points
 from orchestrator.scoring.judge import Verdict, error_budget
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
 from orchestrator.scoring.saying import allowed_text, metric_text

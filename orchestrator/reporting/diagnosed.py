@@ -97,11 +97,11 @@ def _durations_table(sets: Mapping[str, Manifest]) -> Table:
 
 def _sound_table(ready: Ready) -> Table:
     columns = ("set", *(field.replace("_", " ") for field in DONE))
-    counts = {
-        name: [str(len(lines_of(clips.notes, field))) for field in DONE]
-        for name, (_, clips) in ready.items()
-    }
-    return Table(columns, tuple((name, *row) for name, row in counts.items()))
+    rows = []
+    for name, (_, clips) in ready.items():
+        counts = [len(lines_of(clips.notes, field)) for field in DONE]
+        rows.append((name, *map(str, counts)))
+    return Table(columns, tuple(rows))
 
 
 def _splits_table(sets: Mapping[str, Manifest]) -> Table:

@@ -25,9 +25,9 @@ from orchestrator.reporting.document import (
     Picture,
     Table,
 )
+from orchestrator.reporting.headline import doubt
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.markdown import render
-from orchestrator.reporting.report import doubt
 from orchestrator.reporting.svg import Kind, Point, scatter_plot
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,

@@ -7,24 +7,16 @@ file alone.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement, TrialResult
+from orchestrator.records.locking import one_at_a_time
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
-from orchestrator.reporting.escape import markdown, plain
-from orchestrator.reporting.wording import percent, relative_to, value_text
-from orchestrator.set_names import confirm_name
-from orchestrator.sweepfile.presets import PRESETS
+from orchestrator.reporting.record_row import COLUMNS, Row, study_row
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 
@@ -33,141 +25,8 @@ PLACE = Path("docs/experiment_plan.md")
 
 BEGIN, END = "<!-- runs:begin -->", "<!-- runs:end -->"
 
-COLUMNS = (
-    "run",
-    "date",
-    "command",
-    "data",
-    "steps",
-    "learning rate",
-    "targets",
-    "manifests",
-    "domain WER %: baseline",
-    "tuned",
-    "held-out WER %: baseline",
-    "tuned",
-    "verdict",
-    "seed",
-    "output",
-)
 _TEMPLATE = "# Experiment plan\n\n## Runs\n\nThe tool keeps the table below; write anywhere else.\n"
 _CELL = re.compile(r"(?<!\\)\|")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run, each cell as it stands in the table."""
-
-    cells: tuple[str, ...]
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """What makes it the row of one study: its name and its folder."""
-        return self.cells[0], self.cells[-1]
-
-    @property
-    def facts(self) -> tuple[str, ...]:
-        """All but when and how it was asked for."""
-        return (self.cells[0], *self.cells[3:])
-
-    @property
-    def line(self) -> str:
-        """As Markdown."""
-        return f"| {' | '.join(self.cells)} |"
-
-
-def study_row(
-    spec: SweepSpec,
-    folder: StudyFolder,
-    conclusion: Conclusion,
-    command: str,
-    root: Path,
-    date: str,
-) -> Row:
-    """The row of a finished study: the best feasible trial, else the one of lowest domain WER.
-
-    `command` is what was typed, `root` the project's folder, `date` a day.
-    """
-    shown = conclusion.best or conclusion.lowest_domain
-    plan = folder.read_plan(shown.number) if shown else None
-    return Row(
-        (
-            markdown(spec.name),
-            date,
-            _code_cell(command),
-            markdown(_data_cell(spec, root)),
-            "-" if shown is None or plan is None else f"{shown.step} of {plan.params.max_steps}",
-            "-" if plan is None else value_text(plan.params.learning_rate),
-            "-"
-            if plan is None
-            else markdown(f"{plan.params.adapter} r{plan.params.rank}, {_targets_cell(plan)}"),
-            markdown(_manifests_cell(spec, conclusion.baseline, root)),
-            *_baseline_and_tuned(conclusion, shown, "domain"),
-            *_baseline_and_tuned(conclusion, shown, "heldout"),
-            _verdict_cell(conclusion, shown),
-            "-" if plan is None else _seeds_cell(conclusion, plan),
-            _code_cell(relative_to(str(folder.path), root)),
-        )
-    )
-
-
-def _data_cell(spec: SweepSpec, root: Path) -> str:
-    paths = (str(path) for path in (spec.model.id, spec.data.train, spec.data.replay) if path)
-    return ", ".join(relative_to(path, root) for path in paths)
-
-
-def _targets_cell(plan: TrialPlan) -> str:
-    name, patterns = plan.params.target_modules, plan.params.target_patterns
-    targets = name if PRESETS.get(name) == patterns else " ".join(patterns)
-    return targets if plan.params.layers == "all" else f"{targets} ({plan.params.layers} layers)"
-
-
-def _manifests_cell(spec: SweepSpec, baseline: Measurement | None, root: Path) -> str:
-    """Evaluation manifests with the utterances they had, the start of their SHA-256, and the part
-    that was searched.
-    """
-    texts = []
-    for name, source in spec.data.evaluated.items():
-        measured = baseline.sets.get(name) if baseline else None
-        part = f", {source.part_text}" if source.part_text else ""
-        known = (
-            f" ({len(measured.errors)}, {measured.manifest_sha256[:8]}{part})" if measured else ""
-        )
-        texts.append(relative_to(str(source.path), root) + known)
-    return ", ".join(texts)
-
-
-def _baseline_and_tuned(
-    conclusion: Conclusion, shown: TrialResult | None, name: str
-) -> tuple[str, str]:
-    """Baseline and tuned WER in percent; of the confirm sets where the decision rests on them."""
-    verdict = conclusion.deciding if conclusion.best else None
-    if verdict is not None:
-        name = confirm_name(name, verdict.confirmed)
-        wer, change = verdict.wer.get(name), verdict.delta.get(name)
-    else:
-        wer, change = (shown.wer.get(name), shown.delta.get(name)) if shown else (None, None)
-    return percent(None if wer is None or change is None else wer - change), percent(wer)
-
-
-def _verdict_cell(conclusion: Conclusion, shown: TrialResult | None) -> str:
-    if conclusion.best is None:
-        return "INCONCLUSIVE: no feasible trial" + (f", shown is {shown.number}" if shown else "")
-    where = ", confirm sets" if conclusion.confirmation else ""
-    return f"{conclusion.decision or 'no criteria'}: trial {conclusion.best.number}{where}"
-
-
-def _seeds_cell(conclusion: Conclusion, plan: TrialPlan) -> str:
-    fresh = (
-        [str(seed.run.seed) for seed in conclusion.confirmation.seeds]
-        if conclusion.confirmation
-        else []
-    )
-    return str(plan.params.seed) + (f", confirmed with {', '.join(fresh)}" if fresh else "")
-
-
-def _code_cell(text: str) -> str:
-    return f"`{plain(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def keep_record(
@@ -208,7 +67,8 @@ def enter_row(path: Path, new: Row) -> bool:
     """
     real = Path(os.path.realpath(path))
     real.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(real.parent):
+    # two sweeps that end together must not lose one another's row
+    with one_at_a_time(real.parent):
         try:
             before = real.read_bytes().decode() if real.exists() else _TEMPLATE
         except UnicodeDecodeError as error:
@@ -233,9 +93,8 @@ def text_with_row(text: str, new: Row) -> str:
     """
     # one that ends in CR LF keeps its CR, so that mixed files stay as they are
     lines = text.split("\n")
-    begins, ends = (
-        [i for i, line in enumerate(lines) if line.strip() == mark] for mark in (BEGIN, END)
-    )
+    begins = [index for index, line in enumerate(lines) if line.strip() == BEGIN]
+    ends = [index for index, line in enumerate(lines) if line.strip() == END]
     if not begins and not ends:
         newline = "\r\n" if "\r\n" in text else "\n"
         gap = newline if not text or text.endswith("\n") else newline * 2
@@ -264,14 +123,3 @@ def _with_row(lines: list[str], new: Row, ending: str) -> list[str]:
         return [*lines[: rows[-1] + 1], new.line + ending, *lines[rows[-1] + 1 :]]
     head = [Row(COLUMNS).line, "|" + " --- |" * len(COLUMNS)]
     return [*lines, *(line + ending for line in (*head, new.line))]
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two sweeps that end together must not lose one another's row."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

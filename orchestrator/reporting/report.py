@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
+from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import scales, shipped, train_shares, transcripts
 from orchestrator.reporting.caveats import caveats
@@ -19,6 +19,7 @@ from orchestrator.reporting.document import (
     Paragraph,
     Table,
 )
+from orchestrator.reporting.headline import headline
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     delta_text,
@@ -26,19 +27,16 @@ from orchestrator.reporting.wording import (
     limits_of,
     params_text,
     percent,
-    proof,
     rate_heading,
     rates_of,
     shown_points,
     value_text,
 )
-from orchestrator.scoring.judge import Decision, Verdict
-from orchestrator.scoring.saying import asked_text, rate_text
+from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.saying import rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed
-from orchestrator.verdicts.headroom import HIGH
-from orchestrator.verdicts.shipping import asks_for_shipped, judge_again, shipped_of
 
 CANNOT_SAY, TRIALS = "What the numbers cannot say", "All trials"
 """Headings that other formats look for."""
@@ -70,71 +68,6 @@ def build(
     blocks += _command_blocks(folder, conclusion, words)
     answer = headline(spec, folder, conclusion, done) + (OTHER_LIMITS if other_limits else "")
     return Document(f"Sweep {folder.name}", answer, tuple(blocks))
-
-
-def headline(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool) -> str:
-    """The answer in one line."""
-    ended = f"{len(conclusion.results)} of {spec.budget.trials} trials ended"
-    if not done:
-        left = (
-            f", {conclusion.unconfirmed} confirmation runs left" if conclusion.unconfirmed else ""
-        )
-        return f"Not finished: {ended}{left}"
-    best = conclusion.best
-    if best is None:
-        return f"INCONCLUSIVE: no feasible trial; {ended}"
-    where = "on the confirm sets" if conclusion.confirmation else "on the sets of the search"
-    if conclusion.decision is None:
-        return f"Finished: trial {best.number} is the best feasible one {where}; no acceptance criteria were declared"
-    ends = f"{_open_questions(conclusion)}{_shipped_clause(spec, folder, conclusion)}{doubt(conclusion)}"
-    return f"{conclusion.decision}: trial {best.number}, judged {where}{ends}"
-
-
-def doubt(conclusion: Conclusion) -> str:
-    """Why nobody should believe a verdict as it stands, to follow it; empty where nothing speaks
-    against it.
-    """
-    verdict, baselines = conclusion.deciding, (conclusion.baseline, conclusion.confirm_baseline)
-    rates = {
-        name: wer
-        for name, wer in (verdict.wer if verdict else {}).items()
-        if name in _measured_sets(baselines)
-    }
-    highest = max(
-        [*rates.values(), *(score.wer for score in _measured_sets(baselines).values())], default=0.0
-    )
-    if highest <= HIGH:
-        return ""
-    return f"; DOUBTFUL: a WER of {highest:.0f} % says that a model hears little or nothing, read its transcripts"
-
-
-def _measured_sets(measurements: Sequence[Measurement | None]) -> dict[str, SetMeasurement]:
-    return {
-        name: score
-        for measurement in measurements
-        if measurement
-        for name, score in measurement.sets.items()
-    }
-
-
-def _open_questions(conclusion: Conclusion) -> str:
-    """What an INCONCLUSIVE verdict waits for."""
-    verdict = conclusion.deciding
-    if conclusion.decision is not Decision.INCONCLUSIVE or verdict is None:
-        return ""
-    unmet = [limit for limit in verdict.acceptance if not limit.satisfied]
-    return "".join(f"; {asked_text(limit.criterion)}: {proof(limit)}" for limit in unmet)
-
-
-def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> str:
-    """What the form that ships makes of the verdict, where the sweep asks."""
-    if not asks_for_shipped(spec) or conclusion.best is None:
-        return ""
-    found = shipped_of(folder, conclusion.best)
-    if found is None:
-        return "; what ships was not heard, `orchestrate verify SPEC` hears it"
-    again = tuple(judge_again(spec, folder, conclusion.best, found))
-    return f"; what ships ({found.key}): {shipped.headline(found, again)}"
 
 
 def _taken_blocks(spec: SweepSpec) -> Iterator[Block]:
@@ -204,12 +137,15 @@ def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     rows, rates = [], rates_of(spec)
     for seed in finalist.seeds:
         result = seed.result
-        changes = [
-            shown_points(rate, seed.verdict.delta.get(confirm_name(rate)) if seed.verdict else None)
-            for rate in rates
-        ]
-        answer = "-" if seed.verdict is None else "yes" if seed.reproduces else "no"
-        reason = "has not ended" if result is None else "" if seed.verdict else result.reason
+        deltas = seed.verdict.delta if seed.verdict else {}
+        changes = [shown_points(rate, deltas.get(confirm_name(rate))) for rate in rates]
+        answer, reason = "-", ""
+        if seed.verdict:
+            answer = "yes" if seed.reproduces else "no"
+        if result is None:
+            reason = "has not ended"
+        elif not seed.verdict:
+            reason = result.reason
         rows.append((str(seed.run.seed), *changes, answer, reason))
     yield Table(
         ("seed", *(f"{rate_heading(rate)} change" for rate in rates), "reproduces", "note"),

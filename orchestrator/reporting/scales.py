@@ -70,12 +70,8 @@ def _verdicts_by_scale(
 
 
 def _scale_row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:
-    cells = [
-        cell
-        for rate in rates
-        for cell in (
-            shown_percent(rate, verdict.wer.get(rate)),
-            shown_points(rate, verdict.delta.get(rate)),
-        )
-    ]
+    cells = []
+    for rate in rates:
+        cells.append(shown_percent(rate, verdict.wer.get(rate)))
+        cells.append(shown_points(rate, verdict.delta.get(rate)))
     return f"{verdict.adapter_scale:g}", *cells, "yes" if verdict.feasible else "no"

@@ -9,7 +9,7 @@ from orchestrator.records.files import PackRecord
 from orchestrator.records.fleet import FleetFile, PackInFile
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
-from orchestrator.reporting.report import headline
+from orchestrator.reporting.headline import headline
 from orchestrator.reporting.wording import (
     delta_text,
     duration_text,
@@ -51,15 +51,10 @@ def build(
             Table(("trial", "last evaluated", "domain %", "parameters"), tuple(trials)),
         ]
     rates = rates_of(spec)
-    ended = tuple(
-        (
-            str(r.number),
-            str(r.state),
-            *(delta_text(r, rate) for rate in rates),
-            params_text(r.params),
-        )
-        for r in conclusion.results
-    )
+    ended = []
+    for result in conclusion.results:
+        numbers = [delta_text(result, rate) for rate in rates]
+        ended.append((str(result.number), str(result.state), *numbers, params_text(result.params)))
     if ended:
         columns = (
             "trial",
@@ -67,7 +62,7 @@ def build(
             *(f"{rate_heading(rate)} % (change)" for rate in rates),
             "parameters",
         )
-        blocks += [Heading("Ended"), Table(columns, ended)]
+        blocks += [Heading("Ended"), Table(columns, tuple(ended))]
     return Document(f"Sweep {spec.name}", headline(spec, folder, conclusion, done), tuple(blocks))
 
 

@@ -30,7 +30,9 @@ def study_row(
     spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion, done: bool, running: str
 ) -> StudyRow:
     """`running`: who holds the study, in words; empty where nobody does."""
-    state = f"running: {running}" if running else "finished" if done else "stopped, continues"
+    state = "finished" if done else "stopped, continues"
+    if running:
+        state = f"running: {running}"
     best = conclusion.best
     rates = (
         ("-", "-")

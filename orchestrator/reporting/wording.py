@@ -73,12 +73,16 @@ def change(limit: LimitVerdict) -> str:
 
 def shown_percent(rate: str, value: float | None) -> str:
     """A rate in percent as people say it: what is missed of terms, as what is found of them."""
-    return percent(None if value is None else 100 - value if is_share_found(rate) else value)
+    if value is not None and is_share_found(rate):
+        value = 100 - value
+    return percent(value)
 
 
 def shown_points(rate: str, value: float | None) -> str:
     """A change of a rate in points, turned round with `shown_percent`."""
-    return points(None if value is None else -value if is_share_found(rate) else value)
+    if value is not None and is_share_found(rate):
+        value = -value
+    return points(value)
 
 
 def rates_of(spec: SweepSpec) -> tuple[str, ...]:

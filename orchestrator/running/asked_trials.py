@@ -70,8 +70,7 @@ class AskedTrials:
         files.
         """
         self._study.commit()
-        for plan in self._unwritten:
-            self._folder.write_plan(plan)
+        self._folder.write_plans(*self._unwritten)
         self._unwritten.clear()
 
     def commit_plans(self) -> None:

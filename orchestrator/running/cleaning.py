@@ -75,12 +75,10 @@ def clean_shared(folders: Sequence[tuple[StudyFolder, Path]]) -> Usage:
 
 def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) -> Iterator[Path]:
     unfinished = [folder for folder, project in folders if _why_unfinished(folder, project)]
-    sounds = {
-        sound
-        for folder in unfinished
-        for record in _known_sets(folder)
-        for sound in record.audio_sha256
-    }
+    sounds: set[str] = set()
+    for folder in unfinished:
+        for record in _known_sets(folder):
+            sounds.update(record.audio_sha256)
     cache = ProjectCache(path)
     for segment in kept_segments(cache.clips):
         if sounds.isdisjoint(segment.pcm_sha256):

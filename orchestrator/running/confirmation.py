@@ -77,7 +77,7 @@ class _Confirmation:
         """Admit runs while slots are free; one that cannot be trained ends as failed."""
         while self.pending and len(self.worker.active) < self.worker.capacity:
             run = self.pending.pop(0)
-            self.folder.write_plan(run.plan)
+            self.folder.write_plans(run.plan)
             try:
                 self.worker.admit(run.plan)
             except ModelError as error:

@@ -5,7 +5,7 @@ the sweep.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -195,19 +195,20 @@ def check_rerun(spec: SweepSpec, folder: StudyFolder) -> None:
     check_contents(spec, decode_sets(spec, folder.project_cache), folder)
 
 
+def _changed_lines(lines: Sequence[int], before: Sequence[str], now: Sequence[str]) -> list[int]:
+    """The lines whose digest is another one now."""
+    rows = zip(lines, before, now, strict=True)
+    return [line for line, old, new in rows if old != new]
+
+
 def _difference_text(before: SetRecord, now: SetRecord | None) -> str:
     """What became of a set, in words: of one as long as it was, which lines."""
     if now is None:
         return "is no longer part of the sweep"
     if len(now.lines) != len(before.lines):
         return f"{len(before.lines)} utterances then, {len(now.lines)} now"
-    texts, sounds = (
-        [line for line, old, new in zip(now.lines, was, is_, strict=True) if old != new]
-        for was, is_ in (
-            (before.text_sha256, now.text_sha256),
-            (before.audio_sha256, now.audio_sha256),
-        )
-    )
+    texts = _changed_lines(now.lines, before.text_sha256, now.text_sha256)
+    sounds = _changed_lines(now.lines, before.audio_sha256, now.audio_sha256)
     said = (
         [f"the text or speaker of {len(texts)} utterances, first in line {texts[0]}"]
         if texts

@@ -1,56 +1,26 @@
 """The sweep: ask, admit, advance, judge, tell, until the budget is spent. Killed anywhere, it
 continues as if never.
 
-Every effect below is idempotent and their order is fixed by the checkpoint and the answers on file
-(see `checkpoints.py`), so that continuing is the same loop run again from the last checkpoint.
+The loop alone; what a run holds and does between two ticks is in `sweep_run.py`.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from orchestrator.errors import Interrupted, ModelError, StudyError
-from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.contents import search_contents
+from orchestrator.errors import Interrupted
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import (
-    SAVE_SECONDS,
-    Event,
-    Failed,
-    Measured,
-    Noticed,
-    Progress,
-    Worker,
-)
-from orchestrator.running.asked_trials import AskedTrials
-from orchestrator.running.baseline import baseline_once
-from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
-from orchestrator.running.duplicates import Duplicates, duplicate_result
-from orchestrator.running.findings import check_headroom, keep_cause, notice
+from orchestrator.records.worker import SAVE_SECONDS, Noticed, Progress, Worker
 from orchestrator.running.observer import NullObserver, Observer
-from orchestrator.running.reported import reported_rates
 from orchestrator.running.signals import GracefulShutdown
-from orchestrator.running.stopping import persons_stop
-from orchestrator.running.trial_stopping import (
-    WALL_CLOCK,
-    RunningTrial,
-    Stop,
-    at_last_step,
-    result_of,
-    why_stop,
-)
-from orchestrator.scoring.judge import Verdict
-from orchestrator.search.study import Asked, Study
+from orchestrator.running.sweep_run import SweepRun
+from orchestrator.running.trial_stopping import WALL_CLOCK, Stop
+from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import RESAMPLES, best_verdict, judge_scores, scores
-from orchestrator.verdicts.losses import trial_losses
-
-log = logging.getLogger(__name__)
+from orchestrator.verdicts.judging import RESAMPLES
 
 AGAIN = "The same command continues the sweep."
 
@@ -84,7 +54,7 @@ def run_sweep(
     another evaluation.
     """
     drain = drain or GracefulShutdown()
-    sweep = _Sweep(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
+    sweep = SweepRun(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
     sweep.resume()
     while True:
         if drain.requested:
@@ -107,294 +77,3 @@ def run_sweep(
             sweep.checkpoint()
     sweep.checkpoint()
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
-
-
-class _Sweep:
-    """State of one run between ticks, and the effects that change it."""
-
-    def __init__(
-        self,
-        spec: SweepSpec,
-        folder: StudyFolder,
-        worker: Worker,
-        study: Study,
-        observer: Observer,
-        clock: Callable[[], float],
-        resamples: int,
-    ) -> None:
-        self.spec, self.folder, self.worker, self.study, self.observer = (
-            spec,
-            folder,
-            worker,
-            study,
-            observer,
-        )
-        self.clock, self.resamples = clock, resamples
-        self.checkpoints = Checkpoints(folder.checkpoint)
-        self.clock_at = clock()
-        self.spent = folder.seconds_spent()
-        self.tick, self.exhausted = 0, False
-        self.in_slots: dict[int, RunningTrial] = {}
-        self.duplicates = Duplicates(folder.read_result)
-        self.skip: frozenset[int] = frozenset()
-
-    @property
-    def out_of_time(self) -> bool:
-        """All runs together have spent the wall clock of the budget."""
-        limit = self.spec.budget.wall_clock
-        return limit is not None and self.spent + self.clock() - self.clock_at >= limit
-
-    def resume(self) -> None:
-        """Measure or read the baseline, then take up the last checkpoint, or begin."""
-        self.baseline = baseline_once(self.folder, self.worker, self.observer)
-        contents = search_contents(self.folder.sets(), self.worker.evaluation.get("weights"))
-        check_headroom(self.spec, self.baseline, self.folder, self.observer)
-        self.baseline_scores = scores(self.baseline)
-        self.study.in_flight()  # completes an ask that was cut off
-        self.study.check(self.folder.results())
-        self.asked = AskedTrials(self.spec, self.folder, self.study, contents)
-        known = self.asked.params
-        checkpoint = self._last_checkpoint()
-        if checkpoint is None:
-            # Trials may have ended: then somebody deleted the checkpoints. What ended stays, the
-            # rest starts anew.
-            self.skip = frozenset(result.number for result in self.folder.results())
-            checkpoint = Checkpoint()
-            if not self.skip:
-                self.checkpoints.write(checkpoint, self.worker)
-        if checkpoint.asked > len(known):
-            raise StudyError(
-                f"{self.study.called} holds {len(known)} trials, the checkpoint says {checkpoint.asked}\n"
-                "  Restore it from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
-            )
-        self.tick, self.asked.count = checkpoint.tick, checkpoint.asked
-        self.spent = max(self.spent, checkpoint.spent)
-        log.debug(
-            "checkpoint %d: %d trials asked for, in slots %s",
-            self.tick,
-            self.asked.count,
-            sorted(checkpoint.slots),
-        )
-        for number, slot in checkpoint.slots.items():
-            self.in_slots[number] = self._running_trial(
-                number, known[number], slot.last_rung, slot.seconds
-            )
-        if self.in_slots:
-            self.worker.restore(
-                self.checkpoints.slots(checkpoint), {n: f.plan for n, f in self.in_slots.items()}
-            )
-        for trial in self.in_slots.values():
-            self.observer.admitted(trial.plan, trial.last_rung)
-        for number in range(self.asked.count):
-            original = self.duplicates.original(self.asked.plan(number), self.in_slots)
-            if original in self.in_slots:
-                self.duplicates.wait(original, Asked(number, known[number]))
-
-    def _last_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that holds; what was damaged is said."""
-        found = self.checkpoints.latest(whole=True)
-        for damaged in self.checkpoints.damaged():
-            text = f"checkpoint {damaged} is damaged: the sweep continues from the one before it, to the same result"
-            self.observer.say(text)
-            self.folder.note(text)
-        return found
-
-    def fill_slots(self) -> None:
-        """Ask and admit while slots are free and the budget lasts; what an earlier run asked comes
-        first.
-        """
-        while len(self.worker.active) < self.worker.capacity and not self.exhausted:
-            if self.asked.count >= max(self.spec.budget.trials, len(self.asked.params)):
-                return
-            taken = self.asked.take_next()
-            if taken is None:
-                self.exhausted = True
-                return
-            plan, params = taken
-            number = plan.number
-            log.debug("trial %d, recipe %s: %s", number, plan.recipe[:16], params)
-            original = self.duplicates.original(plan, self.in_slots)
-            if number in self.skip:
-                self._report_again(number, plan.params.max_steps)
-                self._retell_result(number)
-            elif original is None:
-                self._admit_trial(plan, params)
-            elif original in self.in_slots:
-                self.duplicates.wait(original, Asked(number, params))
-            else:
-                self._tell_duplicate(original, number, params)
-
-    def take(self, events: Sequence[Event]) -> None:
-        """Act on what the worker says, in its order."""
-        for event in events:
-            if isinstance(event, Noticed):
-                notice(self.folder, self.observer, event)
-                continue
-            trial = self.in_slots[event.number]
-            trial.step = event.step
-            match event:
-                case Progress():
-                    self.observer.progress(event)
-                case _ if trial.on_file is not None:
-                    self._report_again(trial.number, event.step)
-                    if isinstance(event, Failed) or event.step >= trial.on_file.steps_trained:
-                        self._close_trial(trial, trial.on_file)
-                case Measured():
-                    self._handle_measured(trial, event)
-                case Failed():
-                    if event.traceback:
-                        self.folder.write_failure(event.number, event.traceback)
-                    self._end_trial(trial, Stop(TrialState.FAIL, event.reason))
-
-    def count_time(self) -> None:
-        """Add the time since this was last done to what all runs have spent."""
-        now = self.clock()
-        self.spent = self.folder.add_seconds(now - self.clock_at, self.spent)
-        self.clock_at = now
-
-    def checkpoint(self) -> None:
-        """Save the slots and the state beside them, and the time spent; what the study was told
-        comes first.
-        """
-        self.asked.commit()
-        self.count_time()
-        slots = {
-            number: InSlot(last_rung=trial.last_rung, seconds=self.clock_at - trial.started)
-            for number, trial in self.in_slots.items()
-        }
-        self.tick += 1
-        state = Checkpoint(
-            tick=self.tick,
-            asked=self.asked.count,
-            slots=slots,
-            exhausted=self.exhausted,
-            spent=self.spent,
-        )
-        self.checkpoints.write(state, self.worker)
-        log.debug("checkpoint %d written after %.1f s of all runs", self.tick, self.spent)
-
-    def end_all(self, stop: Stop) -> None:
-        """End every trial that was asked for and has not ended, at its best measurement on file."""
-        for trial in tuple(self.in_slots.values()):
-            trial.verdicts = self._verdicts_on_file(trial.plan)
-            self._end_trial(trial, stop)
-        for number in self.asked.left:
-            self.asked.take_next()  # its plan may not be on file yet
-            trial = self._running_trial(number, self.asked.params[number])
-            trial.step = max((verdict.step for verdict in trial.verdicts), default=0)
-            self._tell_result(trial.on_file or result_of(self.spec, trial, stop, 0.0))
-
-    def _running_trial(
-        self, number: int, params: dict[str, Any], last_rung: int | None = None, seconds: float = 0
-    ) -> RunningTrial:
-        """A trial as it stood at `last_rung`, or with all that is on file."""
-        plan = self.asked.checked_plan(number, params)
-        trial = RunningTrial(plan, params, self.clock() - seconds, self.folder.read_result(number))
-        trial.verdicts = self._verdicts_on_file(plan, last_rung)
-        trial.step = trial.last_rung = last_rung or 0
-        return trial
-
-    def _verdicts_on_file(self, plan: TrialPlan, last_rung: int | None = None) -> list[Verdict]:
-        rows = self.folder.read_measurements(plan.number)
-        return [
-            self._judge_measurement(plan, row)
-            for row in rows
-            if last_rung is None or row.step <= last_rung
-        ]
-
-    def _judge_measurement(self, plan: TrialPlan, measurement: Measurement) -> Verdict:
-        losses = trial_losses(self.spec, self.folder, plan.number, measurement.step)
-        tuned, looks = scores(measurement, losses), len(plan.rungs)
-        return judge_scores(
-            self.spec, tuned, self.baseline_scores, looks=looks, resamples=self.resamples
-        )
-
-    def _admit_trial(self, plan: TrialPlan, params: dict[str, Any]) -> None:
-        trial = RunningTrial(plan, params, self.clock(), self.folder.read_result(plan.number))
-        try:
-            self.worker.admit(plan)
-        except ModelError as error:
-            keep_cause(self.folder, plan.number, error)
-            self._tell_result(result_of(self.spec, trial, Stop(TrialState.FAIL, str(error)), 0.0))
-            return
-        self.in_slots[plan.number] = trial
-        self.observer.admitted(plan, 0)
-
-    def _handle_measured(self, trial: RunningTrial, event: Measured) -> None:
-        self.folder.record_measurements(trial.number, event.measurements, event.hypotheses)
-        rung = [
-            self._judge_measurement(trial.plan, measurement) for measurement in event.measurements
-        ]
-        trial.verdicts += rung
-        trial.last_rung = event.step
-        here = best_verdict(rung)
-        assert here is not None
-        self._keep_adapter(trial, here)
-        self.observer.measured(here)
-        behind = self.study.early_stop(trial.number, event.step, here.wer[self.spec.objective])
-        if event.final:
-            self._end_trial(trial, at_last_step(trial))
-        elif stop := why_stop(self.spec, trial, rung, self._baseline_rate, behind) or persons_stop(
-            self.folder, trial.number, event.step
-        ):
-            self._end_trial(trial, stop)
-
-    @property
-    def _baseline_rate(self) -> float:
-        """What the search minimises, of the untuned model."""
-        rate = self.baseline_scores.sets[self.spec.objective].wer
-        assert rate is not None, "a set without words is refused before anything is measured"
-        return rate
-
-    def _keep_adapter(self, trial: RunningTrial, here: Verdict) -> None:
-        """The best adapter, and beside it the one of the last rung where that is another."""
-        number, is_best = trial.number, trial.best is here
-        place = self.folder.adapter_folder(number) if is_best else self.folder.final_folder(number)
-        with self.folder.new_adapter(place) as aside:
-            self.worker.export(number, here.adapter_scale, aside)
-        if is_best:
-            self.folder.drop_final(number)
-
-    def _end_trial(self, trial: RunningTrial, stop: Stop) -> None:
-        seconds = self.clock() - trial.started
-        self._close_trial(trial, trial.on_file or result_of(self.spec, trial, stop, seconds))
-
-    def _close_trial(self, trial: RunningTrial, result: TrialResult) -> None:
-        """Result, study, slot, in this order: a crash in between leaves nothing that replay does
-        not repeat.
-        """
-        self._tell_result(result)
-        self.worker.release(trial.number)
-        del self.in_slots[trial.number]
-        for asked in self.duplicates.take_waiting(trial.number):
-            self._tell_duplicate(trial.number, asked.number, asked.params)
-
-    def _tell_duplicate(self, original: int, number: int, params: dict[str, Any]) -> None:
-        result = self.folder.read_result(original)
-        assert result is not None, f"trial {original} ended without a result"
-        copy = duplicate_result(result, number, params)
-        if copy.step is not None and self.spec.objective in copy.wer:
-            self.study.report(number, copy.step, copy.wer[self.spec.objective])
-        self._tell_result(copy)
-
-    def _report_again(self, number: int, upto: int) -> None:
-        """Of a trial that has ended by its files: a run that was killed before its commit had not
-        told the study of all its rungs.
-        """
-        for step, rate in reported_rates(
-            self.spec, self.folder, number, self.folder.read_result(number)
-        ).items():
-            if step <= upto:
-                self.study.early_stop(number, step, rate)
-
-    def _retell_result(self, number: int) -> None:
-        result = self.folder.read_result(number)
-        assert result is not None, f"trial {number} has no result"
-        self.study.tell(number, result)
-
-    def _tell_result(self, result: TrialResult) -> None:
-        self.asked.commit_plans()
-        if self.folder.read_result(result.number) is None:
-            self.folder.write_result(result)
-        self.study.tell(result.number, result)
-        self.observer.ended(result)

@@ -272,10 +272,10 @@ def _same_evaluation(tuned: Scores, baseline: Scores) -> None:
         if before.wer is None or after.wer is None:
             continue
         ratio, rest = divmod(after.decodings, before.decodings)
-        if rest or (
-            not after.of_hypotheses
-            and after.reference_words != tuple(ratio * w for w in before.reference_words)
-        ):
+        words = before.reference_words
+        if ratio != 1:
+            words = tuple(ratio * count for count in words)
+        if rest or (not after.of_hypotheses and after.reference_words != words):
             raise FingerprintError(
                 f"Trial {tuned.number} at step {tuned.step} and the baseline have different utterances in the "
                 f"{name} set, though both were evaluated as {tuned.fingerprint[:12]}. One of the two records is "

@@ -236,10 +236,17 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
     """
     chosen = min(verdicts, key=_excess_over_limit)
     answers = {verdict.holds for verdict in verdicts}
-    holds = True if True in answers else None if None in answers else False
-    proven = any(verdict.evidence is Evidence.PROVEN for verdict in verdicts)
-    violated = all(verdict.evidence is Evidence.VIOLATED for verdict in verdicts)
-    evidence = Evidence.PROVEN if proven else Evidence.VIOLATED if violated else Evidence.UNDECIDED
+    holds: bool | None = False
+    if True in answers:
+        holds = True
+    elif None in answers:
+        holds = None
+    found = {verdict.evidence for verdict in verdicts}
+    evidence = Evidence.UNDECIDED
+    if Evidence.PROVEN in found:
+        evidence = Evidence.PROVEN
+    elif found == {Evidence.VIOLATED}:
+        evidence = Evidence.VIOLATED
     return replace(chosen, criterion=criterion, holds=holds, evidence=evidence)
 
 

@@ -56,9 +56,9 @@ class SetScore:
         finite, no units).
         """
         words = sum(self.reference_words)
-        if not all(
-            math.isfinite(count) and count >= 0 for count in (*self.errors, *self.reference_words)
-        ):
+        counts = (*self.errors, *self.reference_words)
+        # a sum is finite only where all its terms are
+        if not math.isfinite(sum(counts)) or min(counts, default=0) < 0:
             return None
         return error_rate(self.errors, self.reference_words) if words else None
 
@@ -125,10 +125,11 @@ def estimate(
     """The paired estimate of `delta`, with its bounds; None unless both were measured."""
     if baseline is None or tuned is None or delta(baseline, tuned) is None:
         return None
-    before = [decodings_beside(baseline, tuned) * errors for errors in baseline.errors]
+    ratio = decodings_beside(baseline, tuned)
+    before = [ratio * errors for errors in baseline.errors]
     blocks = tuned.speakers or None
     if tuned.of_hypotheses:
-        units = [decodings_beside(baseline, tuned) * words for words in baseline.reference_words]
+        units = [ratio * words for words in baseline.reference_words]
         return paired_rates(
             (before, units),
             (tuned.errors, tuned.reference_words),

@@ -70,8 +70,14 @@ class WriteThroughStorage(InMemoryStorage):
                     self._write_trials(connection, trials)
                 elif trials:
                     _write_rows(connection, table, trials)
-            for (table, key), value in self._changed_attributes.items():
-                _write_attribute(connection, table, self._study_id, key, value)
+            for table in (_STUDY_USER, _STUDY_SYSTEM):
+                rows = [
+                    {"study_id": self._study_id, "key": key, "value_json": json.dumps(value)}
+                    for (of_table, key), value in self._changed_attributes.items()
+                    if of_table is table
+                ]
+                if rows:
+                    _write_attributes(connection, table, rows)
         for changed in (self._new, *self._changed.values()):
             changed.clear()
         self._changed_attributes.clear()
@@ -174,13 +180,15 @@ def _write_rows(
         connection.execute(sqlalchemy.insert(table), rows)
 
 
-def _write_attribute(
-    connection: sqlalchemy.Connection, table: sqlalchemy.Table, study_id: int, key: str, value: Any
+def _write_attributes(
+    connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: Sequence[Row]
 ) -> None:
-    which = (table.c.study_id == study_id, table.c.key == key)
-    row = {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
-    connection.execute(sqlalchemy.delete(table).where(*which))
-    connection.execute(sqlalchemy.insert(table).values(row))
+    """Attributes of the study, in the place of those of the same keys."""
+    changed = [{"of_study": row["study_id"], "of_key": row["key"]} for row in rows]
+    of_study = table.c.study_id == sqlalchemy.bindparam("of_study")
+    of_key = table.c.key == sqlalchemy.bindparam("of_key")
+    connection.execute(sqlalchemy.delete(table).where(of_study, of_key), changed)
+    connection.execute(sqlalchemy.insert(table), list(rows))
 
 
 def _trial_row(trial: FrozenTrial) -> Row:

@@ -213,6 +213,11 @@ def _parameter_of(name: str, field: FieldInfo) -> Parameter:
     kinds: dict[object, Any] = {float: "float", int: "int", bool: "bool"}
     marked = limits.get(_Kind)
     kind = marked.kind if marked else kinds.get(field.annotation, "word")
+    open_end: Literal["", "low", "high"] = ""
+    if Gt in limits:
+        open_end = "low"
+    elif Lt in limits:
+        open_end = "high"
     return Parameter(
         name,
         kind,
@@ -220,7 +225,7 @@ def _parameter_of(name: str, field: FieldInfo) -> Parameter:
         None if field.is_required() else field.default,
         low=getattr(low, "ge", getattr(low, "gt", None)),
         high=getattr(high, "le", getattr(high, "lt", None)),
-        open="low" if Gt in limits else "high" if Lt in limits else "",
+        open=open_end,
         words=FORMS if kind == "layers" else words,
         required=field.is_required(),
     )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tracking.runs import TrackedRun
+if TYPE_CHECKING:
+    from orchestrator.sweepfile.sweep import SweepSpec
+    from orchestrator.tracking.runs import TrackedRun
 
 MODULES = {"mlflow": "mlflow", "wandb": "wandb", "tensorboard": "tensorboard.backend"}
 """Tracker -> the module that its extra brings."""

@@ -175,14 +175,11 @@ def _by_need(
     for utterance_set, place in pairs:
         for key in dict.fromkeys((BASELINE, utterance_set.winner)):
             yield key, utterance_set, place
-    others = [
-        [
-            (model.key, utterance_set, place)
-            for model in utterance_set.models
-            if model.key not in (BASELINE, utterance_set.winner)
-        ]
-        for utterance_set, place in pairs
-    ]
+    others = []
+    for utterance_set, place in pairs:
+        keys = [model.key for model in utterance_set.models]
+        first = (BASELINE, utterance_set.winner)
+        others.append([(key, utterance_set, place) for key in keys if key not in first])
     yield from (found for found in chain.from_iterable(zip_longest(*others)) if found)
 
 

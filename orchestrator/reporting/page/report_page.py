@@ -119,17 +119,13 @@ def _verdict_screen(
 ) -> str:
     """The first screen: the answer, why, whether to believe it, the winner, and what got worse."""
     decision = _decision_word(conclusion, done)
-    reasons = (
-        [_limit_reason(limit) for limit in limits_of(conclusion.deciding)]
-        if conclusion.deciding
-        else []
-    )
-    caveats = [
-        item
-        for block in sections.get(CANNOT_SAY, [])
-        if isinstance(block, Bullets)
-        for item in block.items
-    ]
+    reasons = []
+    if conclusion.deciding:
+        reasons = [_limit_reason(limit) for limit in limits_of(conclusion.deciding)]
+    caveats: list[str] = []
+    for block in sections.get(CANNOT_SAY, []):
+        if isinstance(block, Bullets):
+            caveats += block.items
     more = (
         f' <a href="#details">All {len(caveats)} of them</a>'
         if len(caveats) > FIRST_CAVEATS

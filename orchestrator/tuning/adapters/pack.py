@@ -199,14 +199,13 @@ def stack_merged(
     touches.
     """
     names = sorted({name for adapter, _ in scaled_adapters for name in adapter.modules})
-    return {
-        name: torch.stack(
-            [
-                merged_weight(linears[name].weight, adapter.modules[name], adapter.scaling, scale)
-                if name in adapter.modules
-                else linears[name].weight
-                for adapter, scale in scaled_adapters
-            ]
-        )
-        for name in names
-    }
+    stacked = {}
+    for name in names:
+        base, weights = linears[name].weight, []
+        for adapter, scale in scaled_adapters:
+            parts = adapter.modules.get(name)
+            weights.append(
+                base if parts is None else merged_weight(base, parts, adapter.scaling, scale)
+            )
+        stacked[name] = torch.stack(weights)
+    return stacked

@@ -62,13 +62,10 @@ def resolve_targets(
                 )
         chosen.update(hits)
     targets = tuple(name for name in modules if name in chosen)
-    kept = {
-        name
-        for stack in ("encoder", "decoder")
-        for name in _targets_in_layers(
-            layers, stack, modules, [name for name in targets if name.startswith(f"{stack}.")]
-        )
-    }
+    kept: set[str] = set()
+    for stack in ("encoder", "decoder"):
+        in_stack = [name for name in targets if name.startswith(f"{stack}.")]
+        kept.update(_targets_in_layers(layers, stack, modules, in_stack))
     return tuple(name for name in targets if name in kept)
 
 

@@ -88,9 +88,7 @@ def _session(folder: Path, name: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # OMP_NUM_THREADS rules both
     try:
-        return onnxruntime.InferenceSession(
-            str(place), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(place), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # of kinds of its own, below Exception
         said = " ".join(str(error).split())[:200]
         raise ModelError(

@@ -182,9 +182,10 @@ def has_moved(adapter: Adapter, initial: Adapter) -> bool:
     """Does any trained tensor differ from the start? An adapter that did not move was trained on
     nothing.
     """
-    return any(
-        not torch.equal(parts[part], initial.modules[name][part])
-        for name, parts in adapter.modules.items()
-        for part in TRAINED
-        if part in parts and part != "A"
-    )
+    for name, parts in adapter.modules.items():
+        for part in TRAINED:
+            if part == "A" or part not in parts:
+                continue
+            if not torch.equal(parts[part], initial.modules[name][part]):
+                return True
+    return False
