@@ -30,7 +30,8 @@ pytestmark = pytest.mark.usefixtures("without_model_checks")
 TUNED = {
     0: {
         "replay_ratio": 0.5,
-        "learning_rate": 1e-2,
+        "learning_rate": 5e-2,
+        "scheduler": "constant",
         "adapter_scales": (0.5,),
         "target_patterns": DECODER,
     },
@@ -38,12 +39,14 @@ TUNED = {
         "adapter": "dora",
         "target_patterns": ATTENTION,
         "learning_rate": 5e-2,
+        "scheduler": "constant",
         "lora_dropout": 0.1,
     },
     2: {
         "adapter": "pissa",
         "target_patterns": ALL_LINEAR,
         "learning_rate": 2e-2,
+        "scheduler": "constant",
         "adapter_scales": (0.75,),
     },
 }
