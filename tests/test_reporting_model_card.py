@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
 from orchestrator.reporting import model_card
-from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 SEARCH = "WER (%), on a set that also chose the trial"
 FRESH = "WER (%), trained again with fresh seeds, pooled"
@@ -25,8 +25,7 @@ def exported(spec: Path, to: Path, *options: str) -> Any:
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = make_project(tmp_path_factory.mktemp("project"))
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path_factory.mktemp("project"))
     return spec
 
 

@@ -38,9 +38,9 @@ from tests.stored_sounds import stored_sounds
 from tests.test_tuning_engine import measured, run
 from tests.tuning_models import ALL_LINEAR, DECODER, params
 
-pytestmark = pytest.mark.usefixtures("checked_once")
+pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-SIZES = {"train": 24, "replay": 16, "domain": 4, "heldout": 3}
+SIZES = {"train": 12, "replay": 16, "domain": 4, "heldout": 3}
 LABELLED = {"learning_rate": 1e-3, "max_steps": 8, "replay_ratio": 0.5}
 
 
@@ -79,7 +79,8 @@ def plans(spec: SweepSpec) -> list[TrialPlan]:
         {"target_patterns": DECODER, "layers": "last-2", "noise_snr": 0.0, "learning_rate": 1e-3},
         {"learning_rate": 1e-3},
     ]
-    return [trial(spec, number, **{"max_steps": 4} | each) for number, each in enumerate(changes)]
+    common = {"max_steps": 4, "batch_size": 2}
+    return [trial(spec, number, **common | each) for number, each in enumerate(changes)]
 
 
 def ends(folder: Path, count: int) -> dict[int, Path]:
