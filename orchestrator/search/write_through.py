@@ -184,9 +184,11 @@ def _write_attributes(
     connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: Sequence[Row]
 ) -> None:
     """Attributes of the study, in the place of those of the same keys."""
-    study, key = sqlalchemy.bindparam("of_study"), sqlalchemy.bindparam("of_key")
+    which = (
+        table.c.study_id == sqlalchemy.bindparam("of_study"),
+        table.c.key == sqlalchemy.bindparam("of_key"),
+    )
     changed = [{"of_study": row["study_id"], "of_key": row["key"]} for row in rows]
-    which = (table.c.study_id == study, table.c.key == key)
     connection.execute(sqlalchemy.delete(table).where(*which), changed)
     connection.execute(sqlalchemy.insert(table), list(rows))
 
