@@ -20,6 +20,8 @@ SOON_DEAD = {
     "health_check_failure_threshold": 3,
 }
 """Ray asks a silent node for half a minute; here for a few seconds."""
+AT_ONCE = {"worker_niceness": 0}
+"""Ray lets all else of a machine go before its actors, which a test on a busy machine waits for."""
 
 
 class RayCluster:
@@ -29,7 +31,7 @@ class RayCluster:
         """`address`: the IP address of the head and of nodes that are added; Ray's choice."""
         # read when Ray is imported
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
         from ray.cluster_utils import Cluster
 
         self._address: dict[str, Any] = {} if address is None else {"node_ip_address": address}
@@ -40,7 +42,7 @@ class RayCluster:
         }
         head |= self._address
         self.cluster = Cluster(
-            initialize_head=True, head_node_args=head | {"_system_config": SOON_DEAD}
+            initialize_head=True, head_node_args=head | {"_system_config": SOON_DEAD | AT_ONCE}
         )
 
     @property

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records import extras
 from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
+from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
 from tests.cli_project import orchestrate
-from tests.embedded import DATA, small_sweep
+from tests.embedded import DATA, scaled, small_sweep
 from tests.test_cli_export import run
 from tests.tuning_models import clips_and_texts, small_model, tokenizer
 
@@ -29,6 +31,8 @@ for package in ("onnxruntime", "onnxscript", "moonshine_voice"):
 pytestmark = pytest.mark.services
 
 from moonshine_voice.lora.export import export_checkpoint  # noqa: E402
+from moonshine_voice.moonshine_api import ModelArch  # noqa: E402
+from moonshine_voice.transcriber import Transcriber  # noqa: E402
 
 from orchestrator.records.model_limits import token_caps  # noqa: E402
 from orchestrator.tuning.decoding.transcription import transcribe  # noqa: E402
@@ -111,6 +115,26 @@ def test_a_float32_form_says_what_was_measured(
     assert orchestrate("report", study.sweep, "--format", "md") == 0
     report = capsys.readouterr().out
     assert "## What ships" in report and f"Form {form}, heard by onnxruntime" in report
+
+
+def test_the_library_of_the_authors_hears_what_verify_hears(
+    study: Study, exported: dict[str, Path], tmp_path: Path
+) -> None:
+    """Their own program, from the folder on disk, with voice detection off: a clip is one line."""
+    folder = tmp_path / "device"
+    shutil.copytree(exported["moonshine"], folder)
+    command = [sys.executable, "-m", "onnxruntime.tools.convert_onnx_models_to_ort", str(folder)]
+    subprocess.run(command, capture_output=True, check=True)
+    manifest = read_manifest(folder)
+    runtime = open_runtime(folder, manifest)
+    options = {"vad_threshold": 0, "max_tokens_per_second": manifest.max_tokens_per_second}
+    spec = load_spec(study.sweep)
+    with Transcriber(folder, ModelArch.TINY_STREAMING, options=options) as transcriber:
+        for utterance in load_manifest(spec.data.evaluated["domain"].path).utterances[:4]:
+            samples = scaled(spec, utterance)
+            heard = transcriber.transcribe_without_streaming(samples.tolist(), 16000)
+            ours = hear(runtime, [samples], [len(samples) / 16000]).texts[0]
+            assert [line.text for line in heard.lines] == [ours]
 
 
 def test_int8_is_smaller_and_its_other_words_are_listed(study: Study) -> None:

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.commands.export import _asked_form
 from orchestrator.errors import ModelError, SpecError
 from orchestrator.records import extras
 from orchestrator.records.results import SetMeasurement
 from orchestrator.records.shipping import (
+    ExportForm,
     ExportManifest,
     OtherWords,
     Shipped,
@@ -215,6 +217,13 @@ def test_options_of_export_that_do_not_go_together(
 ) -> None:
     assert orchestrate("export", make_project(tmp_path), "--to", tmp_path / "out", *options) == 2
     assert said in capsys.readouterr().err
+
+
+def test_the_options_of_export_are_one_value() -> None:
+    assert _asked_form("adapter", False, "none", None, False) == ExportForm()
+    assert _asked_form("merged", True, "none", None, False) == ExportForm("merged")
+    asked = _asked_form("moonshine", False, "int8", "inclusive", True)
+    assert asked == ExportForm("moonshine", "int8", "inclusive", True)
 
 
 def test_export_of_graphs_without_the_extra_says_what_to_install(

@@ -58,7 +58,6 @@ def export(
     their adapters.
     """
     from orchestrator.reporting.adapters_card import adapter_name
-    from orchestrator.running.exporting import check_holds
     from orchestrator.running.exporting import export as write
 
     words = rest or []
@@ -66,7 +65,6 @@ def export(
     if to is None:
         raise SpecError("export needs --to DIR, a folder that does not exist yet")
     asked = _asked_form(form, merged, quantize, windows, changed_only)
-    check_holds(asked, numbers)
     opened = open_study(spec, words, studies)
     sweep, folder = told(opened)
     for kept in write(sweep, folder, numbers, to, opened.root, final=final, form=asked):

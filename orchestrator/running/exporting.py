@@ -49,7 +49,7 @@ def export(
     adapter, or `to` exists; SpecError where a package is missing, or the form holds one trial
     alone; ModelError for a model that has no such form.
     """
-    check_holds(form, numbers)
+    _check_holds(form, numbers)
     check_installed(form.form, f"--format {form.form}")
     conclusion = conclude(spec, folder)
     wanted = numbers or (None,)
@@ -69,7 +69,7 @@ def export(
     return adapters
 
 
-def check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
+def _check_holds(form: ExportForm, numbers: Sequence[int]) -> None:
     """Raise SpecError for trials that one folder of this form cannot hold."""
     twice = [number for number, count in Counter(numbers).items() if count > 1]
     if twice:
@@ -101,7 +101,6 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
         inside.mkdir()
         _write_with_card(study, kept, inside, ExportForm())
     carry_processor(spec.model, aside)
-    write_transcription(spec.evaluation, aside)
     names = [adapter_name(kept) for kept in adapters]
     script = load_script(spec.model, spec.evaluation, names)
     (aside / "load.py").write_text(script, encoding="utf-8")

@@ -184,12 +184,10 @@ def _write_attributes(
     connection: sqlalchemy.Connection, table: sqlalchemy.Table, rows: Sequence[Row]
 ) -> None:
     """Attributes of the study, in the place of those of the same keys."""
-    which = (
-        table.c.study_id == sqlalchemy.bindparam("of_study"),
-        table.c.key == sqlalchemy.bindparam("of_key"),
-    )
     changed = [{"of_study": row["study_id"], "of_key": row["key"]} for row in rows]
-    connection.execute(sqlalchemy.delete(table).where(*which), changed)
+    of_study = table.c.study_id == sqlalchemy.bindparam("of_study")
+    of_key = table.c.key == sqlalchemy.bindparam("of_key")
+    connection.execute(sqlalchemy.delete(table).where(of_study, of_key), changed)
     connection.execute(sqlalchemy.insert(table), list(rows))
 
 
