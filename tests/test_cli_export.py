@@ -390,7 +390,6 @@ def test_several_adapters_share_one_base_and_each_says_its_recorded_words(
     for name in (*names, names[0]):
         model.set_adapter(name)
         assert heard_by_stock(model, three) == recorded[name]
-    assert heard_by_transcribe(folder / "trial-1", three, capsys) == recorded["trial-1"]
     monkeypatch.setattr("sys.argv", ["load.py", str(folder), three.clips[0]])
     runpy.run_path(str(folder / "load.py"))
     said = capsys.readouterr().out.splitlines()[-3:]

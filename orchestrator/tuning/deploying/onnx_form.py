@@ -100,6 +100,9 @@ def _write(
 def quantize_int8(folder: Path) -> None:
     """Replace every graph of a folder by onnxruntime's dynamic int8 of it: weights of matrix
     products in 8 bits.
+
+    They are unsigned: of signed ones, products of x86 processors without VNNI saturate at 16 bits,
+    which moved the embedded model's encoder output by 35 % of its largest value, against 2 %.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -107,7 +110,7 @@ def quantize_int8(folder: Path) -> None:
         aside = path.with_suffix(".int8")
         with quiet():
             quantize_dynamic(
-                path, aside, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
+                path, aside, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QUInt8
             )
         aside.replace(path)
 
