@@ -241,8 +241,7 @@ def test_a_twin_differs_in_name_model_and_token_cap_alone(name: str) -> None:
         differences(original, twin)
         == {"name", "model.id", "evaluation.max_tokens_per_second"} | chained
     )
-    model = "base-model" if "streaming" in original.model.id else "base-model-v1"
-    assert (twin.name, twin.model.id) == (f"embedded-{name}", str(DATA / model))
+    assert (twin.name, twin.model.id) == (f"embedded-{name}", str(DATA / "base-model"))
     assert twin.evaluation.max_tokens_per_second == 13
     if twin.take and original.take:
         assert twin.take.study == f"embedded-{original.take.study}"
