@@ -5,8 +5,11 @@ another one.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +85,25 @@ def orchestrate(*arguments: object) -> int:
     code = ended.value.code
     assert code is None or isinstance(code, int)
     return code or 0
+
+
+def ran_project(root: Path, *options: str) -> Path:
+    """A project whose sweep was run with these options, to any verdict; returns the sweep file.
+
+    It is run once and copied: a study goes on wherever it is moved, which has tests of its own.
+    """
+    shutil.copytree(_ran_once(options), root, dirs_exist_ok=True)
+    return root / "sweeps" / "demo.yaml"
+
+
+_RAN = tempfile.TemporaryDirectory()
+
+
+@cache
+def _ran_once(options: tuple[str, ...]) -> Path:
+    root = Path(tempfile.mkdtemp(dir=_RAN.name))
+    assert orchestrate(make_project(root), "--quiet", *options) in (0, 4, 5)
+    return root
 
 
 def process(*arguments: str | Path, pause: float = 0.0) -> subprocess.Popen[str]:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from ruamel.yaml import YAML
 
-from orchestrator.checks import Finding
-from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.selfcheck.checks import check_model
+from orchestrator.sweepfile import reading
+
+# The same examples every time, and none of them fails because the machine is busy.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 @pytest.fixture(scope="module")
-def checked_once() -> Iterator[None]:
-    """A module that starts many workers for one sweep runs the start-up checks of the model once.
-
-    They take most of a start. What they find is remembered by all that the sweep file says.
+def without_model_checks() -> Iterator[None]:
+    """A module that asks what a worker does after its start leaves out the start-up checks of the
+    model, which have tests of their own.
     """
-    found: dict[str, list[Finding]] = {}
-
-    def remembered(base: BaseModel, spec: SweepSpec, *rest: Any) -> list[Finding]:
-        key = spec.model_dump_json()
-        if key not in found:
-            found[key] = check_model(base, spec, *rest)
-        return found[key]
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orchestrator.tuning.prepared.check_model", remembered)
+        patch.setattr("orchestrator.tuning.prepared.check_model", lambda *_: [])
         yield
 
 
@@ -37,4 +35,30 @@ def local_file_system() -> Iterator[None]:
     """Studies of tests lie on a file system of this host, wherever the tests run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("orchestrator.records.store.network_file_system", lambda path: None)
+        yield
+
+
+@lru_cache(64)
+def _events(text: str) -> tuple[Any, ...]:
+    return tuple(YAML(typ="safe", pure=True).parse(text))
+
+
+class _Remembering(YAML):
+    """Keeps the events of texts that can be parsed."""
+
+    def parse(self, stream: Any) -> Any:
+        """The events of one text."""
+        with suppress(Exception):
+            if len(stream) < 20_000:
+                return iter(_events(stream))
+        return super().parse(stream)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def parsed_once() -> Iterator[None]:
+    """A study is opened by many commands, which all read the same files, and parsing them is most
+    of reading them: it is done once for each text.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "YAML", _Remembering)
         yield

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from orchestrator.records import journal, sealed, store, unsealed
+from orchestrator.records import journal, sealed, trial_files, unsealed
+from orchestrator.records.store import StudyFolder
 from orchestrator.running import checkpoints
 from orchestrator.search.write_through import WriteThroughStorage
 from tests.fake_worker import FakeWorker
@@ -53,9 +54,9 @@ class Fuse:
 def effects(fuse: Fuse) -> Iterator[None]:
     """All effects of a sweep go through `fuse`."""
     targets: list[tuple[Any, str]] = [
-        (room, "write_aside") for room in (store, sealed, unsealed, checkpoints)
+        (room, "write_aside") for room in (trial_files, sealed, unsealed, checkpoints)
     ]
-    targets += [(store.StudyFolder, "drop_final"), (journal.Journal, "seal")]
+    targets += [(StudyFolder, "drop_final"), (journal.Journal, "seal")]
     targets += [(WriteThroughStorage, "commit")]
     targets += [(FakeWorker, name) for name in WORKER_DEEDS]
     patches = [

@@ -16,13 +16,15 @@ from orchestrator.scoring.text import normalizer
 from orchestrator.sweepfile.loading import load_spec
 from tests.embedded import DATA, cut_manifest
 
+pytestmark = pytest.mark.usefixtures("without_model_checks")
+
 SETS = {
     "train": 16,
     "replay": 8,
-    "domain": 8,
-    "heldout": 6,
-    "confirm_domain": 6,
-    "confirm_heldout": 6,
+    "domain": 5,
+    "heldout": 4,
+    "confirm_domain": 3,
+    "confirm_heldout": 3,
 }
 Printed = pytest.CaptureFixture[str]
 TERMS = "# what matters\nclimb\nheading\nrunway\nturn left\nflight level\n"
@@ -63,7 +65,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "parameters": {
             "learning_rate": {"values": [3e-4, 1e-3]},
             "max_steps": 4,
-            "batch_size": 4,
+            "batch_size": 2,
             "train_share": {"values": [0.5, 1.0]},
         },
         "method": "grid",
@@ -160,7 +162,7 @@ def test_a_set_that_changed_is_refused_by_name(
         assert (
             orchestrate(spec, "budget.trials=5", "parameters.train_share={values: [0.5, 1.0]}") == 3
         )
-        assert "(noisy): 6 utterances then, 5 now" in capsys.readouterr().err
+        assert "(noisy): 3 utterances then, 2 now" in capsys.readouterr().err
     finally:
         manifest.write_text(before)
 

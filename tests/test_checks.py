@@ -14,7 +14,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import changed_fields, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.headroom import headroom, high_wer
-from tests.cli_project import SWEEP, make_project, orchestrate
+from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
 
 
 def test_what_can_be_ignored_is_what_the_table_says() -> None:
@@ -171,8 +171,7 @@ def test_little_headroom_warns(tmp_path: Path) -> None:
 
 
 def test_damaged_findings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path)
     (tmp_path / "studies" / "demo" / "findings.json").write_text("{")
     capsys.readouterr()
     assert orchestrate("report", spec) == 3

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli_project import make_project, orchestrate
+from tests.cli_project import orchestrate, ran_project
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep, and one forked from its file."""
-    spec = make_project(tmp_path_factory.mktemp("project"))
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path_factory.mktemp("project"))
     assert orchestrate(spec, "--quiet", "budget.trials=2", "--fork", "phone2") in (0, 4, 5)
     return spec
 

@@ -97,8 +97,18 @@ def test_an_adapter_and_its_merged_model_hear_the_words_of_stock_peft(
     assert lines(capsys) == expected
 
 
-def test_no_warning_of_a_library_stands_beside_the_words(adapter: Path) -> None:
+def test_no_warning_of_a_library_stands_beside_the_words(
+    adapter: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A user would take it for one of ours."""
+    assert orchestrate("transcribe", adapter, CLIPS[0], *CAP) == 0
+    printed = capfd.readouterr()
+    assert printed.out.startswith(f"{CLIPS[0]}\t") and "arning" not in printed.err
+
+
+@pytest.mark.slow
+def test_no_warning_stands_there_in_a_new_process(adapter: Path) -> None:
+    """Some come once a process, or when a library is imported."""
     command = [sys.executable, "-m", "orchestrator", "transcribe", str(adapter), CLIPS[0], *CAP]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"{CLIPS[0]}\t") and "arning" not in done.stderr

@@ -316,10 +316,12 @@ def test_a_split_takes_the_place_of_manifests_in_an_extended_file(tmp_path: Path
     )
 
 
+@pytest.mark.usefixtures("without_model_checks")
 def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Path) -> None:
     small_sweep(
         tmp_path,
-        {"train": 210, "domain": 24, "heldout": 24},
+        {"train": 24, "domain": 10, "heldout": 10},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 4, "batch_size": 4},
         guardrails={"heldout_wer": {"max_regression": 50}},
         budget={"trials": 1},
     )

@@ -8,11 +8,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jiwer
 import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import AutoProcessor, MoonshineStreamingForConditionalGeneration
+from transformers import (
+    AutoProcessor,
+    MoonshineForConditionalGeneration,
+    MoonshineStreamingForConditionalGeneration,
+)
 
 from tests.test_data_embedded import DATA, SIZES, script
 
@@ -85,7 +90,7 @@ def test_loss_is_plain_cross_entropy_up_to_the_end_of_sequence(model: Any, proce
 
 
 def test_training_script_builds_the_shipped_architecture(model: Any) -> None:
-    made = script("pretrain_base").make_model(384)
+    made = script("pretrain_base").make_model(384, "streaming")
     assert {name: p.shape for name, p in made.named_parameters()} == {
         name: p.shape for name, p in model.named_parameters()
     }
@@ -113,16 +118,20 @@ def test_training_labels_end_with_the_end_of_sequence(processor: Any) -> None:
         assert processor.tokenizer.decode(spoken[:-1]) == corpus.texts[row]
 
 
-def test_losses_of_the_training_step_are_finite_and_reach_every_parameter(processor: Any) -> None:
+@pytest.mark.parametrize("family", ["streaming", "v1"])
+def test_losses_of_the_training_step_are_finite_and_reach_every_parameter(
+    processor: Any, family: str
+) -> None:
     pretraining = script("pretrain_base")
     torch.manual_seed(0)
-    model = pretraining.make_model(384).train()
+    model = pretraining.make_model(384, family).train()
     letters = torch.nn.Linear(pretraining.WIDTH, len(pretraining.LETTERS) + 1)
     rng = np.random.default_rng(0)
     clips = [rng.normal(0, 2000, n).astype(np.int16) for n in (24000, 32000)]
     corpus = pretraining.Corpus(clips, ["squawk one", "turn left"])
     batch = pretraining.collate(corpus, [0, 1], processor.tokenizer, rng)
-    cross_entropy, ctc = pretraining.losses(model, letters, batch, corpus.texts)
+    recipe = pretraining.Recipe(1, 1e-3, 2, bf16=family == "streaming")
+    cross_entropy, ctc = pretraining.losses(model, letters, batch, corpus.texts, recipe)
     (cross_entropy + ctc).backward()
     assert torch.isfinite(cross_entropy) and torch.isfinite(ctc)
     assert [
@@ -140,3 +149,41 @@ def test_base_set_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     corpus = script("pretrain_base").load_corpus(tmp_path / "base.npz")
     assert [clip.tolist() for clip in corpus.clips] == [[0, 1, 2], [3, 4, 5, 6]]
     assert corpus.texts == ["a b", "c"]
+
+
+def test_version_1_starts_from_what_it_shares_with_the_streaming_model(model: Any) -> None:
+    pretraining = script("pretrain_base")
+    made = pretraining.make_model(384, "v1")
+    shared = pretraining.take_over(made, MODEL)
+    own, theirs = made.state_dict(), model.state_dict()
+    same = {name for name in own if name in theirs and torch.equal(own[name], theirs[name])}
+    assert len(same) == shared > len(own) / 2
+    assert {name.split(".")[2] for name in own.keys() - same} <= {
+        "conv1", "conv2", "conv3", "groupnorm", "layers", "layer_norm"
+    }  # fmt: skip
+
+
+def test_the_embedder_of_version_1_is_that_of_its_encoder() -> None:
+    pretraining = script("pretrain_base")
+    torch.manual_seed(0)
+    made = pretraining.make_model(384, "v1").eval()
+    embedder, projection, stride = pretraining.embedder_of(made)
+    assert (tuple(projection.shape), stride) == ((pretraining.WIDTH, 127), 384)
+    audio, mask = torch.randn(2, 8000), torch.ones(2, 8000, dtype=torch.long)
+    seen: list[torch.Tensor] = []
+    first = made.model.encoder.layers[0]
+    first.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.no_grad():
+        frames, valid = embedder(audio, mask)
+        encoded = made.model.encoder(audio, attention_mask=mask)
+    torch.testing.assert_close(frames, seen[0])
+    assert torch.equal(valid.bool(), encoded.attention_mask.bool())
+
+
+def test_version_1_hears_the_held_out_set() -> None:
+    measuring = script("measure_baseline")
+    folder = DATA / "base-model-v1"
+    version_1 = MoonshineForConditionalGeneration.from_pretrained(folder).eval()
+    some, clips = measuring.read_set(DATA / "heldout_manifest.jsonl")
+    heard = measuring.transcribe(version_1, AutoProcessor.from_pretrained(folder), clips[:40])
+    assert jiwer.wer([row["text"] for row in some[:40]], heard) < 0.1

@@ -4,7 +4,6 @@ lines.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -19,8 +18,11 @@ from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
-from tests.embedded import DATA, ROOT, small_sweep
+from tests.embedded import ROOT, cut_manifest, small_sweep
 
+pytestmark = pytest.mark.usefixtures("without_model_checks")
+
+CLIPS = 12
 BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
 
 
@@ -28,18 +30,11 @@ BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     """Two trials and their confirmation on real audio, and the report as Markdown."""
     root = tmp_path_factory.mktemp("recomputed")
-    sets = {}
-    for name in ("domain", "heldout"):
-        rows = [
-            json.loads(line)
-            for line in (DATA / f"{name}_confirm.jsonl").read_bytes().splitlines()[:24]
-        ]
-        absolute = [row | {"audio_filepath": str(DATA / row["audio_filepath"])} for row in rows]
-        sets[name] = root / f"{name}_confirm.jsonl"
-        sets[name].write_text("".join(json.dumps(row) + "\n" for row in absolute))
+    sets = {name: cut_manifest(f"confirm_{name}", CLIPS, root) for name in ("domain", "heldout")}
     small_sweep(
         root,
-        {"train": 210, "domain": 24, "heldout": 24},
+        {"train": 24, "domain": CLIPS, "heldout": CLIPS},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 4, "batch_size": 4},
         guardrails={"heldout_wer": {"max_regression": 50}},
         budget={"trials": 2},
     )
@@ -88,7 +83,7 @@ def test_every_wer_and_every_change_follows_from_what_was_heard(
         )
     }
     for name in ("domain", "heldout", "confirm_domain", "confirm_heldout"):
-        assert f"| {name} | {found['baseline', name][0]} | 24 |" in text
+        assert f"| {name} | {found['baseline', name][0]} | {CLIPS} |" in text
     for result in folder.results():
         cells = [
             "{} ({})".format(*found[f"trial {result.number}", name]).replace("-0.00", "+0.00")

@@ -9,6 +9,7 @@ import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,25 +24,35 @@ from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
-SIZES = {"train": 24, "replay": 12, "domain": 8, "heldout": 6}
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone"),
+    pytest.mark.usefixtures("without_model_checks"),
+]
+SIZES = {"train": 16, "replay": 8, "domain": 2, "heldout": 2}
+
+SHORT: dict[str, Any] = {"max_steps": 4, "batch_size": 2}
 
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> PackWorker:
     folder = tmp_path_factory.mktemp("sweep")
-    spec = small_sweep(folder, SIZES, execution={"pack": 2, "packs": 2, "cores": 1})
+    spec = small_sweep(
+        folder,
+        SIZES,
+        evaluation={"every": 2, "max_tokens_per_second": 13},
+        execution={"pack": 2, "packs": 2, "cores": 1},
+    )
     return start_worker(spec, folder / "cache")
 
 
 def plans(spec: SweepSpec) -> list[TrialPlan]:
     """Of both depths, so that packs hold groups of both."""
     return [
-        trial(spec, 0, replay_ratio=0.5),
-        trial(spec, 1, target_patterns=DECODER, adapter="dora"),
-        trial(spec, 2, target_patterns=DECODER, seed=7, lora_dropout=0.1),
-        trial(spec, 3, seed=9),
-        trial(spec, 4, target_patterns=DECODER, seed=11, max_steps=12),
+        trial(spec, 0, **SHORT, replay_ratio=0.5),
+        trial(spec, 1, **SHORT, target_patterns=DECODER, adapter="dora"),
+        trial(spec, 2, **SHORT, target_patterns=DECODER, seed=7, lora_dropout=0.1),
+        trial(spec, 3, **SHORT, seed=9),
+        trial(spec, 4, **SHORT | {"max_steps": 6}, target_patterns=DECODER, seed=11),
     ]
 
 

@@ -19,7 +19,7 @@ from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
-from tests.cli_project import folder_of, make_project, orchestrate
+from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 from tests.run_fake import make_worker
 from tests.running_support import make_spec
 
@@ -119,8 +119,7 @@ def test_a_finished_study_is_reported_where_it_was_moved(
 
 
 def test_a_study_copied_beside_another_goes_on_alone(tmp_path: Path) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=3") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=3")
     own, copy = folder_of(spec), folder_of(spec, "copy")
     shutil.copytree(own.path, copy.path)
     before = contents(own.path)
@@ -133,8 +132,7 @@ def test_a_study_copied_beside_another_goes_on_alone(tmp_path: Path) -> None:
 def test_a_renamed_manifest_is_the_same_and_another_one_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=2")
     (tmp_path / "data" / "train.jsonl").rename(tmp_path / "data" / "training.jsonl")
     spec.write_text(spec.read_text().replace("data/train.jsonl", "data/training.jsonl"))
     assert orchestrate(spec, "--quiet", "budget.trials=3") in ENDED
@@ -148,8 +146,7 @@ def test_a_renamed_manifest_is_the_same_and_another_one_is_not(
 
 
 def test_a_manifest_written_otherwise_is_the_same(tmp_path: Path) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=2")
     (tmp_path / "clips").mkdir()
     for name in ("train", "domain"):
         path = tmp_path / "data" / f"{name}.jsonl"
@@ -171,8 +168,7 @@ def test_a_manifest_written_otherwise_is_the_same(tmp_path: Path) -> None:
 def test_changed_data_are_refused_by_name(
     name: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=2")
     path = tmp_path / "data" / f"{name}.jsonl"
     if what == "text":
         edit(path, 2, text="something else was said")
@@ -202,8 +198,7 @@ def test_changed_data_are_refused_by_name(
 def test_a_study_of_another_format_is_refused_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=2")
     mark = folder_of(spec).path / "study.json"
     folder_of(spec).journal.path.unlink()  # those formats had none
     for written, version in (
@@ -225,8 +220,7 @@ def test_a_study_of_another_format_is_refused_in_one_sentence(
 
 
 def test_a_study_s_own_spec_is_a_sweep_file_of_its_project(tmp_path: Path) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=2")
     stored = load_spec(folder_of(spec).path / "spec.yaml")
     assert stored.data == load_spec(spec).data
 
@@ -272,8 +266,7 @@ def test_the_pack_of_a_study_is_decided_once(
 
 
 def test_a_lost_pack_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in ENDED
+    spec = ran_project(tmp_path, "budget.trials=2")
     (folder_of(spec).path / "pack.json").unlink()
     capsys.readouterr()
     assert orchestrate(spec) == 3

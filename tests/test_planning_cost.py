@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from orchestrator.cli import main
 from orchestrator.planning.cost import (
     Cost,
     Pace,
@@ -27,7 +26,7 @@ from orchestrator.records.spent import search_spent, spent_before
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.throughput import measure_pace
-from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
+from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
 from tests.embedded import small_sweep
 from tests.running_support import make_spec
 
@@ -152,8 +151,7 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of the fake worker, with a time on its clock."""
-    spec = make_project(tmp_path_factory.mktemp("project"))
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path_factory.mktemp("project"))
     folder = StudyFolder(spec.parents[1] / "studies", "demo")
     folder.add_seconds(1000.0 - folder.seconds_spent())
     return spec
@@ -196,8 +194,7 @@ def test_plan_says_the_time_and_from_which_study(
 def test_a_damaged_neighbour_does_not_stop_a_plan(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet", "budget.trials=2") in (0, 4, 5)
+    spec = ran_project(tmp_path, "budget.trials=2")
     studies = tmp_path / "studies"
     before = spent_before(load_spec(spec, ["name=new"]), StudyFolder(studies, "new"))
     (studies / "broken").mkdir()
@@ -236,21 +233,17 @@ def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
     )
 
 
-def test_plan_with_a_probe_prints_its_basis(tmp_path: Path) -> None:
-    small_sweep(tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": 2})
-    command = [
-        sys.executable,
-        "-m",
-        "orchestrator",
-        "plan",
-        str(tmp_path / "sweep.yaml"),
-        "--probe",
-    ]
-    done = subprocess.run(
-        [*command, "--studies", tmp_path / "studies"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    out = " ".join(done.stdout.split())
+@pytest.mark.usefixtures("without_model_checks")
+def test_plan_with_a_probe_prints_its_basis(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_sweep(tmp_path, {"train": 12, "domain": 4, "heldout": 3}, execution={"pack": 2})
+    sweep, studies = str(tmp_path / "sweep.yaml"), str(tmp_path / "studies")
+    with pytest.raises(SystemExit) as ended:
+        main(["plan", sweep, "--probe", "--studies", studies])
+    printed = capsys.readouterr()
+    assert not ended.value.code, printed.err
+    out = " ".join(printed.out.split())
     time = (
         r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min) if no trial is pruned or repeated"
     )

@@ -294,7 +294,7 @@ def test_a_disk_that_is_full_is_the_last_event(
     assert captured.err.strip().endswith(last["message"].strip())
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("options", [[], pytest.param(["--json"], marks=pytest.mark.slow)])
 def test_a_reader_that_leaves_does_not_end_the_sweep(options: list[str], tmp_path: Path) -> None:
     spec = make_project(tmp_path)
     running = process(spec, "budget.trials=2", *options)

@@ -161,8 +161,8 @@ def test_sweeps_that_end_together_lose_no_row(tmp_path: Path) -> None:
     path = tmp_path / "plan.md"
     code = (
         "import sys; from pathlib import Path; from tests.test_reporting_record import made\n"
-        "from orchestrator.reporting.record import enter\n"
-        f"for n in range(10): enter(Path({str(path)!r}), made(f'{{sys.argv[1]}}-{{n}}'))"
+        "from orchestrator.reporting.record import enter_row\n"
+        f"for n in range(10): enter_row(Path({str(path)!r}), made(f'{{sys.argv[1]}}-{{n}}'))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in "abc"]
     assert [process.wait() for process in processes] == [0, 0, 0]

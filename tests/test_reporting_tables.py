@@ -19,13 +19,12 @@ from orchestrator.reporting import frames
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.spreadsheet import guard_cell, unguard_cell, write_csv
 from orchestrator.reporting.tables import DataTable
-from tests.cli_project import folder_of, make_project, orchestrate
+from tests.cli_project import folder_of, orchestrate, ran_project
 
 
 @pytest.fixture(scope="module", name="spec")
 def _spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = make_project(tmp_path_factory.mktemp("project"))
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path_factory.mktemp("project"))
     return spec
 
 

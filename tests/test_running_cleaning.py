@@ -10,13 +10,12 @@ import pytest
 
 from orchestrator.corpus import clip_cache
 from orchestrator.corpus.project_cache import ProjectCache
-from tests.cli_project import folder_of, make_project, orchestrate
+from tests.cli_project import folder_of, orchestrate, ran_project
 
 
 @pytest.fixture(name="spec")
 def _spec(tmp_path: Path) -> Path:
-    spec = make_project(tmp_path)
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path)
     return spec
 
 

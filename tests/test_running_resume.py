@@ -69,7 +69,7 @@ def check_kills(
 
 @pytest.mark.parametrize("name", SPECS)
 def test_one_kill_leaves_no_trace(name: str, tmp_path: Path) -> None:
-    check_kills(SPECS[name], SAVE_EVERY[name], tmp_path, range(11, 10_000, 53))
+    check_kills(SPECS[name], SAVE_EVERY[name], tmp_path, range(11, 10_000, 107))
 
 
 @pytest.mark.slow

@@ -67,7 +67,10 @@ def test_a_second_signal_stops_at_once(tmp_path: Path, straight: list[Any]) -> N
     assert numbers(spec) == straight
 
 
-@pytest.mark.parametrize("ticks", [2, 6, 9])
+@pytest.mark.parametrize(
+    "ticks",
+    [pytest.param(2, marks=pytest.mark.slow), 6, pytest.param(9, marks=pytest.mark.slow)],
+)
 def test_kill_9_leaves_no_trace(ticks: int, tmp_path: Path, straight: list[Any]) -> None:
     spec = make_project(tmp_path)
     started = process(spec, pause=0.02)

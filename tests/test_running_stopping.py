@@ -12,7 +12,7 @@ from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Measured
 from orchestrator.running.signals import GracefulShutdown
-from orchestrator.running.stopping import ask_to_stop
+from orchestrator.running.stop_requests import ask_to_stop
 from tests.cli_project import folder_of, make_project, orchestrate, process
 from tests.fake_worker import FakeWorker
 from tests.running_support import history, make_spec, run

@@ -41,7 +41,7 @@ def test_intervals_cover_clustered_data_where_percentile_intervals_do_not(
     [
         "share of heldout errors, 100 speakers x 5",
         "CER, heldout, 500 utterances",
-        "precision of terms, 500 utterances",
+        pytest.param("precision of terms, 500 utterances", marks=pytest.mark.slow),
     ],
 )
 def test_other_rates_and_shares_are_covered_as_points_are(

@@ -18,9 +18,10 @@ from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.study import Study, StudyTrial
 from orchestrator.sweepfile.identity import derived_seed
+from tests import search_process
 from tests.search_helpers import fast_folder, make_spec
 
-TRIALS = 20
+TRIALS = 8
 
 
 @pytest.fixture(name="root")
@@ -57,7 +58,8 @@ def test_eight_processes_on_a_new_study_share_one_budget(root: Path) -> None:
     assert [trial.state for trial in trials_of(root)] == [TrialState.COMPLETE] * 8
 
 
-def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path) -> None:
+@pytest.mark.parametrize("most", [3, pytest.param(8, marks=pytest.mark.slow)])
+def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path, most: int) -> None:
     asked: dict[int, str] = {}
     told: dict[int, float] = {}
     kills, finished = 0, False
@@ -71,7 +73,7 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path) ->
         timer: threading.Timer | None = None
         for count, line in enumerate(process.stdout):
             acknowledge(line, asked, told)
-            if count + 1 == lines and kills < 8:
+            if count + 1 == lines and kills < most:
                 timer = threading.Timer(
                     0.25 if lines == 1 else delay, process.send_signal, [signal.SIGKILL]
                 )
@@ -82,7 +84,7 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path) ->
         assert process.returncode in (0, -signal.SIGKILL), error
         finished = process.returncode == 0
         kills += not finished
-    assert kills >= 5
+    assert kills > most / 2
 
     trials = trials_of(root)
     assert [trial.number for trial in trials] == list(range(TRIALS))
@@ -97,7 +99,7 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path) ->
     assert not list(folder.path.rglob("*.tmp-*"))
 
     with fast_folder() as undisturbed:
-        assert start(undisturbed, TRIALS).wait(timeout=100) == 0
+        search_process.run(StudyFolder(undisturbed, "small"), TRIALS)
         assert [(t.params, t.value) for t in trials_of(undisturbed)] == [
             (t.params, t.value) for t in trials
         ]

@@ -154,7 +154,7 @@ def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
         ("tpe", 14, 1, MIXED),
         pytest.param("tpe", 40, 4, MIXED, marks=pytest.mark.slow),
         ("random", 14, 3, MIXED),
-        ("qmc", 14, 1, MIXED),
+        pytest.param("qmc", 14, 1, MIXED, marks=pytest.mark.slow),
         ("grid", 14, 3, FINITE),
     ],
 )

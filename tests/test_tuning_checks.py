@@ -142,17 +142,19 @@ def test_labels_shifted_twice_by_us(bench: Bench, monkeypatch: pytest.MonkeyPatc
     assert "so training would learn something else" in bench.only("label-alignment")
 
 
-def test_labels_without_an_end_or_with_a_start(bench: Bench) -> None:
-    right = bench.data.labels
-    bench.data.labels[:] = [right[0], *(row[:-1] for row in right[1:])]
-    assert bench.only("label-ends").startswith("7 of 8 label rows do not end with the end token")
-    start, eos = bench.base.decoder.start, bench.base.decoder.eos
-    bench.data.labels[:] = [[start, 5, eos], *([5, eos] for _ in right[1:])]
-    assert bench.only("label-ends") == (
+def test_labels_without_an_end_or_with_a_start(streaming: Bench) -> None:
+    right = streaming.data.labels
+    streaming.data.labels[:] = [right[0], *(row[:-1] for row in right[1:])]
+    assert streaming.only("label-ends").startswith(
+        "7 of 8 label rows do not end with the end token"
+    )
+    start, eos = streaming.base.decoder.start, streaming.base.decoder.eos
+    streaming.data.labels[:] = [[start, 5, eos], *([5, eos] for _ in right[1:])]
+    assert streaming.only("label-ends") == (
         f"1 of 8 label rows begin with the start token, which the decoder puts there itself, e.g. [{start}, 5, {eos}]."
     )
-    bench.data.labels[:] = [[5, eos, 6, eos] for _ in right]
-    assert bench.only("label-ends").startswith(
+    streaming.data.labels[:] = [[5, eos, 6, eos] for _ in right]
+    assert streaming.only("label-ends").startswith(
         "8 of 8 label rows hold the end token before their end"
     )
 
@@ -345,29 +347,31 @@ def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.M
     assert bench.only("decode").endswith("they are decoded with different settings.")
 
 
-def test_clips_of_another_level_than_asked_for(bench: Bench) -> None:
-    bench.clips["train"] = [clip * np.float32(0.5) for clip in bench.clips["train"]]
-    assert bench.only("gain") == (
+def test_clips_of_another_level_than_asked_for(streaming: Bench) -> None:
+    streaming.clips["train"] = [clip * np.float32(0.5) for clip in streaming.clips["train"]]
+    assert streaming.only("gain") == (
         "the clips of train have an rms of 0.0375 (median of 8) where evaluation.rms is 0.075: sets of different "
         "loudness are not heard alike."
     )
 
 
-def test_an_adapter_that_no_gradient_reaches(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_that_no_gradient_reaches(
+    streaming: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Pack, "add", lambda self, gradients: None)
     message = "a training step does not move the adapter: no gradient reaches its target modules."
-    assert bench.only("zero-delta") == message
+    assert streaming.only("zero-delta") == message
 
 
-def test_target_patterns_that_hit_nothing_or_no_linear_layer(bench: Bench) -> None:
+def test_target_patterns_that_hit_nothing_or_no_linear_layer(streaming: Bench) -> None:
     for pattern, words in (
         ("q_porj", "matches no module of this model"),
         ("*.encoder_attn", "Attention; only the linear"),
     ):
-        presets = {**bench.spec.parameters.presets, "attention": (pattern,)}
-        changed = bench.spec.parameters.model_copy(update={"presets": presets})
-        bench.spec = bench.spec.model_copy(update={"parameters": changed})
-        message = bench.only("targets")
+        presets = {**streaming.spec.parameters.presets, "attention": (pattern,)}
+        changed = streaming.spec.parameters.model_copy(update={"presets": presets})
+        streaming.spec = streaming.spec.model_copy(update={"parameters": changed})
+        message = streaming.only("targets")
         assert (
             message.startswith(f"preset attention: target pattern {pattern!r} matches")
             and words in message
@@ -375,21 +379,28 @@ def test_target_patterns_that_hit_nothing_or_no_linear_layer(bench: Bench) -> No
 
 
 def test_texts_that_do_not_belong_to_the_model(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    streaming: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(speech, "HIGH_LOSS", 0.01)
-    found = check_model(bench.base, bench.spec, bench.sets, bench.data, bench.clips, bench.autocast)
+    found = check_model(
+        streaming.base,
+        streaming.spec,
+        streaming.sets,
+        streaming.data,
+        streaming.clips,
+        streaming.autocast,
+    )
     assert [(each.name, each.level) for each in found] == [("base-loss", "warn")]
     assert "do texts, audio and model belong together?" in found[0].message
 
 
 def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    streaming: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two of eight texts of another language hide in a mean over two, and not in the worst of
     eight.
     """
-    data = replace(bench.data, places=tuple(f"train.jsonl:{row}" for row in range(8)))
+    data = replace(streaming.data, places=tuple(f"train.jsonl:{row}" for row in range(8)))
     asked: list[int] = []
 
     def loss(base: BaseModel, clip: np.ndarray, row: list[int]) -> float:
@@ -397,13 +408,13 @@ def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
         return len(row) * (9.0 if len(asked) in (3, 5, 8) else 1.0)
 
     monkeypatch.setattr(speech, "stock_loss", loss)
-    [found] = speech.base_loss(bench.base, data, bench.clips["train"])
+    [found] = speech.base_loss(streaming.base, data, streaming.clips["train"])
     assert asked == list(range(8)) and "above 5 on 3 of them" in found.message
     assert "The highest is 9.00 (train.jsonl:2): " in found.message
     rows = speech.spread_domain_rows(replace(data, domain=100))
     assert len(rows) == 16 and rows[0] == 0 and rows[-1] == 93
     monkeypatch.setattr(speech, "stock_loss", lambda base, clip, row: float(len(row)))
-    assert list(speech.base_loss(bench.base, data, bench.clips["train"])) == []
+    assert list(speech.base_loss(streaming.base, data, streaming.clips["train"])) == []
 
 
 SPELT = {
@@ -416,9 +427,9 @@ SPELT = {
 @pytest.mark.parametrize("kind", SPELT)
 @pytest.mark.parametrize("ours", [0, 1])
 def test_texts_spelt_unlike_what_the_model_writes(
-    bench: Bench, kind: str, ours: int, monkeypatch: pytest.MonkeyPatch
+    streaming: Bench, kind: str, ours: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = replace(bench.data, places=tuple(f"train.jsonl:{row + 1}" for row in range(8)))
+    data = replace(streaming.data, places=tuple(f"train.jsonl:{row + 1}" for row in range(8)))
     texts = {"written": SPELT[kind][ours], "heard": SPELT[kind][1 - ours]}
 
     class Spelt:
@@ -428,9 +439,9 @@ def test_texts_spelt_unlike_what_the_model_writes(
     def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> transcription.Decoded:
         return transcription.Decoded([[0]] * len(clips), [False] * len(clips))
 
-    monkeypatch.setattr(speech, "decode", decoded)
+    monkeypatch.setattr(speech, "decode_clips", decoded)
     base: Any = Spelt()
-    [found] = speech.check_spelling(base, data, bench.clips["train"], 13)
+    [found] = speech.check_spelling(base, data, streaming.clips["train"], 13)
     counts = (8, 0) if ours == 0 else (0, 8)
     assert (found.name, found.level) == ("spelling", "warn")
     assert found.message.startswith(
@@ -438,9 +449,9 @@ def test_texts_spelt_unlike_what_the_model_writes(
     )
     assert f"{texts['written']!r} (train.jsonl:1) is {texts['heard']!r} to it" in found.message
     texts["heard"] = texts["written"]
-    assert list(speech.check_spelling(base, data, bench.clips["train"], 13)) == []
+    assert list(speech.check_spelling(base, data, streaming.clips["train"], 13)) == []
     texts["heard"] = ""
-    assert list(speech.check_spelling(base, data, bench.clips["train"], 13)) == [], (
+    assert list(speech.check_spelling(base, data, streaming.clips["train"], 13)) == [], (
         "it hears nothing"
     )
 

@@ -86,7 +86,7 @@ def loaded(folder: Path) -> BaseModel:
     return load_base_model(ModelSpec(id=str(folder)), CPU)
 
 
-CLIPS = clips_and_texts(6, seed=4)[0]
+CLIPS = clips_and_texts(3, seed=4)[0]
 LOADS: dict[str, Edit] = {
     "as saved": both(),
     "no start": both(decoder_start_token_id=...),
@@ -107,7 +107,19 @@ LOADS: dict[str, Edit] = {
 }
 
 
-@pytest.mark.parametrize("label", LOADS)
+@pytest.mark.parametrize(
+    ("label", "family"),
+    [
+        # Each with one family by default, the first with both.
+        pytest.param(
+            label,
+            family,
+            marks=() if number % 2 == place or not number else pytest.mark.slow,
+        )
+        for number, label in enumerate(LOADS)
+        for place, family in enumerate(("streaming", "v1"))
+    ],
+)
 def test_what_stock_loads_is_heard_as_stock_hears_it(
     label: str, family: str, tmp_path: Path
 ) -> None:

@@ -21,21 +21,24 @@ from orchestrator.records.worker import Event, Failed, Measured
 from orchestrator.scoring.text import normalizer
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
+from orchestrator.tuning import prepared
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, stock_words, trial
 from tests.tuning_models import ALL_LINEAR, DECODER
 
-pytestmark = pytest.mark.usefixtures("checked_once")
+pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-SIZES = {"train": 40, "replay": 24, "domain": 8, "heldout": 6}
+SIZES = {"train": 16, "replay": 8, "domain": 4, "heldout": 3}
 
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
-    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES)
+    often = {"every": 2, "max_tokens_per_second": 13}
+    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES, evaluation=often)
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +48,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plans(spec: SweepSpec) -> list[TrialPlan]:
     return [
-        trial(spec, 0, replay_ratio=0.5, adapter_scales=(0.5, 1.0)),
-        trial(spec, 1, adapter="dora", target_patterns=DECODER, learning_rate=1e-3, seed=5),
+        trial(spec, 0, max_steps=4, replay_ratio=0.5, adapter_scales=(0.5, 1.0)),
         trial(
-            spec, 2, adapter="pissa", target_patterns=ALL_LINEAR, learning_rate=1e-4, max_steps=10
+            spec,
+            1,
+            max_steps=4,
+            adapter="dora",
+            target_patterns=DECODER,
+            learning_rate=1e-3,
+            seed=5,
+        ),
+        trial(
+            spec, 2, max_steps=5, adapter="pissa", target_patterns=ALL_LINEAR, learning_rate=1e-4
         ),
     ]
 
@@ -150,7 +161,7 @@ def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(
     alone.admit(calm)
     worker = start_worker(spec, cache)
     worker.admit(calm)
-    wild = trial(spec, 9, scheduler="constant")
+    wild = trial(spec, 9, max_steps=4, scheduler="constant")
     # no file may ask it
     wild = wild.model_copy(
         update={"params": wild.params.model_copy(update={"learning_rate": 1e30})}
@@ -252,6 +263,7 @@ def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: P
 def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
     spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(prepared, "check_model", check_model)
     assert start_worker(spec, cache).findings == ()
     right = BaseModel.labels
     monkeypatch.setattr(
@@ -262,7 +274,7 @@ def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
         start_worker(faulty, cache)
     first, fault, way_on = str(caught.value).split("\n")
     assert first == "The model cannot be trained and measured as it is:"
-    assert fault.startswith("  - 64 of 64 label rows do not end with the end token")
+    assert fault.startswith("  - 24 of 24 label rows do not end with the end token")
     assert fault.endswith(" (label-ends)")
     assert (
         way_on

@@ -38,9 +38,9 @@ from tests.stored_sounds import stored_sounds
 from tests.test_tuning_engine import measured, run
 from tests.tuning_models import ALL_LINEAR, DECODER, params
 
-pytestmark = pytest.mark.usefixtures("checked_once")
+pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-SIZES = {"train": 24, "replay": 16, "domain": 4, "heldout": 3}
+SIZES = {"train": 12, "replay": 16, "domain": 4, "heldout": 3}
 LABELLED = {"learning_rate": 1e-3, "max_steps": 8, "replay_ratio": 0.5}
 
 
@@ -79,7 +79,8 @@ def plans(spec: SweepSpec) -> list[TrialPlan]:
         {"target_patterns": DECODER, "layers": "last-2", "noise_snr": 0.0, "learning_rate": 1e-3},
         {"learning_rate": 1e-3},
     ]
-    return [trial(spec, number, **{"max_steps": 4} | each) for number, each in enumerate(changes)]
+    common = {"max_steps": 4, "batch_size": 2}
+    return [trial(spec, number, **common | each) for number, each in enumerate(changes)]
 
 
 def ends(folder: Path, count: int) -> dict[int, Path]:
@@ -124,7 +125,7 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     def heard_again(*_: object) -> None:
         raise AssertionError("the base model was asked again")
 
-    monkeypatch.setattr(module, "decode", heard_again)
+    monkeypatch.setattr(module, "decode_clips", heard_again)
     assert start_worker(spec, cache).data == first.data
     without = small_sweep(tmp_path, SIZES, parameters=LABELLED)
     assert start_worker(without, cache).data.pseudo_labelled == ()
@@ -140,7 +141,7 @@ def test_studies_share_self_labels_only_where_they_hear_alike(
     clips = worker.store.clips["train"][-4:]
     assert isinstance(clips, Sounds)
     pseudo_labels(worker.base, clips, 13, "fp32", cache)
-    monkeypatch.setattr(module, "decode", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr(module, "decode_clips", lambda *_: pytest.fail("asked again"))
     pseudo_labels(worker.base, clips, 13, "fp32", cache)
     others = (
         replace(worker.base, products=ONEDNN),

@@ -27,7 +27,7 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from tests.embedded import DATA, cut_manifest, small_sweep
 
 RATE = 16_000
-COUNT = 12
+COUNT = 5
 GAP = 4_000
 """Samples between two utterances of the long recording."""
 

@@ -184,7 +184,8 @@ def test_training_clips_beyond_the_model_are_left_out_and_counted(tmp_path: Path
 def test_clips_of_8_to_25_s_train_and_are_measured_and_exported_with_version_1_as_published(
     tmp_path: Path,
 ) -> None:
-    long: Rows = {name: [(8.0, 20), (14.5, 40), (25.0, 60)] for name in SETS}
+    rows = [(8.0, 20), (14.5, 40), (25.0, 60)]
+    long: Rows = dict.fromkeys(("train", "domain", "heldout"), rows)
     spec = written(tmp_path, "v1", long, positions=194)
     worker = start_worker(spec, tmp_path / "cache")
     assert worker.findings == () and (worker.data.domain, len(worker.data.labels)) == (3, 6)

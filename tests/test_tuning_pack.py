@@ -29,7 +29,7 @@ from orchestrator.tuning.training.training_set import TrainingSet, step_draws, s
 from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, small_model, tokenizer
 
 CPU = torch.device("cpu")
-STEPS = 5
+STEPS = 3
 MIXED = {
     "lora": params(),
     "rslora all-linear": params(
@@ -181,7 +181,7 @@ def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
     monkeypatch.setattr(training, "balance_by_length", noted)
     for count in (1, 2, 3):
         monkeypatch.setattr(cores(CPU), "count", count)
-        trained[count], _ = packed(scene(family), trials)
+        trained[count], _ = packed(scene(family), trials, steps=2)
         assert max(parts) == count
     for count in (2, 3):
         assert (trained[count].flat - trained[1].flat).abs().max().item() < 1e-11
@@ -229,7 +229,7 @@ def test_dropout_depends_on_the_trial_not_on_the_pack() -> None:
     assert not torch.allclose(together.flat[0], together.flat[2])
 
 
-@pytest.mark.parametrize("scale", [1.0, 0.6])
+@pytest.mark.parametrize("scale", [pytest.param(1.0, marks=pytest.mark.slow), 0.6])
 @pytest.mark.parametrize("label", ["lora", "rslora all-linear", "dora", "pissa", "pissa-dora"])
 def test_an_exported_adapter_is_the_same_model_under_stock_peft(
     label: str, scale: float, tmp_path: Path

@@ -8,17 +8,27 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.planned import pack_text
 from orchestrator.running.pack_sizes import with_recorded_pack
-from orchestrator.sweepfile.sweep import Execution
+from orchestrator.sweepfile.sweep import Execution, SweepSpec
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
 
-pytestmark = pytest.mark.usefixtures("checked_once")
+pytestmark = pytest.mark.usefixtures("without_model_checks")
+
+RECIPE = {"learning_rate": 1e-3, "max_steps": 8, "batch_size": 2}
+
+
+def sweep(folder: Path) -> SweepSpec:
+    """Its pack is to be measured."""
+    sizes = {"train": 12, "replay": 6, "domain": 2, "heldout": 2}
+    return small_sweep(folder, sizes, parameters=RECIPE, execution={"pack": "auto"})
+
 
 MEASURED_IN_A_NEW_PROCESS = """
 import torch
@@ -29,6 +39,14 @@ print(before, autotune._memory_share(torch.device("cpu")), held.nbytes)
 """
 
 
+def test_the_share_of_the_memory_is_that_of_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = psutil.virtual_memory().total
+    mine = psutil.Process().memory_info()._replace(rss=machine // 4)
+    monkeypatch.setattr(psutil.Process, "memory_info", lambda process: mine)
+    assert probe._memory_share(torch.device("cpu")) == pytest.approx(0.25)
+
+
+@pytest.mark.slow
 def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
     # A process that has computed before may answer from memory that it had freed and kept.
     printed = subprocess.run(
@@ -45,9 +63,7 @@ def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
 def test_a_pack_that_takes_too_much_memory_ends_the_measuring(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = small_sweep(
-        tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"}
-    )
+    spec = sweep(tmp_path)
     monkeypatch.setattr(probe, "_memory_share", lambda device: 0.3)
     assert start_worker(spec, tmp_path / "cache").capacity == 1
 
@@ -76,9 +92,7 @@ def test_the_smallest_pack_that_is_about_as_fast_as_the_fastest(
 
 
 def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
-    spec = small_sweep(
-        tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"}
-    )
+    spec = sweep(tmp_path)
     first = start_worker(spec, tmp_path / "cache")
     assert first.capacity in probe.SIZES["cpu"]
     assert first.notes[-1] == first.pack_reason
@@ -89,9 +103,7 @@ def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
 
 
 def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = small_sweep(
-        tmp_path, {"train": 24, "replay": 12, "domain": 4, "heldout": 4}, execution={"pack": "auto"}
-    )
+    spec = sweep(tmp_path)
     folder = StudyFolder(tmp_path, "s")
     folder.write_pack(PackRecord(slots=2, why="pack of 2; one step took 9 ms"))
     assert with_recorded_pack(spec, folder) == spec  # no trial yet: measured anew

@@ -14,14 +14,16 @@ from orchestrator.records.short_run import ShortRun
 from orchestrator.reporting import markdown
 from orchestrator.reporting.short_run import build
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import short_run
+from orchestrator.tuning import prepared, short_run
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.short_run import short_plan, train_shortly
 from tests.embedded import small_sweep
 
-SIZES = {"train": 40, "replay": 24, "domain": 14, "heldout": 10}
+SIZES = {"train": 24, "replay": 12, "domain": 8, "heldout": 8}
+HEARD = 4
+"""Utterances of each set."""
 RECIPE = {"learning_rate": 5e-3, "max_steps": 900, "warmup_steps": 300, "batch_size": 4, "rank": 4}
 
 
@@ -36,13 +38,19 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "STEPS", 8)
 
 
+@pytest.fixture
+def without_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start-up checks of the model have tests of their own."""
+    monkeypatch.setattr(prepared, "check_model", lambda *_: [])
+
+
 def sweep(folder: Path, **changes: object) -> SweepSpec:
     return small_sweep(folder, SIZES, parameters=RECIPE | changes, execution={"pack": "auto"})
 
 
 def trained(spec: SweepSpec, cache: Path) -> tuple[ShortRun, list[str]]:
     said: list[str] = []
-    return train_shortly(spec, cache, 6, said.append), said
+    return train_shortly(spec, cache, HEARD, said.append), said
 
 
 def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache: Path) -> None:
@@ -56,9 +64,12 @@ def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache
     assert run.failure is None and run.still == () and run.modules > 0
     assert 0 < run.relative_delta < 1
     assert run.loss_after < run.loss_before
-    assert {name: each.utterances for name, each in run.sets.items()} == {"domain": 6, "heldout": 6}
+    assert {name: each.utterances for name, each in run.sets.items()} == {
+        "domain": HEARD,
+        "heldout": HEARD,
+    }
     page = markdown.render(build(spec, run))
-    assert len(run.transcripts) == 6 and all(
+    assert len(run.transcripts) == HEARD and all(
         each.reference and each.tuned is not None for each in run.transcripts
     )
     assert run.transcripts[0].untuned in page
@@ -68,6 +79,7 @@ def test_a_short_run_moves_the_weights_and_lowers_the_loss(tmp_path: Path, cache
     )
 
 
+@pytest.mark.usefixtures("without_checks")
 def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: Path) -> None:
     spec = sweep(tmp_path)
     base = prepare(spec, cache).base
@@ -84,6 +96,7 @@ def test_the_relative_norm_is_that_of_the_merged_weights(tmp_path: Path, cache: 
     assert np.isclose(size, np.linalg.norm(weight) ** 2)
 
 
+@pytest.mark.usefixtures("without_checks")
 def test_training_that_moves_nothing_says_what_is_zero(tmp_path: Path, cache: Path) -> None:
     spec = sweep(tmp_path, learning_rate=1e-300)
     run, _ = trained(spec, cache)
@@ -96,6 +109,7 @@ def test_training_that_moves_nothing_says_what_is_zero(tmp_path: Path, cache: Pa
     assert "Training fails: the adapter did not move" in markdown.render(build(spec, run))
 
 
+@pytest.mark.usefixtures("without_checks")
 def test_training_that_changes_no_word_warns(tmp_path: Path, cache: Path) -> None:
     run, _ = trained(sweep(tmp_path, learning_rate=1e-9), cache)
     assert run.relative_delta > 0

@@ -14,13 +14,12 @@ from scipy import stats
 from orchestrator.scoring.judge import Scores
 from orchestrator.scoring.rates import SetScore
 from orchestrator.verdicts.comparability import Stage, _differing_fields, _equal_decodings, _set_of
-from tests.cli_project import folder_of, make_project, orchestrate
+from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 
 
 @pytest.fixture(scope="module", name="spec")
 def _spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = make_project(tmp_path_factory.mktemp("project"))
-    assert orchestrate(spec, "--quiet") == 0
+    spec = ran_project(tmp_path_factory.mktemp("project"))
     assert orchestrate(spec, "--quiet", "budget.trials=2", "seed=5", "--fork", "other") in (0, 4, 5)
     return spec
 

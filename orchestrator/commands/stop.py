@@ -22,7 +22,7 @@ def stop(
     studies: Studies = None,
 ) -> None:
     """End one trial at its next evaluation, as a decision of yours; the sweep goes on."""
-    from orchestrator.running.stopping import ask_to_stop
+    from orchestrator.running.stop_requests import ask_to_stop
 
     _, folder = told(open_study(spec, overrides or [], studies))
     ask_to_stop(folder, number, reason)

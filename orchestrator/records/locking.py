@@ -44,7 +44,7 @@ def exclusive(path: Path, study: str, owners: Path | None = None) -> Iterator[No
     descriptor = _locked(path, study, owners)
     _held.add(descriptor)
     try:
-        _sign(descriptor)
+        _sign_lock(descriptor)
         yield
     finally:
         _held.discard(descriptor)
@@ -79,7 +79,7 @@ def _lock(descriptor: int, path: Path, study: str, owners: Path | None) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = _holder(descriptor)
+        holder = _signed_holder(descriptor)
         if owners is not None and (said := refusal(owners, study, holder)):
             raise said from None
         raise StudyError(
@@ -120,7 +120,7 @@ def holder(path: Path) -> str:
             return ""
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder(descriptor)
+        return _signed_holder(descriptor)
     except OSError:
         return ""  # a file system without locks
     finally:
@@ -146,14 +146,14 @@ def _signed_by_the_dead(descriptor: int) -> bool:
     return False
 
 
-def _sign(descriptor: int) -> None:
+def _sign_lock(descriptor: int) -> None:
     own = this_process()
     text = json.dumps({"pid": own.pid, "host": own.host, "boot": own.boot}) + "\n"
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _holder(descriptor: int) -> str:
+def _signed_holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(holder['pid'])} on {holder['host']}"

@@ -202,16 +202,15 @@ class TrialFiles(SealedFiles):
 
 
 def hypothesis_lines(measurement: Measurement, heard: Mapping[str, Sequence[str]]) -> bytes:
-    """One object a line of what a measurement heard, under the names of its sets and utterances.
-
-    `json.dumps` of a line costs more than all else that is done with it, and a rung has hundreds.
+    """A line of JSON for each hypothesis, under the names of its set and utterance. `json.dumps` of
+    a line costs more than all else that is done with it, and a rung has hundreds.
     """
     lines = []
     for name, texts in heard.items():
         start = f'{{"set": {encode_basestring(name)}, "utterance": '
-        ids = measurement.sets[name].utterance_ids
+        utterances = measurement.sets[name].utterance_ids
         lines += [
-            f'{start}{encode_basestring(id)}, "hypothesis": {encode_basestring(text)}}}'
-            for id, text in zip(ids, texts, strict=True)
+            f'{start}{encode_basestring(utterance)}, "hypothesis": {encode_basestring(text)}}}'
+            for utterance, text in zip(utterances, texts, strict=True)
         ]
     return to_line("\n".join(lines)) if lines else b""

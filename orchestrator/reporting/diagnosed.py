@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.checks import Finding, refused
-from orchestrator.corpus.hearing import DONE, Ready, lines_of
+from orchestrator.corpus.decoding_findings import DONE, Ready, lines_of
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.profile import SURVIVAL_LIMITS, duration_profile, speaker_sizes
 from orchestrator.records.results import TrialState

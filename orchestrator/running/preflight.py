@@ -12,9 +12,9 @@ from pathlib import Path
 from orchestrator.checks import Finding, finding, stop
 from orchestrator.corpus.clip_cache import evict_segments
 from orchestrator.corpus.clips import Clips
+from orchestrator.corpus.decoding_findings import check_sound, sound_text
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.faults import show
-from orchestrator.corpus.hearing import check_sound, sound_text
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError

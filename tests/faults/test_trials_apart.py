@@ -27,7 +27,9 @@ from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER
 
-SIZES = {"train": 24, "replay": 12, "domain": 6, "heldout": 5}
+pytestmark = pytest.mark.usefixtures("without_model_checks")
+
+SIZES = {"train": 16, "replay": 8, "domain": 2, "heldout": 2}
 GREEDY = 0.77
 """The learning rate of the trial that something happens to."""
 
