@@ -7,27 +7,36 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIServer
 
-from rich.console import Console
+from rich.console import Console, Group
 
 from orchestrator.commands.opening import open_study
 from orchestrator.loopback import guarded_server
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Progress
 from orchestrator.reporting import report, terminal
 from orchestrator.reporting.document import Document
+from orchestrator.reporting.live import LiveReporter
 from orchestrator.reporting.page.listen import Player
+from orchestrator.reporting.standing import Budgeted
 from orchestrator.running.session import is_finished
 from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
+from orchestrator.verdicts.judging import judge_scores, scores
 from tests.browser import chromium
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1200, "height": 820}
 TALL = {"width": 1200, "height": 1300}
+NOON = datetime(2026, 11, 28, 12)
 COLUMNS = 118
 """Of the terminal."""
 
@@ -53,7 +62,8 @@ def main(name: str) -> None:
         return report.build(sweep, folder, conclusion, [f"sweeps/{name}.yaml"], done), done
 
     document, _ = reported(conclude(sweep, folder))
-    _terminal(document)
+    _of_report_on_terminal(document)
+    _of_live_table(sweep, folder)
     with chromium() as browser:
         _of_report(browser, folder.report_html)
         with served(guarded_server(Player(sweep, folder, reported), 0, "player")) as address:
@@ -66,15 +76,59 @@ def main(name: str) -> None:
             _of_dashboard(browser, address)
 
 
-def _terminal(document: Document) -> None:
+def _of_report_on_terminal(document: Document) -> None:
     """The first part of what the command prints."""
-    with Path("/dev/null").open("w") as nowhere:
-        console = Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
+    with _recording() as console:
         shown = Document(document.title, document.headline, document.blocks[:10])
         terminal.show(shown, console)
-        svg = console.export_svg(title="orchestrate sweeps/quickstart.yaml")
+        _save_svg(console, "terminal.svg")
+
+
+def _of_live_table(sweep: SweepSpec, folder: StudyFolder) -> None:
+    """What the command shows while it runs: half of the trials have ended, the next are at their
+    first rung. Their numbers are those of the study.
+    """
+    results = folder.results()
+    half = len(results) // 2
+    pack = folder.read_pack()
+    in_training = [result.number for result in results[half : half + (pack.slots if pack else 1)]]
+    varied = tuple(dimension.name for dimension in sweep.parameters.searched)
+    with _recording() as console:
+        quiet = Console(file=console.file, width=COLUMNS, height=40)
+        seconds = count(step=2.0)  # a real clock would say that no time had passed
+        live = LiveReporter(
+            quiet, varied, Budgeted.of(sweep), lambda: next(seconds), today=lambda: NOON
+        )
+        live.resumed(results[:half], folder.seconds_spent() * half / len(results))
+        for number in in_training:
+            _train_to_first_rung(live, sweep, folder, number)
+        console.print(Group(*live.visible_parts()))
+        _save_svg(console, "live.svg")
+
+
+def _train_to_first_rung(
+    live: LiveReporter, sweep: SweepSpec, folder: StudyFolder, number: int
+) -> None:
+    plan, first = folder.read_plan(number), folder.read_measurements(number)[0]
+    baseline = folder.read_baseline(first.fingerprint)
+    if plan is None or baseline is None:
+        raise ValueError(f"trial {number} of {folder.name} lacks its files")
+    live.admitted(plan, 0)
+    live.progress(Progress(number, first.step, first.train_loss or 0.0))
+    live.measured(judge_scores(sweep, scores(first), scores(baseline), resamples=100))
+
+
+@contextmanager
+def _recording() -> Iterator[Console]:
+    """A console that keeps what is printed on it."""
+    with Path("/dev/null").open("w") as nowhere:
+        yield Console(record=True, width=COLUMNS, file=nowhere, force_terminal=True)
+
+
+def _save_svg(console: Console, name: str) -> None:
+    svg = console.export_svg(title="orchestrate sweeps/quickstart.yaml")
     # the fonts it would load from elsewhere; without them it takes the reader's
-    (IMAGES / "terminal.svg").write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S))
+    (IMAGES / name).write_text(re.sub(r"@font-face \{.*?\}", "", svg, flags=re.S))
 
 
 def _of_report(browser: Any, path: Path) -> None:

@@ -155,14 +155,12 @@ class LiveReporter:
             self._steps += max(0, verdict.step - row.step)
             row.step, row.rates = verdict.step, cells
         said = [f"{rate_heading(rate)} {cell}" for rate, cell in zip(rates, cells, strict=True)]
-        self._learn_step_time(
-            f"{_trial_name(verdict.number)}: step {verdict.step}, {', '.join(said)}"
-        )
+        self._say_learnt(f"{_trial_name(verdict.number)}: step {verdict.step}, {', '.join(said)}")
 
     def ended(self, result: TrialResult) -> None:
         """Its state and reason; in a pipe also where the sweep stands now."""
         self._end_row(result)
-        self._learn_step_time(f"{_trial_name(result.number)}: {result.state}, {result.reason}")
+        self._say_learnt(f"{_trial_name(result.number)}: {result.state}, {result.reason}")
         if not self._live:
             self.say(one_line(self._standing_now, self._today()))
 
@@ -199,7 +197,7 @@ class LiveReporter:
             seconds=self._seconds + self._clock() - self._began,
         )
 
-    def _learn_step_time(self, text: str) -> None:
+    def _say_learnt(self, text: str) -> None:
         self._learnt = text
         self._print_line(text)
 
@@ -217,9 +215,10 @@ class LiveReporter:
     def _redraw(self) -> None:
         if self._live:
             self._drawn = self._clock()
-            self._live.update(Group(*self._visible_parts()), refresh=True)
+            self._live.update(Group(*self.visible_parts()), refresh=True)
 
-    def _visible_parts(self) -> list[RenderableType]:
+    def visible_parts(self) -> list[RenderableType]:
+        """The table, the summary below it and the bars, as they stand now."""
         standing, now = self._standing_now, self._clock()
         best = standing.best.number if standing.best else None
         room = max(3, min(SHOWN, self._console.height - BESIDE_THE_TABLE))
