@@ -73,7 +73,7 @@ def locate(written: str, folder: Path) -> Path:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             raise UnusableError(
-                f"audio file {show(written)} cannot be open_audio: {reason}"
+                f"audio file {show(written)} cannot be opened: {reason}"
             ) from error
         if stat.S_ISDIR(mode) and not path.suffix:
             continue  # a folder of a clip's name, beside the clip
