@@ -1,4 +1,4 @@
-"""What an audio file says of itself: found, open_audio and measured without decoding it. No torch."""
+"""What an audio file says of itself: found, opened and measured without decoding it. No torch."""
 
 from __future__ import annotations
 
