@@ -17,9 +17,9 @@ from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from tests.embedded import ROOT
 from tests.tuning_models import small_model, tokenizer
 
-TWINS = "authors phase3 recommended".split()
+TWINS = "authors phase3 recommended recommended_v1".split()
 RECORDED = "exp_2_3_v2_bridge_focus exp_2_4_v2_true_bridge exp_2_5_v2_universal_lora h1 h1-expanded".split()
-EXPERIMENTS = [*TWINS, "recommended_v1", *(f"recorded/{name}" for name in RECORDED)]
+EXPERIMENTS = [*TWINS, *(f"recorded/{name}" for name in RECORDED)]
 EMBEDDED = sorted((ROOT / "sweeps" / "embedded").glob("*.yaml"))
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
@@ -101,9 +101,10 @@ def test_an_embedded_experiment_is_its_own_study_of_the_same_project(
 ) -> None:
     spec, original = load_spec(path), load_spec(path.parents[1] / path.name)
     assert project_root(path) == ROOT == project_root(path.parents[1] / path.name)
+    model = "base-model" if "streaming" in original.model.id else "base-model-v1"
     assert (spec.name, spec.model.id) == (
-        f"embedded-{path.stem}",
-        str(ROOT / "data" / "base-model"),
+        f"embedded-{original.name}",
+        str(ROOT / "data" / model),
     )
     assert (spec.data, spec.evaluation.max_tokens_per_second) == (original.data, 13)
     assert spec.acceptance == original.acceptance and spec.guardrails == original.guardrails

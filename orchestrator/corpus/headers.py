@@ -72,9 +72,7 @@ def locate(written: str, folder: Path) -> Path:
             continue
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UnusableError(
-                f"audio file {show(written)} cannot be opened: {reason}"
-            ) from error
+            raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
         if stat.S_ISDIR(mode) and not path.suffix:
             continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
