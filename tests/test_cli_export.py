@@ -401,8 +401,8 @@ def test_the_card_above_several_adapters_names_each_with_its_numbers(
 ) -> None:
     folder = export(three, tmp_path / "all", "0", "1")
     card, script = card_of(folder), (folder / "load.py").read_text()
-    data = ModelCard.load(folder / "README.md").data
-    assert (data.library_name, data.pipeline_tag) == ("peft", "automatic-speech-recognition")
+    data = ModelCard.load(folder / "README.md").data.to_dict()
+    assert (data["library_name"], data["pipeline_tag"]) == ("peft", "automatic-speech-recognition")
     assert all(line in card for line in script.splitlines() if '"' not in line)
     for number in (0, 1):
         wers = kept_wers(three, number, 4, 0.6)

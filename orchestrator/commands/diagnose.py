@@ -68,20 +68,27 @@ def diagnose(
     """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps
     change.
     """
-    if spec.suffix.lower() not in _SWEEPS:
-        if train:
-            raise SpecError(
-                f"--train needs a sweep file, and {spec} is a manifest\n  Name a .yaml file, or use --model."
-            )
-        _diagnose_manifests(
-            [spec, *map(Path, rest or [])], max_seconds, validation, model, normalizer, sample
-        )
+    is_sweep = spec.suffix.lower() in _SWEEPS
+    _refuse_mixed_options(spec, is_sweep, train, model)
+    if is_sweep:
+        _diagnose_sweep(spec, rest or [], studies, train, sample or _HEARD)
         return
-    if model is not None:
+    manifests = [spec, *map(Path, rest or [])]
+    _diagnose_manifests(manifests, max_seconds, validation, model, normalizer, sample)
+
+
+def _refuse_mixed_options(spec: Path, is_sweep: bool, train: bool, model: str | None) -> None:
+    """Raises SpecError where an option of sweeps goes with a manifest, or one of manifests with a
+    sweep.
+    """
+    if train and not is_sweep:
+        raise SpecError(
+            f"--train needs a sweep file, and {spec} is a manifest\n  Name a .yaml file, or use --model."
+        )
+    if is_sweep and model is not None:
         raise SpecError(
             "--model goes with manifests; a sweep file names its own\n  Use --train, or name manifests."
         )
-    _diagnose_sweep(spec, rest or [], studies, train, sample or _HEARD)
 
 
 def _diagnose_sweep(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,13 @@ from orchestrator.commands.output import naming_words, observer_of, pack_worker,
 from orchestrator.errors import SpecError
 from orchestrator.reporting import terminal
 from orchestrator.sweepfile.loading import check_inputs, project_root
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.reporting.document import Document
+    from orchestrator.sweepfile.sweep import SweepSpec
+    from orchestrator.tracking.runs import Ending
+    from orchestrator.verdicts.conclusion import Conclusion
 
 
 def run(
@@ -43,14 +50,11 @@ def run(
     ] = None,
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
-    from orchestrator.reporting import files, report
     from orchestrator.reporting.json_lines import JsonReporter
-    from orchestrator.reporting.page import report_page
     from orchestrator.reporting.record import keep_record
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
     from orchestrator.running.signals import GracefulShutdown
-    from orchestrator.tracking.runs import Ending
     from orchestrator.tracking.sending import tracked
 
     if quiet and json:
@@ -70,9 +74,7 @@ def run(
                 conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
             done = is_finished(sweep, folder)
             words = naming_words(spec, sweep.name, studies)
-            document = report.build(sweep, folder, conclusion, words, done)
-            page = report_page.render(sweep, folder, conclusion, document, words, done)
-            files.write(folder, document, page)
+            document = _write_report(sweep, folder, conclusion, words, done)
             if isinstance(observer, JsonReporter):
                 observer.finished(conclusion, document.headline, folder.report_html)
         if not json:
@@ -83,11 +85,34 @@ def run(
             root, in_project = project_root(spec), studies is None
             if kept := keep_record(sweep, folder, conclusion, command, root, record, in_project):
                 warn(kept)
-        best = conclusion.best.number if conclusion.best else None
-        said = {"verdict": str(conclusion.decision or "none"), "headline": document.headline}
-        for line in trackers.finish(Ending(said, best)):
+        for line in trackers.finish(_ending_of(conclusion, document.headline)):
             warn(line)
     raise typer.Exit(conclusion.exit_code)
+
+
+def _write_report(
+    sweep: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    words: tuple[str, ...],
+    done: bool,
+) -> Document:
+    """The report in all its files, and as it is printed."""
+    from orchestrator.reporting import files, report
+    from orchestrator.reporting.page import report_page
+
+    document = report.build(sweep, folder, conclusion, words, done)
+    page = report_page.render(sweep, folder, conclusion, document, words, done)
+    files.write(folder, document, page)
+    return document
+
+
+def _ending_of(conclusion: Conclusion, headline: str) -> Ending:
+    """What trackers are told of the end."""
+    from orchestrator.tracking.runs import Ending
+
+    best = conclusion.best.number if conclusion.best else None
+    return Ending({"verdict": str(conclusion.decision or "none"), "headline": headline}, best)
 
 
 def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:

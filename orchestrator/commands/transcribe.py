@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.output import warn
+from orchestrator.errors import SpecError
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
     from orchestrator.tuning.decoding.audio_files import Transcript
+    from orchestrator.tuning.model.base_model import BaseModel
 
 _HELP = "as the model was measured, else as a sweep's default"
 
@@ -62,26 +64,37 @@ def transcribe(
     """Print one line per audio file: its path, a tab, and what the model hears. 1 where some could
     not be heard.
     """
-    from orchestrator.errors import SpecError
     from orchestrator.records.transcription import read_transcription
 
-    if device not in ("auto", "cpu", "cuda", "mps"):
-        raise SpecError(f"--device {device} is not known\n  Allowed: auto, cpu, cuda, mps.")
+    _check_device(device)
     measured = read_transcription(Path(model))
     level = measured.rms if rms is None else rms or None
     rate = max_tokens_per_second or measured.max_tokens_per_second
-    from orchestrator.tuning.decoding.audio_files import open_model, transcribe_files
+    loaded = _load_model(model, device, base)
+    from orchestrator.tuning.decoding.audio_files import transcribe_files
+
+    paths = list(_audio_files(files))
+    heard = transcribe_files(loaded, paths, rms=level, max_tokens_per_second=rate)
+    if unheard := _print_all(heard, rate):
+        warn(f"{unheard} of the files could not be heard")
+        raise typer.Exit(1)
+
+
+def _check_device(device: str) -> None:
+    """Raises SpecError for a name that is none of a device."""
+    if device not in ("auto", "cpu", "cuda", "mps"):
+        raise SpecError(f"--device {device} is not known\n  Allowed: auto, cpu, cuda, mps.")
+
+
+def _load_model(model: str, device: str, base: str | None) -> BaseModel:
+    """The model, on its device; what is to be known of it is said."""
+    from orchestrator.tuning.decoding.audio_files import open_model
     from orchestrator.tuning.model.device import choose_device
 
     loaded = open_model(model, choose_device(device)[0], base)
     for note in loaded.notes:
         warn(note)
-    heard = transcribe_files(
-        loaded, list(_audio_files(files)), rms=level, max_tokens_per_second=rate
-    )
-    if unheard := _print_all(heard, rate):
-        warn(f"{unheard} of the files could not be heard")
-        raise typer.Exit(1)
+    return loaded
 
 
 def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
@@ -106,7 +119,6 @@ def _audio_files(named: Sequence[str]) -> Iterator[str]:
     for one without.
     """
     from orchestrator.corpus.headers import AUDIO_SUFFIXES
-    from orchestrator.errors import SpecError
 
     for name in named:
         folder = Path(name)

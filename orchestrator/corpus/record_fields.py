@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.lhotse_cut import flatten_cut, is_cut
 
 AUDIO_KEYS = (
     *(
@@ -104,7 +105,7 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
             "a tarred manifest (shard_id) names archives; unpack them and write one audio file a line"
         ]
     try:
-        record = _flat_cut(record) if _is_cut(record) else record
+        record = flatten_cut(record) if is_cut(record) else record
     except UnusableError as error:
         return None, [str(error)]
     reader = _Reader(record)
@@ -280,73 +281,3 @@ def _base64_bytes(key: str, value: Any) -> bytes:
     except (binascii.Error, ValueError):
         pass
     raise UnusableError(f'"{key}.bytes" must be an encoded audio file in base64')
-
-
-def _is_cut(record: Mapping[str, Any]) -> bool:
-    kind = record.get("type")
-    return ("recording" in record and "supervisions" in record) or (
-        isinstance(kind, str) and kind.endswith("Cut")
-    )
-
-
-def _flat_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
-    """A lhotse MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can
-    do.
-    """
-    if cut.get("type", "MonoCut") != "MonoCut" or not isinstance(cut.get("recording"), dict):
-        raise UnusableError(
-            f"a lhotse {show(cut.get('type'))} cannot be read; save the cuts as audio (save_audios)"
-        )
-    _refuse_transforms(cut["recording"])
-    supervisions = cut.get("supervisions")
-    if (
-        not isinstance(supervisions, list)
-        or len(supervisions) != 1
-        or not isinstance(supervisions[0], dict)
-    ):
-        count = len(supervisions) if isinstance(supervisions, list) else 0
-        raise UnusableError(
-            f"a cut needs exactly one supervision, has {count}; use trim_to_supervisions"
-        )
-    supervision = supervisions[0]
-    flat = {
-        key: value
-        for key, value in cut.items()
-        if key not in ("recording", "supervisions", "type", "start")
-    }
-    flat |= {"audio_filepath": _cut_source(cut["recording"]), "offset": cut.get("start", 0)}
-    flat |= {key: supervision.get(key) for key in ("text", "speaker", "language")}
-    return flat
-
-
-def _refuse_transforms(recording: Mapping[str, Any]) -> None:
-    """What lhotse would do to the sound as it loads it; another sampling rate alone makes no
-    difference here.
-    """
-    transforms = recording.get("transforms") or []
-    others = [transforms]
-    if isinstance(transforms, list):
-        names = [item.get("name", "") if isinstance(item, dict) else item for item in transforms]
-        others = [name for name in names if name != "Resample"]
-    if others:
-        raise UnusableError(
-            f"the recording has transforms ({show(others[0])}), which are not applied here; save the cuts as audio "
-            "(save_audios) and name that"
-        )
-
-
-def _cut_source(recording: Mapping[str, Any]) -> object:
-    sources = recording.get("sources")
-    if not isinstance(sources, list) or len(sources) != 1 or not isinstance(sources[0], dict):
-        raise UnusableError("a recording needs exactly one source, an audio file")
-    source = sources[0]
-    if source.get("type") != "file" or not isinstance(source.get("source"), str):
-        raise UnusableError(
-            f"the source is of type {show(source.get('type'))}; only files are read, nothing is run"
-        )
-    channels = source.get("channels")
-    if isinstance(channels, list) and len(channels) > 1:
-        raise UnusableError(
-            f"the recording has {len(channels)} channels and the cut means one; save it as mono audio"
-        )
-    return source["source"]

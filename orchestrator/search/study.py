@@ -21,15 +21,19 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
-from pydantic import ValidationError
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
-from orchestrator.scoring.saying import rate_text
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.server import ServerDatabase
 from orchestrator.search.storage import Database, close_storage, open_storage, storage_errors
+from orchestrator.search.trial_results import (
+    optuna_end,
+    read_result,
+    refuse_non_finite,
+    result_attributes,
+)
 from orchestrator.search.write_through import WriteThroughStorage
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -191,7 +195,7 @@ class Study:
 
         Raises StudyError for a value that is not finite.
         """
-        _refuse_non_finite(number, {f"domain WER at step {step}": value})
+        refuse_non_finite(number, {f"domain WER at step {step}": value})
         frozen = self._frozen(number)
         if step not in frozen.intermediate_values and not frozen.state.is_finished():
             self._storage.set_trial_intermediate_value(frozen._trial_id, step, value)
@@ -219,7 +223,7 @@ class Study:
         The same again is no change; Optuna would keep the first value of another one and say
         nothing, so that is a StudyError, as is a value that is not finite.
         """
-        _refuse_non_finite(
+        refuse_non_finite(
             number, {f"constraint {name}": value for name, value in constraints.items()}
         )
         trial = Trial(self._study, self._frozen(number)._trial_id)
@@ -239,13 +243,13 @@ class Study:
         Raises StudyError for values that are not finite, for a feasible trial without a constraint
         for each guardrail, and for a trial that already ended otherwise.
         """
-        state, value = self._end(result)
+        state, value = optuna_end(self._spec, result)
         frozen = self._frozen(number)
         if frozen.state.is_finished():
             self._same_end(frozen, state, value)
             return
         self.set_constraints(number, result.constraints)
-        for key, attribute in _attributes(result).items():
+        for key, attribute in result_attributes(result).items():
             self._storage.set_trial_user_attr(frozen._trial_id, key, attribute)
         self._note(frozen, result)
         self._study.tell(number, value, OptunaState[state.name])
@@ -255,30 +259,8 @@ class Study:
         was told none.
         """
         frozen = self._frozen(number)
-        held = frozen.user_attrs
         constraints = Trial(self._study, frozen._trial_id).constraints
-        names = (
-            "feasible",
-            "reason",
-            "adapter_scale",
-            "steps_trained",
-            "pruned_by",
-            "duplicate_of",
-            "seconds",
-        )
-        fields: dict[str, Any] = {name: held[name] for name in names if name in held} | {
-            "number": number,
-            "state": frozen.state.name,
-            "params": self._snapped(frozen.params),
-            "step": held.get("best_step"),
-            "wer": _rates(held, "wer_"),
-            "delta": _rates(held, "delta_"),
-            "constraints": dict(constraints),
-        }
-        try:
-            return TrialResult.model_validate({"adapter_scale": None, **fields})
-        except ValidationError:
-            return None
+        return read_result(frozen, self._snapped(frozen.params), constraints)
 
     def check(self, results: Iterable[TrialResult]) -> None:
         """That what the search learns from is what was measured. Raises StudyError where the two
@@ -292,7 +274,7 @@ class Study:
             same = all(
                 _alike(trial.params.get(name), value) for name, value in result.params.items()
             )
-            state, value = self._end(result)
+            state, value = optuna_end(self._spec, result)
             if not same or trial.state is not state or (value is not None and trial.value != value):
                 raise StudyError(
                     f"{self._database} says of trial {result.number} what its result.json does not say\n"
@@ -311,30 +293,6 @@ class Study:
             self.report(asked.number, step, value)
         if result is not None:
             self.tell(asked.number, result)
-
-    def _end(self, result: TrialResult) -> tuple[TrialState, float | None]:
-        """The state and value Optuna is told."""
-        _refuse_non_finite(
-            result.number, {f"{name} WER": value for name, value in result.wer.items()}
-        )
-        _refuse_non_finite(
-            result.number, {f"constraint {name}": v for name, v in result.constraints.items()}
-        )
-        constrained = set(guardrail_metrics(self._spec)) <= set(result.constraints)
-        measured = self._spec.objective in result.wer
-        if result.state == TrialState.COMPLETE and result.feasible:
-            if not (constrained and measured):
-                needed = f"{', '.join(guardrail_metrics(self._spec))} and {rate_text(self._spec.objective)}"
-                raise StudyError(
-                    f"trial {result.number} cannot be COMPLETE and feasible: {needed} "
-                    "must all be measured\n  It counts as infeasible until they are."
-                )
-            return TrialState.COMPLETE, result.wer[self._spec.objective]
-        if result.state == TrialState.FAIL:
-            return TrialState.FAIL, None
-        if self._spec.method == "gp" and not result.feasible and constrained and measured:
-            return TrialState.COMPLETE, result.wer[self._spec.objective]
-        return TrialState.PRUNED, None
 
     def _same_end(self, frozen: FrozenTrial, state: TrialState, value: float | None) -> None:
         same_value = value is None or frozen.value == value
@@ -383,36 +341,7 @@ def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[st
     return [*declared, *sorted(set(constraints) - set(declared))]
 
 
-def _attributes(result: TrialResult) -> dict[str, Any]:
-    """What the dashboard shows of a result, numbers as numbers so that they can be plotted."""
-    numbers = {f"wer_{name}": value for name, value in result.wer.items()}
-    numbers |= {f"delta_{name}": value for name, value in result.delta.items()}
-    words = {
-        "feasible": result.feasible, "reason": result.reason, "best_step": result.step,
-        "adapter_scale": result.adapter_scale, "steps_trained": result.steps_trained, "seconds": result.seconds,
-        "pruned_by": result.pruned_by, "duplicate_of": result.duplicate_of,
-    }  # fmt: skip
-    return numbers | {name: value for name, value in words.items() if value is not None}
-
-
 def _alike(held: object, recorded: object) -> bool:
     if isinstance(held, float) and isinstance(recorded, float):
         return math.isclose(held, recorded)
     return held == recorded
-
-
-def _rates(attributes: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    return {
-        name.removeprefix(prefix): value
-        for name, value in attributes.items()
-        if name.startswith(prefix)
-    }
-
-
-def _refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise StudyError(
-                f"trial {number}: {name} is {value}, which Optuna could rank as the best\n"
-                "  A trial whose numbers are not finite has to end as FAIL, without them."
-            )

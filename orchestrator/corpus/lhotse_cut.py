@@ -1,0 +1,80 @@
+"""A cut of lhotse as a record with the keys of NeMo. Pure: no file is touched here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.corpus.faults import UnusableError, show
+
+
+def is_cut(record: Mapping[str, Any]) -> bool:
+    """Whether lhotse wrote the record."""
+    kind = record.get("type")
+    return ("recording" in record and "supervisions" in record) or (
+        isinstance(kind, str) and kind.endswith("Cut")
+    )
+
+
+def flatten_cut(cut: Mapping[str, Any]) -> dict[str, Any]:
+    """A MonoCut as NeMo keys. Other cuts mix or pad at load time, which only lhotse can do.
+
+    Raises UnusableError for what would have to be computed or run.
+    """
+    if cut.get("type", "MonoCut") != "MonoCut" or not isinstance(cut.get("recording"), dict):
+        raise UnusableError(
+            f"a lhotse {show(cut.get('type'))} cannot be read; save the cuts as audio (save_audios)"
+        )
+    _refuse_transforms(cut["recording"])
+    supervisions = cut.get("supervisions")
+    if (
+        not isinstance(supervisions, list)
+        or len(supervisions) != 1
+        or not isinstance(supervisions[0], dict)
+    ):
+        count = len(supervisions) if isinstance(supervisions, list) else 0
+        raise UnusableError(
+            f"a cut needs exactly one supervision, has {count}; use trim_to_supervisions"
+        )
+    supervision = supervisions[0]
+    flat = {
+        key: value
+        for key, value in cut.items()
+        if key not in ("recording", "supervisions", "type", "start")
+    }
+    flat |= {"audio_filepath": _cut_source(cut["recording"]), "offset": cut.get("start", 0)}
+    flat |= {key: supervision.get(key) for key in ("text", "speaker", "language")}
+    return flat
+
+
+def _refuse_transforms(recording: Mapping[str, Any]) -> None:
+    """What lhotse would do to the sound as it loads it; another sampling rate alone makes no
+    difference here.
+    """
+    transforms = recording.get("transforms") or []
+    others = [transforms]
+    if isinstance(transforms, list):
+        names = [item.get("name", "") if isinstance(item, dict) else item for item in transforms]
+        others = [name for name in names if name != "Resample"]
+    if others:
+        raise UnusableError(
+            f"the recording has transforms ({show(others[0])}), which are not applied here; save the cuts as audio "
+            "(save_audios) and name that"
+        )
+
+
+def _cut_source(recording: Mapping[str, Any]) -> object:
+    sources = recording.get("sources")
+    if not isinstance(sources, list) or len(sources) != 1 or not isinstance(sources[0], dict):
+        raise UnusableError("a recording needs exactly one source, an audio file")
+    source = sources[0]
+    if source.get("type") != "file" or not isinstance(source.get("source"), str):
+        raise UnusableError(
+            f"the source is of type {show(source.get('type'))}; only files are read, nothing is run"
+        )
+    channels = source.get("channels")
+    if isinstance(channels, list) and len(channels) > 1:
+        raise UnusableError(
+            f"the recording has {len(channels)} channels and the cut means one; save it as mono audio"
+        )
+    return source["source"]
