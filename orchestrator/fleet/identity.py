@@ -4,18 +4,17 @@ that the same command comes to the same bits on each.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import FingerprintError, StudyError
+from orchestrator.records.locking import one_at_a_time
 from orchestrator.records.provenance import package_version
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
@@ -94,17 +93,10 @@ def check_contents(spec: SweepSpec, wanted: Mapping[str, str], cache: Path) -> N
     """
     if not wanted:
         return
-    with _one_at_a_time(cache):
+    cache.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(cache):
         found = _contents(spec, cache)
     check_same(wanted, found)
-
-
-@contextmanager
-def _one_at_a_time(cache: Path) -> Iterator[None]:
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "decoding.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def local_cache(name: str) -> StudyFolder:
