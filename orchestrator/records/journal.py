@@ -18,6 +18,7 @@ from typing import TypeVar
 from orchestrator.atomic import make_folder, sync_folder
 from orchestrator.errors import StudyError
 from orchestrator.records.chain import Chain, Entry, Fault, read_chain
+from orchestrator.records.ownership import Ownership
 from orchestrator.records.writing import refused
 
 NAME = "journal.jsonl"
@@ -34,12 +35,11 @@ Found = TypeVar("Found")
 class Journal:
     """`journal.jsonl` of one study. Reading needs no lock; whoever seals holds the study's."""
 
-    def __init__(self, root: Path, study: str, mark: Path) -> None:
+    def __init__(self, root: Path, study: str, mark: Path, ownership: Ownership) -> None:
         """`root` is the study's folder; a study that has the file `mark` has a journal."""
         self.path = root / NAME
         self._root, self._study, self._mark = root, study, mark
-        self.confirm_owner: Callable[[], None] = lambda: None
-        """Called before anything is put down; raises where somebody else owns the study by now."""
+        self._ownership = ownership
         self._read: tuple[Stamp | None, Chain] | None = None
         self._digests: dict[str, tuple[Stamp, str]] = {}
 
@@ -84,7 +84,7 @@ class Journal:
     def _add(self, entries: tuple[Entry, ...]) -> None:
         if not entries:
             return
-        self.confirm_owner()
+        self._ownership.confirm()
         chain = self.chain()
         try:
             self._append(chain.length, b"".join(entry.line for entry in entries))

@@ -148,14 +148,12 @@ class StudyFolder(TrialFiles):
     @contextmanager
     def _held_alone(self) -> Iterator[None]:
         owners = self._owner if self.shared_file_system() else None
-        with exclusive(self.lock_file, self.name, owners), ExitStack() as turns:
+        with exclusive(self.lock_file, self.name, owners) as lock, ExitStack() as turns:
+            confirming = [lock.confirm]
             if owners is not None:
-                turn = turns.enter_context(beating(owners, self.name))
-                self.journal.confirm_owner = turn.confirm
-            try:
+                confirming.append(turns.enter_context(beating(owners, self.name)).confirm)
+            with self.ownership.confirmed_by(*confirming):
                 yield
-            finally:
-                self.journal.confirm_owner = lambda: None
 
     def shared_file_system(self) -> str | None:
         """The kind of the file system, such as nfs4, where other hosts may share it."""
