@@ -110,3 +110,38 @@ def listing(root: Path) -> dict[str, int]:
     """Every file below it with the time it was written, but for what SQLite remembers."""
     found = [path for path in root.rglob("*") if not path.name.startswith("study.db")]
     return {path.relative_to(root).as_posix(): path.stat().st_mtime_ns for path in found}
+
+
+def without_journal(path: Path) -> None:
+    """As `rm -r` that a running sweep makes fail in the middle leaves it."""
+    for name in ("journal.jsonl", "study.json", "pack.json"):
+        (path / name).unlink()
+
+
+def older_journal(path: Path) -> None:
+    """Of a copy, put back while the sweep goes on."""
+    journal = path / "journal.jsonl"
+    journal.write_bytes(b"".join(journal.read_bytes().splitlines(keepends=True)[:4]))
+
+
+@pytest.mark.parametrize(("harm", "tick"), [(without_journal, 2), (older_journal, 5)])
+def test_a_journal_that_changed_under_its_owner_ends_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], tick: int
+) -> None:
+    spec = make_project(tmp_path)
+    path, left = folder_of(spec).path, {}
+
+    def harm_and_look(folder: Path) -> None:
+        harm(folder)
+        left.update(listing(path))
+
+    with pytest.raises(SystemExit) as ended:
+        main([str(spec), "--quiet", *SHORT], harmed_at(tick, harm_and_look))
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == (
+        f"{path / 'journal.jsonl'} was removed or changed by something else while this run held "
+        "study demo\n"
+        "  Nothing more was written. Restore the study from a copy, then run the same command "
+        "again.\n"
+    )
+    assert listing(path) == left

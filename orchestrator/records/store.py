@@ -29,7 +29,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestrator.atomic import clear_leftovers, make_folder
-from orchestrator.errors import Interrupted, StudyError
+from orchestrator.errors import StudyError
 from orchestrator.records.beat import beating, owner
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import (
@@ -137,13 +137,8 @@ class StudyFolder(TrialFiles):
         refuse_links(self.path)
         with self._held_alone():
             clear_leftovers(self.path)
-            self.journal.settle()
-            try:
+            with self.journal.settled():
                 yield
-            except Interrupted:  # perhaps between a seal and its file
-                self.journal.settle()
-                raise
-            self.journal.close()
 
     @contextmanager
     def _held_alone(self) -> Iterator[None]:
@@ -152,7 +147,7 @@ class StudyFolder(TrialFiles):
             confirming = [lock.confirm]
             if owners is not None:
                 confirming.append(turns.enter_context(beating(owners, self.name)).confirm)
-            with self.ownership.confirmed_by(*confirming):
+            with self.ownership.confirmed_by(*confirming, self.journal.confirm_unchanged):
                 yield
 
     def shared_file_system(self) -> str | None:
