@@ -133,10 +133,10 @@ def test_packs_that_lose_actors_raylets_and_nodes_are_those_inline(
             cluster.add()
             return node
 
-        deaths = [
-            lambda: os.kill(pids(logs)[0], signal.SIGKILL),
-            lambda: cluster.remove(node_of(1)),
-            lambda: cluster.kill_raylet(node_of(0)),
+        deaths: list[tuple[int, Callable[[], None]]] = [
+            (0, lambda: os.kill(pids(logs)[0], signal.SIGKILL)),
+            (1, lambda: cluster.remove(node_of(1))),
+            (0, lambda: cluster.kill_raylet(node_of(0))),
         ]
         events = 0
 
@@ -145,14 +145,25 @@ def test_packs_that_lose_actors_raylets_and_nodes_are_those_inline(
             nonlocal events
             events += 1
             lost = sum(text.count("lost in ") for text in texts(logs))
-            if deaths and events % 4 == 0 and lost >= 3 - len(deaths):
-                deaths.pop(0)()
+            if deaths and events % 3 == 0 and lost >= 3 - len(deaths):
+                index, die = deaths.pop(0)
+                process = pids(logs)[index]
+                die()
+                wait_for(lambda: is_gone(process))
 
         fleet = Fleet(hosts, 2, 2, logs, 0.0)
         there = searched(fleet, tmp_path / "saves", between)
     assert there == inline(tmp_path / "inline")
     assert deaths == []
     assert sum(text.count("it continues from what was saved") for text in texts(logs)) >= 3
+
+
+def is_gone(process: int) -> bool:
+    """Whether it runs no more; its parent may be gone, too, and not have asked how it ended."""
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def texts(logs: Path) -> list[str]:
@@ -324,10 +335,15 @@ def test_packs_load_side_by_side(cluster: RayCluster, tmp_path: Path) -> None:
 
 def started(hosts: RayHosts, index: int) -> Remote:
     """A pack, asked for again, as a fleet does, while there is no room for it."""
-    for _ in range(10):
+    found: list[Remote] = []
+
+    def asked() -> bool:
         with suppress(NoRoom):
-            return hosts.start(index)
-    raise AssertionError("the cluster has no room")
+            found.append(hosts.start(index))
+        return bool(found)
+
+    wait_for(asked)
+    return found[0]
 
 
 def make_meeting(meeting: Path, spec: SweepSpec, folder: StudyFolder) -> Worker:
