@@ -25,6 +25,14 @@ _ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)(-wal|-shm|-journal)?")
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())
 """Error numbers of a disk without room."""
+_ACCESS = "Fix its permissions, or those of a folder above it, then run the same command again."
+ADVICE = {
+    errno.EISDIR: "A file belongs there: move the folder away, then run the same command again.",
+    errno.ENOTDIR: "A folder belongs there: move the file away, then run the same command again.",
+    errno.EACCES: _ACCESS,
+    errno.EPERM: _ACCESS,
+}
+"""What helps, by error numbers."""
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
 _LATER: ContextVar[set[Path] | None] = ContextVar("folders to be synced together", default=None)
 
@@ -33,7 +41,8 @@ def system_error(error: OSError) -> OrchestrateError:
     """What a person reads of an error of the system that nothing else has words for."""
     message = f"{error.filename or 'a file'}: {error.strerror or error}"
     if error.errno not in FULL:
-        return OrchestrateError(message)
+        advice = ADVICE.get(error.errno or 0)
+        return OrchestrateError(f"{message}\n  {advice}" if advice else message)
     again = "What was written before is safe. Make room, then run the same command again."
     return StudyError(f"{message}\n  {again}")
 

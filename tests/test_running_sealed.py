@@ -341,3 +341,42 @@ def test_a_damaged_checkpoint_is_removed_by_a_repair(
     assert f"checkpoint/{newest.stem} has been altered" in capsys.readouterr().err
     assert orchestrate("repair", finished.spec) == 0 and not newest.exists()
     assert orchestrate(finished.spec, "--quiet") == finished.code
+
+
+@pytest.mark.parametrize("name", ["baseline.json", "trials/0000/result.json"])
+def test_a_folder_in_the_place_of_a_sealed_file_is_an_altered_file(
+    finished: Finished, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (finished.folder.path / name).unlink()
+    (finished.folder.path / name).mkdir()
+    assert orchestrate("report", finished.spec) == 3
+    assert f"  {name} has been altered\n" in capsys.readouterr().err
+
+
+def test_a_folder_in_the_place_of_a_file_to_be_made_again_is_said(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = finished.folder.spec
+    spec.unlink()
+    spec.mkdir()
+    assert orchestrate("repair", finished.spec) == 3
+    assert capsys.readouterr().err == (
+        f"{spec} could not be written: Is a directory\n"
+        "  What was written before is safe. A file belongs there: move the folder away, then run "
+        "the same command again.\n"
+    )
+    spec.rmdir()
+    assert orchestrate("repair", finished.spec) == 0
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_a_damaged_checkpoint(
+    finished: Finished, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = max(finished.folder.checkpoint.glob("*.json"))
+    newest.unlink()
+    newest.mkdir()
+    assert orchestrate("repair", finished.spec, "--check") == 3
+    assert f"checkpoint/{newest.stem} has been altered" in capsys.readouterr().err
+    assert orchestrate("repair", finished.spec) == 0
+    assert not newest.exists()
+    assert orchestrate(finished.spec, "--quiet") == finished.code

@@ -28,6 +28,9 @@ HELP = (
     "and says what does not."
 )
 
+_FOLDER = "a folder"
+"""In the place of a digest: no file has it."""
+
 Stamp = tuple[int, int, int]
 """(mtime, size, inode): while they stay, so does the content."""
 Found = TypeVar("Found")
@@ -68,7 +71,7 @@ class Journal:
             return Chain()
         try:
             return read_chain(self.path.read_bytes())
-        except ValueError as error:
+        except (ValueError, IsADirectoryError) as error:
             raise StudyError(
                 f"{self.path} is damaged: {error}\n"
                 "  Restore it from a copy of the study, or begin a new study with --fork NAME."
@@ -153,10 +156,13 @@ class Journal:
 
         def look() -> tuple[bytes | None, str | None]:
             stamp = _stamp(path)
-            data = path.read_bytes() if stamp else None
-            return data, None if data is None or stamp is None else self._digest(
-                path, stamp, lambda: data
-            )
+            if stamp is None:
+                return None, None
+            try:
+                data = path.read_bytes()
+            except IsADirectoryError:
+                return None, _FOLDER
+            return data, self._digest(path, stamp, lambda: data)
 
         return self._agreed({path: look})[path]
 
@@ -240,7 +246,10 @@ class Journal:
     def found(self, path: Path) -> str | None:
         """The digest of a file on disk; None where there is none."""
         stamp = _stamp(path)
-        return self._digest(path, stamp, path.read_bytes) if stamp else None
+        try:
+            return self._digest(path, stamp, path.read_bytes) if stamp else None
+        except IsADirectoryError:
+            return _FOLDER
 
     def _digest(self, path: Path, stamp: Stamp, read: Callable[[], bytes | None]) -> str:
         name = self._name(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import FULL, new_file
+from orchestrator.atomic import ADVICE, FULL, new_file
 from orchestrator.errors import StudyError
 
 
@@ -46,9 +46,11 @@ def refused(path: Path, error: OSError, needed: int) -> StudyError:
         if error.errno in FULL
         else ""
     )
+    make_room = "Make room or fix the permissions, then run the same command again."
+    advice = ADVICE.get(error.errno or 0, make_room)
     return StudyError(
         f"{path} could not be written: {error.strerror or error}{room}\n"
-        "  What was written before is safe. Make room or fix the permissions, then run the same command again."
+        f"  What was written before is safe. {advice}"
     )
 
 

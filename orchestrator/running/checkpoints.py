@@ -122,7 +122,7 @@ class Checkpoints:
     def _read_if_whole(self, path: Path, whole: bool) -> Checkpoint | None:
         try:
             sealed = Sealed.model_validate_json(path.read_bytes())
-        except ValidationError:
+        except (ValidationError, IsADirectoryError, FileNotFoundError):
             return None
         if sealed != Sealed.of(sealed.state):
             return None

@@ -6,13 +6,13 @@ whatever they are made again, they are what the study wrote. Nothing is ever sea
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.atomic import remove
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.contents import stored_spec
@@ -122,8 +122,8 @@ def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
     for name in Checkpoints(folder.checkpoint).damaged():
-        (folder.checkpoint / f"{name}.json").unlink(missing_ok=True)
-        shutil.rmtree(folder.checkpoint / name, ignore_errors=True)
+        remove(folder.checkpoint / f"{name}.json")
+        remove(folder.checkpoint / name)
         made.append(f"checkpoint/{name} was damaged and is removed")
 
 
