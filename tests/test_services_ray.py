@@ -143,7 +143,7 @@ def test_packs_that_lose_actors_raylets_and_nodes_are_those_inline(
             how(node)
             wait_for(lambda: not is_alive(node))
 
-        deaths = [
+        deaths: list[Callable[[], None]] = [
             kill_actor,
             partial(lose_machine, 1, cluster.remove),
             partial(lose_machine, 0, cluster.kill_raylet),
