@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import pytest
+import typer.main
 from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 
@@ -61,4 +62,14 @@ def parsed_once() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "YAML", _Remembering)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command_built_once() -> Iterator[None]:
+    """The command line is built of its annotations whenever it is called, which takes as long as a
+    short command; a process of its own calls it once.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
