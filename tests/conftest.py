@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import typer.main
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 
@@ -81,4 +83,24 @@ def command_built_once() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def revisions_read_once() -> Iterator[None]:
+    """Whenever Optuna opens a database, alembic compiles every revision that its tables ever had,
+    which takes longer than most searches of these tests; a process of its own opens a few.
+    """
+    read = ScriptDirectory.from_config
+
+    known: dict[str | None, ScriptDirectory] = {}
+
+    def once(config: Config) -> ScriptDirectory:
+        location = config.get_main_option("script_location")
+        if location not in known:
+            known[location] = read(config)
+        return known[location]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", once)
         yield
