@@ -64,6 +64,29 @@ def test_reading_commands_import_neither_torch_nor_optuna(finished: Path) -> Non
     assert said == [f"after {command} []" for command in commands], done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("plan", "--help")])
+def test_help_waits_for_no_sweep_file(words: tuple[str, ...]) -> None:
+    heavy = {"orchestrator.sweepfile", "ruamel", "numpy", "psutil", "soundfile", "tokenizers"}
+    code = (
+        "import sys; from orchestrator.cli import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        f"print('found', sorted({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "found []", done.stdout + done.stderr
+
+
+def test_a_command_imports_no_other_command() -> None:
+    code = (
+        "import sys; from orchestrator.cli import build_app; build_app(['plan'])\n"
+        "print(sorted(name for name in sys.modules if name.startswith('orchestrator.commands.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    expected = ["orchestrator.commands.opening", "orchestrator.commands.plan"]
+    assert done.stdout.strip() == str(expected), done.stderr
+
+
 def test_validate_says_what_it_saw(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("validate", finished) == 0
     valid, found = capsys.readouterr().out.splitlines()

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from orchestrator import errors
 from orchestrator.checks import CHECKS, STAGES
-from orchestrator.cli import COMMANDS, app
+from orchestrator.cli import COMMANDS, build_app
 from orchestrator.planning import power
 from orchestrator.records import store
 from orchestrator.scoring import bootstrap, limits
@@ -210,7 +210,7 @@ def test_every_check_is_documented_as_the_table_has_it() -> None:
 
 def command_line() -> dict[str, click.Command]:
     """Every command and subcommand by its words."""
-    top = typer.main.get_command(app)
+    top = typer.main.get_command(build_app())
     commands = dict(top.commands)  # type: ignore[attr-defined]
     below = {f"manifest {name}": command for name, command in commands["manifest"].commands.items()}
     return commands | below

@@ -133,10 +133,20 @@ def test_packs_that_lose_actors_raylets_and_nodes_are_those_inline(
             cluster.add()
             return node
 
-        deaths: list[tuple[int, Callable[[], None]]] = [
-            (0, lambda: os.kill(pids(logs)[0], signal.SIGKILL)),
-            (1, lambda: cluster.remove(node_of(1))),
-            (0, lambda: cluster.kill_raylet(node_of(0))),
+        def kill_actor() -> None:
+            process = pids(logs)[0]
+            os.kill(process, signal.SIGKILL)
+            wait_for(lambda: is_gone(process))
+
+        def lose_machine(index: int, how: Callable[[Any], None]) -> None:
+            node = node_of(index)
+            how(node)
+            wait_for(lambda: not is_alive(node))
+
+        deaths: list[Callable[[], None]] = [
+            kill_actor,
+            partial(lose_machine, 1, cluster.remove),
+            partial(lose_machine, 0, cluster.kill_raylet),
         ]
         events = 0
 
@@ -146,16 +156,20 @@ def test_packs_that_lose_actors_raylets_and_nodes_are_those_inline(
             events += 1
             lost = sum(text.count("lost in ") for text in texts(logs))
             if deaths and events % 3 == 0 and lost >= 3 - len(deaths):
-                index, die = deaths.pop(0)
-                process = pids(logs)[index]
-                die()
-                wait_for(lambda: is_gone(process))
+                deaths.pop(0)()
 
         fleet = Fleet(hosts, 2, 2, logs, 0.0)
         there = searched(fleet, tmp_path / "saves", between)
     assert there == inline(tmp_path / "inline")
     assert deaths == []
     assert sum(text.count("it continues from what was saved") for text in texts(logs)) >= 3
+
+
+def is_alive(node: Any) -> bool:
+    """As Ray sees it."""
+    import ray
+
+    return any(each["Alive"] and each["NodeID"] == node.node_id for each in ray.nodes())
 
 
 def is_gone(process: int) -> bool:
