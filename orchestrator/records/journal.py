@@ -38,6 +38,7 @@ class Journal:
         """`root` is the study's folder; a study that has the file `mark` has a journal."""
         self.path = root / NAME
         self._root, self._study, self._mark = root, study, mark
+        self._prefix = f"{root}{os.sep}"
         self.confirm_owner: Callable[[], None] = lambda: None
         """Called before anything is put down; raises where somebody else owns the study by now."""
         self._read: tuple[Stamp | None, Chain] | None = None
@@ -213,7 +214,10 @@ class Journal:
         return known[1]
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+        name = str(path).removeprefix(self._prefix)
+        if len(name) == len(str(path)):
+            raise ValueError(f"{path} is not in {self._root}")
+        return name
 
 
 def digest_of(data: bytes) -> str:
