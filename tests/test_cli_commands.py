@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -264,6 +265,28 @@ def test_commands_on_a_study_that_is_not_there(
         f"there is no study demo in {tmp_path / 'studies'}\n  `orchestrate {spec}` begins it.\n"
     )
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("command", ["dashboard", "listen"])
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded(
+    finished: Path, command: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code = (
+            "import sys; from orchestrator.cli import main\n"
+            f"try: main([{command!r}, {str(finished)!r}, '--port', '{port}'])\n"
+            "except SystemExit as end: print('code', end.code)\n"
+            "print(sorted({'torch', 'optuna', 'optuna_dashboard'} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        )
+    assert done.stdout.splitlines() == ["code 3", "[]"]
+    expected = (
+        f"port {port} cannot be used: Address already in use\n  Choose another with --port.\n"
+    )
+    assert done.stderr == expected
 
 
 def test_markup_and_escapes_in_names_are_printed_as_text(

@@ -300,6 +300,12 @@ def test_every_example_of_a_sweep_file_loads(text: str, tmp_path: Path) -> None:
     assert load_spec(example).name
 
 
+def test_the_lines_of_the_readme_are_lines_of_the_whole_transcript() -> None:
+    shown = README.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(shown) == 10
+    assert set(shown) <= set(QUICKSTART.splitlines())
+
+
 def test_the_readme_explains_the_quickstart_as_it_is() -> None:
     yaml = YAML(typ="safe", pure=True)
     quickstart = yaml.load((ROOT / "sweeps" / "quickstart.yaml").read_text())

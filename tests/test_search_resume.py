@@ -153,9 +153,9 @@ def kill_writes(monkeypatch: pytest.MonkeyPatch, fuse: list[int]) -> None:
     [
         ("tpe", 14, 1, MIXED),
         pytest.param("tpe", 40, 4, MIXED, marks=pytest.mark.slow),
-        ("random", 14, 3, MIXED),
+        ("random", 8, 3, MIXED),
         pytest.param("qmc", 14, 1, MIXED, marks=pytest.mark.slow),
-        ("grid", 14, 3, FINITE),
+        ("grid", 8, 3, FINITE),
     ],
 )
 def test_a_study_killed_at_any_write_and_resumed_equals_one_straight_through(
@@ -193,7 +193,9 @@ def test_a_study_killed_at_any_write_and_resumed_equals_one_straight_through(
     assert len({str(params) for _, _, params, _, _ in expected}) > trials / 2
 
 
-@pytest.mark.parametrize("method", ["tpe", "random", "qmc", "grid"])
+@pytest.mark.parametrize(
+    "method", ["tpe", "random", pytest.param("qmc", marks=pytest.mark.slow), "grid"]
+)
 def test_an_ask_cut_after_each_parameter_is_completed_with_the_same_values(
     method: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

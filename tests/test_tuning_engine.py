@@ -25,6 +25,7 @@ from orchestrator.tuning import prepared
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, stock_words, trial
@@ -32,7 +33,7 @@ from tests.tuning_models import ALL_LINEAR, DECODER
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-SIZES = {"train": 16, "replay": 8, "domain": 4, "heldout": 3}
+SIZES = {"train": 8, "replay": 4, "domain": 3, "heldout": 2}
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,12 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module", name="ready")
+def _ready(spec: SweepSpec, cache: Path) -> PreparedSweep:
+    """Model and data, shared by all workers that need not have loaded them themselves."""
+    return prepare(spec, cache)
 
 
 def plans(spec: SweepSpec) -> list[TrialPlan]:
@@ -86,11 +93,10 @@ def measured(events: list[Event]) -> dict[tuple[int, int, float], object]:
 
 
 def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwer(
-    spec: SweepSpec, cache: Path
+    spec: SweepSpec, cache: Path, ready: PreparedSweep
 ) -> None:
     first, second = (
-        start_worker(spec, cache).measure_baseline(),
-        start_worker(spec, cache).measure_baseline(),
+        worker.measure_baseline() for worker in (PackWorker(ready, 4), start_worker(spec, cache))
     )
     assert first == second
     model = AutoModelForSpeechSeq2Seq.from_pretrained(spec.model.id).eval()
@@ -105,24 +111,24 @@ def test_the_baseline_is_the_same_every_time_and_equals_stock_generate_with_jiwe
 
 
 def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone(
-    spec: SweepSpec, cache: Path
+    spec: SweepSpec, cache: Path, ready: PreparedSweep
 ) -> None:
-    together = start_worker(spec, cache)
+    together, own_frames = PackWorker(ready, 4), prepare(spec, cache)
     for plan in plans(spec):
         together.admit(plan)
     packed = measured(run(together))
     assert len(packed) == (1 + 2) + 2 + 3
     for plan in plans(spec):
-        alone = start_worker(spec, cache)
+        alone = PackWorker(own_frames, 4)
         alone.admit(plan)
         own = measured(run(alone))
         assert own == {key: value for key, value in packed.items() if key[0] == plan.number}
 
 
 def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopped(
-    spec: SweepSpec, cache: Path, tmp_path: Path
+    spec: SweepSpec, cache: Path, ready: PreparedSweep, tmp_path: Path
 ) -> None:
-    straight = start_worker(spec, cache)
+    straight = PackWorker(ready, 4)
     for plan in plans(spec):
         straight.admit(plan)
     first = straight.advance()
@@ -142,24 +148,24 @@ def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopp
 
 
 def test_a_damaged_checkpoint_is_named_and_so_is_what_to_do(
-    spec: SweepSpec, cache: Path, tmp_path: Path
+    spec: SweepSpec, ready: PreparedSweep, tmp_path: Path
 ) -> None:
-    worker = start_worker(spec, cache)
+    worker = PackWorker(ready, 4)
     worker.admit(plans(spec)[0])
     worker.save(tmp_path)
     path = tmp_path / "slots.safetensors"
     path.write_bytes(path.read_bytes()[: os.path.getsize(path) // 2])
     with pytest.raises(StudyError, match=r"slots\.safetensors is damaged .* delete the folder"):
-        start_worker(spec, cache).restore(tmp_path, {0: plans(spec)[0]})
+        PackWorker(ready, 4).restore(tmp_path, {0: plans(spec)[0]})
 
 
 def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(
-    spec: SweepSpec, cache: Path
+    spec: SweepSpec, ready: PreparedSweep
 ) -> None:
     calm = plans(spec)[0]
-    alone = start_worker(spec, cache)
+    alone = PackWorker(ready, 4)
     alone.admit(calm)
-    worker = start_worker(spec, cache)
+    worker = PackWorker(ready, 4)
     worker.admit(calm)
     wild = trial(spec, 9, max_steps=4, scheduler="constant")
     # no file may ask it
@@ -174,15 +180,15 @@ def test_a_diverging_trial_fails_with_its_step_and_the_others_go_on(
     assert measured(events) == measured(run(alone))
 
 
-def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, cache: Path) -> None:
-    worker = start_worker(spec, cache)
+def test_an_adapter_that_does_not_move_fails(spec: SweepSpec, ready: PreparedSweep) -> None:
+    worker = PackWorker(ready, 4)
     worker.admit(trial(spec, 0, learning_rate=1e-300))
     (failure,) = (event for event in run(worker) if isinstance(event, Failed))
     assert failure.reason == "the adapter did not move: no gradient reaches its target modules"
 
 
 def test_an_adapter_is_initialised_once_for_all_its_rungs(
-    spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
+    spec: SweepSpec, ready: PreparedSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
 
@@ -190,15 +196,17 @@ def test_an_adapter_is_initialised_once_for_all_its_rungs(
         made.append(params.seed)
         return initial_adapter(linears, targets, params)
 
-    worker = start_worker(spec, cache)
+    worker = PackWorker(ready, 4)
     monkeypatch.setattr("orchestrator.tuning.worker.initial_adapter", counted)
     worker.admit(plans(spec)[2])
     assert len(measured(run(worker))) == 3
     assert len(made) == 1
 
 
-def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cache: Path) -> None:
-    worker = start_worker(spec, cache)
+def test_a_target_that_is_no_plain_linear_layer_is_refused(
+    spec: SweepSpec, ready: PreparedSweep
+) -> None:
+    worker = PackWorker(ready, 4)
     refusals = {
         "proj": "matches decoder.proj, a Identity",
         "conv1": "matches encoder.embedder.conv1, a MoonshineStreamingCausalConv1d",
@@ -212,8 +220,10 @@ def test_a_target_that_is_no_plain_linear_layer_is_refused(spec: SweepSpec, cach
         worker.admit(trial(spec, 0, rank=500))
 
 
-def test_the_fingerprint_holds_everything_a_number_depends_on(spec: SweepSpec, cache: Path) -> None:
-    parts = start_worker(spec, cache).evaluation
+def test_the_fingerprint_holds_everything_a_number_depends_on(
+    spec: SweepSpec, cache: Path, ready: PreparedSweep
+) -> None:
+    parts = PackWorker(ready, 4).evaluation
     assert set(parts) == {
         *("domain.text", "domain.audio", "heldout.text", "heldout.audio"),
         *("format", "rms", "normalizer", "decode", "max_tokens_per_second", "max_seconds", "terms"),
@@ -261,20 +271,19 @@ def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: P
 
 
 def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
-    spec: SweepSpec, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepared, "check_model", check_model)
-    assert start_worker(spec, cache).findings == ()
     right = BaseModel.labels
     monkeypatch.setattr(
         BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)]
     )
-    faulty = spec.model_copy(update={"name": "faulty"})
+    faulty = small_sweep(tmp_path, {"train": 4, "domain": 2, "heldout": 1})
     with pytest.raises(ObjectiveError) as caught:
         start_worker(faulty, cache)
     first, fault, way_on = str(caught.value).split("\n")
     assert first == "The model cannot be trained and measured as it is:"
-    assert fault.startswith("  - 24 of 24 label rows do not end with the end token")
+    assert fault.startswith("  - 4 of 4 label rows do not end with the end token")
     assert fault.endswith(" (label-ends)")
     assert (
         way_on
@@ -285,9 +294,9 @@ def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
 
 
 def test_labels_end_with_eos_and_do_not_start_with_the_start_token(
-    spec: SweepSpec, cache: Path
+    ready: PreparedSweep,
 ) -> None:
-    base = start_worker(spec, cache).base
+    base = ready.base
     (row,) = base.labels(["climb and maintain"])
     assert row[-1] == base.decoder.eos
     assert row[0] != base.decoder.start

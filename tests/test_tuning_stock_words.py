@@ -53,11 +53,11 @@ TUNED = {
 
 
 @pytest.mark.parametrize(
-    ("size", "dtype"),
-    [(4, torch.float32), pytest.param(500, torch.float64, marks=pytest.mark.slow)],
+    ("size", "steps", "dtype"),
+    [(2, 4, torch.float32), pytest.param(500, 8, torch.float64, marks=pytest.mark.slow)],
 )
 def test_stock_peft_hears_what_was_scored(
-    size: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    size: int, steps: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepared, "load_base_model", partial(load_base_model, dtype=dtype))
     spec = small_sweep(tmp_path, {"train": 16, "replay": 8, "domain": size, "heldout": size})
@@ -65,7 +65,7 @@ def test_stock_peft_hears_what_was_scored(
     assert worker.base.model.dtype == dtype
     untuned = worker.measure_baseline().hypotheses[0]
     for number, changes in TUNED.items():
-        worker.admit(trial(spec, number, **changes))
+        worker.admit(trial(spec, number, **changes, max_steps=steps))
     ended = 0
     while worker.active:
         for event in worker.advance():

@@ -29,9 +29,9 @@ from tests.tuning_models import DECODER
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-SIZES = {"train": 16, "replay": 8, "domain": 2, "heldout": 2}
-GREEDY = 0.77
-"""The learning rate of the trial that something happens to."""
+SIZES = {"train": 8, "replay": 4, "domain": 1, "heldout": 1}
+LONG = 3
+"""Steps of trials that are compared before their last one, which is measured."""
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +44,8 @@ def prepared(spec: SweepSpec, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return prepare(spec, tmp_path_factory.mktemp("cache"))
 
 
-def calm(spec: SweepSpec) -> list[TrialPlan]:
-    common: dict[str, Any] = dict(target_patterns=DECODER, max_steps=4, batch_size=4)
+def calm(spec: SweepSpec, steps: int = 2) -> list[TrialPlan]:
+    common: dict[str, Any] = dict(target_patterns=DECODER, max_steps=steps, batch_size=4)
     return [
         trial(spec, 0, **common, replay_ratio=0.5, kl_weight=0.5),
         trial(spec, 2, **common, adapter="dora", learning_rate=1e-3, seed=5),
@@ -53,12 +53,12 @@ def calm(spec: SweepSpec) -> list[TrialPlan]:
     ]
 
 
-def greedy(spec: SweepSpec, number: int = 1) -> TrialPlan:
+def greedy(spec: SweepSpec, steps: int = 2) -> TrialPlan:
     return trial(
         spec,
-        number,
+        1,
         target_patterns=DECODER,
-        max_steps=4,
+        max_steps=steps,
         batch_size=4,
         learning_rate=1e-4,
         seed=99,
@@ -112,30 +112,29 @@ def test_an_exception_in_a_step_ends_its_trial_and_the_others_are_bit_for_bit_as
     spec: SweepSpec, prepared: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def rule(optimizer: Any, division: int) -> None:
-        if holds_culprit(optimizer) and optimizer.steps[0] == 2:
+        if holds_culprit(optimizer) and optimizer.steps[0] == 1:
             raise ValueError("something of this trial\nalone")
 
     watch_steps(monkeypatch, rule)
     worker = PackWorker(prepared, 4)
-    for plan in (calm(spec)[0], greedy(spec), *calm(spec)[1:]):
+    unmeasured = calm(spec, LONG)
+    for plan in (unmeasured[0], greedy(spec, LONG), *unmeasured[1:]):
         worker.admit(plan)
     events = list(worker.advance())
     (failed,) = failures(events)
     assert (failed.number, failed.step, failed.reason) == (
         1,
-        2,
+        1,
         "ValueError: something of this trial alone",
     )
     assert failed.traceback.endswith("ValueError: something of this trial\nalone\n")
 
     other = PackWorker(prepared, 4)  # leaves without a fault after as many steps
-    monkeypatch.setattr(engine, "PROGRESS_TICKS", 2)
-    for plan in (calm(spec)[0], greedy(spec), *calm(spec)[1:]):
+    monkeypatch.setattr(engine, "PROGRESS_TICKS", 1)
+    for plan in (unmeasured[0], greedy(spec, LONG), *unmeasured[1:]):
         other.admit(plan)
     other.advance()
     other.release(1)
-    monkeypatch.setattr(engine, "PROGRESS_TICKS", 3)
-    other._tick = 2
     other.advance()
     for number in (0, 2, 3):
         mine, its = worker.adapter(number), other.adapter(number)
@@ -200,14 +199,14 @@ def test_short_memory_is_short_after_a_restart_too(
             raise out_of_memory()
 
     watch_steps(monkeypatch, rule)
-    monkeypatch.setattr(engine, "PROGRESS_TICKS", 2)
-    worker = PackWorker(prepared, 3)
-    for plan in calm(spec):
+    monkeypatch.setattr(engine, "PROGRESS_TICKS", 1)
+    worker, unmeasured = PackWorker(prepared, 3), calm(spec, LONG)
+    for plan in unmeasured:
         worker.admit(plan)
     worker.advance()
     worker.save(tmp_path / "kept")
     again = PackWorker(prepared, 3)
-    again.restore(tmp_path / "kept", {plan.number: plan for plan in calm(spec)})
+    again.restore(tmp_path / "kept", {plan.number: plan for plan in unmeasured})
     assert [(each.division, each.parts) for each in again._groups.values()] == [
         (each.division, each.parts) for each in worker._groups.values()
     ]
