@@ -8,7 +8,6 @@ ones, never a part.
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import re
 import shutil
@@ -117,9 +116,11 @@ def clear_dead(folder: Path, name: str = "*") -> None:
     """Remove what writers of `name`, or of any file of `folder`, left aside there when they were
     killed.
     """
-    for leftover in folder.glob(f"{glob.escape(name) if name != '*' else name}.tmp-*"):
-        if not leftover.name.endswith(_OLD) and is_abandoned(leftover.name):
-            remove(leftover)
+    start = "" if name == "*" else f"{name}.tmp-"
+    for leftover in os.listdir(folder) if folder.is_dir() else ():
+        aside = leftover.startswith(start) and ".tmp-" in leftover
+        if aside and not leftover.endswith(_OLD) and is_abandoned(leftover):
+            remove(folder / leftover)
 
 
 def is_abandoned(name: str) -> bool:

@@ -43,6 +43,7 @@ class Journal:
         """`root` is the study's folder; a study that has the file `mark` has a journal."""
         self.path = root / NAME
         self._root, self._study, self._mark = root, study, mark
+        self._prefix = f"{root}{os.sep}"
         self._ownership = ownership
         self._read: tuple[Stamp | None, Chain] | None = None
         self._as_left: tuple[Stamp | None] | None = None
@@ -259,7 +260,10 @@ class Journal:
         return known[1]
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
+        name = str(path).removeprefix(self._prefix)
+        if len(name) == len(str(path)):
+            raise ValueError(f"{path} is not in {self._root}")
+        return name
 
 
 def digest_of(data: bytes) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from json.encoder import encode_basestring
 from pathlib import Path
 
@@ -32,6 +33,13 @@ from orchestrator.records.sealed import SealedFiles
 _FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
 
 
+# asked for some twenty times a trial, and taking a path apart costs more than most that is done
+# with it
+@lru_cache(maxsize=1024)
+def _trial_folder(study: Path, number: int) -> Path:
+    return study / ("trials" if number >= 0 else "confirm") / f"{abs(number):04d}"
+
+
 class TrialFiles(SealedFiles):
     """Plans, measurements, transcripts, adapters and results, by the number of their trial: from 0 on,
     of confirmation runs from -1 on.
@@ -39,7 +47,7 @@ class TrialFiles(SealedFiles):
 
     def trial_folder(self, number: int) -> Path:
         """trials/0007 for trial 7; confirm/0001 for confirmation run -1."""
-        return self.path / ("trials" if number >= 0 else "confirm") / f"{abs(number):04d}"
+        return _trial_folder(self.path, number)
 
     def plan_file(self, number: int) -> Path:
         """All that a trial or confirmation run depends on."""
