@@ -31,6 +31,8 @@ def _imported_main() -> Callable[[], None]:
     """The command line. What its import makes stays for good, so the garbage collector neither
     searches it while it grows nor ever after: that took a fifth of the start.
     """
+    # pydantic would read the metadata of every installed package, in search of plugins
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     gc.disable()
     try:
         from orchestrator.cli import main as run

@@ -1,43 +1,25 @@
 """The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file
 disagree, 4 rejected, 5 inconclusive or no feasible trial, 75 interrupted.
 
-Each command has a file of its own under `commands/`. Nothing heavy is imported until a command
-needs it: `validate`, `plan`, `status` and `report` know neither torch nor optuna.
+Each command has a file of its own under `commands/`, which is imported when that command was
+typed. Nothing heavy is imported until a command needs it: `validate`, `plan`, `status` and
+`report` know neither torch nor optuna, and help knows no sweep file.
 """
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from orchestrator.atomic import system_error
-from orchestrator.commands import manifest
-from orchestrator.commands.clean import clean
-from orchestrator.commands.compare import compare
-from orchestrator.commands.dashboard import dashboard
-from orchestrator.commands.diagnose import diagnose
-from orchestrator.commands.export import export
-from orchestrator.commands.init import init
-from orchestrator.commands.listen import listen
-from orchestrator.commands.plan import plan
-from orchestrator.commands.repair import repair
-from orchestrator.commands.report import report
-from orchestrator.commands.run import run
-from orchestrator.commands.status import status, watch
-from orchestrator.commands.stop import stop
-from orchestrator.commands.table import table
-from orchestrator.commands.transcribe import transcribe
-from orchestrator.commands.trial import trial
-from orchestrator.commands.validate import validate
-from orchestrator.commands.verify import verify
 from orchestrator.errors import OrchestrateError
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import debug_logging
@@ -45,26 +27,22 @@ from orchestrator.reporting.logs import debug_logging
 if TYPE_CHECKING:
     from orchestrator.running.pack_sizes import MakeWorker
 
-_FUNCTIONS = (
-    *(run, validate, plan, diagnose, status, watch, report, trial),
-    *(export, verify, repair, transcribe, dashboard, init),
-    *(compare, table, stop, clean, listen),
-)
-COMMANDS = (*(function.__name__ for function in _FUNCTIONS), "manifest")
+_COMMAND_FILES = {
+    name: "status" if name == "watch" else name
+    for name in (
+        *("run", "validate", "plan", "diagnose", "status", "watch", "report", "trial"),
+        *("export", "verify", "repair", "transcribe", "dashboard", "init"),
+        *("compare", "table", "stop", "clean", "listen", "manifest"),
+    )
+}
+"""Of every command, which file of `commands/` holds it."""
+COMMANDS = tuple(_COMMAND_FILES)
 _ALONE = ("-h", "--help", "--version", "--install-completion", "--show-completion")
 """Options without a command."""
 _PRINTING = tuple(
     "validate plan diagnose status watch report export transcribe manifest compare table stop".split()
 )
 """Commands that hold no study open: a reader that has seen enough may end them."""
-
-app = typer.Typer(
-    name="orchestrate",
-    help="Declarative LoRA sweeps for small speech recognisers. `orchestrate SPEC` runs or continues a sweep.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 _SAFE = (
     "  What was written before is safe. End other programs or raise the limit of this one, then run the same command "
@@ -78,6 +56,8 @@ _LACKING = {
 }
 """Of messages: what they mean."""
 
+_OBJECTS_BETWEEN_SEARCHES = 100_000
+
 VERBOSE, TRACEBACK = "--verbose", "--traceback"
 
 
@@ -89,7 +69,6 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _accept_common_options(
     verbose: Annotated[
         bool, typer.Option(VERBOSE, help="Log what is done, to stderr; at any place.")
@@ -109,9 +88,25 @@ def _accept_common_options(
     """
 
 
-for function in _FUNCTIONS:
-    app.command()(function)
-app.add_typer(manifest.app, name="manifest")
+def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command line of the commands `names`. What they alone import is imported here, so one
+    command does not wait for the others.
+    """
+    app = typer.Typer(
+        name="orchestrate",
+        help="Declarative LoRA sweeps for small speech recognisers. `orchestrate SPEC` runs or continues a sweep.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_accept_common_options)
+    for name in names:
+        module = import_module(f"orchestrator.commands.{_COMMAND_FILES[name]}")
+        if name == "manifest":
+            app.add_typer(module.app, name=name)
+        else:
+            app.command()(getattr(module, name))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None = None) -> None:
@@ -123,11 +118,11 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     options, words = _split_common_options(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
-    if arguments is None and hasattr(signal, "SIGPIPE") and words and words[0] in _PRINTING:
-        # end as the writers of other pipes do: quietly, 141 in a shell
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    if arguments is None and words and words[0] in _PRINTING:
+        _prepare_to_print()
     with debug_logging(VERBOSE in options):
         try:
+            app = build_app(words[:1] if words and words[0] in COMMANDS else COMMANDS)
             if arguments is None and signal.getsignal(signal.SIGINT) not in (
                 signal.SIG_IGN,
                 signal.SIG_DFL,
@@ -146,6 +141,16 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 raise
             sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
             sys.exit(OrchestrateError.exit_code)
+
+
+def _prepare_to_print() -> None:
+    """For the process of a command that reads, prints and ends."""
+    if hasattr(signal, "SIGPIPE"):
+        # end as the writers of other pipes do: quietly, 141 in a shell
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    # modules and utterances stay to the end: to search them for garbage at every 700 new ones took
+    # a tenth of the time
+    gc.set_threshold(_OBJECTS_BETWEEN_SEARCHES)
 
 
 def _lacking_resource(error: Exception) -> str | None:
@@ -177,6 +182,9 @@ def _exit_with_message(message: str, code: int, full: bool) -> None:
     """Print the message, below the traceback of the error in hand where that is asked for, and
     exit.
     """
+    from rich.console import Console
+    from rich.text import Text
+
     shown = f"{traceback.format_exc()}{message}" if full else message
     lines = "\n".join(plain(_LONG.sub(_shortened_path, line)) for line in shown.split("\n"))
     Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)

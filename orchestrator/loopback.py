@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from orchestrator.errors import StudyError
 
@@ -34,14 +34,26 @@ def guarded_server(application: Application, port: int, name: str) -> WSGIServer
 
     Raises StudyError where the port is taken.
     """
+    server = _listening(port)
+    server.set_app(guarded(application, server.server_port, name))
+    return server
+
+
+def require_free(port: int) -> None:
+    """For whoever has to load much before there is something to serve.
+
+    Raises StudyError where the port is taken.
+    """
+    _listening(port).server_close()
+
+
+def _listening(port: int) -> WSGIServer:
     try:
-        server = make_server(LOOPBACK, port, application, _Server, _QuietHandler)
+        return _Server((LOOPBACK, port), _QuietHandler)
     except OSError as error:
         raise StudyError(
             f"port {port} cannot be used: {error.strerror}\n  Choose another with --port."
         ) from error
-    server.set_app(guarded(application, server.server_port, name))
-    return server
 
 
 def guarded(application: Application, port: int, name: str) -> Application:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from orchestrator.records import journal, sealed, trial_files, unsealed
+from orchestrator.records import journal, sealed, unsealed
 from orchestrator.records.store import StudyFolder
 from orchestrator.running import checkpoints
 from orchestrator.search.write_through import WriteThroughStorage
@@ -54,7 +54,7 @@ class Fuse:
 def effects(fuse: Fuse) -> Iterator[None]:
     """All effects of a sweep go through `fuse`."""
     targets: list[tuple[Any, str]] = [
-        (room, "write_aside") for room in (trial_files, sealed, unsealed, checkpoints)
+        (room, "write_aside") for room in (sealed, unsealed, checkpoints)
     ]
     targets += [(StudyFolder, "drop_final"), (journal.Journal, "seal")]
     targets += [(WriteThroughStorage, "commit")]

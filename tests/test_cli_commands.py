@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,29 @@ def test_reading_commands_import_neither_torch_nor_optuna(finished: Path) -> Non
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     said = [line for line in done.stdout.splitlines() if line.startswith("after ")]
     assert said == [f"after {command} []" for command in commands], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("words", [("--version",), ("--help",), ("plan", "--help")])
+def test_help_waits_for_no_sweep_file(words: tuple[str, ...]) -> None:
+    heavy = {"orchestrator.sweepfile", "ruamel", "numpy", "psutil", "soundfile", "tokenizers"}
+    code = (
+        "import sys; from orchestrator.cli import main\n"
+        f"try: main({words!r})\n"
+        "except SystemExit: pass\n"
+        f"print('found', sorted({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "found []", done.stdout + done.stderr
+
+
+def test_a_command_imports_no_other_command() -> None:
+    code = (
+        "import sys; from orchestrator.cli import build_app; build_app(['plan'])\n"
+        "print(sorted(name for name in sys.modules if name.startswith('orchestrator.commands.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    expected = ["orchestrator.commands.opening", "orchestrator.commands.plan"]
+    assert done.stdout.strip() == str(expected), done.stderr
 
 
 def test_validate_says_what_it_saw(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,6 +265,28 @@ def test_commands_on_a_study_that_is_not_there(
         f"there is no study demo in {tmp_path / 'studies'}\n  `orchestrate {spec}` begins it.\n"
     )
     assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("command", ["dashboard", "listen"])
+def test_a_port_that_is_taken_is_said_before_anything_is_loaded(
+    finished: Path, command: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code = (
+            "import sys; from orchestrator.cli import main\n"
+            f"try: main([{command!r}, {str(finished)!r}, '--port', '{port}'])\n"
+            "except SystemExit as end: print('code', end.code)\n"
+            "print(sorted({'torch', 'optuna', 'optuna_dashboard'} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        )
+    assert done.stdout.splitlines() == ["code 3", "[]"]
+    expected = (
+        f"port {port} cannot be used: Address already in use\n  Choose another with --port.\n"
+    )
+    assert done.stderr == expected
 
 
 def test_markup_and_escapes_in_names_are_printed_as_text(

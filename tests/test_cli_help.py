@@ -12,7 +12,7 @@ import pytest
 import typer
 from rich.markup import render
 
-from orchestrator.cli import app
+from orchestrator.cli import build_app
 from tests.cli_project import ROOT, make_project, orchestrate
 
 
@@ -25,7 +25,9 @@ def helps(command: object, name: str) -> Iterator[tuple[str, str]]:
         yield from helps(sub, f"{name} {below}")
 
 
-@pytest.mark.parametrize(("name", "text"), list(helps(typer.main.get_command(app), "orchestrate")))
+@pytest.mark.parametrize(
+    ("name", "text"), list(helps(typer.main.get_command(build_app()), "orchestrate"))
+)
 def test_no_bracket_is_taken_for_markup(name: str, text: str) -> None:
     assert render(text).plain == text.replace("\\[", "["), name
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,9 +134,10 @@ def test_an_ogg_file_that_was_cut_off_is_refused_with_a_cure(
     manifest_of(tmp_path, "a.ogg")
 
 
-def manifest_of(folder: Path, name: str) -> Manifest:
+def manifest_of(folder: Path, *names: str) -> Manifest:
     path = folder / "set.jsonl"
-    path.write_text(json.dumps({"audio": name, "text": "one two"}) + "\n")
+    lines = [json.dumps({"audio": name, "text": "one two"}) + "\n" for name in names]
+    path.write_text("".join(lines))
     return load_manifest(path)
 
 
@@ -187,6 +189,101 @@ def test_a_wav_whose_writer_was_ended_is_not_called_empty(tmp_path: Path) -> Non
     with pytest.raises(
         ManifestError, match=r"no samples follow, and the file has 96044 bytes.*sox"
     ):
+        read_header(tmp_path / "a.wav", "audio file x")
+
+
+def ogg_pages(packets: list[bytes]) -> bytes:
+    """An Ogg stream of these packets, one a page; checksums are not looked at."""
+    pages = b""
+    for number, packet in enumerate(packets):
+        sizes = bytes([255] * (len(packet) // 255) + [len(packet) % 255])
+        flags = 2 * (number == 0) | 4 * (number == len(packets) - 1)
+        head = struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, 7, number, 0, len(sizes))
+        pages += head + sizes + packet
+    return pages
+
+
+def flac_in_ogg(folder: Path, total: bool = True) -> Path:
+    """As `ffmpeg -c:a flac a.ogg` writes it, but for larger pages."""
+    soundfile.write(folder / "a.flac", speech(), RATE)
+    native = (folder / "a.flac").read_bytes()
+    if not total:
+        native = native[:21] + bytes([native[21] & 0xF0]) + bytes(4) + native[26:]
+    frames = native.index(b"\xff\xf8", 42)
+    sound = [native[place : place + 60_000] for place in range(frames, len(native), 60_000)]
+    first = b"\x7fFLAC\x01\x00\x00\x01" + native[:42]
+    path = folder / "a.ogg"
+    path.write_bytes(ogg_pages([first, native[42:frames], *sound]))
+    return path
+
+
+@pytest.mark.parametrize("total", [True, False])
+def test_flac_in_ogg_is_read_as_flac(tmp_path: Path, total: bool) -> None:
+    path = flac_in_ogg(tmp_path, total)
+    with pytest.raises(soundfile.LibsndfileError):
+        soundfile.info(path)
+    assert read_header(path, "x").frames == 3 * RATE
+    [utterance] = manifest_of(tmp_path, path.name).utterances
+    audio = load_audio(utterance)
+    expected, _ = soundfile.read(tmp_path / "a.flac", dtype="float32")
+    assert np.array_equal(audio.samples, expected) and audio.mended is not total
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ManifestError, match="is cut off: its last Ogg page"):
+        read_header(path, "x")
+
+
+def wave_of(tag: int, data: bytes, size: int | None = None, extensible: bool = False) -> bytes:
+    """A WAV file of a coding, as ffmpeg writes it."""
+    guid = bytes.fromhex("000000001000800000aa00389b71")
+    more = struct.pack("<HHIH", 22, 0, 4, tag) + guid if extensible else struct.pack("<H", 0)
+    head = struct.pack("<HHIIHH", 0xFFFE if extensible else tag, 1, RATE, 4000, 1, 0) + more
+    chunks = b"fmt " + struct.pack("<I", len(head)) + head
+    chunks += b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    chunks += b"data" + struct.pack("<I", len(data) if size is None else size) + data
+    return b"RIFF" + struct.pack("<I", len(chunks) + 4) + b"WAVE" + chunks
+
+
+@pytest.mark.parametrize("extensible", [False, True])
+@pytest.mark.parametrize("size", [None, 0, 0xFFFFFFFF])
+def test_mp3_in_a_wav_is_read_as_mp3(tmp_path: Path, size: int | None, extensible: bool) -> None:
+    soundfile.write(tmp_path / "a.mp3", speech(), RATE)
+    data = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.wav").write_bytes(wave_of(0x55, data, size, extensible))
+    wrapped, bare = manifest_of(tmp_path, "a.wav", "a.mp3").utterances
+    assert wrapped.duration == bare.duration
+    assert np.array_equal(load_audio(wrapped).samples, load_audio(bare).samples)
+    (tmp_path / "a.wav").write_bytes(wave_of(0x55, data[:-9], len(data)))
+    with pytest.raises(ManifestError, match=rf"is cut off: its header promises {len(data)} bytes"):
+        read_header(tmp_path / "a.wav", "x")
+
+
+def test_a_bw64_is_read_as_rf64(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.rf64", speech(), RATE, format="RF64", subtype="PCM_16")
+    data = (tmp_path / "a.rf64").read_bytes()
+    (tmp_path / "a.wav").write_bytes(b"BW64" + data[4:])
+    assert read_header(tmp_path / "a.wav", "x").frames == 3 * RATE
+    [utterance] = manifest_of(tmp_path, "a.wav").utterances
+    expected, _ = soundfile.read(tmp_path / "a.rf64", dtype="float32")
+    assert np.array_equal(load_audio(utterance).samples, expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (wave_of(0xFF, b"x" * 900), "a WAV of AAC (format tag 0x00FF), which is not read; convert"),
+        (wave_of(0x1234, b"x" * 900), "a WAV of another coding (format tag 0x1234), which is not"),
+        (bytes(range(1, 250)) * 9, "is named WAV and is none: it has no header"),
+        (b"caff" + bytes(range(200)), "CAF of a coding that is not read, such as ALAC; convert it"),
+        (b"fLaC" + bytes(200), "; where ffmpeg reads it, convert it: ffmpeg -i "),
+        (
+            b"NIST_1A\n   1024\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n",
+            "NIST SPHERE compressed with shorten, which is not read; decompress it: sph2pipe",
+        ),
+    ],
+)
+def test_a_coding_that_is_not_read_is_named(tmp_path: Path, data: bytes, told: str) -> None:
+    (tmp_path / "a.wav").write_bytes(data)
+    with pytest.raises(ManifestError, match=re.escape(told)):
         read_header(tmp_path / "a.wav", "audio file x")
 
 

@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 
 from orchestrator import errors
 from orchestrator.checks import CHECKS, STAGES
-from orchestrator.cli import COMMANDS, app
+from orchestrator.cli import COMMANDS, build_app
 from orchestrator.planning import power
 from orchestrator.records import store
 from orchestrator.scoring import bootstrap, limits
@@ -210,7 +210,7 @@ def test_every_check_is_documented_as_the_table_has_it() -> None:
 
 def command_line() -> dict[str, click.Command]:
     """Every command and subcommand by its words."""
-    top = typer.main.get_command(app)
+    top = typer.main.get_command(build_app())
     commands = dict(top.commands)  # type: ignore[attr-defined]
     below = {f"manifest {name}": command for name, command in commands["manifest"].commands.items()}
     return commands | below
@@ -298,6 +298,12 @@ def test_every_example_of_a_sweep_file_loads(text: str, tmp_path: Path) -> None:
     example = tmp_path / "sweeps" / "example.yaml"
     example.write_text(text if text.startswith("version:") else f"extends: plain.yaml\n{text}")
     assert load_spec(example).name
+
+
+def test_the_lines_of_the_readme_are_lines_of_the_whole_transcript() -> None:
+    shown = README.partition("```text\n")[2].partition("```")[0].splitlines()
+    assert len(shown) == 10
+    assert set(shown) <= set(QUICKSTART.splitlines())
 
 
 def test_the_readme_explains_the_quickstart_as_it_is() -> None:

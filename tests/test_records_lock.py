@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -106,8 +109,9 @@ def test_a_lock_file_that_was_removed_as_it_was_taken_is_not_held(
     folder, flock = StudyFolder(tmp_path, "phase3"), fcntl.flock
 
     def late(descriptor: int, what: int) -> None:
-        monkeypatch.setattr(fcntl, "flock", flock)
-        folder.lock_file.unlink()
+        if folder.lock_file.exists():
+            monkeypatch.setattr(fcntl, "flock", flock)
+            folder.lock_file.unlink()
         flock(descriptor, what)
 
     monkeypatch.setattr(fcntl, "flock", late)
@@ -127,3 +131,73 @@ def test_a_holder_in_another_container_of_one_host_name_is_not_taken_for_dead(
         there = {"pid": gone.pid, "host": socket.gethostname(), "boot": "of another"}
         folder.lock_file.write_text(json.dumps(there))
         assert folder.holder() == f"process {gone.pid} on {socket.gethostname()}"
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def replace(file: Path) -> None:
+    file.rename(file.with_name("old"))
+    file.write_text("{}")
+
+
+def link(file: Path) -> None:
+    file.rename(file.with_name("old"))
+    file.symlink_to("old")
+
+
+@pytest.mark.parametrize("harm", [remove, replace])
+def test_an_owner_whose_lock_file_is_gone_keeps_the_study_and_makes_the_file_anew(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    folder, other = StudyFolder(tmp_path, "phase3"), StudyFolder(tmp_path, "phase3")
+    with folder.lock():
+        harm(folder.lock_file)
+        with (
+            pytest.raises(StudyError, match="study phase3 is in use by another process\n"),
+            other.lock(),
+        ):
+            pass
+        folder.note("an act")
+        with pytest.raises(StudyError, match=f"in use by process {os.getpid()} on "), other.lock():
+            pass
+        assert other.holder() == f"process {os.getpid()} on {socket.gethostname()}"
+    with other.lock():
+        pass
+
+
+def test_a_lock_file_that_became_a_link_ends_the_run(tmp_path: Path) -> None:
+    folder = StudyFolder(tmp_path, "phase3")
+    with pytest.raises(StudyError) as caught, folder.lock():
+        link(folder.lock_file)
+        folder.note("an act")
+    assert str(caught.value) == (
+        f"{folder.lock_file} was replaced while this run of study phase3 held it, and cannot be "
+        "opened: Too many levels of symbolic links\n"
+        "  Nothing more was written. Remove it, then run the same command again."
+    )
+    assert not folder.notes.exists()
+
+
+def test_where_folders_cannot_be_locked_an_owner_without_its_file_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other, flock = (*(StudyFolder(tmp_path, "phase3") for _ in range(2)), fcntl.flock)
+
+    def of_files(descriptor: int, what: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "not of folders")
+        flock(descriptor, what)
+
+    monkeypatch.setattr(fcntl, "flock", of_files)
+    with pytest.raises(StudyError) as caught, folder.lock():
+        folder.lock_file.unlink()
+        with other.lock():
+            folder.note("an act")
+    assert str(caught.value) == (
+        f"{folder.lock_file} was removed or replaced while this run of study phase3 held it: "
+        "another run may own the study by now\n"
+        "  Nothing more was written. When no other run is left, run the same command again."
+    )
+    assert not folder.notes.exists()

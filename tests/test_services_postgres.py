@@ -20,9 +20,11 @@ from typing import Any
 import pytest
 import sqlalchemy
 
+from orchestrator.cli import main
 from orchestrator.errors import StudyError
 from orchestrator.records.files import ServerRecord
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Event
 from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.server import ServerDatabase
@@ -412,3 +414,75 @@ def searched(spec: SweepSpec, root: Path, database: ServerDatabase | None) -> li
             ]
         finally:
             study.close()
+
+
+def dump_tables(server: Server) -> None:
+    """Keep a copy of Optuna's tables, as a dump does."""
+    for (table,) in server.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+        server.query(f"CREATE TABLE IF NOT EXISTS dump.{table} AS TABLE public.{table}")
+
+
+def restore_tables(server: Server) -> None:
+    """Put that copy in the place of what the tables hold; their keys refer to each other."""
+    tables = [
+        str(table)
+        for (table,) in server.query("SELECT tablename FROM pg_tables WHERE schemaname = 'dump'")
+    ]
+    copies = "".join(f"INSERT INTO public.{table} TABLE dump.{table};" for table in tables)
+    emptied = ", ".join(f"public.{table}" for table in tables)
+    server.query(
+        f"BEGIN; SET session_replication_role = replica; TRUNCATE {emptied}; {copies} COMMIT"
+    )
+
+
+@pytest.mark.parametrize("under_a_run", [True, False])
+def test_a_server_restored_from_an_older_dump_is_noticed_and_made_again(
+    spec: Path,
+    server: Server,
+    expected: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    under_a_run: bool,
+) -> None:
+    """While a sweep runs, or between two runs of it."""
+    server.query("DROP SCHEMA IF EXISTS dump CASCADE")
+    server.query("CREATE SCHEMA dump")
+    ticks: list[int] = []
+
+    class Worker(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            ticks.append(len(ticks))
+            if len(ticks) == 2:
+                dump_tables(server)
+            if len(ticks) == 6 and under_a_run:
+                restore_tables(server)
+            if len(ticks) == 4 and not under_a_run:  # two trials end here
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().advance()
+
+    def make_worker(sweep: SweepSpec, of: StudyFolder) -> FakeWorker:
+        return Worker(sets=sweep.data.evaluated["domain"].path.stem)
+
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([str(spec), "--quiet"], make_worker)
+    said = capsys.readouterr().err
+    advice = "Run `orchestrate repair SPEC`: it makes it again from the files of the trials.\n"
+    if under_a_run:
+        assert ended.value.code == 3
+        assert said == (
+            f"the database of {VARIABLE} is not as this run left it: an older copy was put in its "
+            f"place, or something else writes to it\n  Every finished trial is safe in its "
+            f"result.json. {advice}"
+        )
+    else:
+        assert ended.value.code == 75
+        restore_tables(server)
+        said = refusal(capsys, 3, spec, "--quiet")
+        assert said == (
+            f"the database of {VARIABLE} is older than the checkpoint: it does not know that trial "
+            f"0 has ended\n  {advice}"
+        )
+    assert orchestrate("repair", spec) == 0
+    assert f"made again: the database of {VARIABLE}" in capsys.readouterr().out
+    assert orchestrate(spec, "--quiet") in (0, 4, 5)
+    assert files(folder_of(spec)) == expected

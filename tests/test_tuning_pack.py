@@ -21,7 +21,7 @@ from orchestrator.tuning.adapters.peft_adapter import ROOT, export, initial_adap
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.cores import cores
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.training import step as training
+from orchestrator.tuning.training import micro_batches
 from orchestrator.tuning.training.augmentation import augment_clip
 from orchestrator.tuning.training.optimizer import PackedAdamW
 from orchestrator.tuning.training.step import pack_step
@@ -172,13 +172,13 @@ def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
         params(replay_ratio=0.5, kl_weight=0.5),
     ]
     trained, parts = {}, []
-    deal = training.balance_by_length
+    deal = micro_batches.balance_by_length
 
     def noted(*given: Any) -> Any:
         parts.append(len(deal(*given)))
         return deal(*given)
 
-    monkeypatch.setattr(training, "balance_by_length", noted)
+    monkeypatch.setattr(micro_batches, "balance_by_length", noted)
     for count in (1, 2, 3):
         monkeypatch.setattr(cores(CPU), "count", count)
         trained[count], _ = packed(scene(family), trials, steps=2)

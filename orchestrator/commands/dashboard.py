@@ -22,12 +22,15 @@ def dashboard(
     """optuna-dashboard on this study, with notes, curves, transcripts and clips: read only, this
     machine only, until Ctrl+C.
     """
-    from orchestrator.loopback import serve_until_interrupted
+    from orchestrator.loopback import require_free, serve_until_interrupted
+
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    require_free(port)
+
     from orchestrator.running.showing import shown
     from orchestrator.search.dashboard import open_server
     from orchestrator.search.storage import database_of
 
-    sweep, folder = told(open_study(spec, overrides or [], studies))
     words = naming_words(spec, folder.name, studies)
     server = open_server(
         database_of(folder), folder.journal.path, partial(shown, sweep, folder, words), port

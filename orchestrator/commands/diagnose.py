@@ -10,7 +10,6 @@ import typer
 
 from orchestrator.commands.opening import Studies
 from orchestrator.errors import SpecError
-from orchestrator.sweepfile.loading import check_inputs, studies_root
 
 _SWEEPS = (".yaml", ".yml")
 _HEARD = 100
@@ -99,6 +98,7 @@ def _diagnose_sweep(
     from orchestrator.reporting import diagnosed, short_run, terminal
     from orchestrator.running.chaining import load_chained
     from orchestrator.running.preflight import find_all
+    from orchestrator.sweepfile.loading import check_inputs, studies_root
     from orchestrator.verdicts.conclusion import conclude
 
     sweep = load_chained(spec, overrides, studies or studies_root(spec))

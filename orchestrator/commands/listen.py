@@ -25,12 +25,15 @@ def listen(
     """The report as a page with every trial's transcripts and all audio: this machine only, until
     Ctrl+C.
     """
-    from orchestrator.loopback import guarded_server, serve_until_interrupted
+    from orchestrator.loopback import guarded_server, require_free, serve_until_interrupted
+
+    sweep, folder = told(open_study(spec, overrides or [], studies))
+    require_free(port)
+
     from orchestrator.reporting import report
     from orchestrator.reporting.page.listen import Player
     from orchestrator.running.session import is_finished
 
-    sweep, folder = told(open_study(spec, overrides or [], studies))
     words = naming_words(spec, folder.name, studies)
 
     def report_of(conclusion: Conclusion) -> tuple[Document, bool]:

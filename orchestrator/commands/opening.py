@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.sweepfile.loading import changed_fields, load_spec, project_root, studies_root
-from orchestrator.sweepfile.sweep import NAME
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -65,6 +63,7 @@ def open_sweep(
     """The sweep file as it is now, and the folder of its study, which may not exist yet."""
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.chaining import load_chained
+    from orchestrator.sweepfile.loading import studies_root
 
     root = studies or studies_root(spec)
     sweep = load_chained(spec, list(overrides), root)
@@ -82,6 +81,7 @@ def open_study(
     acceptance criteria is not. Raises SpecError, StudyError.
     """
     from orchestrator.records.contents import stored_spec
+    from orchestrator.sweepfile.loading import changed_fields, load_spec
 
     folder, root = _folder_of_study(spec, overrides, studies)
     if not folder.exists:
@@ -107,6 +107,8 @@ def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
     where none is.
     """
     from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.loading import project_root
+    from orchestrator.sweepfile.sweep import NAME
 
     root = (studies or Path("studies")).absolute()
     names = sorted(
@@ -124,6 +126,8 @@ def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
 
 def own_name(spec: Path) -> str:
     """The study that a sweep file means without overrides; empty where it needs them to be one."""
+    from orchestrator.sweepfile.loading import load_spec
+
     try:
         return load_spec(spec).name
     except SpecError:
@@ -134,6 +138,8 @@ def _folder_of_study(
     spec: Path, overrides: Sequence[str], studies: Path | None
 ) -> tuple[StudyFolder, Path]:
     from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.loading import load_spec, project_root, studies_root
+    from orchestrator.sweepfile.sweep import NAME
 
     name = str(spec)
     if not spec.exists() and re.fullmatch(NAME, name):

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from rich.text import Text
 
 from orchestrator.commands.opening import Opened, own_name
-from orchestrator.reporting import terminal
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
@@ -53,6 +51,7 @@ def observer_of(
     """What a run says as it goes: a live table or lines, events for programs, or nothing where
     there is a `silent` one.
     """
+    from orchestrator.reporting import terminal
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.live import LiveReporter
     from orchestrator.reporting.standing import Budgeted
@@ -80,11 +79,17 @@ def pack_worker(sweep: SweepSpec, folder: StudyFolder) -> Worker:
 
 def show(document: Document) -> None:
     """Print a document on the terminal."""
+    from orchestrator.reporting import terminal
+
     terminal.show(document, terminal.console())
 
 
 def say(text: str) -> None:
     """Print one line, whatever characters came into it."""
+    from rich.text import Text
+
+    from orchestrator.reporting import terminal
+
     terminal.console().print(Text(plain(text)), soft_wrap=True)
 
 

@@ -12,8 +12,6 @@ import typer
 from orchestrator.commands.opening import FORKED, Overrides, Spec, Studies, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
 from orchestrator.errors import SpecError
-from orchestrator.reporting import terminal
-from orchestrator.sweepfile.loading import check_inputs, project_root
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -50,11 +48,13 @@ def run(
     ] = None,
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
+    from orchestrator.reporting import terminal
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.record import keep_record
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
     from orchestrator.running.signals import GracefulShutdown
+    from orchestrator.sweepfile.loading import check_inputs, project_root
     from orchestrator.tracking.sending import tracked
 
     if quiet and json:

@@ -11,7 +11,6 @@ import typer
 from orchestrator.commands.opening import Overrides, Studies, Study, all_studies, open_study
 from orchestrator.commands.output import show, told
 from orchestrator.errors import OrchestrateError
-from orchestrator.reporting import terminal
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -54,6 +53,7 @@ def watch(
     every: Annotated[float, typer.Option("--every", min=0.1, help="Seconds between looks.")] = 5.0,
 ) -> None:
     """Show where a sweep stands, again and again, until it is finished."""
+    from orchestrator.reporting import terminal
     from orchestrator.running.session import is_finished
 
     sweep, folder = told(open_study(spec, overrides or [], studies))

@@ -1,5 +1,5 @@
-"""A file as libsndfile has to be given it to read all of it, and the cut-off ones that it would
-read without a word.
+"""A file as libsndfile has to be given it to read it, and all of it, and the cut-off ones that it
+would read without a word.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.corpus import flac, mpeg
+from orchestrator.corpus import flac, mpeg, wrappings
 from orchestrator.corpus.faults import UnusableError
 
-_START = 64
+_START = 1024
+"""Bytes by which a file is known; a NIST SPHERE file's header has so many."""
 _PAGE = 27 + 255 + 255 * 255
 """Bytes of the largest Ogg page."""
 
@@ -33,6 +34,8 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
     start = beginning(source)
     if start.startswith(b"OggS"):
         _check_end(source, name)
+    if (taken_out := _taken_out(source, start, name)) is not None:
+        source, start = taken_out, taken_out[:_START]
     data = None
     if start.startswith(b"fLaC") and not flac.says_length(start):
         data = flac.with_sample_count(_read_part(source, 0))
@@ -41,6 +44,17 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
     if data is not None:
         return Opened(io.BytesIO(data), mended=True)
     return Opened(io.BytesIO(source) if isinstance(source, bytes) else sound_file(source))
+
+
+def _taken_out(source: Path | bytes, start: bytes, name: str) -> bytes | None:
+    """What libsndfile reads of a container that it does not read; None for another file."""
+    if start.startswith(b"OggS") and wrappings.is_ogg_flac(start):
+        return wrappings.flac_in_ogg(_read_part(source, 0))
+    if wrappings.is_mp3_in_wave(start):
+        return wrappings.mp3_in_wave(_read_part(source, 0), name)
+    if start.startswith(b"BW64"):
+        return wrappings.bw64_as_rf64(_read_part(source, 0))
+    return None
 
 
 def beginning(source: Path | bytes) -> bytes:

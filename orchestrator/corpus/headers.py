@@ -14,7 +14,7 @@ import soundfile
 
 from orchestrator.corpus.containers import beginning, open_audio
 from orchestrator.corpus.faults import UnusableError, show
-from orchestrator.corpus.not_a_recording import what_it_is
+from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
 
 TOLERANCE = 0.1
 """Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1
@@ -24,7 +24,10 @@ is common.
 MAX_HOURS = 24
 """A header that claims more is damaged or a decompression bomb."""
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph")
+AUDIO_SUFFIXES = (
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),
+    *(".aifc", ".au", ".caf", ".w64"),
+)
 """Of the files that are read as audio."""
 
 _CLIP_FOLDERS = ("", "clips", "wavs")
@@ -155,8 +158,9 @@ def _why(source: Path | bytes, error: Exception) -> str:
     reason = str(getattr(error, "error_string", None) or error)
     if isinstance(error, OSError):
         return reason
-    path = "FILE" if isinstance(source, bytes) else str(source)
-    return what_it_is(beginning(source), path) or reason
+    path, start = "FILE" if isinstance(source, bytes) else str(source), beginning(source)
+    tried = reason if isinstance(source, bytes) else what_to_try(reason, start, path)
+    return what_it_is(start, path) or tried
 
 
 def _why_none(log: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+from orchestrator.corpus.wrappings import wave_coding
+
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
 
 _BEGINNINGS: dict[bytes, str] = {
@@ -15,6 +17,8 @@ _BEGINNINGS: dict[bytes, str] = {
     b"\x1aE\xdf\xa3": f"it is Matroska or WebM, which is not read; {_CONVERT}",
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": f"it is Windows Media, which is not read; {_CONVERT}",
     b"OggS": f"it is an Ogg stream of a kind that is not read; {_CONVERT}",
+    b"caff": f"it is CAF of a coding that is not read, such as ALAC; {_CONVERT}",
+    b"TTA1": f"it is True Audio, which is not read; {_CONVERT}",
     b"#!AMR": f"it is AMR, which is not read; {_CONVERT}",
     b"#!SILK": "it is SILK, which is not read; decode it and name what comes out",
     b"FLV\x01": f"it is Flash video, which is not read; {_CONVERT}",
@@ -29,6 +33,21 @@ _BEGINNINGS: dict[bytes, str] = {
 _ADTS = (b"\xff\xf1", b"\xff\xf9")
 """AAC without a container: twelve set bits, layer 0."""
 _HEADERLESS = (".raw", ".pcm", ".sln", ".gsm", ".g722", ".vox", ".ulaw", ".alaw")
+_WAVE_READ = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x55)
+"""Format tags of a WAV that are read: PCM, float, A-law, mu-law, ADPCM, GSM and MP3."""
+_WAVE_CODINGS = {
+    0x22: "TrueSpeech", 0x45: "G.726", 0x50: "MPEG layer 2", 0x64: "G.726", 0xFF: "AAC",
+    0x161: "Windows Media", 0x28F: "G.722", 0x566F: "Vorbis", 0x674F: "Vorbis", 0x2000: "AC-3",
+}  # fmt: skip
+_CONTAINERS = (
+    *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM"),
+    *(b"fLaC", b"OggS", b"ID3", b"caff", b".snd", b"NIST_1A"),
+)
+_SHORTEN = (
+    "it is NIST SPHERE compressed with shorten, which is not read; decompress it: "
+    "sph2pipe -f wav {file} {file}.wav"
+)
+_FALLBACK = "where ffmpeg reads it, convert it: ffmpeg -i {file} {file}.flac"
 _RAW = (
     "it has no header, so nothing says its rate and coding; where those are 16 kHz and 16 bit: "
     "sox -t raw -r 16000 -e signed -b 16 -c 1 {file} {file}.wav"
@@ -36,13 +55,37 @@ _RAW = (
 
 
 def what_it_is(start: bytes, path: str) -> str | None:
-    """Of a file that begins with `start` (64 bytes or all) and is not read as sound: what it is and
-    what to do, without its name; None where it looks like nothing known.
+    """Of a file that begins with `start` (1024 bytes or all) and is not read as sound: what it is
+    and what to do, without its name; None where it looks like nothing known.
     """
     words = _told_by_content(start)
     if words is None and path.lower().endswith(_HEADERLESS):
         words = _RAW
-    return words and words.replace("{file}", shlex.quote(path))
+    if words is None and path.lower().endswith(".wav") and not _is_known(start):
+        words = f"it is named WAV and is none: {_RAW}"
+    return words and _with_file(words, path)
+
+
+def what_to_try(reason: str, start: bytes, path: str) -> str:
+    """Why a file that begins with `start` is not read, and what may help where nothing is known of
+    it.
+    """
+    if _is_text(start):
+        return reason
+    return f"{reason.rstrip('.')}; {_with_file(_FALLBACK, path)}"
+
+
+def _is_known(start: bytes) -> bool:
+    """It is text, or sound in a container that says its coding."""
+    return _is_text(start) or start.startswith(_CONTAINERS)
+
+
+def _is_text(start: bytes) -> bool:
+    return all(32 <= byte < 127 or byte in b"\t\n\r" for byte in start)
+
+
+def _with_file(words: str, path: str) -> str:
+    return words.replace("{file}", shlex.quote(path))
 
 
 def _told_by_content(start: bytes) -> str | None:
@@ -57,6 +100,11 @@ def _told_by_content(start: bytes) -> str | None:
             beginning
         ):
             return words
-    if not start.strip(b"\0"):
+    if start.startswith(b"NIST_1A") and b"shorten" in start:
+        return _SHORTEN
+    if (tag := wave_coding(start)) is not None and tag not in _WAVE_READ:
+        coding = _WAVE_CODINGS.get(tag, "another coding")
+        return f"it is a WAV of {coding} (format tag 0x{tag:04X}), which is not read; {_CONVERT}"
+    if not start[:64].strip(b"\0"):
         return "it begins with nothing but zeros, as a copy that was broken off; copy it again"
     return None

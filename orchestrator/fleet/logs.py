@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 class PackLogs:
-    """`pack-0.log` and so on in a folder, which is made when something is written; nothing without
-    a folder.
+    """`pack-0.log` and so on in a folder, which is made when something is written, in one that is
+    there; nothing without a folder.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -22,9 +22,9 @@ class PackLogs:
 
     def write(self, index: int, text: str) -> None:
         """One line with the time before it."""
-        if self._folder is None:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._folder is None or not self._folder.parent.is_dir():
+            return  # a study that was moved away is not begun again by its logs
+        self._folder.mkdir(exist_ok=True)
         at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
         with (self._folder / f"pack-{index}.log").open(
             "a", encoding="utf-8", errors="backslashreplace"

@@ -18,7 +18,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 class Work(BaseModel):
     """What a sweep does at most."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     search_steps: int
     """Optimizer steps of all trials together."""
@@ -37,7 +37,7 @@ class Work(BaseModel):
 class Pace(BaseModel):
     """What a probe measured, in seconds; pairs are the fastest and the slowest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     device: str
     slots: int
@@ -54,7 +54,7 @@ class Pace(BaseModel):
 class Spent(BaseModel):
     """What the search of a study has taken so far."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     study: str
     seconds: float
@@ -72,7 +72,7 @@ class Spent(BaseModel):
 class Cost(BaseModel):
     """Seconds from start to verdict, and what the estimate rests on, in words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     low: float
     high: float

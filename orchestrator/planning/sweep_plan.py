@@ -29,7 +29,7 @@ Point = dict[str, ParameterValue]
 class Plain(BaseModel):
     """Base of the plan's values: frozen, JSON both ways."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SetSize(Plain):

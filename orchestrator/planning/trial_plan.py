@@ -36,7 +36,7 @@ class TrialParams(Hyperparameters):
 class TrialPlan(BaseModel):
     """Everything one trial depends on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     sweep: str
     number: int

@@ -24,7 +24,7 @@ class BaselinesFile(RootModel[dict[str, Measurement]]):
 class FormatFile(BaseModel):
     """study.json: the format of everything beside it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
     format: int
 
@@ -32,7 +32,7 @@ class FormatFile(BaseModel):
 class ServerRecord(BaseModel):
     """storage.json: the server that holds the study's database; never its address."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     url_env: str
     """The environment variable that holds the address."""
@@ -44,7 +44,7 @@ class ServerRecord(BaseModel):
 class PackRecord(BaseModel):
     """pack.json: how many adapters the study trains at once, and why so many."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     slots: int
     why: str
@@ -63,7 +63,7 @@ class StopRequest(BaseModel):
     yet.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     reason: str = ""
 
@@ -71,7 +71,7 @@ class StopRequest(BaseModel):
 class PersonStop(BaseModel):
     """stop.json of a trial: a person ended it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     step: int
     """The rung at which it ends."""
@@ -89,7 +89,7 @@ class SetsFile(RootModel[dict[str, SetRecord]]):
 class ClockFile(BaseModel):
     """clock.json: what all runs of the sweep have spent."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
     seconds: float = 0.0
 
@@ -97,7 +97,7 @@ class ClockFile(BaseModel):
 class FindingRow(BaseModel):
     """One finding of a check."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: str
     level: Level

@@ -22,7 +22,7 @@ there.
 class PackInFile(BaseModel):
     """One pack."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     clock: int
     steps: dict[int, int]
@@ -38,7 +38,7 @@ class PackInFile(BaseModel):
 class FleetFile(BaseModel):
     """fleet.json."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     now: int
     turn: int | None

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.atomic import make_folder, sync_folder
-from orchestrator.errors import StudyError
+from orchestrator.errors import Interrupted, StudyError
 from orchestrator.records.chain import Chain, Entry, Fault, read_chain
+from orchestrator.records.ownership import Ownership
 from orchestrator.records.writing import refused
 
 NAME = "journal.jsonl"
@@ -34,18 +36,23 @@ Found = TypeVar("Found")
 class Journal:
     """`journal.jsonl` of one study. Reading needs no lock; whoever seals holds the study's."""
 
-    def __init__(self, root: Path, study: str, mark: Path) -> None:
+    def __init__(self, root: Path, study: str, mark: Path, ownership: Ownership) -> None:
         """`root` is the study's folder; a study that has the file `mark` has a journal."""
         self.path = root / NAME
         self._root, self._study, self._mark = root, study, mark
-        self.confirm_owner: Callable[[], None] = lambda: None
-        """Called before anything is put down; raises where somebody else owns the study by now."""
+        self._ownership = ownership
         self._read: tuple[Stamp | None, Chain] | None = None
+        self._as_left: tuple[Stamp | None] | None = None
+        """As this process left it, which alone may write to it; None while it may not."""
         self._digests: dict[str, tuple[Stamp, str]] = {}
 
     def chain(self) -> Chain:
-        """What the journal seals now. Raises StudyError where it is lost or its chain is broken."""
+        """What the journal seals now. Raises StudyError where it is lost, its chain is broken, or
+        somebody else changed it while this process held the study.
+        """
         stamp = _stamp(self.path)
+        if self._as_left is not None and stamp != self._as_left[0]:
+            self._ownership.confirm()  # raises, for this or for what is behind it
         if self._read is None or self._read[0] != stamp:
             self._read = (stamp, self._load(stamp))
         return self._read[1]
@@ -84,13 +91,16 @@ class Journal:
     def _add(self, entries: tuple[Entry, ...]) -> None:
         if not entries:
             return
-        self.confirm_owner()
+        self._ownership.confirm()
         chain = self.chain()
         try:
             self._append(chain.length, b"".join(entry.line for entry in entries))
         except OSError as error:
             raise refused(self.path, error, sum(len(entry.line) for entry in entries)) from error
-        self._read = (_stamp(self.path), chain.extended(entries))
+        stamp = _stamp(self.path)
+        if self._as_left is not None:
+            self._as_left = (stamp,)
+        self._read = (stamp, chain.extended(entries))
 
     def _append(self, length: int, data: bytes) -> None:
         new = not self.path.exists()
@@ -108,6 +118,33 @@ class Journal:
             os.close(descriptor)
         if new:
             sync_folder(self.path.parent)
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """Settle it, then let nobody else change it until the block is left, and settle or close
+        it; the caller holds the lock.
+        """
+        self.settle()
+        self._as_left = (_stamp(self.path),)
+        try:
+            yield
+            self.close()
+        except Interrupted:  # perhaps between a seal and its file, or in the middle of a line
+            self._as_left = None
+            self.settle()
+            raise
+        finally:
+            self._as_left = None
+
+    def confirm_unchanged(self) -> None:
+        """Raise StudyError where somebody else changed it while this process held the study."""
+        if self._as_left is not None and _stamp(self.path) != self._as_left[0]:
+            raise StudyError(
+                f"{self.path} was removed or changed by something else while this run held study "
+                f"{self._study}\n"
+                "  Nothing more was written. Restore the study from a copy, then run the same "
+                "command again."
+            )
 
     def read(self, path: Path) -> bytes | None:
         """The bytes of a sealed file; None where none was ever written. Raises StudyError for any

@@ -14,7 +14,7 @@ from orchestrator.sweepfile.identity import digest
 class Value(BaseModel):
     """Base of everything written under `studies/`: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class TermCounts(Value):

@@ -21,7 +21,7 @@ class SealedFiles(UnsealedFiles):
     def __init__(self, path: Path, name: str, format_file: Path) -> None:
         """A folder that has the file `format_file` must have a journal."""
         super().__init__(path, name)
-        self.journal = Journal(path, name, format_file)
+        self.journal = Journal(path, name, format_file, self.ownership)
 
     def is_sealed(self, path: Path) -> bool:
         """The file was written once, whether it is still there or not."""
@@ -31,6 +31,7 @@ class SealedFiles(UnsealedFiles):
 
     def publish(self, what: str, files: Mapping[Path, bytes]) -> None:
         """Seal files that belong together, then write them."""
+        self.ownership.confirm()
         self.journal.seal(what, {path: digest_of(data) for path, data in files.items()})
         with folders_synced_once():
             for path, data in files.items():
@@ -49,7 +50,7 @@ class SealedFiles(UnsealedFiles):
             path.relative_to(self.path).as_posix()
         )
         if sealed:
-            write_aside(path, data)
+            self._write(path, data)
         return sealed
 
     @contextmanager
@@ -57,6 +58,7 @@ class SealedFiles(UnsealedFiles):
         """Yield an empty folder; on leaving, what was written there is sealed and takes the place
         of `folder`.
         """
+        self.ownership.confirm()
         with safely(folder, 0), new_folder(folder) as aside:
             yield aside
             written = [path for path in sorted(aside.rglob("*")) if path.is_file()]

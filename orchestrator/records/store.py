@@ -29,7 +29,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from orchestrator.atomic import clear_leftovers, make_folder
-from orchestrator.errors import Interrupted, StudyError
+from orchestrator.errors import StudyError
 from orchestrator.records.beat import beating, owner
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import (
@@ -137,25 +137,18 @@ class StudyFolder(TrialFiles):
         refuse_links(self.path)
         with self._held_alone():
             clear_leftovers(self.path)
-            self.journal.settle()
-            try:
+            with self.journal.settled():
                 yield
-            except Interrupted:  # perhaps between a seal and its file
-                self.journal.settle()
-                raise
-            self.journal.close()
 
     @contextmanager
     def _held_alone(self) -> Iterator[None]:
         owners = self._owner if self.shared_file_system() else None
-        with exclusive(self.lock_file, self.name, owners), ExitStack() as turns:
+        with exclusive(self.lock_file, self.name, owners) as lock, ExitStack() as turns:
+            confirming = [lock.confirm]
             if owners is not None:
-                turn = turns.enter_context(beating(owners, self.name))
-                self.journal.confirm_owner = turn.confirm
-            try:
+                confirming.append(turns.enter_context(beating(owners, self.name)).confirm)
+            with self.ownership.confirmed_by(*confirming, self.journal.confirm_unchanged):
                 yield
-            finally:
-                self.journal.confirm_owner = lambda: None
 
     def shared_file_system(self) -> str | None:
         """The kind of the file system, such as nfs4, where other hosts may share it."""

@@ -19,7 +19,7 @@ _DEFAULT = EvaluationSpec()
 class Transcription(BaseModel):
     """What of an evaluation changes the words that are heard."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     rms: float | None = Field(default=_DEFAULT.rms, gt=0, lt=1)
     """Level that each clip is scaled to; null leaves it."""

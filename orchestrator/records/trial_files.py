@@ -28,7 +28,6 @@ from orchestrator.records.files import (
 from orchestrator.records.journal import HELP
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.sealed import SealedFiles
-from orchestrator.records.writing import write_aside
 
 _FILE = re.compile(r"(trials|confirm)/([0-9]{4,})/([a-z.]+)")
 
@@ -173,11 +172,11 @@ class TrialFiles(SealedFiles):
 
     def write_failure(self, number: int, traceback: str) -> None:
         """Keep where a trial failed, for who looks for the cause; nothing reads it."""
-        write_aside(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
+        self._write(self.trial_folder(number) / "failure.txt", to_line(traceback.rstrip("\n")))
 
     def ask_to_stop(self, number: int, reason: str) -> None:
         """Ask the sweep to end a trial; needs no lock."""
-        write_aside(self._stop_request(number), model_line(StopRequest(reason=reason)))
+        self._write(self._stop_request(number), model_line(StopRequest(reason=reason)))
 
     def asked_to_stop(self, number: int) -> StopRequest | None:
         """What a person asked for; what is no request asks for nothing."""

@@ -19,6 +19,7 @@ from orchestrator.records.files import (
     read_json,
     to_line,
 )
+from orchestrator.records.ownership import Ownership
 from orchestrator.records.writing import write_aside
 
 _FINDINGS_ADVICE = "Delete it, then run the same command again: the checks are made anew."
@@ -30,6 +31,7 @@ class UnsealedFiles:
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
         self.name = name
+        self.ownership = Ownership()
         self.notes = path / "notes.md"
         self._clock = path / "clock.json"
         self._findings = path / "findings.json"
@@ -42,7 +44,7 @@ class UnsealedFiles:
             self.notes.read_bytes() if self.notes.exists() else to_line(f"# Notes on {self.name}\n")
         )
         before += b"" if before.endswith(b"\n") else b"\n"  # a person's last line
-        write_aside(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
+        self._write(self.notes, before + to_line(f"- {day}: {' '.join(text.split())}"))
 
     def note_once(self, text: str) -> None:
         """`note`, unless some line says so already."""
@@ -57,7 +59,7 @@ class UnsealedFiles:
         held = read_json(self._findings, FindingsFile, _FINDINGS_ADVICE)
         stages = held.model_dump() if held else {}
         stages[stage] = [asdict(finding) for finding in findings]
-        write_aside(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
+        self._write(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
 
     def findings(self) -> tuple[Finding, ...]:
         """What the checks of the last run found, each once."""
@@ -73,10 +75,11 @@ class UnsealedFiles:
 
     def write_server(self, record: ServerRecord) -> None:
         """Keep that the study's database is on a server."""
-        write_aside(self._storage, model_line(record))
+        self._write(self._storage, model_line(record))
 
     def forget_server(self) -> None:
         """The study's database is a file of the folder; what is on the server stays there."""
+        self.ownership.confirm()
         self._storage.unlink(missing_ok=True)
 
     def seconds_spent(self) -> float:
@@ -88,5 +91,10 @@ class UnsealedFiles:
     def add_seconds(self, seconds: float, known: float = 0.0) -> float:
         """Add to the time spent, which is at least what is `known`; returns the sum."""
         total = max(self.seconds_spent(), known) + seconds
-        write_aside(self._clock, model_line(ClockFile(seconds=total)))
+        self._write(self._clock, model_line(ClockFile(seconds=total)))
         return total
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write it to the study, which is this process's where it holds the lock."""
+        self.ownership.confirm()
+        write_aside(path, data)

@@ -67,8 +67,9 @@ class AskedTrials:
 
     def commit(self) -> None:
         """Bring the study to its database, then the plans of what it knows by that to their
-        files.
+        files. Raises StudyError where the study is not this process's any more.
         """
+        self._folder.ownership.confirm()
         self._study.commit()
         self._folder.write_plans(*self._unwritten)
         self._unwritten.clear()

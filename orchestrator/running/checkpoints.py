@@ -27,7 +27,7 @@ _OWN = re.compile(r"[0-9]{6,}(\.json)?")
 class InSlot(BaseModel):
     """A trial that held a slot."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     last_rung: int
     """Step of its last measurement, 0 before the first: what is on file beyond it belongs to the
@@ -40,7 +40,7 @@ class InSlot(BaseModel):
 class Checkpoint(BaseModel):
     """The state of a sweep between two ticks, beside the worker's own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     tick: int = 0
     asked: int = 0
@@ -57,7 +57,7 @@ class Checkpoint(BaseModel):
 class Sealed(BaseModel):
     """A checkpoint's JSON: the state, and its digest."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     state: Checkpoint
     sha256: str

@@ -17,6 +17,7 @@ from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.contents import stored_spec
 from orchestrator.records.files import FormatFile, SetsFile, model_line
+from orchestrator.records.results import TrialState
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints
@@ -163,8 +164,9 @@ def _database_name(database: Database) -> str:
 
 
 def _server_disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """On a server the study has other numbers than the files. A study.db that has is moved away by
-    hand: it would be lost otherwise, while a server keeps what was there under its old name.
+    """On a server the study has other numbers than the files, or is an older dump. A study.db that
+    has is moved away by hand: it would be lost otherwise, while a server keeps what was there under
+    its old name.
     """
     from orchestrator.search.storage import database_for
     from orchestrator.search.study import Study
@@ -175,9 +177,12 @@ def _server_disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
         results = folder.results()
     except StudyError:
         return False  # they are made again first
+    last = Checkpoints(folder.checkpoint).latest()
+    before = set(range(last.asked)) - set(last.slots) if last else set()
     with closing(Study.open(database_for(spec, folder), spec)) as study:
         try:
             study.check(results)
         except StudyError:
             return True
-    return False
+        running = {trial.number for trial in study.trials() if trial.state is TrialState.RUNNING}
+    return any(result.number in running & before for result in results)

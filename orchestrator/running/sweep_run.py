@@ -91,7 +91,7 @@ class SweepRun:
         if checkpoint.asked > len(known):
             raise StudyError(
                 f"{self.study.called} holds {len(known)} trials, the checkpoint says {checkpoint.asked}\n"
-                "  Restore it from a copy that goes with the trials' folders, or run `orchestrate repair SPEC`."
+                f"  {self.study.remake}"
             )
         self.tick, self.asked.count = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
@@ -111,10 +111,23 @@ class SweepRun:
             )
         for trial in self.in_slots.values():
             self.observer.admitted(trial.plan, trial.last_rung)
+        self._wait_for_originals()
+
+    def _wait_for_originals(self) -> None:
+        """Of the trials that the checkpoint had asked for, those outside of slots wait for another
+        one, or have ended. Raises StudyError where the database does not know that they have: it
+        is older than the checkpoint, which was written after it.
+        """
+        running = {t.number for t in self.study.trials() if t.state is TrialState.RUNNING}
         for number in range(self.asked.count):
             original = self.duplicates.original(self.asked.plan(number), self.in_slots)
             if original in self.in_slots:
-                self.duplicates.wait(original, Asked(number, known[number]))
+                self.duplicates.wait(original, Asked(number, self.asked.params[number]))
+            elif number in running and number not in self.in_slots:
+                raise StudyError(
+                    f"{self.study.called} is older than the checkpoint: it does not know that "
+                    f"trial {number} has ended\n  {self.study.remake}"
+                )
 
     def _last_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that holds; what was damaged is said."""

@@ -2,34 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, SuccessiveHalvingPruner
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.sweepfile.sweep import SweepSpec
+
+
+@dataclass(frozen=True)
+class _Reports:
+    """What a pruner reads of a trial."""
+
+    state: TrialState
+    intermediate_values: Mapping[int, float]
+    system_attrs: Mapping[str, float]
+    """The rungs of successive halving it has passed, as Optuna marks them."""
+    _trial_id: int
+
+    @property
+    def last_step(self) -> int | None:
+        return max(self.intermediate_values, default=None)
+
+
+class _Reported:
+    """What a pruner reads of a study, and nowhere to write: Optuna's own study in memory would copy
+    and check every trial at every rung.
+    """
+
+    direction = StudyDirection.MINIMIZE
+
+    def __init__(self, trials: Sequence[_Reports]) -> None:
+        self.trials = trials
+
+    @property
+    def _storage(self) -> _Reported:
+        return self
+
+    def get_trials(
+        self, deepcopy: bool = True, states: tuple[TrialState, ...] | None = None
+    ) -> list[_Reports]:
+        return [trial for trial in self.trials if states is None or trial.state in states]
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Not kept: a rung that is passed is seen from the reports."""
 
 
 def is_behind(spec: SweepSpec, trials: Iterable[FrozenTrial], number: int) -> bool:
     """Whether `early_stop` of the spec (median, asha) stops trial `number` at the value it reported
     last.
 
-    A pure function of what the trials have reported: Optuna's own pruner is asked on a copy of the
-    study in memory. On the study itself successive halving would write that the rung is passed, and
-    answer differently when a run that was killed asks again.
+    A pure function of what the trials have reported: Optuna's own pruner is asked on a view of
+    them. On the study itself successive halving would write that the rung is passed, and answer
+    differently when a run that was killed asks again.
     """
     pruner = _pruner(spec)
     if pruner is None:
         return False
-    trials = [trial for trial in trials if trial.state != TrialState.WAITING]
-    others = [_copy(trial, spec, upto=None) for trial in trials if trial.number != number]
-    [judged] = [
-        _copy(trial, spec, upto=trial.last_step) for trial in trials if trial.number == number
-    ]
-    study = optuna.create_study(direction="minimize", sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials([*others, judged])
-    return bool(pruner.prune(study, study.get_trials(deepcopy=False)[-1]))
+    judged: _Reports | None = None
+    others = []
+    for trial in trials:
+        if trial.number == number:
+            judged = _reports(trial, spec, upto=trial.last_step)
+        elif trial.state != TrialState.WAITING:
+            others.append(_reports(trial, spec, upto=None))
+    assert judged is not None, f"trial {number} was asked for"
+    study = cast(optuna.Study, _Reported([*others, judged]))
+    return bool(pruner.prune(study, cast(FrozenTrial, judged)))
 
 
 def _pruner(spec: SweepSpec) -> BasePruner | None:
@@ -43,22 +86,24 @@ def _pruner(spec: SweepSpec) -> BasePruner | None:
     return None
 
 
-def _copy(trial: FrozenTrial, spec: SweepSpec, upto: int | None) -> FrozenTrial:
-    """The trial's reports; the rungs of successive halving it has passed, below step `upto`, as
-    Optuna marks them.
-    """
-    reports = sorted(trial.intermediate_values.items())
+def _reports(trial: FrozenTrial, spec: SweepSpec, upto: int | None) -> _Reports:
+    """Of a trial; the rungs of successive halving it has passed are those below step `upto`."""
+    rungs: dict[str, float] = {}
+    if spec.early_stop.method == "asha":
+        rungs = _passed_rungs(spec, sorted(trial.intermediate_values.items()), upto)
+    return _Reports(trial.state, trial.intermediate_values, rungs, trial._trial_id)
+
+
+def _passed_rungs(
+    spec: SweepSpec, reports: Sequence[tuple[int, float]], upto: int | None
+) -> dict[str, float]:
     rungs: dict[str, float] = {}
     boundary = spec.evaluation.every
-    while spec.early_stop.method == "asha":
+    while True:
         passed = [
             value for step, value in reports if step >= boundary and (upto is None or step < upto)
         ]
         if not passed:
-            break
+            return rungs
         rungs[f"completed_rung_{len(rungs)}"] = passed[0]
         boundary *= spec.early_stop.reduction_factor
-    value = trial.value if trial.state == TrialState.COMPLETE else None
-    return create_trial(
-        state=trial.state, value=value, intermediate_values=dict(reports), system_attrs={**rungs}
-    )

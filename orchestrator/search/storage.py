@@ -67,6 +67,21 @@ def close_storage(database: Database, storage: RDBStorage) -> None:
         database.close()
 
 
+Stamp = tuple[int, int, int] | None
+"""Of a file: inode, size, time of its last change. None of a server, or where there is no file."""
+
+
+def stamp_of(database: Database) -> Stamp:
+    """What changes where a file of this name is another one, or somebody else wrote to it."""
+    if not isinstance(database, Path):
+        return None
+    try:
+        state = database.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_ino, state.st_size, state.st_mtime_ns
+
+
 @contextmanager
 def held(database: Database, must_exist: bool) -> Iterator[None]:
     """Hold the lock of a study on a server while the context lasts; a file has the lock of its

@@ -27,14 +27,20 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.server import ServerDatabase
-from orchestrator.search.storage import Database, close_storage, open_storage, storage_errors
+from orchestrator.search.storage import (
+    Database,
+    close_storage,
+    open_storage,
+    stamp_of,
+    storage_errors,
+)
 from orchestrator.search.trial_results import (
     optuna_end,
     read_result,
     refuse_non_finite,
     result_attributes,
 )
-from orchestrator.search.write_through import WriteThroughStorage
+from orchestrator.search.write_through import NotAsLeft, WriteThroughStorage
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import guardrail_metrics
@@ -86,6 +92,7 @@ class Study:
             if trial.number != number:
                 raise self._lacks(number)
         self._storage = WriteThroughStorage(storage.engine, created)
+        self._stamp = stamp_of(database)
         self._study = optuna.load_study(
             storage=self._storage, sampler=self._sampler, pruner=optuna.pruners.NopPruner(), study_name=name,
         )  # fmt: skip
@@ -110,7 +117,7 @@ class Study:
                     "  Move the file away, or give the sweep another name."
                 )
             study._study.set_user_attr("spec", digest(spec.portable.model_dump(mode="json")))
-            study._storage.commit()
+            study.commit()
             undo.pop_all()
         return study
 
@@ -132,7 +139,20 @@ class Study:
         What was not committed when the process is killed was not done; asked again, it is the same.
         """
         with storage_errors(self._database, _CONTINUED):
-            self._storage.commit()
+            if stamp_of(self._database) != self._stamp:
+                raise self._changed()
+            try:
+                self._storage.commit()
+            except NotAsLeft:
+                raise self._changed() from None
+            finally:
+                self._stamp = stamp_of(self._database)
+
+    def _changed(self) -> StudyError:
+        return StudyError(
+            f"{self._database} is not as this run left it: an older copy was put in its place, or "
+            f"something else writes to it\n  {_CONTINUED} {self.remake}"
+        )
 
     def close(self) -> None:
         """Close the database, without a commit."""

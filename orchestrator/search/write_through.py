@@ -33,6 +33,14 @@ _STUDY_USER = models.StudyUserAttributeModel.__table__
 _STUDY_SYSTEM = models.StudySystemAttributeModel.__table__
 
 
+_COMMITS = "orchestrator:commits"
+"""Attribute of the study: how often it was written to, by all runs."""
+
+
+class NotAsLeft(Exception):
+    """The database is not the one that was written to last."""
+
+
 class WriteThroughStorage(InMemoryStorage):
     """One study of a database, read once; the caller is its only writer. Trials have the ids of
     the database.
@@ -48,6 +56,7 @@ class WriteThroughStorage(InMemoryStorage):
         self._new: set[int] = set()
         self._changed: dict[sqlalchemy.Table, set[int]] = {table: set() for table in _ROWS}
         self._changed_attributes: dict[tuple[sqlalchemy.Table, str], Any] = {}
+        self._commits = int(study.user_attrs.get(_COMMITS, 0))
         # the next ids that Optuna's storage in memory gives are made those of the database
         self._max_study_id = self._study_id - 1
         self.create_new_study(study.directions, study.study_name)
@@ -60,10 +69,15 @@ class WriteThroughStorage(InMemoryStorage):
             super().create_new_trial(self._study_id, trial)
 
     def commit(self) -> None:
-        """Write all that changed since the last commit, in one transaction."""
+        """Write all that changed since the last commit, in one transaction.
+
+        Raises NotAsLeft, and writes nothing, where the database does not hold the last commit, such
+        as one that was restored from a dump.
+        """
         if not self._changed_attributes and not any(self._changed.values()):
             return
         with self._engine.begin() as connection:
+            self._count_commit(connection)
             for table, changed in self._changed.items():
                 trials = [self.get_trial(trial_id) for trial_id in sorted(changed)]
                 if table is _TRIALS:
@@ -81,6 +95,25 @@ class WriteThroughStorage(InMemoryStorage):
         for changed in (self._new, *self._changed.values()):
             changed.clear()
         self._changed_attributes.clear()
+        self._commits += 1
+
+    def _count_commit(self, connection: sqlalchemy.Connection) -> None:
+        now = {"value_json": json.dumps(self._commits + 1)}
+        if not self._commits:
+            row = {"study_id": self._study_id, "key": _COMMITS} | now
+            connection.execute(sqlalchemy.insert(_STUDY_USER), [row])
+            return
+        counted = connection.execute(
+            sqlalchemy.update(_STUDY_USER)
+            .where(
+                _STUDY_USER.c.study_id == self._study_id,
+                _STUDY_USER.c.key == _COMMITS,
+                _STUDY_USER.c.value_json == json.dumps(self._commits),
+            )
+            .values(now)
+        )
+        if counted.rowcount != 1:
+            raise NotAsLeft
 
     def _write_trials(
         self, connection: sqlalchemy.Connection, trials: Sequence[FrozenTrial]

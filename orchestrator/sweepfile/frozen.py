@@ -12,4 +12,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 class Frozen(BaseModel):
     """Base of all spec values: immutable, unknown keys refused, no silent conversion of types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # defer_build: a section is checked as part of its sweep; alone, once one is made alone
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
+    )

@@ -108,7 +108,9 @@ class Hyperparameters(BaseModel):
     `TrialParams` follow from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
+    )
 
     learning_rate: float = Field(
         gt=0,

@@ -204,15 +204,17 @@ class SweepSpec(Frozen):
 
     _project: Path | None = PrivateAttr(default=None)
 
+    # sections that are left out are made of their defaults without a check, whose making at import
+    # every command would wait for
     version: Literal[1]
     name: str = Field(pattern=NAME)
     """Also the folder's name under `studies/`."""
     description: str = ""
     model: ModelSpec
     data: DataSpec
-    evaluation: EvaluationSpec = EvaluationSpec()
+    evaluation: EvaluationSpec = EvaluationSpec.model_construct()
     method: Literal["tpe", "gp", "random", "grid", "qmc"] = "tpe"
-    metric: Metric = Metric()
+    metric: Metric = Metric.model_construct()
     take: TakeSpec | None = None
     """Parameters that another study decided."""
     parameters: SearchSpace
@@ -227,13 +229,13 @@ class SweepSpec(Frozen):
     confirm: ConfirmSpec | None = None
     seed: Seed = 0
     """Seed of the search itself (the sampler), apart from the trials' `parameters.seed`."""
-    early_stop: EarlyStop = EarlyStop()
+    early_stop: EarlyStop = EarlyStop.model_construct()
     budget: Budget
-    execution: Execution = Execution()
+    execution: Execution = Execution.model_construct()
     storage: StorageSpec | None = None
     """The study's database on a server; none: study.db in the study's folder. No part of `portable`
     and so of no file of the study, which are the same wherever the database lies."""
-    checks: ChecksSpec = ChecksSpec()
+    checks: ChecksSpec = ChecksSpec.model_construct()
     record: bool = True
     """Whether a finished run gets its row in the project's docs/experiment_plan.md."""
     tracking: TrackingSpec | None = None

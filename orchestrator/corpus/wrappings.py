@@ -1,0 +1,106 @@
+"""Sound of a coding that libsndfile reads in a container in which it does not read it: FLAC in Ogg,
+MP3 in WAV, BW64. Taken out of the container as it is, nothing is decoded here.
+
+Source: https://xiph.org/flac/ogg_mapping.html, RFC 3533; ITU-R BS.2088 for BW64.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from orchestrator.corpus.faults import UnusableError
+
+_OGG_FLAC = b"\x7fFLAC"
+_STREAMINFO = slice(9, 51)
+"""Of the first packet: a native FLAC file's first 42 bytes."""
+_MP3 = 0x55
+_EXTENSIBLE = 0xFFFE
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF)
+
+
+def is_ogg_flac(start: bytes) -> bool:
+    """Whether an Ogg file that begins so is FLAC."""
+    return start[28:33] == _OGG_FLAC and start[26:27] == b"\x01"
+
+
+def flac_in_ogg(data: bytes) -> bytes | None:
+    """The FLAC file that an Ogg file of one stream holds; None where it holds several."""
+    packets = _packets(data)
+    if packets is None or len(packets[0]) < _STREAMINFO.stop:
+        return None
+    return packets[0][_STREAMINFO] + b"".join(packets[1:])
+
+
+def _packets(data: bytes) -> list[bytes] | None:
+    """All whole packets of the one stream; None where another stream begins in between."""
+    packets: list[bytes] = []
+    begun: list[bytes] = []
+    serials = set()
+    for serial, table, body in _pages(data):
+        serials.add(serial)
+        place = 0
+        for size in table:
+            begun.append(body[place : place + size])
+            place += size
+            if size < 255:  # the last segment of a packet
+                packets.append(b"".join(begun))
+                begun.clear()
+    return packets if packets and len(serials) == 1 else None
+
+
+def _pages(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Serial number of the stream, sizes of the segments, and the segments."""
+    place = 0
+    while data.startswith(b"OggS", place) and len(data) >= place + 27:
+        table = data[place + 27 : place + 27 + data[place + 26]]
+        begin = place + 27 + len(table)
+        end = begin + sum(table)
+        yield data[place + 14 : place + 18], table, data[begin:end]
+        place = end
+
+
+def wave_coding(start: bytes) -> int | None:
+    """The format tag of a WAV file that begins so; None where that is none, or says it later."""
+    if start[:4] not in (b"RIFF", b"RF64", b"BW64") or start[8:12] != b"WAVE":
+        return None
+    for name, place, size in _chunks(start):
+        if name == b"fmt " and len(start) >= place + 16:
+            (tag,) = struct.unpack_from("<H", start, place)
+            if tag == _EXTENSIBLE and size >= 26 and len(start) >= place + 26:
+                (tag,) = struct.unpack_from("<H", start, place + 24)
+            return int(tag)
+    return None
+
+
+def is_mp3_in_wave(start: bytes) -> bool:
+    """Whether a file that begins so is a WAV that holds MP3."""
+    return wave_coding(start) == _MP3
+
+
+def mp3_in_wave(data: bytes, name: str) -> bytes:
+    """The MP3 stream of such a file. Raises UnusableError where it is cut off."""
+    for chunk, place, size in _chunks(data):
+        if chunk == b"data":
+            found = data[place:] if size in _UNKNOWN_SIZES else data[place : place + size]
+            if size not in _UNKNOWN_SIZES and len(found) < size:
+                raise UnusableError(
+                    f"{name} is cut off: its header promises {size} bytes of MP3, {len(found)} "
+                    "are there"
+                )
+            return found
+    raise UnusableError(f"{name} holds no audio (a WAV without a data chunk)")
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, place of the content and size of each chunk of a WAV file."""
+    place = 12
+    while len(data) >= place + 8:
+        (size,) = struct.unpack_from("<I", data, place + 4)
+        yield data[place : place + 4], place + 8, size
+        place += 8 + size + size % 2
+
+
+def bw64_as_rf64(data: bytes) -> bytes:
+    """The same file under the older name of its form, whose parts have the same layout."""
+    return b"RF64" + data[4:]

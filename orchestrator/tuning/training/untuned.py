@@ -1,0 +1,81 @@
+"""What the untuned model says on replay rows, which the KL term holds the tuned ones to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from orchestrator.tuning.model.base_model import IGNORED, BaseModel, padded_labels
+from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.training.micro_batches import MicroBatch
+from orchestrator.tuning.training.training_set import TrainingSet
+
+UNTUNED_BYTES = 1 << 28
+"""Of what the untuned decoder gives on replay rows; older rows are computed again."""
+
+
+@torch.no_grad()
+def know_untuned(base: BaseModel, store: EncoderCache, data: TrainingSet, rows: set[int]) -> None:
+    """Fill `data.untuned` with what the untuned decoder gives on each row's own labels."""
+    missing = sorted(rows - data.untuned.keys())
+    if not missing:
+        return
+    clips = torch.tensor([data.clip(row) for row in missing], device=base.device)
+    encoded, layout = store("train", clips, base.encoder_depth)
+    cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
+    inputs, labels = padded_labels([data.labels[row] for row in missing], base.decoder.start)
+    hidden = base.decoder(inputs.to(base.device), cross, layout.mask)
+    for row, states, own in zip(missing, hidden, labels != IGNORED, strict=True):
+        data.untuned[row] = states[: int(own.sum())].clone()
+
+
+def forget_oldest_untuned(data: TrainingSet, needed: set[int]) -> None:
+    """Keep no more than `UNTUNED_BYTES`, but what is `needed` now."""
+    untuned = data.untuned
+    used = sum(states.numel() * states.element_size() for states in untuned.values())
+    for row in [row for row in untuned if row not in needed]:
+        if used <= UNTUNED_BYTES:
+            break
+        states = untuned.pop(row)
+        used -= states.numel() * states.element_size()
+
+
+def kl_to_untuned(
+    base: BaseModel, data: TrainingSet, micro_batch: MicroBatch, logits: Tensor, rows: Tensor
+) -> Tensor:
+    """Sum of weighted KL(untuned || tuned) over the tokens of replay rows (Hinton et al. 2015,
+    temperature 1).
+
+    `logits` (tokens, vocabulary) are the tuned model's, `rows` (tokens,) the micro-batch's row of
+    each token.
+    """
+    weights = micro_batch.kl_weights[rows]
+    counted = weights > 0
+    target = _untuned_log_probabilities(base, data, micro_batch.held_to_base)
+    tuned = logits[counted].to(base.model.dtype).log_softmax(-1)
+    divergence = F.kl_div(tuned, target, reduction="none", log_target=True).sum(-1)
+    return (divergence * weights[counted]).sum()
+
+
+@torch.no_grad()
+def _untuned_log_probabilities(
+    base: BaseModel, data: TrainingSet, utterances: Sequence[int]
+) -> Tensor:
+    """(tokens, vocabulary) of the utterances, one after the other; the head runs once for each
+    distinct one, for slots may hold the same.
+    """
+    distinct = sorted(set(utterances))
+    states = [data.untuned[row] for row in distinct]
+    ends = np.cumsum([len(own) for own in states])
+    places = {
+        row: range(end - len(own), end)
+        for row, own, end in zip(distinct, states, ends.tolist(), strict=True)
+    }
+    of_tokens = [place for row in utterances for place in places[row]]
+    logits: Tensor = base.decoder.head(torch.cat(states))
+    log_probabilities = logits.to(base.model.dtype).log_softmax(-1)
+    return log_probabilities[torch.tensor(of_tokens, device=log_probabilities.device)]

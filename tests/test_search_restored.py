@@ -1,0 +1,104 @@
+"""A study.db that is not the one that was written to last."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.errors import StudyError
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker import Event
+from orchestrator.search.study import Study
+from orchestrator.sweepfile.sweep import Budget, SweepSpec
+from tests.cli_project import folder_of, make_project, orchestrate, ran_project
+from tests.fake_worker import FakeWorker
+from tests.faults.commands import contents
+from tests.running_support import make_spec
+
+FOUR = ("budget.trials=4",)
+
+
+def back_up(database: Path, copy: Path) -> None:
+    """With what its write-ahead log holds."""
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
+def put_back(copy: Path, database: Path) -> None:
+    """As `cp -p` does: into the file that is there."""
+    shutil.copy2(copy, database)
+
+
+def rename_back(copy: Path, database: Path) -> None:
+    """As `mv` and rsync do."""
+    copy.rename(database)
+
+
+def lose(copy: Path, database: Path) -> None:
+    """It is removed."""
+    database.unlink()
+
+
+@pytest.mark.parametrize("harm", [put_back, rename_back, lose])
+def test_a_study_db_that_was_replaced_under_a_sweep_ends_it_and_is_made_again(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    harm: Callable[[Path, Path], None],
+) -> None:
+    spec = make_project(tmp_path / "own")
+    folder = folder_of(spec)
+    copy = folder.path.parent / "copy.db"
+    ticks: list[int] = []
+
+    class Worker(FakeWorker):
+        def advance(self) -> tuple[Event, ...]:
+            ticks.append(len(ticks))
+            if len(ticks) == 2:
+                back_up(folder.database, copy)
+            if len(ticks) == 6:
+                harm(copy, folder.database)
+            return super().advance()
+
+    def make_worker(sweep: SweepSpec, of: StudyFolder) -> FakeWorker:
+        return Worker(sets=sweep.data.evaluated["domain"].path.stem)
+
+    with pytest.raises(SystemExit) as ended:
+        main([str(spec), "--quiet", *FOUR], make_worker)
+    assert ended.value.code == 3
+    assert capsys.readouterr().err == (
+        f"{folder.database} is not as this run left it: an older copy was put in its place, or "
+        "something else writes to it\n"
+        "  Every finished trial is safe in its result.json. Move study.db away, then run "
+        "`orchestrate repair SPEC`: it makes it again from the files of the trials.\n"
+    )
+    if folder.database.exists():
+        folder.database.rename(folder.path.parent / "away.db")
+    assert orchestrate("repair", spec, *FOUR) == 0
+    assert orchestrate(spec, "--quiet", *FOUR) in (0, 4, 5)
+    alone = ran_project(tmp_path / "alone", *FOUR)
+    assert contents(folder)["files"] == contents(folder_of(alone))["files"]
+
+
+def test_a_commit_upon_another_commit_than_the_last_one_writes_nothing(tmp_path: Path) -> None:
+    """As a server restored from a dump shows it."""
+    spec, database = make_spec(budget=Budget(trials=3)), tmp_path / "study.db"
+    study = Study.open(database, spec)
+    assert study.ask()
+    study.commit()
+    with study._rdb.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE study_user_attributes SET value_json = '1' WHERE key = 'orchestrator:commits'"
+        )
+    assert study.ask()
+    with pytest.raises(StudyError, match=r"study\.db is not as this run left it: an older copy"):
+        study.commit()
+    study.close()
+    again = Study.open(database, spec)
+    assert again.asked() == 1
+    again.close()
