@@ -19,10 +19,10 @@ from tests.embedded import DATA, cut_manifest
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
 SETS = {
-    "train": 16,
-    "replay": 8,
-    "domain": 5,
-    "heldout": 4,
+    "train": 8,
+    "replay": 4,
+    "domain": 3,
+    "heldout": 3,
     "confirm_domain": 3,
     "confirm_heldout": 3,
 }

@@ -27,7 +27,7 @@ from tests.cli_project import orchestrate
 from tests.embedded import DATA, small_sweep
 from tests.test_cli_transcribe import CAP, stock_words
 
-SIZES = {"train": 24, "domain": 4, "heldout": 2}
+SIZES = {"train": 8, "domain": 2, "heldout": 1}
 
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
@@ -146,7 +146,7 @@ def test_the_study_has_trials_of_both_kinds(study: Finished) -> None:
 @pytest.mark.parametrize(
     ("number", "final"),
     [
-        pytest.param(0, False, id="0-best"),
+        pytest.param(0, False, id="0-best", marks=pytest.mark.slow),
         pytest.param(0, True, id="0-final", marks=pytest.mark.slow),
         pytest.param(1, False, id="1-best", marks=pytest.mark.slow),
         pytest.param(1, True, id="1-final"),

@@ -320,8 +320,8 @@ def test_a_split_takes_the_place_of_manifests_in_an_extended_file(tmp_path: Path
 def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Path) -> None:
     small_sweep(
         tmp_path,
-        {"train": 24, "domain": 10, "heldout": 10},
-        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 4, "batch_size": 4},
+        {"train": 8, "domain": 6, "heldout": 6},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
         guardrails={"heldout_wer": {"max_regression": 50}},
         budget={"trials": 1},
     )

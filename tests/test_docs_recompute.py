@@ -22,7 +22,7 @@ from tests.embedded import ROOT, cut_manifest, small_sweep
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-CLIPS = 12
+CLIPS = 8
 BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
 
 
@@ -33,8 +33,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     sets = {name: cut_manifest(f"confirm_{name}", CLIPS, root) for name in ("domain", "heldout")}
     small_sweep(
         root,
-        {"train": 24, "domain": CLIPS, "heldout": CLIPS},
-        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 4, "batch_size": 4},
+        {"train": 8, "domain": CLIPS, "heldout": CLIPS},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
         guardrails={"heldout_wer": {"max_regression": 50}},
         budget={"trials": 2},
     )

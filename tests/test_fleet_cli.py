@@ -16,7 +16,7 @@ from orchestrator.fleet.starting import decided
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import Execution
-from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, process
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, process, ran_project
 from tests.fleet_support import UNEQUAL
 
 PACKS = SWEEP + "execution: {pack: 2, packs: 2, cores: 1, device: cpu, processes: false}\n"
@@ -42,18 +42,21 @@ def came(folder: StudyFolder) -> dict[str, str]:
     return files
 
 
+@pytest.fixture(scope="module", name="inline")
+def _inline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    """A finished study of two packs in one process, which is read alone, and its exit code."""
+    spec = make_project(tmp_path_factory.mktemp("inline"), PACKS)
+    return spec, orchestrate(spec, "--quiet")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
 def test_a_study_is_the_same_inline_and_in_processes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inline: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    inline, forked = make_project(tmp_path / "a", PACKS), make_project(tmp_path / "b", PACKS)
-    codes = {
-        orchestrate(inline, "--quiet"),
-        orchestrate(forked, "--quiet", "execution.processes=true"),
-    }
-    assert len(codes) == 1
-    assert came(folder_of(inline)) == came(folder_of(forked))
-    assert len(came(folder_of(inline))) > 20
+    (straight, code), forked = inline, make_project(tmp_path, PACKS)
+    assert orchestrate(forked, "--quiet", "execution.processes=true") == code
+    assert came(folder_of(straight)) == came(folder_of(forked))
+    assert len(came(folder_of(straight))) > 20
     pack = json.loads((folder_of(forked).path / "pack.json").read_bytes())
     assert pack == {
         "slots": 2,
@@ -63,7 +66,7 @@ def test_a_study_is_the_same_inline_and_in_processes(
         "cores": 1,
     }
     assert "runs in process" in (folder_of(forked).logs / "pack-1.log").read_text()
-    assert "runs in this process" in (folder_of(inline).logs / "pack-1.log").read_text()
+    assert "runs in this process" in (folder_of(straight).logs / "pack-1.log").read_text()
     capsys.readouterr()
     assert orchestrate("status", forked) == 0
     assert "Packs: 2, each of 2 adapters at once on unknown, cores for each: 1" in said(capsys)
@@ -116,10 +119,9 @@ def test_plan_shows_packs_and_what_trials_in_flight_cost(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone")
 def test_status_shows_packs_and_a_stopped_run_continues(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    inline: tuple[Path, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    straight, stopped = make_project(tmp_path / "a", PACKS), make_project(tmp_path / "b", PACKS)
-    orchestrate(straight, "--quiet")
+    (straight, _), stopped = inline, make_project(tmp_path, PACKS)
     run = process(stopped, "execution.processes=true", pause=0.3)
     assert run.stdout is not None and run.stderr is not None
     for line in run.stdout:
@@ -179,8 +181,7 @@ def test_what_cannot_be_is_refused_with_what_can(line: str, text: str, tmp_path:
 
 
 def test_a_study_of_before_is_read(tmp_path: Path) -> None:
-    spec = make_project(tmp_path)
-    orchestrate(spec, "--quiet")
+    spec = ran_project(tmp_path)
     stored = folder_of(spec).spec
     old = stored.read_text().replace("execution:\n", "execution:\n  workers: 1\n")
     stored.write_text(old)

@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone"),
     pytest.mark.usefixtures("without_model_checks"),
 ]
-SIZES = {"train": 16, "replay": 8, "domain": 2, "heldout": 2}
+SIZES = {"train": 8, "replay": 4, "domain": 1, "heldout": 1}
 
 SHORT: dict[str, Any] = {"max_steps": 4, "batch_size": 2}
 

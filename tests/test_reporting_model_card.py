@@ -82,7 +82,11 @@ def test_a_verdict_that_nobody_should_believe_is_doubted_wherever_it_stands(
 
 
 @pytest.mark.parametrize(
-    "model", ["fake/model: x", "'", '"#', "- a", "yes", "e\u2028f", "[tags]", "---"]
+    "model",
+    [
+        *("fake/model: x", '"#', "yes", "e\u2028f", "---"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("'", "- a", "[tags]")),
+    ],
 )
 def test_whatever_the_base_model_is_called_the_head_is_yaml(tmp_path: Path, model: str) -> None:
     written = '"' + model.replace('"', '\\"') + '"'

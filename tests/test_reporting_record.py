@@ -164,10 +164,10 @@ def test_sweeps_that_end_together_lose_no_row(tmp_path: Path) -> None:
         "from orchestrator.reporting.record import enter_row\n"
         f"for n in range(10): enter_row(Path({str(path)!r}), made(f'{{sys.argv[1]}}-{{n}}'))"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in "abc"]
-    assert [process.wait() for process in processes] == [0, 0, 0]
+    processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=ROOT) for name in "ab"]
+    assert [process.wait() for process in processes] == [0, 0]
     names = {line.split(" | ")[0] for line in inside(path.read_text())[2:]}
-    assert names == {f"| {name}-{n}" for name in "abc" for n in range(10)}
+    assert names == {f"| {name}-{n}" for name in "ab" for n in range(10)}
 
 
 def test_a_run_is_recorded_once_and_replaced_when_it_grows(tmp_path: Path) -> None:

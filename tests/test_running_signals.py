@@ -36,7 +36,11 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     return numbers(spec)
 
 
-@pytest.mark.parametrize(("number", "ticks"), [(signal.SIGINT, 3), (signal.SIGTERM, 5)])
+# SIGINT by default as the first of two, below.
+@pytest.mark.parametrize(
+    ("number", "ticks"),
+    [pytest.param(signal.SIGINT, 3, marks=pytest.mark.slow), (signal.SIGTERM, 5)],
+)
 def test_a_signal_drains_and_says_how_to_go_on(
     number: signal.Signals, ticks: int, tmp_path: Path, straight: list[Any]
 ) -> None:

@@ -275,7 +275,7 @@ class Stopping(NullObserver):
 
 
 def test_an_orderly_stop_continues_without_a_trace(tmp_path: Path) -> None:
-    spec = make_spec()
+    spec = make_spec(budget=Budget(trials=5))
     run(spec, tmp_path / "straight")
     for after in (1, 4):
         root = tmp_path / f"stopped-{after}"

@@ -40,7 +40,7 @@ def test_intervals_cover_clustered_data_where_percentile_intervals_do_not(
     "name",
     [
         "share of heldout errors, 100 speakers x 5",
-        "CER, heldout, 500 utterances",
+        pytest.param("CER, heldout, 500 utterances", marks=pytest.mark.slow),
         pytest.param("precision of terms, 500 utterances", marks=pytest.mark.slow),
     ],
 )
@@ -61,7 +61,14 @@ def test_other_forms_accept_falsely_no_more_often(
     assert shares["shipped, confirm"][0] <= 0.05
 
 
-@pytest.mark.parametrize(("gain", "regression"), [(0.4, 0.1), (0.8, 0.1), (0.8, 0.3)])
+@pytest.mark.parametrize(
+    ("gain", "regression"),
+    [
+        pytest.param(0.4, 0.1, marks=pytest.mark.slow),
+        (0.8, 0.1),
+        pytest.param(0.8, 0.3, marks=pytest.mark.slow),
+    ],
+)
 def test_the_shipped_rules_accept_falsely_in_at_most_one_study_of_twenty(
     load: Callable[[str], ModuleType], gain: float, regression: float
 ) -> None:

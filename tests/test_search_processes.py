@@ -58,7 +58,7 @@ def test_eight_processes_on_a_new_study_share_one_budget(root: Path) -> None:
     assert [trial.state for trial in trials_of(root)] == [TrialState.COMPLETE] * 8
 
 
-@pytest.mark.parametrize("most", [3, pytest.param(8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path, most: int) -> None:
     asked: dict[int, str] = {}
     told: dict[int, float] = {}

@@ -88,6 +88,15 @@ class Place:
         return path
 
 
+@pytest.fixture(autouse=True)
+def _checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The start-up checks of the model take longer than the sweeps: what runs by default leaves
+    them to the same files with the other family.
+    """
+    if request.node.get_closest_marker("slow") is None:
+        monkeypatch.setattr("orchestrator.tuning.prepared.check_model", lambda *_: [])
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("sweeps"))

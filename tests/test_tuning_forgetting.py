@@ -40,7 +40,7 @@ from tests.tuning_models import ALL_LINEAR, DECODER, params
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-SIZES = {"train": 12, "replay": 16, "domain": 4, "heldout": 3}
+SIZES = {"train": 8, "replay": 16, "domain": 2, "heldout": 2}
 LABELLED = {"learning_rate": 1e-3, "max_steps": 8, "replay_ratio": 0.5}
 
 
@@ -188,13 +188,12 @@ def test_packed_equals_alone_and_killed_and_resumed_equals_straight(
     spec: SweepSpec, cache: Path, tmp_path: Path
 ) -> None:
     own = plans(spec)
-    straight = start_worker(spec, cache)
+    straight, again = start_worker(spec, cache), start_worker(spec, cache)
     for plan in own:
         straight.admit(plan)
     first = straight.advance()
     straight.save(tmp_path / "checkpoint")
     events = run(straight, ends(tmp_path / "straight", len(own)))
-    again = start_worker(spec, cache)
     again.restore(tmp_path / "checkpoint", {plan.number: plan for plan in own})
     run(again, ends(tmp_path / "resumed", len(own)))
     packed_numbers = measured([*first, *events])
@@ -206,7 +205,7 @@ def test_packed_equals_alone_and_killed_and_resumed_equals_straight(
         ]
         assert files[0].read_bytes() == files[1].read_bytes()
     for plan in (own[0], own[3]):
-        alone = start_worker(spec, cache)
+        alone = again.sibling()
         alone.admit(plan)
         numbers = measured(run(alone))
         assert numbers == {
@@ -242,7 +241,7 @@ def test_the_last_adapter_is_the_mean_of_those_at_the_last_rungs(
         assert torch.allclose(last, (rung["0-4"][name] + rung["0-6"][name]) / 2, rtol=0, atol=1e-6)
         assert not torch.equal(last, rung["0-6"][name])
     assert scores[0, 4] == scores[1, 4]
-    again = start_worker(spec, cache)  # a confirmation: one rung at the end, and the same adapter
+    again = worker.sibling()  # a confirmation: one rung at the end, and the same adapter
     again.admit(
         averaged.model_copy(update={"evaluation": spec.evaluation.model_copy(update={"every": 6})})
     )

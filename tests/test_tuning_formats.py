@@ -27,7 +27,7 @@ from orchestrator.tuning.model.encoder_cache import EncoderCache
 from tests.embedded import DATA, cut_manifest, small_sweep
 
 RATE = 16_000
-COUNT = 5
+COUNT = 3
 GAP = 4_000
 """Samples between two utterances of the long recording."""
 
@@ -168,7 +168,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
         )
     spec = EvaluationSpec(max_tokens_per_second=13)
     sweep = small_sweep(
-        tmp_path_factory.mktemp("sweep"), {"train": 4, "replay": 4, "domain": 4, "heldout": 4}
+        tmp_path_factory.mktemp("sweep"), {"train": 1, "replay": 1, "domain": 1, "heldout": 1}
     )
     sweep = sweep.model_copy(update={"evaluation": spec})
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))

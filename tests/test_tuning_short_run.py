@@ -21,8 +21,8 @@ from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.short_run import short_plan, train_shortly
 from tests.embedded import small_sweep
 
-SIZES = {"train": 24, "replay": 12, "domain": 8, "heldout": 8}
-HEARD = 4
+SIZES = {"train": 8, "replay": 4, "domain": 4, "heldout": 4}
+HEARD = 2
 """Utterances of each set."""
 RECIPE = {"learning_rate": 5e-3, "max_steps": 900, "warmup_steps": 300, "batch_size": 4, "rank": 4}
 

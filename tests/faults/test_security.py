@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 LOADERS = re.compile(r"^(Auto\w+)\.from_pretrained$")
 
 
-def calls() -> Iterator[tuple[str, ast.Call, str]]:
+@cache
+def calls() -> tuple[tuple[str, ast.Call, str], ...]:
     """Every call in the product: its file, itself, and what is called as it is written."""
-    for path in sorted((ROOT / "orchestrator").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                yield path.name, node, ast.unparse(node.func)
+    return tuple(
+        (path.name, node, ast.unparse(node.func))
+        for path in sorted((ROOT / "orchestrator").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    )
 
 
 def test_nothing_that_is_read_can_be_run() -> None:
