@@ -80,20 +80,31 @@ def harmed_at(tick: int, harm: Callable[[Path], None]) -> MakeWorker:
     return make_worker
 
 
+def refused_after(
+    spec: Path, tick: int, harm: Callable[[Path], None], root: Path
+) -> dict[str, int]:
+    """Run a sweep that is harmed and must end with exit code 3; the files of `root` right after the
+    harm.
+    """
+    left: dict[str, int] = {}
+
+    def harm_and_look(folder: Path) -> None:
+        harm(folder)
+        left.update(listing(root))
+
+    with pytest.raises(SystemExit) as ended:
+        main([str(spec), "--quiet", *SHORT], harmed_at(tick, harm_and_look))
+    assert ended.value.code == 3
+    return left
+
+
 @pytest.mark.parametrize(("harm", "tick"), [(moved, 2), (removed, 6), (replaced, 2)])
 def test_a_run_whose_folder_is_gone_ends_in_one_sentence_and_writes_no_more(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], tick: int
 ) -> None:
     spec = make_project(tmp_path)
-    path, left = folder_of(spec).path, {}
-
-    def harm_and_look(folder: Path) -> None:
-        harm(folder)
-        left.update(listing(path.parent))
-
-    with pytest.raises(SystemExit) as ended:
-        main([str(spec), "--quiet", *SHORT], harmed_at(tick, harm_and_look))
-    assert ended.value.code == 3
+    path = folder_of(spec).path
+    left = refused_after(spec, tick, harm, path.parent)
     assert capsys.readouterr().err == (
         f"{path} is not the folder any more in which this run of study demo began: it was moved, "
         "removed or replaced\n"
@@ -129,15 +140,8 @@ def test_a_journal_that_changed_under_its_owner_ends_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], harm: Callable[[Path], None], tick: int
 ) -> None:
     spec = make_project(tmp_path)
-    path, left = folder_of(spec).path, {}
-
-    def harm_and_look(folder: Path) -> None:
-        harm(folder)
-        left.update(listing(path))
-
-    with pytest.raises(SystemExit) as ended:
-        main([str(spec), "--quiet", *SHORT], harmed_at(tick, harm_and_look))
-    assert ended.value.code == 3
+    path = folder_of(spec).path
+    left = refused_after(spec, tick, harm, path)
     assert capsys.readouterr().err == (
         f"{path / 'journal.jsonl'} was removed or changed by something else while this run held "
         "study demo\n"

@@ -21,7 +21,8 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialState
 from orchestrator.search import storage
-from orchestrator.search.study import Study, StudyTrial
+from orchestrator.search.study import Study
+from orchestrator.search.trial_results import StudyTrial
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import EarlyStop, EvaluationSpec
 from tests.search_helpers import FINITE, WHEN_REPLAY, fast_folder, make_result, make_spec

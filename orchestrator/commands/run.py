@@ -59,11 +59,7 @@ def run(
 
     if quiet and json:
         raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
-    options = {"name": fork, "data.max_bad_fraction": bad}
-    overrides = [
-        *(overrides or []),
-        *(f"{key}={value}" for key, value in options.items() if value is not None),
-    ]
+    overrides = _with_options(overrides, {"name": fork, "data.max_bad_fraction": bad})
     sweep, folder = open_sweep(spec, overrides, studies)
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
@@ -88,6 +84,14 @@ def run(
         for line in trackers.finish(_ending_of(conclusion, document.headline)):
             warn(line)
     raise typer.Exit(conclusion.exit_code)
+
+
+def _with_options(
+    overrides: Sequence[str] | None, options: Mapping[str, str | float | None]
+) -> list[str]:
+    """Options that stand for a field override it as `key.path=value` does."""
+    given = [f"{field}={value}" for field, value in options.items() if value is not None]
+    return [*(overrides or ()), *given]
 
 
 def _write_report(

@@ -10,7 +10,6 @@ attributes is ours.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,15 +34,17 @@ from orchestrator.search.storage import (
     storage_errors,
 )
 from orchestrator.search.trial_results import (
+    StudyTrial,
+    in_spec_order,
     optuna_end,
     read_result,
     refuse_non_finite,
     result_attributes,
+    says_otherwise,
 )
 from orchestrator.search.write_through import NotAsLeft, WriteThroughStorage
 from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.verdicts.judging import guardrail_metrics
 
 _CONTINUED = "Every finished trial is safe in its result.json."
 
@@ -54,19 +55,6 @@ class Asked:
 
     number: int
     params: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class StudyTrial:
-    """One trial as the study holds it. `value` of a PRUNED trial is its last report: never rank by
-    it.
-    """
-
-    number: int
-    state: TrialState
-    params: dict[str, Any]
-    value: float | None
-    user_attrs: dict[str, Any]
 
 
 class Study:
@@ -247,7 +235,7 @@ class Study:
             number, {f"constraint {name}": value for name, value in constraints.items()}
         )
         trial = Trial(self._study, self._frozen(number)._trial_id)
-        for name in _in_spec_order(self._spec, constraints):
+        for name in in_spec_order(self._spec, constraints):
             held = trial.constraints.get(name)
             if held is None:
                 trial.set_constraint(name, constraints[name])
@@ -291,11 +279,7 @@ class Study:
             trial = held.get(result.number)
             if trial is None or trial.state is TrialState.RUNNING:
                 continue
-            same = all(
-                _alike(trial.params.get(name), value) for name, value in result.params.items()
-            )
-            state, value = optuna_end(self._spec, result)
-            if not same or trial.state is not state or (value is not None and trial.value != value):
+            if says_otherwise(self._spec, trial, result):
                 raise StudyError(
                     f"{self._database} says of trial {result.number} what its result.json does not say\n"
                     f"  {self.remake}"
@@ -353,15 +337,3 @@ def _name_in(database: Database, storage: RDBStorage, name: str) -> str:
         return database.record.study
     held = optuna.get_all_study_names(storage)
     return held[0] if len(held) == 1 else name
-
-
-def _in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
-    # GP builds its matrix by position: two trials with another order would swap their guardrails.
-    declared = [name for name in guardrail_metrics(spec) if name in constraints]
-    return [*declared, *sorted(set(constraints) - set(declared))]
-
-
-def _alike(held: object, recorded: object) -> bool:
-    if isinstance(held, float) and isinstance(recorded, float):
-        return math.isclose(held, recorded)
-    return held == recorded

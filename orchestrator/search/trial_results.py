@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -24,6 +25,19 @@ _AS_THEY_ARE = (
     "duplicate_of",
     "seconds",
 )
+
+
+@dataclass(frozen=True)
+class StudyTrial:
+    """One trial as the study holds it. `value` of a PRUNED trial is its last report: never rank by
+    it.
+    """
+
+    number: int
+    state: TrialState
+    params: dict[str, Any]
+    value: float | None
+    user_attrs: dict[str, Any]
 
 
 def optuna_end(spec: SweepSpec, result: TrialResult) -> tuple[TrialState, float | None]:
@@ -101,3 +115,25 @@ def refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
                 f"trial {number}: {name} is {value}, which Optuna could rank as the best\n"
                 "  A trial whose numbers are not finite has to end as FAIL, without them."
             )
+
+
+def says_otherwise(spec: SweepSpec, trial: StudyTrial, result: TrialResult) -> bool:
+    """Whether the study holds other parameters, another end or another value than the result."""
+    state, value = optuna_end(spec, result)
+    if trial.state is not state or (value is not None and trial.value != value):
+        return True
+    return not all(_alike(trial.params.get(name), held) for name, held in result.params.items())
+
+
+def in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
+    """The names of the constraints, those of guardrails first and as the sweep file has them: GP
+    builds its matrix by position, and two trials in another order would swap their guardrails.
+    """
+    declared = [name for name in guardrail_metrics(spec) if name in constraints]
+    return [*declared, *sorted(set(constraints) - set(declared))]
+
+
+def _alike(held: object, recorded: object) -> bool:
+    if isinstance(held, float) and isinstance(recorded, float):
+        return math.isclose(held, recorded)
+    return held == recorded
