@@ -36,6 +36,7 @@ from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttent
 from orchestrator.tuning.selfcheck import speech
 from orchestrator.tuning.selfcheck import trial as check_trial
 from orchestrator.tuning.selfcheck.checks import check_model
+from orchestrator.tuning.training import micro_batches
 from orchestrator.tuning.training import pack_group as group
 from orchestrator.tuning.training import step as training
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -138,7 +139,7 @@ def test_labels_shifted_twice_by_us(bench: Bench, monkeypatch: pytest.MonkeyPatc
         moved = torch.cat((labels[:, 1:], torch.full_like(labels[:, :1], -100)), 1)
         return inputs, torch.where((moved == -100) & (labels != -100), labels, moved)
 
-    monkeypatch.setattr(training, "padded_labels", shifted)
+    monkeypatch.setattr(micro_batches, "padded_labels", shifted)
     assert "so training would learn something else" in bench.only("label-alignment")
 
 
