@@ -25,8 +25,8 @@ from orchestrator.reporting.document import Document
 from orchestrator.reporting.live import LiveReporter
 from orchestrator.reporting.page.listen import Player
 from orchestrator.reporting.standing import Budgeted
+from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.running.session import is_finished
-from orchestrator.running.showing import shown
 from orchestrator.search.dashboard import open_server
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -70,7 +70,10 @@ def main(name: str) -> None:
             _of_listen(browser, address)
         with served(
             open_server(
-                folder.database, folder.journal.path, partial(shown, sweep, folder, [name]), 0
+                folder.database,
+                folder.journal.path,
+                partial(dashboard_study, sweep, folder, [name]),
+                0,
             )
         ) as address:
             _of_dashboard(browser, address)

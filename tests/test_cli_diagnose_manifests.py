@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from orchestrator.corpus.bare import read_bare
-from orchestrator.reporting import bare
+from orchestrator.corpus.manifest_diagnosis import diagnose_manifests
+from orchestrator.reporting import manifest_diagnosis
 from tests.cli_project import make_project, orchestrate
 from tests.embedded import DATA, SETS
 
@@ -44,9 +44,9 @@ def test_lengths_and_parts_of_every_manifest(
         f"{named}: 9 samples are left within 20 s; to train on fewer than 200, most trials memorise them."
         in out
     )
-    first, _ = read_bare([named, nameless], 8.0, 0.25, 0)
+    first, _ = diagnose_manifests([named, nameless], 8.0, 0.25, 0)
     assert (first.filtered, first.train + first.validation, first.by) == (6, 6, "speaker")
-    assert read_bare([nameless], 0.5, 0.25, 0)[0].filtered == 0
+    assert diagnose_manifests([nameless], 0.5, 0.25, 0)[0].filtered == 0
 
 
 def test_faults_of_all_manifests_are_said_together(
@@ -63,7 +63,7 @@ def test_faults_of_all_manifests_are_said_together(
 def test_a_model_is_measured_on_each_and_low_rates_are_flagged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bare, "HEADROOM", 6.8)  # between the two
+    monkeypatch.setattr(manifest_diagnosis, "HEADROOM", 6.8)  # between the two
     heard = {name: tmp_path / f"{name}.jsonl" for name in ("domain", "heldout")}
     for name, path in heard.items():
         rows = [json.loads(line) for line in (DATA / SETS[name]).read_text().splitlines()[:12]]

@@ -19,7 +19,7 @@ from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet import ray_cluster
 from orchestrator.fleet.actor import PackActor, checked
 from orchestrator.fleet.identity import Identity, identity_of, local_cache, versions
-from orchestrator.fleet.pieces import PIECE, Joined, Outbox, packed, pieces
+from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
 from orchestrator.records import extras
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec

@@ -22,7 +22,7 @@ from orchestrator.planning.cost import (
 )
 from orchestrator.planning.sweep_plan import SetSize, sweep_plan
 from orchestrator.planning.trial_plan import trial_plan
-from orchestrator.records.spent import search_spent, spent_before
+from orchestrator.records.search_times import search_spent, spent_before
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.throughput import measure_pace

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import html, machine, markdown, report, status, terminal
+from orchestrator.reporting import html, markdown, report, report_json, status, terminal
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.escape import markdown as escape_markdown
 from orchestrator.reporting.escape import plain
@@ -179,7 +179,7 @@ def test_no_trial_disappears_from_any_format(root: Path) -> None:
         assert reason.replace("'", "&#x27;") in page
         assert escape_markdown(reason) in text
     trials = json.loads(
-        machine.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True, False)
+        report_json.render(SPEC, conclude(SPEC, StudyFolder(root, "s"), RESAMPLES), True, False)
     )["trials"]
     assert [trial["number"] for trial in trials] == list(range(7))
 

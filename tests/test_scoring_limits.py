@@ -18,6 +18,7 @@ from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.running.trial_stopping import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.judge import Scores, Verdict, judge
+from orchestrator.scoring.limit_text import allowed_text, asked_text, value_text
 from orchestrator.scoring.limits import (
     Criterion,
     Evidence,
@@ -28,7 +29,6 @@ from orchestrator.scoring.limits import (
     value_of,
 )
 from orchestrator.scoring.rates import SetScore, delta, estimate, pool, relative_delta
-from orchestrator.scoring.saying import allowed_text, asked_text, value_text
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts

@@ -16,7 +16,7 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.dashboard_copy import copy_of
-from orchestrator.search.shown import Attachment, ShownStudy, ShownTrial
+from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 from orchestrator.search.storage import open_read_only
 from orchestrator.search.study import Study
 from tests.screenshots import served
@@ -51,13 +51,13 @@ REPORT = Attachment("report.html", "text/html", lambda: b"<p>report</p>")
 GONE = Attachment("clip.mp3", "audio/mpeg", lambda: Path("/nowhere/clip.wav").read_bytes())
 
 
-def shown() -> ShownStudy:
+def shown() -> DashboardStudy:
     """What stands in no database."""
-    trial = ShownTrial(
+    trial = DashboardTrial(
         "**kept**", {"domain WER, %": 42.0, "keeps the guardrails": "yes"}, (-0.3,), True, (GONE,)
     )
     curve = {"data": [{"x": [1], "y": [2]}], "layout": {"title": {"text": "curve"}}}
-    return ShownStudy(
+    return DashboardStudy(
         "domain WER, %", "# Verdict", 0, {"untuned": 60.0}, {"steps": curve}, (REPORT,), {0: trial}
     )
 
@@ -163,9 +163,9 @@ def test_what_breaks_a_guardrail_is_not_the_best(tmp_path: Path, feasible: bool)
         study.tell(result.number, result)
     study.commit()
     study.close()
-    trials = {r.number: ShownTrial(r.reason, feasible=r.feasible) for r in results}
+    trials = {r.number: DashboardTrial(r.reason, feasible=r.feasible) for r in results}
     with open_read_only(tmp_path / "study.db") as held:
-        copy, _ = copy_of(held, ShownStudy("domain WER, %", "", None, trials=trials))
+        copy, _ = copy_of(held, DashboardStudy("domain WER, %", "", None, trials=trials))
     assert copy.get_best_trial(0).number == (0 if feasible else 1)
     assert [trial.params for trial in copy.get_all_trials(0)] == [r.params for r in results]
 

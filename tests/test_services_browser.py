@@ -21,7 +21,7 @@ from orchestrator.records.contents import stored_spec  # noqa: E402
 from orchestrator.reporting import report  # noqa: E402
 from orchestrator.reporting.document import Document  # noqa: E402
 from orchestrator.reporting.page.listen import Player  # noqa: E402
-from orchestrator.running.showing import shown  # noqa: E402
+from orchestrator.running.dashboard_contents import dashboard_study  # noqa: E402
 from orchestrator.search.dashboard import open_server  # noqa: E402
 from orchestrator.verdicts.conclusion import Conclusion  # noqa: E402
 from tests.browser import chromium  # noqa: E402
@@ -234,7 +234,7 @@ def test_listen_shows_every_trial_and_plays_every_utterance(browser: Any, addres
 
 def test_the_dashboard_shows_verdict_reasons_and_plays(browser: Any, sweep: Path) -> None:
     folder = folder_of(sweep)
-    give = partial(shown, stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
+    give = partial(dashboard_study, stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
     server = open_server(folder.database, folder.journal.path, give, 0)
     with server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

@@ -25,7 +25,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.files import ServerRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event
-from orchestrator.running.showing import shown
+from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.server import ServerDatabase
 from orchestrator.search.storage import database_of, open_read_only
@@ -350,7 +350,7 @@ def test_the_dashboard_shows_the_study_on_the_server_and_cannot_change_it(
     folder = folder_of(spec)
     record = folder.server()
     assert record
-    show = partial(shown, load_spec(spec), folder, ("demo",))
+    show = partial(dashboard_study, load_spec(spec), folder, ("demo",))
     with open_server(database_of(folder), folder.journal.path, show, 0) as dashboard:
         thread = threading.Thread(target=dashboard.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -28,7 +28,7 @@ from orchestrator.records.shipping import (
     write_manifest,
 )
 from orchestrator.reporting.load_script import load_script
-from orchestrator.reporting.shipped import headline
+from orchestrator.reporting.verification_report import headline
 from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml

@@ -19,8 +19,8 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import markdown, planned
-from orchestrator.running.chaining import load_chained
+from orchestrator.reporting import markdown, plan_report
+from orchestrator.running.chained_spec import load_chained_spec
 from orchestrator.sweepfile.loading import changed_fields, load_spec, resolved_yaml
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.presets import PRESETS
@@ -249,9 +249,9 @@ def test_a_twin_differs_in_name_model_and_token_cap_alone(name: str) -> None:
 
 def planned_text(spec: SweepSpec) -> str:
     """What `orchestrate plan` prints of a sweep, apart from its sets."""
-    return markdown.render(planned.build(sweep_plan(spec), "", spec.execution, None, ())).replace(
-        "\\", ""
-    )
+    return markdown.render(
+        plan_report.build(sweep_plan(spec), "", spec.execution, None, ())
+    ).replace("\\", "")
 
 
 @pytest.mark.parametrize("name", [name for name, run in RUNS.items() if not run.take])
@@ -342,7 +342,7 @@ def test_the_phases_follow_one_another(chain: Path, capsys: pytest.CaptureFixtur
     for name, before in zip(CHAIN[1:], CHAIN, strict=False):
         if name != "phase-2.2":  # like 2.1, of phase 1.1
             with pytest.raises(StudyError, match=rf"from study {before}, which is not in "):
-                load_chained(chain / f"{name}.yaml", [], studies)
+                load_chained_spec(chain / f"{name}.yaml", [], studies)
         assert orchestrate(chain / f"{before}.yaml", "--quiet") in (0, 4, 5)
     assert orchestrate(chain / f"{CHAIN[-1]}.yaml", "--quiet") in (0, 4, 5)
     variants, rates = concluded(chain, "phase-2.2"), concluded(chain, "phase-3.1")
@@ -373,7 +373,7 @@ def test_nothing_is_tuned_where_the_baseline_is_not_reproduced(chain: Path, tmp_
     )
     assert orchestrate(gate, never, "--quiet", "--studies", tmp_path) == 5
     with pytest.raises(StudyError, match="none of whose 2 trials is feasible"):
-        load_chained(chain / "phase-1.1.yaml", [], tmp_path)
+        load_chained_spec(chain / "phase-1.1.yaml", [], tmp_path)
 
 
 def test_the_small_manifests_are_what_the_script_makes_over_audio_that_is_there() -> None:

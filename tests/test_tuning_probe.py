@@ -12,7 +12,7 @@ import torch
 
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.planned import pack_text
+from orchestrator.reporting.plan_report import pack_text
 from orchestrator.running.pack_sizes import with_recorded_pack
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 from orchestrator.tuning import autotune as probe

@@ -29,7 +29,7 @@ def clean(
     The cache that all studies share is looked at where no SPEC is named.
     """
     from orchestrator.errors import OrchestrateError
-    from orchestrator.reporting import disk
+    from orchestrator.reporting import disk_usage
     from orchestrator.running.cleaning import clean as remove_unneeded
     from orchestrator.running.cleaning import clean_shared, shared_usage, usage_of
 
@@ -44,7 +44,7 @@ def clean(
         found.append(usage)
     if spec is None:
         found.append(clean_shared(folders) if yes else shared_usage(folders))
-    show(disk.build(found, yes))
+    show(disk_usage.build(found, yes))
 
 
 def _folders_to_clean(spec: Path | None, studies: Path | None) -> list[tuple[StudyFolder, Path]]:

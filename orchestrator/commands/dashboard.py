@@ -27,12 +27,15 @@ def dashboard(
     sweep, folder = told(open_study(spec, overrides or [], studies))
     require_free(port)
 
-    from orchestrator.running.showing import shown
+    from orchestrator.running.dashboard_contents import dashboard_study
     from orchestrator.search.dashboard import open_server
     from orchestrator.search.storage import database_of
 
     words = naming_words(spec, folder.name, studies)
     server = open_server(
-        database_of(folder), folder.journal.path, partial(shown, sweep, folder, words), port
+        database_of(folder),
+        folder.journal.path,
+        partial(dashboard_study, sweep, folder, words),
+        port,
     )
     serve_until_interrupted(server, lambda address: say(f"{address}  (Ctrl+C ends it)"))

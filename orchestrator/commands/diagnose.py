@@ -95,20 +95,20 @@ def _diagnose_sweep(
 ) -> None:
     from orchestrator.records.sets import decode_sets
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting import diagnosed, short_run, terminal
-    from orchestrator.running.chaining import load_chained
+    from orchestrator.reporting import short_run, sweep_diagnosis, terminal
+    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.running.preflight import find_all
     from orchestrator.sweepfile.loading import check_inputs, studies_root
     from orchestrator.verdicts.conclusion import conclude
 
-    sweep = load_chained(spec, overrides, studies or studies_root(spec))
+    sweep = load_chained_spec(spec, overrides, studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)
     check_inputs(sweep)
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None
     ready = decode_sets(sweep, folder.project_cache)
     terminal.show(
-        diagnosed.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen
+        sweep_diagnosis.build(sweep, ready, find_all(sweep, ready, folder), known, folder), screen
     )
     if train:
         from orchestrator.tuning.short_run import train_shortly
@@ -129,19 +129,19 @@ def _diagnose_manifests(
     normalizer: str,
     sample: int | None,
 ) -> None:
-    from orchestrator.corpus.bare import read_bare
-    from orchestrator.reporting import bare, terminal
+    from orchestrator.corpus.manifest_diagnosis import diagnose_manifests
+    from orchestrator.reporting import manifest_diagnosis, terminal
 
     if normalizer not in ("whisper-en", "basic", "none"):
         raise SpecError(
             f"--normalizer {normalizer} is not known\n  Allowed: whisper-en, basic, none."
         )
-    found = read_bare(paths, max_seconds, validation, seed=0)
+    found = diagnose_manifests(paths, max_seconds, validation, seed=0)
     baselines = {}
     if model is not None:
         from orchestrator.records.transcription import read_transcription
-        from orchestrator.tuning.bare_baseline import measure_bare
         from orchestrator.tuning.decoding.audio_files import open_model
+        from orchestrator.tuning.manifest_baseline import measure_manifest_baseline
         from orchestrator.tuning.model.device import choose_device
 
         loaded, measured = (
@@ -149,7 +149,11 @@ def _diagnose_manifests(
             read_transcription(Path(model)),
         )
         baselines = {
-            bare.manifest.path: measure_bare(loaded, bare.manifest, measured, normalizer, sample)
-            for bare in found
+            each.manifest.path: measure_manifest_baseline(
+                loaded, each.manifest, measured, normalizer, sample
+            )
+            for each in found
         }
-    terminal.show(bare.build(found, max_seconds, baselines, model or ""), terminal.console())
+    terminal.show(
+        manifest_diagnosis.build(found, max_seconds, baselines, model or ""), terminal.console()
+    )

@@ -91,7 +91,7 @@ def split(
     confirm.
     """
     from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifests
-    from orchestrator.corpus.dividing import UNITS, divide, sentences_in_common, usual_unit
+    from orchestrator.corpus.disjoint_parts import UNITS, divide, sentences_in_common, usual_unit
     from orchestrator.corpus.manifest import load_manifest
 
     if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST

@@ -62,11 +62,11 @@ def open_sweep(
 ) -> tuple[SweepSpec, StudyFolder]:
     """The sweep file as it is now, and the folder of its study, which may not exist yet."""
     from orchestrator.records.store import StudyFolder
-    from orchestrator.running.chaining import load_chained
+    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.sweepfile.loading import studies_root
 
     root = studies or studies_root(spec)
-    sweep = load_chained(spec, list(overrides), root)
+    sweep = load_chained_spec(spec, list(overrides), root)
     return sweep, StudyFolder(root, sweep.name)
 
 

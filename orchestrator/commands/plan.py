@@ -25,17 +25,17 @@ def plan(
     from orchestrator.planning.cost import probed_cost, recorded_cost
     from orchestrator.planning.shares import share_of
     from orchestrator.planning.sweep_plan import sweep_plan
+    from orchestrator.records.search_times import spent_before
     from orchestrator.records.sets import read_sets
-    from orchestrator.records.spent import spent_before
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting import planned, terminal
-    from orchestrator.reporting.diagnosed import checks_blocks
-    from orchestrator.running.chaining import load_chained
+    from orchestrator.reporting import plan_report, terminal
+    from orchestrator.reporting.sweep_diagnosis import checks_blocks
+    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.running.preflight import find_before_decoding
     from orchestrator.sweepfile.loading import check_inputs, studies_root
 
     studies = studies or studies_root(spec)
-    sweep = load_chained(spec, overrides or [], studies)
+    sweep = load_chained_spec(spec, overrides or [], studies)
     folder = StudyFolder(studies, sweep.name)
     screen, missing = terminal.console(), ""
     try:
@@ -46,7 +46,7 @@ def plan(
         missing = str(error)
     cache = folder.project_cache
     sets = {} if missing else read_sets(sweep, cache)
-    sizes = planned.set_sizes(sets, sweep.evaluation.normalizer, cache)
+    sizes = plan_report.set_sizes(sets, sweep.evaluation.normalizer, cache)
     findings = [] if missing else find_before_decoding(sweep, sets, cache)
     planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
     work = planned_sweep.work
@@ -60,7 +60,7 @@ def plan(
         packs = share_of(used.execution, pace.device, machine_cores()).at_once
         costs.insert(0, probed_cost(work, pace, wall_clock, packs))
     known = [cost for cost in costs if cost is not None]
-    document = planned.build(
+    document = plan_report.build(
         planned_sweep,
         missing,
         sweep.execution,

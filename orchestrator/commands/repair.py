@@ -23,13 +23,13 @@ def repair(
     from orchestrator.errors import StudyError
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting.escape import plain
-    from orchestrator.running.chaining import load_chained
+    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.running.repairing import check_sealed
     from orchestrator.running.repairing import repair_study as make_again
     from orchestrator.sweepfile.loading import studies_root
 
     root = studies or studies_root(spec)
-    sweep = load_chained(spec, overrides or [], root)
+    sweep = load_chained_spec(spec, overrides or [], root)
     folder = StudyFolder(root, sweep.name)
     if not folder.exists:
         raise StudyError(

@@ -18,7 +18,7 @@ def report(
     form: Annotated[str, typer.Option("--format", help="terminal, md, html or json.")] = "terminal",
 ) -> None:
     """Verdict, tables and plots of a study, judged anew from its files."""
-    from orchestrator.reporting import machine, markdown
+    from orchestrator.reporting import markdown, report_json
     from orchestrator.reporting import report as reporting
     from orchestrator.reporting.page import report_page
     from orchestrator.running.session import is_finished
@@ -30,7 +30,7 @@ def report(
     sweep, folder = told(opened)
     conclusion, done = conclude(sweep, folder), is_finished(sweep, folder)
     if form == "json":
-        typer.echo(machine.render(sweep, conclusion, done, opened.other_limits), nl=False)
+        typer.echo(report_json.render(sweep, conclusion, done, opened.other_limits), nl=False)
         return
     words = naming_words(spec, folder.name, studies)
     document = reporting.build(sweep, folder, conclusion, words, done, opened.other_limits)

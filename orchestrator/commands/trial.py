@@ -21,7 +21,7 @@ def trial(
     quiet: Annotated[bool, typer.Option("--quiet", "-q")] = False,
 ) -> None:
     """Run one trial again, alone, and set its numbers beside the recorded ones."""
-    from orchestrator.reporting import trial_again
+    from orchestrator.reporting import rerun_report
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.pack_sizes import with_recorded_pack
     from orchestrator.running.preflight import check_rerun
@@ -33,4 +33,4 @@ def trial(
     sweep = with_recorded_pack(sweep, folder)
     with observer_of(sweep, folder, NullObserver() if quiet else None) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
-    show(trial_again.build(trial_plan, again.recorded, again.again, again.failure))
+    show(rerun_report.build(trial_plan, again.recorded, again.again, again.failure))

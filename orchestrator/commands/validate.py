@@ -35,7 +35,7 @@ def validate(
     from orchestrator.checks import stop
     from orchestrator.records.extras import check_can_launch
     from orchestrator.records.sets import read_sets
-    from orchestrator.reporting.diagnosed import findings_text
+    from orchestrator.reporting.sweep_diagnosis import findings_text
     from orchestrator.running.preflight import find_before_decoding
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.trackers import not_installed

@@ -41,7 +41,7 @@ def verify(
     does not.
     """
     from orchestrator.records.shipping import QUANTIZED
-    from orchestrator.reporting import shipped
+    from orchestrator.reporting import verification_report
     from orchestrator.running.verifying import verify_study
     from orchestrator.verdicts.shipping import judge_again
 
@@ -60,6 +60,6 @@ def verify(
         result, found = verify_study(
             sweep, folder, next(iter(numbers), None), runtime, quantized, names, say
         )
-    show(shipped.build(sweep, folder, result, found))
+    show(verification_report.build(sweep, folder, result, found))
     lost = any(judged.lost for judged in judge_again(sweep, folder, result, found))
     raise typer.Exit(4 if found.differences or lost else 0)

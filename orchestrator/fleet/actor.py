@@ -22,7 +22,7 @@ from orchestrator.fleet.identity import (
     local_cache,
     versions,
 )
-from orchestrator.fleet.pieces import Joined, Outbox
+from orchestrator.fleet.message_chunks import Joined, Outbox
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -15,7 +15,7 @@ from orchestrator.fleet.actor import MakeWorker, PackActor, Place
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.identity import Identity
-from orchestrator.fleet.pieces import Joined, packed, pieces
+from orchestrator.fleet.message_chunks import Joined, packed, pieces
 from orchestrator.fleet.ray_cluster import (
     connect,
     demand,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.records.beat import refusal, this_process
+from orchestrator.records.heartbeat_lock import refusal, this_process
 
 _held: set[int] = set()
 """Descriptors of locks that this process has, or is about to have."""

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.corpus.clips import Clips
+from orchestrator.corpus.confirm_split import load_evaluation_manifest
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.faults import joined_errors
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.preparing import prepare, prepare_training
 from orchestrator.corpus.project_cache import ProjectCache
-from orchestrator.corpus.splitting import load_evaluation_manifest
 from orchestrator.errors import ManifestError
 from orchestrator.records.results import SetRecord
 from orchestrator.sweepfile.data import SetSource, relative_to

@@ -30,7 +30,6 @@ from pathlib import Path
 
 from orchestrator.atomic import clear_leftovers, make_folder
 from orchestrator.errors import StudyError
-from orchestrator.records.beat import beating, owner
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import (
     BaselinesFile,
@@ -42,6 +41,7 @@ from orchestrator.records.files import (
     read_json,
     to_line,
 )
+from orchestrator.records.heartbeat_lock import beating, owner
 from orchestrator.records.links import refuse_links
 from orchestrator.records.locking import exclusive, holder
 from orchestrator.records.mounts import network_file_system

@@ -8,9 +8,9 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.wording import limits_of, shown_points
 from orchestrator.scoring.judge import Verdict, error_budget
+from orchestrator.scoring.limit_text import allowed_text, metric_text
+from orchestrator.scoring.limit_text import value_text as limit_value_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict, Risk, risk
-from orchestrator.scoring.saying import allowed_text, metric_text
-from orchestrator.scoring.saying import value_text as limit_value_text
 from orchestrator.sweepfile.limits import set_of
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement, n_competing

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import shipped
+from orchestrator.reporting import verification_report
 from orchestrator.reporting.wording import proof
 from orchestrator.scoring.judge import Decision
-from orchestrator.scoring.saying import asked_text
+from orchestrator.scoring.limit_text import asked_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.headroom import HIGH
@@ -73,4 +73,4 @@ def _shipped_clause(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion
     if found is None:
         return "; what ships was not heard, `orchestrate verify SPEC` hears it"
     again = tuple(judge_again(spec, folder, conclusion.best, found))
-    return f"; what ships ({found.key}): {shipped.headline(found, again)}"
+    return f"; what ships ({found.key}): {verification_report.headline(found, again)}"

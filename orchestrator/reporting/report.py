@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales, shipped, train_shares, transcripts
+from orchestrator.reporting import scales, train_shares, transcripts, verification_report
 from orchestrator.reporting.caveats import caveats
 from orchestrator.reporting.document import (
     Block,
@@ -33,7 +33,7 @@ from orchestrator.reporting.wording import (
     value_text,
 )
 from orchestrator.scoring.judge import Verdict
-from orchestrator.scoring.saying import rate_text
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, Confirmed
@@ -57,7 +57,7 @@ def build(
     blocks += _taken_blocks(spec)
     blocks += _best_trial_blocks(conclusion)
     blocks += _confirmation_blocks(spec, folder, conclusion)
-    blocks += shipped.blocks(spec, folder, conclusion.best)
+    blocks += verification_report.blocks(spec, folder, conclusion.best)
     blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baseline_blocks(conclusion)
     blocks += _trials_blocks(spec, conclusion)

@@ -17,7 +17,7 @@ from orchestrator.reporting.wording import (
     shown_points,
     value_text,
 )
-from orchestrator.scoring.saying import is_share_found, rate_text
+from orchestrator.scoring.limit_text import is_share_found, rate_text
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.verdicts.comparability import Changed, Difference, Pair, Side

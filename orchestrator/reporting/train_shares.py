@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from orchestrator.records.results import TrialResult
 from orchestrator.reporting.document import Block, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
-from orchestrator.scoring.saying import rate_text
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 

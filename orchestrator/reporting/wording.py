@@ -11,8 +11,8 @@ from typing import Any
 
 from orchestrator.records.results import TrialResult
 from orchestrator.scoring.judge import Verdict, set_name
+from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
 from orchestrator.scoring.limits import Evidence, LimitVerdict
-from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec

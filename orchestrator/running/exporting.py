@@ -20,7 +20,7 @@ from orchestrator.records.transcription import write_transcription
 from orchestrator.reporting.adapters_card import adapter_name, adapters_card
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.model_card import PLOT, card_plot, model_card
-from orchestrator.running.carrying import carry_processor
+from orchestrator.running.processor_files import copy_processor_files
 from orchestrator.running.rerun import stored_plan
 from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.sweep import EncoderWindows, SweepSpec
@@ -100,7 +100,7 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
         inside = aside / adapter_name(kept)
         inside.mkdir()
         _write_with_card(study, kept, inside, ExportForm())
-    carry_processor(spec.model, aside)
+    copy_processor_files(spec.model, aside)
     names = [adapter_name(kept) for kept in adapters]
     script = load_script(spec.model, spec.evaluation, names)
     (aside / "load.py").write_text(script, encoding="utf-8")
@@ -130,7 +130,7 @@ def _write(spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm) -
     elif form.form == "adapter":
         shutil.copytree(kept.folder, aside, dirs_exist_ok=True)
         _name_base(aside, spec)
-        carry_processor(spec.model, aside)
+        copy_processor_files(spec.model, aside)
         (aside / "load.py").write_text(load_script(spec.model, spec.evaluation), encoding="utf-8")
     else:
         from orchestrator.tuning.deploying.writing import write_graphs

@@ -19,7 +19,7 @@ from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
-from orchestrator.records.lengths import find_lengths
+from orchestrator.records.model_limit_checks import find_limit_violations
 from orchestrator.records.model_limits import read_limits
 from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets, known_files, set_records
@@ -61,7 +61,7 @@ def find_before_decoding(
         findings = check_sets(sets, max_seconds=spec.data.max_seconds, known=known)
     findings += _find_in_texts(spec, sets)
     if (limits := read_limits(spec.model)) is not None:
-        findings += find_lengths(spec, sets, limits)
+        findings += find_limit_violations(spec, sets, limits)
     return sorted(findings, key=lambda finding: finding.level)
 
 

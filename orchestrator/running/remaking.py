@@ -17,7 +17,7 @@ from orchestrator.records.files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
-from orchestrator.running.reported import reported_rates
+from orchestrator.running.reported_rates import reported_rates
 from orchestrator.search.server import ServerDatabase, new_record
 from orchestrator.search.storage import Database, database_for, fault_of, keep_place
 from orchestrator.search.study import Study

@@ -22,7 +22,7 @@ from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
 from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import Observer
-from orchestrator.running.reported import reported_rates
+from orchestrator.running.reported_rates import reported_rates
 from orchestrator.running.stop_requests import persons_stop
 from orchestrator.running.trial_stopping import (
     RunningTrial,

@@ -8,8 +8,8 @@ from typing import Any
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.scoring.judge import Verdict
+from orchestrator.scoring.limit_text import allowed_text, rate_text, value_text
 from orchestrator.scoring.limits import UNMEASURED, Rule, constraint
-from orchestrator.scoring.saying import allowed_text, rate_text, value_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, guardrails_of
 

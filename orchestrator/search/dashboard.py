@@ -19,10 +19,10 @@ import optuna
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.loopback import Application, Respond, guarded_server
 from orchestrator.search.dashboard_copy import copy_of
-from orchestrator.search.shown import ShownStudy
+from orchestrator.search.dashboard_study import DashboardStudy
 from orchestrator.search.storage import Database, open_read_only, storage_errors
 
-Show = Callable[[], ShownStudy]
+Show = Callable[[], DashboardStudy]
 """What is shown of the study as it stands now. Raises StudyError for damaged files."""
 
 _DROPPED = "access-control-allow-origin"

@@ -24,7 +24,7 @@ from optuna.trial import TrialState as OptunaState
 from optuna_dashboard import save_note, save_plotly_graph_object
 
 from orchestrator.errors import OrchestrateError, StudyError
-from orchestrator.search.shown import Attachment, ShownStudy, ShownTrial
+from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 
 _ARTIFACT = "artifacts:{}"
 """Attribute under which Optuna keeps what an artifact is."""
@@ -63,7 +63,7 @@ class _Figure:
         return json.dumps(self.contents, allow_nan=False)
 
 
-def copy_of(held: BaseStorage, shown: ShownStudy) -> tuple[InMemoryStorage, Attachments]:
+def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, Attachments]:
     """The one study of `held` as it is shown. Raises StudyError where there is another number of
     studies.
     """
@@ -86,7 +86,7 @@ def copy_of(held: BaseStorage, shown: ShownStudy) -> tuple[InMemoryStorage, Atta
     )
 
 
-def _add(study: optuna.Study, trial: FrozenTrial, shown: ShownTrial | None) -> None:
+def _add(study: optuna.Study, trial: FrozenTrial, shown: DashboardTrial | None) -> None:
     trial.user_attrs, trial.system_attrs = {}, {}
     if shown is not None:
         trial.user_attrs = dict(shown.attributes)
@@ -99,7 +99,7 @@ def _add(study: optuna.Study, trial: FrozenTrial, shown: ShownTrial | None) -> N
         save_note(Trial(study, trial_id), shown.note)
 
 
-def _describe(study: optuna.Study, shown: ShownStudy) -> None:
+def _describe(study: optuna.Study, shown: DashboardStudy) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         study.set_metric_names([shown.objective])
@@ -112,7 +112,7 @@ def _describe(study: optuna.Study, shown: ShownStudy) -> None:
     save_note(study, "\n".join([shown.note, *_links(study._study_id, shown)]))
 
 
-def _links(study_id: int, shown: ShownStudy) -> Iterator[str]:
+def _links(study_id: int, shown: DashboardStudy) -> Iterator[str]:
     if shown.best is not None:
         address = f"/dashboard/studies/{study_id}/trials?numbers={shown.best}"
         yield f"- [Trial {shown.best}]({address}) in this dashboard"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
-from orchestrator.scoring.saying import rate_text
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import guardrail_metrics
 

@@ -24,7 +24,7 @@ from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.device import choose_device
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
-from orchestrator.tuning.selfcheck.lengths import check_lengths
+from orchestrator.tuning.selfcheck.model_limits import check_model_limits
 from orchestrator.tuning.selfcheck.probe import possible_targets
 from orchestrator.tuning.training.training_data import load_training_data
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -69,7 +69,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         encoder_windows=spec.evaluation.encoder_windows,
         kernel=_kernel_of(spec),
     )
-    lengths = check_lengths(spec, base, cache)
+    lengths = check_model_limits(spec, base, cache)
     sets = {
         name: load_evaluation_set(spec, name, source, base, cache)
         for name, source in spec.data.evaluated.items()

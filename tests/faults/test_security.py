@@ -38,7 +38,7 @@ def test_nothing_that_is_read_can_be_run() -> None:
         (name, called) for name, _, called in calls() if called in banned or "pickle" in called
     }
     # messages between the processes of one run, never a file
-    assert found == {("pieces.py", "pickle.dumps"), ("pieces.py", "pickle.loads")}
+    assert found == {("message_chunks.py", "pickle.dumps"), ("message_chunks.py", "pickle.loads")}
     programs = [(name, call) for name, call, called in calls() if called.startswith("subprocess.")]
     assert [name for name, _ in programs] == ["provenance.py"]
     assert not {word.arg for _, call in programs for word in call.keywords} & {"shell"}

@@ -13,7 +13,7 @@ from orchestrator.reporting.page.trial_bounds import bound_crosses, bounds_in_po
 from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances
 from orchestrator.scoring.judge import Verdict
-from orchestrator.scoring.saying import rate_text
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion

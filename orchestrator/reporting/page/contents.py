@@ -14,7 +14,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.sound import embed_clips, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet, utterance_sets
-from orchestrator.scoring.saying import rate_text
+from orchestrator.scoring.limit_text import rate_text
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion

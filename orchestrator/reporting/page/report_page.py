@@ -27,8 +27,8 @@ from orchestrator.reporting.wording import (
     shown_percent,
     value_text,
 )
+from orchestrator.scoring.limit_text import asked_text
 from orchestrator.scoring.limits import LimitVerdict
-from orchestrator.scoring.saying import asked_text
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion

@@ -24,7 +24,7 @@ from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance
-from orchestrator.corpus.pieces import split_at_pauses
+from orchestrator.corpus.pause_segmentation import split_at_pauses
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.model_limits import token_caps

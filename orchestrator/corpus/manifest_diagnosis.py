@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.corpus.dividing import divide
+from orchestrator.corpus.disjoint_parts import divide
 from orchestrator.corpus.faults import joined_errors
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.profile import DurationProfile, duration_profile
@@ -17,7 +17,7 @@ from orchestrator.errors import ManifestError
 
 
 @dataclass(frozen=True)
-class Bare:
+class ManifestDiagnosis:
     """One manifest as it lies there."""
 
     manifest: Manifest
@@ -38,7 +38,7 @@ class Bare:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class ManifestBaseline:
     """What a model makes of a manifest as it is."""
 
     wer: float
@@ -48,9 +48,9 @@ class Baseline:
     """Utterances that the model cannot take."""
 
 
-def read_bare(
+def diagnose_manifests(
     paths: Sequence[Path], max_seconds: float, validation: float, seed: int
-) -> list[Bare]:
+) -> list[ManifestDiagnosis]:
     """Every manifest, within `max_seconds` divided with about `validation` of it apart. Raises
     ManifestError with all faults of all of them."""
     manifests: list[Manifest] = []
@@ -65,7 +65,9 @@ def read_bare(
     return [_measure_manifest(manifest, max_seconds, validation, seed) for manifest in manifests]
 
 
-def _measure_manifest(manifest: Manifest, max_seconds: float, validation: float, seed: int) -> Bare:
+def _measure_manifest(
+    manifest: Manifest, max_seconds: float, validation: float, seed: int
+) -> ManifestDiagnosis:
     kept = tuple(
         utterance for utterance in manifest.utterances if (utterance.duration or 0.0) <= max_seconds
     )
@@ -78,4 +80,6 @@ def _measure_manifest(manifest: Manifest, max_seconds: float, validation: float,
         unit: Literal["speaker", "utterance"] = "speaker" if by == "speaker" else "utterance"
         apart, rest = divide(replace(manifest, utterances=kept), unit, (validation,), seed)
         sizes = (len(apart), len(rest))
-    return Bare(manifest, duration_profile(manifest), len(kept), sizes[1], sizes[0], by)
+    return ManifestDiagnosis(
+        manifest, duration_profile(manifest), len(kept), sizes[1], sizes[0], by
+    )

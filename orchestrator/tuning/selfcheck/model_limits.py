@@ -8,19 +8,19 @@ from pathlib import Path
 
 from orchestrator.checks import Finding, stop
 from orchestrator.errors import DataError
-from orchestrator.records.lengths import find_lengths
+from orchestrator.records.model_limit_checks import find_limit_violations
 from orchestrator.records.model_limits import ModelLimits
 from orchestrator.records.sets import read_sets
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model.base_model import BaseModel
 
 
-def check_lengths(
+def check_model_limits(
     spec: SweepSpec, base: BaseModel, cache: Path | None = None
 ) -> tuple[Finding, ...]:
     """What is left out or ignored. Raises DataError with all clips and texts that do not fit, each
     with file and line; ManifestError."""
-    findings = find_lengths(spec, read_sets(spec, cache), limits_of(base))
+    findings = find_limit_violations(spec, read_sets(spec, cache), limits_of(base))
     stop(findings, spec.checks.ignore, "The model cannot take the data as they are", DataError)
     return tuple(findings)
 

@@ -19,7 +19,7 @@ class Attachment:
 
 
 @dataclass(frozen=True)
-class ShownTrial:
+class DashboardTrial:
     """One trial that ended."""
 
     note: str
@@ -33,7 +33,7 @@ class ShownTrial:
 
 
 @dataclass(frozen=True)
-class ShownStudy:
+class DashboardStudy:
     """The study and its trials that ended."""
 
     objective: str
@@ -46,4 +46,4 @@ class ShownStudy:
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Id -> a figure in plotly's JSON."""
     attachments: tuple[Attachment, ...] = ()
-    trials: Mapping[int, ShownTrial] = field(default_factory=dict)
+    trials: Mapping[int, DashboardTrial] = field(default_factory=dict)

@@ -14,9 +14,9 @@ import soundfile
 
 from orchestrator.records.contents import stored_spec
 from orchestrator.reporting.spreadsheet import unguard_cell
-from orchestrator.running.showing import shown
+from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
-from orchestrator.search.shown import ShownStudy
+from orchestrator.search.dashboard_study import DashboardStudy
 from tests.page_study import CLIPS, folder_of, make_study
 from tests.screenshots import served
 
@@ -26,18 +26,18 @@ def _sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_study(tmp_path_factory.mktemp("project"))
 
 
-def shown_of(sweep: Path) -> ShownStudy:
+def shown_of(sweep: Path) -> DashboardStudy:
     """As the command gives it to the dashboard."""
     folder = folder_of(sweep)
-    return shown(stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
+    return dashboard_study(stored_spec(folder, sweep.parents[1]), folder, [str(sweep)])
 
 
 @pytest.fixture(name="given", scope="module")
-def _given(sweep: Path) -> ShownStudy:
+def _given(sweep: Path) -> DashboardStudy:
     return shown_of(sweep)
 
 
-def test_every_trial_has_its_reason_and_its_numbers(given: ShownStudy, sweep: Path) -> None:
+def test_every_trial_has_its_reason_and_its_numbers(given: DashboardStudy, sweep: Path) -> None:
     results = folder_of(sweep).results()
     assert set(given.trials) == {result.number for result in results} and results
     for result in results:
@@ -48,7 +48,7 @@ def test_every_trial_has_its_reason_and_its_numbers(given: ShownStudy, sweep: Pa
             assert trial.attributes[f"{rate} WER, %"] == round(result.wer[rate], 2)
 
 
-def test_baseline_and_limits_are_named(given: ShownStudy) -> None:
+def test_baseline_and_limits_are_named(given: DashboardStudy) -> None:
     assert given.objective == "domain WER, %"
     assert {"untuned: domain WER, %", "untuned: heldout WER, %", "verdict"} <= set(given.attributes)
     assert given.attributes["guardrail 1"] == "heldout WER rises by less than 0.5 points"
@@ -57,7 +57,7 @@ def test_baseline_and_limits_are_named(given: ShownStudy) -> None:
 
 
 @pytest.mark.parametrize("name", ["domain", "heldout"])
-def test_curves_of_both_sets_have_the_untuned_model(given: ShownStudy, name: str) -> None:
+def test_curves_of_both_sets_have_the_untuned_model(given: DashboardStudy, name: str) -> None:
     figure = given.figures[f"steps-{name}"]
     untuned = given.attributes[f"untuned: {name} WER, %"]
     assert len(figure["data"]) == len(given.trials)
@@ -65,7 +65,7 @@ def test_curves_of_both_sets_have_the_untuned_model(given: ShownStudy, name: str
     json.dumps(dict(given.figures), allow_nan=False)
 
 
-def test_transcripts_are_those_of_the_trial(given: ShownStudy, sweep: Path) -> None:
+def test_transcripts_are_those_of_the_trial(given: DashboardStudy, sweep: Path) -> None:
     folder = folder_of(sweep)
     result = folder.results()[0]
     [measured] = [
@@ -89,7 +89,7 @@ def test_transcripts_are_those_of_the_trial(given: ShownStudy, sweep: Path) -> N
         }
 
 
-def test_clips_play(given: ShownStudy) -> None:
+def test_clips_play(given: DashboardStudy) -> None:
     clips = [each for each in given.trials[0].attachments if each.kind == "audio/mpeg"]
     assert 1 <= len(clips) <= 3
     for clip in clips:

@@ -10,9 +10,9 @@ import pytest
 from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.chaining import load_chained
+from orchestrator.running.chained_parameters import chosen_trial
+from orchestrator.running.chained_spec import load_chained_spec
 from orchestrator.running.session import agree_on_spec
-from orchestrator.running.taking import chosen_trial
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -58,7 +58,7 @@ def test_the_best_trial_of_the_other_study_is_taken_and_written_down(project: Pa
     assert best is not None
     plan = source.read_plan(best.number)
     assert plan is not None
-    spec = load_chained(project, [], studies(project))
+    spec = load_chained_spec(project, [], studies(project))
     assert spec.take is not None
     assert (spec.take.study, spec.take.trial, spec.take.recipe) == (
         "phase2",
@@ -84,17 +84,17 @@ def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
     assert orchestrate(project, "--quiet") in (0, 4, 5)
     folder = StudyFolder(studies(project), "phase3")
     stored = load_spec(folder.path / "spec.yaml")
-    assert stored == load_chained(project, [], studies(project))
+    assert stored == load_chained_spec(project, [], studies(project))
     assert stored.take is not None and stored.take.trial is not None
     plan = folder.read_plan(0)
     assert plan is not None and plan.params.rank == stored.parameters.fixed["rank"]
     other = next(n for n in range(5) if n != stored.take.trial)
-    changed = load_chained(project, [f"take.trial={other}"], studies(project))
+    changed = load_chained_spec(project, [f"take.trial={other}"], studies(project))
     with pytest.raises(StudyError) as refused:
         agree_on_spec(changed, folder)
     assert f"take.trial: {stored.take.trial} keeps what was taken then" in str(refused.value)
     assert "take.recipe" in str(refused.value)
-    kept = load_chained(project, [f"take.trial={stored.take.trial}"], studies(project))
+    kept = load_chained_spec(project, [f"take.trial={stored.take.trial}"], studies(project))
     agree_on_spec(kept, folder)
     assert orchestrate("status", project) in (0, 4, 5), "reading needs the other study no more"
 
@@ -120,7 +120,7 @@ def test_a_run_keeps_what_was_taken_and_a_changed_choice_is_refused(
 )
 def test_what_cannot_be_taken_is_said(project: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(StudyError) as refused:
-        load_chained(project, overrides, studies(project))
+        load_chained_spec(project, overrides, studies(project))
     assert str(refused.value).replace(str(studies(project)), "STUDIES") == message
 
 
@@ -128,7 +128,7 @@ def test_an_unfinished_study_decides_nothing(project: Path, tmp_path: Path) -> N
     source = load_spec(studies(project) / "phase2" / "spec.yaml")
     StudyFolder(tmp_path, "phase2").write_spec(resolved_yaml(source))
     with pytest.raises(StudyError, match="from study phase2, which is not finished"):
-        load_chained(project, [], tmp_path)
+        load_chained_spec(project, [], tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def lowest(phase3: Path) -> TrialResult:
 def test_a_chain_ends_where_no_trial_is_feasible_and_says_what_that_means(strict: Path) -> None:
     nearest = lowest(strict)
     with pytest.raises(StudyError) as refused:
-        load_chained(strict, [], studies(strict))
+        load_chained_spec(strict, [], studies(strict))
     assert str(refused.value) == (
         "sweep phase3 takes adapter, rank, target_modules from study phase2, none of whose 5 trials is feasible\n"
         "  Each was pruned, failed or breaks a guardrail, so study phase2 found nothing that its own sweep file allows "
@@ -186,7 +186,7 @@ def test_the_fallback_takes_the_lowest_domain_wer_and_marks_it_wherever_it_is_sh
     strict: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fallback, nearest = "take.fallback=lowest_domain", lowest(strict)
-    spec = load_chained(strict, [fallback], studies(strict))
+    spec = load_chained_spec(strict, [fallback], studies(strict))
     assert spec.take is not None
     assert (spec.take.trial, spec.take.infeasible) == (nearest.number, True)
     assert spec.parameters.fixed["adapter"] == nearest.params["adapter"]
@@ -208,7 +208,7 @@ def test_the_fallback_takes_the_lowest_domain_wer_and_marks_it_wherever_it_is_sh
 
 def test_the_fallback_changes_nothing_where_a_trial_is_feasible(project: Path) -> None:
     plain, fallback = (
-        load_chained(project, words, studies(project))
+        load_chained_spec(project, words, studies(project))
         for words in ([], ["take.fallback=lowest_domain"])
     )
     assert plain.take and fallback.take
@@ -221,7 +221,7 @@ def test_scales_and_ratios_are_taken_as_the_trial_had_them(project: Path) -> Non
         "parameters.adapter_scale=",
         "take.parameters=[alpha_ratio, rank, adapter, target_modules, adapter_scale]",
     ]
-    spec = load_chained(project, names, studies(project))
+    spec = load_chained_spec(project, names, studies(project))
     assert spec.take is not None and spec.take.trial is not None
     result = StudyFolder(studies(project), "phase2").read_result(spec.take.trial)
     assert result is not None
@@ -233,8 +233,8 @@ def test_a_parameter_is_taken_or_written_never_both(project: Path) -> None:
     with pytest.raises(
         SpecError, match="rank is under parameters and under take; remove it from one of the two"
     ):
-        load_chained(project, ["parameters.rank=8"], studies(project))
+        load_chained_spec(project, ["parameters.rank=8"], studies(project))
     with pytest.raises(
         SpecError, match=r"take.parameters cannot be .* different parameters, of learning_rate"
     ):
-        load_chained(project, [f"take.parameters={json.dumps(['depth'])}"], studies(project))
+        load_chained_spec(project, [f"take.parameters={json.dumps(['depth'])}"], studies(project))

@@ -13,10 +13,10 @@ from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.figures import figure
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
+from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
 from orchestrator.running.session import is_finished
-from orchestrator.running.shown_sets import ShownSet, Worse, attachments, worst_of
-from orchestrator.scoring.saying import asked_text, is_share_found, rate_text
-from orchestrator.search.shown import Attachment, ShownStudy, ShownTrial
+from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
+from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -27,15 +27,15 @@ _PLAIN, _MARKDOWN = "text/plain; charset=utf-8", "text/markdown; charset=utf-8"
 Attribute = bool | int | float | str
 
 
-def shown(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) -> ShownStudy:
+def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) -> DashboardStudy:
     """The study as it stands; `words` name it on the command line. Raises StudyError for damaged
     files.
     """
     conclusion = conclude(spec, folder)
-    sets = [ShownSet(spec, each) for each in utterance_sets(spec, folder, conclusion)]
+    sets = [HeardSet(spec, each) for each in utterance_sets(spec, folder, conclusion)]
     searched = [each for each in sets if not is_confirm(each.of.name)]
     confirming = [each for each in sets if is_confirm(each.of.name)]
-    return ShownStudy(
+    return DashboardStudy(
         objective=f"{rate_text(spec.objective)}, %",
         note=_study_note(spec, folder, conclusion, words),
         best=conclusion.best.number if conclusion.best else None,
@@ -43,7 +43,7 @@ def shown(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) -> ShownSt
         figures={chart.id: figure(chart) for chart in charts(spec, folder, conclusion)},
         attachments=(*_files_to_attach(folder), *_confirmed_transcripts(confirming)),
         trials={
-            result.number: _shown_trial(spec, searched, result) for result in conclusion.results
+            result.number: _dashboard_trial(spec, searched, result) for result in conclusion.results
         },
     )
 
@@ -82,14 +82,16 @@ def _files_to_attach(folder: StudyFolder) -> Iterator[Attachment]:
             yield Attachment(path.name, kind, path.read_bytes)
 
 
-def _confirmed_transcripts(sets: Sequence[ShownSet]) -> tuple[Attachment, ...]:
+def _confirmed_transcripts(sets: Sequence[HeardSet]) -> tuple[Attachment, ...]:
     """What the first seed of the winner heard on the confirm sets."""
     winners = {each.of.winner for each in sets}
     return tuple(attachments(sets, winners.pop(), "confirm-")) if len(winners) == 1 else ()
 
 
-def _shown_trial(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) -> ShownTrial:
-    return ShownTrial(
+def _dashboard_trial(
+    spec: SweepSpec, sets: Sequence[HeardSet], result: TrialResult
+) -> DashboardTrial:
+    return DashboardTrial(
         note=markdown.render(_trial_note(spec, sets, result)),
         attributes=_trial_attributes(result),
         constraints=tuple(result.constraints.values()),
@@ -114,7 +116,7 @@ def _trial_attributes(result: TrialResult) -> dict[str, Attribute]:
     return found | {name: value for name, value in others.items() if value is not None}
 
 
-def _trial_note(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult) -> Document:
+def _trial_note(spec: SweepSpec, sets: Sequence[HeardSet], result: TrialResult) -> Document:
     blocks: list[Block] = []
     if result.wer:
         rows = tuple(_rate_row(result, rate) for rate in rates_of(spec))

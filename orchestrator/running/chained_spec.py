@@ -1,7 +1,7 @@
 """A sweep file with what it takes from another study filled in.
 
-Apart from `taking.py`, which reads and judges that study: most sweep files take nothing, and to
-validate one must not import what judges.
+Apart from `chained_parameters.py`, which reads and judges that study: most sweep files take nothing,
+and to validate one must not import what judges.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from orchestrator.sweepfile.loading import load_spec, project_root
 from orchestrator.sweepfile.sweep import SweepSpec
 
 
-def load_chained(path: Path, overrides: Sequence[str], studies: Path) -> SweepSpec:
+def load_chained_spec(path: Path, overrides: Sequence[str], studies: Path) -> SweepSpec:
     """`load_spec`, with what the file takes from a study below `studies` filled in.
 
     Raises SpecError, and StudyError when that study is missing, unfinished, or has no such trial.
@@ -21,8 +21,8 @@ def load_chained(path: Path, overrides: Sequence[str], studies: Path) -> SweepSp
     spec = load_spec(path, overrides)
     if spec.take is None or spec.take.recipe is not None:
         return spec
-    from orchestrator.running.taking import overrides_taken
+    from orchestrator.running.chained_parameters import chained_overrides
 
     return load_spec(
-        path, [*overrides, *overrides_taken(spec.name, spec.take, studies, project_root(path))]
+        path, [*overrides, *chained_overrides(spec.name, spec.take, studies, project_root(path))]
     )

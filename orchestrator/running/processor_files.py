@@ -25,14 +25,14 @@ FILES = (
 )
 
 
-def carry_processor(model: ModelSpec, to: Path) -> None:
+def copy_processor_files(model: ModelSpec, folder: Path) -> None:
     """Copy those of `FILES` that the base model has, from its folder or from where the hub's files
     are kept.
     """
     for name in FILES:
         place = _file_of_model(model, name)
         if place is not None and place.is_file():
-            shutil.copyfile(place, to / name)
+            shutil.copyfile(place, folder / name)
 
 
 def _file_of_model(model: ModelSpec, name: str) -> Path | None:

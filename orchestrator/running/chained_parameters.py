@@ -25,7 +25,7 @@ from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 
 
-def overrides_taken(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
+def chained_overrides(name: str, take: TakeSpec, studies: Path, project: Path) -> list[str]:
     """The overrides that say what sweep `name` takes, and from where."""
     if take.study == name:
         raise StudyError(

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestrator.corpus.bare import Baseline
 from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest_diagnosis import ManifestBaseline
 from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import DataError
 from orchestrator.records.transcription import Transcription
@@ -18,13 +18,13 @@ from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips
 from orchestrator.tuning.model.base_model import BaseModel
 
 
-def measure_bare(
+def measure_manifest_baseline(
     base: BaseModel,
     manifest: Manifest,
     measured: Transcription,
     normalizer_name: str,
     sample: int | None,
-) -> Baseline:
+) -> ManifestBaseline:
     """Greedy decoding of all utterances that the model can take, or of `sample` of them, spread
     over the manifest.
 
@@ -55,7 +55,7 @@ def measure_bare(
     counts = edit_counts(
         [normalize(utterance.text) for utterance in heard], [normalize(text) for text in said]
     )
-    return Baseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
+    return ManifestBaseline(counts.wer, len(heard), len(manifest.utterances) - len(fits))
 
 
 def _spread_utterances(rows: Sequence[Utterance], count: int | None) -> list[Utterance]:

@@ -9,8 +9,8 @@ from orchestrator.records.shipping import Shipped, ShippedSet
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import LIMIT_COLUMNS, limit_row, limits_of, percent
+from orchestrator.scoring.limit_text import asked_text
 from orchestrator.scoring.rates import SetScore, estimate
-from orchestrator.scoring.saying import asked_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.shipping import JudgedAgain, judge_again
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.records import beat, locking, mounts, store
-from orchestrator.records.beat import Process, take_turn
+from orchestrator.records import heartbeat_lock, locking, mounts, store
+from orchestrator.records.heartbeat_lock import Process, take_turn
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import make_project, orchestrate
 
@@ -38,8 +38,8 @@ class Clock:
 def _clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock to be set; nobody beats but when told to."""
     clock = Clock()
-    monkeypatch.setattr(beat, "_now", clock)
-    monkeypatch.setattr(beat, "BEAT_SECONDS", 1e6)
+    monkeypatch.setattr(heartbeat_lock, "_now", clock)
+    monkeypatch.setattr(heartbeat_lock, "BEAT_SECONDS", 1e6)
     return clock
 
 
@@ -54,7 +54,7 @@ def _shared(monkeypatch: pytest.MonkeyPatch) -> None:
 def on(process: Process) -> Iterator[None]:
     """What is started here runs on that host."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(beat, "this_process", lambda: process)
+    patch.setattr(heartbeat_lock, "this_process", lambda: process)
     try:
         yield
     finally:
@@ -114,7 +114,7 @@ def test_a_beat_that_stood_still_is_taken_over_and_its_owner_writes_no_more(
     ):
         folder.write_spec("name: phase3\n")
         refused(other)
-        clock.now += beat.STILL_SECONDS - 1
+        clock.now += heartbeat_lock.STILL_SECONDS - 1
         refused(other)
         clock.now += 1
         with on(SECOND), other.lock():
@@ -141,7 +141,7 @@ def test_a_beat_that_moves_is_never_taken_over_whatever_the_clocks_say(
     for _ in range(5):
         with pytest.raises(StudyError, match="is in use by process 811 on login1"):
             take_turn(tmp_path, "phase3", SECOND)
-        clock.now += 10 * beat.STILL_SECONDS
+        clock.now += 10 * heartbeat_lock.STILL_SECONDS
         turn.confirm()  # its last beat is old: it beats
     turn.end()
     take_turn(tmp_path, "phase3", SECOND).end()
@@ -152,7 +152,7 @@ def test_a_restarted_reader_begins_to_watch_anew(tmp_path: Path, clock: Clock) -
     for boot in ("two", "three"):
         with pytest.raises(StudyError):
             take_turn(tmp_path, "phase3", Process("login2", 5, boot))
-        clock.now += beat.STILL_SECONDS
+        clock.now += heartbeat_lock.STILL_SECONDS
     clock.now = 5.0  # and a clock that ran backwards proves nothing
     with pytest.raises(StudyError):
         take_turn(tmp_path, "phase3", Process("login2", 5, "three"))
@@ -165,16 +165,16 @@ def test_an_owner_that_moves_as_it_is_taken_over_leaves_no_turn_free(
     first = take_turn(tmp_path, "phase3", FIRST)
     with pytest.raises(StudyError):
         take_turn(tmp_path, "phase3", SECOND)
-    clock.now += beat.STILL_SECONDS
+    clock.now += heartbeat_lock.STILL_SECONDS
 
-    class Late(beat.Turn):
+    class Late(heartbeat_lock.Turn):
         """Made as the first owner, who had looked for a successor before, beats."""
 
         def __init__(self, path: Path, study: str, process: Process) -> None:
             super().__init__(path, study, process)
             first._write(released=False)
 
-    monkeypatch.setattr(beat, "Turn", Late)
+    monkeypatch.setattr(heartbeat_lock, "Turn", Late)
     for process in (SECOND, Process("login3", 5, "kernel three")):
         with pytest.raises(StudyError, match="is in use by process 811 on login1"):
             take_turn(tmp_path, "phase3", process)
@@ -207,7 +207,7 @@ def test_of_many_at_once_one_has_the_turn(tmp_path: Path) -> None:
 
 
 def test_the_owner_beats_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beat, "BEAT_SECONDS", 0.001)
+    monkeypatch.setattr(heartbeat_lock, "BEAT_SECONDS", 0.001)
     turn = take_turn(tmp_path, "phase3", FIRST)
     written = tmp_path / "000001" / "beat.json"
     before = written.read_bytes()
@@ -220,7 +220,7 @@ def test_the_owner_beats_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_was_killed_on_this_host_is_taken_over_at_once(tmp_path: Path, clock: Clock) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here = beat.this_process()
+    here = heartbeat_lock.this_process()
     take_turn(tmp_path, "phase3", Process(here.host, gone.pid, here.boot))
     take_turn(tmp_path, "phase3", here).end()
 

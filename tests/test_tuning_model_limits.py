@@ -19,14 +19,14 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.checks import Finding
 from orchestrator.errors import DataError
 from orchestrator.planning.trial_plan import first_plan
-from orchestrator.records.lengths import find_lengths
+from orchestrator.records.model_limit_checks import find_limit_violations
 from orchestrator.records.model_limits import read_limits
 from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ChecksSpec, ModelSpec, SweepSpec
 from orchestrator.tuning.model.base_model import load_base_model
-from orchestrator.tuning.selfcheck.lengths import limits_of
+from orchestrator.tuning.selfcheck.model_limits import limits_of
 from orchestrator.tuning.worker import start_worker
 from tests.cli_project import orchestrate
 from tests.embedded import stock_words
@@ -116,8 +116,8 @@ def test_validate_says_the_same_without_the_model(
     base, sets = load_base_model(spec.model, torch.device("cpu")), read_sets(spec)
     limits = read_limits(spec.model)
     assert limits is not None
-    expected = find_lengths(spec, sets, limits_of(base))
-    assert find_lengths(spec, sets, limits) == expected
+    expected = find_limit_violations(spec, sets, limits_of(base))
+    assert find_limit_violations(spec, sets, limits) == expected
     names = {each.name for each in expected}
     assert {"label-length", "unknown-tokens"} <= names and ("too-short" in names) == (
         family == "v1"

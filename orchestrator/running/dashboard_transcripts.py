@@ -15,7 +15,7 @@ from orchestrator.reporting.page.sound import PACKED_KIND, can_pack, packed_mp3,
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet
 from orchestrator.reporting.spreadsheet import write_csv
 from orchestrator.reporting.tables import Columns, DataTable, Row
-from orchestrator.search.shown import Attachment
+from orchestrator.search.dashboard_study import Attachment
 from orchestrator.sweepfile.sweep import SweepSpec
 
 CLIPS = 3
@@ -42,7 +42,7 @@ class Worse:
     """None where its manifest is gone or another one by now."""
 
 
-class ShownSet:
+class HeardSet:
     """A set with what was heard of it, and its recordings as far as they are still there."""
 
     def __init__(self, spec: SweepSpec, of: UtteranceSet) -> None:
@@ -84,7 +84,7 @@ class ShownSet:
             )  # fmt: skip
 
 
-def worst_of(sets: Sequence[ShownSet], key: str) -> list[Worse]:
+def worst_of(sets: Sequence[HeardSet], key: str) -> list[Worse]:
     """The worst few of all sets, the worst first; of equal ones in the order of sets and rows."""
     found = [
         (more, place, row)
@@ -96,7 +96,7 @@ def worst_of(sets: Sequence[ShownSet], key: str) -> list[Worse]:
     return [sets[place].worse(key, row, more) for more, place, row in by_change[:CLIPS]]
 
 
-def attachments(sets: Sequence[ShownSet], key: str, prefix: str = "") -> Iterator[Attachment]:
+def attachments(sets: Sequence[HeardSet], key: str, prefix: str = "") -> Iterator[Attachment]:
     """What one model heard, and its worst clips; `prefix` begins every name."""
     heard = [each for each in sets if each.is_heard_by(key)]
     if heard:
@@ -108,7 +108,7 @@ def attachments(sets: Sequence[ShownSet], key: str, prefix: str = "") -> Iterato
             yield Attachment(name, PACKED_KIND, partial(_clip_bytes, worse.recording))
 
 
-def _transcripts_file(sets: Sequence[ShownSet], key: str) -> bytes:
+def _transcripts_file(sets: Sequence[HeardSet], key: str) -> bytes:
     """What changed for the worse first."""
     rows = [row for each in sets for row in each.table(key)]
     rows.sort(key=lambda row: -int(row[-1] or 0))

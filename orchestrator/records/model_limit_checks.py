@@ -58,7 +58,7 @@ class _UsedTexts:
         return ""
 
 
-def find_lengths(
+def find_limit_violations(
     spec: SweepSpec, sets: Mapping[str, Manifest], model: ModelLimits
 ) -> list[Finding]:
     """What of the sets, as they were read, the model cannot take, cannot say or leaves out."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.corpus.bare import Bare, Baseline
 from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES
+from orchestrator.corpus.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
 from orchestrator.corpus.profile import SURVIVAL_LIMITS
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
@@ -16,7 +16,10 @@ from orchestrator.verdicts.headroom import HEADROOM, HIGH
 
 
 def build(
-    found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline], model: str
+    found: Sequence[ManifestDiagnosis],
+    max_seconds: float,
+    baselines: Mapping[Path, ManifestBaseline],
+    model: str,
 ) -> Document:
     """`baselines` by the manifest's path, of `model`; none where none was asked for."""
     flags = list(_flag_sentences(found, max_seconds, baselines))
@@ -38,13 +41,13 @@ def build(
     )
 
 
-def _lengths_table(found: Sequence[Bare]) -> Table:
+def _lengths_table(found: Sequence[ManifestDiagnosis]) -> Table:
     rows = []
-    for bare in found:
-        total = bare.profile.total.utterances
-        kept = [bare.profile.survivors[limit].utterances for limit in SURVIVAL_LIMITS]
+    for each in found:
+        total = each.profile.total.utterances
+        kept = [each.profile.survivors[limit].utterances for limit in SURVIVAL_LIMITS]
         shares = [f"{count} ({100 * count / total:.1f} %)" for count in kept]
-        rows.append((str(bare.manifest.path), str(total), f"{bare.mean_seconds:.2f}", *shares))
+        rows.append((str(each.manifest.path), str(total), f"{each.mean_seconds:.2f}", *shares))
     columns = (
         "manifest",
         "samples",
@@ -54,22 +57,22 @@ def _lengths_table(found: Sequence[Bare]) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _parts_table(found: Sequence[Bare], max_seconds: float) -> Table:
+def _parts_table(found: Sequence[ManifestDiagnosis], max_seconds: float) -> Table:
     columns = ("manifest", f"filtered (up to {max_seconds:g} s)", "train", "validation", "split")
     rows = tuple(
         (
-            str(bare.manifest.path),
-            str(bare.filtered),
-            str(bare.train),
-            str(bare.validation),
-            "by speaker" if bare.by == "speaker" else "random: lines name no two speakers",
+            str(each.manifest.path),
+            str(each.filtered),
+            str(each.train),
+            str(each.validation),
+            "by speaker" if each.by == "speaker" else "random: lines name no two speakers",
         )
-        for bare in found
+        for each in found
     )
     return Table(columns, rows)
 
 
-def _baselines_table(baselines: Mapping[Path, Baseline]) -> Table:
+def _baselines_table(baselines: Mapping[Path, ManifestBaseline]) -> Table:
     rows = tuple(
         (
             str(path),
@@ -85,12 +88,14 @@ def _baselines_table(baselines: Mapping[Path, Baseline]) -> Table:
 
 
 def _flag_sentences(
-    found: Sequence[Bare], max_seconds: float, baselines: Mapping[Path, Baseline]
+    found: Sequence[ManifestDiagnosis],
+    max_seconds: float,
+    baselines: Mapping[Path, ManifestBaseline],
 ) -> Iterator[str]:
-    for bare in found:
-        if bare.filtered < FEW_TRAINING_UTTERANCES:
+    for each in found:
+        if each.filtered < FEW_TRAINING_UTTERANCES:
             yield (
-                f"{bare.manifest.path}: {bare.filtered} samples are left within {max_seconds:g} s; to train on fewer "
+                f"{each.manifest.path}: {each.filtered} samples are left within {max_seconds:g} s; to train on fewer "
                 f"than {FEW_TRAINING_UTTERANCES}, most trials memorise them."
             )
     for path, measured in baselines.items():

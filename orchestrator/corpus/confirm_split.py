@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from orchestrator.corpus.dividing import divide
+from orchestrator.corpus.disjoint_parts import divide
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import ManifestError
