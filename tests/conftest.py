@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache, lru_cache
@@ -24,12 +26,24 @@ settings.register_profile(
 settings.load_profile("steady")
 
 
-def pytest_collection_finish() -> None:
-    """What was imported for the tests outlives them all: looking through it for garbage, which what
+# Tests start many processes. Where the environment forbids to keep what was compiled, each of them
+# would compile this package anew, which doubles the time that most of them take.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported for the tests outlives them all: looking through it for garbage, which what
     runs out of memory does again and again, takes longer than most tests.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="module")
