@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 
-from orchestrator.sweepfile import reading
+from orchestrator.sweepfile import yaml_reading
 
 # The same examples every time, and none of them fails because the machine is busy.
 settings.register_profile(
@@ -86,7 +86,7 @@ def parsed_once() -> Iterator[None]:
     of reading them: it is done once for each text.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "YAML", _Remembering)
+        patch.setattr(yaml_reading, "YAML", _Remembering)
         yield
 
 

@@ -49,7 +49,7 @@ def test_a_bug_in_the_middle_of_a_sweep_keeps_its_traceback(
 def test_what_the_parser_trips_over_is_a_fault_of_the_file(
     spec: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("orchestrator.sweepfile.reading.YAML.parse", broken)
+    monkeypatch.setattr("orchestrator.sweepfile.yaml_reading.YAML.parse", broken)
     assert orchestrate("validate", spec) == 2
     assert f"{spec}:1:1: not valid YAML (KeyError: " in capsys.readouterr().err
 

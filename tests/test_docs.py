@@ -32,7 +32,7 @@ from orchestrator.sweepfile.loading import MAX_GRID, load_spec
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
-from orchestrator.sweepfile.space import MAX_VALUES
+from orchestrator.sweepfile.search_space_reading import MAX_VALUES
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts import judging
 from orchestrator.verdicts.conclusion import EXIT_CODES

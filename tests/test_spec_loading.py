@@ -21,9 +21,9 @@ from orchestrator.sweepfile.loading import (
     studies_root,
 )
 from orchestrator.sweepfile.presets import PRESETS, matches
-from orchestrator.sweepfile.reading import MAX_BYTES, resolve_scalar
 from orchestrator.sweepfile.search_space import Condition, Dimension
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.yaml_reading import MAX_BYTES, resolve_scalar
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = sorted((ROOT / "sweeps").rglob("*.yaml"))

@@ -24,7 +24,7 @@ from orchestrator.corpus.overlap import (
     shared_recordings,
 )
 from orchestrator.corpus.profile import known_seconds
-from orchestrator.corpus.scripts import without_spaces
+from orchestrator.corpus.unspaced_scripts import without_spaces
 from orchestrator.set_names import is_confirm, search_name
 
 TRAINING_SETS = ("train", "replay")

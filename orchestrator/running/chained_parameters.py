@@ -20,7 +20,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.session import is_finished
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.space import CUSTOM
+from orchestrator.sweepfile.search_space_reading import CUSTOM
 from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 

@@ -95,7 +95,7 @@ def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 
 def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
-    from orchestrator.running.remaking import (
+    from orchestrator.running.file_recovery import (
         remake_confirmations,
         remake_database,
         remake_plans,

@@ -22,7 +22,7 @@ from orchestrator.sweepfile.nodes import (
     did_you_mean,
     in_backticks,
 )
-from orchestrator.sweepfile.reading import MAX_BYTES, read_text
+from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
 
 
 def read_layers(path: Path, overrides: SequenceABC[str], problems: Problems) -> Mapping:

@@ -1,6 +1,6 @@
 """A sweep file as a tree that remembers where everything was written, and what is wrong with it.
 
-Knows neither YAML nor sweeps: `reading.py` makes the tree, the other files of this folder read it.
+Knows neither YAML nor sweeps: `yaml_reading.py` makes the tree, the other files of this folder read it.
 """
 
 from __future__ import annotations

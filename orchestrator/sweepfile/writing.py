@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.reading import resolve_scalar
 from orchestrator.sweepfile.search_space import Condition, Dimension, SearchSpace
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.yaml_reading import resolve_scalar
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 

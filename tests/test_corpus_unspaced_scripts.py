@@ -11,7 +11,7 @@ import soundfile
 
 from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.scripts import without_spaces
+from orchestrator.corpus.unspaced_scripts import without_spaces
 
 
 @pytest.mark.parametrize(
