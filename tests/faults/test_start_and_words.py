@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -52,10 +51,11 @@ def test_the_command_itself_is_interrupted_without_a_traceback(tmp_path: Path) -
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
         text=True,
         preexec_fn=_heed_interrupts,
     )
-    time.sleep(4)
+    assert child.stdout is not None and child.stdout.readline()
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=20)
     assert child.returncode == 130 and "Traceback" not in said
