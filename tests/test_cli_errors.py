@@ -28,7 +28,7 @@ def broken(*_: Any, **__: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "place", ["loading.SpaceReader", "loading.build_spec", "reading._Reader.document"]
+    "place", ["loading.SpaceReader", "loading.build_spec", "yaml_reading._Reader.document"]
 )
 def test_a_bug_of_ours_is_no_fault_of_the_sweep_file(
     spec: Path, place: str, monkeypatch: pytest.MonkeyPatch
