@@ -94,6 +94,7 @@ def _shown_trial(spec: SweepSpec, sets: Sequence[ShownSet], result: TrialResult)
         attributes=_trial_attributes(result),
         constraints=tuple(result.constraints.values()),
         feasible=result.feasible,
+        value=result.wer.get(spec.objective) if result.feasible else None,
         attachments=tuple(attachments(sets, str(result.number))),
     )
 
