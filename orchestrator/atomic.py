@@ -171,11 +171,17 @@ def _os_error_number(message: str) -> int | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make `folder` and its parents, durably."""
+    """Make `folder` and its parents, durably. Raises NotADirectoryError where one of them is a
+    file.
+    """
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except FileExistsError as error:
+        number = errno.ENOTDIR
+        raise NotADirectoryError(number, os.strerror(number), str(folder)) from error
     sync_folder(folder.parent)
 
 

@@ -81,7 +81,7 @@ class Finding:
     """One thing to know before the numbers are believed."""
 
     name: str
-    """Of a check in the table."""
+    """Of a check in the table, or of what is said of all of them."""
     level: Level
     message: str
 

@@ -102,7 +102,8 @@ def _of_live_table(sweep: SweepSpec, folder: StudyFolder) -> None:
         live = LiveReporter(
             quiet, varied, Budgeted.of(sweep), lambda: next(seconds), today=lambda: NOON
         )
-        live.resumed(results[:half], folder.seconds_spent() * half / len(results))
+        seconds_spent = folder.seconds_spent() or 0.0
+        live.resumed(results[:half], seconds_spent * half / len(results))
         for number in in_training:
             _train_to_first_rung(live, sweep, folder, number)
         console.print(Group(*live.visible_parts()))

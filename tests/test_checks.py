@@ -14,7 +14,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import changed_fields, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.headroom import headroom, high_wer
-from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 
 def test_what_can_be_ignored_is_what_the_table_says() -> None:
@@ -170,9 +170,21 @@ def test_little_headroom_warns(tmp_path: Path) -> None:
     assert headroom(spec, 5.0) == []
 
 
-def test_damaged_findings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_findings_are_a_doubt_and_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = ran_project(tmp_path)
-    (tmp_path / "studies" / "demo" / "findings.json").write_text("{")
+    place = tmp_path / "studies" / "demo" / "findings.json"
+    verdict, lost = orchestrate("report", spec), "found is lost, as findings.json was damaged"
     capsys.readouterr()
-    assert orchestrate("report", spec) == 3
-    assert "findings.json is damaged" in capsys.readouterr().err
+    for data in (b"{", None):
+        place.unlink()
+        if data is not None:
+            place.write_bytes(data)
+            assert orchestrate("report", spec) == verdict
+            assert lost in " ".join(capsys.readouterr().out.split())
+            assert orchestrate("repair", spec, "--check") == 3
+            assert "findings.json has been altered" in capsys.readouterr().err
+        assert orchestrate(spec, "--quiet") == verdict
+        assert "made again: findings.json" in folder_of(spec).noted()
+        assert lost in " ".join(capsys.readouterr().out.split())

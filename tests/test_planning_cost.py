@@ -153,7 +153,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished study of the fake worker, with a time on its clock."""
     spec = ran_project(tmp_path_factory.mktemp("project"))
     folder = StudyFolder(spec.parents[1] / "studies", "demo")
-    folder.add_seconds(1000.0 - folder.seconds_spent())
+    folder.add_seconds(1000.0 - (folder.seconds_spent() or 0.0))
     return spec
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def test_what_is_written_is_read_back(folder: StudyFolder) -> None:
         and folder.read_measurements(7) == ()
         and folder.results() == ()
     )
-    assert folder.read_baseline("f1") is None and folder.seconds_spent() == 0.0
+    assert folder.read_baseline("f1") is None and folder.seconds_spent() is None
     assert folder.read_hypotheses(7, measurement()) == {}
 
     folder.write_spec("name: phase3  # ü\n")
@@ -225,16 +226,28 @@ def test_a_lost_or_damaged_file_is_named_with_what_to_do(
     )
 
 
-@pytest.mark.parametrize("data", [b"{", b"null", b'{"seconds": 1e999}'])
-def test_a_damaged_clock_is_named_with_what_to_do(folder: StudyFolder, data: bytes) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"{",
+        lambda data: b"null",
+        lambda data: b'{"seconds": 1e999}',
+        lambda data: data.replace(b"2.0", b"9.0"),
+    ],
+)
+def test_a_damaged_clock_is_made_again(
+    folder: StudyFolder, damage: Callable[[bytes], bytes]
+) -> None:
     folder.add_seconds(2.0)
-    (folder.path / "clock.json").write_bytes(data)
-    with pytest.raises(
-        StudyError,
-        match=r"clock\.json is damaged: (?s:.)*Delete it, then run the same command again",
-    ):
-        folder.seconds_spent()
-    (folder.path / "clock.json").unlink()
+    clock = folder.path / "clock.json"
+    clock.write_bytes(damage(clock.read_bytes()))
+    assert folder.seconds_spent() is None and folder.damaged_beside() == ("clock.json",)
+    assert folder.mend(1.5, checked=False) == ("clock.json from the last checkpoint",)
+    assert folder.seconds_spent() == 1.5 and folder.damaged_beside() == ()
+    clock.unlink()
+    assert folder.mend(0.0, checked=False) == ()
+    clock.write_bytes(b"{")
+    assert folder.mend(0.0, checked=False) != () and folder.damaged_beside() == ()
     assert folder.add_seconds(1.0, known=2.0) == 3.0
 
 

@@ -345,13 +345,13 @@ def test_a_damaged_checkpoint_is_removed_by_a_repair(
 
 
 @pytest.mark.parametrize("name", ["baseline.json", "trials/0000/result.json"])
-def test_a_folder_in_the_place_of_a_sealed_file_is_an_altered_file(
+def test_a_folder_in_the_place_of_a_sealed_file_is_no_file(
     finished: Finished, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (finished.folder.path / name).unlink()
     (finished.folder.path / name).mkdir()
     assert orchestrate("report", finished.spec) == 3
-    assert f"  {name} has been altered\n" in capsys.readouterr().err
+    assert f"  {name} is no file any more: move away what has its name\n" in capsys.readouterr().err
 
 
 def test_a_folder_in_the_place_of_a_file_to_be_made_again_is_said(
@@ -362,9 +362,8 @@ def test_a_folder_in_the_place_of_a_file_to_be_made_again_is_said(
     spec.mkdir()
     assert orchestrate("repair", finished.spec) == 3
     assert capsys.readouterr().err == (
-        f"{spec} could not be written: Is a directory\n"
-        "  What was written before is safe. A file belongs there: move the folder away, then run "
-        "the same command again.\n"
+        f"{spec} is a directory, and a file belongs there\n"
+        "  Move it away, then run the same command again.\n"
     )
     spec.rmdir()
     assert orchestrate("repair", finished.spec) == 0

@@ -39,6 +39,8 @@ from orchestrator.tuning.deploying.moonshine_form import (
     text_of,
     tokenizer_bin,
 )
+from orchestrator.tuning.deploying.verification import _is_kept
+from orchestrator.tuning.deploying.writing import Source
 from orchestrator.verdicts.conclusion import _as_shipped
 from orchestrator.verdicts.judging import acceptance_of
 from orchestrator.verdicts.shipping import JudgedAgain, asks_for_shipped, judge_again
@@ -112,6 +114,16 @@ def test_an_altered_and_a_missing_file_are_named(tmp_path: Path) -> None:
         "a.onnx is not the file that was exported",
         "b.onnx is missing",
     ]
+
+
+def test_a_damaged_form_in_the_cache_is_made_again(tmp_path: Path) -> None:
+    kept = manifest(adapter_sha256="")
+    source = Source("demo", ModelSpec(id="a/b"), EvaluationSpec(), "stock")
+    assert not _is_kept(tmp_path, source)
+    write_manifest(kept, tmp_path)
+    assert _is_kept(tmp_path, source)
+    (tmp_path / "export.json").write_text('{"form": "onnx"}')
+    assert not _is_kept(tmp_path, source)
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:

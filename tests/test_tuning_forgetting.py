@@ -20,8 +20,10 @@ from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.records.files import model_line
 from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Failed, Measured
+from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
@@ -132,6 +134,18 @@ def test_self_labels_are_heard_once_and_only_where_a_trial_may_want_them(
     with pytest.raises(AssertionError, match="asked again"):
         other = stored_sounds([np.zeros(16000, np.float32)], tmp_path / "other")
         pseudo_labels(first.base, other, 13, "fp32", cache)
+
+
+def test_kept_self_labels_with_another_digit_are_heard_again(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    labels: list[list[int] | None] = [[5, 7, 2], None]
+    path.write_bytes(model_line(module._Kept(labels=labels, sha256=digest(labels))))
+    assert module._cached_labels(path) == labels
+    path.write_bytes(path.read_bytes().replace(b"[5,7,2]", b"[5,8,2]"))
+    assert module._cached_labels(path) is None
+    path.unlink()
+    path.mkdir()
+    assert module._cached_labels(path) is None
 
 
 def test_studies_share_self_labels_only_where_they_hear_alike(

@@ -103,7 +103,7 @@ class Segment:
 def find_clips(folder: Path) -> dict[bytes, tuple[Segment, int]]:
     """Every clip of a cache by its key; a damaged segment is removed."""
     found: dict[bytes, tuple[Segment, int]] = {}
-    for name in sorted(path.stem for path in folder.glob("*.index")):
+    for name in sorted(path.stem for path in folder.glob("*.index") if path.is_file()):
         segment = _open_segment(folder, name)
         if segment is not None:
             keys = segment.rows["key"].tobytes()
@@ -247,7 +247,7 @@ def kept_segments(folder: Path) -> list[Kept]:
 
 
 def _whole_segments(folder: Path) -> Iterator[Kept]:
-    for index in sorted(folder.glob("*.index")):
+    for index in sorted(path for path in folder.glob("*.index") if path.is_file()):
         with suppress(OSError, ValueError):
             sounds = _parse_index(index.read_bytes(), index.stem)["pcm_sha256"]
             files = index.stat(), index.with_suffix(".pcm").stat()

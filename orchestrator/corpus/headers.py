@@ -15,6 +15,7 @@ import soundfile
 from orchestrator.corpus.containers import beginning, open_audio
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
+from orchestrator.file_kinds import kind_text
 
 TOLERANCE = 0.1
 """Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1
@@ -80,7 +81,7 @@ def locate(written: str, folder: Path) -> Path:
             continue  # a folder of a clip's name, beside the clip
         if not stat.S_ISREG(mode):
             raise UnusableError(
-                f"audio file {show(written)} is {_file_kind(mode)}; only regular files are read"
+                f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"
             )
         return Path(os.path.abspath(path))
     raise UnusableError(
@@ -120,11 +121,6 @@ def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     ]
     places = [*(folder / clip_folder for clip_folder in _CLIP_FOLDERS), Path()]
     return (place / name for name in names for place in places)
-
-
-def _file_kind(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def read_header(source: Path | bytes, name: str) -> Header:

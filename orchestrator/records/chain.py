@@ -23,6 +23,8 @@ from orchestrator.records.results import Value
 
 CLOSED = ""
 """In the place of a file: all that was sealed before was published."""
+NO_FILE = "no file"
+"""In the place of a digest: a folder or a pipe has the file's name."""
 
 
 class Entry(Value):
@@ -50,6 +52,7 @@ class Fault(StrEnum):
 
     LOST = "is lost"
     ALTERED = "has been altered"
+    NO_FILE = "is no file any more: move away what has its name"
     STRANGE = "was not written by a run of this study"
 
 
@@ -75,6 +78,8 @@ class Chain:
             return None
         if found is None:
             return Fault.LOST
+        if found == NO_FILE:
+            return Fault.NO_FILE
         return Fault.STRANGE if self.newest.get(file) is None else Fault.ALTERED
 
     def knows(self, file: str) -> bool:

@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, model_validator
 
 from orchestrator.checks import Level
 from orchestrator.errors import StudyError
+from orchestrator.file_kinds import other_kind
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
+from orchestrator.sweepfile.identity import digest
 from orchestrator.sweepfile.sweep import KernelName
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -91,7 +93,20 @@ class ClockFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
 
-    seconds: float = 0.0
+    seconds: float
+    sha256: str | None = None
+    """Of the seconds: another digit would end the search early. None in older studies."""
+
+    @classmethod
+    def of(cls, seconds: float) -> ClockFile:
+        """The seconds with their digest."""
+        return cls(seconds=seconds, sha256=digest(seconds))
+
+    @model_validator(mode="after")
+    def _check_digest(self) -> ClockFile:
+        if self.sha256 not in (None, digest(self.seconds)):
+            raise ValueError("its digest is not that of its seconds")
+        return self
 
 
 class FindingRow(BaseModel):
@@ -131,11 +146,29 @@ def to_line(text: str) -> bytes:
     return text.encode("utf-8", errors="backslashreplace") + b"\n"
 
 
+def read_file(path: Path) -> bytes | None:
+    """The bytes of a file, None where there is none. Raises StudyError where something else has its
+    name.
+    """
+    if kind := other_kind(path):
+        raise not_a_file(path, kind)
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def not_a_file(path: Path, kind: str, then: str = "run the same command again") -> StudyError:
+    """The error that says what has the name of a file, and what to do when it is gone."""
+    return StudyError(f"{path} is {kind}, and a file belongs there\n  Move it away, then {then}.")
+
+
 def read_json(path: Path, model: type[Model], advice: str) -> Model | None:
     """The file as a value, None where there is none. Raises StudyError with `advice` when it is
-    damaged.
+    damaged, and where something else has its name.
     """
-    return parse_json(str(path), path.read_bytes(), model, advice) if path.exists() else None
+    data = read_file(path)
+    return None if data is None else parse_json(str(path), data, model, advice)
 
 
 def parse_json(place: str, data: bytes, model: type[Model], advice: str) -> Model:

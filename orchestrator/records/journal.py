@@ -18,7 +18,9 @@ from typing import TypeVar
 
 from orchestrator.atomic import make_folder, sync_folder
 from orchestrator.errors import Interrupted, StudyError
-from orchestrator.records.chain import Chain, Entry, Fault, read_chain
+from orchestrator.file_kinds import other_kind
+from orchestrator.records.chain import NO_FILE, Chain, Entry, Fault, read_chain
+from orchestrator.records.files import not_a_file
 from orchestrator.records.ownership import Ownership
 from orchestrator.records.writing import refused
 
@@ -27,9 +29,6 @@ HELP = (
     "Restore it from a copy of the study, or run `orchestrate repair SPEC`: it makes again what follows from the rest, "
     "and says what does not."
 )
-
-_FOLDER = "a folder"
-"""In the place of a digest: no file has it."""
 
 Stamp = tuple[int, int, int]
 """(mtime, size, inode): while they stay, so does the content."""
@@ -63,20 +62,30 @@ class Journal:
 
     def _load(self, stamp: Stamp | None) -> Chain:
         if stamp is None:
-            if self._mark.exists():
-                raise StudyError(
-                    f"{self.path} is lost, or study {self._study} was begun before studies had one: whether its files "
-                    "are what was measured cannot be told\n"
-                    "  Restore it from a copy of the study, or begin a new study with --fork NAME."
-                )
+            self._refuse_lost()
             return Chain()
+        if kind := other_kind(self.path):
+            restore = "restore the journal from a copy of the study"
+            raise not_a_file(self.path, kind, f"{restore}, or begin a new one with --fork NAME")
         try:
-            return read_chain(self.path.read_bytes())
-        except (ValueError, IsADirectoryError) as error:
+            chain = read_chain(self.path.read_bytes())
+        except ValueError as error:
             raise StudyError(
                 f"{self.path} is damaged: {error}\n"
                 "  Restore it from a copy of the study, or begin a new study with --fork NAME."
             ) from error
+        if not chain.length:
+            self._refuse_lost()
+        return chain
+
+    def _refuse_lost(self) -> None:
+        """Raise StudyError for a study without a line of journal: its mark has the first one."""
+        if self._mark.exists():
+            raise StudyError(
+                f"{self.path} is lost, or study {self._study} was begun before studies had one: whether its files "
+                "are what was measured cannot be told\n"
+                "  Restore it from a copy of the study, or begin a new study with --fork NAME."
+            )
 
     def seal(self, what: str, files: Mapping[Path, str | None]) -> None:
         """Put down, durably, which digests these files are about to have; None for one about to be
@@ -159,10 +168,9 @@ class Journal:
             stamp = _stamp(path)
             if stamp is None:
                 return None, None
-            try:
-                data = path.read_bytes()
-            except IsADirectoryError:
-                return None, _FOLDER
+            if other_kind(path):
+                return None, NO_FILE
+            data = path.read_bytes()
             return data, self._digest(path, stamp, lambda: data)
 
         return self._agreed({path: look})[path]
@@ -245,12 +253,13 @@ class Journal:
             sync_folder(folder)
 
     def found(self, path: Path) -> str | None:
-        """The digest of a file on disk; None where there is none."""
+        """The digest of a file on disk; None where there is none, NO_FILE where something else has
+        its name.
+        """
         stamp = _stamp(path)
-        try:
-            return self._digest(path, stamp, path.read_bytes) if stamp else None
-        except IsADirectoryError:
-            return _FOLDER
+        if stamp is not None and other_kind(path):
+            return NO_FILE
+        return self._digest(path, stamp, path.read_bytes) if stamp else None
 
     def _digest(self, path: Path, stamp: Stamp, read: Callable[[], bytes | None]) -> str:
         name = self._name(path)

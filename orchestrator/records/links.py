@@ -1,12 +1,17 @@
-"""Symbolic links in a study: what is written and deleted through one lies somewhere else, and is
-somebody else's.
+"""What has a name of the study and is not what a run would write there: a symbolic link, behind
+which lies something of somebody else, a folder or a pipe in the place of a file, a file in the
+place of a folder.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from orchestrator.errors import StudyError
+from orchestrator.file_kinds import other_kind
+from orchestrator.records.files import not_a_file
 
 _FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner")
 """Where everything that is written in place lies; a file further down is replaced as a whole, link
@@ -16,14 +21,33 @@ _ALLOWED = ("cache",)
 """May lie on another disk: in it only files of our own names are made, and none is deleted but
 those.
 """
+_FOLDER = re.compile(r"trials|confirm|checkpoint|requests|owner|cache|logs|tracking|.+/[0-9]+")
+"""Names, from the study on, that a folder has."""
+_FILE = re.compile(r"(?!checkpoint/).+\.(jsonl?|yaml|md|html|db|lock)(-wal|-shm|-journal)?")
+"""Names that a file has; a checkpoint that is none is a damaged one, and the one before it is used."""
 
 
-def refuse_links(study: Path) -> None:
-    """Raise StudyError where a file or folder that a run writes or deletes is a link."""
-    for folder in (study / name for name in _FOLDERS):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.is_symlink() and path.relative_to(study).as_posix() not in _ALLOWED:
+def refuse_misplaced(study: Path) -> None:
+    """Raise StudyError where a file or folder that a run writes or deletes is a link, or where one
+    of the two has a name of the other.
+    """
+    for path in _paths_in(study):
+        name = path.relative_to(study).as_posix()
+        if path.is_symlink() and name not in _ALLOWED:
+            raise StudyError(
+                f"{path} is a symbolic link, and a run would write or delete what it points to\n"
+                "  Put the file or folder itself there. The whole study may be a link, and its cache/ too."
+            )
+        if _FOLDER.fullmatch(name):
+            if not path.is_dir():
                 raise StudyError(
-                    f"{path} is a symbolic link, and a run would write or delete what it points to\n"
-                    "  Put the file or folder itself there. The whole study may be a link, and its cache/ too."
+                    f"{path} is no folder, and one belongs there\n"
+                    "  Move it away, then run the same command again."
                 )
+        elif _FILE.fullmatch(name) and (kind := other_kind(path)):
+            raise not_a_file(path, kind)
+
+
+def _paths_in(study: Path) -> Iterator[Path]:
+    for folder in (study / name for name in _FOLDERS):
+        yield from sorted(folder.iterdir()) if folder.is_dir() else ()

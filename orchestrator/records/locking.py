@@ -37,6 +37,8 @@ _NOT_THERE = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTS
 _NOT_OF_FOLDERS = _NOT_THERE | {errno.EBADF, errno.EINVAL}
 """What one answers whose locks are of files alone, such as NFS."""
 _FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+_LOOK = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A pipe of this name would be waited for."""
 
 
 class Lock:
@@ -201,7 +203,7 @@ def _is_at(descriptor: int, path: Path, follow: bool = False) -> bool:
 def _signed_holder_at(path: Path) -> str:
     """Of a lock whose file may have been removed."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, _LOOK)
     except OSError:
         return _NAMELESS
     try:
@@ -228,7 +230,7 @@ def holder(path: Path) -> str:
     about to hold it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, _LOOK)
     except OSError:
         return ""
     try:
@@ -251,11 +253,11 @@ def _signed_by_the_dead(descriptor: int) -> bool:
     try:
         signed = json.loads(os.pread(descriptor, 4096, 0))
         here, process = signed["boot"] == this_process().boot, int(signed["pid"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return bool(here)
     except PermissionError:
         return False
@@ -266,5 +268,5 @@ def _signed_holder(descriptor: int) -> str:
     try:
         holder = json.loads(os.pread(descriptor, 4096, 0))
         return f"process {int(holder['pid'])} on {holder['host']}"
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return _NAMELESS

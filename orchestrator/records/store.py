@@ -42,7 +42,7 @@ from orchestrator.records.files import (
     to_line,
 )
 from orchestrator.records.heartbeat_lock import beating, owner
-from orchestrator.records.links import refuse_links
+from orchestrator.records.links import refuse_misplaced
 from orchestrator.records.locking import exclusive, holder
 from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord
@@ -134,7 +134,7 @@ class StudyFolder(TrialFiles):
         where another host took it over.
         """
         make_folder(self.path)
-        refuse_links(self.path)
+        refuse_misplaced(self.path)
         with self._held_alone():
             clear_leftovers(self.path)
             with self.journal.settled():

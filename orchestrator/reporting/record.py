@@ -12,6 +12,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.atomic import system_error
 from orchestrator.errors import StudyError
 from orchestrator.records.locking import one_at_a_time
 from orchestrator.records.store import StudyFolder
@@ -55,8 +56,10 @@ def keep_record(
                 spec, folder, conclusion, command, root, datetime.now(UTC).strftime("%Y-%m-%d")
             ),
         )
-    except (StudyError, OSError) as error:
+    except StudyError as error:
         return str(error)
+    except OSError as error:
+        return str(system_error(error))
     return None
 
 

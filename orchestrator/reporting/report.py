@@ -207,8 +207,8 @@ def _trial_row(result: TrialResult, rates: Sequence[str]) -> tuple[str, ...]:
 
 
 def _notes_blocks(folder: StudyFolder) -> Iterator[Block]:
-    if folder.notes.exists():
-        lines = folder.notes.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+    if noted := folder.noted():
+        lines = noted.splitlines()[1:]
         yield Heading("Notes")
         yield Bullets(tuple(line.removeprefix("- ") for line in lines if line))
 

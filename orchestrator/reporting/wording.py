@@ -121,8 +121,10 @@ def value_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def duration_text(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+def duration_text(seconds: float | None) -> str:
+    """Hours, minutes and seconds; a dash for what is not known."""
+    if seconds is None:
+        return "-"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from orchestrator.atomic import make_folder, remove
 from orchestrator.errors import StudyError
+from orchestrator.file_kinds import other_kind
 from orchestrator.records.journal import digest_of
+from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
@@ -120,9 +122,11 @@ class Checkpoints:
         )
 
     def _read_if_whole(self, path: Path, whole: bool) -> Checkpoint | None:
+        if other_kind(path):
+            return None
         try:
             sealed = Sealed.model_validate_json(path.read_bytes())
-        except (ValidationError, IsADirectoryError, FileNotFoundError):
+        except (ValidationError, FileNotFoundError):
             return None
         if sealed != Sealed.of(sealed.state):
             return None
@@ -149,6 +153,14 @@ class Checkpoints:
         for path in self._root.iterdir():
             if _OWN.fullmatch(path.name) and path.stem not in kept:
                 remove(path)
+
+
+def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
+    """Make again what is damaged or lost of the files beside the sealed ones; says what was made.
+    The caller holds the lock. Raises StudyError when all checkpoints are damaged.
+    """
+    last = Checkpoints(folder.checkpoint).latest()
+    return folder.mend(last.spent if last else 0.0, folder.measured)
 
 
 def _slot_digests(slots: Path) -> dict[str, str]:

@@ -96,6 +96,7 @@ def _dashboard_trial(
         attributes=_trial_attributes(result),
         constraints=tuple(result.constraints.values()),
         feasible=result.feasible,
+        value=result.wer.get(spec.objective) if result.feasible else None,
         attachments=tuple(attachments(sets, str(result.number))),
     )
 

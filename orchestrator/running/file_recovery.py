@@ -19,7 +19,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
 from orchestrator.running.reported_rates import reported_rates
 from orchestrator.search.server import ServerDatabase, new_record
-from orchestrator.search.storage import Database, database_for, fault_of, keep_place
+from orchestrator.search.storage import Database, database_for, fault_of, keep_place, log_files
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_plan, rank_feasible
@@ -51,7 +51,7 @@ def remake_database(spec: SweepSpec, folder: StudyFolder) -> str:
 
 def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
     aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
-    for path in (aside, *_log_files(folder.database)):
+    for path in (aside, *log_files(folder.database)):
         path.unlink(missing_ok=True)
     _fill_database(aside, spec, folder, trials)
     if folder.database.exists():
@@ -73,10 +73,6 @@ def _fill_database(
                 result,
             )
         study.commit()
-
-
-def _log_files(path: Path) -> tuple[Path, Path]:
-    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def _searched_params(

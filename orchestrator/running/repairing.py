@@ -6,7 +6,7 @@ whatever they are made again, they are what the study wrote. Nothing is ever sea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from orchestrator.records.files import FormatFile, SetsFile, model_line
 from orchestrator.records.results import TrialState
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.checkpoints import Checkpoints
+from orchestrator.running.checkpoints import Checkpoints, mend_beside
 from orchestrator.sweepfile.identity import FORMAT
 from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -49,6 +49,7 @@ def faults_of(folder: StudyFolder, database: Database) -> dict[str, Fault]:
     found = folder.faults()
     if folder.began and (fault := _fault_of(folder, database)):
         found[_database_name(database)] = fault
+    found |= dict.fromkeys(folder.damaged_beside(), Fault.ALTERED)
     states = Checkpoints(folder.checkpoint)
     return found | {f"checkpoint/{name}": Fault.ALTERED for name in states.damaged()}
 
@@ -72,21 +73,33 @@ def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
     from orchestrator.search.storage import database_for
 
     made: list[str] = []
+    if away := folder.drop_damaged_server():
+        made.append(f"storage.json was damaged and is now {away}")
     for path, data, source in _remake_settings(sweep, folder):
         _put_back(folder, path, data, source, made)
     folder.check_format()
     spec = stored_spec(folder, sweep.project).model_copy(update={"storage": sweep.storage})
     if faults_of(folder, database_for(spec, folder)) or _server_disagrees(spec, folder):
         _remake_all(spec, folder, made)
+    _try_remaking(lambda: made.extend(mend_beside(folder)))
     for line in made:
         folder.note(f"repair: {line}")
     if left := faults_of(folder, database_for(spec, folder)):
         done = "".join(f" Made again: {line}." for line in made)
-        raise folder.journal.error(
-            left,
-            f"These cannot be made again from the rest; restore them from a copy of the study.{done}",
-        )
+        raise folder.journal.error(left, f"{_advice_on(left)}{done}")
     return Repaired(tuple(made), len(folder.journal.chain().files))
+
+
+def _advice_on(left: Mapping[str, Fault]) -> str:
+    """What helps with faults that a repair leaves."""
+    if set(left.values()) == {Fault.NO_FILE}:
+        return "Move away what is named here, then run the same command again."
+    if set(left.values()) == {Fault.STRANGE}:
+        return (
+            "Move these away where they are nobody's; where journal.jsonl is older than they are, "
+            "restore it from a copy of the study."
+        )
+    return "These cannot be made again from the rest; restore them from a copy of the study."
 
 
 def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:

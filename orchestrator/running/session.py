@@ -19,7 +19,7 @@ from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import SAVE_SECONDS, Worker
-from orchestrator.running.checkpoints import Checkpoints
+from orchestrator.running.checkpoints import Checkpoints, mend_beside
 from orchestrator.running.findings import notice_text, record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
@@ -54,6 +54,8 @@ def run_study(
         if kind := folder.shared_file_system():
             observer.say(_shared_folder_warning(folder, kind))
         agree_on_spec(spec, folder)
+        for line in mend_beside(folder):
+            notice_text(folder, observer, f"made again: {line}")
         log.debug("study %s is held by this process", folder.path)
         if not is_finished(spec, folder):
             _search_and_confirm(spec, folder, make_worker, observer, drain)
@@ -92,7 +94,7 @@ def _search_and_confirm(
         )
         if spec.taken:
             folder.note(spec.taken)
-        observer.resumed(_ended_results(spec, folder), folder.seconds_spent())
+        observer.resumed(_ended_results(spec, folder), folder.seconds_spent() or 0.0)
         if not search_is_over(spec, folder):
             _run_search(spec, folder, database, make_worker, observer, drain)
         _run_confirmation(spec, folder, make_worker, observer, drain)
@@ -171,7 +173,7 @@ def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
     if last is None or last.slots:
         return False
     limit = spec.budget.wall_clock
-    out_of_time = limit is not None and max(folder.seconds_spent(), last.spent) >= limit
+    out_of_time = limit is not None and max(folder.seconds_spent() or 0.0, last.spent) >= limit
     return last.exhausted or last.asked >= spec.budget.trials or out_of_time
 
 

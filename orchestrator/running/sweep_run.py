@@ -58,7 +58,7 @@ class SweepRun:
         self.clock, self.resamples = clock, resamples
         self.checkpoints = Checkpoints(folder.checkpoint)
         self.clock_at = clock()
-        self.spent = folder.seconds_spent()
+        self.spent = folder.seconds_spent() or 0.0
         self.tick, self.exhausted = 0, False
         self.in_slots: dict[int, RunningTrial] = {}
         self.duplicates = Duplicates(folder.read_result)

@@ -20,7 +20,12 @@ from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.loopback import Application, Respond, guarded_server
 from orchestrator.search.dashboard_copy import copy_of
 from orchestrator.search.dashboard_study import DashboardStudy
-from orchestrator.search.storage import Database, open_read_only, storage_errors
+from orchestrator.search.storage import (
+    Database,
+    open_read_only,
+    refuse_other_kinds,
+    storage_errors,
+)
 
 Show = Callable[[], DashboardStudy]
 """What is shown of the study as it stands now. Raises StudyError for damaged files."""
@@ -91,7 +96,8 @@ class _Dashboard:
 
 def _refuse_missing(database: Database) -> None:
     if isinstance(database, Path):
-        if not database.is_file():
+        refuse_other_kinds(database)
+        if not database.exists():
             raise StudyError(f"there is no study at {database} yet\n  Start the sweep first.")
         return
     with storage_errors(database, "The dashboard only reads it."):

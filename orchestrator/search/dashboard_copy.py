@@ -89,6 +89,7 @@ def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, 
 def _add(study: optuna.Study, trial: FrozenTrial, shown: DashboardTrial | None) -> None:
     trial.user_attrs, trial.system_attrs = {}, {}
     if shown is not None:
+        _refuse_other_value(trial, shown)
         trial.user_attrs = dict(shown.attributes)
         trial.system_attrs = _artifacts(trial.number, shown.attachments)
         trial.system_attrs["constraints"] = list(shown.constraints)
@@ -97,6 +98,16 @@ def _add(study: optuna.Study, trial: FrozenTrial, shown: DashboardTrial | None) 
     trial_id = study._storage.create_new_trial(study._study_id, template_trial=trial)
     if shown is not None:
         save_note(Trial(study, trial_id), shown.note)
+
+
+def _refuse_other_value(trial: FrozenTrial, shown: DashboardTrial) -> None:
+    """Raise StudyError for a database of another study, or one that somebody else wrote to."""
+    told = trial.state == OptunaState.COMPLETE and shown.value is not None
+    if told and trial.value != shown.value:
+        raise StudyError(
+            f"study.db says of trial {trial.number} what its result.json does not say\n"
+            "  Move it away, then run `orchestrate repair SPEC`: it makes it again from the trials."
+        )
 
 
 def _describe(study: optuna.Study, shown: DashboardStudy) -> None:

@@ -30,6 +30,8 @@ class DashboardTrial:
     """Optuna's convention: <= 0 is feasible."""
     feasible: bool = True
     attachments: tuple[Attachment, ...] = ()
+    value: float | None = None
+    """What is minimised, by the sealed result; None of a trial that is not ranked."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ nothing that was acknowledged.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Collection, Iterator
@@ -16,7 +17,9 @@ from optuna.storages import RDBStorage
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
+from orchestrator.file_kinds import other_kind
 from orchestrator.records.chain import Fault
+from orchestrator.records.files import not_a_file
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.server import ReadStudy, ServerDatabase, new_record
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -52,8 +55,27 @@ def keep_place(database: Database, folder: StudyFolder) -> None:
 
 
 def open_storage(database: Database) -> RDBStorage:
-    """The database, made if it is missing; `close_storage` gives it back."""
-    return _open_file(database) if isinstance(database, Path) else database.open()
+    """The database, made if it is missing; `close_storage` gives it back. Raises StudyError where
+    something else has its name.
+    """
+    if isinstance(database, Path):
+        refuse_other_kinds(database)
+        return _open_file(database)
+    return database.open()
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """Raise StudyError where a file of a database is no file: SQLite would call each of them locked
+    or damaged.
+    """
+    for file in (path, *log_files(path)):
+        if kind := other_kind(file):
+            raise not_a_file(file, kind)
+
+
+def log_files(path: Path) -> tuple[Path, Path]:
+    """Of a database: its write-ahead log, and the index of that."""
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
 
 
 def close_storage(database: Database, storage: RDBStorage) -> None:
@@ -129,7 +151,11 @@ def _open_file(path: Path) -> RDBStorage:
 
 @contextmanager
 def open_read_only(database: Database) -> Iterator[RDBStorage]:
-    """The database for a viewer, whose connection cannot write; a sweep may be running."""
+    """The database for a viewer, whose connection cannot write; a sweep may be running. Raises
+    StudyError where something else has its name.
+    """
+    if isinstance(database, Path):
+        refuse_other_kinds(database)
     storage = _reading(database) if isinstance(database, Path) else ReadStudy(database.record)
     try:
         yield storage
@@ -164,9 +190,10 @@ def fault_of(database: Database, planned: Collection[int]) -> Fault | None:
     Raises StudyError where that cannot be found out.
     """
     if isinstance(database, Path):
+        refuse_other_kinds(database)
         if not database.exists():
             return Fault.LOST
-        return None if _intact(database) else Fault.ALTERED
+        return None if _intact(database, planned) else Fault.ALTERED
     with storage_errors(database, "Nothing was changed."):
         known = database.numbers()
     if known is None:
@@ -174,17 +201,27 @@ def fault_of(database: Database, planned: Collection[int]) -> Fault | None:
     return Fault.ALTERED if set(planned) - set(known) else None
 
 
-def _intact(path: Path) -> bool:
-    """SQLite finds nothing wrong with the database; the caller holds the study's lock."""
+def _intact(path: Path, planned: Collection[int]) -> bool:
+    """SQLite finds nothing wrong with the database, which knows these trials: they reach it before
+    their plans are written.
+    """
     try:
         with closing(sqlite3.connect(path)) as connection:
-            return connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            whole = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            return whole and set(planned) <= _numbers_in(connection)
     except (OSError, sqlite3.OperationalError) as error:
         raise StudyError(
             f"{path} cannot be read: {error}\n  Fix its permissions, or end what else uses it."
         ) from error
     except sqlite3.DatabaseError:
         return False
+
+
+def _numbers_in(connection: sqlite3.Connection) -> set[int]:
+    """Of the trials of a database; none of one without tables, which an emptied file is."""
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'trials'").fetchall()
+    rows = connection.execute("SELECT number FROM trials").fetchall() if tables else []
+    return {number for (number,) in rows}
 
 
 def _database_errors() -> tuple[type[Exception], ...]:
@@ -220,7 +257,15 @@ def _advice(database: Database, error: BaseException) -> str:
         return "When the server answers, run the same command again: a run continues where it was."
     if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
         return "Restore it from a copy of the study, or run `orchestrate repair SPEC`."
+    if not _may_write(database):
+        return "Fix the permissions of its files and its folder, then run the same command again."
     return "Make room or free the file, then run the same command again."
+
+
+def _may_write(database: Path) -> bool:
+    """SQLite makes files beside the database, too."""
+    files = [file for file in (database, *log_files(database)) if file.exists()]
+    return all(os.access(path, os.R_OK | os.W_OK) for path in (*files, database.parent))
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.orphans import end_with_parent
+from orchestrator.records.files import read_file
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -97,10 +98,11 @@ def study_id(folder: StudyFolder, new: str) -> str:
     is begun anew under the same name is another.
     """
     path = folder.tracking / "id"
-    if not path.exists():
+    known = (read_file(path) or b"").decode(errors="replace").strip()
+    if not known:
         folder.tracking.mkdir(exist_ok=True)
         write_aside(path, f"{new}\n".encode())
-    return path.read_text().strip()
+    return known or new
 
 
 def watch(

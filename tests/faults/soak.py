@@ -82,7 +82,7 @@ def _continued(attempt: Attempt, damaged: bool) -> str:
     if ended.told and damaged:
         repaired = orchestrated(attempt.root, "repair", str(attempt.spec))
         ended, equal = attempt.run(), "repaired"
-        # what no rule makes again, and unsealed files, whose message says to delete them
+        # what no rule makes again
         if repaired.told or ended.told:
             return "refused"
     attempt.met += f"\nafterwards {ended.code}: {ended.said[-3000:]}"

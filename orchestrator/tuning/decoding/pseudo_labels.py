@@ -7,15 +7,17 @@ does (sequence-level distillation, Kim & Rush 2016).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel as Model
+from pydantic import ValidationError
 
 from orchestrator.corpus.clips import Sounds
 from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.errors import StudyError
 from orchestrator.progress import Counter
+from orchestrator.records.files import model_line, read_file
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.identity import digest
 from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips
@@ -53,16 +55,22 @@ def pseudo_labels(
         for tokens, truncated in zip(decoded.tokens, decoded.truncated, strict=True):
             labels.append([*tokens, base.decoder.eos] if tokens and not truncated else None)
         counter.add(len(some))
-    write_aside(path, json.dumps(labels).encode())
+    write_aside(path, model_line(_Kept(labels=labels, sha256=digest(labels))))
     return labels
 
 
-_LABELS = TypeAdapter(list[list[int] | None])
+class _Kept(Model):
+    """Labels in the cache: another digit in one would be trained on."""
+
+    labels: list[list[int] | None]
+    sha256: str
 
 
 def _cached_labels(path: Path) -> list[list[int] | None] | None:
     """What is in the cache; None where nothing is, or it is damaged."""
     try:
-        return _LABELS.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        data = read_file(path)
+        kept = None if data is None else _Kept.model_validate_json(data)
+    except (OSError, StudyError, ValidationError):
         return None
+    return kept.labels if kept and kept.sha256 == digest(kept.labels) else None

@@ -4,7 +4,6 @@ study.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -13,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.atomic import new_folder
+from orchestrator.errors import ModelError
 from orchestrator.records.shipping import (
-    NAME,
     ExportManifest,
     GraphForm,
     Model,
@@ -135,20 +134,26 @@ def _made(job: Verification, source: Source) -> Path:
         else f"trial-{source.trial}-{source.step}-{source.adapter_scale!r}"
     )
     folder = job.cache / "shipped" / f"{form_key(job.form, job.quantized)}-{source.windows}-{which}"
-    if (folder / NAME).is_file():
-        manifest = read_manifest(folder)
-        wanted = source.evaluation
-        same = (
-            manifest.adapter_sha256 == source.adapter_sha256
-            and manifest.rms == wanted.rms
-            and manifest.max_tokens_per_second == wanted.max_tokens_per_second
-        )
-        if same and not [*altered_files(manifest, folder)]:
-            return folder
-        shutil.rmtree(folder)
+    if _is_kept(folder, source):
+        return folder
     with new_folder(folder) as aside:
         write_graphs(source, job.form, job.quantized, aside)
     return folder
+
+
+def _is_kept(folder: Path, source: Source) -> bool:
+    """The folder holds this source as it was exported; a damaged one is made again."""
+    try:
+        manifest = read_manifest(folder)
+    except ModelError:
+        return False
+    wanted = source.evaluation
+    same = (
+        manifest.adapter_sha256 == source.adapter_sha256
+        and manifest.rms == wanted.rms
+        and manifest.max_tokens_per_second == wanted.max_tokens_per_second
+    )
+    return same and not [*altered_files(manifest, folder)]
 
 
 def _named(
