@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import soundfile
@@ -29,6 +31,9 @@ AUDIO_SUFFIXES = (
     *(".aifc", ".au", ".caf", ".w64"),
 )
 """Of the files that are read as audio."""
+
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_VARIABLE = re.compile(r"\$\w|\$\{|%\w+%")
 
 _CLIP_FOLDERS = ("", "clips", "wavs")
 """Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
@@ -85,7 +90,30 @@ def locate(written: str, folder: Path) -> Path:
         return Path(os.path.abspath(path))
     raise UnusableError(
         f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
+        f"{_why_missing(written, folder)}"
     )
+
+
+def _why_missing(written: str, folder: Path) -> str:
+    """What a path that leads nowhere looks like, and what to write instead; empty for any other."""
+    if _WINDOWS_DRIVE.match(written):
+        return "; it is a path of Windows: write it from the manifest's folder on"
+    if _VARIABLE.search(written):
+        return "; variables are not replaced: write the path out"
+    if written != written.strip():
+        return "; its name begins or ends with a space: take it away"
+    named = Path(folder, _as_file_name(written.replace("\\", "/")))
+    there = _names_by_lower_case(named.parent).get(named.name.casefold())
+    return f"; there is {show(there)}: upper and lower case are two names" if there else ""
+
+
+@lru_cache(maxsize=8)
+def _names_by_lower_case(folder: Path) -> dict[str, str]:
+    """The files of a folder; kept, for a manifest names one folder many times."""
+    try:
+        return {name.casefold(): name for name in os.listdir(folder)}
+    except (OSError, ValueError):
+        return {}
 
 
 def _file_beside(written: str, folder: Path) -> Path | None:
@@ -105,16 +133,26 @@ def _as_file_name(written: str) -> str:
     return os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
+def _as_text(path: Path) -> str:
+    """The other way: a file's name as text, bytes that are not UTF-8 as surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
 def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
     as_written = Path(_as_file_name(written))
     with suppress(RuntimeError):
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
-    # of Windows
-    forms = (
-        [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]
-    )
+    forms = [as_written]
+    if "\\" in written:  # of Windows
+        forms.append(Path(str(as_written).replace("\\", "/")))
+    if not written.isascii():  # macOS writes names apart: e and an accent
+        forms += [
+            Path(_as_file_name(unicodedata.normalize(form, _as_text(path))))
+            for path in tuple(forms)
+            for form in ("NFC", "NFD")
+        ]
     names = [
         form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name
     ]
