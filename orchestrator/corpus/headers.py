@@ -39,8 +39,11 @@ _CLIP_FOLDERS = ("", "clips", "wavs")
 """Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
 
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_SAMPLES = re.compile(r"^data\s*: (\d+)$", re.MULTILINE)
+_NO_CHUNK = re.compile(r"^\s*(?:\*\*\* )?Unknown chunk marker", re.MULTILINE)
 _NO_DATA = re.compile(r"^data\s*: 0$", re.MULTILINE)
 _FILE_LENGTH = re.compile(r"^Length\s*: (\d+)$", re.MULTILINE)
+_NEW_HEADER = "write a new header: sox --ignore-length IN.wav OUT.wav"
 _LONGEST_HEADER = 4096
 """Bytes of a WAV with its tags and without a sample."""
 MAX_CLIP_SECONDS = 3600.0
@@ -188,7 +191,23 @@ def read_header(source: Path | bytes, name: str) -> Header:
         raise UnusableError(
             f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there"
         )
+    _check_rest(found.extra_info, name)
     return header
+
+
+def _check_rest(log: str, name: str) -> None:
+    """Raise UnusableError for a WAV with more samples than its header tells: one whose writer was
+    ended, or of more than 4 GB. libsndfile reads as many as are told.
+    """
+    told, length = _SAMPLES.search(log), _FILE_LENGTH.search(log)
+    if told is None or length is None or not _NO_CHUNK.search(log, told.end()):
+        return
+    rest = int(length[1]) - int(told[1])
+    if rest > _LONGEST_HEADER:
+        raise UnusableError(
+            f"{name} is longer than it says: its header promises {told[1]} bytes of samples, and {rest} more follow "
+            f"that are no part of a WAV; {_NEW_HEADER}"
+        )
 
 
 def _why(source: Path | bytes, error: Exception) -> str:
@@ -207,8 +226,7 @@ def _why_none(log: str) -> str:
     if _NO_DATA.search(log) and length and int(length[1]) > _LONGEST_HEADER:
         return (
             f"its header says that no samples follow, and the file has {length[1]} bytes: whoever "
-            "recorded was ended before the length was written; "
-            "write a new header: sox --ignore-length IN.wav OUT.wav"
+            f"recorded was ended before the length was written; {_NEW_HEADER}"
         )
     return "zero frames"
 

@@ -16,6 +16,7 @@ from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.model_folder import model_problems
 from orchestrator.sweepfile.nodes import (
     Mapping,
     Node,
@@ -222,8 +223,8 @@ def _largest_value(space: SearchSpace, name: str) -> float:
 
 
 def check_inputs(spec: SweepSpec) -> None:
-    """That every manifest is a file, a local model a folder, and the storage can be asked; a hub id
-    is left to the model loader.
+    """That every manifest is a file, a local model a whole one, and the storage can be asked; a hub
+    id is left to the model loader.
 
     Raises:
         SpecError: one line for each that is missing.
@@ -249,10 +250,7 @@ def check_inputs(spec: SweepSpec) -> None:
             f"evaluation.terms: there is no file {in_backticks(spec.evaluation.terms)}; write a word or phrase a line "
             "there"
         )
-    if os.path.isabs(spec.model.id) and not os.path.isdir(spec.model.id):
-        missing.append(
-            f"model.id: there is no folder {in_backticks(Path(spec.model.id))}; put the model there or give a hub id"
-        )
+    missing += model_problems(spec.model)
     missing += storage_problems(spec.storage)
     if missing:
         raise SpecError("\n".join(missing))
