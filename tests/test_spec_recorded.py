@@ -376,16 +376,23 @@ def test_nothing_is_tuned_where_the_baseline_is_not_reproduced(chain: Path, tmp_
         load_chained(chain / "phase-1.1.yaml", [], tmp_path)
 
 
-def test_the_small_manifests_are_what_the_script_makes_over_audio_that_is_there() -> None:
-    loaded = importlib.util.spec_from_file_location("make_recorded", DATA / "make_recorded.py")
+def test_the_derived_manifests_are_what_the_script_makes_over_audio_that_is_there() -> None:
+    loaded = importlib.util.spec_from_file_location(
+        "derive_manifests", DATA / "derive_manifests.py"
+    )
     assert loaded and loaded.loader
     script = importlib.util.module_from_spec(loaded)
     loaded.loader.exec_module(script)
-    assert {name: count for name, (_, count) in script.FIRST.items()} == {
+    made = script.contents()
+    sizes = {name: len(content.splitlines()) for name, content in made.items()}
+    assert sizes == {
         f"{SMALL}.jsonl": 120,
         f"{TWO[0]}.jsonl": 2,
+        "domain_all.jsonl": 1000,
+        "heldout_all.jsonl": 1000,
     }
-    for name, (source, count) in script.FIRST.items():
-        assert (DATA / name).read_bytes() == script.content(source, count)
-        rows = [json.loads(line) for line in (DATA / name).read_text().splitlines()]
-        assert len(rows) == count and all((DATA / row["audio_filepath"]).is_file() for row in rows)
+    for name, content in made.items():
+        assert (DATA / name).read_bytes() == content
+        rows = [json.loads(line) for line in content.splitlines()]
+        assert all((DATA / row["audio_filepath"]).is_file() for row in rows)
+        assert len({row["id"] for row in rows}) == len(rows)

@@ -50,6 +50,8 @@ COUNTS = {
     "domain_manifest": 4,
     "heldout_manifest": 4,
     "test_manifest": 2,
+    "domain_all": 4,
+    "heldout_all": 4,
     "domain_confirm": 3,
     "heldout_confirm": 3,
 }
