@@ -337,11 +337,27 @@ def test_a_wav_with_more_samples_than_it_tells_is_refused(tmp_path: Path, size: 
     assert str(caught.value).endswith("write a new header: sox --ignore-length IN.wav OUT.wav")
 
 
+def test_more_samples_are_seen_behind_silence(tmp_path: Path) -> None:
+    sound = np.concatenate([speech(1.0), np.zeros(RATE // 2), speech(1.0)])
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    raw = bytearray((tmp_path / "a.wav").read_bytes())
+    raw[40:44] = struct.pack("<I", 2 * RATE)
+    (tmp_path / "a.wav").write_bytes(raw)
+    with pytest.raises(ManifestError, match="is longer than it says"):
+        read_header(tmp_path / "a.wav", "a.wav")
+
+
 def test_tags_behind_the_samples_are_no_fault(tmp_path: Path) -> None:
     tag = b"LIST" + struct.pack("<I", 6000) + b"INFO" + bytes(5996)
     for behind in (b"", tag, b"TAG" + b"a" * 125, bytes(8000)):
         path = with_told_size(tmp_path, 64_000, behind=behind)
         assert read_header(path, "a.wav").frames == 32_000
+    # room that a recorder keeps before the samples, and a few damaged bytes behind them
+    raw = with_told_size(tmp_path, 64_000, behind=b"\x01\x02\x03\x04" * 50).read_bytes()
+    (tmp_path / "kept.wav").write_bytes(
+        raw[:36] + b"JUNK" + struct.pack("<I", 8000) + bytes(8000) + raw[36:]
+    )
+    assert read_header(tmp_path / "kept.wav", "a.wav").frames == 32_000
 
 
 @pytest.mark.parametrize(("mean", "noted"), [(0.0, False), (0.02, False), (0.05, True)])

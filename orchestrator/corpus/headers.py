@@ -14,7 +14,7 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.containers import beginning, open_audio
+from orchestrator.corpus.containers import beginning, only_zeros, open_audio
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
 
@@ -40,7 +40,10 @@ _CLIP_FOLDERS = ("", "clips", "wavs")
 
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _SAMPLES = re.compile(r"^data\s*: (\d+)$", re.MULTILINE)
-_NO_CHUNK = re.compile(r"^\s*(?:\*\*\* )?Unknown chunk marker", re.MULTILINE)
+_NO_CHUNK = re.compile(
+    r"^.*(?:Unknown chunk marker.*|(?P<zero>Have 0 marker)) at position (?P<place>\d+)",
+    re.MULTILINE,
+)
 _NO_DATA = re.compile(r"^data\s*: 0$", re.MULTILINE)
 _FILE_LENGTH = re.compile(r"^Length\s*: (\d+)$", re.MULTILINE)
 _NEW_HEADER = "write a new header: sox --ignore-length IN.wav OUT.wav"
@@ -151,11 +154,10 @@ def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     if "\\" in written:  # of Windows
         forms.append(Path(str(as_written).replace("\\", "/")))
     if not written.isascii():  # macOS writes names apart: e and an accent
-        forms += [
-            Path(_as_file_name(unicodedata.normalize(form, _as_text(path))))
-            for path in tuple(forms)
-            for form in ("NFC", "NFD")
-        ]
+        texts = [_as_text(path) for path in forms]
+        apart = [unicodedata.normalize("NFD", text) for text in texts]
+        whole = [unicodedata.normalize("NFC", text) for text in texts]
+        forms += [Path(_as_file_name(text)) for text in (*whole, *apart)]
     names = [
         form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name
     ]
@@ -191,19 +193,21 @@ def read_header(source: Path | bytes, name: str) -> Header:
         raise UnusableError(
             f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there"
         )
-    _check_rest(found.extra_info, name)
+    _check_rest(source, found.extra_info, name)
     return header
 
 
-def _check_rest(log: str, name: str) -> None:
+def _check_rest(source: Path | bytes, log: str, name: str) -> None:
     """Raise UnusableError for a WAV with more samples than its header tells: one whose writer was
     ended, or of more than 4 GB. libsndfile reads as many as are told.
     """
     told, length = _SAMPLES.search(log), _FILE_LENGTH.search(log)
-    if told is None or length is None or not _NO_CHUNK.search(log, told.end()):
+    behind = _NO_CHUNK.search(log, told.end()) if told else None
+    if told is None or length is None or behind is None:
         return
-    rest = int(length[1]) - int(told[1])
-    if rest > _LONGEST_HEADER:
+    place = int(behind["place"])
+    rest = int(length[1]) - place
+    if rest > _LONGEST_HEADER and not (behind["zero"] and only_zeros(source, place)):
         raise UnusableError(
             f"{name} is longer than it says: its header promises {told[1]} bytes of samples, and {rest} more follow "
             f"that are no part of a WAV; {_NEW_HEADER}"

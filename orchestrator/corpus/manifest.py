@@ -195,7 +195,9 @@ class _Builder:
             return
         if what := not_a_manifest.lhotse_part(self._keys):
             raise UnusableError(what)
-        needed = {"audio": AUDIO_KEYS} | ({"text": TEXT_KEYS} if self.needs_text else {})
+        needed: dict[str, tuple[str, ...]] = {"audio": AUDIO_KEYS}
+        if self.needs_text:
+            needed["text"] = TEXT_KEYS
         for what, keys in needed.items():
             if self._keys.isdisjoint((*keys, *UNLIKE_NEMO)):
                 has = ", ".join(map(show, sorted(self._keys)[:12]))

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ _WEIGHTS, _INDEX, _PICKLE = (
     "pytorch_model.bin",
 )
 _LFS = b"version https://git-lfs"
+_NO_SAFETENSORS = "it is damaged or no safetensors file"
 _LARGEST_HEADER = 100_000_000
 """Bytes; safetensors itself takes no more."""
 
@@ -132,8 +132,10 @@ def _damage(weights: Path) -> str:
             start = stream.read(8)
             if start == _LFS[:8]:
                 return "it is a pointer of Git LFS (git lfs pull)"
-            size = struct.unpack("<Q", start)[0] if len(start) == 8 else _LARGEST_HEADER + 1
-            header = json.loads(stream.read(size)) if size <= _LARGEST_HEADER else None
+            size = int.from_bytes(start, "little")
+            if len(start) < 8 or size > _LARGEST_HEADER:
+                return _NO_SAFETENSORS
+            header = json.loads(stream.read(size))
             ends = [
                 tensor["data_offsets"][1]
                 for name, tensor in header.items()
@@ -143,7 +145,7 @@ def _damage(weights: Path) -> str:
     except OSError as error:
         return str(error.strerror)
     except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
-        return "it is damaged or no safetensors file"
+        return _NO_SAFETENSORS
     return "" if there >= promised else f"it has {there} bytes of {promised}"
 
 
