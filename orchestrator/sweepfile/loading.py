@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -222,6 +223,16 @@ def _largest_value(space: SearchSpace, name: str) -> float:
     return max(map(float, space.possible(name)), default=0.0)
 
 
+def _path_hint(path: Path) -> str:
+    """What a path that leads nowhere looks like; empty for any other."""
+    text = str(path)
+    if "\\" in text:
+        return " (write / between folders)"
+    if re.search(r"\$\w|\$\{|%\w+%", text):
+        return " (variables are not replaced: write it out)"
+    return ""
+
+
 def check_inputs(spec: SweepSpec) -> None:
     """That every manifest is a file, a local model a whole one, and the storage can be asked; a hub
     id is left to the model loader.
@@ -241,7 +252,7 @@ def check_inputs(spec: SweepSpec) -> None:
         }
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
     missing = [
-        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path"
+        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path{_path_hint(path)}"
         for name, path in manifests.items()
         if path is not None and not os.path.isfile(path)
     ]
