@@ -53,6 +53,8 @@ def named_texts(text, position, line, value):
 def of_table(text):
     """Columns of the names above, or in their known order; else the text follows a name."""
     lines = text.split("\n")
+    if re.fullmatch(r"sep=[\t,;|]", lines[0].strip("\r"), re.IGNORECASE):
+        lines[0] = ""  # how Excel knows the separator
     first = next(line for line in lines if line.strip())
     for separator in "\t,;|":
         cells = rows([first], separator)[0][1]

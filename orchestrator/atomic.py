@@ -38,12 +38,25 @@ _LATER: ContextVar[set[Path] | None] = ContextVar("folders to be synced together
 
 def system_error(error: OSError) -> OrchestrateError:
     """What a person reads of an error of the system that nothing else has words for."""
+    if error.errno == errno.ENOENT and not error.filename and _folder_is_gone():
+        return OrchestrateError(
+            "the current folder was removed or renamed while this shell is in it\n"
+            "  Change to a folder that is there (cd), then run the same command again."
+        )
     message = f"{error.filename or 'a file'}: {error.strerror or error}"
     if error.errno not in FULL:
         advice = ADVICE.get(error.errno or 0)
         return OrchestrateError(f"{message}\n  {advice}" if advice else message)
     again = "What was written before is safe. Make room, then run the same command again."
     return StudyError(f"{message}\n  {again}")
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 @contextmanager

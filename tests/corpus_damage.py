@@ -60,10 +60,16 @@ NOT_NUMBERS = "must be a flat list of numbers"
 DAMAGE: dict[str, tuple[bytes, str]] = {
     "latin-1": (
         line(text="caf").replace(b"caf", b"caf\xe9"),
-        "byte 41 of the line (0xe9) is not UTF-8",
+        "byte 41 of the line (0xe9) is not UTF-8; save the file as UTF-8",
     ),
-    "nan": (line(duration=float("nan")), "NaN is not a JSON number"),
-    "infinity": (line(duration=float("-inf")), "-Infinity is not a JSON number"),
+    "nan": (
+        line(duration=float("nan")),
+        "NaN is not a JSON number; write null or leave the key out",
+    ),
+    "infinity": (
+        line(duration=float("-inf")),
+        "-Infinity is not a JSON number; write null or leave the key out",
+    ),
     "overflow": (line(gain="X").replace(b'"X"', b"1e999"), "the number 1e999 is too large"),
     "long overflow": (
         line(gain="X").replace(b'"X"', b"9" * 400 + b".0"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.atomic import system_error
 from orchestrator.cli import main
 from orchestrator.errors import StudyError
 from tests.cli_project import SWEEP, make_project, orchestrate
@@ -135,3 +136,16 @@ def test_an_assertion_that_a_database_error_led_to_is(tmp_path: Path) -> None:
             raise sqlite3.OperationalError("disk is full")
         except sqlite3.OperationalError as error:
             raise AssertionError("Should not reach.") from error
+
+
+def test_a_current_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = FileNotFoundError(2, "No such file or directory")
+    assert str(system_error(gone)).startswith("a file: No such file")
+
+    def getcwd() -> str:
+        raise gone
+
+    monkeypatch.setattr("os.getcwd", getcwd)
+    assert str(system_error(gone)).startswith("the current folder was removed or renamed")
+    other = FileNotFoundError(2, "No such file or directory", "a.txt")
+    assert str(system_error(other)).startswith("a.txt: No such file")

@@ -170,6 +170,9 @@ def test_recordings_that_are_not_read_are_named_with_a_command_that_converts(
         ("a.wav", b"", "it is empty"),
         ("a.wav", bytes(5000), "nothing but zeros"),
         ("a.pcm", b"\1\2\3\4" * 50, "sox -t raw -r 16000"),
+        ("a.ulaw", b"\1\2\3\4" * 50, "sox -t raw -r 8000 -e mu-law -b 8 -c 1"),
+        ("a.g722", b"\1\2\3\4" * 50, "ffmpeg -f g722 -i"),
+        ("a.wav", b"\x1f\x8b\x08" + bytes(90), "gunzip -c"),
         ("a.wav", b"no sound at all", "Format not recognised"),
     ],
 )
@@ -311,3 +314,56 @@ def test_floats_may_overshoot_full_scale_but_not_by_much(tmp_path: Path) -> None
     (tmp_path / "m.jsonl").write_text('{"audio_filepath": "a.wav", "text": "a"}\n')
     [utterance] = load_manifest(tmp_path / "m.jsonl").utterances
     assert np.array_equal(load_audio(utterance).samples, samples)
+
+
+def with_told_size(folder: Path, size: int, *, behind: bytes = b"") -> Path:
+    """A WAV of two seconds whose header tells `size` bytes of samples."""
+    path = folder / "told.wav"
+    soundfile.write(path, speech(2.0), RATE)
+    raw = bytearray(path.read_bytes())
+    place = raw.find(b"data") + 4
+    raw[place : place + 4] = struct.pack("<I", size)
+    path.write_bytes(raw + behind)
+    return path
+
+
+@pytest.mark.parametrize("size", [2, 1000, 32_000, 48_001])
+def test_a_wav_with_more_samples_than_it_tells_is_refused(tmp_path: Path, size: int) -> None:
+    """Of a recorder that was ended, or of more than 4 GB: libsndfile reads as many as are told."""
+    path = with_told_size(tmp_path, size)
+    assert soundfile.info(path).frames == size // 2
+    with pytest.raises(ManifestError, match="is longer than it says") as caught:
+        read_header(path, "a.wav")
+    assert str(caught.value).endswith("write a new header: sox --ignore-length IN.wav OUT.wav")
+
+
+def test_more_samples_are_seen_behind_silence(tmp_path: Path) -> None:
+    sound = np.concatenate([speech(1.0), np.zeros(RATE // 2), speech(1.0)])
+    soundfile.write(tmp_path / "a.wav", sound, RATE)
+    raw = bytearray((tmp_path / "a.wav").read_bytes())
+    raw[40:44] = struct.pack("<I", 2 * RATE)
+    (tmp_path / "a.wav").write_bytes(raw)
+    with pytest.raises(ManifestError, match="is longer than it says"):
+        read_header(tmp_path / "a.wav", "a.wav")
+
+
+def test_tags_behind_the_samples_are_no_fault(tmp_path: Path) -> None:
+    tag = b"LIST" + struct.pack("<I", 6000) + b"INFO" + bytes(5996)
+    for behind in (b"", tag, b"TAG" + b"a" * 125, bytes(8000)):
+        path = with_told_size(tmp_path, 64_000, behind=behind)
+        assert read_header(path, "a.wav").frames == 32_000
+    # room that a recorder keeps before the samples, and a few damaged bytes behind them
+    raw = with_told_size(tmp_path, 64_000, behind=b"\x01\x02\x03\x04" * 50).read_bytes()
+    (tmp_path / "kept.wav").write_bytes(
+        raw[:36] + b"JUNK" + struct.pack("<I", 8000) + bytes(8000) + raw[36:]
+    )
+    assert read_header(tmp_path / "kept.wav", "a.wav").frames == 32_000
+
+
+@pytest.mark.parametrize(("mean", "noted"), [(0.0, False), (0.02, False), (0.05, True)])
+def test_a_constant_part_is_noted(tmp_path: Path, mean: float, noted: bool) -> None:
+    """A DC offset is scaled to the level with the speech, which stays quieter."""
+    soundfile.write(tmp_path / "a.wav", speech() + mean, RATE)
+    (tmp_path / "m.jsonl").write_text('{"audio_filepath": "a.wav", "text": "one"}\n')
+    clips = prepare(load_manifest(tmp_path / "m.jsonl"), rms=0.075, cache=tmp_path / "cache")
+    assert clips.notes.offset == ((1,) if noted else ())

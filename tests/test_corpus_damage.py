@@ -195,7 +195,10 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
             "2: \"duration\" is 'long', must be a number of seconds above 0",
         ),
         (b"path\tsentence\na.wav\t\n", f"2: no text; one of {TEXT_KEYS} must hold what is said"),
-        (b"a.wav\tone\nb.flac\tcaf\xe9\n", "2: byte 11 of the line (0xe9) is not UTF-8"),
+        (
+            b"a.wav\tone\nb.flac\tcaf\xe9\n",
+            "2: byte 11 of the line (0xe9) is not UTF-8; save the file as UTF-8",
+        ),
     ],
 )
 def test_damage_in_arrays_and_tables(folder: Path, content: bytes, found: str) -> None:

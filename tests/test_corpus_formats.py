@@ -274,7 +274,7 @@ READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists o
         (
             "a.csv",
             b"caf\xe9\n",
-            "cannot be read: in line 1, byte 4 of the line (0xe9) is not UTF-8; save it as UTF-8",
+            "cannot be read: in line 1, byte 4 of the line (0xe9) is not UTF-8; save the file as UTF-8",
         ),
     ],
 )

@@ -403,6 +403,14 @@ def test_check_inputs(sweeps: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         check_inputs(spec)
     assert "is no file" in str(caught.value)
+    hints = {
+        "$DATA/a": "(variables are not replaced: write it out)",
+        "b\\c": "(write / between folders)",
+    }
+    for written, hint in hints.items():
+        with pytest.raises(SpecError) as named:
+            check_inputs(load_spec(sweeps / "small.yaml", [f"data.train={written}"]))
+        assert str(named.value).splitlines()[0].endswith(hint)
     lines = str(caught.value).splitlines()
     assert [line.split(":")[0] for line in lines] == ["data.domain", "data.heldout", "model.id"]
     for name in ("domain", "heldout"):

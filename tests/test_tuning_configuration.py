@@ -272,7 +272,7 @@ REFUSED: dict[str, tuple[str, Edit, str]] = {
     "no tokenizer": (
         "v1",
         without("tokenizer.json"),
-        "the folder needs config.json, model.safetensors and tokenizer",
+        "cannot be loaded: it has no tokenizer.json; copy it from where the model is from",
     ),
     "damaged weights": (
         "streaming",

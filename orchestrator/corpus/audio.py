@@ -28,6 +28,11 @@ OPPOSITE = 0.5
 cancel each other.
 """
 
+CONSTANT = 0.25
+"""Share of a clip's power in its mean from which on scaling to a level is a scaling of the mean: the
+speech is left more than a decibel too quiet.
+"""
+
 
 @dataclass(frozen=True)
 class Audio:
@@ -40,6 +45,8 @@ class Audio:
     """Its channels cancel each other, so the loudest is taken alone."""
     mended: bool = False
     """Its file does not say how long it is, and was read to its end."""
+    offset: bool = False
+    """A constant part (DC) carries more than `CONSTANT` of its power."""
 
 
 def load_audio(utterance: Utterance) -> Audio:
@@ -52,12 +59,30 @@ def load_audio(utterance: Utterance) -> Audio:
     frames, rate, mended, name = _decoded_frames(utterance)
     peak = float(np.abs(frames).max(initial=0.0))
     if not math.isfinite(peak):
-        raise UnusableError(f"{name} holds NaN or infinite samples")
+        raise UnusableError(
+            f"{name} holds NaN or infinite samples; write it anew from the recording"
+        )
     if peak > FLOAT_PEAK:
-        raise UnusableError(f"{name} reaches {peak:g}; float samples must lie within -1 and 1")
+        raise UnusableError(
+            f"{name} reaches {peak:g}; float samples must lie within -1 and 1: where they are 16-bit numbers, "
+            "divide them by 32768"
+        )
     mono, opposite = _to_mono(frames)
-    mixed = frames.shape[1] > 1 and not opposite
-    return Audio(_to_sample_rate(mono, rate, name), rate != SAMPLE_RATE, mixed, opposite, mended)
+    return Audio(
+        _to_sample_rate(mono, rate, name),
+        resampled=rate != SAMPLE_RATE,
+        mixed_down=frames.shape[1] > 1 and not opposite,
+        opposite=opposite,
+        mended=mended,
+        offset=_has_offset(mono),
+    )
+
+
+def _has_offset(mono: Samples) -> bool:
+    """Whether the mean of shape (n,) carries more than `CONSTANT` of the power."""
+    loud = level(mono)
+    mean = abs(float(mono.mean(dtype=np.float64))) if len(mono) else 0.0
+    return loud >= SILENCE_RMS and mean**2 > CONSTANT * loud**2
 
 
 def load_original(utterance: Utterance) -> tuple[Samples, int]:
@@ -147,7 +172,8 @@ def _to_sample_rate(mono: Samples, rate: int, name: str) -> Samples:
     shared = math.gcd(rate, SAMPLE_RATE)
     if (rate // shared) * (SAMPLE_RATE // shared) > _MAX_KERNEL:
         raise UnusableError(
-            f"{name} has the sampling rate {rate} Hz; convert it to {SAMPLE_RATE} Hz first"
+            f"{name} has the sampling rate {rate} Hz; convert it to {SAMPLE_RATE} Hz first: "
+            f"sox IN.wav -r {SAMPLE_RATE} OUT.wav"
         )
     import torch
     import torchaudio.functional

@@ -36,7 +36,7 @@ ROW = np.dtype(
 """A clip: where it begins in the file, in bytes; its root mean square and largest absolute value
 before scaling; what was done to it, a bit each of `DONE`; whether it is kept as integers."""
 
-DONE = ("resampled", "mixed_down", "opposite", "mended")
+DONE = ("resampled", "mixed_down", "opposite", "mended", "offset")
 """What decoding may do to a clip, by the field of `AudioNotes`."""
 
 SEGMENT_BYTES = 32_000_000

@@ -38,6 +38,8 @@ class AudioNotes:
     """Their channels cancel each other: one was taken."""
     mended: tuple[int, ...] = ()
     """Their file does not say how long it is, and was read to its end."""
+    offset: tuple[int, ...] = ()
+    """A constant part (DC) carries much of their power."""
 
 
 @dataclass(frozen=True)

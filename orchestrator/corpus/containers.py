@@ -62,6 +62,15 @@ def beginning(source: Path | bytes) -> bytes:
     return _read_part(source, 0, _START)
 
 
+def only_zeros(source: Path | bytes, start: int) -> bool:
+    """Whether nothing but zeros stands from `start` on, as what fills up a file. Raises OSError."""
+    while part := _read_part(source, start, 2**20):
+        if any(part):
+            return False
+        start += len(part)
+    return True
+
+
 def sound_file(path: Path) -> bytes | str:
     """A path as soundfile opens it, also where the locale is C and the name is not ASCII."""
     return os.fsencode(path) if os.name == "posix" else str(path)

@@ -20,6 +20,7 @@ DONE: dict[str, str] = {
     "opposite": "taken from one of several channels",
     "clipped": "clipped when scaled to the level asked for",
     "mended": "of a file that does not say how long it is, read to its end",
+    "offset": "carried by a constant part (DC offset), beside which the speech is quieter than the level asked for",
     "silent": "silent",
 }
 """What a clip may have gone through, by the field of `AudioNotes`."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.containers import beginning, open_audio
+from orchestrator.corpus.containers import beginning, only_zeros, open_audio
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
 from orchestrator.file_kinds import kind_text
@@ -31,12 +33,21 @@ AUDIO_SUFFIXES = (
 )
 """Of the files that are read as audio."""
 
+_WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_VARIABLE = re.compile(r"\$\w|\$\{|%\w+%")
+
 _CLIP_FOLDERS = ("", "clips", "wavs")
 """Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
 
 _DATA_CHUNK = re.compile(r"^data\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_SAMPLES = re.compile(r"^data\s*: (\d+)$", re.MULTILINE)
+_NO_CHUNK = re.compile(
+    r"^.*(?:Unknown chunk marker.*|(?P<zero>Have 0 marker)) at position (?P<place>\d+)",
+    re.MULTILINE,
+)
 _NO_DATA = re.compile(r"^data\s*: 0$", re.MULTILINE)
 _FILE_LENGTH = re.compile(r"^Length\s*: (\d+)$", re.MULTILINE)
+_NEW_HEADER = "write a new header: sox --ignore-length IN.wav OUT.wav"
 _LONGEST_HEADER = 4096
 """Bytes of a WAV with its tags and without a sample."""
 MAX_CLIP_SECONDS = 3600.0
@@ -86,7 +97,30 @@ def locate(written: str, folder: Path) -> Path:
         return Path(os.path.abspath(path))
     raise UnusableError(
         f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
+        f"{_why_missing(written, folder)}"
     )
+
+
+def _why_missing(written: str, folder: Path) -> str:
+    """What a path that leads nowhere looks like, and what to write instead; empty for any other."""
+    if _WINDOWS_DRIVE.match(written):
+        return "; it is a path of Windows: write it from the manifest's folder on"
+    if _VARIABLE.search(written):
+        return "; variables are not replaced: write the path out"
+    if written != written.strip():
+        return "; its name begins or ends with a space: take it away"
+    named = Path(folder, _as_file_name(written.replace("\\", "/")))
+    there = _names_by_lower_case(named.parent).get(named.name.casefold())
+    return f"; there is {show(there)}: upper and lower case are two names" if there else ""
+
+
+@lru_cache(maxsize=8)
+def _names_by_lower_case(folder: Path) -> dict[str, str]:
+    """The files of a folder; kept, for a manifest names one folder many times."""
+    try:
+        return {name.casefold(): name for name in os.listdir(folder)}
+    except (OSError, ValueError):
+        return {}
 
 
 def _file_beside(written: str, folder: Path) -> Path | None:
@@ -106,16 +140,25 @@ def _as_file_name(written: str) -> str:
     return os.fsdecode(written.encode("utf-8", "surrogateescape"))
 
 
+def _as_text(path: Path) -> str:
+    """The other way: a file's name as text, bytes that are not UTF-8 as surrogates."""
+    return os.fsencode(path).decode("utf-8", "surrogateescape")
+
+
 def _possible_paths(written: str, folder: Path) -> Iterator[Path]:
     """What `written` may mean, most likely first."""
     as_written = Path(_as_file_name(written))
     with suppress(RuntimeError):
         as_written = as_written.expanduser()
     endings = ("",) if written.lower().endswith(AUDIO_SUFFIXES) else ("", *AUDIO_SUFFIXES)
-    # of Windows
-    forms = (
-        [as_written, Path(str(as_written).replace("\\", "/"))] if "\\" in written else [as_written]
-    )
+    forms = [as_written]
+    if "\\" in written:  # of Windows
+        forms.append(Path(str(as_written).replace("\\", "/")))
+    if not written.isascii():  # macOS writes names apart: e and an accent
+        texts = [_as_text(path) for path in forms]
+        apart = [unicodedata.normalize("NFD", text) for text in texts]
+        whole = [unicodedata.normalize("NFC", text) for text in texts]
+        forms += [Path(_as_file_name(text)) for text in (*whole, *apart)]
     names = [
         form.with_name(f"{form.name}{ending}") for form in forms for ending in endings if form.name
     ]
@@ -146,7 +189,25 @@ def read_header(source: Path | bytes, name: str) -> Header:
         raise UnusableError(
             f"{name} is cut off: its header promises {chunk[1]} bytes of samples, {chunk[2]} are there"
         )
+    _check_rest(source, found.extra_info, name)
     return header
+
+
+def _check_rest(source: Path | bytes, log: str, name: str) -> None:
+    """Raise UnusableError for a WAV with more samples than its header tells: one whose writer was
+    ended, or of more than 4 GB. libsndfile reads as many as are told.
+    """
+    told, length = _SAMPLES.search(log), _FILE_LENGTH.search(log)
+    behind = _NO_CHUNK.search(log, told.end()) if told else None
+    if told is None or length is None or behind is None:
+        return
+    place = int(behind["place"])
+    rest = int(length[1]) - place
+    if rest > _LONGEST_HEADER and not (behind["zero"] and only_zeros(source, place)):
+        raise UnusableError(
+            f"{name} is longer than it says: its header promises {told[1]} bytes of samples, and {rest} more follow "
+            f"that are no part of a WAV; {_NEW_HEADER}"
+        )
 
 
 def _why(source: Path | bytes, error: Exception) -> str:
@@ -165,8 +226,7 @@ def _why_none(log: str) -> str:
     if _NO_DATA.search(log) and length and int(length[1]) > _LONGEST_HEADER:
         return (
             f"its header says that no samples follow, and the file has {length[1]} bytes: whoever "
-            "recorded was ended before the length was written; "
-            "write a new header: sox --ignore-length IN.wav OUT.wav"
+            f"recorded was ended before the length was written; {_NEW_HEADER}"
         )
     return "zero frames"
 

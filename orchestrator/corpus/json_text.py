@@ -20,6 +20,8 @@ from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.strict_json import NotJsonError, strict_decode
 
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
+_PYTHON = "; it is Python's own form: write it with json.dumps"
+_PYTHON_QUOTES = (b"{'", b"[{'")
 _MOVE = "write that list into a file of its own"
 _OF_A_RECORD = {*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"}
 
@@ -54,6 +56,7 @@ def _object_lines(number: int, first: bytes, lines: Lines) -> Iterator[Record]:
     if len(held) > 1 and _is_no_json(fault) and _is_no_json(held[-1][1]):
         raise UnusableError(
             f"is not JSON: none of its {len(held)} lines can be read; line {number} is {fault.message}"
+            f"{_PYTHON if first.lstrip().startswith(_PYTHON_QUOTES) else ''}"
         )
     yield from held
     yield from every

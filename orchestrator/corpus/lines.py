@@ -87,5 +87,7 @@ def decoded_line(number: int, line: bytes) -> str | Fault:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         return Fault(
-            number, f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8"
+            number,
+            f"byte {error.start + 1} of the line (0x{line[error.start]:02x}) is not UTF-8; "
+            "save the file as UTF-8",
         )

@@ -21,7 +21,15 @@ from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, sho
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
 from orchestrator.corpus.known_files import KnownFiles
-from orchestrator.corpus.record_fields import Draft, Samples, read_draft
+from orchestrator.corpus.record_fields import (
+    AUDIO_KEYS,
+    TEXT_KEYS,
+    UNLIKE_NEMO,
+    Draft,
+    Samples,
+    read_draft,
+)
+from orchestrator.corpus.unread_times import refuse_unread_times
 from orchestrator.errors import ManifestError
 
 
@@ -108,6 +116,7 @@ def load_manifest(
     try:
         for line, record in read_records(path, content_hash, needs_text):
             builder.add(line, record)
+        builder.check_keys()
     except UnusableError as error:
         raise ManifestError(f"{path} {error}") from error
     known.save()
@@ -149,6 +158,7 @@ class _Builder:
         self.utterances: list[Utterance] = []
         self.faults: list[Fault] = []
         self.skipped = 0
+        self._records, self._keys = 0, set[str]()
         self._lines_by_id: dict[str, int] = {}
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
@@ -163,6 +173,8 @@ class _Builder:
         if record.get("_skipme"):
             self.skipped += 1
             return
+        self._records += 1
+        self._keys.update(record)
         draft, faults = read_draft(record, self.needs_text)
         self.faults += [Fault(line, message) for message in faults]
         if draft is None:
@@ -175,6 +187,25 @@ class _Builder:
         self._check_duplicates(utterance)
         self.utterances.append(utterance)
 
+    def check_keys(self) -> None:
+        """Raise UnusableError, once and not for every line, where none of several records has a key
+        of audio, or none one of text.
+        """
+        if self._records < 2 or self.utterances:
+            return
+        if what := not_a_manifest.lhotse_part(self._keys):
+            raise UnusableError(what)
+        needed: dict[str, tuple[str, ...]] = {"audio": AUDIO_KEYS}
+        if self.needs_text:
+            needed["text"] = TEXT_KEYS
+        for what, keys in needed.items():
+            if self._keys.isdisjoint((*keys, *UNLIKE_NEMO)):
+                has = ", ".join(map(show, sorted(self._keys)[:12]))
+                raise UnusableError(
+                    f"has no {what} in any of its {self._records} records, whose keys are {has}; "
+                    f"call the one of {what} {show(keys[0])}"
+                )
+
     def _checked_utterance(self, line: int, draft: Draft) -> Utterance:
         audio = None if draft.path is None else locate(draft.path, self.folder)
         name = "the inline audio" if audio is None else f"audio file {show(draft.path)}"
@@ -182,6 +213,8 @@ class _Builder:
             header = Header(len(draft.samples), draft.sample_rate or 0)
         else:
             header = self._header(audio or draft.encoded, name)
+        if draft.offset is None:
+            refuse_unread_times(draft.extra, header.seconds, name)
         return Utterance(
             id=_made_id(draft) if draft.id is None else draft.id,
             text=draft.text,

@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from pathlib import Path
 
 from orchestrator.corpus.faults import UnusableError, show
@@ -13,7 +14,14 @@ READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists o
 
 _LISTS = (".jsonl", ".csv", ".tsv", ".json", ".gz")
 
+_ARROW = (
+    "is an Arrow file, a part of a data set: orchestrate manifest from-dataset {folder} {out} "
+    "--split train"
+)
+_PICKLE = "is a pickle, which can run code and is not opened; write its rows as JSON lines"
+
 _BEGINNINGS: dict[bytes, str] = {
+    b"\xff\xfe\x00\x00": "is UTF-32; write it as UTF-8: iconv -f UTF-32 -t UTF-8 {file} > {stem}-utf8{suffix}",
     b"\xff\xfe": "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {file} > {stem}-utf8{suffix}",
     b"\xfe\xff": "is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8 {file} > {stem}-utf8{suffix}",
     b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch the file: git lfs pull",
@@ -23,6 +31,10 @@ _BEGINNINGS: dict[bytes, str] = {
     b"\xfd7zXZ": "is compressed (xz); decompress it: unxz -k {file}",
     b"\x28\xb5\x2f\xfd": "is compressed (zstd); decompress it: unzstd {file}",
     b"PK\x03\x04": "is a ZIP archive or a workbook (.xlsx); unpack it, or save the sheet as CSV",
+    b"ARROW1": _ARROW,
+    b"\xff\xff\xff\xff": _ARROW,
+    b"\x80\x04": _PICKLE,
+    b"\x80\x05": _PICKLE,
     b"PAR1": "is a Parquet file, a part of a data set: orchestrate manifest from-dataset {folder} {out} --split train",
     b"RIFF": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
     b"fLaC": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
@@ -44,8 +56,23 @@ def refuse_binary(path: Path, first: bytes) -> None:
     if first.rstrip(b"\r\n").count(b"\r") > 1:
         what = "has the line ends of old Macs (CR); write new ones: tr '\\r' '\\n' < {file} > {stem}-lines{suffix}"
         raise UnusableError(_filled_in(what, path, path.parent))
+    if (coding := _utf16_without_mark(first)) is not None:
+        what = "is UTF-16; write it as UTF-8: iconv -f %s -t UTF-8 {file} > {stem}-utf8{suffix}"
+        raise UnusableError(_filled_in(what % coding, path, path.parent))
     if b"\0" in first[:4096]:
         raise UnusableError(f"is a binary file; read are {READ}, as UTF-8 text")
+
+
+def _utf16_without_mark(first: bytes) -> str | None:
+    """The byte order of a first line whose every other byte is zero, as in UTF-16 without a mark;
+    None for another line.
+    """
+    pairs = first[:200]
+    if len(pairs) >= 8 and not any(pairs[1::2]) and all(pairs[0::2]):
+        return "UTF-16LE"
+    if len(pairs) >= 8 and not any(pairs[0::2]) and all(pairs[1::2]):
+        return "UTF-16BE"
+    return None
 
 
 def kaldi_error(path: Path) -> UnusableError:
@@ -60,6 +87,21 @@ def kaldi_error(path: Path) -> UnusableError:
             f"{what}{first} orchestrate manifest from-kaldi {{folder}} {{out}}", path, path.parent
         )
     )
+
+
+def lhotse_part(keys: Collection[str]) -> str:
+    """For recordings or supervisions of lhotse, which are half of a manifest each; empty for other
+    keys.
+    """
+    cuts = (
+        "make cuts of both: lhotse cut simple -r RECORDINGS -s SUPERVISIONS CUTS, then "
+        "lhotse cut trim-to-supervisions CUTS OUT"
+    )
+    if {"sources", "num_samples"}.issubset(keys) or {"channels", "source"}.issubset(keys):
+        return f"holds lhotse's recordings without their texts; {cuts}"
+    if {"recording_id", "start", "duration"}.issubset(keys):
+        return f"holds lhotse's supervisions without their recordings; {cuts}"
+    return ""
 
 
 def folder_hint(path: Path) -> str:

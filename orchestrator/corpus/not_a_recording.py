@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import PurePath
 
 from orchestrator.corpus.wrappings import wave_coding
 
@@ -25,14 +26,26 @@ _BEGINNINGS: dict[bytes, str] = {
     b"wvpk": f"it is WavPack, which is not read; {_CONVERT}",
     b"MAC ": f"it is Monkey's Audio, which is not read; {_CONVERT}",
     b"PK\x03\x04": "it is a ZIP archive; unpack it and name the recordings in it",
-    b"\x1f\x8b": "it is compressed (gzip); decompress it: gunzip {file}",
+    b"\x1f\x8b": "it is compressed (gzip); decompress it: gunzip -c {file} > {file}.wav",
     b"PAR1": "it is a Parquet file; make a manifest of the data set: orchestrate manifest from-dataset",
     b"\x93NUMPY": "it is a NumPy array; write it with its rate: soundfile.write(FILE, array, rate)",
     b"\x00\x05\x16\x07": "it is what macOS keeps beside a file (._); name the one without ._",
 }
 _ADTS = (b"\xff\xf1", b"\xff\xf9")
 """AAC without a container: twelve set bits, layer 0."""
-_HEADERLESS = (".raw", ".pcm", ".sln", ".gsm", ".g722", ".vox", ".ulaw", ".alaw")
+_SOX = "sox -t {kind} -c 1 {{file}} {{file}}.wav"
+_16_BIT = "-e signed -b 16"
+_HEADERLESS = {
+    **dict.fromkeys((".raw", ".pcm"), _SOX.format(kind=f"raw -r 16000 {_16_BIT}")),
+    ".sln": _SOX.format(kind=f"raw -r 8000 {_16_BIT}"),
+    **dict.fromkeys((".ulaw", ".ul"), _SOX.format(kind="raw -r 8000 -e mu-law -b 8")),
+    **dict.fromkeys((".alaw", ".al"), _SOX.format(kind="raw -r 8000 -e a-law -b 8")),
+    ".vox": _SOX.format(kind="vox -r 8000"),
+    ".gsm": _SOX.format(kind="gsm -r 8000"),
+    ".g722": "ffmpeg -f g722 -i {file} {file}.flac",
+}
+"""Endings of samples without a header, and the command for the rate and coding that they mostly
+have."""
 _WAVE_READ = (0x01, 0x02, 0x03, 0x06, 0x07, 0x11, 0x31, 0x55)
 """Format tags of a WAV that are read: PCM, float, A-law, mu-law, ADPCM, GSM and MP3."""
 _WAVE_CODINGS = {
@@ -48,10 +61,9 @@ _SHORTEN = (
     "sph2pipe -f wav {file} {file}.wav"
 )
 _FALLBACK = "where ffmpeg reads it, convert it: ffmpeg -i {file} {file}.flac"
-_RAW = (
-    "it has no header, so nothing says its rate and coding; where those are 16 kHz and 16 bit: "
-    "sox -t raw -r 16000 -e signed -b 16 -c 1 {file} {file}.wav"
-)
+_RAW = "it has no header, so nothing says its rate and coding; where those are {guess}"
+_USUAL = "those that its name usually means: "
+_16_KHZ = "16 kHz and 16 bit: "
 
 
 def what_it_is(start: bytes, path: str) -> str | None:
@@ -59,10 +71,14 @@ def what_it_is(start: bytes, path: str) -> str | None:
     and what to do, without its name; None where it looks like nothing known.
     """
     words = _told_by_content(start)
-    if words is None and path.lower().endswith(_HEADERLESS):
-        words = _RAW
-    if words is None and path.lower().endswith(".wav") and not _is_known(start):
-        words = f"it is named WAV and is none: {_RAW}"
+    ending = PurePath(path).suffix.lower()
+    if words is None and ending in _HEADERLESS:
+        guess = _16_KHZ if ending in (".raw", ".pcm") else _USUAL
+        words = _RAW.replace("{guess}", guess + _HEADERLESS[ending])
+    if words is None and ending == ".wav" and not _is_known(start):
+        words = f"it is named WAV and is none: {_RAW}".replace(
+            "{guess}", _16_KHZ + _HEADERLESS[".raw"]
+        )
     return words and _with_file(words, path)
 
 

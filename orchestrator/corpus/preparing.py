@@ -28,7 +28,7 @@ from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError
 from orchestrator.progress import Counter
 
-_VERSION = 4
+_VERSION = 5
 """Of what decoding does to sound; part of a clip's key."""
 
 _AHEAD = 4
@@ -199,8 +199,7 @@ _Result = tuple[bytes | None, str | None, Decoded | Fault | None]
 
 def _decode_utterance(utterance: Utterance) -> Decoded:
     audio = load_audio(utterance)
-    done = (audio.resampled, audio.mixed_down, audio.opposite, audio.mended)
-    bits = sum(1 << place for place, (_, was) in enumerate(zip(DONE, done, strict=True)) if was)
+    bits = sum(1 << place for place, done in enumerate(DONE) if getattr(audio, done))
     return Decoded(audio.samples, level(audio.samples), bits)
 
 

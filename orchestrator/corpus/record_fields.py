@@ -21,6 +21,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,8 @@ TEXT_KEYS = (
     "raw_transcription",
     "raw_text",
 )
+UNLIKE_NEMO = ("recording", "supervisions", "shard_id")
+"""Keys of records in which audio and text stand elsewhere: lhotse's cuts, and tarred manifests."""
 DURATION_KEYS = ("duration", "seconds")
 SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name")
 ID_KEYS = ("id", "utterance_id", "utt_id")
@@ -58,6 +61,9 @@ RATE_KEYS = ("sampling_rate", "sample_rate")
 
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
+
+_MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
+"""What pandas and Excel write for an empty cell."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -156,6 +162,10 @@ class _Reader:
             self.faults.append(
                 f'"{key}" is empty; a reference without words cannot be scored or learned'
             )
+        if needed and value.strip() in _MISSING_TEXTS:
+            self.faults.append(
+                f'"{key}" is {show(value)}, which tables have for a text that is missing; write what is said'
+            )
         return value.strip()
 
     def name(self, keys: tuple[str, ...]) -> str | None:
@@ -217,6 +227,9 @@ def _plain_path(key: str, value: str) -> str:
         raise UnusableError(
             f'"{key}" is the command {show(value)}; commands are never run, name an audio file'
         )
+    if value.startswith("file://"):
+        path = unquote(urlsplit(value).path)
+        raise UnusableError(f'"{key}" is the address {show(value)}; write the path alone: {path}')
     if _ADDRESS.match(value):
         raise UnusableError(f'"{key}" is the address {show(value)}; download it and name the file')
     return value

@@ -56,7 +56,7 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> float:
-    raise UnusableError(f"{name} is not a JSON number")
+    raise UnusableError(f"{name} is not a JSON number; write null or leave the key out")
 
 
 def _finite_float(digits: str) -> float:

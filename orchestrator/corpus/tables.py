@@ -34,6 +34,8 @@ from orchestrator.corpus.record_fields import (
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
 _NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_EXCEL = re.compile(rb"sep=[\t,;|]", re.IGNORECASE)
+"""A first line by which Excel knows the separator; no part of the table."""
 _COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
 _SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
 
@@ -55,7 +57,7 @@ class Table:
         """A row as a record; empty cells say nothing."""
         if len(cells) == len(self.columns):
             return {
-                key: _cell_value(key, cell.strip())
+                key: _cell_value(key, _without_quotes(cell.strip()))
                 for key, cell in zip(self.columns, cells, strict=True)
                 if cell.strip()
             }
@@ -77,16 +79,19 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
     or text.
     """
     number, raw = next(lines)
+    if _EXCEL.fullmatch(raw.strip(b"\r\n")):
+        if (following := next((row for row in lines if row[1].strip()), None)) is None:
+            raise UnusableError("is a table without rows; add a row for each utterance")
+        number, raw = following
     first = decoded_line(number, raw)
     if isinstance(first, Fault):
-        raise UnusableError(f"cannot be read: in line {number}, {first.message}; save it as UTF-8")
+        raise UnusableError(f"cannot be read: in line {number}, {first.message}")
     lines = chain([(number, raw)], lines)
     table = _with_header(first, needs_text)
     if table is None and _is_comment(raw):
-        following = (
-            (number, line) for number, line in lines if line.strip() and not _is_comment(line)
-        )
-        if beyond := next(following, None):
+        rows = (row for row in lines if row[1].strip() and not _is_comment(row[1]))
+        if beyond := next(rows, None):
+            _refuse_json(beyond, first)
             yield from table_records(path, chain([beyond], lines), needs_text, folder)
             return
     if table is None and (pattern := _list_pattern(first, path, folder)):
@@ -101,20 +106,38 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
     yield from _separated_rows(table, lines)
 
 
+def _refuse_json(line: tuple[int, bytes], comment: str) -> None:
+    number, raw = line
+    if raw.lstrip().startswith((b"{", b"[")):
+        raise UnusableError(
+            f"is JSON with a comment before it, {show(comment.strip()[:60])}, and JSON has none; "
+            f"delete the lines before line {number}"
+        )
+
+
 def _separated_rows(table: Table, lines: Lines) -> Iterator[Record]:
     rows = (
         _quoted_rows(lines, table.separator)
         if table.quoted
         else _split_rows(lines, table.separator)
     )
+    header = None
     if table.has_header:
-        next(rows)
+        _, header = next(rows)
         first = next(rows, None)
         if first is None:
             raise UnusableError("is a table of a first line alone; add a row for each utterance")
         rows = chain([first], rows)
     for number, cells in rows:
-        yield number, cells if isinstance(cells, Fault) else table.record(number, cells)
+        if isinstance(cells, Fault):
+            yield number, cells
+        elif cells == header:
+            yield (
+                number,
+                Fault(number, "the first line again, as where files are joined; delete it"),
+            )
+        else:
+            yield number, table.record(number, cells)
 
 
 def _split_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] | Fault]]:
@@ -297,6 +320,17 @@ def _column_name(cell: str) -> str:
     """A column's name as the keys are written: `File Name` is file_name."""
     plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
     return plain if plain in _KNOWN else cell.strip()
+
+
+def _without_quotes(cell: str) -> str:
+    """A cell that a CSV writer quoted: it begins and ends with a quote, and all inside are doubled.
+    Other quotes between tabs are a part of the text.
+    """
+    inside = cell[1:-1]
+    quoted = len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inside
+    if not quoted or '"' in inside.replace('""', ""):
+        return cell
+    return inside.replace('""', '"')
 
 
 def _cell_value(column: str, cell: str) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
+from orchestrator.sweepfile.model_folder import model_problems
 from orchestrator.sweepfile.nodes import (
     Mapping,
     Node,
@@ -221,9 +223,19 @@ def _largest_value(space: SearchSpace, name: str) -> float:
     return max(map(float, space.possible(name)), default=0.0)
 
 
+def _path_hint(path: Path) -> str:
+    """What a path that leads nowhere looks like; empty for any other."""
+    text = str(path)
+    if "\\" in text:
+        return " (write / between folders)"
+    if re.search(r"\$\w|\$\{|%\w+%", text):
+        return " (variables are not replaced: write it out)"
+    return ""
+
+
 def check_inputs(spec: SweepSpec) -> None:
-    """That every manifest is a file, a local model a folder, and the storage can be asked; a hub id
-    is left to the model loader.
+    """That every manifest is a file, a local model a whole one, and the storage can be asked; a hub
+    id is left to the model loader.
 
     Raises:
         SpecError: one line for each that is missing.
@@ -240,7 +252,7 @@ def check_inputs(spec: SweepSpec) -> None:
         }
         manifests |= {f"data.confirm.also.{name}": path for name, path in data.confirm.also.items()}
     missing = [
-        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path"
+        f"{name}: there is no file {in_backticks(path)}; create the manifest or correct the path{_path_hint(path)}"
         for name, path in manifests.items()
         if path is not None and not os.path.isfile(path)
     ]
@@ -249,10 +261,7 @@ def check_inputs(spec: SweepSpec) -> None:
             f"evaluation.terms: there is no file {in_backticks(spec.evaluation.terms)}; write a word or phrase a line "
             "there"
         )
-    if os.path.isabs(spec.model.id) and not os.path.isdir(spec.model.id):
-        missing.append(
-            f"model.id: there is no folder {in_backticks(Path(spec.model.id))}; put the model there or give a hub id"
-        )
+    missing += model_problems(spec.model)
     missing += storage_problems(spec.storage)
     if missing:
         raise SpecError("\n".join(missing))

@@ -6,6 +6,7 @@ Knows neither YAML nor sweeps: `yaml_reading.py` makes the tree, the other files
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -15,6 +16,10 @@ from orchestrator.errors import SpecError
 
 MAX_PROBLEMS = 100
 """More are not looked for: a person corrects these first."""
+
+_NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_DASHES = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\u2013\u2014\uff0d\ufe63"), "-")
+"""What word processors put for a minus."""
 
 Value = bool | int | float | str | None
 
@@ -138,10 +143,25 @@ def did_you_mean(word: str, allowed: Iterable[str]) -> str:
     return f"; did you mean `{found[0]}`?" if found else ""
 
 
+def _why_text(node: Scalar) -> str:
+    """Why something that looks like a number is text; empty for anything else."""
+    if not isinstance(node.value, str):
+        return ""
+    if _NUMBER.fullmatch(node.text):
+        return " (in quotes it is text; take them away)"
+    plain = node.text.translate(_DASHES)
+    other = next((c for c in node.text if ord(c) in _DASHES), "")
+    if other and _NUMBER.fullmatch(plain):
+        return f" (it holds U+{ord(other):04X}; write {in_backticks(plain)} with a hyphen)"
+    if _NUMBER.fullmatch(plain.replace(",", ".")):
+        return f" (write {in_backticks(plain.replace(',', '.'))}, with a point)"
+    return ""
+
+
 def describe_node(node: Node) -> str:
     """The offending text of a node for a message."""
     if isinstance(node, Scalar):
-        return in_backticks(node.text) if node.text else "nothing"
+        return f"{in_backticks(node.text)}{_why_text(node)}" if node.text else "nothing"
     if isinstance(node, Sequence):
         texts = [item.text for item in node.items if isinstance(item, Scalar)]
         return in_backticks(f"[{', '.join(texts)}]") if len(texts) == len(node.items) else "a list"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +41,8 @@ MAX_BYTES = 256_000
 MAX_DEPTH = 20
 MAX_INTEGER = 2**53
 """Optuna stores parameters as doubles; a larger integer would come back as another one."""
+
+_LIKE_COLONS = "\uff1a\ufe55\ua789\u2236"
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
@@ -96,9 +99,25 @@ def read_text(text: str, source: Mark, problems: Problems) -> Node:
         mark = error.problem_mark or error.context_mark
         place = _mark_at(source, mark.line + 1, mark.column + 1) if mark else source
         reason = " ".join(str(part) for part in (error.context, error.problem) if part)
-        problems.abort(
-            place, f"not valid YAML: {reason}; check indentation, brackets, quotes and colons here"
-        )
+        hint = "check indentation, brackets, quotes and colons here"
+        if mark:
+            hint = _strange_character(text, mark.line) or hint
+        problems.abort(place, f"not valid YAML: {reason}; {hint}")
+
+
+def _strange_character(text: str, line: int) -> str:
+    """What looks like a space or a colon and is none, on the `line` (from 0) where the parser gave
+    up or the two before it; empty where there is none.
+    """
+    lines = text.split("\n")
+    for number in range(line, max(-1, line - 3), -1):
+        for column, character in enumerate(lines[number] if number < len(lines) else ""):
+            spaced = unicodedata.category(character) in ("Zs", "Cf") and character != " "
+            if spaced or character in _LIKE_COLONS:
+                name = unicodedata.name(character, "no name").lower()
+                place = f"line {number + 1}, column {column + 1}"
+                return f"{place} holds U+{ord(character):04X} ({name}); write a plain one"
+    return ""
 
 
 def _parser_events(text: str, source: Mark, problems: Problems) -> Iterator[Any]:

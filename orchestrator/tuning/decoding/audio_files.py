@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +77,12 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
     its configuration names, or into `base`. Raises ModelError, and StudyError for a study's adapter
     that is not as it was written."""
     disable_progress_bar()  # loading takes a second, and its bar would stand among the messages
-    folder = Path(name)
     if not name:
         raise ModelError(
             "the model's name is empty\n  Name a hub id, a model folder or an adapter folder."
         )
+    name = os.path.expanduser(name)
+    folder = Path(name)
     check_if_kept(folder)
     windows = read_transcription(folder).encoder_windows
     if not (folder / "adapter_config.json").is_file():

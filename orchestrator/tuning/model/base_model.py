@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import EncoderWindows, KernelName, ModelSpec
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
@@ -149,6 +150,8 @@ def load_stock(
     """
     transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
     local = Path(spec.id).is_dir()
+    if fault := fault_of(spec.id):
+        raise ModelError(f"model {spec.id!r} cannot be loaded: it {fault}.")
     where = {} if local else {"revision": spec.revision}
     try:
         model, found = AutoModelForSpeechSeq2Seq.from_pretrained(
@@ -172,6 +175,7 @@ def load_stock(
             f"model {spec.id!r} cannot be loaded: {said or type(error).__name__}. Next: {hint}."
         ) from error
     _check_weights(spec, found)
+    _check_finite(spec, model)
     if encoder_windows == "inclusive":
         read_inclusively(spec, model)
     return model, tokenizer
@@ -206,6 +210,18 @@ def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
             f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights). "
             "Next: take config.json and model.safetensors of one model."
         )
+
+
+def _check_finite(spec: ModelSpec, model: PreTrainedModel) -> None:
+    """Raise ModelError where a weight is no number, as after a training in float16 that diverged:
+    such a model says nothing, or anything.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ModelError(
+                f"model {spec.id!r} cannot be loaded: {name} holds NaN or infinity. "
+                "Next: take a checkpoint from before its training diverged."
+            )
 
 
 def weights_sha256(model: PreTrainedModel) -> str:

@@ -1,0 +1,165 @@
+"""What a model's name and the files of its folder tell before anything is loaded: whether there is a
+configuration of a known kind, whole weights and a tokenizer. Knows neither torch nor transformers.
+
+Source of the weights' form: https://huggingface.co/docs/safetensors, 8 bytes of length, a JSON header
+with the place of every tensor, and the tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from orchestrator.sweepfile.nodes import in_backticks
+from orchestrator.sweepfile.sweep import ModelSpec
+
+MODEL_TYPES = ("moonshine", "moonshine_streaming")
+"""Of config.json."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_WEIGHTS, _INDEX, _PICKLE = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+)
+_LFS = b"version https://git-lfs"
+_NO_SAFETENSORS = "it is damaged or no safetensors file"
+_LARGEST_HEADER = 100_000_000
+"""Bytes; safetensors itself takes no more."""
+
+
+def model_problems(model: ModelSpec) -> list[str]:
+    """What keeps a run from its model, a line each; of a hub id, only that it cannot be one."""
+    if os.path.isabs(model.id) and not os.path.exists(model.id):
+        return [
+            f"model.id: there is no folder {in_backticks(Path(model.id))}; put the model there or give a hub id"
+        ]
+    found = (
+        [f"model.id: {in_backticks(Path(model.id))} {fault}"]
+        if (fault := fault_of(model.id))
+        else []
+    )
+    if os.path.isdir(model.id) and model.revision != "main":
+        found.append(
+            f"model.revision: {in_backticks(model.revision)} has no meaning for a folder, whose files are taken as "
+            "they are; remove it, or give a hub id"
+        )
+    return found
+
+
+def fault_of(name: str) -> str:
+    """Why a folder is no model that can be loaded, or a name no hub id, after the name and with the
+    next step; empty where nothing is wrong.
+    """
+    if os.path.isdir(name):
+        return next(_folder_faults(Path(name)), "")
+    if os.path.isfile(name):
+        return f"is a file; name its folder, {Path(name).parent}"
+    if not _HUB_ID.fullmatch(name):
+        return (
+            "is neither a folder that is there nor a hub id, such as UsefulSensors/moonshine-tiny"
+        )
+    return ""
+
+
+def _folder_faults(folder: Path) -> Iterator[str]:
+    if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            yield (
+                "is an adapter and no model; name its base, or merge the two: "
+                "orchestrate export SPEC --format merged --to DIR"
+            )
+        yield "has no config.json; name the folder that holds config.json, model.safetensors and tokenizer.json"
+    yield from _configuration_faults(folder / "config.json")
+    yield from _weight_faults(folder)
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        yield "has no tokenizer.json; copy it from where the model is from"
+
+
+def _configuration_faults(place: Path) -> Iterator[str]:
+    config = _read_json(place)
+    if config is None:
+        yield f"has a config.json that is no JSON object{_pointer(place)}; copy it again"
+    elif config.get("model_type") not in MODEL_TYPES:
+        yield (
+            f"has a config.json of model_type {in_backticks(config.get('model_type'))}; only Moonshine is tuned here, "
+            f"whose model_type is {' or '.join(MODEL_TYPES)}"
+        )
+
+
+def _weight_faults(folder: Path) -> Iterator[str]:
+    """The weights as transformers looks for them: one file, or the parts that an index names."""
+    if (folder / _WEIGHTS).exists():
+        names = [_WEIGHTS]
+    elif (folder / _INDEX).exists():
+        parts = (_read_json(folder / _INDEX) or {}).get("weight_map")
+        if not isinstance(parts, dict) or not parts:
+            yield f"has a {_INDEX} without a weight_map; copy it again"
+            return
+        names = sorted({str(part) for part in parts.values()})
+    elif (folder / _PICKLE).exists() or (folder / f"{_PICKLE}.index.json").exists():
+        yield (
+            f"has its weights in {_PICKLE}, a pickle, which can run code and is not opened; where you trust it, write "
+            f"them as safetensors: {_rewrite(folder)}"
+        )
+        return
+    else:
+        yield f"has no {_WEIGHTS}; copy it from where the model is from"
+        return
+    for name in names:
+        if why := _damage(folder / name):
+            yield f"has no whole {name}: {why}; copy it again"
+
+
+def _rewrite(folder: Path) -> str:
+    place = json.dumps(str(folder), ensure_ascii=False)
+    code = (
+        "from transformers import AutoModelForSpeechSeq2Seq as M; "
+        f"M.from_pretrained({place}).save_pretrained({place})"
+    )
+    return f"python -c {shlex.quote(code)}"
+
+
+def _damage(weights: Path) -> str:
+    """Why a file is no whole safetensors file; empty where it is one."""
+    try:
+        with weights.open("rb") as stream:
+            start = stream.read(8)
+            if start == _LFS[:8]:
+                return "it is a pointer of Git LFS (git lfs pull)"
+            size = int.from_bytes(start, "little")
+            if len(start) < 8 or size > _LARGEST_HEADER:
+                return _NO_SAFETENSORS
+            header = json.loads(stream.read(size))
+            ends = [
+                tensor["data_offsets"][1]
+                for name, tensor in header.items()
+                if name != "__metadata__"
+            ]
+            promised, there = 8 + size + max(ends, default=0), os.fstat(stream.fileno()).st_size
+    except OSError as error:
+        return str(error.strerror)
+    except (ValueError, AttributeError, KeyError, TypeError, IndexError, RecursionError):
+        return _NO_SAFETENSORS
+    return "" if there >= promised else f"it has {there} bytes of {promised}"
+
+
+def _pointer(place: Path) -> str:
+    try:
+        with place.open("rb") as stream:
+            return " but a pointer of Git LFS (git lfs pull)" if stream.read(23) == _LFS else ""
+    except OSError as error:
+        return f" ({error.strerror})"
+
+
+def _read_json(place: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(place.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

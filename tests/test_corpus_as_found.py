@@ -1,0 +1,168 @@
+"""Manifests and paths as people have them: read as stock tools read them, or named in one sentence
+with what helps. Each was a public bug report.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.errors import ManifestError
+
+RATE = 16_000
+TEXTS = ("one two", "three four", "five six")
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    """Three recordings of two seconds."""
+    for number in range(3):
+        noise = np.random.default_rng(number).normal(0, 0.1, 2 * RATE)
+        soundfile.write(tmp_path / f"{number}.wav", noise, RATE)
+    return tmp_path
+
+
+def records(**more: Any) -> list[dict[str, Any]]:
+    return [
+        {"audio_filepath": f"{number}.wav", "text": text} | more
+        for number, text in enumerate(TEXTS)
+    ]
+
+
+def lines_of(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def read(folder: Path, content: bytes, name: str = "set.jsonl") -> Manifest:
+    (folder / name).write_bytes(content)
+    return load_manifest(folder / name)
+
+
+def refusal(folder: Path, content: bytes, name: str = "set.jsonl") -> str:
+    with pytest.raises(ManifestError) as caught:
+        read(folder, content, name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("coding", "named"),
+    [
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16LE"),
+        ("utf-16-be", "UTF-16BE"),
+        ("utf-32", "UTF-32"),
+    ],
+)
+def test_other_unicode_is_named_with_a_command_that_rewrites_it(
+    clips: Path, coding: str, named: str
+) -> None:
+    content = lines_of(records()).decode().encode(coding)
+    said = refusal(clips, content)
+    assert f"iconv -f {named} -t UTF-8 {clips / 'set.jsonl'}" in said
+    assert content.decode(named) == lines_of(records()).decode(), "what iconv does"
+
+
+@pytest.mark.parametrize("keys", [("start", "end"), ("begin_time", "end_time")])
+def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, str]) -> None:
+    """GigaSpeech and Whisper write segments so; the whole recording would be taken."""
+    first, last = keys
+    said = refusal(clips, lines_of(records(**{first: 0.5, last: 1.5})))
+    assert f'set.jsonl:1: "{first}" is 0.5 and "{last}" is 1.5, which are not read' in said
+    assert '"offset" and "duration"' in said
+    table = f"path,{first},{last},text\n0.wav,0.5,1.5,one two\n".encode()
+    assert "would be taken whole, 2.00 s" in refusal(clips, table, "set.csv")
+
+
+def test_times_of_audio_that_is_cut_already_are_kept(clips: Path) -> None:
+    """AMI on the hub keeps the times of the meeting beside the cut clip."""
+    rows = records(begin_time=61.2, end_time=63.2)
+    assert len(read(clips, lines_of(rows)).utterances) == 3
+    rows = records(start=0.5, end=1.5, offset=0.5, duration=1.0)
+    assert [each.duration for each in read(clips, lines_of(rows)).utterances] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_name_that_macos_takes_apart_is_found(clips: Path, written: str, stored: str) -> None:
+    (clips / "0.wav").rename(clips / unicodedata.normalize(stored, "é ü.wav"))  # type: ignore[arg-type]
+    rows = records()
+    rows[0]["audio_filepath"] = unicodedata.normalize(written, "é ü.wav")  # type: ignore[arg-type]
+    found = read(clips, lines_of(rows)).utterances[0].audio
+    assert found is not None and found.is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("C:\\data\\0.wav", "it is a path of Windows: write it from the manifest's folder on"),
+        ("$DATA/0.wav", "variables are not replaced: write the path out"),
+        ("0.wav ", "its name begins or ends with a space: take it away"),
+        ("0.WAV", "there is '0.wav': upper and lower case are two names"),
+        ("file:///data/a%20b.wav", "write the path alone: /data/a b.wav"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_why(clips: Path, path: str, why: str) -> None:
+    rows = records()
+    rows[1]["audio_filepath"] = path
+    assert why in refusal(clips, lines_of(rows))
+
+
+def test_records_without_audio_or_text_are_named_once(clips: Path) -> None:
+    """SpeechBrain's words, ESPnet's features, and halves of a lhotse manifest."""
+    words = [{"wav": row["audio_filepath"], "words": row["text"]} for row in records()]
+    assert "has no text in any of its 3 records, whose keys are 'wav', 'words'" in refusal(
+        clips, lines_of(words)
+    )
+    features = [{"feat": "a.ark:12", "text": text} for text in TEXTS]
+    assert "has no audio in any of its 3 records" in refusal(clips, lines_of(features))
+    half = [
+        {"id": text, "recording_id": text, "start": 0, "duration": 1, "text": text}
+        for text in TEXTS
+    ]
+    assert "lhotse cut simple" in refusal(clips, lines_of(half))
+    source = {"type": "file", "channels": [0], "source": "0.wav"}
+    half = [{"id": text, "sources": [source], "num_samples": 9} for text in TEXTS]
+    assert "without their texts" in refusal(clips, lines_of(half))
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "<NA>", "#N/A"])
+def test_a_cell_that_was_empty_is_no_word(clips: Path, text: str) -> None:
+    table = f"file_name,text\n0.wav,{text}\n1.wav,banana\n".encode()
+    assert "which tables have for a text that is missing" in refusal(clips, table, "set.csv")
+
+
+def test_tables_as_programs_write_them(clips: Path) -> None:
+    rows = "".join(f"{number}.wav;{text}\n" for number, text in enumerate(TEXTS))
+    excel = f"\ufeffsep=;\r\nfile_name;text\n{rows}".encode()
+    assert [each.text for each in read(clips, excel, "set.csv").utterances] == list(TEXTS)
+    joined = b"path\tsentence\n0.wav\tone\npath\tsentence\n1.wav\ttwo\n"
+    assert "set.tsv:3: the first line again, as where files are joined" in refusal(
+        clips, joined, "set.tsv"
+    )
+    quoted = 'path\tsentence\n0.wav\t"""Good-bye,"" she said."\n1.wav\t"Hello" and "bye"\n'
+    found = read(clips, quoted.encode(), "quoted.tsv").utterances
+    assert [each.text for each in found] == ['"Good-bye," she said.', '"Hello" and "bye"']
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"# made by me\n" + lines_of(records()), "delete the lines before line 2"),
+        (
+            "\n".join(map(str, records())).encode(),
+            "it is Python's own form: write it with json.dumps",
+        ),
+        (b"\xff\xff\xff\xff\x10\0\0\0", "is an Arrow file, a part of a data set"),
+        (b"\x80\x04\x95abc", "is a pickle, which can run code and is not opened"),
+    ],
+)
+def test_what_is_nearly_a_manifest_is_told_what_it_is(
+    clips: Path, content: bytes, said: str
+) -> None:
+    assert said in refusal(clips, content)
