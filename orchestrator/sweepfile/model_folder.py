@@ -27,6 +27,8 @@ _WEIGHTS, _INDEX, _PICKLE = (
     "model.safetensors.index.json",
     "pytorch_model.bin",
 )
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+"""Files of which transformers makes a tokenizer, with others or alone."""
 _LFS = b"version https://git-lfs"
 _NO_SAFETENSORS = "it is damaged or no safetensors file"
 _LARGEST_HEADER = 100_000_000
@@ -77,7 +79,7 @@ def _folder_faults(folder: Path) -> Iterator[str]:
         yield "has no config.json; name the folder that holds config.json, model.safetensors and tokenizer.json"
     yield from _configuration_faults(folder / "config.json")
     yield from _weight_faults(folder)
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
         yield "has no tokenizer.json; copy it from where the model is from"
 
 
