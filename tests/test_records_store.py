@@ -274,7 +274,7 @@ def test_a_full_disk_is_one_message_and_keeps_the_old_file(
         folder.add_seconds(1)
     first, second = str(caught.value).split("\n")
     assert first.startswith(
-        f"{before} could not be written: No space left on device; it needs 0.0 kB, "
+        f"{before} could not be written: No space left on device; it needs 0.1 kB, "
     )
     assert (
         second

@@ -41,7 +41,12 @@ def json_schema() -> dict[str, Any]:
         }
     properties["acceptance"]["patternProperties"] |= {f"^{SHIPPED}$": _shipped_schema()}
     definitions["DataSpec"]["properties"]["also"] |= {"additionalProperties": _ALSO}
-    definitions["TakeSpec"]["required"] = []  # a file that extends another may say a part of it
+    # a file that extends another may say a part of each
+    definitions["TakeSpec"]["required"] = []
+    whole = {
+        section: {"required": definitions[name].pop("required")}
+        for section, name in {"data": "DataSpec", "model": "ModelSpec"}.items()
+    }
     duration = {"type": "string", "pattern": DURATION}
     definitions["Budget"]["properties"]["wall_clock"]["anyOf"].append(duration)
     required = schema.pop("required")
@@ -52,7 +57,7 @@ def json_schema() -> dict[str, Any]:
         "$defs": definitions,
         "properties": properties,
         "if": {"not": {"required": ["extends"]}},
-        "then": {"required": required},
+        "then": {"required": required, "properties": whole},
     }
 
 

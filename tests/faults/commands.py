@@ -108,6 +108,10 @@ def start(
     try:
         output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(output, 1), os.dup2(output, 2)
+        # pytest's own streams lead elsewhere
+        sys.stdout, sys.stderr = (
+            os.fdopen(place, "w", buffering=1, closefd=False) for place in (1, 2)
+        )
         os.fsync = lambda descriptor: None  # type: ignore[assignment]  # a kill needs none
         prepare()
         main(list(words), worker)
