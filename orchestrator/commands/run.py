@@ -50,11 +50,10 @@ def run(
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import terminal
     from orchestrator.reporting.json_lines import JsonReporter
-    from orchestrator.reporting.record import keep_record
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
     from orchestrator.running.signals import GracefulShutdown
-    from orchestrator.sweepfile.loading import check_inputs, project_root
+    from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.sending import tracked
 
     if quiet and json:
@@ -76,11 +75,8 @@ def run(
         if not json:
             terminal.show(document, terminal.console())
         if done:
-            places = {"--studies": studies, "--record": record}
-            command = _typed_command(spec, overrides, places)
-            root, in_project = project_root(spec), studies is None
-            if kept := keep_record(sweep, folder, conclusion, command, root, record, in_project):
-                warn(kept)
+            command = _typed_command(spec, overrides, {"--studies": studies, "--record": record})
+            _keep_row(sweep, folder, conclusion, command, spec, record, in_project=studies is None)
         for line in trackers.finish(_ending_of(conclusion, document.headline)):
             warn(line)
     raise typer.Exit(conclusion.exit_code)
@@ -92,6 +88,24 @@ def _with_options(
     """Options that stand for a field override it as `key.path=value` does."""
     given = [f"{field}={value}" for field, value in options.items() if value is not None]
     return [*(overrides or ()), *given]
+
+
+def _keep_row(
+    sweep: SweepSpec,
+    folder: StudyFolder,
+    conclusion: Conclusion,
+    command: str,
+    spec: Path,
+    record: Path | None,
+    in_project: bool,
+) -> None:
+    """Enter the finished study in the record of runs, and say what is wrong with that file."""
+    from orchestrator.reporting.record import keep_record
+    from orchestrator.sweepfile.loading import project_root
+
+    root = project_root(spec)
+    if said := keep_record(sweep, folder, conclusion, command, root, record, in_project):
+        warn(said)
 
 
 def _write_report(
