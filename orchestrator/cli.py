@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import re
 import signal
 import sys
@@ -119,6 +120,8 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     options, words = _split_common_options(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
+    if arguments is None:
+        _escape_what_cannot_be_printed()
     if arguments is None and words and words[0] in _PRINTING:
         _prepare_to_print()
     with debug_logging(VERBOSE in options):
@@ -142,6 +145,13 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 raise
             sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
             sys.exit(OrchestrateError.exit_code)
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """A name or a text beyond the terminal's encoding, as in the locale C, must end no sweep."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _prepare_to_print() -> None:
