@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from orchestrator.errors import ModelError
@@ -285,17 +286,99 @@ REFUSED: dict[str, tuple[str, Edit, str]] = {
         "no attribute 'num_key_value_heads'. Next: the folder needs",
     ),
     "a wrong type": ("v1", changed("config.json", vocab_size="40"), "'vocab_size'"),
+    "a token in quotes": (
+        "v1",
+        changed("generation_config.json", eos_token_id="2"),
+        "eos_token_id is '2', and a token is a whole number. Correct it in generation_config.json",
+    ),
+    "a dtype as it is printed": (
+        "v1",
+        changed("config.json", dtype="torch.float32"),
+        "a config.json of dtype `torch.float32`; write one of float32, float16",
+    ),
+    "quantised": (
+        "v1",
+        changed("config.json", quantization_config={"quant_method": "gptq", "bits": 4}),
+        "a quantization_config (`gptq`); adapters are trained on plain weights: take the checkpoint",
+    ),
+    "a byte order mark": (
+        "v1",
+        lambda folder: (folder / "config.json").write_bytes(
+            b"\xef\xbb\xbf" + (folder / "config.json").read_bytes()
+        ),
+        "no JSON object in plain UTF-8, for it begins with a byte order mark; copy it again",
+    ),
+    "code of its own": (
+        "v1",
+        all_of(
+            lambda folder: (folder / "own.py").write_text("raise SystemExit('code was run')"),
+            changed(
+                "tokenizer_config.json",
+                tokenizer_class="Own",
+                auto_map={"AutoTokenizer": ["own.Own", None]},
+            ),
+        ),
+        "it has code of its own (auto_map), which is never run. Next: take a checkpoint of",
+    ),
+    "names of a wrapper": (
+        "v1",
+        lambda folder: save_file(
+            {
+                f"module.{name}": tensor
+                for name, tensor in load_file(folder / "model.safetensors").items()
+            },
+            folder / "model.safetensors",
+            {"format": "pt"},
+        ),
+        "and names such as module.model.decoder.embed_tokens.weight instead. Next: take",
+    ),
 }
 
 
 @pytest.mark.parametrize("label", REFUSED)
-def test_what_cannot_be_run_is_refused_in_one_sentence(label: str, tmp_path: Path) -> None:
+def test_what_cannot_be_run_is_refused_in_one_sentence(
+    label: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     family, edit, sentence = REFUSED[label]
     folder = saved(tmp_path, family, edit)
+    capfd.readouterr()
     with pytest.raises(ModelError) as caught:
         loaded(folder)
     message = str(caught.value)
     assert sentence in message and str(folder) in message and "\n" not in message
+    assert "LOAD REPORT" not in capfd.readouterr().err, "a table of transformers"
+
+
+def test_weights_that_the_model_has_no_place_for_are_noted(tmp_path: Path) -> None:
+    folder = saved(tmp_path, "v1", both())
+    weights = load_file(folder / "model.safetensors") | {"ctc_head.weight": torch.zeros(2, 2)}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert loaded(folder).notes == (
+        "the weights hold 1 that the model has no place for, such as ctc_head.weight; "
+        "they are left out",
+    )
+
+
+def test_without_the_hub_a_model_comes_from_the_cache_or_one_sentence_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hub's client would ask six times for every file, also of a model in the cache."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    spec = ModelSpec(id="someone/small")
+    with pytest.raises(ModelError) as caught:
+        load_stock(spec)
+    assert str(caught.value).startswith(
+        "model 'someone/small' cannot be loaded: http://127.0.0.1:9 does not answer ("
+    )
+    assert f"and the cache, {cache}, does not hold it. Next: check the network" in str(caught.value)
+    place = cache / "models--someone--small"
+    saved(place / "snapshots" / ("0" * 40), "v1", both())
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0" * 40)
+    assert load_stock(spec)[0].config.vocab_size == 40
+    assert "Retry" not in caplog.text
 
 
 def test_weights_that_are_missing_are_not_made_up(tmp_path: Path) -> None:

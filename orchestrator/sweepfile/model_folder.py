@@ -29,6 +29,8 @@ _WEIGHTS, _INDEX, _PICKLE = (
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 """Files of which transformers makes a tokenizer, with others or alone."""
+_DTYPES = ("float32", "float16", "bfloat16", "float64", "auto")
+"""Of config.json; those that a model is loaded from."""
 _LFS = b"version https://git-lfs"
 _NO_SAFETENSORS = "it is damaged or no safetensors file"
 _LARGEST_HEADER = 100_000_000
@@ -86,11 +88,27 @@ def _folder_faults(folder: Path) -> Iterator[str]:
 def _configuration_faults(place: Path) -> Iterator[str]:
     config = _read_json(place)
     if config is None:
-        yield f"has a config.json that is no JSON object{_pointer(place)}; copy it again"
+        yield f"has a config.json that is no JSON object{_other_text(place)}; copy it again"
     elif config.get("model_type") not in MODEL_TYPES:
         yield (
             f"has a config.json of model_type {in_backticks(config.get('model_type'))}; only Moonshine is tuned here, "
             f"whose model_type is {' or '.join(MODEL_TYPES)}"
+        )
+    else:
+        yield from _number_format_faults(config)
+
+
+def _number_format_faults(config: dict[str, Any]) -> Iterator[str]:
+    dtype = config.get("dtype", config.get("torch_dtype"))
+    if dtype is not None and dtype not in _DTYPES:
+        yield (
+            f"has a config.json of dtype {in_backticks(dtype)}; write one of {', '.join(_DTYPES)} there"
+        )
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method") if isinstance(quantised, dict) else quantised
+        yield (
+            f"has a config.json with a quantization_config ({in_backticks(method)}); adapters are trained on plain "
+            "weights: take the checkpoint from before it was quantised"
         )
 
 
@@ -151,17 +169,23 @@ def _damage(weights: Path) -> str:
     return "" if there >= promised else f"it has {there} bytes of {promised}"
 
 
-def _pointer(place: Path) -> str:
+def _other_text(place: Path) -> str:
+    """What a file is in the place of JSON in UTF-8; empty where nothing is known of it."""
     try:
         with place.open("rb") as stream:
-            return " but a pointer of Git LFS (git lfs pull)" if stream.read(23) == _LFS else ""
+            start = stream.read(len(_LFS))
     except OSError as error:
         return f" ({error.strerror})"
+    if start == _LFS:
+        return " but a pointer of Git LFS (git lfs pull)"
+    marked = start.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"))
+    return " in plain UTF-8, for it begins with a byte order mark" if marked else ""
 
 
 def _read_json(place: Path) -> dict[str, Any] | None:
+    """As transformers reads it: UTF-8 without a mark, which `json` would pass over."""
     try:
-        found = json.loads(place.read_bytes())
+        found = json.loads(place.read_bytes().decode("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None

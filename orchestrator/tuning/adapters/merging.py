@@ -13,6 +13,7 @@ from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
 from orchestrator.tuning.model.base_model import read_inclusively
+from orchestrator.tuning.model.hub import place_of
 
 
 def export_merged(
@@ -24,12 +25,12 @@ def export_merged(
     already. With inclusive `encoder_windows` the configuration is such that transformers computes
     those. Raises ModelError when the base model cannot be loaded.
     """
-    where = {} if Path(model.id).is_dir() else {"revision": model.revision}
+    name, where = place_of(model)
     try:
         base = AutoModelForSpeechSeq2Seq.from_pretrained(
-            model.id, trust_remote_code=False, use_safetensors=True, dtype="auto", **where
+            name, trust_remote_code=False, use_safetensors=True, dtype="auto", **where
         )
-        processor = _load_processor(model.id, where)
+        processor = _load_processor(name, where)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:200]
         raise ModelError(

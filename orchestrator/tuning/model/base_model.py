@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -21,7 +21,6 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import EncoderWindows, KernelName, ModelSpec
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
@@ -29,6 +28,7 @@ from orchestrator.tuning.model.configuration import ignored_settings
 from orchestrator.tuning.model.cores import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
+from orchestrator.tuning.model.hub import place_of
 from orchestrator.tuning.model.kernels import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.products import ATEN, FrozenLinear, Products
@@ -36,6 +36,10 @@ from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100
 """Label of a padded position."""
+_OWN_CODE = (
+    "take a checkpoint of transformers' own classes, or remove auto_map and tokenizer_class from "
+    "tokenizer_config.json where tokenizer.json holds the whole tokenizer"
+)
 _BLOCKS = (f"{ROOT}encoder.layers.", f"{ROOT}decoder.layers.")
 
 
@@ -136,10 +140,9 @@ def load_base_model(
     """Load from the hub or a folder; raises ModelError naming the model and the next step. Never
     runs remote code.
     """
-    model, tokenizer = load_stock(spec, dtype, encoder_windows)
-    return wrap_model(
-        spec, model, tokenizer, device, *chosen_products(kernel, model, device, dtype)
-    )
+    model, tokenizer, unused = _load(spec, dtype, encoder_windows)
+    products, why = chosen_products(kernel, model, device, dtype)
+    return wrap_model(spec, model, tokenizer, device, products, why, unused)
 
 
 def load_stock(
@@ -148,37 +151,75 @@ def load_stock(
     """Model and tokenizer as transformers loads them, with the encoder's windows in that form;
     raises ModelError.
     """
+    model, tokenizer, _ = _load(spec, dtype, encoder_windows)
+    return model, tokenizer
+
+
+def _load(
+    spec: ModelSpec, dtype: torch.dtype, encoder_windows: EncoderWindows
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, str]:
+    """As `load_stock`, and which weights the model has no place for, empty where it has one for
+    all.
+    """
     transformers.utils.logging.disable_progress_bar()  # the sweep shows its own
-    local = Path(spec.id).is_dir()
-    if fault := fault_of(spec.id):
-        raise ModelError(f"model {spec.id!r} cannot be loaded: it {fault}.")
-    where = {} if local else {"revision": spec.revision}
+    name, where = place_of(spec)
     try:
-        model, found = AutoModelForSpeechSeq2Seq.from_pretrained(
-            spec.id,
-            dtype=dtype,
-            trust_remote_code=False,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # said below, by name
-            output_loading_info=True,
-            **where,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(spec.id, trust_remote_code=False, **where)
+        with _without_warnings():
+            model, found = AutoModelForSpeechSeq2Seq.from_pretrained(
+                name,
+                dtype=dtype,
+                trust_remote_code=False,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,  # said below, by name
+                output_loading_info=True,
+                **where,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
     except Exception as error:  # of as many kinds as these files can be damaged in
-        said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
-        hint = (
-            "the folder needs config.json, model.safetensors and tokenizer.json, all of one model"
-            if local
-            else "check the name and the network, or download it and give `model.id` the folder"
-        )
         raise ModelError(
-            f"model {spec.id!r} cannot be loaded: {said or type(error).__name__}. Next: {hint}."
+            f"model {spec.id!r} cannot be loaded: {_why_not_loaded(error, not where)}."
         ) from error
     _check_weights(spec, found)
     _check_finite(spec, model)
     if encoder_windows == "inclusive":
         read_inclusively(spec, model)
-    return model, tokenizer
+    return model, tokenizer, _unused_weights(found["unexpected_keys"])
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """What transformers says of weights and settings, in tables of its own, is said here: as a
+    refusal, a note, or not at all where it changes nothing.
+    """
+    before = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(before)
+
+
+def _unused_weights(names: Iterable[str]) -> str:
+    unused = sorted(names)
+    if not unused:
+        return ""
+    return (
+        f"the weights hold {len(unused)} that the model has no place for, such as {unused[0]}; "
+        "they are left out"
+    )
+
+
+def _why_not_loaded(error: Exception, local: bool) -> str:
+    """What went wrong, and the next step."""
+    said = " ".join(str(error).split())[:200].partition(". ")[0].removesuffix(".")
+    hint = "check the name and the network, or download it and give `model.id` the folder"
+    if local:
+        hint = (
+            "the folder needs config.json, model.safetensors and tokenizer.json, all of one model"
+        )
+    if "custom code" in said:
+        said, hint = "it has code of its own (auto_map), which is never run", _OWN_CODE
+    return f"{said or type(error).__name__}. Next: {hint}"
 
 
 def read_inclusively(spec: ModelSpec, model: PreTrainedModel) -> None:
@@ -206,8 +247,10 @@ def _check_weights(spec: ModelSpec, found: dict[str, Any]) -> None:
         *(f"no {name}" for name in sorted(found["missing_keys"]) if name not in other),
     ]
     if faults:
+        instead = min(found["unexpected_keys"], default="")
         raise ModelError(
-            f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights). "
+            f"model {spec.id!r} cannot be loaded: model.safetensors has {faults[0]} ({len(faults)} such weights)"
+            f"{instead and f', and names such as {instead} instead'}. "
             "Next: take config.json and model.safetensors of one model."
         )
 
@@ -239,10 +282,10 @@ def wrap_model(
     tokenizer: PreTrainedTokenizerBase,
     device: torch.device,
     products: Products = ATEN,
-    why: str = "",
+    *notes: str,
 ) -> BaseModel:
     """Freeze a loaded model, put `products` in the place of its linear layers', and make those of
-    its blocks ready for packs. `why` these products, where there is something to say.
+    its blocks ready for packs. `notes`: what else there is to say of it; empty ones say nothing.
     """
     family = family_of(model)
     model.requires_grad_(False).eval().to(device)
@@ -263,7 +306,7 @@ def wrap_model(
         below,
         linears,
         products,
-        (*ignored_settings(model), *filter(None, (why,))),
+        (*ignored_settings(model), *filter(None, notes)),
     )
 
 

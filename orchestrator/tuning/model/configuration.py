@@ -9,7 +9,7 @@ before any data are read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -38,6 +38,13 @@ NEUTRAL = {
     "exponential_decay_length_penalty": (),
     "guidance_scale": (1.0,),
     "stop_strings": ([],),
+    "num_return_sequences": (1,),
+    "force_words_ids": ([],),
+    "constraints": ([],),
+    "penalty_alpha": (0.0,),
+    "dola_layers": (),
+    "watermarking_config": (),
+    "max_time": (),
 }
 """Settings of `generate` that change which tokens a greedy decode gives or how many, and the
 values, beside none, at which they change nothing."""
@@ -85,6 +92,11 @@ def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
         ("decoder_start_token_id", start),
         *(("eos_token_id", end) for end in ends),
     ):
+        if isinstance(token, bool) or not isinstance(token, int):
+            raise ModelError(
+                f"{_model_name(model)}: {field} is {token!r}, and a token is a whole number. Correct it in "
+                "generation_config.json and config.json."
+            )
         if not 0 <= token < model.config.vocab_size:
             raise ModelError(
                 f"{_model_name(model)}: {field} is {token}, and config.json gives the model a vocabulary of "
@@ -96,10 +108,11 @@ def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -
     )
 
 
-def _token_ids(tokens: int | list[int] | None) -> tuple[int, ...]:
+def _token_ids(tokens: Any) -> tuple[Any, ...]:
+    """One or several, as a configuration has them, whatever they are."""
     if tokens is None:
         return ()
-    return (tokens,) if isinstance(tokens, int) else tuple(tokens)
+    return tuple(tokens) if isinstance(tokens, list | tuple) else (tokens,)
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
