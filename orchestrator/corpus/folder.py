@@ -15,7 +15,13 @@ from orchestrator.corpus.building import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcripts import LISTS, Transcript, texts_beside, texts_from_list
+from orchestrator.corpus.transcripts import (
+    LISTS,
+    Transcript,
+    Transcripts,
+    texts_beside,
+    texts_from_list,
+)
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
@@ -68,8 +74,8 @@ def lines_of_folder(
         )
         if why:
             left[why] += 1
-        elif made := _manifest_line(path, inside, out, texts[path], speaker, faults):
-            lines.append(made)
+        else:
+            lines += _manifest_lines(path, inside, out, texts[path], speaker, faults)
     faults += _names_used_twice(lines)
     if faults:
         raise ManifestError(some_faults(folder, faults))
@@ -139,7 +145,7 @@ def _texts_of(
     table: Path | None,
     faults: list[str],
     unmatched: list[str],
-) -> dict[Path, Transcript]:
+) -> Transcripts:
     texts = texts_beside(recordings, faults) if table is None else {}
     if table is None and not texts and not faults:
         table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
@@ -155,17 +161,32 @@ def _texts_of(
         ) from error
 
 
-def _manifest_line(
-    path: Path, inside: Path, out: Path, said: Transcript, speaker: str, faults: list[str]
-) -> Made | None:
+def _manifest_lines(
+    path: Path,
+    inside: Path,
+    out: Path,
+    said: list[Transcript],
+    speaker: str,
+    faults: list[str],
+) -> list[Made]:
+    """One line of the whole recording, or one of each part."""
     try:
         seconds = read_header(path, f"audio file {show(str(path))}").seconds
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
     except UnusableError as error:
         faults.append(str(error))
-        return None
-    line = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3), "text": said.text}
-    return Made(line | _speaker_field(inside, speaker), said.origin, (inside.as_posix(), path.name))
+        return []
+    made = []
+    for number, part in enumerate(said, start=1):
+        line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3)}
+        if part.span is not None:
+            begin, end = part.span
+            line["id"] = f"{name}-{number:04d}"
+            line |= {"offset": round(begin, 3), "duration": round(end - begin, 3)}
+        own = {"speaker": part.speaker} if part.speaker else {}
+        line |= {"text": part.text} | own | _speaker_field(inside, speaker)
+        made.append(Made(line, part.origin, (inside.as_posix(), path.name)))
+    return made
 
 
 def _speaker_field(path: Path, rule: str) -> dict[str, Any]:

@@ -7,14 +7,20 @@ Told apart by content, because NeMo calls its JSON lines `.json` and everybody c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from orchestrator.corpus.json_text import json_records
 from orchestrator.corpus.lines import Hash, Record, read_lines
-from orchestrator.corpus.not_a_manifest import refuse_binary
+from orchestrator.corpus.not_a_manifest import refuse_binary, refuse_labels
 from orchestrator.corpus.tables import table_records
+
+_JSON = re.compile(rb"\s*(\{|\[\s*($|[{\[\]\"]))")
+"""`[Script Info]` of subtitles is none, nor is the `[00:12.00]` of song texts."""
+_LOOKED_AT = 8
+"""Lines by which a label file is known."""
 
 
 def read_records(
@@ -34,7 +40,10 @@ def read_records(
     if first is None:
         return
     refuse_binary(path, first[1])
-    lines = chain([first], lines)
-    is_json = first[1].lstrip().startswith((b"{", b"["))
+    is_json = _JSON.match(first[1]) is not None
+    beginning = [first] if is_json else [first, *islice(lines, _LOOKED_AT)]
+    lines = chain(beginning, lines)
+    if not is_json:
+        refuse_labels(path, b"".join(line for _, line in beginning).decode("utf-8", "replace"))
     folder = folder or path.parent
     yield from json_records(lines) if is_json else table_records(path, lines, needs_text, folder)

@@ -9,11 +9,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.label_files import WITHOUT_SENTENCES, kind_of_labels, kind_of_list
 
 READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
 
 _LISTS = (".jsonl", ".csv", ".tsv", ".json", ".gz")
 
+_FROM_FOLDER = "orchestrate manifest from-folder {folder} {out}"
+_EXPORT = f"export it as Praat TextGrid or as subtitles beside its recording, then: {_FROM_FOLDER}"
 _ARROW = (
     "is an Arrow file, a part of a data set: orchestrate manifest from-dataset {folder} {out} "
     "--split train"
@@ -27,6 +30,10 @@ _BEGINNINGS: dict[bytes, str] = {
     b"version https://git-lfs": "is a pointer of Git LFS, not the file; fetch the file: git lfs pull",
     b"<!DOCTYPE": "is a web page, not the file; download the file itself",
     b"<html": "is a web page, not the file; download the file itself",
+    b"<?xml": f"is XML, as ELAN and Transcriber write; {_EXPORT}",
+    b"@UTF8": f"is CHAT; {_EXPORT}",
+    b"[Script Info]": f"is subtitles (ASS); {_EXPORT}",
+    b"#!MLF!#": "is a label file of HTK (MLF); write what is said as a table of name and text",
     b"BZh": "is compressed (bzip2); decompress it: bunzip2 -k {file}",
     b"\xfd7zXZ": "is compressed (xz); decompress it: unxz -k {file}",
     b"\x28\xb5\x2f\xfd": "is compressed (zstd); decompress it: unzstd {file}",
@@ -36,10 +43,10 @@ _BEGINNINGS: dict[bytes, str] = {
     b"\x80\x04": _PICKLE,
     b"\x80\x05": _PICKLE,
     b"PAR1": "is a Parquet file, a part of a data set: orchestrate manifest from-dataset {folder} {out} --split train",
-    b"RIFF": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
-    b"fLaC": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
-    b"OggS": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
-    b"ID3": "is a recording; its folder becomes a manifest with: orchestrate manifest from-folder {folder} {out}",
+    b"RIFF": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
+    b"fLaC": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
+    b"OggS": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
+    b"ID3": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
     b"\x00\x05\x16\x07": "is what macOS keeps beside a file (._), not the file; name the one without ._",
 }
 
@@ -61,6 +68,19 @@ def refuse_binary(path: Path, first: bytes) -> None:
         raise UnusableError(_filled_in(what % coding, path, path.parent))
     if b"\0" in first[:4096]:
         raise UnusableError(f"is a binary file; read are {READ}, as UTF-8 text")
+
+
+def refuse_labels(path: Path, beginning: str) -> None:
+    """Raises UnusableError where the first lines say what is said when in a recording."""
+    kind = kind_of_labels(beginning) or kind_of_list(beginning)
+    if not kind:
+        return
+    what = f"is {kind}, of one recording; under that one's name beside it, it is read by: {_FROM_FOLDER}"
+    if kind == "STM":
+        what = f"is STM, of parts of recordings: {_FROM_FOLDER} --transcripts {{file}}"
+    if why := WITHOUT_SENTENCES.get(kind):
+        what = f"is {kind}, {why}; where .txt files beside the recordings do: {_FROM_FOLDER}"
+    raise UnusableError(_filled_in(what, path, path.parent))
 
 
 def _utf16_without_mark(first: bytes) -> str | None:
@@ -129,13 +149,13 @@ def folder_hint(path: Path) -> str:
     ]
     if lists:
         return f"is a folder; name a list in it, such as {lists[0]}"
-    return _filled_in("is a folder: orchestrate manifest from-folder {folder} {out}", path, path)
+    return _filled_in(f"is a folder: {_FROM_FOLDER}", path, path)
 
 
 def unknown_format_error(path: Path, line: str) -> UnusableError:
     """For a text file of no known format."""
     what = f"is no manifest: its first line is {show(line.strip()[:60])}; read are {READ}"
-    hint = "recordings with .txt files become one with: orchestrate manifest from-folder {folder} {out}"
+    hint = f"recordings with .txt files become one with: {_FROM_FOLDER}"
     return UnusableError(f"{what}; {_filled_in(hint, path, path.parent)}")
 
 

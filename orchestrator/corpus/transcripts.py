@@ -1,5 +1,5 @@
-"""What is said in the recordings of a folder: a text file beside each, LibriSpeech's lists, or one
-list for all.
+"""What is said in the recordings of a folder: a text or label file beside each, LibriSpeech's lists,
+or one list for all.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ from pathlib import Path
 from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import locate
+from orchestrator.corpus.label_files import (
+    kind_of_labels,
+    kind_of_list,
+    segments_of,
+    sentence_of_timit,
+)
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 
-ENDINGS = (".txt", ".TXT", ".lab")
+ENDINGS = (".txt", ".TXT", ".lab", ".srt", ".vtt", ".TextGrid", ".textgrid")
+_START = 4096
+"""Bytes by which a list is known."""
 LISTS = tuple(
     f"{name}.{ending}"
     for name in ("metadata", "transcripts")
@@ -30,13 +38,20 @@ class Transcript:
 
     text: str
     origin: str
+    span: tuple[float, float] | None = None
+    """Begin and end in seconds; None: the whole recording."""
+    speaker: str = ""
 
 
-def texts_beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Transcript]:
-    """From `NAME.txt`, `NAME.wav.txt` or `NAME.lab`, or a row of a `*.trans.txt` of the same
-    folder.
+Transcripts = dict[Path, list[Transcript]]
+"""Of each recording, the whole of it or its parts."""
+
+
+def texts_beside(recordings: Sequence[Path], faults: list[str]) -> Transcripts:
+    """From a file of the recording's name and one of `ENDINGS`, or `NAME.wav.txt`, or a row of a
+    `*.trans.txt` of the same folder.
     """
-    texts: dict[Path, Transcript] = {}
+    texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
     for path in recordings:
         candidates = [path.with_suffix(ending) for ending in ENDINGS] + [
@@ -44,20 +59,22 @@ def texts_beside(recordings: Sequence[Path], faults: list[str]) -> dict[Path, Tr
         ]
         own = next((candidate for candidate in candidates if candidate.is_file()), None)
         if own is not None:
-            if found := _own_transcript(own, faults):
+            if found := _own_transcripts(own, faults):
                 texts[path] = found
             continue
         if path.parent not in chapters:
             chapters[path.parent] = dict(_chapter_lines(path.parent, faults))
         if path.stem in chapters[path.parent]:
-            texts[path] = chapters[path.parent][path.stem]
+            texts[path] = [chapters[path.parent][path.stem]]
     return texts
 
 
-def _own_transcript(path: Path, faults: list[str]) -> Transcript | None:
+def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
     text = _read_text(path, faults)
     if text is None:
-        return None
+        return []
+    if kind := kind_of_labels(text):
+        return [said for _, said in _segments(path, text, kind, faults)]
     first = next(
         (number for number, line in enumerate(text.split("\n"), start=1) if line.strip()), None
     )
@@ -65,8 +82,30 @@ def _own_transcript(path: Path, faults: list[str]) -> Transcript | None:
         faults.append(
             f"{path}:1: the transcript is empty; write what is said, or take the file away to go without"
         )
-        return None
-    return Transcript(" ".join(text.split()), f"{path}:{first}")
+        return []
+    said = sentence_of_timit(text) or text
+    return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _segments(path: Path, text: str, kind: str, faults: list[str]) -> list[tuple[str, Transcript]]:
+    """The parts that a label file tells, each with the name of its recording."""
+    try:
+        found = segments_of(text, kind)
+    except UnusableError as error:
+        faults.append(f"{path} {error}")
+        return []
+    return [
+        (
+            segment.recording,
+            Transcript(
+                segment.text,
+                f"{path}:{segment.line}",
+                (segment.begin, segment.end),
+                segment.speaker,
+            ),
+        )
+        for segment in found
+    ]
 
 
 def _chapter_lines(folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
@@ -81,6 +120,8 @@ def _chapter_lines(folder: Path, faults: list[str]) -> Iterator[tuple[str, Trans
 def _read_text(path: Path, faults: list[str]) -> str | None:
     try:
         content = path.read_bytes()
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Praat, and of Windows' editor
+            return content.decode("utf-16")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
@@ -92,7 +133,7 @@ def _read_text(path: Path, faults: list[str]) -> str | None:
 
 def texts_from_list(
     recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
-) -> dict[Path, Transcript]:
+) -> Transcripts:
     """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
     file name.
 
@@ -100,29 +141,38 @@ def texts_from_list(
     UnusableError where the file as a whole is no list.
     """
     names = _recordings_by_name(recordings, folder)
-    texts: dict[Path, Transcript] = {}
+    texts: Transcripts = {}
+    for name, said in _rows_of_list(table, folder, faults):
+        found = _recordings_meant(name, names, table)
+        if not name or not said.text:
+            faults.append(f"{said.origin}: has no {'text' if name else 'name of a recording'}")
+        elif not found:
+            unmatched.append(f"{said.origin}: {show(name)}")
+        elif len(found) != 1:
+            faults.append(
+                f"{said.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
+            )
+        elif found[0] in texts and said.span is None:
+            faults.append(
+                f"{said.origin}: {show(name)} has a transcript already, {texts[found[0]][0].origin}"
+            )
+        else:
+            texts.setdefault(found[0], []).append(said)
+    return texts
+
+
+def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
+    """The name and text of every row."""
+    if kind := kind_of_list(table.open("rb").read(_START).decode("utf-8", "replace")):
+        yield from _segments(table, _read_text(table, faults) or "", kind, faults)
+        return
     for number, record in read_records(table, hashlib.sha256(), folder=folder):
         where = f"{table}:{number}"
         if isinstance(record, Fault):
             faults.append(f"{where}: {record.message}")
             continue
         name, text = (_first_value(record, keys) for keys in ((*AUDIO_KEYS, *ID_KEYS), TEXT_KEYS))
-        found = _recordings_meant(name, names, table)
-        if not name or not text:
-            faults.append(f"{where}: has no {'text' if name else 'name of a recording'}")
-        elif not found:
-            unmatched.append(f"{where}: {show(name)}")
-        elif len(found) != 1:
-            faults.append(
-                f"{where}: {show(name)} may be any of {len(found)} recordings; write its folder too"
-            )
-        elif found[0] in texts:
-            faults.append(
-                f"{where}: {show(name)} has a transcript already, {texts[found[0]].origin}"
-            )
-        else:
-            texts[found[0]] = Transcript(text, where)
-    return texts
+        yield name, Transcript(text, where)
 
 
 def _first_value(record: dict[str, object], keys: tuple[str, ...]) -> str:

@@ -1,0 +1,253 @@
+"""Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
+labels, and STM, which names its recordings. Pure.
+
+Sources: https://www.w3.org/TR/webvtt1/, https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html,
+https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
+https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from orchestrator.corpus.faults import UnusableError, show
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What is said in a part of a recording, and the line where that stands."""
+
+    line: int
+    begin: float
+    """Seconds."""
+    end: float
+    text: str
+    recording: str = ""
+    """Empty where the file is of the one recording beside it."""
+    speaker: str = ""
+
+
+_CLOCK = r"(?:\d+:)?\d+:\d\d[.,]\d+"
+_CUE = re.compile(rf"\s*({_CLOCK})\s+-->\s+({_CLOCK})")
+_SUBRIP = re.compile(rf"\s*\d+\s*\n\s*{_CLOCK}\s+-->")
+_NUMBER = r"\d+(?:[.,]\d+)?"
+_EXACT = r"\d+[.,]\d+"
+_AUDACITY = re.compile(rf"({_EXACT})\t({_NUMBER})\t(.*)")
+_STM = re.compile(
+    rf"(?P<recording>\S+)\s+\S+\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
+    r"(?:\s+<[^>\s]*>)?(?:\s+(?P<text>\S.*))?"
+)
+_CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
+_RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
+_COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
+"""HTK and TIMIT: times in units of their own, and a word or a sound."""
+_TIMIT = re.compile(r"0 \d{4,} (?P<text>\D.*)", re.DOTALL)
+"""First sample, last sample and the sentence."""
+_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+"""`<i>` and `<v Anna>` of subtitles, and `{\\an8}`."""
+_UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
+"""What stands in an STM where nothing is to be scored."""
+_ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
+_HTK = "HTK or TIMIT labels"
+_LOOKED_AT = 5
+"""Lines by which a list is known."""
+
+
+def kind_of_labels(text: str) -> str:
+    """What the labels of one recording are called that begin with `text`; empty for another
+    text.
+    """
+    if text.startswith("WEBVTT"):
+        return "WebVTT"
+    if _SUBRIP.match(text.replace("\r", "")):
+        return "SubRip"
+    if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
+        return "Praat TextGrid"
+    lines = _first_lines(text)
+    if lines and all(map(_AUDACITY.fullmatch, lines)):
+        return "Audacity labels"
+    counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
+    joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
+    return _HTK if len(counted) == len(lines) > 1 and joined else ""
+
+
+def kind_of_list(text: str) -> str:
+    """What a list of several recordings' parts is called that begins with `text`; empty for another
+    list.
+    """
+    lines = [line.strip() for line in _first_lines(text)]
+    if not lines:
+        return ""
+    if all(map(_RTTM.fullmatch, lines)):
+        return "RTTM"
+    if all(map(_CTM.fullmatch, lines)):
+        return "CTM"
+    rows = [_STM.fullmatch(line) for line in lines]
+    return "STM" if all(row is not None and _is_span(row) for row in rows) else ""
+
+
+def _first_lines(text: str) -> list[str]:
+    lines = [line.strip("\r\n") for line in text.split("\n")]
+    # comments of an STM, and the frequencies of a selection in Audacity
+    lines = [line for line in lines if line.strip() and not line.startswith((";;", "\\"))]
+    return lines[:_LOOKED_AT]
+
+
+def _is_span(row: re.Match[str]) -> bool:
+    """Times, and no two numbers of a text."""
+    exact = re.search("[.,]", row["begin"] + row["end"])
+    return exact is not None and _seconds(row["begin"]) <= _seconds(row["end"])
+
+
+def sentence_of_timit(text: str) -> str | None:
+    """The sentence of a `.TXT` of TIMIT; None for another text."""
+    found = _TIMIT.fullmatch(text.strip())
+    return found["text"] if found else None
+
+
+def segments_of(text: str, kind: str) -> list[Segment]:
+    """Every part with a text, in the file's order. Raises UnusableError where it cannot be read, or
+    its kind says no sentences.
+    """
+    if why := WITHOUT_SENTENCES.get(kind):
+        raise UnusableError(f"is {kind}, {why}; write what is said as text")
+    found = [
+        segment
+        for segment in _READERS[kind](text.replace("\r\n", "\n"))
+        if segment.text and segment.text not in _UNSPOKEN
+    ]
+    if not found:
+        raise UnusableError(f"is {kind} in which nothing is said; write what is said, or delete it")
+    return found
+
+
+def _seconds(time: str) -> float:
+    """`0:01:02,500` and `62.5`."""
+    total = 0.0
+    for part in time.replace(",", ".").split(":"):
+        total = 60 * total + float(part)
+    return total
+
+
+def _subtitles(text: str) -> Iterator[Segment]:
+    """Cues: a line of times, and lines of text up to a blank one."""
+    lines = text.split("\n")
+    for place, line in enumerate(lines):
+        cue = _CUE.match(line)
+        if cue is None:
+            continue
+        said = []
+        for spoken in lines[place + 1 :]:
+            if not spoken.strip():
+                break
+            said.append(_MARKUP.sub(" ", spoken))
+        words = html.unescape(" ".join(" ".join(said).split()))
+        yield Segment(place + 1, _seconds(cue[1]), _seconds(cue[2]), words)
+
+
+def _audacity(text: str) -> Iterator[Segment]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip() or line.startswith("\\"):  # the frequencies of a selection
+            continue
+        row = _AUDACITY.fullmatch(line)
+        if row is None:
+            raise UnusableError(
+                f"is Audacity labels, and line {number} is none: {show(line[:60])}; "
+                "export the labels again"
+            )
+        yield Segment(number, _seconds(row[1]), _seconds(row[2]), row[3].strip())
+
+
+def _stm(text: str) -> Iterator[Segment]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip() or line.startswith(";;"):
+            continue
+        row = _STM.fullmatch(line.strip())
+        if row is None:
+            raise UnusableError(
+                f"is STM, and line {number} is none: {show(line[:60])}; a line has recording, "
+                "channel, speaker, begin, end and text"
+            )
+        begin, end = _seconds(row["begin"]), _seconds(row["end"])
+        yield Segment(
+            number, begin, end, (row["text"] or "").strip(), row["recording"], row["speaker"]
+        )
+
+
+def _textgrid(text: str) -> Iterator[Segment]:
+    """The intervals of the one tier that has texts: of both the long and the short form, whose
+    values stand in the same order.
+    """
+    items = _GridItems(text)
+    items.skip(5)  # both headings, both times, <exists>; the number of tiers follows
+    tiers: dict[str, list[Segment]] = {}
+    for _ in range(items.count()):
+        kind, name = items.text(), items.text()
+        items.skip(2)
+        intervals = [items.interval(kind) for _ in range(items.count())]
+        if kind == "IntervalTier" and any(segment.text for segment in intervals):
+            tiers[name] = intervals
+    if len(tiers) > 1:
+        raise UnusableError(
+            f"is Praat TextGrid with several tiers, {', '.join(map(show, tiers))}; save the one with "
+            "the sentences alone"
+        )
+    yield from next(iter(tiers.values()), [])
+
+
+class _GridItems:
+    """The values of a TextGrid one after another."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found = _ITEM.finditer(text)
+
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            self._next()
+
+    def text(self) -> str:
+        return (self._next()[1] or "").replace('""', '"')
+
+    def count(self) -> int:
+        return int(self._number(self._next()))
+
+    def interval(self, kind: str) -> Segment:
+        """Or a point, whose end is its time."""
+        begin = self._next()
+        end = begin if kind == "TextTier" else self._next()
+        line = self._text.count("\n", 0, begin.start()) + 1
+        return Segment(line, self._number(begin), self._number(end), " ".join(self.text().split()))
+
+    def _number(self, found: re.Match[str]) -> float:
+        try:
+            return float(found[2])
+        except (TypeError, ValueError) as error:
+            line = self._text.count("\n", 0, found.start()) + 1
+            raise UnusableError(
+                f"is Praat TextGrid, and line {line} has no number where one stands; save it again"
+            ) from error
+
+    def _next(self) -> re.Match[str]:
+        found = next(self._found, None)
+        if found is None:
+            raise UnusableError("is Praat TextGrid that ends early; save it again")
+        return found
+
+
+WITHOUT_SENTENCES = {
+    "CTM": "which has words with their times, and nothing says where a sentence ends",
+    "RTTM": "which says who speaks when, and no words",
+    _HTK: "which has words or sounds with their times, and nothing says where a sentence ends",
+}
+_READERS: dict[str, Callable[[str], Iterator[Segment]]] = {
+    "SubRip": _subtitles,
+    "WebVTT": _subtitles,
+    "Audacity labels": _audacity,
+    "STM": _stm,
+    "Praat TextGrid": _textgrid,
+}
