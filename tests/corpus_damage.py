@@ -268,7 +268,7 @@ DAMAGE: dict[str, tuple[bytes, str]] = {
     ),
     "bytes not audio": (
         line(audio_filepath=None, audio={"bytes": "aGVsbG8="}),
-        "the inline audio cannot be read as audio: Format not recognised.",
+        "the inline audio cannot be read as audio: it is text, 'hello'; download the recording itself",
     ),
     "mixed cut": (
         cut(type="MixedCut"),

@@ -152,7 +152,8 @@ def test_everything_wrong_with_a_folder_is_said_at_once(
         f"  {table}:1: '1' may be any of 2 recordings; write its folder too",
         f"  {table}:3: '2.wav' has a transcript already, {table}:2",
         f"  {table}:5: 1 tab-separated columns where 2 are expected (audio_filepath<TAB>text)",
-        f"  audio file '{folder}/broken.wav' cannot be read as audio: Format not recognised.",
+        f"  audio file '{folder}/broken.wav' cannot be read as audio: it is text, 'no sound'; "
+        "download the recording itself",
     ]
     assert not (tmp_path / "m.jsonl").exists()
 

@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_heard_stops_no_other(
     captured = capsys.readouterr()
     assert [line.partition("\t")[0] for line in captured.out.splitlines()] == CLIPS[:2]
     assert captured.err.splitlines() == [
-        "audio file 'text.wav' cannot be read as audio: Format not recognised.",
+        "audio file 'text.wav' cannot be read as audio: it is text, 'no audio'; download the recording itself",
         "audio file 'short.wav' has 40 samples; the model needs at least 80",
         "audio file 'pipe.wav' is a named pipe; only regular files are read",
         f"audio file 'no.wav' does not exist, neither in {tmp_path} nor in the current folder",

@@ -173,7 +173,17 @@ def test_recordings_that_are_not_read_are_named_with_a_command_that_converts(
         ("a.ulaw", b"\1\2\3\4" * 50, "sox -t raw -r 8000 -e mu-law -b 8 -c 1"),
         ("a.g722", b"\1\2\3\4" * 50, "ffmpeg -f g722 -i"),
         ("a.wav", b"\x1f\x8b\x08" + bytes(90), "gunzip -c"),
-        ("a.wav", b"no sound at all", "Format not recognised"),
+        ("a.wav", b"no sound at all", "it is text, 'no sound at all'; download the recording"),
+        ("a.wav", "Fichier supprimé".encode(), "it is text, 'Fichier supprimé'; download"),
+        ("a.mp3", b'{"error": "not found"}', "it is text"),
+        ("a.wav", b"<?xml version='1.0'?><Error>", "it is an XML document"),
+        ("a.wav", b"<HTML><HEAD>", "it is a web page"),
+        ("a.wav", b"<!-- 404 --><html>", "it is a web page"),
+        ("a.wav", b"7z\xbc\xaf\x27\x1c" + bytes(90), "it is a 7z archive; unpack it"),
+        ("a.wav", b"x" * 257 + b"ustar" + bytes(90), "it is a tar archive; unpack it"),
+        ("a.wav", b"BZh91AY&SY" + bytes(range(128, 250)), "bunzip2 -c"),
+        ("a.wav", b"\x89PNG\r\n\x1a\n" + bytes(90), "it is a picture (PNG); name the recording"),
+        ("a.wav", b"\x80\x04\x95abc\xff", "it is a pickle; name the recording"),
     ],
 )
 def test_what_is_no_recording_is_said_with_what_to_do(
@@ -182,6 +192,16 @@ def test_what_is_no_recording_is_said_with_what_to_do(
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ManifestError, match=re.escape(told)):
         read_header(tmp_path / name, "audio file x")
+
+
+@pytest.mark.parametrize("rate", [100, 2_000_000_000])
+def test_a_rate_at_which_nobody_records_is_a_damaged_header(tmp_path: Path, rate: int) -> None:
+    soundfile.write(tmp_path / "a.wav", speech(), RATE)
+    raw = bytearray((tmp_path / "a.wav").read_bytes())
+    raw[24:28] = struct.pack("<I", rate)
+    (tmp_path / "a.wav").write_bytes(raw)
+    with pytest.raises(ManifestError, match=f"x claims {rate} samples a second"):
+        read_header(tmp_path / "a.wav", "audio file x")
 
 
 def test_a_wav_whose_writer_was_ended_is_not_called_empty(tmp_path: Path) -> None:

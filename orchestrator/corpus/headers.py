@@ -17,6 +17,7 @@ import soundfile
 from orchestrator.corpus.containers import beginning, only_zeros, open_audio
 from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
+from orchestrator.corpus.record_fields import HIGHEST_RATE, LOWEST_RATE
 from orchestrator.file_kinds import kind_text
 
 TOLERANCE = 0.1
@@ -183,6 +184,10 @@ def read_header(source: Path | bytes, name: str) -> Header:
     if header.seconds > MAX_HOURS * 3600:
         raise UnusableError(
             f"{name} claims {header.seconds / 3600:.0f} hours; the header is damaged"
+        )
+    if not LOWEST_RATE <= header.rate <= HIGHEST_RATE:
+        raise UnusableError(
+            f"{name} claims {header.rate} samples a second; no speech is recorded so, the header is damaged"
         )
     chunk = _DATA_CHUNK.search(found.extra_info)
     if chunk and int(chunk[2]) < int(chunk[1]) < _UNKNOWN_SIZE:

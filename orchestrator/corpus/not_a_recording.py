@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import shlex
 from pathlib import PurePath
 
+from orchestrator.corpus.faults import show
 from orchestrator.corpus.wrappings import wave_coding
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
 
+_ITSELF = "name the recording itself"
+_UNPACK = "unpack it and name the recordings in it"
+_WEB_PAGE = "it is a web page; download the recording itself"
 _BEGINNINGS: dict[bytes, str] = {
     b"version https://git-lfs": "it is a pointer of Git LFS; fetch the recording: git lfs pull",
-    b"<!DOCTYPE": "it is a web page; download the recording itself",
-    b"<!doctype": "it is a web page; download the recording itself",
-    b"<html": "it is a web page; download the recording itself",
-    b"<?xml": "it is an XML document; download the recording itself",
     b"\x1aE\xdf\xa3": f"it is Matroska or WebM, which is not read; {_CONVERT}",
     b"\x30\x26\xb2\x75\x8e\x66\xcf\x11": f"it is Windows Media, which is not read; {_CONVERT}",
     b"OggS": f"it is an Ogg stream of a kind that is not read; {_CONVERT}",
@@ -25,8 +26,23 @@ _BEGINNINGS: dict[bytes, str] = {
     b"FLV\x01": f"it is Flash video, which is not read; {_CONVERT}",
     b"wvpk": f"it is WavPack, which is not read; {_CONVERT}",
     b"MAC ": f"it is Monkey's Audio, which is not read; {_CONVERT}",
-    b"PK\x03\x04": "it is a ZIP archive; unpack it and name the recordings in it",
+    b"PK\x03\x04": f"it is a ZIP archive; {_UNPACK}",
     b"\x1f\x8b": "it is compressed (gzip); decompress it: gunzip -c {file} > {file}.wav",
+    b"BZh": "it is compressed (bzip2); decompress it: bunzip2 -c {file} > {file}.wav",
+    b"\xfd7zXZ": "it is compressed (xz); decompress it: unxz -c {file} > {file}.wav",
+    b"\x28\xb5\x2f\xfd": "it is compressed (zstd); decompress it: unzstd {file} -o {file}.wav",
+    b"7z\xbc\xaf": f"it is a 7z archive; {_UNPACK}",
+    b"Rar!": f"it is a RAR archive; {_UNPACK}",
+    b"%PDF": f"it is a PDF; {_ITSELF}",
+    b"\x89PNG": f"it is a picture (PNG); {_ITSELF}",
+    b"\xff\xd8\xff": f"it is a picture (JPEG); {_ITSELF}",
+    b"GIF8": f"it is a picture (GIF); {_ITSELF}",
+    b"\x7fELF": f"it is a program; {_ITSELF}",
+    b"SQLite format": f"it is a database; {_ITSELF}",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), f"it is a pickle; {_ITSELF}"
+    ),
+    b"MThd": "it is MIDI, which holds notes and no sound",
     b"PAR1": "it is a Parquet file; make a manifest of the data set: orchestrate manifest from-dataset",
     b"\x93NUMPY": "it is a NumPy array; write it with its rate: soundfile.write(FILE, array, rate)",
     b"\x00\x05\x16\x07": "it is what macOS keeps beside a file (._); name the one without ._",
@@ -61,7 +77,10 @@ _SHORTEN = (
     "sph2pipe -f wav {file} {file}.wav"
 )
 _FALLBACK = "where ffmpeg reads it, convert it: ffmpeg -i {file} {file}.flac"
-_RAW = "it has no header, so nothing says its rate and coding; where those are {guess}"
+_RAW = (
+    "it has no header, so nothing says its rate and coding; where those are {guess}, and listen to "
+    "what comes out"
+)
 _USUAL = "those that its name usually means: "
 _16_KHZ = "16 kHz and 16 bit: "
 
@@ -86,22 +105,35 @@ def what_to_try(reason: str, start: bytes, path: str) -> str:
     """Why a file that begins with `start` is not read, and what may help where nothing is known of
     it.
     """
-    if _is_text(start):
-        return reason
     return f"{reason.rstrip('.')}; {_with_file(_FALLBACK, path)}"
 
 
 def _is_known(start: bytes) -> bool:
-    """It is text, or sound in a container that says its coding."""
-    return _is_text(start) or start.startswith(_CONTAINERS)
+    """It is sound in a container that says its coding."""
+    return start.startswith(_CONTAINERS)
 
 
 def _is_text(start: bytes) -> bool:
-    return all(32 <= byte < 127 or byte in b"\t\n\r" for byte in start)
+    """Of letters of any language, in UTF-8."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be cut off
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(each.isprintable() or each in "\t\n\r\ufeff" for each in text)
 
 
 def _with_file(words: str, path: str) -> str:
     return words.replace("{file}", shlex.quote(path))
+
+
+def _told_by_text(start: bytes) -> str:
+    """A page, or an answer of a server, that was saved in the place of the sound."""
+    begun = start.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").strip()
+    tag = begun[:9].lower()
+    if tag.startswith(("<!doctype", "<html", "<head", "<!--")):
+        return _WEB_PAGE
+    what = "an XML document" if tag.startswith("<?xml") else f"text, {show(begun[:40])}"
+    return f"it is {what}; download the recording itself"
 
 
 def _told_by_content(start: bytes) -> str | None:
@@ -116,11 +148,15 @@ def _told_by_content(start: bytes) -> str | None:
             beginning
         ):
             return words
+    if start[257:262] == b"ustar":
+        return f"it is a tar archive; {_UNPACK}"
     if start.startswith(b"NIST_1A") and b"shorten" in start:
         return _SHORTEN
     if (tag := wave_coding(start)) is not None and tag not in _WAVE_READ:
         coding = _WAVE_CODINGS.get(tag, "another coding")
         return f"it is a WAV of {coding} (format tag 0x{tag:04X}), which is not read; {_CONVERT}"
+    if _is_text(start) and not _is_known(start):
+        return _told_by_text(start)
     if not start[:64].strip(b"\0"):
         return "it begins with nothing but zeros, as a copy that was broken off; copy it again"
     return None

@@ -62,6 +62,9 @@ RATE_KEYS = ("sampling_rate", "sample_rate")
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
 
+LOWEST_RATE, HIGHEST_RATE = 1000, 384_000
+"""Hz; what recorders and codecs have lies within."""
+
 _MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
 """What pandas and Excel write for an empty cell."""
 
@@ -240,10 +243,10 @@ def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
         isinstance(rate, bool)
         or not isinstance(rate, int | float)
         or rate != rate // 1
-        or not 1000 <= rate <= 384_000
+        or not LOWEST_RATE <= rate <= HIGHEST_RATE
     ):
         raise UnusableError(
-            f"the sampling rate is {show(rate)}, must be whole Hz from 1000 to 384000"
+            f"the sampling rate is {show(rate)}, must be whole Hz from {LOWEST_RATE} to {HIGHEST_RATE}"
         )
     if not values:
         raise UnusableError(f'"{key}" holds no samples')
