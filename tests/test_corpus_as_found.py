@@ -100,8 +100,19 @@ def test_a_name_that_macos_takes_apart_is_found(clips: Path, written: str, store
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("C:\\data\\0.wav", "it is a path of Windows: write it from the manifest's folder on"),
-        ("$DATA/0.wav", "variables are not replaced: write the path out"),
+        ("C:\\data\\9.wav", "it is a path of Windows: write it from the manifest's folder on"),
+        (
+            "/home/anna/data/0.wav",
+            "there is '0.wav' in the manifest's folder: take '/home/anna/data/' away",
+        ),
+        ("C:\\data\\0.wav", r"there is '0.wav' in the manifest's folder: take 'C:\\data\\' away"),
+        (
+            "{data_root}/0.wav",
+            "there is '0.wav' in the manifest's folder: take '{data_root}/' away",
+        ),
+        ("{data_root}/9.wav", "variables are not replaced: write the path out"),
+        ("1.wav/0.wav", "1.wav' is a file and no folder: where it is an archive, unpack it"),
+        ("$DATA/9.wav", "variables are not replaced: write the path out"),
         ("0.wav ", "its name begins or ends with a space: take it away"),
         ("0.WAV", "there is '0.wav': upper and lower case are two names"),
         ("file:///data/a%20b.wav", "write the path alone: /data/a b.wav"),

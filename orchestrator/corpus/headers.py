@@ -35,7 +35,7 @@ AUDIO_SUFFIXES = (
 """Of the files that are read as audio."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_VARIABLE = re.compile(r"\$\w|\$\{|%\w+%")
+_VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")
 
 _CLIP_FOLDERS = ("", "clips", "wavs")
 """Where a table's clips lie beside it: Common Voice keeps them in clips/, LJSpeech in wavs/."""
@@ -104,6 +104,9 @@ def locate(written: str, folder: Path) -> Path:
 
 def _why_missing(written: str, folder: Path) -> str:
     """What a path that leads nowhere looks like, and what to write instead; empty for any other."""
+    if part := _part_that_is_there(written, folder):
+        before = written[: -len(part)]
+        return f"; there is {show(part)} in the manifest's folder: take {show(before)} away"
     if _WINDOWS_DRIVE.match(written):
         return "; it is a path of Windows: write it from the manifest's folder on"
     if _VARIABLE.search(written):
@@ -111,8 +114,28 @@ def _why_missing(written: str, folder: Path) -> str:
     if written != written.strip():
         return "; its name begins or ends with a space: take it away"
     named = Path(folder, _as_file_name(written.replace("\\", "/")))
-    there = _names_by_lower_case(named.parent).get(named.name.casefold())
+    if file := next((str(part) for part in reversed(named.parents) if part.is_file()), ""):
+        return f"; {show(file)} is a file and no folder: where it is an archive, unpack it"
+    there = _names_by_lower_case(named.parent).get(named.name.casefold(), "")
     return f"; there is {show(there)}: upper and lower case are two names" if there else ""
+
+
+def _part_that_is_there(written: str, folder: Path) -> str:
+    """The longest end of an absolute path, of whichever system, that leads to a file from `folder`
+    on; empty where none does.
+    """
+    absolute = written.startswith(("/", "\\", "~", "$", "%", "{")) or _WINDOWS_DRIVE.match(written)
+    names = re.split(r"[\\/]", written)
+    ends = (names[place:] for place in range(1, len(names)))
+    found = (end for end in ends if end[0] and _is_file(folder, "/".join(end)))
+    return "/".join(next(found, [])) if absolute else ""
+
+
+def _is_file(folder: Path, written: str) -> bool:
+    try:
+        return Path(folder, _as_file_name(written)).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @lru_cache(maxsize=8)
