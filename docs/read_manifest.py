@@ -10,6 +10,7 @@ import re
 AUDIO = "audio_filepath audio_filename audio path wav file audio_path file_name filename audio_file file_path".split()
 AUDIO += "filepath wav_filename wav_path".split()
 TEXT = "text transcript transcription sentence normalized_text raw_transcription raw_text".split()
+TEXT += "txt wrd tgt_text".split()
 
 
 def texts(path):

@@ -26,6 +26,7 @@ Ignorable = Literal[
     "duplicates",
     "upper-case",
     "no-spaces",
+    "text-artifacts",
     "too-few",
     "left-out",
     "bad-lines",
@@ -125,6 +126,12 @@ _ROWS = (
         "warn",
         "data",
         "The references of a set are written without spaces: its WER is of sentences.",
+    ),
+    Check(
+        "text-artifacts",
+        "warn",
+        "data",
+        "Texts hold traces of programs, such as zero-width characters, that count as errors.",
     ),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
     Check(

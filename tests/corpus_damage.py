@@ -53,7 +53,8 @@ AUDIO_KEYS = (
     "filepath, wav_filename, wav_path"
 )
 TEXT_KEYS = (
-    "text, transcript, transcription, sentence, normalized_text, raw_transcription, raw_text"
+    "text, transcript, transcription, sentence, normalized_text, raw_transcription, raw_text, "
+    "txt, wrd, tgt_text"
 )
 NOT_NUMBERS = "must be a flat list of numbers"
 

@@ -102,8 +102,8 @@ def test_a_name_that_macos_takes_apart_is_found(clips: Path, written: str, store
     [
         ("C:\\data\\9.wav", "it is a path of Windows: write it from the manifest's folder on"),
         (
-            "/home/anna/data/0.wav",
-            "there is '0.wav' in the manifest's folder: take '/home/anna/data/' away",
+            "/srv/data/0.wav",
+            "there is '0.wav' in the manifest's folder: take '/srv/data/' away",
         ),
         ("C:\\data\\0.wav", r"there is '0.wav' in the manifest's folder: take 'C:\\data\\' away"),
         (
@@ -177,3 +177,12 @@ def test_what_is_nearly_a_manifest_is_told_what_it_is(
     clips: Path, content: bytes, said: str
 ) -> None:
     assert said in refusal(clips, content)
+
+
+@pytest.mark.parametrize("key", ["txt", "wrd", "tgt_text"])
+def test_texts_under_the_names_of_other_toolkits_are_read(clips: Path, key: str) -> None:
+    """Of WeNet, SpeechBrain and fairseq."""
+    rows = [{"wav": row["audio_filepath"], key: row["text"]} for row in records()]
+    assert [each.text for each in read(clips, lines_of(rows)).utterances] == list(TEXTS)
+    table = "\n".join([f"ID,wav,{key}", *(f"u{n},{n}.wav,{text}" for n, text in enumerate(TEXTS))])
+    assert [each.text for each in read(clips, table.encode(), "t.csv").utterances] == list(TEXTS)

@@ -155,5 +155,6 @@ def _diagnose_manifests(
             for each in found
         }
     terminal.show(
-        manifest_diagnosis.build(found, max_seconds, baselines, model or ""), terminal.console()
+        manifest_diagnosis.build(found, max_seconds, baselines, model or "", normalizer),
+        terminal.console(),
     )

@@ -51,6 +51,9 @@ TEXT_KEYS = (
     "normalized_text",
     "raw_transcription",
     "raw_text",
+    "txt",
+    "wrd",
+    "tgt_text",
 )
 UNLIKE_NEMO = ("recording", "supervisions", "shard_id")
 """Keys of records in which audio and text stand elsewhere: lhotse's cuts, and tarred manifests."""

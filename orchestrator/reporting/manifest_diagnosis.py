@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES
 from orchestrator.corpus.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
 from orchestrator.corpus.profile import SURVIVAL_LIMITS
+from orchestrator.records.text_artifacts import artifacts_text
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH
@@ -20,9 +21,13 @@ def build(
     max_seconds: float,
     baselines: Mapping[Path, ManifestBaseline],
     model: str,
+    normalizer: str,
 ) -> Document:
     """`baselines` by the manifest's path, of `model`; none where none was asked for."""
     flags = list(_flag_sentences(found, max_seconds, baselines))
+    for each in found:
+        name = str(each.manifest.path)
+        flags += filter(None, [artifacts_text(name, each.manifest, normalizer)])
     blocks: list[Block] = [
         Heading("Lengths"),
         _lengths_table(found),

@@ -25,6 +25,7 @@ from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
+from orchestrator.records.text_artifacts import artifacts_text
 from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.scoring.text import normalizer
@@ -67,6 +68,7 @@ def find_before_decoding(
 
 def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     yield from _check_words(spec, sets)
+    yield from _check_artifacts(spec, sets)
     yield from _check_warm_up(spec)
     yield from _check_terms(spec, sets)
 
@@ -82,6 +84,12 @@ def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
                 f"no reference of {name} ({manifest.path}) has a word left by normalizer {spec.evaluation.normalizer}, "
                 f"e.g. {manifest.path}:{manifest.utterances[0].line} ({show(texts[0])}). Write what is said.",
             )
+
+
+def _check_artifacts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
+    for name, manifest in sets.items():
+        if said := artifacts_text(name, manifest, spec.evaluation.normalizer):
+            yield finding("text-artifacts", said)
 
 
 def _check_warm_up(spec: SweepSpec) -> Iterator[Finding]:
