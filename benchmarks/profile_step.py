@@ -30,9 +30,9 @@ PARTS = (
     ("orchestrator.tuning.model.decoder", "Decoder.__call__", "decoder, forward"),
     ("orchestrator.tuning.adapters.pack", "Pack.gradients", "backward"),
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
-    ("orchestrator.tuning.decoding.transcription", "stack_merged", "merging adapters"),
-    ("orchestrator.tuning.decoding.transcription", "_propose_draft", "proposing drafts"),
-    ("orchestrator.tuning.decoding.transcription", "_accept_tokens", "accepting tokens"),
+    ("orchestrator.tuning.decoding.greedy_decoding", "stack_merged", "merging adapters"),
+    ("orchestrator.tuning.decoding.greedy_decoding", "_propose_draft", "proposing drafts"),
+    ("orchestrator.tuning.decoding.greedy_decoding", "_accept_tokens", "accepting tokens"),
     (
         "orchestrator.tuning.decoding.evaluation",
         "EvaluationSet.score",

@@ -27,7 +27,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
-from orchestrator.search.server import ServerDatabase
+from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.storage import database_of, open_read_only
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec

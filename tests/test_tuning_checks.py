@@ -21,11 +21,11 @@ from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters import pack
 from orchestrator.tuning.adapters.pack import Pack
-from orchestrator.tuning.decoding import transcription
+from orchestrator.tuning.decoding import greedy_decoding
 from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
 from orchestrator.tuning.model import base_model as model
 from orchestrator.tuning.model import families
@@ -269,14 +269,14 @@ def test_a_training_step_that_spoils_the_frames_of_the_next(
 def test_an_evaluation_that_bypasses_the_adapter(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcription, "bound_merged", lambda *_: nullcontext())
+    monkeypatch.setattr(greedy_decoding, "bound_merged", lambda *_: nullcontext())
     assert "it would measure the untuned model" in bench.only("adapter-reach")
 
 
 def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = pack.stack_merged
     monkeypatch.setattr(
-        transcription,
+        greedy_decoding,
         "stack_merged",
         lambda *each: {name: weight.bfloat16().float() for name, weight in right(*each).items()},
     )
@@ -286,7 +286,7 @@ def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.Monk
 def test_a_trial_of_another_type_than_the_baseline(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = transcription.transcribe
+    right = greedy_decoding.transcribe
 
     def trials_in_bf16(
         base: Any,
@@ -318,7 +318,7 @@ def test_weights_of_several_types(bench: Bench) -> None:
 def test_merged_weights_of_another_type(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = pack.stack_merged
     monkeypatch.setattr(
-        transcription,
+        greedy_decoding,
         "stack_merged",
         lambda *each: {name: weight.double() for name, weight in right(*each).items()},
     )
@@ -437,8 +437,8 @@ def test_texts_spelt_unlike_what_the_model_writes(
         def text(self, tokens: list[int]) -> str:
             return texts["heard" if tokens == [0] else "written"]
 
-    def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> transcription.Decoded:
-        return transcription.Decoded([[0]] * len(clips), [False] * len(clips))
+    def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> greedy_decoding.Decoded:
+        return greedy_decoding.Decoded([[0]] * len(clips), [False] * len(clips))
 
     monkeypatch.setattr(speech, "decode_clips", decoded)
     base: Any = Spelt()

@@ -21,9 +21,9 @@ from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.sweepfile.data import SetSource
-from orchestrator.sweepfile.identity import FORMAT, digest
+from orchestrator.sweepfile.digest import FORMAT, digest
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
-from orchestrator.tuning.decoding.transcription import Decoded, ScaledAdapter, transcribe
+from orchestrator.tuning.decoding.greedy_decoding import Decoded, ScaledAdapter, transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.windows import windows_text

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
-from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.probe import (
