@@ -270,7 +270,8 @@ def test_a_machine_of_other_versions_is_refused_and_others_are_used(
             searched(Fleet(hosts_of(tmp_path, said), 2, 2), tmp_path / "refused")
         assert [text for text in said if "refused" in text] == []
         good = cluster.add()
-        hosts = hosts_of(tmp_path, said, room=2.0)  # two packs, a core each: both machines are tried
+        # two packs of a core each: both machines are tried
+        hosts = hosts_of(tmp_path, said, room=2.0)
         there = searched(Fleet(hosts, 2, 2, tmp_path / "logs", 0.0), tmp_path / "saves")
         assert {used.place.node for used in hosts._used.values()} == {good.node_id}
     cluster.remove(other)
