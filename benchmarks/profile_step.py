@@ -34,7 +34,7 @@ PARTS = (
     ("orchestrator.tuning.decoding.greedy_decoding", "_propose_draft", "proposing drafts"),
     ("orchestrator.tuning.decoding.greedy_decoding", "_accept_tokens", "accepting tokens"),
     (
-        "orchestrator.tuning.decoding.evaluation",
+        "orchestrator.tuning.decoding.evaluation_set",
         "EvaluationSet.score",
         "normalising and counting words",
     ),

@@ -30,7 +30,7 @@ from orchestrator.records.worker import Hypotheses
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.decoding.evaluation import EvaluationSet, load_evaluation_set
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.deploying.moonshine_export import (
     TOKENIZER,
