@@ -30,6 +30,8 @@ ADVICE = {
     errno.ENOTDIR: "A folder belongs there: move the file away, then run the same command again.",
     errno.EACCES: _ACCESS,
     errno.EPERM: _ACCESS,
+    errno.EROFS: "Write to another place; a study is kept elsewhere with --studies DIR.",
+    errno.ENAMETOOLONG: "Choose a shorter name, then run the same command again.",
 }
 """What helps, by error numbers."""
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}

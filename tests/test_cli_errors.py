@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sqlite3
 from pathlib import Path
@@ -136,6 +137,12 @@ def test_an_assertion_that_a_database_error_led_to_is(tmp_path: Path) -> None:
             raise sqlite3.OperationalError("disk is full")
         except sqlite3.OperationalError as error:
             raise AssertionError("Should not reach.") from error
+
+
+def test_a_place_that_cannot_be_written_is_answered_with_another() -> None:
+    said = str(system_error(OSError(errno.EROFS, "Read-only file system", "studies")))
+    assert said.startswith("studies: Read-only file system\n  Write to another place")
+    assert "--studies DIR" in said
 
 
 def test_a_current_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,19 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
+from huggingface_hub import constants
 
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.errors import ManifestError
 from tests.cli_project import ROOT, orchestrate
 from tests.embedded import DATA, SETS
+from tests.test_cli_manifest import tone
 
 PARTS = {
     ("other", "validation"): ("train", 12),
@@ -299,3 +303,36 @@ def test_archives_and_commands_are_refused_and_nothing_is_written(
     assert "is the command 'pipe:touch x |'; commands are never run" in error
     assert "a tarred manifest (shard_id) names archives; unpack them" in error
     assert sorted(tmp_path.iterdir()) == [source]
+
+
+def test_shards_of_webdataset_are_read_by_the_command_that_a_shard_is_answered_with(
+    tmp_path: Path,
+) -> None:
+    shard = tmp_path / "wds" / "shard-000.tar"
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as archive:
+        for number in range(2):
+            sound = tone(tmp_path / f"{number}.wav")
+            (tmp_path / f"{number}.txt").write_text(f"hello {number}")
+            for path in (tmp_path / f"{number}.txt", sound):
+                archive.add(path, path.name)
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(shard)
+    words = shlex.split(str(caught.value).rpartition(": orchestrate ")[2])
+    assert orchestrate(*words) == 0
+    made = load_manifest(Path(words[3])).utterances
+    assert {each.text for each in made} == {"hello 0", "hello 1"}
+
+
+def test_a_hub_that_does_not_answer_is_asked_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert orchestrate("manifest", "from-dataset", "some/set", tmp_path / "m.jsonl") == 2
+    said = capsys.readouterr().err
+    assert "data set 'some/set' cannot be loaded: http://127.0.0.1:9 does not answer (" in said
+    assert "and it is not in the cache" in said and "Retry" not in caplog.text
+    assert not constants.HF_HUB_OFFLINE, "for others that ask later"

@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.corpus.transcripts import LISTS
 from orchestrator.errors import ManifestError
+from orchestrator.hub_access import cache_alone, hub_problem
 
 _ENDINGS = {
     "WAV": ".wav",
@@ -104,12 +105,15 @@ def _load_split(wanted: Wanted) -> Any:
         raise ManifestError(
             "manifest from-dataset needs the datasets library\n  python -m pip install 'orchestrator[hub]'"
         ) from error
+    problem = "" if Path(wanted.name).exists() else hub_problem()
     try:
-        found = _read_dataset(datasets, wanted)
+        with cache_alone() if problem else nullcontext():
+            found = _read_dataset(datasets, wanted)
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
         why = ": ".join(
             _first_lines(cause) for cause in (error, error.__cause__) if cause is not None
         )
+        why = f"{problem}, and it is not in the cache" if problem else why
         raise ManifestError(
             f"data set {wanted.name!r} cannot be loaded: {why}\n"
             "  Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."

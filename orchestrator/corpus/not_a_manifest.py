@@ -17,10 +17,8 @@ _LISTS = (".jsonl", ".csv", ".tsv", ".json", ".gz")
 
 _FROM_FOLDER = "orchestrate manifest from-folder {folder} {out}"
 _EXPORT = f"export it as Praat TextGrid or as subtitles beside its recording, then: {_FROM_FOLDER}"
-_ARROW = (
-    "is an Arrow file, a part of a data set: orchestrate manifest from-dataset {folder} {out} "
-    "--split train"
-)
+_FROM_DATASET = "orchestrate manifest from-dataset {folder} {out} --split train"
+_ARROW = f"is an Arrow file, a part of a data set: {_FROM_DATASET}"
 _PICKLE = "is a pickle, which can run code and is not opened; write its rows as JSON lines"
 
 _BEGINNINGS: dict[bytes, str] = {
@@ -42,7 +40,7 @@ _BEGINNINGS: dict[bytes, str] = {
     b"\xff\xff\xff\xff": _ARROW,
     b"\x80\x04": _PICKLE,
     b"\x80\x05": _PICKLE,
-    b"PAR1": "is a Parquet file, a part of a data set: orchestrate manifest from-dataset {folder} {out} --split train",
+    b"PAR1": f"is a Parquet file, a part of a data set: {_FROM_DATASET}",
     b"RIFF": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
     b"fLaC": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
     b"OggS": f"is a recording; its folder becomes a manifest with: {_FROM_FOLDER}",
@@ -57,9 +55,11 @@ def refuse_binary(path: Path, first: bytes) -> None:
         if first.startswith(beginning):
             raise UnusableError(_filled_in(what, path, path.parent))
     if first[257:262] == b"ustar":
-        raise UnusableError(
-            "is a tar archive; unpack it and name the manifest or the folder that was in it"
+        what = (
+            "is a tar archive; unpack it and name the manifest or the folder that was in it, or where it is a shard "
+            f"of WebDataset: {_FROM_DATASET}"
         )
+        raise UnusableError(_filled_in(what, path, path.parent))
     if first.rstrip(b"\r\n").count(b"\r") > 1:
         what = "has the line ends of old Macs (CR); write new ones: tr '\\r' '\\n' < {file} > {stem}-lines{suffix}"
         raise UnusableError(_filled_in(what, path, path.parent))

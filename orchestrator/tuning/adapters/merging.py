@@ -9,6 +9,7 @@ from typing import Any
 import peft
 from safetensors import SafetensorError
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
@@ -25,6 +26,7 @@ def export_merged(
     already. With inclusive `encoder_windows` the configuration is such that transformers computes
     those. Raises ModelError when the base model cannot be loaded.
     """
+    disable_progress_bar()  # it would stand among the messages
     name, where = place_of(model)
     try:
         base = AutoModelForSpeechSeq2Seq.from_pretrained(
