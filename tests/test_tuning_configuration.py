@@ -359,6 +359,21 @@ def test_weights_that_the_model_has_no_place_for_are_noted(tmp_path: Path) -> No
     )
 
 
+def test_a_head_that_is_not_the_embeddings_is_noted_and_taken(tmp_path: Path) -> None:
+    tied = saved(tmp_path / "tied", "v1", changed("config.json", tie_word_embeddings=True))
+    weights = load_file(tied / "model.safetensors")
+    weights["proj_out.weight"] = weights["model.decoder.embed_tokens.weight"] + 1
+    save_file(weights, tied / "model.safetensors", {"format": "pt"})
+    base = loaded(tied)
+    assert base.notes == (
+        "config.json ties the output head to the embeddings, and the weights hold a head of their own, which is taken",
+    )
+    assert torch.equal(base.model.proj_out.weight, weights["proj_out.weight"])
+    del weights["proj_out.weight"]
+    save_file(weights, tied / "model.safetensors", {"format": "pt"})
+    assert loaded(tied).notes == ()
+
+
 def test_without_the_hub_a_model_comes_from_the_cache_or_one_sentence_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

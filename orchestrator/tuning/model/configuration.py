@@ -116,20 +116,33 @@ def _token_ids(tokens: Any) -> tuple[Any, ...]:
 
 
 def ignored_settings(model: PreTrainedModel) -> tuple[str, ...]:
-    """One line of what the generation configuration asks for and no decode here does; none where it
-    asks nothing.
+    """A line of each thing that a checkpoint's configuration asks for and that is not done here; none
+    where there is nothing.
     """
+    return (*_ignored_decoding(model), *_ignored_tie(model))
+
+
+def _ignored_decoding(model: PreTrainedModel) -> Iterator[str]:
     config = model.generation_config
     asked = {name: value for name in NEUTRAL if (value := getattr(config, name, None)) is not None}
     said = ", ".join(
         f"{name} {value}" for name, value in asked.items() if value not in NEUTRAL[name]
     )
-    if not said:
-        return ()
-    return (
-        f"generation_config.json asks for {said}; it is ignored: decoding is greedy, and as long as "
-        "evaluation.max_tokens_per_second lets it be",
-    )
+    if said:
+        yield (
+            f"generation_config.json asks for {said}; it is ignored: decoding is greedy, and as long as "
+            "evaluation.max_tokens_per_second lets it be"
+        )
+
+
+def _ignored_tie(model: PreTrainedModel) -> Iterator[str]:
+    """As transformers does it, whose own warning stands among many."""
+    head, embedding = model.proj_out.weight, model.model.decoder.embed_tokens.weight
+    if getattr(model.config, "tie_word_embeddings", False) and head is not embedding:
+        yield (
+            "config.json ties the output head to the embeddings, and the weights hold a head of their own, which is "
+            "taken"
+        )
 
 
 def check_runnable(model: PreTrainedModel) -> None:
