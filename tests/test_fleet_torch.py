@@ -22,7 +22,7 @@ from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
-from tests.tuning_models import DECODER
+from tests.tuning_models import DECODER, small_model_folder
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone"),
@@ -30,7 +30,7 @@ pytestmark = [
 ]
 SIZES = {"train": 8, "replay": 4, "domain": 1, "heldout": 1}
 
-SHORT: dict[str, Any] = {"max_steps": 4, "batch_size": 2}
+SHORT: dict[str, Any] = {"max_steps": 4}
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> PackWorker:
     spec = small_sweep(
         folder,
         SIZES,
+        model={"id": str(small_model_folder(folder / "model"))},
         evaluation={"every": 2, "max_tokens_per_second": 13},
         execution={"pack": 2, "packs": 2, "cores": 1},
     )

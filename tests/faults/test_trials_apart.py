@@ -25,7 +25,7 @@ from orchestrator.tuning.training import step as training
 from orchestrator.tuning.training import stepping
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
-from tests.tuning_models import DECODER
+from tests.tuning_models import DECODER, small_model_folder
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
@@ -36,7 +36,9 @@ LONG = 3
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
-    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES)
+    folder = tmp_path_factory.mktemp("sweep")
+    model = small_model_folder(folder / "model")
+    return small_sweep(folder, SIZES, model={"id": str(model)})
 
 
 @pytest.fixture(scope="module")
