@@ -25,7 +25,7 @@ from orchestrator.records.files import (
     read_json,
     to_line,
 )
-from orchestrator.records.ownership import Ownership
+from orchestrator.records.still_owner import Ownership
 from orchestrator.records.writing import write_aside
 
 _SERVER_ADVICE = (
