@@ -353,7 +353,6 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         parameters={
             "learning_rate": 0.03,
             "max_steps": 4,
-            "batch_size": 2,
             "scheduler": "constant",
             "adapter_scale": {"values": [0.6], "after_training": True},
             **{

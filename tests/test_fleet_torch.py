@@ -22,7 +22,7 @@ from orchestrator.records.worker import Measured
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
-from tests.tuning_models import DECODER, small_model_folder
+from tests.tuning_models import DECODER
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="packs are forked on Linux alone"),
@@ -39,7 +39,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> PackWorker:
     spec = small_sweep(
         folder,
         SIZES,
-        model={"id": str(small_model_folder(folder / "model"))},
         evaluation={"every": 2, "max_tokens_per_second": 13},
         execution={"pack": 2, "packs": 2, "cores": 1},
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, coarse_span
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
-from orchestrator.records.files import PackRecord
+from orchestrator.records.json_files import PackRecord
 from orchestrator.records.sets import known_files
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.records.extras import check_installed
+from orchestrator.records.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
 from orchestrator.records.store import StudyFolder

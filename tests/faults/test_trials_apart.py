@@ -15,10 +15,10 @@ from orchestrator.errors import Interrupted, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import faults
+from orchestrator.tuning import trial_faults
 from orchestrator.tuning import worker as engine
 from orchestrator.tuning.decoding.evaluation import Evaluator
-from orchestrator.tuning.model.cores import use_cores
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training import pack_group as lane
@@ -294,7 +294,7 @@ def test_start_up_checks_without_memory_are_one_sentence(
 
 
 def test_foreign_messages_are_shown_in_part() -> None:
-    fault = faults.fault_of(ValueError("x" * 5000))
+    fault = trial_faults.fault_of(ValueError("x" * 5000))
     assert len(fault.reason) < 300 and len(fault.traceback) > 5000
 
 

@@ -21,10 +21,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.pause_segmentation import split_at_pauses
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
