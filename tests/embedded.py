@@ -67,7 +67,7 @@ def small_sweep(folder: Path, sizes: dict[str, int], **changes: Any) -> SweepSpe
 
 def trial(spec: SweepSpec, number: int, **changes: Any) -> TrialPlan:
     """A plan on the sweep's sets."""
-    own: TrialParams = params(**({"max_steps": 8, "batch_size": 2} | changes))
+    own: TrialParams = params(**({"max_steps": 8, "batch_size": 4} | changes))
     return TrialPlan(
         sweep=spec.name,
         number=number,

@@ -321,7 +321,7 @@ def test_a_real_search_and_its_confirmation_hear_different_speakers(tmp_path: Pa
     small_sweep(
         tmp_path,
         {"train": 8, "domain": 6, "heldout": 6},
-        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 2},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
         guardrails={"heldout_wer": {"max_regression": 50}},
         budget={"trials": 1},
     )

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 SIZES = {"train": 8, "replay": 4, "domain": 1, "heldout": 1}
 
-SHORT: dict[str, Any] = {"max_steps": 4}
+SHORT: dict[str, Any] = {"max_steps": 4, "batch_size": 2}
 
 
 @pytest.fixture(scope="module")

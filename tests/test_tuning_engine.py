@@ -29,7 +29,7 @@ from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, stock_words, trial
-from tests.tuning_models import ALL_LINEAR, DECODER, small_model_folder
+from tests.tuning_models import ALL_LINEAR, DECODER
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
@@ -278,11 +278,7 @@ def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
     monkeypatch.setattr(
         BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)]
     )
-    faulty = small_sweep(
-        tmp_path,
-        {"train": 4, "domain": 2, "heldout": 1},
-        model={"id": str(small_model_folder(tmp_path / "model"))},
-    )
+    faulty = small_sweep(tmp_path, {"train": 4, "domain": 2, "heldout": 1})
     with pytest.raises(ObjectiveError) as caught:
         start_worker(faulty, cache)
     first, fault, way_on = str(caught.value).split("\n")

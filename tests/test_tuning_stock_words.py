@@ -60,7 +60,7 @@ def test_stock_peft_hears_what_was_scored(
     size: int, steps: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prepared, "load_base_model", partial(load_base_model, dtype=dtype))
-    spec = small_sweep(tmp_path, {"train": 8, "replay": 4, "domain": size, "heldout": size})
+    spec = small_sweep(tmp_path, {"train": 16, "replay": 8, "domain": size, "heldout": size})
     worker = start_worker(spec, tmp_path / "cache")
     assert worker.base.model.dtype == dtype
     untuned = worker.measure_baseline().hypotheses[0]
