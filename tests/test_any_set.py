@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.loading import load_spec
 from tests.embedded import DATA, cut_manifest
 

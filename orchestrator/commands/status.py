@@ -32,7 +32,7 @@ def status(
     studies: Studies = None,
 ) -> None:
     """Where a sweep stands; without SPEC, all studies of a project in one table."""
-    from orchestrator.records.usage import size_of
+    from orchestrator.records.disk_usage import size_of
     from orchestrator.reporting import studies as overview
     from orchestrator.running.session import is_finished
 

@@ -15,7 +15,7 @@ from orchestrator.records.json_files import PackRecord
 from orchestrator.records.sets import known_files
 from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
-from orchestrator.scoring.text import normalizer, normalizer_version
+from orchestrator.scoring.normalizers import normalizer, normalizer_version
 from orchestrator.sweepfile.sweep import Execution
 
 

@@ -27,7 +27,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import record_findings
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.set_names import confirm_name, is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 

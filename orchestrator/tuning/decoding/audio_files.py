@@ -29,7 +29,7 @@ from orchestrator.corpus.pause_segmentation import split_at_pauses
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.model_limits import token_caps
-from orchestrator.records.transcription import read_transcription
+from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
