@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.scoring.artifacts import find_artifacts, without_artifacts
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from tests.cli_project import make_project, orchestrate
 
 ENGLISH = normalizer("whisper-en")

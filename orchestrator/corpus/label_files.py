@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show
 
 
 @dataclass(frozen=True)

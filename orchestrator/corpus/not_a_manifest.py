@@ -8,8 +8,8 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.label_files import WITHOUT_SENTENCES, kind_of_labels, kind_of_list
+from orchestrator.corpus.manifest_errors import UnusableError, show
 
 READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
 

@@ -6,8 +6,8 @@ import codecs
 import shlex
 from pathlib import PurePath
 
-from orchestrator.corpus.faults import show
-from orchestrator.corpus.wrappings import wave_coding
+from orchestrator.corpus.audio_containers import wave_coding
+from orchestrator.corpus.manifest_errors import show
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import locate
 from orchestrator.corpus.label_files import (
@@ -19,6 +18,7 @@ from orchestrator.corpus.label_files import (
     segments_of,
     sentence_of_timit,
 )
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 
 ENDINGS = (".txt", ".TXT", ".lab", ".srt", ".vtt", ".TextGrid", ".textgrid")

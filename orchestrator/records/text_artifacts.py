@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from orchestrator.corpus.diagnosis import TRAINING_SETS
-from orchestrator.corpus.faults import show
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.manifest_errors import show
 from orchestrator.scoring.artifacts import find_artifacts, without_artifacts
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 
 _SHOWN = 5
 """Traces by name."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
-from orchestrator.records.files import (
+from orchestrator.records.json_files import (
     ClockFile,
     FindingsFile,
     ServerRecord,

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from orchestrator.atomic import remove
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
-from orchestrator.records.contents import stored_spec
-from orchestrator.records.files import FormatFile, SetsFile, model_line
+from orchestrator.records.content_digests import stored_spec
+from orchestrator.records.json_files import FormatFile, SetsFile, model_line
 from orchestrator.records.results import TrialState
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder

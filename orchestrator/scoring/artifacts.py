@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.scoring.text import Normalizer
+from orchestrator.scoring.normalizers import Normalizer
 
 _LIKE_APOSTROPHES = "\u00b4`\u2032\u02b9\u02bb\u02c8\u201b\uff40"
 _LATIN = "".join(
