@@ -275,6 +275,17 @@ class Journal:
         return name
 
 
+def origin_of(journal: Path) -> str:
+    """What tells a study from all of other names, wherever it is copied: the digest of the second
+    line of its journal, which seals its first spec.yaml; empty without a journal.
+    """
+    if not journal.exists() or other_kind(journal):
+        return ""
+    with journal.open("rb") as file:
+        file.readline()
+        return digest_of(file.readline())
+
+
 def digest_of(data: bytes) -> str:
     """What the journal holds of a file's bytes."""
     return hashlib.sha256(data).hexdigest()

@@ -19,7 +19,7 @@ from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import SAVE_SECONDS, Worker
-from orchestrator.running.checkpoints import Checkpoints, mend_beside
+from orchestrator.running.checkpoints import Checkpoints, known_as_ended, mend_beside
 from orchestrator.running.findings import notice_text, record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
@@ -95,9 +95,21 @@ def _search_and_confirm(
         if spec.taken:
             folder.note(spec.taken)
         observer.resumed(_ended_results(spec, folder), folder.seconds_spent() or 0.0)
-        if not search_is_over(spec, folder):
+        if search_is_over(spec, folder):
+            _check_database(spec, folder, database)
+        else:
             _run_search(spec, folder, database, make_worker, observer, drain)
         _run_confirmation(spec, folder, make_worker, observer, drain)
+
+
+def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) -> None:
+    """Raise StudyError for a database that is not the one of the search: what is confirmed would be
+    another trial than the one that it shows.
+    """
+    from orchestrator.search.study import check_results
+
+    results = folder.results()
+    check_results(database, spec, results, known_as_ended(folder, results))
 
 
 def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> None:
