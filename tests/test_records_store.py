@@ -244,15 +244,15 @@ def test_a_damaged_clock_is_made_again(
     clock = folder.path / "clock.json"
     clock.write_bytes(damage(clock.read_bytes()))
     assert folder.seconds_spent() is None and folder.damaged_beside() == ("clock.json",)
-    assert folder.mend(1.5, checked=False) == ("clock.json from the last checkpoint",)
+    assert folder.mend(1.5) == ("clock.json from the last checkpoint",)
     assert folder.seconds_spent() == 1.5 and folder.damaged_beside() == ()
     clock.unlink()
-    assert folder.mend(0.0, checked=False) == ()
+    assert folder.mend(0.0) == ()
     clock.write_bytes(b"{")
-    assert folder.mend(0.0, checked=False) != () and folder.damaged_beside() == ()
+    assert folder.mend(0.0) != () and folder.damaged_beside() == ()
     assert folder.add_seconds(1.0, known=2.0) == 3.0
-    assert folder.mend(3.0, checked=False) == ()
-    assert folder.mend(4.0, checked=False) == ("clock.json from the last checkpoint",)
+    assert folder.mend(3.0) == ()
+    assert folder.mend(4.0) == ("clock.json from the last checkpoint",)
     assert folder.seconds_spent() == 4.0, "an older one"
 
 
@@ -270,7 +270,7 @@ def test_what_lies_beside_the_sealed_files_is_of_this_study(
     assert folder.seconds_spent() is None
     assert [each.name for each in folder.findings()] == ["findings-lost"]
     shutil.copytree(folder.path, tmp_path / "copied" / "phase3")
-    folder.mend(1.0, checked=True)
+    folder.mend(1.0)
     assert folder.damaged_beside() == ()
     assert StudyFolder(tmp_path / "copied", "phase3").damaged_beside() != ()
     shutil.copytree(folder.path, tmp_path / "moved" / "phase5")

@@ -58,6 +58,11 @@ class UnsealedFiles:
         self._findings = path / "findings.json"
         self._storage = path / "storage.json"
 
+    @property
+    def measured(self) -> bool:
+        """Something was measured in the study, so its checks have found something, or nothing."""
+        return False
+
     def note(self, text: str, at: datetime | None = None) -> None:
         """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
         day = (at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -88,8 +93,8 @@ class UnsealedFiles:
         self._write(self._findings, to_line(text))
 
     def findings(self) -> tuple[Finding, ...]:
-        """What the checks of the last run found, each once; where the file is damaged, that this is
-        lost.
+        """What the checks of the last run found, each once; where the file is damaged or lost, that
+        this is.
         """
         stages = self._findings_by_stage().values()
         return tuple(dict.fromkeys(finding for found in stages for finding in found))
@@ -98,6 +103,8 @@ class UnsealedFiles:
         try:
             held = self._read_findings()
         except StudyError:
+            return {_LOST_STAGE: (_FINDINGS_LOST,)}
+        if held is None and self.measured:
             return {_LOST_STAGE: (_FINDINGS_LOST,)}
         return {
             stage: tuple(Finding(row.name, row.level, row.message) for row in rows)
@@ -149,10 +156,9 @@ class UnsealedFiles:
             found.append(self._findings.name)
         return tuple(found)
 
-    def mend(self, known: float, checked: bool) -> tuple[str, ...]:
+    def mend(self, known: float) -> tuple[str, ...]:
         """Make clock.json and findings.json again where they are damaged or lost; says what was
-        made. `known` are the seconds that the last checkpoint says were spent, `checked` whether
-        the checks of some run have found something or nothing.
+        made. `known` are the seconds that the last checkpoint says were spent.
         """
         made = []
         found = self.damaged_beside()
@@ -161,7 +167,7 @@ class UnsealedFiles:
         if self._clock.name in found or behind:
             self.add_seconds(0.0, known)
             made.append(f"{self._clock.name} from the last checkpoint")
-        if self._findings.name in found or (checked and not self._findings.exists()):
+        if self._findings.name in found or (self.measured and not self._findings.exists()):
             self._write_findings({_LOST_STAGE: (_FINDINGS_LOST,)})
             made.append(f"{self._findings.name}, without what the checks had found")
         return tuple(made)

@@ -193,7 +193,7 @@ def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
     The caller holds the lock. Raises StudyError when all checkpoints are damaged.
     """
     last = Checkpoints(folder.checkpoint).latest()
-    return folder.mend(last.spent if last else 0.0, folder.measured)
+    return folder.mend(last.spent if last else 0.0)
 
 
 def _slot_digests(slots: Path) -> dict[str, str]:

@@ -61,11 +61,16 @@ MINE = "mine.txt"
 class Stopped(FakeWorker):
     """Is interrupted at some tick of the search, or when the third confirmation run trains."""
 
-    tick = 10**9
+    tick, ticks = 10**9, 0
+    meanwhile: Callable[[], object] | None = None
+    """What is done once, at the second tick of a run."""
 
     def advance(self) -> tuple[Event, ...]:
         """Ctrl+C, twice."""
         Stopped.tick -= 1
+        if Stopped.meanwhile is not None and self.ticks == 1:
+            Stopped.meanwhile()
+        self.ticks += 1
         if Stopped.tick < 0 or (Stopped.tick < 10**6 and -3 in self.slots):
             raise Interrupted("stopped at once")
         return super().advance()
@@ -253,6 +258,7 @@ APART = (pipe, unreadable)
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("SPEC", "--quiet"),
+    "meanwhile": ("SPEC", "--quiet"),
     "check": ("repair", "SPEC", "--check"),
     "repair": ("repair", "SPEC"),
     "status": ("status", "SPEC"),
@@ -271,7 +277,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "clean": ("clean", "SPEC", "--yes"),
     "stop": ("stop", "SPEC", "0"),
 }
-WRITING = ("run", "repair", "clean", "stop")
+RUNS = ("run", "meanwhile")
+"""The sweep: damaged before it goes on, and while it does."""
+WRITING = (*RUNS, "repair", "clean", "stop")
 """Commands that write to the study."""
 GETS = {
     "listen": ("", "sets/domain", "sets/domain/heard/0", "sets/confirm_domain"),
@@ -365,6 +373,8 @@ class Matrix:
             for name in self.names(state):
                 for harm in HARMS:
                     for each in COMMANDS:
+                        if each == "meanwhile" and (state == FINISHED or harm in APART):
+                            continue
                         if (
                             re.search(names, name)
                             and harm.__name__ in (harms or (harm.__name__,))
@@ -379,19 +389,43 @@ class Matrix:
         usual, _ = self.usual(cell.state, cell.command)
         project = self._fresh(cell.state)
         place = self._place(project, cell)
-        if not cell.harm(place):
+        if cell.command == "meanwhile":
+            ended, before = self._harm_meanwhile(cell, place)
+        elif cell.harm(place):
+            before = snapshot(project)
+            ended = self._run(project, cell)
+        else:
             return None
-        before = snapshot(project)
-        ended = self._run(project, cell)
+        if not before:
+            return None
         outcome, problem = self._judge(cell, place, usual, ended)
         problem = problem or _touched(cell.command, before, snapshot(project))
-        if problem is None and outcome == "told" and cell.command == "run":
+        if problem is None and outcome != "told" and cell.command == "meanwhile":
+            ended = self._command(project, words_of(project, "check"))
+            if ended.code in REFUSED:
+                named = names_file(ended.said, cell.name)
+                outcome, problem = "told", None if named else "the check does not name the file"
+        if problem is None and outcome == "told" and cell.command in RUNS:
             outcome, problem = self._follow(cell, place, ended)
         if problem is not None:
             outcome = "broken"
             self.broken.append(f"{cell}: {problem}\n    {ended.code}: {ended.said[-1500:]!r}")
         self.held[cell.harm.__name__, cell.state, outcome] += 1
         return outcome
+
+    def _harm_meanwhile(self, cell: Cell, place: Place) -> tuple[Outcome, dict[str, str]]:
+        before: dict[str, str] = {}
+
+        def harm() -> None:
+            Stopped.meanwhile = None
+            if cell.harm(place):
+                before.update(snapshot(place.project))
+
+        Stopped.meanwhile = harm
+        try:
+            return self._run(place.project, cell), before
+        finally:
+            Stopped.meanwhile = None
 
     def usual(self, state: str, name: str) -> tuple[Outcome, Mapping[str, str]]:
         """How a command ends where nothing is damaged."""
@@ -402,7 +436,7 @@ class Matrix:
         return self._usual[state, name]
 
     def _fresh(self, state: str) -> Path:
-        project = self.root / "work"
+        project = self.root / f"work-{os.getpid()}"
         if project.exists():
             _open_all(project)
             shutil.rmtree(project)
@@ -459,7 +493,7 @@ class Matrix:
         if ended.code != usual.code and not names_file(ended.said, cell.name):
             return "broken", f"exit code {ended.code}, not {usual.code}"
         unread = cell.state == FINISHED and cell.name.startswith("study.db")
-        if cell.command == "run" and not unread and (difference := self._differs(place)):
+        if cell.command in RUNS and not unread and (difference := self._differs(place)):
             return "broken", difference
         added = _added(usual.said, ended.said)
         if cell.name in A_PERSONS and not any(line[:2] == "+ " for line in added):
@@ -535,9 +569,10 @@ class Matrix:
 
     def _restore(self, cell: Cell, place: Place) -> None:
         source = self._study_of(cell.state).path / cell.name
-        remove(place.path)
+        if not (source.is_dir() and place.path.is_dir()):
+            remove(place.path)
         if source.is_dir():
-            shutil.copytree(source, place.path)
+            shutil.copytree(source, place.path, dirs_exist_ok=True)
         elif source.exists():
             place.path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, place.path)

@@ -25,6 +25,12 @@ CELLS = (
     (CONFIRMING, "confirm/0001/result.json", damage.absent, "run", "followed"),
     (CONFIRMING, "confirm/0003/plan.json", damage.digit, "run", "followed"),
     (FINISHED, "baseline.json", damage.absent, "all", "noticed"),
+    (FINISHED, "spec.yaml", damage.absent, "all", "noticed"),
+    (FINISHED, "checkpoint", damage.absent, "report", "equal"),
+    (FINISHED, "findings.json", damage.absent, "report", "noticed"),
+    (CONFIRMING, "checkpoint", damage.absent, "meanwhile", "equal"),
+    (CONFIRMING, "confirm/0001/result.json", damage.absent, "meanwhile", "followed"),
+    (CONFIRMING, "confirm/0003/plan.json", damage.absent, "meanwhile", "followed"),
 )
 
 
