@@ -140,7 +140,7 @@ def test_an_assertion_that_a_database_error_led_to_is(tmp_path: Path) -> None:
 
 def test_a_current_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = FileNotFoundError(2, "No such file or directory")
-    assert str(system_error(gone)).startswith("a file: No such file")
+    assert str(system_error(gone)).startswith("No such file")
 
     def getcwd() -> str:
         raise gone

@@ -346,7 +346,7 @@ class Matrix:
             spec = make_project(self.root / state, OTHER if state == ELSE else SPEC)
         Stopped.tick = TICKS[state]
         with mock.patch.object(session, "SAVE_SECONDS", 0.0):
-            self._command(spec.parents[1], (str(spec), "--quiet"))
+            self.command(spec.parents[1], (str(spec), "--quiet"))
         Stopped.tick = 10**9
 
     def _study_of(self, state: str) -> StudyFolder:
@@ -387,7 +387,7 @@ class Matrix:
         damage.
         """
         usual, _ = self.usual(cell.state, cell.command)
-        project = self._fresh(cell.state)
+        project = self.fresh(cell.state)
         place = self._place(project, cell)
         if cell.command == "meanwhile":
             ended, before = self._harm_meanwhile(cell, place)
@@ -401,7 +401,7 @@ class Matrix:
         outcome, problem = self._judge(cell, place, usual, ended)
         problem = problem or _touched(cell.command, before, snapshot(project))
         if problem is None and outcome != "told" and cell.command == "meanwhile":
-            ended = self._command(project, words_of(project, "check"))
+            ended = self.command(project, words_of(project, "check"))
             if ended.code in REFUSED:
                 named = names_file(ended.said, cell.name)
                 outcome, problem = "told", None if named else "the check does not name the file"
@@ -430,12 +430,13 @@ class Matrix:
     def usual(self, state: str, name: str) -> tuple[Outcome, Mapping[str, str]]:
         """How a command ends where nothing is damaged."""
         if (state, name) not in self._usual:
-            project = self._fresh(state)
-            outcome = self._command(project, words_of(project, name))
+            project = self.fresh(state)
+            outcome = self.command(project, words_of(project, name))
             self._usual[state, name] = outcome, snapshot(project)
         return self._usual[state, name]
 
-    def _fresh(self, state: str) -> Path:
+    def fresh(self, state: str) -> Path:
+        """A copy of the project in a state."""
         project = self.root / f"work-{os.getpid()}"
         if project.exists():
             _open_all(project)
@@ -453,7 +454,7 @@ class Matrix:
     def _run(self, project: Path, cell: Cell) -> Outcome:
         words = words_of(project, cell.command)
         if cell.harm not in APART:
-            return self._command(project, words)
+            return self.command(project, words)
         nobody = cell.harm is unreadable and os.getuid() == 0
         if nobody:
             _give_away(project)
@@ -468,7 +469,8 @@ class Matrix:
         running.said.unlink()
         return Outcome(ended.code, normal(ended.said, project))
 
-    def _command(self, project: Path, words: Sequence[str]) -> Outcome:
+    def command(self, project: Path, words: Sequence[str]) -> Outcome:
+        """How a command ends that runs in this process."""
         os.chdir(self.root)
         signal.signal(signal.SIGALRM, _give_up)
         signal.alarm(PATIENCE)
@@ -531,12 +533,12 @@ class Matrix:
                 return "broken", f"after {done} no advice is left in {ended.said[-500:]!r}"
             done.append(step)
             if step == "repair":
-                ended = self._command(place.project, words_of(place.project, "repair"))
+                ended = self.command(place.project, words_of(place.project, "repair"))
                 if "Traceback" in ended.said or ended.code not in (0, *REFUSED):
                     return "broken", f"after {done} the repair: {ended.said[-1500:]!r}"
                 if ended.code:
                     continue
-            ended = self._command(place.project, words_of(place.project, "run"))
+            ended = self.command(place.project, words_of(place.project, "run"))
             if ended.code not in REFUSED:
                 break
         if ended.code != REJECTED:

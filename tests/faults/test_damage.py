@@ -4,10 +4,29 @@ all.
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from orchestrator import atomic
+from tests.cli_project import folder_of
 from tests.faults import damage
-from tests.faults.damage import CONFIRMING, FINISHED, SEARCHING, Cell, Matrix
+from tests.faults.commands import contents
+from tests.faults.damage import (
+    CONFIRMING,
+    FINISHED,
+    REJECTED,
+    SEARCHING,
+    Cell,
+    Matrix,
+    Stopped,
+    words_of,
+)
 
 CELLS = (
     # of the database, which has no digest
@@ -45,3 +64,76 @@ def test_a_cell_holds(
 ) -> None:
     found = matrix.attempt(Cell(state, name, harm, command))
     assert found == outcome, matrix.broken
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 8])
+def test_a_disk_that_is_full_in_the_middle_of_a_confirmation(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    project = matrix.fresh(CONFIRMING)
+    run = words_of(project, "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic, "_sync_file", refusing(at, errno.ENOSPC))
+        ended = matrix.command(project, run)
+    assert ended.code == 3 and "No space left on device; it needs" in ended.said
+    assert "run the same command again" in ended.said and not left_over(project)
+    assert matrix.command(project, run).code == REJECTED
+    assert contents(folder_of(project / "sweeps" / "demo.yaml")) == matrix.whole
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("step", ["copied", "synced"])
+def test_a_disk_that_refuses_an_export(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch, number: int, step: str
+) -> None:
+    project = matrix.fresh(FINISHED)
+    export = words_of(project, "export")
+    with monkeypatch.context() as patch:
+        if step == "copied":
+            patch.setattr(shutil, "copyfile", refusing(1, number))
+        else:
+            patch.setattr(atomic, "_sync_file", refusing(2, number))
+        ended = matrix.command(project, export)
+    first = ended.said.partition("\n")[0]
+    assert ended.code in (2, 3) and first == f"PROJECT/out: {os.strerror(number)}"
+    assert not (project / "out").exists() and not left_over(project)
+    assert matrix.command(project, export).code == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_a_memory_that_is_full_in_the_middle_of_a_confirmation(
+    matrix: Matrix, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    project = matrix.fresh(CONFIRMING)
+    run = words_of(project, "run")
+
+    def fail() -> None:
+        Stopped.meanwhile = None
+        raise error
+
+    monkeypatch.setattr(Stopped, "meanwhile", fail)
+    ended = matrix.command(project, run)
+    assert (
+        ended.code == 2
+        and "memory" in ended.said
+        and "run the same command again" in " ".join(ended.said.split())
+    )
+    assert matrix.command(project, run).code == REJECTED
+    assert contents(folder_of(project / "sweeps" / "demo.yaml")) == matrix.whole
+
+
+def refusing(at: int, number: int) -> Callable[..., object]:
+    """In the place of a call: the disk refuses it, from the `at`-th time on."""
+    calls = itertools.count(1)
+
+    def refuse(path: Path, *more: object, **options: object) -> object:
+        if next(calls) >= at:
+            raise OSError(number, os.strerror(number), str(path))
+        return None
+
+    return refuse
+
+
+def left_over(project: Path) -> list[Path]:
+    """What stands aside."""
+    return [path for path in project.rglob("*.tmp-*") if path.suffix != ".aside"]
