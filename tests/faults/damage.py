@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from types import FrameType
 from unittest import mock
@@ -369,18 +370,38 @@ class Matrix:
         commands: Sequence[str] = (),
     ) -> Iterator[Cell]:
         """All cells, or those of some states, names, harms and commands."""
+        chosen = [harm for harm in HARMS if not harms or harm.__name__ in harms]
         for state in states:
-            for name in self.names(state):
-                for harm in HARMS:
-                    for each in COMMANDS:
-                        if each == "meanwhile" and (state == FINISHED or harm in APART):
-                            continue
-                        if (
-                            re.search(names, name)
-                            and harm.__name__ in (harms or (harm.__name__,))
-                            and each in (commands or (each,))
-                        ):
-                            yield Cell(state, name, harm, each)
+            found = [name for name in self.names(state) if re.search(names, name)]
+            for name, harm, each in product(found, chosen, commands or COMMANDS):
+                if self._can(cell := Cell(state, name, harm, each)):
+                    yield cell
+
+    def sampled(self, generator: random.Random) -> Iterator[Cell]:
+        """Cells at random, without end."""
+        names = {state: self.names(state) for state in STATES}
+        while True:
+            state = generator.choice(STATES)
+            name = generator.choice(names[state])
+            cell = Cell(state, name, generator.choice(HARMS), generator.choice(sorted(COMMANDS)))
+            if self._can(cell):
+                yield cell
+
+    def sample(self, generator: random.Random, seconds: float) -> None:
+        """Try cells at random for some time."""
+        until = time.monotonic() + seconds
+        for cell in self.sampled(generator):
+            if time.monotonic() > until:
+                return
+            self.attempt(cell)
+
+    def _can(self, cell: Cell) -> bool:
+        """There is such a cell, on this machine."""
+        if cell.command == "meanwhile" and (cell.state == FINISHED or cell.harm in APART):
+            return False
+        # read by somebody else, who needs a way to it
+        shut = os.getuid() == 0 and not all(map(_is_open, (self.root, Path(__file__))))
+        return cell.harm is not unreadable or not shut
 
     def attempt(self, cell: Cell) -> str | None:
         """How a cell ends: equal, noticed, told, followed, or broken; None where there is no such
@@ -497,9 +518,11 @@ class Matrix:
         unread = cell.state == FINISHED and cell.name.startswith("study.db")
         if cell.command in RUNS and not unread and (difference := self._differs(place)):
             return "broken", difference
-        added = _added(usual.said, ended.said)
-        if cell.name in A_PERSONS and not any(line[:2] == "+ " for line in added):
-            added = []
+        if cell.name in A_PERSONS:
+            return "equal", None
+        timeless = cell.name == "clock.json" and cell.command not in RUNS
+        texts = [_without_times(said) if timeless else said for said in (usual.said, ended.said)]
+        added = _added(*texts)
         if not added:
             return "equal", None
         named = names_file(ended.said, cell.name)
@@ -622,6 +645,12 @@ def normal(said: str, project: Path) -> str:
     return said
 
 
+def _without_times(said: str) -> str:
+    """Until the next run makes clock.json again the time is shown as a dash."""
+    lines = said.replace("SIZE", "-").splitlines()
+    return "\n".join(re.sub(r"[-─\s]+", " ", line) for line in lines)
+
+
 def names_file(said: str, name: str) -> bool:
     """A message names a file of the study, or one above or below it."""
     parts = name.split("/")
@@ -686,6 +715,11 @@ def _added(usual: str, said: str) -> list[str]:
     """The lines of a text that another one does not have, and those that it lacks."""
     lines = difflib.ndiff(usual.splitlines(), said.splitlines())
     return [line for line in lines if line[:2] in ("+ ", "- ") and line[2:].strip()]
+
+
+def _is_open(path: Path) -> bool:
+    """Everybody may go to it."""
+    return all(folder.stat().st_mode & 0o005 == 0o005 for folder in path.resolve().parents)
 
 
 def _give_up(signal_number: int, frame: FrameType | None) -> None:
@@ -755,12 +789,16 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--harms", nargs="*", default=())
     parser.add_argument("--commands", nargs="*", default=())
     parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--seed", type=int, help="cells at random, until the time is over")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args(words)
     root = options.root or Path(tempfile.mkdtemp(prefix="damage-"))
     matrix = Matrix(root)
     until = time.monotonic() + options.seconds
-    for cell in matrix.cells(options.states, options.names, options.harms, options.commands):
+    cells = matrix.cells(options.states, options.names, options.harms, options.commands)
+    if options.seed is not None:
+        cells = matrix.sampled(random.Random(options.seed))
+    for cell in cells:
         broken = len(matrix.broken)
         outcome = matrix.attempt(cell)
         if options.verbose and outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,14 @@ def test_a_cell_holds(
     assert found == outcome, matrix.broken
 
 
-@pytest.mark.parametrize("at", [1, 2, 5, 8])
+@pytest.mark.slow
+def test_cells_at_random_hold(matrix: Matrix) -> None:
+    cells = itertools.islice(matrix.sampled(random.Random(1)), 300)
+    assert len([cell for cell in cells if matrix.attempt(cell)]) > 100
+    assert not matrix.broken, "\n".join(matrix.broken)
+
+
+@pytest.mark.parametrize("at", [1, 5])
 def test_a_disk_that_is_full_in_the_middle_of_a_confirmation(
     matrix: Matrix, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
