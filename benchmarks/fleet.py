@@ -3,7 +3,7 @@ same trials, by turns.
 
     python benchmarks/fleet.py                              the shipped corpus and model
     python benchmarks/fleet.py --trials 4 --steps 6 --utterances 12       a quick look
-    python benchmarks/fleet.py --config streaming-tiny      the real size, random weights
+    python benchmarks/fleet.py --config streaming-tiny      the real size, random weights; or v1-tiny
 
 Time is from the first trial admitted to the last released, evaluations included; loading is apart.
 Memory is the most that the process and its packs held together, shared pages counted once (PSS).
@@ -54,7 +54,7 @@ def options() -> argparse.Namespace:
         "--repeats", type=int, default=1, help="runs of each row; the median is shown"
     )
     parser.add_argument("--targets", choices=(*workload.TARGETS, "mixed"), default="mixed")
-    parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
+    parser.add_argument("--config", choices=("shipped", *workload.REAL_SIZES), default="shipped")
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     parser.add_argument("--model", type=Path, default=ROOT / "data" / "base-model")
     parser.add_argument("--side", nargs=2, metavar=("SWEEP", "REPORT"), help=argparse.SUPPRESS)
@@ -131,9 +131,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         data, model = chosen.data, chosen.model
-        if chosen.config == "streaming-tiny":
-            data, model = workload.random_corpus(folder, model, 4 * chosen.steps, chosen.utterances)
-        rate = 6.5 if chosen.config == "streaming-tiny" else 13.0
+        if chosen.config != "shipped":
+            data, model = workload.real_size(
+                folder, chosen.config, 4 * chosen.steps, chosen.utterances
+            )
+        rate = 13.0 if chosen.config == "shipped" else 6.5
         work = workload.build(
             folder, data, model, 3 * chosen.trials, chosen.steps, 2, chosen.utterances, rate
         )

@@ -3,7 +3,7 @@ by side.
 
     python benchmarks/makespan.py                                  the shipped corpus and model, all tables
     python benchmarks/makespan.py --trials 2 --steps 6 --utterances 24     a quick look
-    python benchmarks/makespan.py --device cuda --config streaming-tiny --k 32
+    python benchmarks/makespan.py --device cuda --config streaming-tiny --k 32     or v1-tiny
                                                                    the real size, random weights, on a GPU
 
 Every row is a fresh process (or several), timed from before it starts to after it ends. All figures
@@ -39,9 +39,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--trials", type=int, help="12; with --config streaming-tiny as many as --k"
-    )
+    parser.add_argument("--trials", type=int, help="12; of a real size as many as --k")
     parser.add_argument("--steps", type=int, default=30, help="optimizer steps a trial")
     parser.add_argument("--rungs", type=int, default=2, help="evaluations a trial")
     parser.add_argument(
@@ -54,7 +52,7 @@ def options() -> argparse.Namespace:
         "--repeats", type=int, default=1, help="runs of each row; the median is shown"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
+    parser.add_argument("--config", choices=("shipped", *workload.REAL_SIZES), default="shipped")
     parser.add_argument("--k", type=int, default=8, help="largest pack of the growth table")
     parser.add_argument("--processes", type=int, default=12, help="of the part `concurrent`")
     parser.add_argument(
@@ -64,7 +62,7 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--peer-steps", type=int, default=600, help="of the part `peer`")
     parser.add_argument(
-        "--tokens-per-second", type=float, help="cap of decoding; 13, or 6.5 for streaming-tiny"
+        "--tokens-per-second", type=float, help="cap of decoding; 13, or 6.5 of a real size"
     )
     return parser.parse_args()
 
@@ -92,10 +90,11 @@ def ceiling(device: str) -> float:
 def prepare(chosen: argparse.Namespace, folder: Path) -> workload.Workload:
     """The workload that the options describe."""
     data, model, rate = chosen.data.resolve(), chosen.model.resolve(), 13.0
-    if chosen.config == "streaming-tiny":
+    if chosen.config != "shipped":
         train = chosen.steps * workload.BATCH // 2
-        (data, model), rate = workload.random_corpus(folder, model, train, chosen.utterances), 6.5
-    trials = chosen.trials or (chosen.k if chosen.config == "streaming-tiny" else 12)
+        data, model = workload.real_size(folder, chosen.config, train, chosen.utterances)
+        rate = 6.5
+    trials = chosen.trials or (chosen.k if chosen.config != "shipped" else 12)
     return workload.build(
         folder,
         data,
@@ -121,7 +120,7 @@ def rows(sides: Sides, asked: tuple[str, ...], chosen: argparse.Namespace) -> li
         found.append(sides.plain_processes(chosen.processes))
     if "packed" in asked:
         found += [sides.packed(pack) for pack in (1, 4, "auto")]
-    if "k" in asked and chosen.config == "streaming-tiny":
+    if "k" in asked and chosen.config != "shipped":
         found += [sides.packed(pack) for pack in packs(chosen.k)]
     return found
 

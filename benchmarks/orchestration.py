@@ -4,8 +4,9 @@
 
 Every row is a process and a study of its own, in a temporary folder; ten thousand trials are
 `--trials 10000`. With `--against` each row is measured in another checkout as well, right after
-ours: a folder, or a git reference, of which a worktree is made and removed. Trials have two or
-three rungs on two sets of 200 utterances of 40 speakers, random search, 10,000 resamples a bound.
+ours: a folder, or a git reference from the one on that added this script, of which a worktree is
+made and removed. Trials have two or three rungs on two sets of 200 utterances of 40 speakers, random
+search, 10,000 resamples a bound.
 
 ms is wall time a trial without start-up, cpu_ms its processor time: compare rows of one run only.
 The counts are exact.
@@ -78,8 +79,11 @@ def checkout(named: str | None) -> Iterator[Path | None]:
 
 
 def row_of(path: Path, trials: int, pack: int) -> dict[str, float]:
-    """The figures of one study, measured in a process that imports from `path`."""
-    command = [sys.executable, str(Path(__file__).resolve()), "--row", f"{trials},{pack}"]
+    """The figures of one study, measured by the script of the checkout `path`, which knows the names
+    of its own modules.
+    """
+    script = path / "benchmarks" / "orchestration.py"
+    command = [sys.executable, str(script), "--row", f"{trials},{pack}"]
     environment = os.environ | {"PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, env=environment, cwd=path, stdout=subprocess.PIPE, text=True, check=True

@@ -74,7 +74,7 @@ class Script:
     def inputs(self, clips: list[np.ndarray]) -> dict[str, torch.Tensor]:
         """Padded audio and its attention mask."""
         batch = self.processor(
-            clips, sampling_rate=RATE, return_attention_mask=True, return_tensors="pt"
+            clips, sampling_rate=RATE, padding=True, return_attention_mask=True, return_tensors="pt"
         )
         return {"input_values": batch["input_values"], "attention_mask": batch["attention_mask"]}
 

@@ -30,11 +30,11 @@ PARTS = (
     ("orchestrator.tuning.model.decoder", "Decoder.__call__", "decoder, forward"),
     ("orchestrator.tuning.adapters.pack", "Pack.gradients", "backward"),
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
-    ("orchestrator.tuning.decoding.transcription", "stack_merged", "merging adapters"),
-    ("orchestrator.tuning.decoding.transcription", "_propose_draft", "proposing drafts"),
-    ("orchestrator.tuning.decoding.transcription", "_accept_tokens", "accepting tokens"),
+    ("orchestrator.tuning.decoding.greedy_decoding", "stack_merged", "merging adapters"),
+    ("orchestrator.tuning.decoding.greedy_decoding", "_propose_draft", "proposing drafts"),
+    ("orchestrator.tuning.decoding.greedy_decoding", "_accept_tokens", "accepting tokens"),
     (
-        "orchestrator.tuning.decoding.evaluation",
+        "orchestrator.tuning.decoding.evaluation_set",
         "EvaluationSet.score",
         "normalising and counting words",
     ),
@@ -67,7 +67,7 @@ def options() -> argparse.Namespace:
         "--utterances", type=int, default=100, help="of each of the two evaluation sets"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--config", choices=("shipped", "streaming-tiny"), default="shipped")
+    parser.add_argument("--config", choices=("shipped", *workload.REAL_SIZES), default="shipped")
     return parser.parse_args()
 
 
@@ -173,12 +173,10 @@ def main() -> None:
         folder, rate = Path(name).resolve(), 13.0
         data, model = chosen.data.resolve(), chosen.model.resolve()
         steps = 2 * chosen.steps
-        if chosen.config == "streaming-tiny":
+        if chosen.config != "shipped":
             train = steps * workload.BATCH // 2
-            (data, model), rate = (
-                workload.random_corpus(folder, model, train, chosen.utterances),
-                6.5,
-            )
+            data, model = workload.real_size(folder, chosen.config, train, chosen.utterances)
+            rate = 6.5
         work = workload.build(folder, data, model, 3 * chosen.k, steps, 1, chosen.utterances, rate)
         run(work, chosen)
 

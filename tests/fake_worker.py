@@ -18,7 +18,7 @@ import numpy as np
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.worker import Event, Failed, Hypotheses, Measured, Progress
-from orchestrator.sweepfile.identity import derived_seed, digest
+from orchestrator.sweepfile.digest import derived_seed, digest
 
 UTTERANCES = 200
 WORDS = 12

@@ -13,13 +13,13 @@ from typing import Any
 from orchestrator.fleet.commands import Advanced, PackState, Rebuilt, events_digest
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, Lost, Remote
-from orchestrator.fleet.server import PackServer
+from orchestrator.fleet.pack_server import PackServer
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.sweep_loop import run_sweep
 from orchestrator.search.study import Study
-from orchestrator.sweepfile.identity import derived_seed, digest
+from orchestrator.sweepfile.digest import derived_seed, digest
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.fake_worker import FakeWorker

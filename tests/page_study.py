@@ -19,7 +19,7 @@ from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Measured
 from orchestrator.scoring.wer import edit_counts
-from orchestrator.sweepfile.identity import derived_seed, digest
+from orchestrator.sweepfile.digest import derived_seed, digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import SETS, SWEEP
 from tests.fake_worker import BASELINE_RATE, FakeWorker, rates_at

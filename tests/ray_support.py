@@ -22,6 +22,8 @@ SOON_DEAD = {
 """A node whose process is gone is dead after two seconds, where Ray takes half a minute; one that
 is only slow, on a busy machine, has twenty.
 """
+TOKEN = secrets.token_hex(16)
+"""Of every cluster of this process: Ray reads it once."""
 AT_ONCE = {"worker_niceness": 0}
 """Ray lets all else of a machine go before its actors, which a test on a busy machine waits for."""
 
@@ -32,7 +34,7 @@ class RayCluster:
     def __init__(self, address: str | None = None) -> None:
         """`address`: the IP address of the head and of nodes that are added; Ray's choice."""
         # read when Ray is imported
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(16)}
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
         from ray.cluster_utils import Cluster
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from orchestrator.errors import StudyError
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.study import Asked, Study
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from tests.search_helpers import make_result, make_spec
 
 

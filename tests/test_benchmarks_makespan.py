@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ import pytest
 import soundfile
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
+from transformers import (
+    MoonshineConfig,
+    MoonshineForConditionalGeneration,
+    MoonshineStreamingConfig,
+    MoonshineStreamingForConditionalGeneration,
+    PreTrainedModel,
+)
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
@@ -50,29 +57,45 @@ def built(folder: Path, corpus: Path, trials: int = 12) -> workload.Workload:
     )
 
 
-def test_forward_estimate_is_what_torch_counts() -> None:
+IDS = dict(pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=40)
+
+
+def streaming() -> PreTrainedModel:
     size = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2)
     size |= dict(num_key_value_heads=2)
-    ids = dict(
-        pad_token_id=2, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1, vocab_size=40
-    )
-    config = MoonshineStreamingConfig(
-        **size, **ids, encoder_config={**size, "sliding_windows": [[16, 4], [16, 0]]}
-    )
+    own = {**size, "sliding_windows": [[16, 4], [16, 0]]}
+    config = MoonshineStreamingConfig(**size, **IDS, encoder_config=own)
     config._attn_implementation = "eager"  # matrix products, which the counter knows
-    model = MoonshineStreamingForConditionalGeneration(config).eval()
-    clip = arithmetic.Clip(frames=200, tokens=30)
+    return MoonshineStreamingForConditionalGeneration(config)
+
+
+def version_1() -> PreTrainedModel:
+    size = dict(hidden_size=32, intermediate_size=48)
+    size |= dict(encoder_num_hidden_layers=3, encoder_num_attention_heads=2)
+    size |= dict(decoder_num_hidden_layers=2, decoder_num_attention_heads=2)
+    config = MoonshineConfig(**size, **IDS)
+    config._attn_implementation = "eager"
+    return MoonshineForConditionalGeneration(config)
+
+
+@pytest.mark.parametrize("build", [streaming, version_1])
+def test_forward_estimate_is_what_torch_counts(build: Callable[[], PreTrainedModel]) -> None:
+    model = build().eval()
+    shape = arithmetic.shape_of(model.config.to_dict())
     audio = torch.randn(1, 4 * 16000)
+    with torch.no_grad():
+        frames = model.get_encoder()(audio).last_hidden_state.shape[1]
+    assert frames == pytest.approx(4 * shape.frames_per_second, abs=2)
+    clip = arithmetic.Clip(frames=frames, tokens=30)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(
             input_values=audio,
             attention_mask=torch.ones_like(audio, dtype=torch.long),
             decoder_input_ids=torch.ones(1, 30, dtype=torch.long),
         )
-    shape = arithmetic.Shape(config.to_dict())
     # torch counts attention over all keys: the encoder's outside its windows, the decoder's of
     # tokens to come
-    outside = sum(2 * 32 * (200 - sum(window)) for window in shape.windows) * 200
+    outside = sum(2 * 32 * (frames - attended) for attended in shape.attended(clip)) * frames
     outside += 2 * 2 * 32 * 30 * 15
     assert 2 * (shape.forward(clip) + outside) == pytest.approx(counter.get_total_flops(), rel=0.01)
 

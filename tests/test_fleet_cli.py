@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.fleet.starting import decided
+from orchestrator.fleet.packs_and_cores import decided
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import Execution

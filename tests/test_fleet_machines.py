@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet import ray_cluster
-from orchestrator.fleet.actor import PackActor, checked
-from orchestrator.fleet.identity import Identity, identity_of, local_cache, versions
+from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
+from orchestrator.fleet.ray_actor import PackActor, checked
 from orchestrator.records import extras
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec

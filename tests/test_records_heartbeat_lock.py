@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import StudyError
-from orchestrator.records import heartbeat_lock, locking, mounts, store
+from orchestrator.records import heartbeat_lock, mounts, store, study_lock
 from orchestrator.records.heartbeat_lock import Process, take_turn
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import make_project, orchestrate
@@ -242,7 +242,7 @@ def test_a_file_system_without_locks_has_the_beat_alone(
         folder.lock(),
     ):
         pass
-    assert locking.holder(folder.lock_file) == ""
+    assert study_lock.holder(folder.lock_file) == ""
 
 
 MOUNTS = """\

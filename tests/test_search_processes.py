@@ -18,7 +18,7 @@ from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.search.study import Study
 from orchestrator.search.trial_results import StudyTrial
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from tests import search_process
 from tests.search_helpers import fast_folder, make_spec
 

@@ -15,7 +15,7 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.search.samplers import StatelessSampler
 from orchestrator.search.study import Study
 from orchestrator.search.write_through import WriteThroughStorage
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.sweepfile.sweep import EarlyStop, SweepSpec
 from tests.search_helpers import FINITE, MIXED, fast_folder, make_result, make_spec
 

@@ -10,7 +10,7 @@ from scipy.stats import qmc
 
 from orchestrator.planning.points import sobol_point
 from orchestrator.search.samplers import distribution_of
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.sweepfile.search_space import Dimension
 from tests.search_helpers import MIXED, make_spec
 

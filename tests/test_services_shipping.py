@@ -35,8 +35,8 @@ from moonshine_voice.moonshine_api import ModelArch  # noqa: E402
 from moonshine_voice.transcriber import Transcriber  # noqa: E402
 
 from orchestrator.records.model_limits import token_caps  # noqa: E402
-from orchestrator.tuning.decoding.transcription import transcribe  # noqa: E402
-from orchestrator.tuning.deploying.moonshine_form import (  # noqa: E402
+from orchestrator.tuning.decoding.greedy_decoding import transcribe  # noqa: E402
+from orchestrator.tuning.deploying.moonshine_export import (  # noqa: E402
     read_tokenizer_bin,
     tokenizer_bin,
 )

@@ -33,7 +33,7 @@ from orchestrator.scoring.judge import Decision
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
-from orchestrator.tuning.deploying.moonshine_form import (
+from orchestrator.tuning.deploying.moonshine_export import (
     check_exportable,
     read_tokenizer_bin,
     text_of,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import check_inputs, load_spec, resolved_yaml
 from orchestrator.sweepfile.spec_changes import changed_fields
 from orchestrator.sweepfile.storage import StorageSpec

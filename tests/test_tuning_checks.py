@@ -21,19 +21,20 @@ from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.scoring.rates import SetScore
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters import pack
 from orchestrator.tuning.adapters.pack import Pack
-from orchestrator.tuning.decoding import transcription
-from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
+from orchestrator.tuning.decoding import greedy_decoding
+from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.model import base_model as model
 from orchestrator.tuning.model import families
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
-from orchestrator.tuning.selfcheck import speech
+from orchestrator.tuning.selfcheck import base_loss, spelling
 from orchestrator.tuning.selfcheck import trial as check_trial
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.training import micro_batches
@@ -269,14 +270,14 @@ def test_a_training_step_that_spoils_the_frames_of_the_next(
 def test_an_evaluation_that_bypasses_the_adapter(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transcription, "bound_merged", lambda *_: nullcontext())
+    monkeypatch.setattr(greedy_decoding, "bound_merged", lambda *_: nullcontext())
     assert "it would measure the untuned model" in bench.only("adapter-reach")
 
 
 def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = pack.stack_merged
     monkeypatch.setattr(
-        transcription,
+        greedy_decoding,
         "stack_merged",
         lambda *each: {name: weight.bfloat16().float() for name, weight in right(*each).items()},
     )
@@ -286,7 +287,7 @@ def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.Monk
 def test_a_trial_of_another_type_than_the_baseline(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = transcription.transcribe
+    right = greedy_decoding.transcribe
 
     def trials_in_bf16(
         base: Any,
@@ -318,7 +319,7 @@ def test_weights_of_several_types(bench: Bench) -> None:
 def test_merged_weights_of_another_type(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     right = pack.stack_merged
     monkeypatch.setattr(
-        transcription,
+        greedy_decoding,
         "stack_merged",
         lambda *each: {name: weight.double() for name, weight in right(*each).items()},
     )
@@ -382,7 +383,7 @@ def test_target_patterns_that_hit_nothing_or_no_linear_layer(streaming: Bench) -
 def test_texts_that_do_not_belong_to_the_model(
     streaming: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speech, "HIGH_LOSS", 0.01)
+    monkeypatch.setattr(base_loss, "HIGH_LOSS", 0.01)
     found = check_model(
         streaming.base,
         streaming.spec,
@@ -408,14 +409,14 @@ def test_the_loss_is_that_of_utterances_spread_over_the_training_set(
         asked.append(len(asked))
         return len(row) * (9.0 if len(asked) in (3, 5, 8) else 1.0)
 
-    monkeypatch.setattr(speech, "stock_loss", loss)
-    [found] = speech.base_loss(streaming.base, data, streaming.clips["train"])
+    monkeypatch.setattr(base_loss, "stock_loss", loss)
+    [found] = base_loss.base_loss(streaming.base, data, streaming.clips["train"])
     assert asked == list(range(8)) and "above 5 on 3 of them" in found.message
     assert "The highest is 9.00 (train.jsonl:2): " in found.message
-    rows = speech.spread_domain_rows(replace(data, domain=100))
+    rows = base_loss.spread_domain_rows(replace(data, domain=100))
     assert len(rows) == 16 and rows[0] == 0 and rows[-1] == 93
-    monkeypatch.setattr(speech, "stock_loss", lambda base, clip, row: float(len(row)))
-    assert list(speech.base_loss(streaming.base, data, streaming.clips["train"])) == []
+    monkeypatch.setattr(base_loss, "stock_loss", lambda base, clip, row: float(len(row)))
+    assert list(base_loss.base_loss(streaming.base, data, streaming.clips["train"])) == []
 
 
 SPELT = {
@@ -437,12 +438,12 @@ def test_texts_spelt_unlike_what_the_model_writes(
         def text(self, tokens: list[int]) -> str:
             return texts["heard" if tokens == [0] else "written"]
 
-    def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> transcription.Decoded:
-        return transcription.Decoded([[0]] * len(clips), [False] * len(clips))
+    def decoded(base: object, clips: Sequence[np.ndarray], rate: float) -> greedy_decoding.Decoded:
+        return greedy_decoding.Decoded([[0]] * len(clips), [False] * len(clips))
 
-    monkeypatch.setattr(speech, "decode_clips", decoded)
+    monkeypatch.setattr(spelling, "decode_clips", decoded)
     base: Any = Spelt()
-    [found] = speech.check_spelling(base, data, streaming.clips["train"], 13)
+    [found] = spelling.check_spelling(base, data, streaming.clips["train"], 13)
     counts = (8, 0) if ours == 0 else (0, 8)
     assert (found.name, found.level) == ("spelling", "warn")
     assert found.message.startswith(
@@ -450,9 +451,9 @@ def test_texts_spelt_unlike_what_the_model_writes(
     )
     assert f"{texts['written']!r} (train.jsonl:1) is {texts['heard']!r} to it" in found.message
     texts["heard"] = texts["written"]
-    assert list(speech.check_spelling(base, data, streaming.clips["train"], 13)) == []
+    assert list(spelling.check_spelling(base, data, streaming.clips["train"], 13)) == []
     texts["heard"] = ""
-    assert list(speech.check_spelling(base, data, streaming.clips["train"], 13)) == [], (
+    assert list(spelling.check_spelling(base, data, streaming.clips["train"], 13)) == [], (
         "it hears nothing"
     )
 

@@ -19,7 +19,7 @@ from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyErro
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured
 from orchestrator.scoring.text import normalizer
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning import prepared
 from orchestrator.tuning.adapters.pack import Adapter

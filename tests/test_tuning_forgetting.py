@@ -23,7 +23,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.files import model_line
 from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Failed, Measured
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
@@ -31,7 +31,7 @@ from orchestrator.tuning.decoding import pseudo_labels as module
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.families import Family
-from orchestrator.tuning.model.products import ONEDNN
+from orchestrator.tuning.model.linear_kernels import ONEDNN
 from orchestrator.tuning.model.windows import EncoderWindow
 from orchestrator.tuning.training.pack_group import Slot
 from orchestrator.tuning.worker import start_worker

@@ -21,7 +21,8 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.results import SetMeasurement
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
-from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator, load_evaluation_set
+from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.model.base_model import load_base_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from tests.embedded import DATA, cut_manifest, small_sweep

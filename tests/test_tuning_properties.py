@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter
-from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet

@@ -23,7 +23,7 @@ from transformers import (
 from orchestrator.records.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.peft_adapter import export
-from orchestrator.tuning.decoding.transcription import Decoded, transcribe
+from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet

@@ -9,12 +9,15 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 
 from _shared import ROOT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Point = dict[str, Any]
 
@@ -214,33 +217,56 @@ def _order(steps: int, domain: int, replay: int) -> tuple[int, ...]:
     return tuple(row for step in range(steps) for row in step_rows(params, step, data))
 
 
-def random_corpus(folder: Path, tokenizer: Path, train: int, evaluated: int) -> tuple[Path, Path]:
-    """Noise with made-up texts, and streaming-tiny with random weights: (data, model) for measuring
-    time, not words.
+REAL_SIZES = ("streaming-tiny", "v1-tiny")
+"""Published configurations that are made with random weights, to measure time and not words."""
 
-    The real configuration is transformers' default. Clips last 2 to 6 s; `tokenizer` is a folder
-    whose tokenizer and processor are used, its vocabulary being a part of the model's.
+
+def real_size(folder: Path, size: str, train: int, evaluated: int) -> tuple[Path, Path]:
+    """Noise with made-up texts, and a model of a published size with random weights: (data, model).
+
+    Clips last 2 to 6 s; tokenizer and processor are those of the shipped model of the same family,
+    its vocabulary being a part of the model's.
     """
-    import torch
-    from transformers import MoonshineStreamingConfig, MoonshineStreamingForConditionalGeneration
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    torch.manual_seed(0)
-    encoder = {"num_attention_heads": 8, "num_key_value_heads": 8}
-    config = MoonshineStreamingConfig(
-        num_key_value_heads=8, decoder_start_token_id=1, pad_token_id=2, encoder_config=encoder
-    )
-    model = folder / "streaming-tiny"
-    MoonshineStreamingForConditionalGeneration(config).save_pretrained(model)
+    model = folder / size
+    tokenizer = ROOT / "data" / ("base-model-v1" if size == "v1-tiny" else "base-model")
+    _random_model(size).save_pretrained(model)
     for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
         shutil.copy(tokenizer / name, model / name)
     data = folder / "noise"
     data.mkdir()
     sizes = {"train": train, "replay": train, "domain": evaluated, "heldout": evaluated}
-    for seed, (name, size) in enumerate(sizes.items()):
-        _random_set(data, name, size, np.random.default_rng(seed))
+    for seed, (name, count) in enumerate(sizes.items()):
+        _random_set(data, name, count, np.random.default_rng(seed))
     return data, model
+
+
+def _random_model(size: str) -> PreTrainedModel:
+    """Of transformers' default configuration, which is the published one of each family's tiny
+    model but for the heads of streaming-tiny and the positions of v1.
+    """
+    import torch
+    from transformers import (
+        MoonshineConfig,
+        MoonshineForConditionalGeneration,
+        MoonshineStreamingConfig,
+        MoonshineStreamingForConditionalGeneration,
+    )
+
+    torch.manual_seed(0)
+    if size == "v1-tiny":
+        config = MoonshineConfig(
+            max_position_embeddings=194, decoder_start_token_id=1, pad_token_id=2
+        )
+        return MoonshineForConditionalGeneration(config)
+    encoder = {"num_attention_heads": 8, "num_key_value_heads": 8}
+    return MoonshineStreamingForConditionalGeneration(
+        MoonshineStreamingConfig(
+            num_key_value_heads=8, decoder_start_token_id=1, pad_token_id=2, encoder_config=encoder
+        )
+    )
 
 
 def _random_set(data: Path, name: str, size: int, random: np.random.Generator) -> None:

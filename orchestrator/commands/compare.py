@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.opening import Studies, open_study
 from orchestrator.commands.output import show
+from orchestrator.commands.study_arguments import Studies, open_study
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.opening import Studies
+from orchestrator.commands.study_arguments import Studies
 from orchestrator.errors import SpecError
 
 _SWEEPS = (".yaml", ".yml")

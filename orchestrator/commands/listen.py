@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.opening import Overrides, Studies, Study, open_study
 from orchestrator.commands.output import naming_words, say, told
+from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
 
 if TYPE_CHECKING:
     from orchestrator.reporting.document import Document

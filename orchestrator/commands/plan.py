@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.opening import Overrides, Spec, Studies
+from orchestrator.commands.study_arguments import Overrides, Spec, Studies
 
 
 def plan(

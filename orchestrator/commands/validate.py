@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.opening import Overrides, open_sweep
 from orchestrator.commands.output import say
+from orchestrator.commands.study_arguments import Overrides, open_sweep
 from orchestrator.errors import DataError, SpecError
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import OrchestrateError
-from orchestrator.fleet.server import PackServer
+from orchestrator.fleet.pack_server import PackServer
 from orchestrator.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Progress, Worker

@@ -22,7 +22,7 @@ from orchestrator.fleet.commands import Rebuilt
 from orchestrator.fleet.hosts import Hosts, Lost, NoRoom, Remote
 from orchestrator.fleet.logs import PackLogs
 from orchestrator.fleet.pack import Pack
-from orchestrator.fleet.server import write_files
+from orchestrator.fleet.pack_server import write_files
 from orchestrator.fleet.state import load_packs, save_packs
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import SAVE_SECONDS, Event, Measured, Noticed, Progress

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from orchestrator.fleet.commands import Advanced, PackState, Rebuilt
-from orchestrator.fleet.server import PackServer
+from orchestrator.fleet.pack_server import PackServer
 from orchestrator.records.worker import Measured, Progress, Worker
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.fleet.commands import ADVANCE, Advanced, PackState, events_digest
 from orchestrator.fleet.hosts import Remote
-from orchestrator.fleet.server import read_files
+from orchestrator.fleet.pack_server import read_files
 from orchestrator.planning.cost import step_cost
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.fleet import Command

@@ -20,7 +20,7 @@ from orchestrator.errors import FingerprintError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.child import forked, spawned
 from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
-from orchestrator.fleet.identity import check_same
+from orchestrator.fleet.machine_identity import check_same
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import SweepSpec

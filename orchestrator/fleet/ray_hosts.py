@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.errors import FingerprintError, Interrupted, OrchestrateError, StudyError
-from orchestrator.fleet.actor import MakeWorker, PackActor, Place
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
-from orchestrator.fleet.identity import Identity
+from orchestrator.fleet.machine_identity import Identity
 from orchestrator.fleet.message_chunks import Joined, packed, pieces
+from orchestrator.fleet.ray_actor import MakeWorker, PackActor, Place
 from orchestrator.fleet.ray_cluster import (
     connect,
     demand,

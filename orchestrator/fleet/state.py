@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.errors import StudyError
 from orchestrator.fleet.commands import Files
 from orchestrator.fleet.pack import Pack
-from orchestrator.fleet.server import write_files
+from orchestrator.fleet.pack_server import write_files
 from orchestrator.records.files import model_line
 from orchestrator.records.fleet import FILE, FleetFile, PackInFile, read_fleet
 

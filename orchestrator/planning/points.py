@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.errors import StudyError
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.sweepfile.parameters import ParameterValue
 from orchestrator.sweepfile.search_space import Dimension, SearchSpace
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from orchestrator.planning.points import is_active
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.data import ConfirmPartSpec, DataSpec
-from orchestrator.sweepfile.identity import FORMAT, digest
+from orchestrator.sweepfile.digest import FORMAT, digest
 from orchestrator.sweepfile.parameters import TABLE, Hyperparameters, ParameterValue
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, SweepSpec
 

@@ -13,7 +13,7 @@ from orchestrator.errors import StudyError
 from orchestrator.file_kinds import other_kind
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetRecord, TrialResult
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import KernelName
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -21,7 +21,7 @@ from orchestrator.errors import Interrupted, StudyError
 from orchestrator.file_kinds import other_kind
 from orchestrator.records.chain import NO_FILE, Chain, Entry, Fault, read_chain
 from orchestrator.records.files import not_a_file
-from orchestrator.records.ownership import Ownership
+from orchestrator.records.still_owner import Ownership
 from orchestrator.records.writing import refused
 
 NAME = "journal.jsonl"

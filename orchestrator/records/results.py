@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from orchestrator.scoring.wer import error_rate
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 
 
 class Value(BaseModel):

@@ -44,12 +44,12 @@ from orchestrator.records.files import (
 from orchestrator.records.heartbeat_lock import beating, owner
 from orchestrator.records.journal import NAME
 from orchestrator.records.links import refuse_misplaced
-from orchestrator.records.locking import exclusive, holder
 from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord
 from orchestrator.records.shipping import Shipped, ShippedFile
+from orchestrator.records.study_lock import exclusive, holder
 from orchestrator.records.trial_files import TrialFiles, hypothesis_lines
-from orchestrator.sweepfile.identity import FORMAT
+from orchestrator.sweepfile.digest import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGAIN = "then run the same command again"

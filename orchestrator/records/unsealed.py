@@ -27,7 +27,7 @@ from orchestrator.records.files import (
     to_line,
 )
 from orchestrator.records.journal import NAME, origin_of
-from orchestrator.records.ownership import Ownership
+from orchestrator.records.still_owner import Ownership
 from orchestrator.records.writing import write_aside
 
 _SERVER_ADVICE = (

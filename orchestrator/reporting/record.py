@@ -14,8 +14,8 @@ from pathlib import Path
 
 from orchestrator.atomic import system_error
 from orchestrator.errors import StudyError
-from orchestrator.records.locking import one_at_a_time
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.study_lock import one_at_a_time
 from orchestrator.records.writing import write_aside
 from orchestrator.reporting.record_row import COLUMNS, Row, study_row
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -11,7 +11,7 @@ from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.running.observer import Observer
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.records.writing import write_aside
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 
 _OWN = re.compile(r"[0-9]{6,}(\.json)?")
 

@@ -14,7 +14,7 @@ from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.set_names import confirm_name
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, pending_runs
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores

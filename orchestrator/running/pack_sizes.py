@@ -10,7 +10,7 @@ from typing import cast
 
 from orchestrator.errors import StudyError
 from orchestrator.fleet.hosts import Template
-from orchestrator.fleet.starting import decided, fleet_of
+from orchestrator.fleet.packs_and_cores import decided, fleet_of
 from orchestrator.machine import machine_cores
 from orchestrator.records.files import PackRecord
 from orchestrator.records.store import StudyFolder

@@ -18,7 +18,7 @@ from orchestrator.records.files import FormatFile, SetsFile, model_line
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints, known_as_ended, mend_beside
-from orchestrator.sweepfile.identity import FORMAT
+from orchestrator.sweepfile.digest import FORMAT
 from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -105,7 +105,7 @@ def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 
 def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
-    from orchestrator.running.file_recovery import (
+    from orchestrator.running.remade_files import (
         remake_confirmations,
         remake_database,
         remake_plans,

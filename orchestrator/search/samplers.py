@@ -21,7 +21,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, Trial
 
 from orchestrator.planning.points import Point, grid_cells, is_active, sobol_point, start_points
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import SweepSpec
 

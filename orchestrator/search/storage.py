@@ -21,7 +21,7 @@ from orchestrator.file_kinds import other_kind
 from orchestrator.records.chain import Fault
 from orchestrator.records.files import not_a_file
 from orchestrator.records.store import StudyFolder
-from orchestrator.search.server import ReadStudy, ServerDatabase, new_record
+from orchestrator.search.postgres import ReadStudy, ServerDatabase, new_record
 from orchestrator.sweepfile.sweep import SweepSpec
 
 Database = Path | ServerDatabase

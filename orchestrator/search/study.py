@@ -23,9 +23,9 @@ from optuna.trial import TrialState as OptunaState
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
-from orchestrator.search.server import ServerDatabase
 from orchestrator.search.storage import (
     Database,
     close_storage,
@@ -46,7 +46,7 @@ from orchestrator.search.trial_results import (
     study_trial,
 )
 from orchestrator.search.write_through import NotAsLeft, WriteThroughStorage
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 
 _CONTINUED = "Every finished trial is safe in its result.json."

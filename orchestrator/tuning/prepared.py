@@ -19,7 +19,8 @@ from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.machine import usable_cores
 from orchestrator.planning.shares import share_of
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
-from orchestrator.tuning.decoding.evaluation import Evaluator, load_evaluation_set
+from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.device import choose_device
 from orchestrator.tuning.model.encoder_cache import EncoderCache

@@ -13,7 +13,7 @@ from transformers import MoonshineStreamingForConditionalGeneration
 from orchestrator.records.short_run import WindowComparison
 from orchestrator.sweepfile.sweep import EncoderWindows, ModelSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
-from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_stock
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.families import Streaming

@@ -15,7 +15,7 @@ from orchestrator.errors import ModelError, OrchestrateError
 from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
@@ -28,7 +28,7 @@ from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
-from orchestrator.tuning.training.stepping import Stepper
+from orchestrator.tuning.training.step_recovery import Stepper
 
 PROGRESS_TICKS = 10
 """Ticks between progress events."""

@@ -4,7 +4,7 @@ evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import faults
 from orchestrator.tuning import worker as engine
 from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.model.cores import use_cores
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training import pack_group as lane
 from orchestrator.tuning.training import step as training
-from orchestrator.tuning.training import stepping
+from orchestrator.tuning.training import step_recovery
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
 from tests.tuning_models import DECODER
@@ -32,6 +33,15 @@ pytestmark = pytest.mark.usefixtures("without_model_checks")
 SIZES = {"train": 8, "replay": 4, "domain": 1, "heldout": 1}
 LONG = 3
 """Steps of trials that are compared before their last one, which is measured."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
+    """A step is cut into as many parts as there are cores, and its cuts are counted here."""
+    before = torch.get_num_threads()
+    use_cores(1)
+    yield
+    use_cores(before)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +105,7 @@ def watch_steps(monkeypatch: pytest.MonkeyPatch, rule: Rule) -> None:
         return training.pack_step(base, store, data, pack, optimizer, depth, division)
 
     monkeypatch.setattr(lane, "pack_step", watched)
-    monkeypatch.setattr(stepping, "pack_step", watched)
+    monkeypatch.setattr(step_recovery, "pack_step", watched)
 
 
 def out_of_memory(size: str = "2.00 GiB") -> torch.OutOfMemoryError:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.tuning.adapters.dropout import Dropout
-from orchestrator.tuning.model.products import ATEN, FrozenLinear, Products
+from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
 
 
 @dataclass

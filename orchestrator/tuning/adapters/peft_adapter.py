@@ -24,7 +24,7 @@ from orchestrator.sweepfile.presets import matches
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.packed_linear import PackedLinear, row_norm
-from orchestrator.tuning.model.products import FrozenLinear
+from orchestrator.tuning.model.linear_kernels import FrozenLinear
 
 ROOT = "model."
 """Target patterns are matched below this, so `decoder.*` means the decoder of either family."""

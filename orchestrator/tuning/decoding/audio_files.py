@@ -32,7 +32,7 @@ from orchestrator.records.model_limits import token_caps
 from orchestrator.records.transcription import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
-from orchestrator.tuning.decoding.transcription import Decoded, transcribe
+from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.verdicts.saved_adapters import check_if_kept

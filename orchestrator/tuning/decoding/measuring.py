@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 
 from orchestrator.records.results import SetMeasurement
 from orchestrator.tuning.decoding.evaluation import Evaluator
-from orchestrator.tuning.decoding.transcription import ScaledAdapter
+from orchestrator.tuning.decoding.greedy_decoding import ScaledAdapter
 from orchestrator.tuning.faults import Done, Fault, attempt
 
 MeasuredSets = tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]

@@ -19,7 +19,7 @@ from orchestrator.errors import StudyError
 from orchestrator.progress import Counter
 from orchestrator.records.files import model_line, read_file
 from orchestrator.records.writing import write_aside
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.windows import windows_text

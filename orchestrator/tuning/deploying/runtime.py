@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from orchestrator.errors import ModelError
 from orchestrator.records.model_limits import token_caps
 from orchestrator.records.shipping import ExportManifest
-from orchestrator.tuning.decoding.transcription import Decoded
-from orchestrator.tuning.deploying.moonshine_form import (
+from orchestrator.tuning.decoding.greedy_decoding import Decoded
+from orchestrator.tuning.deploying.moonshine_export import (
     GRAPHS,
     TOKENIZER,
     read_tokenizer_bin,

@@ -30,9 +30,13 @@ from orchestrator.records.worker import Hypotheses
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.decoding.evaluation import EvaluationSet, load_evaluation_set
-from orchestrator.tuning.decoding.transcription import Decoded, transcribe
-from orchestrator.tuning.deploying.moonshine_form import TOKENIZER, read_tokenizer_bin, token_bytes
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
+from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
+from orchestrator.tuning.deploying.moonshine_export import (
+    TOKENIZER,
+    read_tokenizer_bin,
+    token_bytes,
+)
 from orchestrator.tuning.deploying.probing import (
     Numbers,
     apart,

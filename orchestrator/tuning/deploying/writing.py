@@ -21,14 +21,14 @@ from orchestrator.records.shipping import (
 )
 from orchestrator.sweepfile.sweep import EncoderWindows, EvaluationSpec, ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
-from orchestrator.tuning.deploying.moonshine_form import (
+from orchestrator.tuning.deploying.moonshine_export import (
     CONFIG,
     GRAPHS,
     TOKENIZER,
     export_moonshine,
     token_bytes,
 )
-from orchestrator.tuning.deploying.onnx_form import export_onnx, quantize_int8
+from orchestrator.tuning.deploying.onnx_export import export_onnx, quantize_int8
 from orchestrator.tuning.model.base_model import BaseModel, load_stock, weights_sha256, wrap_model
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.families import Family, family_of

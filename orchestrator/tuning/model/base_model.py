@@ -29,9 +29,9 @@ from orchestrator.tuning.model.configuration import ignored_settings
 from orchestrator.tuning.model.cores import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
-from orchestrator.tuning.model.kernels import chosen_products
+from orchestrator.tuning.model.kernel_choice import chosen_products
 from orchestrator.tuning.model.layout import RaggedLayout
-from orchestrator.tuning.model.products import ATEN, FrozenLinear, Products
+from orchestrator.tuning.model.linear_kernels import ATEN, FrozenLinear, Products
 from orchestrator.tuning.model.windows import inclusive_windows, set_windows
 
 IGNORED = -100

@@ -18,8 +18,9 @@ import torch
 from orchestrator.checks import Finding, finding
 from orchestrator.errors import ModelError
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.decoding.evaluation import EvaluationSet
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.selfcheck.base_loss import base_loss
 from orchestrator.tuning.selfcheck.encoder import (
     attention_mask,
     check_padding,
@@ -27,7 +28,7 @@ from orchestrator.tuning.selfcheck.encoder import (
     frame_counts,
 )
 from orchestrator.tuning.selfcheck.probe import make_probe, possible_targets
-from orchestrator.tuning.selfcheck.speech import base_loss, check_spelling
+from orchestrator.tuning.selfcheck.spelling import check_spelling
 from orchestrator.tuning.selfcheck.trial import check_dtypes, check_evaluation, check_training
 from orchestrator.tuning.training.training_set import TrainingSet
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
-from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 from orchestrator.tuning.selfcheck.probe import (

@@ -18,7 +18,8 @@ from orchestrator.planning.trial_plan import TrialParams, TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
-from orchestrator.tuning.decoding.evaluation import EvaluationSet, Evaluator
+from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.training_set import TrainingSet

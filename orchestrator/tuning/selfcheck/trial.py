@@ -10,9 +10,10 @@ import transformers
 from torch import Tensor
 
 from orchestrator.checks import Finding, finding
-from orchestrator.tuning.decoding.transcription import transcribe
+from orchestrator.tuning.decoding.greedy_decoding import transcribe
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.selfcheck.base_loss import stock_loss
 from orchestrator.tuning.selfcheck.probe import (
     ALIKE,
     DIFFERENT,
@@ -21,7 +22,6 @@ from orchestrator.tuning.selfcheck.probe import (
     difference_text,
     relative_difference,
 )
-from orchestrator.tuning.selfcheck.speech import stock_loss
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 
 LOSS_ALIKE = 1e-3

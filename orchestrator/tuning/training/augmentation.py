@@ -22,7 +22,7 @@ from torch import Tensor
 from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, scale_to_rms
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.tuning.model.encoder_cache import EncoderCache, Frames
 from orchestrator.tuning.model.families import Family
 from orchestrator.tuning.model.layout import RaggedLayout

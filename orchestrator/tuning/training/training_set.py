@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.sweepfile.identity import derived_seed
+from orchestrator.sweepfile.digest import derived_seed
 from orchestrator.tuning.training.augmentation import Draw, augments_audio, draw_for
 
 

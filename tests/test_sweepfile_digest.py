@@ -16,7 +16,7 @@ from orchestrator.cli import main
 from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
-from orchestrator.sweepfile.identity import digest
+from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import folder_of, make_project, orchestrate, ran_project

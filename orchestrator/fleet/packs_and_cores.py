@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
-from orchestrator.fleet.identity import identity_of
+from orchestrator.fleet.machine_identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
 from orchestrator.machine import machine_cores

@@ -18,7 +18,7 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result
 from orchestrator.running.reported_rates import reported_rates
-from orchestrator.search.server import ServerDatabase, new_record
+from orchestrator.search.postgres import ServerDatabase, new_record
 from orchestrator.search.storage import Database, database_for, fault_of, keep_place, log_files
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import SweepSpec

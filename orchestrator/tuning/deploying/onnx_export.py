@@ -17,7 +17,7 @@ from torch import nn
 from torch.export import Dim
 from transformers import PreTrainedModel
 
-from orchestrator.tuning.deploying.graphs import DecoderGraph, EncoderGraph
+from orchestrator.tuning.deploying.onnx_graphs import DecoderGraph, EncoderGraph
 from orchestrator.tuning.model.families import Family
 
 OPSET = 18

@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
 from orchestrator.records.files import ServerRecord
-from orchestrator.search.connecting import connect, execute, lock_key
+from orchestrator.search.postgres_connection import connect, execute, lock_key
 
 if TYPE_CHECKING:
     import psycopg

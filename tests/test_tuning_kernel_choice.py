@@ -24,10 +24,10 @@ from orchestrator.running.pack_sizes import pack_record, with_recorded_pack
 from orchestrator.sweepfile.sweep import KernelName, ModelSpec
 from orchestrator.tuning.adapters.pack import Pack
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter, resolve_targets
-from orchestrator.tuning.model import kernels, products
+from orchestrator.tuning.model import kernel_choice, linear_kernels
 from orchestrator.tuning.model.base_model import wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
-from orchestrator.tuning.model.products import ATEN, ONEDNN, Products
+from orchestrator.tuning.model.linear_kernels import ATEN, ONEDNN, Products
 from orchestrator.tuning.training.optimizer import PackedAdamW
 from orchestrator.tuning.training.step import pack_step
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -37,7 +37,7 @@ from tests.tuning_models import ALL_LINEAR, DECODER, clips_and_texts, params, sm
 
 CPU = torch.device("cpu")
 has_onednn = pytest.mark.skipif(
-    bool(products.lacks_onednn(CPU, torch.float32)), reason="this torch has no oneDNN"
+    bool(linear_kernels.lacks_onednn(CPU, torch.float32)), reason="this torch has no oneDNN"
 )
 TRIALS = [
     params(),
@@ -186,7 +186,7 @@ def test_a_worker_trains_measures_and_resumes_with_onednn(tmp_path: Path) -> Non
 def test_another_kernel_is_taken_where_it_is_clearly_faster(
     seconds: dict[KernelName, float], kernel: KernelName
 ) -> None:
-    assert kernels.fastest(seconds) == kernel
+    assert kernel_choice.fastest(seconds) == kernel
 
 
 @has_onednn
@@ -194,36 +194,38 @@ def test_the_choice_is_timed_on_the_layers_of_the_model_once_a_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = small_model("streaming", torch.float32)
-    shapes = kernels.shapes_of(model)
+    shapes = kernel_choice.shapes_of(model)
     assert dict(shapes)[32, 32] == 24  # four projections, three kinds of attention, two layers
-    seconds = kernels.time_kernels(shapes)
+    seconds = kernel_choice.time_kernels(shapes)
     assert set(seconds) == {"aten", "onednn"} and min(seconds.values()) > 0
-    assert kernels.time_kernels(shapes) is seconds
+    assert kernel_choice.time_kernels(shapes) is seconds
     threads = torch.get_num_threads()
-    monkeypatch.setattr(kernels, "time_kernels", lambda shapes: {"aten": 0.0123, "onednn": 0.0045})
-    kind, why = kernels.chosen_products("auto", model, CPU, torch.float32)
+    monkeypatch.setattr(
+        kernel_choice, "time_kernels", lambda shapes: {"aten": 0.0123, "onednn": 0.0045}
+    )
+    kind, why = kernel_choice.chosen_products("auto", model, CPU, torch.float32)
     assert kind is ONEDNN
     assert why == (
         "matrix kernel onednn; products of the model's linear layers took aten 12.3 ms, onednn 4.5 ms"
     )
     assert torch.get_num_threads() == threads
-    assert kernels.chosen_products("auto", model, CPU, torch.float64) == (ATEN, "")
+    assert kernel_choice.chosen_products("auto", model, CPU, torch.float64) == (ATEN, "")
 
 
 def test_a_kernel_that_is_not_offered_is_refused_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ModelError) as refused:
-        products.products_of("onednn", torch.device("meta"), torch.float32)
+        linear_kernels.products_of("onednn", torch.device("meta"), torch.float32)
     assert str(refused.value) == (
         "execution.kernel: onednn is not offered here: it is for float32 on a CPU, and this sweep computes float32 on "
         "meta; a new study takes auto or aten, and one that began with onednn goes on where it is offered, or is begun "
         "anew with --fork NAME"
     )
-    monkeypatch.setattr(products, "_operator_runs", lambda: False)
-    assert "does not have it on this machine" in products.lacks_onednn(CPU, torch.float32)
+    monkeypatch.setattr(linear_kernels, "_operator_runs", lambda: False)
+    assert "does not have it on this machine" in linear_kernels.lacks_onednn(CPU, torch.float32)
     model = small_model("streaming", torch.float32)
-    assert kernels.chosen_products("auto", model, CPU, torch.float32) == (ATEN, "")
+    assert kernel_choice.chosen_products("auto", model, CPU, torch.float32) == (ATEN, "")
     spec = small_sweep(
         tmp_path,
         {"train": 8, "replay": 8, "domain": 4, "heldout": 4},

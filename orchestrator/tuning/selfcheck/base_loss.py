@@ -1,9 +1,9 @@
-"""Start-up checks of training speech beside its texts, on utterances spread over the training set:
-does the untuned model know it, and does it write as the texts are written?"""
+"""Start-up check: does the untuned model know the training speech? Its loss on utterances spread
+over the training set.
+"""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.faults import show
-from orchestrator.tuning.decoding.audio_files import decode_clips
 from orchestrator.tuning.model.base_model import BaseModel, padded_labels
 from orchestrator.tuning.selfcheck.probe import stock_input
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -23,13 +22,6 @@ HIGH_LOSS = 5.0
 """Nats a token; a model that knows its language and hears its speech stays near 2, a wrong
 alignment gives 9.
 """
-
-FEW = 3
-"""Utterances in which a kind of character may be on one side alone: a name, a number that is
-spelled either way.
-"""
-
-_IN_WORDS = "'’-"
 
 
 def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -> Iterator[Finding]:
@@ -48,40 +40,9 @@ def base_loss(base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray]) -
         "base-loss",
         f"the untuned model's loss is {mean:.2f} nats a token on {len(rows)} training utterances, above {HIGH_LOSS:g} "
         f"on {len(high)} of them, and a model that knows its language stays below: do texts, audio and model belong "
-        f"together? The highest is {losses[worst]:.2f}{_place_of_row(data, rows[worst])}: "
+        f"together? The highest is {losses[worst]:.2f}{place_of_row(data, rows[worst])}: "
         f"{show(base.text(data.labels[rows[worst]]))}.",
     )
-
-
-def check_spelling(
-    base: BaseModel, data: TrainingSet, clips: Sequence[np.ndarray], max_tokens_per_second: float
-) -> Iterator[Finding]:
-    """Capitals, digits or punctuation that the texts have and the model does not write, or the
-    other way round.
-    """
-    rows = spread_domain_rows(data)
-    written = [base.text(data.labels[row]) for row in rows]
-    heard = [
-        base.text(tokens)
-        for tokens in decode_clips(base, [clips[row] for row in rows], max_tokens_per_second).tokens
-    ]
-    if 2 * sum(len(text.split()) for text in heard) < sum(len(text.split()) for text in written):
-        return  # it says too little to show how it writes
-    for kind, holds in _KINDS.items():
-        ours, theirs = [list(map(holds, texts)) for texts in (written, heard)]
-        counts = sum(ours), sum(theirs)
-        if abs(counts[0] - counts[1]) < FEW or min(counts) > max(counts) / 4:
-            continue
-        at = next(
-            row for row, (mine, its) in enumerate(zip(ours, theirs, strict=True)) if mine != its
-        )
-        yield finding(
-            "spelling",
-            f"{counts[0]} of {len(rows)} training texts have {kind}, and {counts[1]} of {len(rows)} transcripts of the "
-            f"untuned model: {show(written[at])}{_place_of_row(data, rows[at])} is {show(heard[at])} to it. Adapters "
-            "spend "
-            "their training on spelling; write the texts as the model writes.",
-        )
 
 
 @torch.no_grad()
@@ -106,19 +67,6 @@ def spread_domain_rows(data: TrainingSet) -> list[int]:
     return [row * data.domain // count for row in range(count)]
 
 
-def _place_of_row(data: TrainingSet, row: int) -> str:
+def place_of_row(data: TrainingSet, row: int) -> str:
+    """Where the row stands in its manifest, in brackets; empty where that is not known."""
     return f" ({data.places[row]})" if data.places else ""
-
-
-def _has_punctuation(text: str) -> bool:
-    return any(
-        unicodedata.category(character)[0] == "P" and character not in _IN_WORDS
-        for character in text
-    )
-
-
-_KINDS = {
-    "capitals": lambda text: text != text.lower(),
-    "digits": lambda text: any(character.isdigit() for character in text),
-    "punctuation": _has_punctuation,
-}

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from orchestrator.errors import ModelError
-from orchestrator.tuning.deploying.onnx_form import quiet
+from orchestrator.tuning.deploying.onnx_export import quiet
 from orchestrator.tuning.model.families import Family
 
 GRAPHS = ("frontend", "encoder", "adapter", "cross_kv", "decoder_kv")

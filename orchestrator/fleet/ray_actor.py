@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.fleet.child import serve
-from orchestrator.fleet.identity import (
+from orchestrator.fleet.machine_identity import (
     Identity,
     check_contents,
     check_same,

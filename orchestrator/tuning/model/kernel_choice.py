@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from orchestrator.sweepfile.sweep import KernelName
-from orchestrator.tuning.model.products import (
+from orchestrator.tuning.model.linear_kernels import (
     ATEN,
     ONEDNN,
     FrozenLinear,

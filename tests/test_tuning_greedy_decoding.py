@@ -13,7 +13,7 @@ from orchestrator.records.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT
-from orchestrator.tuning.decoding.transcription import Decoded, transcribe
+from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import laid_out

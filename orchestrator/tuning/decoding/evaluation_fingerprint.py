@@ -1,0 +1,60 @@
+"""The evaluation fingerprint: everything that a measured number depends on, so that two numbers are
+compared only where it is equal.
+
+Contents and settings only: no path, no name and no sentence, so that a moved or reworded project
+stays the same. What the code itself does (16 kHz mono, masks from true lengths) is the format's
+number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import transformers
+
+from orchestrator.scoring.text import normalizer_version
+from orchestrator.sweepfile.digest import FORMAT, digest
+from orchestrator.sweepfile.sweep import EvaluationSpec
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet
+from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.windows import windows_text
+
+
+def fingerprint_parts(
+    base: BaseModel, sets: Mapping[str, EvaluationSet], spec: EvaluationSpec
+) -> dict[str, str]:
+    """The parts of the fingerprint by name, of `sets` by theirs, heard with one base model."""
+    parts = {
+        f"{name}.audio": evaluation_set.clips.content_sha256
+        for name, evaluation_set in sets.items()
+    }
+    parts |= {
+        f"{name}.text": digest(evaluation_set.clips.text_sha256)
+        for name, evaluation_set in sets.items()
+    }
+    # a number of before there was a choice is one of torch's own kernel
+    kernel = base.products.name
+    parts |= {"kernel": kernel} if kernel != "aten" else {}
+    return parts | {
+        "format": str(FORMAT),
+        "rms": str(spec.rms),
+        "normalizer": normalizer_version(spec.normalizer),
+        "decode": "greedy",
+        "max_seconds": "none" if spec.max_seconds is None else f"{spec.max_seconds:g}",
+        "terms": digest(
+            [
+                evaluation_set.terms.phrases
+                for evaluation_set in sets.values()
+                if evaluation_set.terms is not None
+            ]
+        ),
+        "max_tokens_per_second": f"{spec.max_tokens_per_second:g}",
+        "encoder_windows": windows_text(base.family.windows),
+        "weights": base.weights_sha256,
+        "dtype": str(base.model.dtype).removeprefix("torch."),
+        "precision": spec.precision,
+        "device": base.device.type,
+        "torch": torch.__version__.partition("+")[0],
+        "transformers": transformers.__version__,
+    }

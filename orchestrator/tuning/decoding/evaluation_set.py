@@ -1,0 +1,96 @@
+"""A set that WER is measured on, ready to be decoded, and how what was heard of it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from orchestrator.corpus.clips import Clips
+from orchestrator.corpus.manifest import Manifest
+from orchestrator.records.model_limits import token_caps
+from orchestrator.records.results import SetMeasurement, TermCounts
+from orchestrator.records.sets import decode_set, read_evaluation_set
+from orchestrator.records.short_run import spread_rows
+from orchestrator.records.terms import read_terms
+from orchestrator.scoring.terms import Terms
+from orchestrator.scoring.text import has_loop, normalizer
+from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
+from orchestrator.sweepfile.data import SetSource
+from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
+from orchestrator.tuning.decoding.greedy_decoding import Decoded
+from orchestrator.tuning.model.base_model import BaseModel
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """A manifest ready to be decoded: clips, normalised references, token caps."""
+
+    manifest: Manifest
+    clips: Clips
+    spec: EvaluationSpec
+    terms: Terms | None = None
+    """Words and phrases to be counted."""
+
+    @cached_property
+    def references(self) -> list[str]:
+        """Normalised references, in manifest order."""
+        return [normalizer(self.spec.normalizer)(text) for text in self.clips.texts]
+
+    @cached_property
+    def max_new_tokens(self) -> list[int]:
+        """The most tokens each clip may give."""
+        return token_caps(self.clips.seconds, self.spec.max_tokens_per_second)
+
+    def take(self, rows: Sequence[int]) -> EvaluationSet:
+        """The set with these utterances alone; its audio, and so its fingerprint, is another."""
+        return replace(self, clips=self.clips.take(rows))
+
+    def spread(self, count: int) -> EvaluationSet:
+        """At most `count` utterances, spread over the whole set."""
+        return self.take(spread_rows(len(self.clips), count)) if count < len(self.clips) else self
+
+    def _term_counts(self, heard: Sequence[str]) -> TermCounts | None:
+        if self.terms is None:
+            return None
+        rows = [self.terms.count(*pair) for pair in zip(self.references, heard, strict=True)]
+        said, found_of, found = (tuple(column) for column in zip(*rows, strict=True))
+        return TermCounts(said=said, heard=found_of, found=found)
+
+    def score(self, texts: Sequence[str], decoded: Decoded) -> SetMeasurement:
+        """Edit counts of raw hypotheses `texts`."""
+        heard = [normalizer(self.spec.normalizer)(text) for text in texts]
+        counts = edit_counts(self.references, heard)
+        check_with_jiwer(self.references, heard, counts)
+        character_errors, characters = character_counts(self.references, heard)
+        return SetMeasurement(
+            manifest_sha256=self.manifest.sha256,
+            utterance_ids=self.clips.ids,
+            speakers=self.clips.speakers,
+            substitutions=counts.substitutions,
+            deletions=counts.deletions,
+            insertions=counts.insertions,
+            reference_words=counts.reference_words,
+            character_errors=character_errors,
+            characters=characters,
+            terms=self._term_counts(heard),
+            cap_hits=sum(decoded.truncated),
+            loops=sum(has_loop(text.split()) for text in heard),
+        )
+
+
+def load_evaluation_set(
+    sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path
+) -> EvaluationSet:
+    """Read and decode an evaluation manifest; raises ManifestError."""
+    spec = sweep.evaluation
+    manifest, clips = decode_set(
+        sweep, name, read_evaluation_set(sweep, source, cache), cache, base.family.shortest
+    )
+    terms = (
+        read_terms(spec.terms, normalizer(spec.normalizer))
+        if spec.terms and name == "domain"
+        else None
+    )
+    return EvaluationSet(manifest, clips, spec, terms)
