@@ -29,6 +29,7 @@ _ACCESS = "Fix its permissions, or those of a folder above it, then run the same
 ADVICE = {
     errno.EISDIR: "A file belongs there: move the folder away, then run the same command again.",
     errno.ENOTDIR: "A folder belongs there: move the file away, then run the same command again.",
+    errno.ELOOP: "It is a symbolic link: put the file itself there, then run the same command again.",
     errno.EACCES: _ACCESS,
     errno.EPERM: _ACCESS,
     errno.ENOMEM: _LIMITS,

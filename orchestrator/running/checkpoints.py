@@ -20,6 +20,7 @@ from orchestrator.errors import StudyError
 from orchestrator.file_kinds import other_kind
 from orchestrator.records.files import not_a_file
 from orchestrator.records.journal import digest_of
+from orchestrator.records.links import link_error
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
@@ -158,7 +159,11 @@ class Checkpoints:
         return self._root / f"{checkpoint.tick:06d}"
 
     def write(self, checkpoint: Checkpoint, worker: Worker) -> None:
-        """Save the worker, then the state; forget what is older than the one before."""
+        """Save the worker, then the state; forget what is older than the one before. Raises
+        StudyError where the folder has become a link meanwhile.
+        """
+        if self._root.is_symlink():
+            raise link_error(self._root)
         slots = self.slots(checkpoint)
         remove(slots)  # left by a crash before its JSON was written
         make_folder(self._root)

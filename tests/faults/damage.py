@@ -16,6 +16,7 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
@@ -515,7 +516,8 @@ class Matrix:
             return "told", None if names_file(ended.said, cell.name) else "does not name the file"
         if ended.code != usual.code and not names_file(ended.said, cell.name):
             return "broken", f"exit code {ended.code}, not {usual.code}"
-        unread = cell.state == FINISHED and cell.name.startswith("study.db")
+        ignored = cell.state == FINISHED or (cell.state, cell.command) == (CONFIRMING, "meanwhile")
+        unread = ignored and cell.name.startswith("study.db")
         if cell.command in RUNS and not unread and (difference := self._differs(place)):
             return "broken", difference
         if cell.name in A_PERSONS:
@@ -533,6 +535,8 @@ class Matrix:
         spec = place.project / "sweeps" / "demo.yaml"
         try:
             found = contents(folder_of(spec))
+        except sqlite3.Error as error:
+            return f"study.db cannot be read: {error}"
         except OrchestrateError as error:
             lost = [line.split()[0] for line in str(error).splitlines() if line.startswith("  ")]
             own = [name for name in lost if names_file(name, place.name) or "/" in name]
@@ -575,7 +579,7 @@ class Matrix:
         if "ermissions" in said and "permissions" not in done:
             _open_all(place.project)
             return "permissions"
-        if "symbolic link" in said and "no link" not in done:
+        if "symbolic link" in said and place.path.is_symlink() and "no link" not in done:
             place.path.unlink()
             if place.aside.exists():
                 place.aside.rename(place.path)

@@ -51,6 +51,9 @@ CELLS = (
     (CONFIRMING, "checkpoint", damage.absent, "meanwhile", "equal"),
     (CONFIRMING, "confirm/0001/result.json", damage.absent, "meanwhile", "followed"),
     (CONFIRMING, "confirm/0003/plan.json", damage.absent, "meanwhile", "followed"),
+    (CONFIRMING, "study.db", damage.absent, "meanwhile", "followed"),
+    (SEARCHING, "checkpoint", damage.link, "meanwhile", "followed"),
+    (CONFIRMING, "journal.jsonl", damage.link, "meanwhile", "followed"),
 )
 
 
