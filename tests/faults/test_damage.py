@@ -16,6 +16,7 @@ import pytest
 
 from orchestrator import atomic
 from tests.cli_project import folder_of
+from tests.crashes import Fuse, effects
 from tests.faults import damage
 from tests.faults.commands import contents
 from tests.faults.damage import (
@@ -75,6 +76,21 @@ def test_cells_at_random_hold(matrix: Matrix) -> None:
     cells = itertools.islice(matrix.sampled(random.Random(1)), 300)
     assert len([cell for cell in cells if matrix.attempt(cell)]) > 100
     assert not matrix.broken, "\n".join(matrix.broken)
+
+
+@pytest.mark.parametrize(
+    "at", [2, 9, 16, *(pytest.param(at, marks=pytest.mark.slow) for at in range(3, 60, 2))]
+)
+def test_a_kill_in_the_middle_of_a_confirmation(matrix: Matrix, at: int) -> None:
+    project = matrix.fresh(CONFIRMING)
+    run = words_of(project, "run")
+    fuse = Fuse(at)
+    with effects(fuse):
+        ended = matrix.command(project, run)
+    assert ("Killed" in ended.said) == (fuse.count >= at)
+    assert matrix.command(project, run).code == REJECTED
+    assert contents(folder_of(project / "sweeps" / "demo.yaml")) == matrix.whole
+    assert not left_over(project)
 
 
 @pytest.mark.parametrize("at", [1, 5])
