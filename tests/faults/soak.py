@@ -25,9 +25,9 @@ from orchestrator.errors import OrchestrateError
 from tests.cli_project import folder_of
 from tests.faults import harms, system_calls
 from tests.faults.commands import Projects, contents, orchestrated
-from tests.faults.damage import Matrix
 from tests.faults.fuzzing import fuzz
 from tests.faults.harms import BROKEN, Attempt, Harm
+from tests.faults.matrix import Matrix
 
 DAMAGE = ("flip", "lost")
 UNSEALED = ("study.db", "clock.json", "findings.json", "notes.md", "report.")

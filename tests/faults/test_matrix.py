@@ -1,4 +1,4 @@
-"""Some cells of the matrix of files, damages and commands. `python -m tests.faults.damage` tries
+"""Some cells of the matrix of files, damages and commands. `python -m tests.faults.matrix` tries
 all.
 """
 
@@ -19,16 +19,9 @@ from tests.cli_project import folder_of
 from tests.crashes import Fuse, effects
 from tests.faults import damage
 from tests.faults.commands import contents
-from tests.faults.damage import (
-    CONFIRMING,
-    FINISHED,
-    REJECTED,
-    SEARCHING,
-    Cell,
-    Matrix,
-    Stopped,
-    words_of,
-)
+from tests.faults.matrix import REJECTED, Cell, Matrix
+from tests.faults.matrix_commands import words_of
+from tests.faults.matrix_states import CONFIRMING, FINISHED, SEARCHING, Stopped
 
 CELLS = (
     # of the database, which has no digest
