@@ -43,7 +43,7 @@ from plain_script import read_manifest
 from transformers import AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.scoring.wer import edit_counts
 
 PAGE = "why-it-plateaued.md"

@@ -17,6 +17,7 @@ from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, settings
 from ruamel.yaml import YAML
 
+from orchestrator import cli
 from orchestrator.sweepfile import yaml_reading
 
 # The same examples every time, and none of them fails because the machine is busy.
@@ -95,7 +96,9 @@ def command_built_once() -> Iterator[None]:
     """The command line is built of its annotations whenever it is called, which takes as long as a
     short command; a process of its own calls it once.
     """
+    build_once = cache(cli.build_app)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "build_app", lambda names=cli.COMMANDS: build_once(tuple(names)))
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from orchestrator.fleet.commands import Advanced, PackState, Rebuilt, events_digest
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, Lost, Remote
+from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt, events_digest
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.store import StudyFolder

@@ -63,6 +63,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         parameters={
             "learning_rate": 0.05,
             "max_steps": {"values": [4, 12]},
+            "batch_size": 2,
             "scheduler": "constant",
             "adapter_scale": {"values": [0.35, 0.7], "after_training": True},
         },

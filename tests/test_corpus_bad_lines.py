@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from orchestrator.corpus.diagnosis import check_sets, skipped_lines
-from orchestrator.corpus.faults import FaultsError
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifest_errors import FaultsError
 from orchestrator.corpus.preparing import prepare_training
 from orchestrator.errors import ManifestError
 from orchestrator.records.store import StudyFolder

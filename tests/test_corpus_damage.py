@@ -80,7 +80,7 @@ def test_all_damage_at_once_in_the_order_of_lines(
     messages = [message.replace("FOLDER", str(folder)) for _, message in DAMAGE.values()]
     expected = [f"{number}: {message}" for number, message in enumerate(messages, start=1)]
     assert faults(path) == [*expected[:20], f"  and {len(DAMAGE) - 20} more"]
-    monkeypatch.setattr("orchestrator.corpus.faults.SHOWN", len(DAMAGE))
+    monkeypatch.setattr("orchestrator.corpus.manifest_errors.SHOWN", len(DAMAGE))
     assert faults(path) == expected
 
 

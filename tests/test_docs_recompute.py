@@ -22,7 +22,7 @@ from tests.embedded import ROOT, cut_manifest, small_sweep
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-CLIPS = 8
+CLIPS = 6
 BOUNDS = r"([+-]\d+\.\d\d) to ([+-]\d+\.\d\d)"
 
 
@@ -34,7 +34,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyFolder, str]:
     small_sweep(
         root,
         {"train": 8, "domain": CLIPS, "heldout": CLIPS},
-        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 4},
+        parameters={"learning_rate": {"min": 1e-3, "max": 1e-2}, "max_steps": 3, "batch_size": 2},
         guardrails={"heldout_wer": {"max_regression": 50}},
         budget={"trials": 2},
     )

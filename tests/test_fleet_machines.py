@@ -20,7 +20,7 @@ from orchestrator.fleet import ray_cluster
 from orchestrator.fleet.machine_identity import Identity, identity_of, local_cache, versions
 from orchestrator.fleet.message_chunks import PIECE, Joined, Outbox, packed, pieces
 from orchestrator.fleet.ray_actor import PackActor, checked
-from orchestrator.records import extras
+from orchestrator.records import optional_packages
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -147,7 +147,9 @@ def test_without_the_extra_one_sentence_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = importlib.util.find_spec
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "ray" else found(name))
+    monkeypatch.setattr(
+        optional_packages, "find_spec", lambda name: None if name == "ray" else found(name)
+    )
     sweep = make_project(tmp_path, SWEEP + RAY)
     for command in (("validate", sweep), (sweep, "--quiet")):
         assert orchestrate(*command) == 2

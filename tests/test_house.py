@@ -20,7 +20,7 @@ BELOW: dict[str, set[str]] = {
     "checks": {"errors"},
     "loopback": {"errors"},
     "file_kinds": set(),
-    "machine": set(),
+    "cpu_cores": set(),
     "orphans": set(),
     "progress": set(),
     "sweepfile": {"errors", "checks", "set_names"},
@@ -31,14 +31,14 @@ BELOW: dict[str, set[str]] = {
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback", "file_kinds"},
     "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic"},
-    "tuning": _STUDY | {"verdicts", "atomic", "machine", "progress"},
-    "fleet": _STUDY | {"atomic", "machine", "orphans"},
+    "tuning": _STUDY | {"verdicts", "atomic", "cpu_cores", "progress"},
+    "fleet": _STUDY | {"atomic", "cpu_cores", "orphans"},
     "running": _STUDY
-    | {"search", "tuning", "reporting", "verdicts", "atomic", "file_kinds", "fleet", "machine"},
+    | {"search", "tuning", "reporting", "verdicts", "atomic", "file_kinds", "fleet", "cpu_cores"},
     "tracking": _STUDY | {"verdicts", "orphans"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"}
-    | {"machine"},
+    | {"cpu_cores"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }

@@ -29,6 +29,7 @@ from orchestrator.tuning.throughput import measure_pace
 from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
 from tests.embedded import small_sweep
 from tests.running_support import make_spec
+from tests.tuning_models import small_model_folder
 
 WORK = Work(
     search_steps=1000, confirm_steps=200, search_utterances=4000, confirm_utterances=500, loads=2
@@ -237,7 +238,12 @@ def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
 def test_plan_with_a_probe_prints_its_basis(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small_sweep(tmp_path, {"train": 12, "domain": 4, "heldout": 3}, execution={"pack": 2})
+    small_sweep(
+        tmp_path,
+        {"train": 12, "domain": 4, "heldout": 3},
+        model={"id": str(small_model_folder(tmp_path / "model"))},
+        execution={"pack": 2},
+    )
     sweep, studies = str(tmp_path / "sweep.yaml"), str(tmp_path / "studies")
     with pytest.raises(SystemExit) as ended:
         main(["plan", sweep, "--probe", "--studies", studies])

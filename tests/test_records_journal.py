@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from orchestrator.errors import StudyError
 from orchestrator.records import sealed
 from orchestrator.records.chain import Chain, Fault, read_chain
-from orchestrator.records.digests import Digests
+from orchestrator.records.digest_map import Digests
 from orchestrator.records.store import StudyFolder
 from orchestrator.verdicts.saved_adapters import check_if_kept
 from tests.search_helpers import make_result
@@ -99,7 +99,7 @@ KILL = """
 import os, signal, sys
 from pathlib import Path
 from orchestrator.records import sealed
-from orchestrator.records.digests import Digests
+from orchestrator.records.digest_map import Digests
 from orchestrator.records.store import StudyFolder
 from tests.search_helpers import make_result
 folder = StudyFolder(Path(sys.argv[1]), "s")

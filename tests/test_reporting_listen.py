@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.loopback import guarded_server
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.reporting import report
 from orchestrator.reporting.document import Document
 from orchestrator.reporting.page.listen import Player, asked_range

@@ -22,7 +22,7 @@ from orchestrator.progress import Counter, listening
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Progress
-from orchestrator.reporting import events, files
+from orchestrator.reporting import events, report_files
 from orchestrator.reporting.events import EVENTS
 from orchestrator.reporting.json_lines import JsonReporter
 from orchestrator.reporting.live import LiveReporter
@@ -285,7 +285,7 @@ def test_a_disk_that_is_full_is_the_last_event(
     def full(*_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "page.html")
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(report_files, "write", full)
     assert orchestrate(spec, "--json", "budget.trials=2") == 3
     captured = capsys.readouterr()
     last = json.loads(captured.out.splitlines()[-1])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import report
 from orchestrator.reporting.page import report_page

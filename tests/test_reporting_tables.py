@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import orchestrator
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.reporting import frames
+from orchestrator.reporting import dataframes
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.spreadsheet import guard_cell, unguard_cell, write_csv
 from orchestrator.reporting.tables import DataTable
@@ -164,4 +164,4 @@ def test_the_package_is_light_and_says_what_is_missing(
     ):
         study.trials()
     with pytest.raises(SpecError, match="pyarrow is not installed"):
-        frames.write_parquet(DataTable({}, iter(())), tmp_path / "x")
+        dataframes.write_parquet(DataTable({}, iter(())), tmp_path / "x")

@@ -12,7 +12,7 @@ from urllib.request import urlopen
 import pytest
 import soundfile
 
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.reporting.spreadsheet import unguard_cell
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server

@@ -4,7 +4,7 @@ import jiwer
 import pytest
 
 from orchestrator.errors import DataError
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.scoring.wer import edit_counts
 
 SPOKEN = (

@@ -22,7 +22,7 @@ import sqlalchemy
 
 from orchestrator.cli import main
 from orchestrator.errors import StudyError
-from orchestrator.records.files import ServerRecord
+from orchestrator.records.json_files import ServerRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event
 from orchestrator.running.dashboard_contents import dashboard_study

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.records import extras
+from orchestrator.records import optional_packages
 from orchestrator.records.shipping import file_sha256, read_manifest
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
@@ -146,7 +146,7 @@ def test_int8_is_smaller_and_its_other_words_are_listed(study: Study) -> None:
 
 def test_nothing_of_the_extra_is_loaded_without_a_flag(study: Study, tmp_path: Path) -> None:
     """The packages are here, and export, report and validate do without them."""
-    names = sorted({name for needed in extras.NEEDED.values() for name in needed})
+    names = sorted({name for needed in optional_packages.NEEDED.values() for name in needed})
     commands = [
         ["validate", str(study.sweep)],
         ["export", str(study.sweep), "0", "--to", str(tmp_path / "adapter")],

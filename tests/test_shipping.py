@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orchestrator.commands.export import _asked_form
 from orchestrator.errors import ModelError, SpecError
-from orchestrator.records import extras
+from orchestrator.records import optional_packages
 from orchestrator.records.results import SetMeasurement
 from orchestrator.records.shipping import (
     ExportForm,
@@ -138,8 +138,10 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
 
 def without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    hidden = {name for names in extras.NEEDED.values() for name in names}
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name in hidden else find(name))
+    hidden = {name for names in optional_packages.NEEDED.values() for name in names}
+    monkeypatch.setattr(
+        optional_packages, "find_spec", lambda name: None if name in hidden else find(name)
+    )
 
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(
@@ -147,10 +149,10 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
 ) -> None:
     without_the_extra(monkeypatch)
     with pytest.raises(SpecError) as refused:
-        extras.check_installed("moonshine", "--format moonshine")
+        optional_packages.check_installed("moonshine", "--format moonshine")
     said = "--format moonshine needs onnx and onnxruntime and onnxscript and moonshine-voice: "
     assert str(refused.value) == f"{said}pip install 'orchestrator[deploy]'"
-    extras.check_installed("merged", "--format merged")
+    optional_packages.check_installed("merged", "--format merged")
 
 
 def test_validate_refuses_a_verdict_on_what_cannot_be_made(
@@ -256,7 +258,7 @@ def test_export_of_graphs_without_the_extra_says_what_to_install(
 
 def test_nothing_of_the_extra_is_imported_with_a_module_that_a_command_loads() -> None:
     """Only within functions: that no other command reaches them, a test with the packages says."""
-    extra = {name for names in extras.NEEDED.values() for name in names}
+    extra = {name for names in optional_packages.NEEDED.values() for name in names}
     texts = {path: path.read_text() for path in PACKAGE.rglob("*.py")}
     near = [path for path, text in texts.items() if any(name in text for name in extra)]
     assert near, "nobody imports them: are the names right?"

@@ -12,13 +12,11 @@ worker, not how good the models get.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from orchestrator.cli import main
 from orchestrator.records.results import TrialState
@@ -28,7 +26,7 @@ from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import EXIT_CODES, Conclusion, conclude
 from tests.embedded import DATA, ROOT
-from tests.tuning_models import small_model
+from tests.tuning_models import small_model_folder
 
 FAMILIES = ("streaming", "v1")
 FILES = sorted((ROOT / "sweeps").rglob("*.yaml"))
@@ -69,15 +67,9 @@ class Place:
     root: Path
 
     def model(self, family: str) -> Path:
-        """A model folder as the hub has them: random weights, the shipped tokenizer."""
+        """A small model of the family."""
         folder = self.root / family
-        if not folder.exists():
-            small_model(family, torch.float32, vocabulary=384, positions=2048).save_pretrained(
-                folder
-            )
-            for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
-                shutil.copy(DATA / "base-model" / name, folder)
-        return folder
+        return folder if folder.exists() else small_model_folder(folder, family)
 
     def manifest(self, stem: str) -> Path:
         """The shortest utterances of a shipped set."""

@@ -34,7 +34,7 @@ from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.windows import EncoderWindow, SlidingWindowAttention
-from orchestrator.tuning.selfcheck import base_loss, spelling
+from orchestrator.tuning.selfcheck import base_loss, checks, spelling
 from orchestrator.tuning.selfcheck import trial as check_trial
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.training import micro_batches
@@ -76,9 +76,12 @@ class Bench:
         self.autocast: Any = nullcontext
 
     def check(self) -> list[Finding]:
-        """Everything found but the loss of a model that knows nothing."""
-        found = check_model(self.base, self.spec, self.sets, self.data, self.clips, self.autocast)
-        return [each for each in found if each.name != "base-loss"]
+        """Everything found but the loss of a model that knows nothing, which is not computed."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(checks, "base_loss", lambda *_: iter(()))
+            return check_model(
+                self.base, self.spec, self.sets, self.data, self.clips, self.autocast
+            )
 
     def only(self, name: str) -> str:
         """The one message found, which must be of this check."""

@@ -18,7 +18,7 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning import prepared

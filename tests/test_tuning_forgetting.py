@@ -20,7 +20,7 @@ from orchestrator.corpus.diagnosis import check_sets
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.files import model_line
+from orchestrator.records.json_files import model_line
 from orchestrator.records.sets import read_sets
 from orchestrator.records.worker import Failed, Measured
 from orchestrator.sweepfile.digest import digest

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from orchestrator.errors import ModelError, StudyError
 from orchestrator.planning.trial_plan import TrialParams
-from orchestrator.records.files import PackRecord
+from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Measured, Worker
 from orchestrator.reporting.plan_report import kernel_text

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.model.cores import Cores
+from orchestrator.tuning.model.core_threads import Cores
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, Pack, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT, export, initial_adapter, resolve_targets
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
-from orchestrator.tuning.model.cores import cores
+from orchestrator.tuning.model.core_threads import cores
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training import micro_batches
 from orchestrator.tuning.training.augmentation import augment_clip

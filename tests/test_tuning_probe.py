@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from orchestrator.records.files import PackRecord
+from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.plan_report import pack_text
 from orchestrator.running.pack_sizes import with_recorded_pack

@@ -4,6 +4,11 @@ not for words.
 
 from __future__ import annotations
 
+import copy
+import shutil
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -18,6 +23,7 @@ from transformers import (
 
 from orchestrator.planning.trial_plan import TrialParams
 
+SHIPPED = Path(__file__).parent.parent / "data" / "base-model"
 WORDS = "zero one two three four five six seven eight nine turn left right heading climb".split()
 ATTENTION = ("*.q_proj", "*.k_proj", "*.v_proj", "*.o_proj")
 ALL_LINEAR = (
@@ -39,7 +45,19 @@ def small_model(
 ) -> PreTrainedModel:
     """A two-layer model of the real class, random weights with enough spread to say different
     words.
+
+    It is made once and copied, which takes half as long; torch draws on as if it had been made.
     """
+    model, drawn = _made_once(family, seed, vocabulary, positions)
+    torch.set_rng_state(drawn)
+    return copy.deepcopy(model).to(dtype)
+
+
+@cache
+def _made_once(
+    family: str, seed: int, vocabulary: int, positions: int
+) -> tuple[PreTrainedModel, torch.Tensor]:
+    """The model, and the state of torch's generator once it was made."""
     torch.manual_seed(seed)
     ids = dict(
         pad_token_id=2,
@@ -78,7 +96,16 @@ def small_model(
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(4)
-    return model.to(dtype).eval()
+    return model.eval(), torch.get_rng_state()
+
+
+def small_model_folder(folder: Path, family: str = "streaming") -> Path:
+    """A model folder as the hub has them: random weights, the shipped tokenizer."""
+    model = small_model(family, torch.float32, vocabulary=384, positions=2048)
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json", "processor_config.json"):
+        shutil.copy(SHIPPED / name, folder)
+    return folder
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

@@ -139,7 +139,7 @@ def _diagnose_manifests(
     found = diagnose_manifests(paths, max_seconds, validation, seed=0)
     baselines = {}
     if model is not None:
-        from orchestrator.records.transcription import read_transcription
+        from orchestrator.records.transcription_settings import read_transcription
         from orchestrator.tuning.decoding.audio_files import open_model
         from orchestrator.tuning.manifest_baseline import measure_manifest_baseline
         from orchestrator.tuning.model.device import choose_device

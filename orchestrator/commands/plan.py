@@ -20,8 +20,8 @@ def plan(
     studies: Studies = None,
 ) -> None:
     """What would run, what the data can resolve, and how long it would take."""
+    from orchestrator.cpu_cores import machine_cores
     from orchestrator.errors import SpecError
-    from orchestrator.machine import machine_cores
     from orchestrator.planning.cost import probed_cost, recorded_cost
     from orchestrator.planning.shares import share_of
     from orchestrator.planning.sweep_plan import sweep_plan

@@ -123,12 +123,12 @@ def _write_report(
     done: bool,
 ) -> Document:
     """The report in all its files, and as it is printed."""
-    from orchestrator.reporting import files, report
+    from orchestrator.reporting import report, report_files
     from orchestrator.reporting.page import report_page
 
     document = report.build(sweep, folder, conclusion, words, done)
     page = report_page.render(sweep, folder, conclusion, document, words, done)
-    files.write(folder, document, page)
+    report_files.write(folder, document, page)
     return document
 
 

@@ -32,7 +32,7 @@ def status(
     studies: Studies = None,
 ) -> None:
     """Where a sweep stands; without SPEC, all studies of a project in one table."""
-    from orchestrator.records.usage import size_of
+    from orchestrator.records.disk_usage import size_of
     from orchestrator.reporting import studies as overview
     from orchestrator.running.session import is_finished
 
@@ -73,7 +73,7 @@ def watch(
 
 def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> StudyRow:
     """One study of the table; one that cannot be read adds why to `faults`, and hides no other."""
-    from orchestrator.records.contents import stored_spec
+    from orchestrator.records.content_digests import stored_spec
     from orchestrator.reporting.studies import damaged_row, study_row
     from orchestrator.running.session import is_finished
     from orchestrator.verdicts.conclusion import conclude
@@ -90,7 +90,7 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
 
 
 def _standing_document(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:
-    from orchestrator.records.fleet import read_fleet
+    from orchestrator.records.fleet_file import read_fleet
     from orchestrator.reporting import status as standing
     from orchestrator.running.checkpoints import Checkpoints
     from orchestrator.verdicts.conclusion import conclude

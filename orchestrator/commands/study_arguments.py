@@ -80,7 +80,7 @@ def open_study(
     default ./studies. An override that would make another study is refused; `judging`: one of the
     acceptance criteria is not. Raises SpecError, StudyError.
     """
-    from orchestrator.records.contents import stored_spec
+    from orchestrator.records.content_digests import stored_spec
     from orchestrator.sweepfile.loading import changed_fields, load_spec
 
     folder, root = _folder_of_study(spec, overrides, studies)

@@ -33,7 +33,7 @@ def table(
 ) -> None:
     """Trials, measurements or utterances of a study as one table for other programs."""
     from orchestrator.records.writing import written_whole
-    from orchestrator.reporting import frames, spreadsheet, tables
+    from orchestrator.reporting import dataframes, spreadsheet, tables
 
     _check_options(of, form, to)
     sweep, folder = told(open_study(spec, overrides or [], studies))
@@ -44,7 +44,7 @@ def table(
         return
     with written_whole(to) as aside:
         if form == "parquet":
-            frames.write_parquet(found, aside)
+            dataframes.write_parquet(found, aside)
         else:
             with open(aside, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 spreadsheet.write_csv(found, file)

@@ -64,7 +64,7 @@ def transcribe(
     """Print one line per audio file: its path, a tab, and what the model hears. 1 where some could
     not be heard.
     """
-    from orchestrator.records.transcription import read_transcription
+    from orchestrator.records.transcription_settings import read_transcription
 
     _check_device(device)
     measured = read_transcription(Path(model))

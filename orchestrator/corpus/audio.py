@@ -15,9 +15,9 @@ import soundfile
 
 from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.containers import open_audio
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.record_fields import FLOAT_PEAK, Samples
 
 _MAX_KERNEL = 2_000_000

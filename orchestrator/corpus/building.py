@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.atomic import new_file
-from orchestrator.corpus.faults import SHOWN, FaultsError, UnusableError, show
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.manifest_errors import SHOWN, FaultsError, UnusableError, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS
 from orchestrator.errors import ManifestError
 

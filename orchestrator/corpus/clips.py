@@ -14,9 +14,9 @@ from typing import Any, overload
 import numpy as np
 
 from orchestrator.corpus.clip_cache import DONE, Segment
-from orchestrator.corpus.faults import Fault
 from orchestrator.corpus.loudness import SILENCE_RMS, gain
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.manifest_errors import Fault
 from orchestrator.corpus.record_fields import Samples
 
 SAMPLE_RATE = 16_000

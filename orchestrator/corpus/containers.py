@@ -9,8 +9,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.corpus import flac, mpeg, wrappings
-from orchestrator.corpus.faults import UnusableError
+from orchestrator.corpus import audio_containers, flac, mpeg
+from orchestrator.corpus.manifest_errors import UnusableError
 
 _START = 1024
 """Bytes by which a file is known; a NIST SPHERE file's header has so many."""
@@ -48,12 +48,12 @@ def open_audio(source: Path | bytes, name: str) -> Opened:
 
 def _taken_out(source: Path | bytes, start: bytes, name: str) -> bytes | None:
     """What libsndfile reads of a container that it does not read; None for another file."""
-    if start.startswith(b"OggS") and wrappings.is_ogg_flac(start):
-        return wrappings.flac_in_ogg(_read_part(source, 0))
-    if wrappings.is_mp3_in_wave(start):
-        return wrappings.mp3_in_wave(_read_part(source, 0), name)
+    if start.startswith(b"OggS") and audio_containers.is_ogg_flac(start):
+        return audio_containers.flac_in_ogg(_read_part(source, 0))
+    if audio_containers.is_mp3_in_wave(start):
+        return audio_containers.mp3_in_wave(_read_part(source, 0), name)
     if start.startswith(b"BW64"):
-        return wrappings.bw64_as_rf64(_read_part(source, 0))
+        return audio_containers.bw64_as_rf64(_read_part(source, 0))
     return None
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.faults import SHOWN, bad_lines, show
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest_errors import SHOWN, bad_lines, show
 from orchestrator.corpus.overlap import (
     Recordings,
     Shared,

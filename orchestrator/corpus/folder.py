@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.corpus.building import Made, in_utf8, relative, some_faults
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.selecting import Selection, select
 from orchestrator.corpus.transcripts import LISTS, Transcript, texts_beside, texts_from_list
 from orchestrator.errors import ManifestError

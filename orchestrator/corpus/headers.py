@@ -15,7 +15,7 @@ from pathlib import Path
 import soundfile
 
 from orchestrator.corpus.containers import beginning, only_zeros, open_audio
-from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
 from orchestrator.file_kinds import kind_text
 

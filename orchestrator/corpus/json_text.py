@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Literal, TypeGuard
 
-from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.lines import Lines, Record, decoded_line
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.strict_json import NotJsonError, strict_decode
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.building import Made, relative, some_faults
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import locate, read_header
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.errors import ManifestError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show
 
 
 def is_cut(record: Mapping[str, Any]) -> bool:

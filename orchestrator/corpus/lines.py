@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from orchestrator.corpus.faults import Fault, UnusableError
+from orchestrator.corpus.manifest_errors import Fault, UnusableError
 
 MAX_LINE_BYTES = 64 * 2**20
 """Far above ten minutes of inline samples, far below what exhausts memory."""

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus import not_a_manifest
-from orchestrator.corpus.faults import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
 from orchestrator.corpus.known_files import KnownFiles
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.record_fields import (
     AUDIO_KEYS,
     TEXT_KEYS,

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Collection
 from pathlib import Path
 
-from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show
 
 READ = "JSON lines, JSON, tables with tabs, commas, semicolons or |, and lists of name: text"
 

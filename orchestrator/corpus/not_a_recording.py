@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import PurePath
 
-from orchestrator.corpus.wrappings import wave_coding
+from orchestrator.corpus.audio_containers import wave_coding
 
 _CONVERT = "convert it: ffmpeg -i {file} {file}.flac"
 

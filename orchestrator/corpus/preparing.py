@@ -19,10 +19,10 @@ from orchestrator.corpus import clip_cache
 from orchestrator.corpus.audio import audio_name, load_audio
 from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
 from orchestrator.corpus.clips import Clips, Sounds, StoredSound, clips_of
-from orchestrator.corpus.faults import Fault, manifest_error
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.manifest_errors import Fault, manifest_error
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError

@@ -26,8 +26,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.lhotse_cut import flatten_cut, is_cut
+from orchestrator.corpus.manifest_errors import UnusableError, show
 
 AUDIO_KEYS = (
     *(

@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from orchestrator.corpus.faults import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

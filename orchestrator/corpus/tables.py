@@ -19,9 +19,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded_line
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.not_a_manifest import kaldi_error, unknown_format_error
 from orchestrator.corpus.record_fields import (
     AUDIO_KEYS,

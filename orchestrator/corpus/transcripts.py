@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.corpus.faults import Fault, UnusableError, show
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import locate
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 
 ENDINGS = (".txt", ".TXT", ".lab")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
-from orchestrator.corpus.faults import UnusableError
+from orchestrator.corpus.manifest_errors import UnusableError
 
 _PAIRS = (
     ("start", "end"),

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from orchestrator.fleet.child import Carried
-from orchestrator.fleet.commands import Advanced, PackState, Rebuilt
 from orchestrator.fleet.hosts import Lost
+from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt
 from orchestrator.records.worker import Progress
 
 STANDSTILL_SECONDS = 300.0

@@ -18,12 +18,12 @@ from typing import Any
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import StudyError
-from orchestrator.fleet.commands import Rebuilt
+from orchestrator.fleet.fleet_checkpoint import load_packs, save_packs
 from orchestrator.fleet.hosts import Hosts, Lost, NoRoom, Remote
 from orchestrator.fleet.logs import PackLogs
 from orchestrator.fleet.pack import Pack
+from orchestrator.fleet.pack_commands import Rebuilt
 from orchestrator.fleet.pack_server import write_files
-from orchestrator.fleet.state import load_packs, save_packs
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import SAVE_SECONDS, Event, Measured, Noticed, Progress
 from orchestrator.records.writing import safely

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from orchestrator.fleet.commands import Advanced, PackState, Rebuilt
+from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.records.worker import Measured, Progress, Worker
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.fleet.commands import ADVANCE, Advanced, PackState, events_digest
 from orchestrator.fleet.hosts import Remote
+from orchestrator.fleet.pack_commands import ADVANCE, Advanced, PackState, events_digest
 from orchestrator.fleet.pack_server import read_files
 from orchestrator.planning.cost import step_cost
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.fleet import Command
+from orchestrator.records.fleet_file import Command
 from orchestrator.records.worker import Event, Failed, Measured
 
 DEATHS = 2

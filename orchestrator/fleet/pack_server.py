@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestrator.fleet.commands import Advanced, Files, PackState, Rebuilt, events_digest
+from orchestrator.fleet.pack_commands import Advanced, Files, PackState, Rebuilt, events_digest
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
 

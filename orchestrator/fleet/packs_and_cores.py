@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from orchestrator.cpu_cores import machine_cores
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
 from orchestrator.fleet.machine_identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
-from orchestrator.machine import machine_cores
 from orchestrator.planning.shares import share_of
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 from orchestrator.file_kinds import other_kind
-from orchestrator.records.files import not_a_file
+from orchestrator.records.json_files import not_a_file
 
 _FOLDERS = ("", "trials", "confirm", "checkpoint", "requests", "owner")
 """Where everything that is written in place lies; a file further down is replaced as a whole, link

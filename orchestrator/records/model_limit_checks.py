@@ -18,8 +18,8 @@ from orchestrator.corpus.diagnosis import (
     listed_lines,
     used_utterances,
 )
-from orchestrator.corpus.faults import show
 from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest_errors import show
 from orchestrator.records.model_limits import ModelLimits, token_caps
 from orchestrator.sweepfile.sweep import SweepSpec
 

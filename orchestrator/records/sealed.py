@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.atomic import folders_synced_once, new_folder
-from orchestrator.records.files import Model, parse_json
 from orchestrator.records.journal import HELP, Journal, digest_of
+from orchestrator.records.json_files import Model, parse_json
 from orchestrator.records.unsealed import UnsealedFiles
 from orchestrator.records.writing import safely, write_aside
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.planning.cost import Spent
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import SweepSpec
 

@@ -17,9 +17,9 @@ from typing import TypeVar
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.confirm_split import load_evaluation_manifest
 from orchestrator.corpus.diagnosis import TRAINING_SETS
-from orchestrator.corpus.faults import joined_errors
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.corpus.manifest_errors import joined_errors
 from orchestrator.corpus.preparing import prepare, prepare_training
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import ManifestError

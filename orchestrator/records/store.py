@@ -31,7 +31,9 @@ from pathlib import Path
 from orchestrator.atomic import clear_leftovers, make_folder
 from orchestrator.errors import StudyError
 from orchestrator.records.chain import Fault
-from orchestrator.records.files import (
+from orchestrator.records.heartbeat_lock import beating, owner
+from orchestrator.records.journal import NAME
+from orchestrator.records.json_files import (
     BaselinesFile,
     EvaluationsFile,
     FormatFile,
@@ -41,8 +43,6 @@ from orchestrator.records.files import (
     read_json,
     to_line,
 )
-from orchestrator.records.heartbeat_lock import beating, owner
-from orchestrator.records.journal import NAME
 from orchestrator.records.links import refuse_misplaced
 from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord

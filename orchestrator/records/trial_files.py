@@ -15,7 +15,8 @@ from pathlib import Path
 from orchestrator.atomic import remove
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.files import (
+from orchestrator.records.journal import HELP
+from orchestrator.records.json_files import (
     PersonStop,
     StopRequest,
     damaged,
@@ -26,7 +27,6 @@ from orchestrator.records.files import (
     result_bytes,
     to_line,
 )
-from orchestrator.records.journal import HELP
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.sealed import SealedFiles
 

@@ -14,7 +14,8 @@ from typing import TypeVar
 
 from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
-from orchestrator.records.files import (
+from orchestrator.records.journal import NAME, origin_of
+from orchestrator.records.json_files import (
     ClockFile,
     FindingRow,
     FindingsFile,
@@ -26,7 +27,6 @@ from orchestrator.records.files import (
     read_json,
     to_line,
 )
-from orchestrator.records.journal import NAME, origin_of
 from orchestrator.records.still_owner import Ownership
 from orchestrator.records.writing import write_aside
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.records.usage import Usage
+from orchestrator.records.disk_usage import Usage
 from orchestrator.reporting.document import Block, Document, Paragraph, Table
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales, train_shares, transcripts, verification_report
+from orchestrator.reporting import adapter_scales, train_shares, transcripts, verification_report
 from orchestrator.reporting.caveats import caveats
 from orchestrator.reporting.document import (
     Block,
@@ -61,7 +61,7 @@ def build(
     blocks += _cannot_say(spec, folder, conclusion, done)
     blocks += _baseline_blocks(conclusion)
     blocks += _trials_blocks(spec, conclusion)
-    blocks += scales.blocks(spec, folder, conclusion)
+    blocks += adapter_scales.blocks(spec, folder, conclusion)
     blocks += train_shares.blocks(spec, conclusion)
     blocks += transcripts.blocks(folder, conclusion)
     blocks += _notes_blocks(folder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import count, takewhile
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.files import PackRecord
-from orchestrator.records.fleet import FleetFile, PackInFile
+from orchestrator.records.fleet_file import FleetFile, PackInFile
+from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.headline import headline

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.session import is_finished

@@ -15,10 +15,10 @@ from orchestrator.atomic import is_abandoned, remove
 from orchestrator.corpus.clip_cache import kept_segments
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import OrchestrateError
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
+from orchestrator.records.disk_usage import Usage, size_of
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.usage import Usage, size_of
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.session import is_finished
 

@@ -9,8 +9,8 @@ from orchestrator.errors import Interrupted, ModelError
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Failed, Hypotheses, Measured, Noticed, Progress, Worker
-from orchestrator.running.findings import keep_cause, notice
 from orchestrator.running.observer import NullObserver, Observer
+from orchestrator.running.recording_findings import keep_cause, notice
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.scoring.judge import Scores, Verdict
 from orchestrator.set_names import confirm_name

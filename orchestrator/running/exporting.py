@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.records.extras import check_installed
+from orchestrator.records.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.transcription import write_transcription
+from orchestrator.records.transcription_settings import write_transcription
 from orchestrator.reporting.adapters_card import adapter_name, adapters_card
 from orchestrator.reporting.load_script import load_script
 from orchestrator.reporting.model_card import PLOT, card_plot, model_card

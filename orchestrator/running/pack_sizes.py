@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
+from orchestrator.cpu_cores import machine_cores
 from orchestrator.errors import StudyError
 from orchestrator.fleet.hosts import Template
 from orchestrator.fleet.packs_and_cores import decided, fleet_of
-from orchestrator.machine import machine_cores
-from orchestrator.records.files import PackRecord
+from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec

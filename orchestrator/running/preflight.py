@@ -14,8 +14,8 @@ from orchestrator.corpus.clip_cache import evict_segments
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.decoding_findings import check_sound, sound_text
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
-from orchestrator.corpus.faults import show
 from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
@@ -25,9 +25,9 @@ from orchestrator.records.results import SetRecord
 from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
-from orchestrator.running.findings import record_findings
 from orchestrator.running.observer import Observer
-from orchestrator.scoring.text import normalizer
+from orchestrator.running.recording_findings import record_findings
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.set_names import confirm_name, is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
-from orchestrator.records.contents import search_contents
-from orchestrator.records.files import plan_bytes, result_bytes
+from orchestrator.records.content_digests import search_contents
+from orchestrator.records.json_files import plan_bytes, result_bytes
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.confirmation import measured_result

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StudyError
-from orchestrator.records.contents import stored_spec
-from orchestrator.records.extras import check_can_launch
+from orchestrator.records.content_digests import stored_spec
+from orchestrator.records.optional_packages import check_can_launch
 from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
@@ -26,10 +26,10 @@ from orchestrator.running.checkpoints import (
     known_as_ended,
     mend_beside,
 )
-from orchestrator.running.findings import notice_text, record_findings
 from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
 from orchestrator.running.preflight import check_data
+from orchestrator.running.recording_findings import notice_text, record_findings
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.sweepfile.loading import FieldChange, changed_fields, resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -9,7 +9,7 @@ killed in between, or continues from an older checkpoint, ends the trial at the 
 from __future__ import annotations
 
 from orchestrator.errors import StudyError
-from orchestrator.records.files import PersonStop
+from orchestrator.records.json_files import PersonStop
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.trial_stopping import Stop

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.errors import ModelError, StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.contents import search_contents
+from orchestrator.records.content_digests import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress, Worker
@@ -20,8 +20,8 @@ from orchestrator.running.asked_trials import AskedTrials
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
 from orchestrator.running.duplicates import Duplicates, duplicate_result
-from orchestrator.running.findings import check_headroom, keep_cause, notice
 from orchestrator.running.observer import Observer
+from orchestrator.running.recording_findings import check_headroom, keep_cause, notice
 from orchestrator.running.reported_rates import reported_rates
 from orchestrator.running.stop_requests import persons_stop
 from orchestrator.running.trial_stopping import (

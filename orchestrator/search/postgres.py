@@ -19,7 +19,7 @@ from optuna.study._frozen import FrozenStudy
 from sqlalchemy.pool import QueuePool
 
 from orchestrator.errors import StudyError
-from orchestrator.records.files import ServerRecord
+from orchestrator.records.json_files import ServerRecord
 from orchestrator.search.postgres_connection import connect, execute, lock_key
 
 if TYPE_CHECKING:

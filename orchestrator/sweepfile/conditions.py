@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator
 from collections.abc import Mapping as MappingABC
 from typing import Any
 
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
     Node,

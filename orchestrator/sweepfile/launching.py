@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.sweepfile.limit_checks import mapping_at
-from orchestrator.sweepfile.nodes import Mapping, Problems, describe_node, plain_value
+from orchestrator.sweepfile.located_nodes import Mapping, Problems, describe_node, plain_value
 
 _ASKED = {
     "packs": "2 or more, for one pack runs on the machine where the command is given",

@@ -9,7 +9,7 @@ from collections.abc import Sequence as SequenceABC
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
     Mark,

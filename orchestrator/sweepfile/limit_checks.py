@@ -15,7 +15,7 @@ from orchestrator.sweepfile.limits import (
     questions_of,
     set_of,
 )
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
     Node,

@@ -17,8 +17,7 @@ from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
-from orchestrator.sweepfile.model_folder import model_problems
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Mapping,
     Node,
     Problems,
@@ -26,6 +25,7 @@ from orchestrator.sweepfile.nodes import (
     in_backticks,
     plain_value,
 )
+from orchestrator.sweepfile.model_folder import model_problems
 from orchestrator.sweepfile.parameters import TABLE
 from orchestrator.sweepfile.refusals import FORMER
 from orchestrator.sweepfile.schema import json_schema

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.sweepfile.nodes import in_backticks
+from orchestrator.sweepfile.located_nodes import in_backticks
 from orchestrator.sweepfile.sweep import ModelSpec
 
 MODEL_TYPES = ("moonshine", "moonshine_streaming")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from orchestrator.sweepfile.layer_ranges import FORMS, is_layer_range
-from orchestrator.sweepfile.nodes import Node, Scalar, describe_node, did_you_mean
+from orchestrator.sweepfile.located_nodes import Node, Scalar, describe_node, did_you_mean
 
 ParameterValue = bool | int | float | str
 

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import limit_keys
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
     Mark,

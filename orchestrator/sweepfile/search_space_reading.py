@@ -7,7 +7,7 @@ from collections.abc import Mapping as MappingABC
 from typing import Any
 
 from orchestrator.sweepfile.conditions import read_conditions
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
     Node,

@@ -12,7 +12,13 @@ from pydantic import ValidationError
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.data import ALSO_NAME, RESERVED
 from orchestrator.sweepfile.limit_checks import check_limits, has_value, mapping_at
-from orchestrator.sweepfile.nodes import Mapping, Problems, describe_node, in_backticks, plain_value
+from orchestrator.sweepfile.located_nodes import (
+    Mapping,
+    Problems,
+    describe_node,
+    in_backticks,
+    plain_value,
+)
 from orchestrator.sweepfile.refusals import explain_refusals
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.storage import NAMED, names_variable

@@ -24,7 +24,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from orchestrator.sweepfile.nodes import (
+from orchestrator.sweepfile.located_nodes import (
     Entry,
     Mapping,
     Mark,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from orchestrator.errors import OrchestrateError
 from orchestrator.orphans import end_with_parent
-from orchestrator.records.files import read_file
+from orchestrator.records.json_files import read_file
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.sweep import SweepSpec

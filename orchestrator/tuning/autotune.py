@@ -16,11 +16,11 @@ import torch
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
-from orchestrator.tuning.faults import is_out_of_memory
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.training.training_set import TrainingSet
+from orchestrator.tuning.trial_faults import is_out_of_memory
 
 SIZES = {"cpu": (1, 4), "cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
 """On a CPU more than 4 gain next to nothing, and the measuring would take longer than it saves."""

@@ -15,8 +15,8 @@ import psutil
 import torch
 
 from orchestrator.checks import Finding, stop
+from orchestrator.cpu_cores import usable_cores
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.machine import usable_cores
 from orchestrator.planning.shares import share_of
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator

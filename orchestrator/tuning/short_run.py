@@ -21,7 +21,7 @@ from orchestrator.records.short_run import (
     spread_rows,
 )
 from orchestrator.records.worker import Failed, Hypotheses, Measured
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.scoring.wer import edit_counts
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight

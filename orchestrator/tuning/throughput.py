@@ -13,7 +13,7 @@ from orchestrator.planning.cost import Pace
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
-from orchestrator.tuning.model.cores import use_cores
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared import prepare
 
 STEPS = 4

@@ -21,14 +21,14 @@ from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
 from orchestrator.tuning.decoding.measuring import MeasuredSets, measure_apart
-from orchestrator.tuning.faults import Fault, enough_memory, fault_of
-from orchestrator.tuning.model.cores import use_cores
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.model.device import hardware
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 from orchestrator.tuning.training.step_recovery import Stepper
+from orchestrator.tuning.trial_faults import Fault, enough_memory, fault_of
 
 PROGRESS_TICKS = 10
 """Ticks between progress events."""

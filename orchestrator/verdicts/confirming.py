@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.contents import confirm_contents
+from orchestrator.records.content_digests import confirm_contents
 from orchestrator.records.results import SetRecord, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Rank, rank

@@ -15,10 +15,10 @@ from orchestrator.errors import Interrupted, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import faults
+from orchestrator.tuning import trial_faults
 from orchestrator.tuning import worker as engine
 from orchestrator.tuning.decoding.evaluation import Evaluator
-from orchestrator.tuning.model.cores import use_cores
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared import prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training import pack_group as lane
@@ -26,7 +26,7 @@ from orchestrator.tuning.training import step as training
 from orchestrator.tuning.training import step_recovery
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial
-from tests.tuning_models import DECODER
+from tests.tuning_models import DECODER, small_model_folder
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
@@ -46,7 +46,9 @@ def one_core() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory: pytest.TempPathFactory) -> SweepSpec:
-    return small_sweep(tmp_path_factory.mktemp("sweep"), SIZES)
+    folder = tmp_path_factory.mktemp("sweep")
+    model = small_model_folder(folder / "model")
+    return small_sweep(folder, SIZES, model={"id": str(model)})
 
 
 @pytest.fixture(scope="module")
@@ -292,7 +294,7 @@ def test_start_up_checks_without_memory_are_one_sentence(
 
 
 def test_foreign_messages_are_shown_in_part() -> None:
-    fault = faults.fault_of(ValueError("x" * 5000))
+    fault = trial_faults.fault_of(ValueError("x" * 5000))
     assert len(fault.reason) < 300 and len(fault.traceback) > 5000
 
 

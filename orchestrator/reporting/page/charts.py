@@ -8,7 +8,7 @@ from typing import Literal
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting import scales, train_shares
+from orchestrator.reporting import adapter_scales, train_shares
 from orchestrator.reporting.page.trial_bounds import bound_crosses, bounds_in_points
 from orchestrator.reporting.wording import params_text, plotted_limits
 from orchestrator.scoring.importance import FEWEST, importances
@@ -150,7 +150,7 @@ def _bounded_series(
 
 
 def _along_scales(spec: SweepSpec, folder: StudyFolder, conclusion: Conclusion) -> Iterator[Series]:
-    for number, verdicts in scales.by_trial(spec, folder, conclusion).items():
+    for number, verdicts in adapter_scales.by_trial(spec, folder, conclusion).items():
         points = tuple(
             (v.delta["heldout"], -v.delta["domain"], f"trial {number}, scale {v.adapter_scale:g}")
             for v in verdicts

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.alignment import EQUAL, Changed, Utterance, align, word_changes
-from orchestrator.scoring.text import normalizer
+from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 

@@ -21,15 +21,15 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.faults import UnusableError, show
 from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.pause_segmentation import split_at_pauses
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
 from orchestrator.records.model_limits import token_caps
-from orchestrator.records.transcription import read_transcription
+from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import torch
 import transformers
 
-from orchestrator.scoring.text import normalizer_version
+from orchestrator.scoring.normalizers import normalizer_version
 from orchestrator.sweepfile.digest import FORMAT, digest
 from orchestrator.sweepfile.sweep import EvaluationSpec
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet

@@ -14,8 +14,8 @@ from orchestrator.records.results import SetMeasurement, TermCounts
 from orchestrator.records.sets import decode_set, read_evaluation_set
 from orchestrator.records.short_run import spread_rows
 from orchestrator.records.terms import read_terms
+from orchestrator.scoring.normalizers import has_loop, normalizer
 from orchestrator.scoring.terms import Terms
-from orchestrator.scoring.text import has_loop, normalizer
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec

@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from orchestrator.records.results import SetMeasurement
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.greedy_decoding import ScaledAdapter
-from orchestrator.tuning.faults import Done, Fault, attempt
+from orchestrator.tuning.trial_faults import Done, Fault, attempt
 
 MeasuredSets = tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]
 """Edit counts and raw hypotheses by set."""

@@ -17,7 +17,7 @@ from orchestrator.corpus.clips import Sounds
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import StudyError
 from orchestrator.progress import Counter
-from orchestrator.records.files import model_line, read_file
+from orchestrator.records.json_files import model_line, read_file
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.digest import digest
 from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips

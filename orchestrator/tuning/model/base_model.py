@@ -26,7 +26,7 @@ from orchestrator.sweepfile.sweep import EncoderWindows, KernelName, ModelSpec
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import ROOT, resolve_targets
 from orchestrator.tuning.model.configuration import ignored_settings
-from orchestrator.tuning.model.cores import Cores, cores
+from orchestrator.tuning.model.core_threads import Cores, cores
 from orchestrator.tuning.model.decoder import Decoder
 from orchestrator.tuning.model.families import Family, family_of
 from orchestrator.tuning.model.kernel_choice import chosen_products

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from orchestrator.corpus.clips import lengths_of
 from orchestrator.progress import Counter
-from orchestrator.tuning.faults import is_out_of_memory
-from orchestrator.tuning.model.cores import cores
+from orchestrator.tuning.model.core_threads import cores
 from orchestrator.tuning.model.families import Family
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
+from orchestrator.tuning.trial_faults import is_out_of_memory
 
 BATCH_SECONDS = 120.0
 """Audio of one front-end batch; a matter of memory only, frames do not depend on it."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.faults import show
+from orchestrator.corpus.manifest_errors import show
 from orchestrator.tuning.model.base_model import BaseModel, padded_labels
 from orchestrator.tuning.selfcheck.probe import stock_input
 from orchestrator.tuning.training.training_set import TrainingSet

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.faults import show
+from orchestrator.corpus.manifest_errors import show
 from orchestrator.tuning.decoding.audio_files import decode_clips
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.selfcheck.base_loss import place_of_row, spread_domain_rows

@@ -14,14 +14,14 @@ from orchestrator.tuning.model.base_model import IGNORED, BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.training.augmentation import augmented_frames
-from orchestrator.tuning.training.micro_batches import MicroBatch, micro_batches
-from orchestrator.tuning.training.optimizer import PackedAdamW
-from orchestrator.tuning.training.training_set import TrainingSet
-from orchestrator.tuning.training.untuned import (
+from orchestrator.tuning.training.kl_reference import (
     forget_oldest_untuned,
     kl_to_untuned,
     know_untuned,
 )
+from orchestrator.tuning.training.micro_batches import MicroBatch, micro_batches
+from orchestrator.tuning.training.optimizer import PackedAdamW
+from orchestrator.tuning.training.training_set import TrainingSet
 
 
 def pack_step(

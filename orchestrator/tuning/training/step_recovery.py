@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from orchestrator.tuning.faults import Done, Fault, attempt
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.micro_batches import most_divided
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, packed_of
 from orchestrator.tuning.training.step import pack_step
 from orchestrator.tuning.training.training_set import TrainingSet
+from orchestrator.tuning.trial_faults import Done, Fault, attempt
 
 Faults = list[tuple[Slot, Fault]]
 

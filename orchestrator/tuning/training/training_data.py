@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.corpus.clips import Sounds
 from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
-from orchestrator.corpus.faults import bad_lines
+from orchestrator.corpus.manifest_errors import bad_lines
 from orchestrator.errors import DataError
 from orchestrator.records.sets import decode_set, read_training_sets
 from orchestrator.sweepfile.sweep import SweepSpec

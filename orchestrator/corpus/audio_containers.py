@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from orchestrator.corpus.faults import UnusableError
+from orchestrator.corpus.manifest_errors import UnusableError
 
 _OGG_FLAC = b"\x7fFLAC"
 _STREAMINFO = slice(9, 51)

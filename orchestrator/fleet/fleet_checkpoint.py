@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.fleet.commands import Files
 from orchestrator.fleet.pack import Pack
+from orchestrator.fleet.pack_commands import Files
 from orchestrator.fleet.pack_server import write_files
-from orchestrator.records.files import model_line
-from orchestrator.records.fleet import FILE, FleetFile, PackInFile, read_fleet
+from orchestrator.records.fleet_file import FILE, FleetFile, PackInFile, read_fleet
+from orchestrator.records.json_files import model_line
 
 
 def save_packs(

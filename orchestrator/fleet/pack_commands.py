@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.fleet import Command
+from orchestrator.records.fleet_file import Command
 from orchestrator.records.worker import Event, Failed, Noticed, Progress
 
 Files = dict[str, bytes]

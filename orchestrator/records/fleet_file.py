@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.files import read_json
+from orchestrator.records.json_files import read_json
 
 FILE = "fleet.json"
 Command = tuple[Literal["admit", "release", "advance"], int]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import SpecError, StudyError
-from orchestrator.records.contents import stored_spec
+from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.tables import DataTable, Row, table
 from orchestrator.sweepfile.loading import project_root

@@ -4,7 +4,7 @@ import unicodedata
 import pytest
 from whisper_normalizer.english import EnglishTextNormalizer
 
-from orchestrator.scoring.text import has_loop, normalizer, normalizer_version
+from orchestrator.scoring.normalizers import has_loop, normalizer, normalizer_version
 
 SENTENCES = (
     "Mr. Brown won't pay $20 million, will he?",
