@@ -21,6 +21,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -68,7 +69,8 @@ OUTCOMES = ("equal", "noticed", "told", "followed", "broken")
 """As undamaged; so, with a word on the file; refused by its name; refused, and the advice led to the
 usual end.
 """
-PATIENCE = 90
+PATIENCE = 600
+"""Seconds after which a command hangs."""
 NOBODY = 65534
 
 
@@ -258,11 +260,10 @@ class Matrix:
 
     def command(self, project: Path, words: Sequence[str]) -> Outcome:
         """How a command ends that runs in this process."""
-        os.chdir(self.root)
-        signal.signal(signal.SIGALRM, _give_up)
+        before = signal.signal(signal.SIGALRM, _give_up)
         signal.alarm(PATIENCE)
         try:
-            with served(words[0]):
+            with chdir(self.root), served(words[0]):
                 code, said = said_here(*words, worker=stopped)
         except Hung:
             code, said = -signal.SIGALRM, "hangs"
@@ -270,6 +271,7 @@ class Matrix:
             code, said = 1, "".join(traceback.format_exception(error))
         finally:
             signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
         return Outcome(code, normal(said, project))
 
     def _judge(
