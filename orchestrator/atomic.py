@@ -24,16 +24,22 @@ _ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)(-wal|-shm|-journal)?")
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())
 """Error numbers of a disk without room."""
+_LIMITS = "End other programs or raise the limit of this one, then run the same command again."
 _ACCESS = "Fix its permissions, or those of a folder above it, then run the same command again."
 ADVICE = {
     errno.EISDIR: "A file belongs there: move the folder away, then run the same command again.",
     errno.ENOTDIR: "A folder belongs there: move the file away, then run the same command again.",
+    errno.ELOOP: "It is a symbolic link: put the file itself there, then run the same command again.",
     errno.EACCES: _ACCESS,
     errno.EPERM: _ACCESS,
     errno.EROFS: "Write to another place; a study is kept elsewhere with --studies DIR.",
     errno.ENAMETOOLONG: "Choose a shorter name, then run the same command again.",
+    errno.ENOMEM: _LIMITS,
+    errno.EMFILE: _LIMITS,
+    errno.ENFILE: _LIMITS,
 }
 """What helps, by error numbers."""
+_NUMBER = re.compile(r"(?:\[Errno |\(os error )(\d+)[\])]")
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
 _LATER: ContextVar[set[Path] | None] = ContextVar("folders to be synced together", default=None)
 
@@ -45,7 +51,7 @@ def system_error(error: OSError) -> OrchestrateError:
             "the current folder was removed or renamed while this shell is in it\n"
             "  Change to a folder that is there (cd), then run the same command again."
         )
-    message = f"{error.filename or 'a file'}: {error.strerror or error}"
+    message = ": ".join(filter(None, (error.filename, error.strerror or str(error))))
     if error.errno not in FULL:
         advice = ADVICE.get(error.errno or 0)
         return OrchestrateError(f"{message}\n  {advice}" if advice else message)
@@ -182,7 +188,12 @@ def _as_refusals_of(path: Path) -> Iterator[None]:
 
 
 def _os_error_number(message: str) -> int | None:
-    return next((number for words, number in _FULL.items() if words in message), None)
+    """What the disk refused, by the message of an error that holds no number: that of safetensors,
+    or of `shutil.copytree`, which lists several.
+    """
+    said = (int(number) for number in _NUMBER.findall(message))
+    by_words = (number for words, number in _FULL.items() if words in message)
+    return next((number for number in (*said, *by_words) if number in _REFUSED), None)
 
 
 def make_folder(folder: Path) -> None:

@@ -23,6 +23,14 @@ class OrchestrateError(Exception):
 
     exit_code = 2
 
+    @property
+    def summary(self) -> str:
+        """Its first line, for a table of many; of one that announces a list, the first of that as
+        well.
+        """
+        first, *rest = str(self).splitlines() or [""]
+        return f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first
+
 
 class SpecError(OrchestrateError, ValueError):
     """The sweep file, or an override on the command line, cannot be used as it is."""

@@ -18,6 +18,7 @@ import soundfile
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
+from orchestrator.running.pack_sizes import MakeWorker
 from tests.run_fake import make_worker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,10 +79,10 @@ def folder_of(spec: Path, name: str = "demo") -> StudyFolder:
     return StudyFolder(spec.parents[1] / "studies", name)
 
 
-def orchestrate(*arguments: object) -> int:
-    """Run the command here, with the fake worker; returns its exit code."""
+def orchestrate(*arguments: object, worker: MakeWorker = make_worker) -> int:
+    """Run the command here, with the fake worker or another; returns its exit code."""
     with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments], make_worker)
+        main([str(argument) for argument in arguments], worker)
     code = ended.value.code
     assert code is None or isinstance(code, int)
     return code or 0

@@ -147,7 +147,7 @@ def test_a_place_that_cannot_be_written_is_answered_with_another() -> None:
 
 def test_a_current_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = FileNotFoundError(2, "No such file or directory")
-    assert str(system_error(gone)).startswith("a file: No such file")
+    assert str(system_error(gone)).startswith("No such file")
 
     def getcwd() -> str:
         raise gone

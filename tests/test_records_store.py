@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement, TrialState
@@ -242,13 +244,37 @@ def test_a_damaged_clock_is_made_again(
     clock = folder.path / "clock.json"
     clock.write_bytes(damage(clock.read_bytes()))
     assert folder.seconds_spent() is None and folder.damaged_beside() == ("clock.json",)
-    assert folder.mend(1.5, checked=False) == ("clock.json from the last checkpoint",)
+    assert folder.mend(1.5) == ("clock.json from the last checkpoint",)
     assert folder.seconds_spent() == 1.5 and folder.damaged_beside() == ()
     clock.unlink()
-    assert folder.mend(0.0, checked=False) == ()
+    assert folder.mend(0.0) == ()
     clock.write_bytes(b"{")
-    assert folder.mend(0.0, checked=False) != () and folder.damaged_beside() == ()
+    assert folder.mend(0.0) != () and folder.damaged_beside() == ()
     assert folder.add_seconds(1.0, known=2.0) == 3.0
+    assert folder.mend(3.0) == ()
+    assert folder.mend(4.0) == ("clock.json from the last checkpoint",)
+    assert folder.seconds_spent() == 4.0, "an older one"
+
+
+def test_what_lies_beside_the_sealed_files_is_of_this_study(
+    folder: StudyFolder, tmp_path: Path
+) -> None:
+    other = StudyFolder(tmp_path / "elsewhere", "phase4")
+    for study in (folder, other):
+        study.write_spec(f"name: {study.name}\n")
+        study.add_seconds(2.0)
+        study.write_findings("data", [Finding("few", "warn", f"{study.name}: 3 are few")])
+    for name in ("clock.json", "findings.json"):
+        shutil.copy(other.path / name, folder.path / name)
+    assert folder.damaged_beside() == ("clock.json", "findings.json")
+    assert folder.seconds_spent() is None
+    assert [each.name for each in folder.findings()] == ["findings-lost"]
+    shutil.copytree(folder.path, tmp_path / "copied" / "phase3")
+    folder.mend(1.0)
+    assert folder.damaged_beside() == ()
+    assert StudyFolder(tmp_path / "copied", "phase3").damaged_beside() != ()
+    shutil.copytree(folder.path, tmp_path / "moved" / "phase5")
+    assert StudyFolder(tmp_path / "moved", "phase5").damaged_beside() == ()
 
 
 def test_a_result_in_another_trials_folder_is_refused(folder: StudyFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,10 @@ import pytest
 
 from orchestrator.corpus import clip_cache
 from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.records.store import StudyFolder
+from orchestrator.running.checkpoints import Checkpoint, Checkpoints
 from tests.cli_project import folder_of, orchestrate, ran_project
+from tests.fake_worker import FakeWorker
 
 
 @pytest.fixture(name="spec")
@@ -58,10 +62,15 @@ def test_an_unfinished_study_and_what_links_point_to_are_left(
     folder.cache.unlink()
     folder.cache.mkdir()
     (folder.cache / "audio.bin").write_bytes(b"x")
-    folder.checkpoint.rename(folder.path / "gone")
+    unfinish(folder)
     capsys.readouterr()
     assert orchestrate("clean", spec, "--yes") == 0
     assert "not finished" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
+
+
+def unfinish(folder: StudyFolder) -> None:
+    """Its last checkpoint says that the search goes on."""
+    Checkpoints(folder.checkpoint).write(Checkpoint(tick=900_000, asked=1), FakeWorker())
 
 
 def foreign(spec: Path) -> Path:
@@ -85,10 +94,10 @@ def test_the_shared_cache_goes_but_for_the_sound_of_unfinished_studies(
         assert orchestrate("clean", "--yes", "--studies", studies) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "shared by all" in said and "in use by" in said and other.exists()
-    folder.checkpoint.rename(folder.path / "gone")
+    unfinish(folder)
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
     assert set(clips.glob("*.index")) == own
-    (folder.path / "gone").rename(folder.checkpoint)
+    shutil.rmtree(folder.checkpoint)
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
     assert not list(clips.iterdir())
 

@@ -375,8 +375,14 @@ def test_a_folder_in_the_place_of_a_checkpoint_is_a_damaged_checkpoint(
     newest = max(finished.folder.checkpoint.glob("*.json"))
     newest.unlink()
     newest.mkdir()
+    (newest / "mine").touch()
     assert orchestrate("repair", finished.spec, "--check") == 3
     assert f"checkpoint/{newest.stem} has been altered" in capsys.readouterr().err
+    assert orchestrate("repair", finished.spec) == 3
+    said = capsys.readouterr().err
+    assert said.startswith(f"{newest} is a directory, and a file belongs there\n  Move it away")
+    assert orchestrate("clean", finished.spec, "--yes") == 0
+    newest.rename(newest.with_name("away"))
     assert orchestrate("repair", finished.spec) == 0
-    assert not newest.exists()
+    assert (newest.with_name("away") / "mine").exists()
     assert orchestrate(finished.spec, "--quiet") == finished.code

@@ -168,7 +168,7 @@ def test_what_breaks_a_guardrail_is_not_the_best(tmp_path: Path, feasible: bool)
         copy, _ = copy_of(held, DashboardStudy("domain WER, %", "", None, trials=trials))
     assert copy.get_best_trial(0).number == (0 if feasible else 1)
     assert [trial.params for trial in copy.get_all_trials(0)] == [r.params for r in results]
-    other = DashboardStudy("domain WER, %", "", None, trials={1: DashboardTrial("", value=41.0)})
+    other = DashboardStudy("domain WER, %", "", None, differing=lambda held: held[1].number)
     with (
         open_read_only(tmp_path / "study.db") as held,
         pytest.raises(

@@ -38,7 +38,8 @@ def repair(
     if only_check:
         typer.echo(
             plain(
-                f"study {folder.name}: all {check_sealed(folder)} sealed files are as they were written"
+                f"study {folder.name}: all {check_sealed(folder, sweep.project)} sealed files are as "
+                "they were written"
             )
         )
         return

@@ -85,7 +85,7 @@ def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> Stud
             sweep, folder, conclude(sweep, folder), is_finished(sweep, folder), running
         )
     except OrchestrateError as error:
-        faults.append(f"{folder.name}: {str(error).splitlines()[0]}")
+        faults.append(f"{folder.name}: {error.summary}")
         return damaged_row(folder.name)
 
 

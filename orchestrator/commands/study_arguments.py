@@ -106,16 +106,11 @@ def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
     """Every study in `studies`, by default ./studies, with its project's folder. Raises StudyError
     where none is.
     """
-    from orchestrator.records.store import StudyFolder
+    from orchestrator.records.store import StudyFolder, study_names
     from orchestrator.sweepfile.loading import project_root
-    from orchestrator.sweepfile.sweep import NAME
 
     root = (studies or Path("studies")).absolute()
-    names = sorted(
-        path.parent.name
-        for path in root.glob("*/spec.yaml")
-        if re.fullmatch(NAME, path.parent.name)
-    )
+    names = study_names(root)
     if not names:
         raise StudyError(
             f"there are no studies in {root}\n  Go to the project's folder, or name them with --studies."

@@ -30,6 +30,7 @@ HELP = (
     "and says what does not."
 )
 
+_APPENDED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 Stamp = tuple[int, int, int]
 """(mtime, size, inode): while they stay, so does the content."""
 Found = TypeVar("Found")
@@ -118,7 +119,7 @@ class Journal:
     def _append(self, length: int, data: bytes) -> None:
         new = not self.path.exists()
         make_folder(self.path.parent)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self.path, _APPENDED, 0o644)
         try:
             os.ftruncate(descriptor, length)  # what a power cut left of a line
             try:
@@ -273,6 +274,17 @@ class Journal:
         if len(name) == len(str(path)):
             raise ValueError(f"{path} is not in {self._root}")
         return name
+
+
+def origin_of(journal: Path) -> str:
+    """What tells a study from all of other names, wherever it is copied: the digest of the second
+    line of its journal, which seals its first spec.yaml; empty without a journal.
+    """
+    if not journal.exists() or other_kind(journal):
+        return ""
+    with journal.open("rb") as file:
+        file.readline()
+        return digest_of(file.readline())
 
 
 def digest_of(data: bytes) -> str:

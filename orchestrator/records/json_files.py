@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, RootModel, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
 from orchestrator.checks import Level
 from orchestrator.errors import StudyError
@@ -88,25 +88,32 @@ class SetsFile(RootModel[dict[str, SetRecord]]):
     """sets.json: by the names of the report."""
 
 
-class ClockFile(BaseModel):
+class SignedFile(BaseModel):
+    """A file beside the sealed ones that says of which study it is, so that another digit in it, or
+    the file of another study, is noticed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+
+    sha256: str = ""
+    """Of all else in it and of the study's origin."""
+
+    def signed(self, origin: str) -> Self:
+        """The same, of the study that has this origin (`journal.origin_of`)."""
+        return self.model_copy(update={"sha256": self._digest(origin)})
+
+    def is_of(self, origin: str) -> bool:
+        """It is as it was signed, in this study."""
+        return self.sha256 == self._digest(origin)
+
+    def _digest(self, origin: str) -> str:
+        return digest([origin, self.model_dump(mode="json", exclude={"sha256"})])
+
+
+class ClockFile(SignedFile):
     """clock.json: what all runs of the sweep have spent."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, defer_build=True)
-
     seconds: float
-    sha256: str | None = None
-    """Of the seconds: another digit would end the search early. None in older studies."""
-
-    @classmethod
-    def of(cls, seconds: float) -> ClockFile:
-        """The seconds with their digest."""
-        return cls(seconds=seconds, sha256=digest(seconds))
-
-    @model_validator(mode="after")
-    def _check_digest(self) -> ClockFile:
-        if self.sha256 not in (None, digest(self.seconds)):
-            raise ValueError("its digest is not that of its seconds")
-        return self
 
 
 class FindingRow(BaseModel):
@@ -119,8 +126,10 @@ class FindingRow(BaseModel):
     message: str
 
 
-class FindingsFile(RootModel[dict[str, tuple[FindingRow, ...]]]):
+class FindingsFile(SignedFile):
     """findings.json: what the last run's checks found, by stage."""
+
+    stages: dict[str, tuple[FindingRow, ...]]
 
 
 def model_line(value: BaseModel) -> bytes:

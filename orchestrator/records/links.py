@@ -34,10 +34,7 @@ def refuse_misplaced(study: Path) -> None:
     for path in _paths_in(study):
         name = path.relative_to(study).as_posix()
         if path.is_symlink() and name not in _ALLOWED:
-            raise StudyError(
-                f"{path} is a symbolic link, and a run would write or delete what it points to\n"
-                "  Put the file or folder itself there. The whole study may be a link, and its cache/ too."
-            )
+            raise link_error(path)
         if _FOLDER.fullmatch(name):
             if not path.is_dir():
                 raise StudyError(
@@ -46,6 +43,14 @@ def refuse_misplaced(study: Path) -> None:
                 )
         elif _FILE.fullmatch(name) and (kind := other_kind(path)):
             raise not_a_file(path, kind)
+
+
+def link_error(path: Path) -> StudyError:
+    """The error of a link in the place of a file or folder of a study."""
+    return StudyError(
+        f"{path} is a symbolic link, and a run would write or delete what it points to\n"
+        "  Put the file or folder itself there. The whole study may be a link, and its cache/ too."
+    )
 
 
 def _paths_in(study: Path) -> Iterator[Path]:

@@ -32,6 +32,7 @@ from orchestrator.atomic import clear_leftovers, make_folder
 from orchestrator.errors import StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.heartbeat_lock import beating, owner
+from orchestrator.records.journal import NAME
 from orchestrator.records.json_files import (
     BaselinesFile,
     EvaluationsFile,
@@ -52,6 +53,12 @@ from orchestrator.sweepfile.digest import FORMAT
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGAIN = "then run the same command again"
+
+
+def study_names(root: Path) -> list[str]:
+    """The studies below `root`, those too whose spec.yaml or journal is lost."""
+    found = {path.parent.name for name in ("spec.yaml", NAME) for path in root.glob(f"*/{name}")}
+    return sorted(name for name in found if _NAME.fullmatch(name))
 
 
 class StudyFolder(TrialFiles):
@@ -195,12 +202,11 @@ class StudyFolder(TrialFiles):
 
     def neighbours(self) -> Iterator[StudyFolder]:
         """The other studies under the same root, by name."""
-        for path in sorted(self.path.parent.glob("*/spec.yaml")):
-            if path.parent.name != self.name and _NAME.fullmatch(path.parent.name):
-                study = StudyFolder(self.path.parent, path.parent.name)
-                # what another version wrote is not read
-                if study.format_file.exists() and study.journal.path.exists():
-                    yield study
+        for name in study_names(self.path.parent):
+            study = StudyFolder(self.path.parent, name)
+            # what another version wrote is not read
+            if name != self.name and study.journal.path.exists():
+                yield study
 
     @property
     def measured(self) -> bool:

@@ -6,20 +6,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
+from typing import TypeVar
 
 from orchestrator.checks import Finding
 from orchestrator.errors import StudyError
+from orchestrator.records.journal import NAME, origin_of
 from orchestrator.records.json_files import (
     ClockFile,
+    FindingRow,
     FindingsFile,
     ServerRecord,
+    SignedFile,
+    damaged,
     model_line,
     read_file,
     read_json,
@@ -41,6 +43,8 @@ _FINDINGS_LOST = Finding(
     "notes.md has it.",
 )
 
+Signed = TypeVar("Signed", bound=SignedFile)
+
 
 class UnsealedFiles:
     """Files of a study that people may read, edit and delete."""
@@ -53,6 +57,11 @@ class UnsealedFiles:
         self._clock = path / "clock.json"
         self._findings = path / "findings.json"
         self._storage = path / "storage.json"
+
+    @property
+    def measured(self) -> bool:
+        """Something was measured in the study, so its checks have found something, or nothing."""
+        return False
 
     def note(self, text: str, at: datetime | None = None) -> None:
         """Append one dated line to notes.md: device fallbacks, resumes, interventions."""
@@ -72,27 +81,34 @@ class UnsealedFiles:
 
     def write_findings(self, stage: str, findings: Sequence[Finding]) -> None:
         """Keep what a stage's checks found in the place of what they found before."""
-        stages = {name: [*map(asdict, found)] for name, found in self._findings_by_stage().items()}
-        stages[stage] = [asdict(finding) for finding in findings]
-        self._write_findings(stages)
+        self._write_findings(self._findings_by_stage() | {stage: tuple(findings)})
 
-    def _write_findings(self, stages: Mapping[str, Any]) -> None:
-        self._write(self._findings, to_line(json.dumps(stages, indent=1, ensure_ascii=False)))
+    def _write_findings(self, stages: Mapping[str, Sequence[Finding]]) -> None:
+        rows = {
+            stage: tuple(FindingRow(**asdict(finding)) for finding in found)
+            for stage, found in stages.items()
+        }
+        held = FindingsFile(stages=rows).signed(self._origin)
+        text = json.dumps(held.model_dump(mode="json"), indent=1, ensure_ascii=False)
+        self._write(self._findings, to_line(text))
 
     def findings(self) -> tuple[Finding, ...]:
-        """What the checks of the last run found, each once; where the file is damaged, that this is
-        lost.
+        """What the checks of the last run found, each once; where the file is damaged or lost, that
+        this is.
         """
         stages = self._findings_by_stage().values()
         return tuple(dict.fromkeys(finding for found in stages for finding in found))
 
     def _findings_by_stage(self) -> dict[str, tuple[Finding, ...]]:
-        if _is_damaged(self._findings, FindingsFile):
+        try:
+            held = self._read_findings()
+        except StudyError:
             return {_LOST_STAGE: (_FINDINGS_LOST,)}
-        held = read_json(self._findings, FindingsFile, "")
+        if held is None and self.measured:
+            return {_LOST_STAGE: (_FINDINGS_LOST,)}
         return {
             stage: tuple(Finding(row.name, row.level, row.message) for row in rows)
-            for stage, rows in (held.root.items() if held else ())
+            for stage, rows in (held.stages.items() if held else ())
         }
 
     def server(self) -> ServerRecord | None:
@@ -101,7 +117,7 @@ class UnsealedFiles:
 
     def drop_damaged_server(self) -> str | None:
         """Move a record of the server that is damaged away; says where to, None where it holds."""
-        if not _is_damaged(self._storage, ServerRecord):
+        if not _is_damaged(self.server):
             return None
         self.ownership.confirm()
         away = self._storage.with_name(f"{self._storage.name}.damaged")
@@ -119,39 +135,61 @@ class UnsealedFiles:
 
     def seconds_spent(self) -> float | None:
         """Wall-clock seconds of all runs so far; None where clock.json is damaged or not there."""
-        if _is_damaged(self._clock, ClockFile):
+        try:
+            clock = self._read_clock()
+        except StudyError:
             return None
-        clock = read_json(self._clock, ClockFile, "")
         return clock.seconds if clock else None
 
     def add_seconds(self, seconds: float, known: float = 0.0) -> float:
         """Add to the time spent, which is at least what is `known`; returns the sum."""
         total = max(self.seconds_spent() or 0.0, known) + seconds
-        self._write(self._clock, model_line(ClockFile.of(total)))
+        self._write(self._clock, model_line(ClockFile(seconds=total).signed(self._origin)))
         return total
 
     def damaged_beside(self) -> tuple[str, ...]:
         """The names of those files beside the sealed ones that are damaged and `mend` makes again."""
-        models: dict[Path, type[BaseModel]] = {
-            self._clock: ClockFile,
-            self._findings: FindingsFile,
-        }
-        return tuple(path.name for path, model in models.items() if _is_damaged(path, model))
+        found = []
+        if _is_damaged(self._read_clock):
+            found.append(self._clock.name)
+        if _is_damaged(self._read_findings):
+            found.append(self._findings.name)
+        return tuple(found)
 
-    def mend(self, known: float, checked: bool) -> tuple[str, ...]:
+    def mend(self, known: float) -> tuple[str, ...]:
         """Make clock.json and findings.json again where they are damaged or lost; says what was
-        made. `known` are the seconds that the last checkpoint says were spent, `checked` whether
-        the checks of some run have found something or nothing.
+        made. `known` are the seconds that the last checkpoint says were spent.
         """
         made = []
-        damaged = self.damaged_beside()
-        if self._clock.name in damaged or (known and not self._clock.exists()):
+        found = self.damaged_beside()
+        # lost, or an older one: a checkpoint is written after the clock
+        behind = (self.seconds_spent() or 0.0) < known
+        if self._clock.name in found or behind:
             self.add_seconds(0.0, known)
             made.append(f"{self._clock.name} from the last checkpoint")
-        if self._findings.name in damaged or (checked and not self._findings.exists()):
-            self._write_findings({_LOST_STAGE: [asdict(_FINDINGS_LOST)]})
+        if self._findings.name in found or (self.measured and not self._findings.exists()):
+            self._write_findings({_LOST_STAGE: (_FINDINGS_LOST,)})
             made.append(f"{self._findings.name}, without what the checks had found")
         return tuple(made)
+
+    @property
+    def _origin(self) -> str:
+        return origin_of(self.path / NAME)
+
+    def _read_clock(self) -> ClockFile | None:
+        return self._signed_file(self._clock, ClockFile)
+
+    def _read_findings(self) -> FindingsFile | None:
+        return self._signed_file(self._findings, FindingsFile)
+
+    def _signed_file(self, path: Path, model: type[Signed]) -> Signed | None:
+        """What a file of this study says; None where there is none. Raises StudyError for one that
+        is damaged or of another study.
+        """
+        held = read_json(path, model, "")
+        if held is not None and not held.is_of(self._origin):
+            raise damaged(path, "it was changed, or is of another study", "")
+        return held
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write it to the study, which is this process's where it holds the lock."""
@@ -159,10 +197,10 @@ class UnsealedFiles:
         write_aside(path, data)
 
 
-def _is_damaged(path: Path, model: type[BaseModel]) -> bool:
-    """Something has the name and is not what a run wrote."""
+def _is_damaged(read: Callable[[], object]) -> bool:
+    """Something has the name of a file and is not what a run wrote."""
     try:
-        read_json(path, model, "")
+        read()
     except StudyError:
         return True
     return False

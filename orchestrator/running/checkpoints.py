@@ -10,6 +10,7 @@ ends, the first new effect meets the very state an uninterrupted sweep would hav
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,6 +19,9 @@ from orchestrator.atomic import make_folder, remove
 from orchestrator.errors import StudyError
 from orchestrator.file_kinds import other_kind
 from orchestrator.records.journal import digest_of
+from orchestrator.records.json_files import not_a_file
+from orchestrator.records.links import link_error
+from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Worker
 from orchestrator.records.writing import write_aside
@@ -106,9 +110,23 @@ class Checkpoints:
         states = self._state_files()
         if not states or self._read_if_whole(states[0], True) is None:
             return []
-        return sorted(
-            p for p in self._root.iterdir() if _OWN.fullmatch(p.name) and p.stem != states[0].stem
-        )
+        return sorted(path for path in self._own_paths() if path.stem != states[0].stem)
+
+    def _own_paths(self) -> list[Path]:
+        """Of all checkpoints; a folder with the name of a JSON is somebody else's."""
+        return [
+            path
+            for path in self._root.iterdir()
+            if _OWN.fullmatch(path.name) and not (path.suffix and other_kind(path))
+        ]
+
+    def drop(self, name: str) -> None:
+        """Remove a checkpoint. Raises StudyError where something else has the name of its JSON."""
+        state = self._root / f"{name}.json"
+        if kind := other_kind(state):
+            raise not_a_file(state, kind)
+        remove(state)
+        remove(self._root / name)
 
     def damaged(self) -> tuple[str, ...]:
         """The names of the checkpoints that do not hold."""
@@ -141,7 +159,11 @@ class Checkpoints:
         return self._root / f"{checkpoint.tick:06d}"
 
     def write(self, checkpoint: Checkpoint, worker: Worker) -> None:
-        """Save the worker, then the state; forget what is older than the one before."""
+        """Save the worker, then the state; forget what is older than the one before. Raises
+        StudyError where the folder has become a link meanwhile.
+        """
+        if self._root.is_symlink():
+            raise link_error(self._root)
         slots = self.slots(checkpoint)
         remove(slots)  # left by a crash before its JSON was written
         make_folder(self._root)
@@ -150,9 +172,25 @@ class Checkpoints:
         sealed = Sealed.of(checkpoint.model_copy(update={"files": _slot_digests(slots)}))
         write_aside(slots.with_suffix(".json"), sealed.model_dump_json().encode() + b"\n")
         kept = {f"{checkpoint.tick - back:06d}" for back in range(2)}
-        for path in self._root.iterdir():
-            if _OWN.fullmatch(path.name) and path.stem not in kept:
+        for path in self._own_paths():
+            if path.stem not in kept:
                 remove(path)
+
+
+def known_as_ended(folder: StudyFolder, results: Iterable[TrialResult]) -> frozenset[int]:
+    """Trials of which the database knows that they have ended: it was told before the last
+    checkpoint was written. Raises StudyError when all checkpoints are damaged.
+    """
+    last = Checkpoints(folder.checkpoint).latest()
+    if last is None:
+        return frozenset()
+    return frozenset(
+        result.number
+        for result in results
+        if result.number < last.asked
+        and result.number not in last.slots
+        and result.duplicate_of not in last.slots
+    )
 
 
 def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
@@ -160,7 +198,7 @@ def mend_beside(folder: StudyFolder) -> tuple[str, ...]:
     The caller holds the lock. Raises StudyError when all checkpoints are damaged.
     """
     last = Checkpoints(folder.checkpoint).latest()
-    return folder.mend(last.spent if last else 0.0, folder.measured)
+    return folder.mend(last.spent if last else 0.0)
 
 
 def _slot_digests(slots: Path) -> dict[str, str]:

@@ -115,7 +115,7 @@ def _why_unfinished(folder: StudyFolder, project: Path) -> str:
     try:
         done = is_finished(stored_spec(folder, project), folder)
     except OrchestrateError as error:
-        return str(error).partition("\n")[0]
+        return error.summary
     return "" if done else "not finished: it continues faster with them"
 
 

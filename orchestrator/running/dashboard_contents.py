@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import takewhile
 
 from orchestrator.records.results import TrialResult
@@ -13,10 +14,12 @@ from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.figures import figure
 from orchestrator.reporting.page.utterances import utterance_sets
 from orchestrator.reporting.wording import rates_of, shown_percent, shown_points
+from orchestrator.running.checkpoints import known_as_ended
 from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachments, worst_of
 from orchestrator.running.session import is_finished
 from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
+from orchestrator.search.trial_results import differing_trial
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
@@ -45,6 +48,12 @@ def dashboard_study(spec: SweepSpec, folder: StudyFolder, words: Sequence[str]) 
         trials={
             result.number: _dashboard_trial(spec, searched, result) for result in conclusion.results
         },
+        differing=partial(
+            differing_trial,
+            spec,
+            results=conclusion.results,
+            ended=known_as_ended(folder, conclusion.results),
+        ),
     )
 
 
@@ -96,7 +105,6 @@ def _dashboard_trial(
         attributes=_trial_attributes(result),
         constraints=tuple(result.constraints.values()),
         feasible=result.feasible,
-        value=result.wer.get(spec.objective) if result.feasible else None,
         attachments=tuple(attachments(sets, str(result.number))),
     )
 

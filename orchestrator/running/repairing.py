@@ -7,20 +7,17 @@ whatever they are made again, they are what the study wrote. Nothing is ever sea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.atomic import remove
 from orchestrator.errors import OrchestrateError, StudyError
 from orchestrator.records.chain import Fault
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.json_files import FormatFile, SetsFile, model_line
-from orchestrator.records.results import TrialState
 from orchestrator.records.sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
-from orchestrator.running.checkpoints import Checkpoints, mend_beside
+from orchestrator.running.checkpoints import Checkpoints, known_as_ended, mend_beside
 from orchestrator.sweepfile.digest import FORMAT
 from orchestrator.sweepfile.loading import resolved_yaml
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -42,24 +39,24 @@ class Repaired:
     """Files that the journal seals; all of them hold."""
 
 
-def faults_of(folder: StudyFolder, database: Database) -> dict[str, Fault]:
-    """All that does not hold, by name. Raises StudyError where the journal itself is lost or
-    damaged, or a server cannot be asked.
+def faults_of(folder: StudyFolder, database: Database, project: Path) -> dict[str, Fault]:
+    """All that does not hold, by name; `project` is the project's folder. Raises StudyError where
+    the journal itself is lost or damaged, or a server cannot be asked.
     """
     found = folder.faults()
-    if folder.began and (fault := _fault_of(folder, database)):
+    if folder.began and (fault := _database_fault(folder, database, project)):
         found[_database_name(database)] = fault
     found |= dict.fromkeys(folder.damaged_beside(), Fault.ALTERED)
     states = Checkpoints(folder.checkpoint)
     return found | {f"checkpoint/{name}": Fault.ALTERED for name in states.damaged()}
 
 
-def check_sealed(folder: StudyFolder) -> int:
+def check_sealed(folder: StudyFolder, project: Path) -> int:
     """The number of sealed files, all of which hold. Raises StudyError naming those that do not."""
     from orchestrator.search.storage import database_of
 
     folder.check_format()
-    if faults := faults_of(folder, database_of(folder)):
+    if faults := faults_of(folder, database_of(folder), project):
         raise folder.journal.error(faults)
     return len(folder.journal.chain().files)
 
@@ -79,12 +76,12 @@ def repair_study(sweep: SweepSpec, folder: StudyFolder) -> Repaired:
         _put_back(folder, path, data, source, made)
     folder.check_format()
     spec = stored_spec(folder, sweep.project).model_copy(update={"storage": sweep.storage})
-    if faults_of(folder, database_for(spec, folder)) or _server_disagrees(spec, folder):
+    if faults_of(folder, database_for(spec, folder), spec.project):
         _remake_all(spec, folder, made)
     _try_remaking(lambda: made.extend(mend_beside(folder)))
     for line in made:
         folder.note(f"repair: {line}")
-    if left := faults_of(folder, database_for(spec, folder)):
+    if left := faults_of(folder, database_for(spec, folder), spec.project):
         done = "".join(f" Made again: {line}." for line in made)
         raise folder.journal.error(left, f"{_advice_on(left)}{done}")
     return Repaired(tuple(made), len(folder.journal.chain().files))
@@ -120,9 +117,7 @@ def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
     _put_each(folder, made, lambda: _remake_sets(spec, folder))
     for remade in (remake_plans, remake_results):
         _put_each(folder, made, lambda remade=remade: remade(spec, folder))  # type: ignore[misc]
-    if folder.began and (
-        _fault_of(folder, database_for(spec, folder)) or _server_disagrees(spec, folder)
-    ):
+    if folder.began and _database_fault(folder, database_for(spec, folder), spec.project):
         _try_remaking(lambda: made.append(remake_database(spec, folder)))
     _put_each(folder, made, lambda: remake_confirmations(spec, folder))
 
@@ -134,9 +129,9 @@ def _remake_sets(spec: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 
 def _drop_checkpoints(folder: StudyFolder, made: list[str]) -> None:
-    for name in Checkpoints(folder.checkpoint).damaged():
-        remove(folder.checkpoint / f"{name}.json")
-        remove(folder.checkpoint / name)
+    checkpoints = Checkpoints(folder.checkpoint)
+    for name in checkpoints.damaged():
+        checkpoints.drop(name)
         made.append(f"checkpoint/{name} was damaged and is removed")
 
 
@@ -166,36 +161,25 @@ def _put_back(folder: StudyFolder, path: Path, data: bytes, source: str, made: l
         made.append(f"{name} from {source}")
 
 
-def _fault_of(folder: StudyFolder, database: Database) -> Fault | None:
+def _database_fault(folder: StudyFolder, database: Database, project: Path) -> Fault | None:
+    """What is wrong with a database in itself, or beside the files of the trials, as far as they
+    hold.
+    """
     from orchestrator.search.storage import fault_of
 
-    return fault_of(database, folder.planned())
+    fault = fault_of(database, folder.planned())
+    if fault is not None:
+        return fault
+    try:
+        spec, results = stored_spec(folder, project), folder.results()
+        ended = known_as_ended(folder, results)
+    except StudyError:
+        return None  # they are made again first
+    from orchestrator.search.study import differing_trial_in
+
+    differing = differing_trial_in(database, spec, results, ended)
+    return None if differing is None else Fault.ALTERED
 
 
 def _database_name(database: Database) -> str:
     return database.name if isinstance(database, Path) else str(database)
-
-
-def _server_disagrees(spec: SweepSpec, folder: StudyFolder) -> bool:
-    """On a server the study has other numbers than the files, or is an older dump. A study.db that
-    has is moved away by hand: it would be lost otherwise, while a server keeps what was there under
-    its old name.
-    """
-    from orchestrator.search.storage import database_for
-    from orchestrator.search.study import Study
-
-    if spec.storage is None or not folder.began or folder.server() is None:
-        return False
-    try:
-        results = folder.results()
-    except StudyError:
-        return False  # they are made again first
-    last = Checkpoints(folder.checkpoint).latest()
-    before = set(range(last.asked)) - set(last.slots) if last else set()
-    with closing(Study.open(database_for(spec, folder), spec)) as study:
-        try:
-            study.check(results)
-        except StudyError:
-            return True
-        running = {trial.number for trial in study.trials() if trial.state is TrialState.RUNNING}
-    return any(result.number in running & before for result in results)

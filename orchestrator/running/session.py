@@ -19,7 +19,13 @@ from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import SAVE_SECONDS, Worker
-from orchestrator.running.checkpoints import Checkpoints, mend_beside
+from orchestrator.running.checkpoints import (
+    Checkpoint,
+    Checkpoints,
+    InSlot,
+    known_as_ended,
+    mend_beside,
+)
 from orchestrator.running.observer import Observer
 from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
 from orchestrator.running.preflight import check_data
@@ -57,7 +63,8 @@ def run_study(
         for line in mend_beside(folder):
             notice_text(folder, observer, f"made again: {line}")
         log.debug("study %s is held by this process", folder.path)
-        if not is_finished(spec, folder):
+        # a search without its checkpoint is gone through again: the database may not know its end
+        if not is_finished(spec, folder) or _last_checkpoint(folder) is None:
             _search_and_confirm(spec, folder, make_worker, observer, drain)
         _verify_shipped(spec, folder, observer)
         return conclude(spec, folder)
@@ -95,9 +102,21 @@ def _search_and_confirm(
         if spec.taken:
             folder.note(spec.taken)
         observer.resumed(_ended_results(spec, folder), folder.seconds_spent() or 0.0)
-        if not search_is_over(spec, folder):
+        if search_is_over(spec, folder) and _last_checkpoint(folder) is not None:
+            _check_database(spec, folder, database)
+        else:
             _run_search(spec, folder, database, make_worker, observer, drain)
         _run_confirmation(spec, folder, make_worker, observer, drain)
+
+
+def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) -> None:
+    """Raise StudyError for a database that is not the one of the search: what is confirmed would be
+    another trial than the one that it shows.
+    """
+    from orchestrator.search.study import check_results
+
+    results = folder.results()
+    check_results(database, spec, results, known_as_ended(folder, results))
 
 
 def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> None:
@@ -169,12 +188,28 @@ def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
     """The search has spent its trials or its wall clock, or has tried every point, and no trial is
     in a slot.
     """
-    last = Checkpoints(folder.checkpoint).latest()
+    last = _last_checkpoint(folder) or _state_by_files(folder)
     if last is None or last.slots:
         return False
     limit = spec.budget.wall_clock
     out_of_time = limit is not None and max(folder.seconds_spent() or 0.0, last.spent) >= limit
     return last.exhausted or last.asked >= spec.budget.trials or out_of_time
+
+
+def _last_checkpoint(folder: StudyFolder) -> Checkpoint | None:
+    return Checkpoints(folder.checkpoint).latest()
+
+
+def _state_by_files(folder: StudyFolder) -> Checkpoint | None:
+    """What the trials' files say of a study whose checkpoints were removed: all but whether the
+    space was used up. None before the first trial.
+    """
+    numbers = folder.planned()
+    if not numbers:
+        return None
+    left = [number for number in numbers if folder.read_result(number) is None]
+    slots = {number: InSlot(last_rung=0, seconds=0.0) for number in left}
+    return Checkpoint(asked=len(numbers), slots=slots)
 
 
 def is_finished(spec: SweepSpec, folder: StudyFolder) -> bool:

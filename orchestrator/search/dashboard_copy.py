@@ -65,7 +65,7 @@ class _Figure:
 
 def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, Attachments]:
     """The one study of `held` as it is shown. Raises StudyError where there is another number of
-    studies.
+    studies, or they say another thing than the sealed results.
     """
     studies = held.get_all_studies()
     if len(studies) != 1:
@@ -77,7 +77,13 @@ def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, 
     study = optuna.create_study(
         storage=storage, study_name=studies[0].study_name, direction="minimize"
     )
-    for trial in held.get_all_trials(studies[0]._study_id):
+    trials = held.get_all_trials(studies[0]._study_id)
+    if (number := shown.differing(trials)) is not None:
+        raise StudyError(
+            f"study.db says of trial {number} what its result.json does not say\n"
+            "  Move it away, then run `orchestrate repair SPEC`: it makes it again from the trials."
+        )
+    for trial in trials:
         _add(study, trial, shown.trials.get(trial.number))
     _describe(study, shown)
     places = {None: shown.attachments} | {n: t.attachments for n, t in shown.trials.items()}
@@ -89,7 +95,6 @@ def copy_of(held: BaseStorage, shown: DashboardStudy) -> tuple[InMemoryStorage, 
 def _add(study: optuna.Study, trial: FrozenTrial, shown: DashboardTrial | None) -> None:
     trial.user_attrs, trial.system_attrs = {}, {}
     if shown is not None:
-        _refuse_other_value(trial, shown)
         trial.user_attrs = dict(shown.attributes)
         trial.system_attrs = _artifacts(trial.number, shown.attachments)
         trial.system_attrs["constraints"] = list(shown.constraints)
@@ -98,16 +103,6 @@ def _add(study: optuna.Study, trial: FrozenTrial, shown: DashboardTrial | None) 
     trial_id = study._storage.create_new_trial(study._study_id, template_trial=trial)
     if shown is not None:
         save_note(Trial(study, trial_id), shown.note)
-
-
-def _refuse_other_value(trial: FrozenTrial, shown: DashboardTrial) -> None:
-    """Raise StudyError for a database of another study, or one that somebody else wrote to."""
-    told = trial.state == OptunaState.COMPLETE and shown.value is not None
-    if told and trial.value != shown.value:
-        raise StudyError(
-            f"study.db says of trial {trial.number} what its result.json does not say\n"
-            "  Move it away, then run `orchestrate repair SPEC`: it makes it again from the trials."
-        )
 
 
 def _describe(study: optuna.Study, shown: DashboardStudy) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,6 @@ class DashboardTrial:
     """Optuna's convention: <= 0 is feasible."""
     feasible: bool = True
     attachments: tuple[Attachment, ...] = ()
-    value: float | None = None
-    """What is minimised, by the sealed result; None of a trial that is not ranked."""
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,7 @@ class DashboardStudy:
     """Id -> a figure in plotly's JSON."""
     attachments: tuple[Attachment, ...] = ()
     trials: Mapping[int, DashboardTrial] = field(default_factory=dict)
+    differing: Callable[[Sequence[FrozenTrial]], int | None] = lambda held: None
+    """The first trial of which Optuna says another thing than its sealed result; None where both
+    agree.
+    """

@@ -10,7 +10,7 @@ attributes is ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,18 +29,21 @@ from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.storage import (
     Database,
     close_storage,
+    open_read_only,
     open_storage,
     stamp_of,
     storage_errors,
 )
 from orchestrator.search.trial_results import (
     StudyTrial,
+    differing_trial,
     in_spec_order,
     optuna_end,
     read_result,
     refuse_non_finite,
     result_attributes,
-    says_otherwise,
+    snapped_params,
+    study_trial,
 )
 from orchestrator.search.write_through import NotAsLeft, WriteThroughStorage
 from orchestrator.sweepfile.digest import digest
@@ -117,8 +120,7 @@ class Study:
     @property
     def remake(self) -> str:
         """What helps where the database and the sealed files of a trial say different things."""
-        away = "Move study.db away, then run" if isinstance(self._database, Path) else "Run"
-        return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
+        return _remake(self._database)
 
     def commit(self) -> None:
         """Write to the database all that was asked, reported and told since the last commit, at
@@ -153,15 +155,9 @@ class Study:
     def trials(self) -> tuple[StudyTrial, ...]:
         """All trials that were started, by number."""
         return tuple(
-            StudyTrial(
-                t.number,
-                TrialState(t.state.name),
-                self._snapped(t.params),
-                t.value,
-                t.user_attrs,
-            )
-            for t in self._study.get_trials(deepcopy=False)
-            if t.state != OptunaState.WAITING
+            study_trial(self._spec, trial)
+            for trial in self._study.get_trials(deepcopy=False)
+            if trial.state != OptunaState.WAITING
         )
 
     def ask(self) -> Asked | None:
@@ -188,14 +184,8 @@ class Study:
         suggest(trial, self._spec)
         # Read back, so that a trial just asked and the same trial after a restart show the same
         # values.
-        return Asked(trial.number, self._snapped(self._frozen(trial.number).params))
-
-    def _snapped(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        dimensions = {dimension.name: dimension for dimension in self._spec.parameters.searched}
-        return {
-            name: dimensions[name].snapped(value) if name in dimensions else value
-            for name, value in params.items()
-        }
+        params = snapped_params(self._spec, self._frozen(trial.number).params)
+        return Asked(trial.number, params)
 
     def report(self, number: int, step: int, value: float) -> None:
         """Put down the domain WER of a rung; the first value of a step stays when it is reported
@@ -268,22 +258,15 @@ class Study:
         """
         frozen = self._frozen(number)
         constraints = Trial(self._study, frozen._trial_id).constraints
-        return read_result(frozen, self._snapped(frozen.params), constraints)
+        return read_result(frozen, snapped_params(self._spec, frozen.params), constraints)
 
     def check(self, results: Iterable[TrialResult]) -> None:
         """That what the search learns from is what was measured. Raises StudyError where the two
         differ.
         """
-        held = {trial.number: trial for trial in self.trials()}
-        for result in results:
-            trial = held.get(result.number)
-            if trial is None or trial.state is TrialState.RUNNING:
-                continue
-            if says_otherwise(self._spec, trial, result):
-                raise StudyError(
-                    f"{self._database} says of trial {result.number} what its result.json does not say\n"
-                    f"  {self.remake}"
-                )
+        number = differing_trial(self._spec, self._study.get_trials(deepcopy=False), results)
+        if number is not None:
+            raise _differs(self._database, number)
 
     def put_again(
         self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None
@@ -329,6 +312,39 @@ class Study:
 
     def _lacks(self, number: int) -> StudyError:
         return StudyError(f"{self._database} has no trial {number}\n  {self.remake}")
+
+
+def differing_trial_in(
+    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
+) -> int | None:
+    """`differing_trial` of a study in its database, which is only read. Raises StudyError where it
+    cannot be.
+    """
+    with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
+        ids = [study._study_id for study in storage.get_all_studies()]
+        held = [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
+    return differing_trial(spec, held, results, ended)
+
+
+def check_results(
+    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
+) -> None:
+    """Raise StudyError where `differing_trial_in` finds a trial."""
+    number = differing_trial_in(database, spec, results, ended)
+    if number is not None:
+        raise _differs(database, number)
+
+
+def _differs(database: Database, number: int) -> StudyError:
+    return StudyError(
+        f"{database} says of trial {number} what its result.json does not say\n"
+        f"  {_remake(database)}"
+    )
+
+
+def _remake(database: Database) -> str:
+    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
+    return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
 
 
 def _name_in(database: Database, storage: RDBStorage, name: str) -> str:

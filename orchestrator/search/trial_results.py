@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
 from pydantic import ValidationError
 
 from orchestrator.errors import StudyError
@@ -38,6 +39,26 @@ class StudyTrial:
     params: dict[str, Any]
     value: float | None
     user_attrs: dict[str, Any]
+
+
+def study_trial(spec: SweepSpec, held: FrozenTrial) -> StudyTrial:
+    """A trial that was started, as Optuna holds it, its parameters as the sweep file has them."""
+    return StudyTrial(
+        held.number,
+        TrialState(held.state.name),
+        snapped_params(spec, held.params),
+        held.value,
+        held.user_attrs,
+    )
+
+
+def snapped_params(spec: SweepSpec, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The value of each parameter that the space has, for one that a database has rounded."""
+    dimensions = {dimension.name: dimension for dimension in spec.parameters.searched}
+    return {
+        name: dimensions[name].snapped(value) if name in dimensions else value
+        for name, value in params.items()
+    }
 
 
 def optuna_end(spec: SweepSpec, result: TrialResult) -> tuple[TrialState, float | None]:
@@ -123,6 +144,32 @@ def says_otherwise(spec: SweepSpec, trial: StudyTrial, result: TrialResult) -> b
     if trial.state is not state or (value is not None and trial.value != value):
         return True
     return not all(_alike(trial.params.get(name), held) for name, held in result.params.items())
+
+
+def differing_trial(
+    spec: SweepSpec,
+    held: Iterable[FrozenTrial],
+    results: Iterable[TrialResult],
+    ended: Collection[int] = (),
+) -> int | None:
+    """The first trial of which the study says another thing than its result, or of which it does
+    not know that it has ended though that is one of `ended`; None where both agree.
+
+    A result is written before the study is told, so of others the study may not know it yet.
+    """
+    trials = {
+        trial.number: study_trial(spec, trial)
+        for trial in held
+        if trial.state != OptunaState.WAITING
+    }
+    for result in results:
+        trial = trials.get(result.number)
+        if trial is None or trial.state is TrialState.RUNNING:
+            if result.number in ended:
+                return result.number
+        elif says_otherwise(spec, trial, result):
+            return result.number
+    return None
 
 
 def in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:

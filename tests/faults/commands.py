@@ -144,11 +144,11 @@ def orchestrated(root: Path, *words: str, prepare: Act = lambda: None) -> Ended:
     return start(root, *words, prepare=prepare).wait()
 
 
-def said_here(*words: object) -> tuple[int, str]:
+def said_here(*words: object, worker: MakeWorker = make_worker) -> tuple[int, str]:
     """The exit code of a command that runs in this process, and all that it printed."""
     said = TextIOWrapper(BytesIO(), encoding="utf-8")
     with redirect_stdout(said), redirect_stderr(said):
-        code = orchestrate(*words)
+        code = orchestrate(*words, worker=worker)
     said.seek(0)
     return code, said.read()
 

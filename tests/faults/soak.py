@@ -27,6 +27,7 @@ from tests.faults import harms, system_calls
 from tests.faults.commands import Projects, contents, orchestrated
 from tests.faults.fuzzing import fuzz
 from tests.faults.harms import BROKEN, Attempt, Harm
+from tests.faults.matrix import Matrix
 
 DAMAGE = ("flip", "lost")
 UNSEALED = ("study.db", "clock.json", "findings.json", "notes.md", "report.")
@@ -141,6 +142,9 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"left out: {system_calls.missing()}")
     broken = fuzz(options.minutes / 10, options.seed)
     soak = Soak(Path(tempfile.mkdtemp(prefix="soak-")), options.seed)
+    soak.root.chmod(0o755)  # some damages are met by another user
+    matrix = Matrix(soak.root / "damage")
+    matrix.sample(random.Random(options.seed), 6 * options.minutes)
     until, number = time.monotonic() + 60 * options.minutes, 0
     while number < options.rounds if options.rounds else time.monotonic() < until:
         for harm in soak.harms:
@@ -148,10 +152,10 @@ def main(words: Sequence[str] | None = None) -> int:
             if wanted and (number % 5 == 0 or harm.__name__ not in harms.SELDOM):
                 soak.attempt(harm, number)
         number += 1
-    print("\n".join((*table(soak), *broken)))
+    print("\n".join((*table(soak), *matrix.table(), *broken)))
     if not soak.broken:
         shutil.rmtree(soak.root)
-    return bool(soak.broken or broken)
+    return bool(soak.broken or matrix.broken or broken)
 
 
 if __name__ == "__main__":

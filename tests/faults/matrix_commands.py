@@ -1,0 +1,199 @@
+"""The commands that meet a damaged study, what they say, and what they do to its files."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from unittest import mock
+from wsgiref.simple_server import WSGIServer
+
+from orchestrator import loopback
+from tests.faults.damage import MINE
+
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "run": ("SPEC", "--quiet"),
+    "meanwhile": ("SPEC", "--quiet"),
+    "check": ("repair", "SPEC", "--check"),
+    "repair": ("repair", "SPEC"),
+    "status": ("status", "SPEC"),
+    "all": ("status", "--studies", "STUDIES"),
+    "report": ("report", "SPEC"),
+    "json": ("report", "SPEC", "--format", "json"),
+    "html": ("report", "SPEC", "--format", "html"),
+    "trial": ("trial", "SPEC", "0", "--quiet"),
+    "export": ("export", "SPEC", "0", "--to", "OUT"),
+    "final": ("export", "SPEC", "0", "--final", "--to", "OUT"),
+    "compare": ("compare", "SPEC:0", "SPEC:1"),
+    "table": ("table", "SPEC"),
+    "utterances": ("table", "SPEC", "--of", "utterances", "--every-measurement"),
+    "listen": ("listen", "SPEC", "--port", "0"),
+    "dashboard": ("dashboard", "SPEC", "--port", "0"),
+    "clean": ("clean", "SPEC", "--yes"),
+    "stop": ("stop", "SPEC", "0"),
+}
+RUNS = ("run", "meanwhile")
+"""The sweep: damaged before it goes on, and while it does."""
+WRITING = (*RUNS, "repair", "clean", "stop")
+"""Commands that write to the study."""
+GETS = {
+    "listen": ("", "sets/domain", "sets/domain/heard/0", "sets/confirm_domain"),
+    "dashboard": ("", "api/studies", "api/studies/0"),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    said: str
+
+
+def words_of(project: Path, name: str) -> tuple[str, ...]:
+    """A command on the study of a project."""
+    places = {
+        "SPEC": project / "sweeps" / "demo.yaml",
+        "STUDIES": project / "studies",
+        "OUT": project / "out",
+    }
+    return tuple(
+        re.sub("SPEC|STUDIES|OUT", lambda found: str(places[found[0]]), word)
+        for word in COMMANDS[name]
+    )
+
+
+_VARYING = (
+    (r"\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?", "DAY"),
+    (r"(?<![\w.])\d+(\.\d+)? ?(ms|s|min|h|kB|MB|B|bytes)\b", "SIZE"),
+    (r'("?seconds"?: ?|rtf: ?)[\d.]+', r"\1SECONDS"),
+    (r"\.tmp-\d+", ".tmp-PID"),
+    (r"127\.0\.0\.1:\d+", "ADDRESS"),
+    (r"- DAY: run with .*\n(.*uncommitted changes.*\n)?", ""),
+)
+"""What differs from run to run, and what to read in its place."""
+
+
+def normal(said: str, project: Path) -> str:
+    """A text without what differs from run to run."""
+    said = said.replace(str(project), "PROJECT")
+    for pattern, word in _VARYING:
+        said = re.sub(pattern, word, said)
+    return said
+
+
+def without_times(said: str) -> str:
+    """Until the next run makes clock.json again the time is shown as a dash."""
+    lines = said.replace("SIZE", "-").splitlines()
+    return "\n".join(re.sub(r"[-─\s]+", " ", line) for line in lines)
+
+
+def names_file(said: str, name: str) -> bool:
+    """A message names a file of the study, or one above or below it."""
+    parts = name.split("/")
+    return (
+        name in said
+        or parts[-1] in said
+        or (parts[0] == "checkpoint" and "checkpoint" in said)
+        or (parts[0].startswith("study.db") and "study.db" in said)
+        or (len(parts) > 2 and "/".join(parts[:2]) in said)
+    )
+
+
+def snapshot(project: Path) -> dict[str, str]:
+    """All files below a folder, by name: what they hold, or what they are."""
+    return {
+        path.relative_to(project).as_posix(): _what(path) for path in sorted(project.rglob("*"))
+    }
+
+
+def _what(path: Path) -> str:
+    if path.is_symlink():
+        return f"link to {os.readlink(path)}"
+    if path.is_dir():
+        return "folder"
+    if not path.is_file():
+        return "pipe"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def touched(command: str, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
+    """What a command did to files that it must leave alone."""
+    left = [name for name in after if ".tmp-" in name and name not in before]
+    if left:
+        return f"left over: {left}"
+    known = Counter(after.values())
+    gone = [
+        name
+        for name, what in before.items()
+        if name not in after and what != "folder" and not known[what]
+    ]
+    gone = [name for name in gone if not _OURS.search(name)]
+    if gone:
+        return f"gone: {gone}"
+    if any(name.endswith(MINE) and name not in after for name in before):
+        return "the file of somebody else is gone"
+    if before.get("aside") not in (None, "folder") and after.get("aside") != before["aside"]:
+        return "what a link led to is another"
+    if command in WRITING:
+        return None
+    changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+    changed = [name for name in changed if not _MADE.search(name)]
+    return f"a command that reads changed {changed}" if changed else None
+
+
+_MADE = re.compile(r"^out(/|$)|study\.db-(shm|wal)$|^studies/\.cache(/|$)")
+"""What a command that reads may write."""
+_OURS = re.compile(r"/checkpoint/\d+|/cache/|study\.db-(shm|wal)$|/requests/|/final/|said-")
+"""What a run, a repair or a cleaning may remove."""
+
+
+def added_lines(usual: str, said: str) -> list[str]:
+    """The lines of a text that another one does not have, and those that it lacks."""
+    lines = difflib.ndiff(usual.splitlines(), said.splitlines())
+    return [line for line in lines if line[:2] in ("+ ", "- ") and line[2:].strip()]
+
+
+@contextmanager
+def served(command: str) -> Iterator[None]:
+    """In the place of serving pages, some are asked for and printed as far as they say an error."""
+
+    def visit(server: WSGIServer, started: Callable[[str], None]) -> None:
+        with server:
+            for path in GETS[command]:
+                print(_answer(server, path))
+
+    with mock.patch.object(loopback, "serve_until_interrupted", visit):
+        yield
+
+
+def _answer(server: WSGIServer, path: str) -> str:
+    statuses: list[str] = []
+
+    def respond(status: str, *more: object) -> Callable[[bytes], object]:
+        statuses.append(status)
+        return lambda data: None
+
+    application = server.get_app()
+    assert application is not None
+    environ = {
+        "HTTP_HOST": f"127.0.0.1:{server.server_port}",
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": f"/{path}",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": str(server.server_port),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": BytesIO(),
+        "wsgi.errors": sys.stderr,
+    }
+    text = b"".join(application(environ, respond)).decode(errors="replace")
+    return f"GET /{path}: {statuses[0]} {'' if statuses[0].startswith('200') else text}"
