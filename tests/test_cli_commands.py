@@ -85,7 +85,7 @@ def test_a_command_imports_no_other_command() -> None:
         "print(sorted(name for name in sys.modules if name.startswith('orchestrator.commands.')))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    expected = ["orchestrator.commands.study_arguments", "orchestrator.commands.plan"]
+    expected = ["orchestrator.commands.plan", "orchestrator.commands.study_arguments"]
     assert done.stdout.strip() == str(expected), done.stderr
 
 

@@ -4,10 +4,12 @@ checkout after it.
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 
 from orchestrator.sweepfile.loading import changed_fields, load_spec
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
@@ -22,6 +24,8 @@ def test_a_shell_can_complete(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    # the variable is read where a command is made of its annotations, which the tests do once
+    monkeypatch.setattr(typer.main, "get_command", inspect.unwrap(typer.main.get_command))
     assert orchestrate("--show-completion", "bash") == 0
     assert "_COMPLETE=complete_bash" in capsys.readouterr().out
     assert orchestrate("--help") == 0
