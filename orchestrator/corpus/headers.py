@@ -88,6 +88,8 @@ def locate(written: str, folder: Path) -> Path:
             continue
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
+            if "\0" in written:  # Python's own words for it differ from version to version
+                reason = "embedded null byte"
             raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
         if stat.S_ISDIR(mode) and not path.suffix:
             continue  # a folder of a clip's name, beside the clip

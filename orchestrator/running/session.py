@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import StudyError
@@ -113,8 +114,12 @@ def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) ->
     """Raise StudyError for a database that is not the one of the search: what is confirmed would be
     another trial than the one that it shows.
     """
+    from orchestrator.search.storage import fault_of
     from orchestrator.search.study import check_results
 
+    if fault := fault_of(database, folder.planned()):
+        name = database.name if isinstance(database, Path) else str(database)
+        raise folder.journal.error({name: fault})
     results = folder.results()
     check_results(database, spec, results, known_as_ended(folder, results))
 

@@ -26,6 +26,7 @@ from tests.faults.matrix_states import CONFIRMING, FINISHED, SEARCHING, Stopped
 CELLS = (
     # of the database, which has no digest
     (CONFIRMING, "study.db", damage.older, "run", "followed"),
+    (CONFIRMING, "study.db", damage.empty, "run", "followed"),
     (CONFIRMING, "study.db", damage.other, "run", "followed"),
     (FINISHED, "study.db", damage.older, "check", "told"),
     (FINISHED, "study.db", damage.older, "repair", "noticed"),
