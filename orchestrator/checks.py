@@ -8,11 +8,8 @@ that is ignored stops nothing, but stands in the study's notes and among the dou
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
-
-from orchestrator.errors import OrchestrateError
+from typing import Literal
 
 Level = Literal["refuse", "warn"]
 Stage = Literal["data", "model", "baseline", "comparison", "trial", "short run"]
@@ -322,33 +319,3 @@ def may_be_ignored(name: object) -> object:
     if check is not None and check.fixed:
         raise ValueError(f"a check that can be ignored; {name} cannot, because {check.fixed}")
     return name
-
-
-def refused(findings: Iterable[Finding], ignore: Collection[str]) -> list[Finding]:
-    """Those that stop the sweep."""
-    return [
-        finding for finding in findings if finding.level == "refuse" and finding.name not in ignore
-    ]
-
-
-def stop(
-    findings: Iterable[Finding],
-    ignore: Collection[str],
-    heading: str,
-    error: type[OrchestrateError],
-) -> None:
-    """Raise `error` with everything that is refused, all at once, and with how to go on in spite of
-    it.
-    """
-    found = refused(findings, ignore)
-    if not found:
-        return
-    lines = [f"{heading}:", *(f"  - {finding.message} ({finding.name})" for finding in found)]
-    once = dict.fromkeys(finding.name for finding in found)
-    names = [name for name in once if name in get_args(Ignorable)]
-    if names:
-        given = ", ".join(names)
-        lines.append(
-            f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'"
-        )
-    raise error("\n".join(lines))

@@ -7,10 +7,11 @@ from typing import get_args
 
 import pytest
 
-from orchestrator.checks import CHECKS, Finding, Ignorable, finding, may_be_ignored, refused, stop
+from orchestrator.checks import CHECKS, Finding, Ignorable, finding, may_be_ignored
 from orchestrator.errors import DataError, SpecError
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
+from orchestrator.refused_findings import refused, stop
 from orchestrator.sweepfile.loading import changed_fields, load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.headroom import headroom, high_wer

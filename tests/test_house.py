@@ -17,7 +17,8 @@ BELOW: dict[str, set[str]] = {
     "errors": set(),
     "set_names": set(),
     "atomic": {"errors"},
-    "checks": {"errors"},
+    "checks": set(),
+    "refused_findings": {"checks", "errors"},
     "loopback": {"errors"},
     "file_kinds": set(),
     "cpu_cores": set(),
@@ -31,15 +32,17 @@ BELOW: dict[str, set[str]] = {
     "records": (_STUDY - {"records"}) | {"atomic", "file_kinds"},
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback", "file_kinds"},
-    "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic"},
-    "tuning": _STUDY | {"verdicts", "atomic", "cpu_cores", "progress", "hub_access"},
+    "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic", "refused_findings"},
+    "tuning": _STUDY
+    | {"verdicts", "atomic", "cpu_cores", "progress", "hub_access", "refused_findings"},
     "fleet": _STUDY | {"atomic", "cpu_cores", "orphans"},
     "running": _STUDY
-    | {"search", "tuning", "reporting", "verdicts", "atomic", "file_kinds", "fleet", "cpu_cores"},
+    | {"search", "tuning", "reporting", "verdicts", "atomic", "file_kinds", "fleet", "cpu_cores"}
+    | {"refused_findings"},
     "tracking": _STUDY | {"verdicts", "orphans"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"}
-    | {"cpu_cores"},
+    | {"cpu_cores", "refused_findings"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }

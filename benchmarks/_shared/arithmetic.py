@@ -14,6 +14,7 @@ as the reference has.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ class Clip:
     """EOS included."""
 
 
-class Shape:
+class Shape(ABC):
     """Multiply-adds of a model's parts, forward; what the two families share."""
 
     frames_per_second: float
@@ -45,13 +46,13 @@ class Shape:
         self.inner: int = config["intermediate_size"]
         self.vocabulary: int = config["vocab_size"]
 
+    @abstractmethod
     def front_end(self, clip: Clip) -> float:
         """What stands before the encoder's layers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def attended(self, clip: Clip) -> list[float]:
         """Frames that a frame attends to, by layer of the encoder."""
-        raise NotImplementedError
 
     def encoder(self, clip: Clip) -> float:
         """All frames through all layers."""

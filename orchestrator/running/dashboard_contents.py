@@ -19,7 +19,7 @@ from orchestrator.running.dashboard_transcripts import HeardSet, Worse, attachme
 from orchestrator.running.session import is_finished
 from orchestrator.scoring.limit_text import asked_text, is_share_found, rate_text
 from orchestrator.search.dashboard_study import Attachment, DashboardStudy, DashboardTrial
-from orchestrator.search.trial_results import differing_trial
+from orchestrator.search.database_differences import differing_trial
 from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude

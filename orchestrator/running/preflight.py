@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from orchestrator.checks import Finding, finding, stop
+from orchestrator.checks import Finding, finding
 from orchestrator.corpus.clip_cache import evict_segments
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.decoding_findings import check_sound, sound_text
@@ -26,6 +26,7 @@ from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.records.text_artifacts import artifacts_text
+from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import record_findings
 from orchestrator.scoring.normalizers import normalizer

@@ -5,11 +5,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
-from orchestrator.checks import Finding, stop
+from orchestrator.checks import Finding
 from orchestrator.errors import DataError, ModelError
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker import Noticed
+from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.headroom import headroom, high_wer

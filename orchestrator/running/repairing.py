@@ -105,7 +105,7 @@ def _remake_settings(sweep: SweepSpec, folder: StudyFolder) -> Iterator[Made]:
 
 
 def _remake_all(spec: SweepSpec, folder: StudyFolder, made: list[str]) -> None:
-    from orchestrator.running.remade_files import (
+    from orchestrator.running.remaking_files import (
         remake_confirmations,
         remake_database,
         remake_plans,
@@ -175,7 +175,7 @@ def _database_fault(folder: StudyFolder, database: Database, project: Path) -> F
         ended = known_as_ended(folder, results)
     except StudyError:
         return None  # they are made again first
-    from orchestrator.search.study import differing_trial_in
+    from orchestrator.search.database_differences import differing_trial_in
 
     differing = differing_trial_in(database, spec, results, ended)
     return None if differing is None else Fault.ALTERED

@@ -114,8 +114,8 @@ def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) ->
     """Raise StudyError for a database that is not the one of the search: what is confirmed would be
     another trial than the one that it shows.
     """
+    from orchestrator.search.database_differences import check_results
     from orchestrator.search.storage import fault_of
-    from orchestrator.search.study import check_results
 
     if fault := fault_of(database, folder.planned()):
         name = database.name if isinstance(database, Path) else str(database)

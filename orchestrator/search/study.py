@@ -10,10 +10,9 @@ attributes is ours.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,20 +22,19 @@ from optuna.trial import TrialState as OptunaState
 
 from orchestrator.errors import StudyError
 from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.search.database_differences import differing_trial, differs_error, remake_advice
 from orchestrator.search.postgres import ServerDatabase
 from orchestrator.search.pruners import is_behind
 from orchestrator.search.samplers import StatelessSampler, suggest
 from orchestrator.search.storage import (
     Database,
     close_storage,
-    open_read_only,
     open_storage,
     stamp_of,
     storage_errors,
 )
 from orchestrator.search.trial_results import (
     StudyTrial,
-    differing_trial,
     in_spec_order,
     optuna_end,
     read_result,
@@ -120,7 +118,7 @@ class Study:
     @property
     def remake(self) -> str:
         """What helps where the database and the sealed files of a trial say different things."""
-        return _remake(self._database)
+        return remake_advice(self._database)
 
     def commit(self) -> None:
         """Write to the database all that was asked, reported and told since the last commit, at
@@ -266,7 +264,7 @@ class Study:
         """
         number = differing_trial(self._spec, self._study.get_trials(deepcopy=False), results)
         if number is not None:
-            raise _differs(self._database, number)
+            raise differs_error(self._database, number)
 
     def put_again(
         self, params: Mapping[str, Any], reports: Mapping[int, float], result: TrialResult | None
@@ -312,39 +310,6 @@ class Study:
 
     def _lacks(self, number: int) -> StudyError:
         return StudyError(f"{self._database} has no trial {number}\n  {self.remake}")
-
-
-def differing_trial_in(
-    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
-) -> int | None:
-    """`differing_trial` of a study in its database, which is only read. Raises StudyError where it
-    cannot be.
-    """
-    with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
-        ids = [study._study_id for study in storage.get_all_studies()]
-        held = [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
-    return differing_trial(spec, held, results, ended)
-
-
-def check_results(
-    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
-) -> None:
-    """Raise StudyError where `differing_trial_in` finds a trial."""
-    number = differing_trial_in(database, spec, results, ended)
-    if number is not None:
-        raise _differs(database, number)
-
-
-def _differs(database: Database, number: int) -> StudyError:
-    return StudyError(
-        f"{database} says of trial {number} what its result.json does not say\n"
-        f"  {_remake(database)}"
-    )
-
-
-def _remake(database: Database) -> str:
-    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
-    return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
 
 
 def _name_in(database: Database, storage: RDBStorage, name: str) -> str:

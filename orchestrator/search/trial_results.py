@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
-from optuna.trial import TrialState as OptunaState
 from pydantic import ValidationError
 
 from orchestrator.errors import StudyError
@@ -138,49 +137,9 @@ def refuse_non_finite(number: int, values: Mapping[str, float]) -> None:
             )
 
 
-def says_otherwise(spec: SweepSpec, trial: StudyTrial, result: TrialResult) -> bool:
-    """Whether the study holds other parameters, another end or another value than the result."""
-    state, value = optuna_end(spec, result)
-    if trial.state is not state or (value is not None and trial.value != value):
-        return True
-    return not all(_alike(trial.params.get(name), held) for name, held in result.params.items())
-
-
-def differing_trial(
-    spec: SweepSpec,
-    held: Iterable[FrozenTrial],
-    results: Iterable[TrialResult],
-    ended: Collection[int] = (),
-) -> int | None:
-    """The first trial of which the study says another thing than its result, or of which it does
-    not know that it has ended though that is one of `ended`; None where both agree.
-
-    A result is written before the study is told, so of others the study may not know it yet.
-    """
-    trials = {
-        trial.number: study_trial(spec, trial)
-        for trial in held
-        if trial.state != OptunaState.WAITING
-    }
-    for result in results:
-        trial = trials.get(result.number)
-        if trial is None or trial.state is TrialState.RUNNING:
-            if result.number in ended:
-                return result.number
-        elif says_otherwise(spec, trial, result):
-            return result.number
-    return None
-
-
 def in_spec_order(spec: SweepSpec, constraints: Mapping[str, float]) -> list[str]:
     """The names of the constraints, those of guardrails first and as the sweep file has them: GP
     builds its matrix by position, and two trials in another order would swap their guardrails.
     """
     declared = [name for name in guardrail_metrics(spec) if name in constraints]
     return [*declared, *sorted(set(constraints) - set(declared))]
-
-
-def _alike(held: object, recorded: object) -> bool:
-    if isinstance(held, float) and isinstance(recorded, float):
-        return math.isclose(held, recorded)
-    return held == recorded

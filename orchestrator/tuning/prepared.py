@@ -14,10 +14,11 @@ import numpy as np
 import psutil
 import torch
 
-from orchestrator.checks import Finding, stop
+from orchestrator.checks import Finding
 from orchestrator.cpu_cores import usable_cores
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.planning.shares import share_of
+from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set

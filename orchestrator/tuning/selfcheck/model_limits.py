@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.checks import Finding, stop
+from orchestrator.checks import Finding
 from orchestrator.errors import DataError
 from orchestrator.records.model_limit_checks import find_limit_violations
 from orchestrator.records.model_limits import ModelLimits
 from orchestrator.records.sets import read_sets
+from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.model.base_model import BaseModel
 

@@ -1,0 +1,39 @@
+"""Which findings stop a sweep, and the error that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import get_args
+
+from orchestrator.checks import Finding, Ignorable
+from orchestrator.errors import OrchestrateError
+
+
+def refused(findings: Iterable[Finding], ignore: Collection[str]) -> list[Finding]:
+    """Those that stop the sweep."""
+    return [
+        finding for finding in findings if finding.level == "refuse" and finding.name not in ignore
+    ]
+
+
+def stop(
+    findings: Iterable[Finding],
+    ignore: Collection[str],
+    heading: str,
+    error: type[OrchestrateError],
+) -> None:
+    """Raise `error` with everything that is refused, all at once, and with how to go on in spite of
+    it.
+    """
+    found = refused(findings, ignore)
+    if not found:
+        return
+    lines = [f"{heading}:", *(f"  - {finding.message} ({finding.name})" for finding in found)]
+    once = dict.fromkeys(finding.name for finding in found)
+    names = [name for name in once if name in get_args(Ignorable)]
+    if names:
+        given = ", ".join(names)
+        lines.append(
+            f"Correct it. Or go on in spite of it, with the doubt on record: checks.ignore='[{given}]'"
+        )
+    raise error("\n".join(lines))

@@ -1,0 +1,91 @@
+"""Whether a study's database says of its trials what their sealed results say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from orchestrator.errors import StudyError
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.search.storage import Database, open_read_only, storage_errors
+from orchestrator.search.trial_results import StudyTrial, optuna_end, study_trial
+from orchestrator.sweepfile.sweep import SweepSpec
+
+
+def _says_otherwise(spec: SweepSpec, trial: StudyTrial, result: TrialResult) -> bool:
+    """Whether the study holds other parameters, another end or another value than the result."""
+    state, value = optuna_end(spec, result)
+    if trial.state is not state or (value is not None and trial.value != value):
+        return True
+    return not all(_alike(trial.params.get(name), held) for name, held in result.params.items())
+
+
+def differing_trial(
+    spec: SweepSpec,
+    held: Iterable[FrozenTrial],
+    results: Iterable[TrialResult],
+    ended: Collection[int] = (),
+) -> int | None:
+    """The first trial of which the study says another thing than its result, or of which it does
+    not know that it has ended though that is one of `ended`; None where both agree.
+
+    A result is written before the study is told, so of others the study may not know it yet.
+    """
+    trials = {
+        trial.number: study_trial(spec, trial)
+        for trial in held
+        if trial.state != OptunaState.WAITING
+    }
+    for result in results:
+        trial = trials.get(result.number)
+        if trial is None or trial.state is TrialState.RUNNING:
+            if result.number in ended:
+                return result.number
+        elif _says_otherwise(spec, trial, result):
+            return result.number
+    return None
+
+
+def differing_trial_in(
+    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
+) -> int | None:
+    """`differing_trial` of a study in its database, which is only read. Raises StudyError where it
+    cannot be.
+    """
+    with storage_errors(database, "Nothing was changed."), open_read_only(database) as storage:
+        ids = [study._study_id for study in storage.get_all_studies()]
+        held = [trial for study_id in ids for trial in storage.get_all_trials(study_id)]
+    return differing_trial(spec, held, results, ended)
+
+
+def check_results(
+    database: Database, spec: SweepSpec, results: Iterable[TrialResult], ended: Collection[int]
+) -> None:
+    """Raise StudyError where `differing_trial_in` finds a trial."""
+    number = differing_trial_in(database, spec, results, ended)
+    if number is not None:
+        raise differs_error(database, number)
+
+
+def differs_error(database: Database, number: int) -> StudyError:
+    """For a trial of which a database says another thing than its result, with what helps."""
+    return StudyError(
+        f"{database} says of trial {number} what its result.json does not say\n"
+        f"  {remake_advice(database)}"
+    )
+
+
+def remake_advice(database: Database) -> str:
+    """What helps where a database and the sealed files of a trial say different things."""
+    away = "Move study.db away, then run" if isinstance(database, Path) else "Run"
+    return f"{away} `orchestrate repair SPEC`: it makes it again from the files of the trials."
+
+
+def _alike(held: object, recorded: object) -> bool:
+    if isinstance(held, float) and isinstance(recorded, float):
+        return math.isclose(held, recorded)
+    return held == recorded
