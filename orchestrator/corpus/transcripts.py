@@ -163,7 +163,9 @@ def texts_from_list(
 
 def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
     """The name and text of every row."""
-    if kind := kind_of_list(table.open("rb").read(_START).decode("utf-8", "replace")):
+    with table.open("rb") as stream:
+        beginning = stream.read(_START).decode("utf-8", "replace")
+    if kind := kind_of_list(beginning):
         yield from _segments(table, _read_text(table, faults) or "", kind, faults)
         return
     for number, record in read_records(table, hashlib.sha256(), folder=folder):
