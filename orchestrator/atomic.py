@@ -11,9 +11,10 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from functools import lru_cache, partial
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError, StudyError
@@ -41,7 +42,8 @@ ADVICE = {
 """What helps, by error numbers."""
 _NUMBER = re.compile(r"(?:\[Errno |\(os error )(\d+)[\])]")
 _REFUSED = FULL | {errno.EIO, errno.EFBIG}
-_LATER: ContextVar[set[Path] | None] = ContextVar("folders to be synced together", default=None)
+_SYNCING = 8
+"""Files that are brought to the disk at once."""
 
 
 def system_error(error: OSError) -> OrchestrateError:
@@ -74,44 +76,78 @@ def new_file(path: Path) -> Iterator[Path]:
     Where the body raises, nothing is left and the old file stays. Raises OSError, with `path` as
     its file, when the disk refuses, whatever library met it.
     """
-    with _as_refusals_of(path):
+    with as_refusals_of(path), new_files(path) as (aside,):
+        yield aside
+
+
+@contextmanager
+def new_files(
+    *paths: Path, meanwhile: Callable[[], None] | None = None
+) -> Iterator[tuple[Path, ...]]:
+    """Yield where to write each of the new `paths`, whose folders are made; on leaving all of them
+    are brought to the disk together, and then published.
+
+    `meanwhile` is called while they are on their way: none of them is published before it ends,
+    and none where it raises. Where the body raises, nothing is left and the old files stay. Raises
+    OSError, with its path as the file, when the disk refuses one of them.
+    """
+    asides = tuple(_make_way(path) for path in paths)
+    try:
+        yield asides
+        _sync_together(tuple(zip(paths, asides, strict=True)), meanwhile)
+        for path, aside in zip(paths, asides, strict=True):
+            with as_refusals_of(path):
+                os.replace(aside, path)
+        _sync_together([(folder, folder) for folder in sorted({path.parent for path in paths})])
+    finally:
+        for aside in asides:
+            aside.unlink(missing_ok=True)
+
+
+def _make_way(path: Path) -> Path:
+    """Where the new `path` is written: a name that nothing has, in a folder that is there."""
+    with as_refusals_of(path):
         make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     clear_dead(path.parent, path.name)
     aside.unlink(missing_ok=True)  # a link of this name would be written through
-    try:
-        with _as_refusals_of(path):
-            yield aside
-            _sync_file(aside)
-            os.replace(aside, path)
-            sync_folder(path.parent)
-    finally:
-        aside.unlink(missing_ok=True)
+    return aside
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> Iterator[Path]:
     """Yield an empty folder; on leaving it is published as `path`, in the place of the folder that
     has the name.
 
-    Where the body raises, nothing is left and the old folder stays. Raises OSError, with `path` as
-    its file, when the disk refuses, whatever library met it.
+    `meanwhile` is called with what was written while that is on its way to the disk: it is
+    published after that, and not where it raises. Where the body raises, nothing is left and the
+    old folder stays. Raises OSError, with `path` as its file, when the disk refuses, whatever
+    library met it.
     """
-    with _as_refusals_of(path):
+    with as_refusals_of(path):
         make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     clear_dead(path.parent, path.name)
     remove(aside)
     try:
-        with _as_refusals_of(path):
+        with as_refusals_of(path):
             aside.mkdir()
             yield aside
-            _sync_tree(aside)
+            written = [(path, place) for place in (aside, *sorted(aside.rglob("*")))]
+            _sync_together(written, meanwhile and partial(meanwhile, aside))
             _exchange_names(aside, path)
             sync_folder(path.parent)
     finally:
         with suppress(OSError):
             remove(aside)
+
+
+def published(path: Path) -> Path:
+    """The name that what is written at `path` is to have: its own, or of what stands aside the one
+    that it will take.
+    """
+    aside = _ASIDE.fullmatch(path.name)
+    return path.with_name(path.name[: aside.start(1) - len(".tmp-")]) if aside else path
 
 
 def clear_leftovers(root: Path) -> None:
@@ -173,12 +209,14 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def _as_refusals_of(path: Path) -> Iterator[None]:
+def as_refusals_of(path: Path) -> Iterator[None]:
     """Give what the disk refuses as an OSError of `path`: safetensors, for one, has an error of its
     own for it.
     """
     try:
         yield
+    except OrchestrateError:  # said already
+        raise
     except Exception as error:
         given = error.errno if isinstance(error, OSError) else None
         number = given if given in _REFUSED else _os_error_number(str(error))
@@ -211,28 +249,8 @@ def make_folder(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-@contextmanager
-def folders_synced_once() -> Iterator[None]:
-    """Within the block files are published as ever, and every folder is synced once, at its end.
-
-    For files that belong together: until the block is left, a power cut may take the new name of
-    any of them. Where the body raises, nothing more is synced.
-    """
-    folders: set[Path] = set()
-    outer = _LATER.set(folders)
-    try:
-        yield
-    finally:
-        _LATER.reset(outer)
-    for folder in sorted(folders):
-        sync_folder(folder)
-
-
 def sync_folder(folder: Path) -> None:
     """fsync of a folder: without it a rename may be lost at a power cut."""
-    if (later := _LATER.get()) is not None:
-        later.add(folder)
-        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -257,10 +275,39 @@ def _sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_tree(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir():
-            sync_folder(path)
-        else:
-            _sync_file(path)
-    sync_folder(folder)
+def _sync_together(
+    written: Sequence[tuple[Path, Path]], meanwhile: Callable[[], None] | None = None
+) -> None:
+    """Bring to the disk what was written of each (name, place), and call `meanwhile` beside.
+
+    The syncs of a file system share the writes of its journal; one after the other, each waits for
+    a write of its own. Raises OSError with the name as its file.
+    """
+    if meanwhile is None and len(written) == 1:
+        ((path, place),) = written
+        with as_refusals_of(path):
+            _sync(place)
+        return
+    threads = _syncing_threads(os.getpid())
+    waiting = [(path, threads.submit(_sync, place)) for path, place in written]
+    try:
+        if meanwhile is not None:
+            meanwhile()
+    finally:
+        wait([sync for _, sync in waiting])
+    for path, sync in waiting:
+        with as_refusals_of(path):
+            sync.result()
+
+
+def _sync(place: Path) -> None:
+    if place.is_dir():
+        sync_folder(place)
+    else:
+        _sync_file(place)
+
+
+@lru_cache
+def _syncing_threads(process: int) -> ThreadPoolExecutor:
+    """Of this process: a fork of it has none of them."""
+    return ThreadPoolExecutor(_SYNCING, f"syncing-{process}")

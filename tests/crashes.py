@@ -53,10 +53,8 @@ class Fuse:
 @contextmanager
 def effects(fuse: Fuse) -> Iterator[None]:
     """All effects of a sweep go through `fuse`."""
-    targets: list[tuple[Any, str]] = [
-        (room, "write_aside") for room in (sealed, unsealed, checkpoints)
-    ]
-    targets += [(StudyFolder, "drop_final"), (journal.Journal, "seal")]
+    targets: list[tuple[Any, str]] = [(room, "write_aside") for room in (unsealed, checkpoints)]
+    targets += [(sealed, "write_together"), (StudyFolder, "drop_final"), (journal.Journal, "seal")]
     targets += [(WriteThroughStorage, "commit")]
     targets += [(FakeWorker, name) for name in WORKER_DEEDS]
     patches = [

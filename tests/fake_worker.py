@@ -95,13 +95,9 @@ class FakeWorker:
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
         """Write what identifies the adapter."""
         slot = self.slots[number]
-        aside = folder.with_name(folder.name + ".aside")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
         what = {"number": number, "step": slot.step, "scale": adapter_scale}
-        (aside / "adapter_config.json").write_text(json.dumps(what))
-        shutil.rmtree(folder, ignore_errors=True)
-        aside.rename(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "adapter_config.json").write_text(json.dumps(what))
 
     def release(self, number: int) -> None:
         """Free the slot."""

@@ -39,7 +39,8 @@ def adapter_of(linears: Mapping[str, PackedLinear], seed: int) -> Adapter:
 
 
 def write(linears: Mapping[str, PackedLinear], folder: Path, seed: int) -> None:
-    adapters.export(linears, adapter_of(linears, seed), 1.0, ModelSpec(id="base"), folder)
+    with new_folder(folder) as aside:
+        adapters.export(linears, adapter_of(linears, seed), 1.0, ModelSpec(id="base"), aside)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -10,16 +10,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator import atomic
 from orchestrator.errors import StudyError
-from orchestrator.records import sealed
 from orchestrator.records.chain import Chain, Fault, read_chain
 from orchestrator.records.digest_map import Digests
 from orchestrator.records.store import StudyFolder
@@ -98,7 +97,6 @@ def test_a_line_that_a_power_cut_left_half_is_no_line(tmp_path: Path) -> None:
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from orchestrator.records import sealed
 from orchestrator.records.digest_map import Digests
 from orchestrator.records.store import StudyFolder
 from tests.search_helpers import make_result
@@ -107,7 +105,7 @@ with folder.lock():
     folder.write_spec("old\\n")
     if sys.argv[2] == "result":
         folder.write_result(make_result(0, {}))
-    sealed.write_aside = lambda path, data: os.kill(os.getpid(), signal.SIGKILL)
+    os.replace = lambda aside, path: os.kill(os.getpid(), signal.SIGKILL)
     folder.write_result(make_result(0, {}, 5.0)) if sys.argv[2] != "spec" else folder.write_spec("new\\n")
 """
 
@@ -119,13 +117,16 @@ def test_what_is_said_to_be_published_is_on_the_disk_first(
     of the machine holds.
     """
 
-    def killed() -> Iterator[None]:
-        yield
-        raise RuntimeError("killed")
+    together = atomic._sync_together
+
+    def killed(written: Sequence[tuple[Path, Path]], *meanwhile: Callable[[], None]) -> None:
+        if all(place.is_dir() for _, place in written):
+            raise RuntimeError("killed")
+        together(written, *meanwhile)
 
     folder = StudyFolder(tmp_path, "s")
     with pytest.raises(RuntimeError), folder.lock(), monkeypatch.context() as patch:
-        patch.setattr(sealed, "folders_synced_once", contextmanager(killed))
+        patch.setattr(atomic, "_sync_together", killed)
         folder.write_result(make_result(0, {}))
     synced, fsync = [], os.fsync
 
@@ -155,7 +156,34 @@ def test_files_of_one_act_are_synced_each_and_their_folder_once(
 
         monkeypatch.setattr(os, "fsync", noted)
         folder.publish("both", dict.fromkeys(files, b"new"))
-        assert synced == ["journal.jsonl", "a", "b", "0000"]
+        assert sorted(synced[:3]) == ["a", "b", "journal.jsonl"] and synced[3:] == ["0000"]
+
+
+@pytest.mark.parametrize("refused", ["journal.jsonl", "a", "b"])
+def test_where_one_file_of_an_act_is_refused_none_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    folder = StudyFolder(tmp_path, "s")
+    files = {folder.trial_folder(0) / name: name.encode() for name in ("a", "b")}
+    with folder.lock():
+        folder.publish("before", files)
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{descriptor}")).name
+        if name.partition(".tmp-")[0] == refused:
+            raise OSError(28, os.strerror(28))
+        fsync(descriptor)
+
+    with pytest.raises(StudyError, match=f"{refused} could"), folder.lock():
+        monkeypatch.setattr(os, "fsync", full)
+        folder.publish("both", dict.fromkeys(files, b"new"))
+    monkeypatch.setattr(os, "fsync", fsync)
+    there = {path.name: path.read_bytes() for path in folder.trial_folder(0).iterdir()}
+    assert there == {"a": b"a", "b": b"b"}
+    with folder.lock():
+        folder.publish("again", dict.fromkeys(files, b"new"))
+    assert not folder.journal.faults()
 
 
 @pytest.mark.parametrize("what", ["new", "result", "spec"])
@@ -259,7 +287,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = StudyFolder(tmp_path, "s")
-    folder.write_spec("x\n")
+    folder.write_result(make_result(0, {}, 5.0))
     before = folder.journal.path.read_bytes()
 
     def full(_: int) -> None:

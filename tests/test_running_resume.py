@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import Interrupted
+from orchestrator.records.journal import Journal
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.writing import write_aside
 from orchestrator.running.observer import NullObserver
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects
@@ -148,17 +149,17 @@ def test_a_second_ctrl_c_between_a_seal_and_its_file_leaves_no_trace(
         budget=Budget(trials=1), searched=SPACE[:1], fixed={"rank": 8, "max_steps": 100}
     )
     run(spec, tmp_path / "straight")
-    left = at
+    left, seal = at, Journal.seal
 
-    def interrupted(path: Path, data: bytes) -> None:
+    def interrupted(journal: Journal, what: str, files: Mapping[Path, str | None]) -> None:
         nonlocal left
+        seal(journal, what, files)
         left -= 1
         if left == 0:
             raise Interrupted("stopped at once")
-        write_aside(path, data)
 
     with monkeypatch.context() as patched, pytest.raises(Interrupted):
-        patched.setattr("orchestrator.records.sealed.write_aside", interrupted)
+        patched.setattr(Journal, "seal", interrupted)
         run(spec, tmp_path / "stopped")
     run(spec, tmp_path / "stopped")
     assert history(spec, tmp_path / "stopped") == history(spec, tmp_path / "straight")

@@ -184,12 +184,12 @@ class Fleet:
         return progress
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale,
-        atomically.
+        """Write the trial's present adapter, at the given scale, as stock PEFT loads it, into
+        `folder`, which is empty or made. To publish it is the caller's part.
         """
         files = self._call(self._of[number], "export", number, adapter_scale)
-        with safely(folder, sum(map(len, files.values()))), new_folder(folder) as aside:
-            write_files(files, aside)
+        with safely(folder, sum(map(len, files.values()))):
+            write_files(files, folder)
 
     def release(self, number: int) -> None:
         """Free the trial's slot. A pack that is still computing ahead gives that up."""

@@ -112,6 +112,7 @@ def read_files(folder: Path) -> Files:
 
 
 def write_files(files: Files, folder: Path) -> None:
-    """Put them into a folder that is there."""
+    """Put them into a folder that is empty or made."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         (folder / name).write_bytes(data)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import folders_synced_once, new_folder
+from orchestrator.atomic import new_folder
 from orchestrator.records.journal import HELP, Journal, digest_of
 from orchestrator.records.json_files import Model, parse_json
 from orchestrator.records.unsealed import UnsealedFiles
-from orchestrator.records.writing import safely, write_aside
+from orchestrator.records.writing import safely, write_together
 
 
 class SealedFiles(UnsealedFiles):
@@ -32,10 +32,8 @@ class SealedFiles(UnsealedFiles):
     def publish(self, what: str, files: Mapping[Path, bytes]) -> None:
         """Seal files that belong together, then write them."""
         self.ownership.confirm()
-        self.journal.seal(what, {path: digest_of(data) for path, data in files.items()})
-        with folders_synced_once():
-            for path, data in files.items():
-                write_aside(path, data)
+        digests = {path: digest_of(data) for path, data in files.items()}
+        write_together(files, lambda: self.journal.seal(what, digests))
 
     def held(self, path: Path, model: type[Model]) -> Model | None:
         """A sealed file as a value; None where it was never written."""
@@ -59,8 +57,8 @@ class SealedFiles(UnsealedFiles):
         of `folder`.
         """
         self.ownership.confirm()
-        with safely(folder, 0), new_folder(folder) as aside:
-            yield aside
+
+        def seal(aside: Path) -> None:
             written = [path for path in sorted(aside.rglob("*")) if path.is_file()]
             new = {
                 folder / path.relative_to(aside): digest_of(path.read_bytes()) for path in written
@@ -69,6 +67,9 @@ class SealedFiles(UnsealedFiles):
                 f"{folder.name} of {folder.parent.name}",
                 dict.fromkeys(self.sealed_under(folder)) | new,
             )
+
+        with safely(folder, 0), new_folder(folder, seal) as aside:
+            yield aside
 
     def has_adapter(self, folder: Path) -> bool:
         """An adapter was kept there. Raises StudyError where it is not as it was written."""

@@ -97,8 +97,8 @@ class Worker(Protocol):
         Of several packs, the events of the one that is next by the fleet's clock."""
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale,
-        atomically.
+        """Write the trial's present adapter, at the given scale, as stock PEFT loads it, into
+        `folder`, which is empty or made. To publish it is the caller's part.
         """
 
     def release(self, number: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import ADVICE, FULL, new_file
+from orchestrator.atomic import ADVICE, FULL, new_file, new_files, published
 from orchestrator.errors import StudyError
 
 
@@ -15,6 +15,20 @@ def write_aside(path: Path, data: bytes) -> None:
     """Write `data` to `path` as `atomic.new_file` does. Raises StudyError when the disk refuses."""
     with safely(path, len(data)), new_file(path) as aside:
         aside.write_bytes(data)
+
+
+def write_together(files: Mapping[Path, bytes], meanwhile: Callable[[], None]) -> None:
+    """Write files that belong together as `atomic.new_files` does. Raises StudyError when the disk
+    refuses one of them.
+    """
+    try:
+        with new_files(*files, meanwhile=meanwhile) as asides:
+            for (path, data), aside in zip(files.items(), asides, strict=True):
+                with safely(path, len(data)):
+                    aside.write_bytes(data)
+    except OSError as error:
+        path = next((path for path in files if str(path) == error.filename), next(iter(files)))
+        raise refused(path, error, len(files[path])) from error
 
 
 @contextmanager
@@ -46,6 +60,7 @@ def refused(path: Path, error: OSError, needed: int) -> StudyError:
         if error.errno in FULL
         else ""
     )
+    path = published(path)
     make_room = "Make room or fix the permissions, then run the same command again."
     advice = ADVICE.get(error.errno or 0, make_room)
     return StudyError(

@@ -272,8 +272,8 @@ class PackWorker:
         return slot.adapter
 
     def export(self, number: int, adapter_scale: float, folder: Path) -> None:
-        """Write the trial's present adapter as a folder that stock PEFT loads, at the given scale,
-        atomically.
+        """Write the trial's present adapter, at the given scale, as stock PEFT loads it, into
+        `folder`, which is empty or made. To publish it is the caller's part.
         """
         export(
             self.base.linears,

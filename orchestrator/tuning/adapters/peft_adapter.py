@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from orchestrator.atomic import new_folder
+from orchestrator.atomic import as_refusals_of
 from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.records.writing import safely
@@ -137,8 +137,8 @@ def export(
     base_model: ModelSpec,
     folder: Path,
 ) -> None:
-    """Write a PEFT folder that computes W + adapter_scale * (W' - W); aside first, then renamed
-    into place.
+    """Write a PEFT folder that computes W + adapter_scale * (W' - W), into `folder`, which is empty
+    or made. Raises StudyError where the disk refuses.
 
     PiSSA leaves as a plain adapter of rank 2r, [B, -B0] and [A ; A0], because PEFT's own form
     changes the base weight. DoRA at scale l, g its row gain: W + l (g (W + sBA) - W) = g' (W + s B'
@@ -167,13 +167,12 @@ def export(
         task_type=None,
     )
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with (
-        safely(folder, sum(tensor.nbytes for tensor in stored.values())),
-        new_folder(folder) as aside,
-    ):
-        config.save_pretrained(str(aside))
-        _in_order(aside / "adapter_config.json")
-        save_file(stored, aside / "adapter_model.safetensors")
+    needed = sum(tensor.nbytes for tensor in stored.values())
+    with safely(folder, needed), as_refusals_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save_pretrained(str(folder))
+        _in_order(folder / "adapter_config.json")
+        save_file(stored, folder / "adapter_model.safetensors")
 
 
 def _in_order(path: Path) -> None:
