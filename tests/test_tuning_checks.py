@@ -298,7 +298,7 @@ def test_a_trial_of_another_type_than_the_baseline(
         name: str,
         max_new_tokens: Any,
         scaled_adapters: Any,
-        drafts: Any = None,
+        drafts: Any = (),
     ) -> Any:
         context: AbstractContextManager[object] = (
             torch.autocast("cpu", torch.bfloat16) if scaled_adapters else nullcontext()

@@ -5,6 +5,7 @@ bit, loaded by PEFT.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
 from orchestrator.tuning import prepared
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
+from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.prepared import PreparedSweep, prepare
 from orchestrator.tuning.selfcheck.checks import check_model
@@ -123,6 +125,26 @@ def test_a_trial_measured_in_a_pack_is_the_trial_measured_alone(
         alone.admit(plan)
         own = measured(run(alone))
         assert own == {key: value for key, value in packed.items() if key[0] == plan.number}
+
+
+def test_what_a_trial_said_before_is_its_draft_and_changes_no_word(
+    spec: SweepSpec, ready: PreparedSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, measure = PackWorker(ready, 4), Evaluator.measure
+    drafts: list[list[Mapping[str, Sequence[str]]]] = []
+
+    def noted(evaluator: Evaluator, adapters: Any, names: Any, before: Any) -> Any:
+        drafts.append(list(before))
+        heard = measure(evaluator, adapters, names, before)
+        assert heard == measure(evaluator, adapters, names)
+        return heard
+
+    monkeypatch.setattr(Evaluator, "measure", noted)
+    worker.admit(trial(spec, 0, max_steps=4, learning_rate=0.05, adapter_scales=(0.5, 1.0)))
+    first, last = (event for event in run(worker) if isinstance(event, Measured))
+    assert first.hypotheses[0]["domain"] != last.hypotheses[0]["domain"]
+    # at its last step both scales start from what the smaller one said at the step before
+    assert drafts == [[{}], [first.hypotheses[0]] * 2]
 
 
 def test_a_run_continued_from_a_checkpoint_is_bitwise_the_run_that_was_not_stopped(

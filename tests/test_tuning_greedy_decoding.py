@@ -73,7 +73,7 @@ def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(famil
         (shaken(base, 2, target_patterns=DECODER, adapter="dora"), 0.5),
         (shaken(base, 3, adapter="pissa"), 0.8),
     ]
-    decoded = transcribe(base, store, "set", max_new_tokens, scaled_adapters, untuned.tokens)
+    decoded = transcribe(base, store, "set", max_new_tokens, scaled_adapters, [untuned.tokens] * 3)
     for (adapter, scale), heard in zip(scaled_adapters, decoded, strict=True):
         model = stock_with(family, adapter, scale)
         assert as_pairs(heard) == [generated(model, clip) for clip in clips]
@@ -121,12 +121,11 @@ def test_a_draft_never_changes_the_words(draft: list[int]) -> None:
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
     max_new_tokens = [CAP - clip for clip in range(6)]
     plain = transcribe(base, store, "set", max_new_tokens, ())[0]
-    drafted = transcribe(base, store, "set", max_new_tokens, (), [draft] * 6)[0]
+    drafted = transcribe(base, store, "set", max_new_tokens, (), [[draft] * 6])[0]
     corrupted = [[*tokens[:2], 5, *tokens[3:]] for tokens in plain.tokens]
     assert as_pairs(drafted) == as_pairs(plain)
-    assert as_pairs(transcribe(base, store, "set", max_new_tokens, (), corrupted)[0]) == as_pairs(
-        plain
-    )
+    again = transcribe(base, store, "set", max_new_tokens, (), [corrupted])[0]
+    assert as_pairs(again) == as_pairs(plain)
 
 
 @pytest.mark.parametrize("family", ["streaming", "v1"])

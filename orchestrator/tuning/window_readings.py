@@ -35,7 +35,7 @@ def compare_windows(evaluator: Evaluator, used: EncoderWindows) -> WindowCompari
     other = with_windows(base, windows)
     domain, heard = evaluator.sets["domain"], evaluator.baseline["domain"]
     store = EncoderCache(other.family, {"domain": domain.clips.sounds}, MEMORY, base.device)
-    decoded = transcribe(other, store, "domain", domain.max_new_tokens, (), heard.tokens)[0]
+    decoded = transcribe(other, store, "domain", domain.max_new_tokens, (), [heard.tokens])[0]
     texts, other_texts = (
         [base.text(tokens) for tokens in hypotheses.tokens] for hypotheses in (heard, decoded)
     )

@@ -20,7 +20,7 @@ from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
 from orchestrator.tuning.autotune import pack_size
-from orchestrator.tuning.decoding.measuring import MeasuredSets, measure_apart
+from orchestrator.tuning.decoding.measuring import DueTrial, MeasuredSets, measure_apart
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.model.device import hardware
 from orchestrator.tuning.prepared import PreparedSweep, prepare
@@ -224,13 +224,12 @@ class PackWorker:
             return []
         final, started = slots[0].is_final, time.perf_counter()
         names = None if final else self._at_every_rung
-        scaled_adapters = [
-            [(slot.adapter, scale) for scale in _scales_to_measure(slot)] for slot in slots
+        due = [
+            DueTrial([(slot.adapter, scale) for scale in _scales_to_measure(slot)], slot.said)
+            for slot in slots
         ]
         events: list[Event] = []
-        for slot, heard in zip(
-            slots, measure_apart(self.evaluator, scaled_adapters, names), strict=True
-        ):
+        for slot, heard in zip(slots, measure_apart(self.evaluator, due, names), strict=True):
             events.append(
                 self._fail_slot(slot, heard)
                 if isinstance(heard, Fault)
@@ -253,7 +252,7 @@ class PackWorker:
             )
             for scale, (sets, _) in zip(_scales_to_measure(slot), heard, strict=True)
         )
-        slot.loss_sum, slot.loss_steps = 0.0, 0
+        slot.loss_sum, slot.loss_steps, slot.said = 0.0, 0, heard[0][1]
         if slot.is_final:
             self._end_slot(slot)
         return Measured(

@@ -234,12 +234,12 @@ def test_an_evaluation_that_fails_ends_its_trial_alone(
 ) -> None:
     right, seen = Evaluator.measure, []
 
-    def measure(self: Evaluator, voices: Any, names: Any = None) -> Any:
+    def measure(self: Evaluator, voices: Any, names: Any = None, before: Any = ()) -> Any:
         seen.append((len(voices), self.division))
         if any(adapter.seed == 99 for adapter, _ in voices):
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate "
                                "1048576000 bytes. Error code 12")  # fmt: skip
-        return right(self, voices, names)
+        return right(self, voices, names, before)
 
     monkeypatch.setattr(Evaluator, "measure", measure)
     worker = PackWorker(prepared, 4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -36,7 +36,7 @@ class Evaluator:
 
     @cached_property
     def baseline(self) -> dict[str, Decoded]:
-        """What the untuned model hears; also the draft that every trial's decode starts from."""
+        """What the untuned model hears; also the draft that a trial's first decode starts from."""
         return {
             name: transcribe(
                 self.base,
@@ -50,20 +50,25 @@ class Evaluator:
         }
 
     def measure(
-        self, scaled_adapters: Sequence[ScaledAdapter], names: Collection[str] | None = None
+        self,
+        scaled_adapters: Sequence[ScaledAdapter],
+        names: Collection[str] | None = None,
+        said_before: Sequence[Mapping[str, Sequence[str]]] = (),
     ) -> list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]]:
         """Per adapter, edit counts and raw hypotheses by set; those that enter at one encoder layer
         belong together.
 
-        Of the sets in `names`, or of all.
+        Of the sets in `names`, or of all. `said_before`: per adapter, the raw hypotheses by set of
+        one that is like it, where there is one; they spare time and change no word.
         """
+        before = said_before or [{}] * len(scaled_adapters)
         results: list[tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]] = [
             ({}, {}) for _ in scaled_adapters
         ]
         for name, evaluation_set in self.sets.items():
             if names is not None and name not in names:
                 continue
-            drafts = self.baseline[name].tokens
+            drafts = [self._draft(name, said.get(name)) for said in before]
             for decoded, result in zip(
                 transcribe(
                     self.base,
@@ -79,6 +84,15 @@ class Evaluator:
             ):
                 self._add_set(name, decoded, result)
         return results
+
+    def _draft(self, name: str, said: Sequence[str] | None) -> Sequence[Sequence[int]]:
+        """The tokens that the clips of a set are expected to give."""
+        if said is None:
+            return self.baseline[name].tokens
+        tokens: list[list[int]] = self.base.tokenizer(
+            list(said), add_special_tokens=False
+        ).input_ids
+        return tokens
 
     def measure_baseline(self) -> tuple[dict[str, SetMeasurement], dict[str, tuple[str, ...]]]:
         """The untuned model's edit counts and raw hypotheses by set."""

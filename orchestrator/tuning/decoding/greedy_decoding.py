@@ -2,8 +2,8 @@
 alone.
 
 Cross-attention keys and values are computed once, self-attention lives in a static cache, finished
-rows are dropped, and each row is truncated by its own audio. A draft, the baseline's transcript, is
-verified in one teacher-forced pass; after the first token that differs, the draft's tail is
+rows are dropped, and each row is truncated by its own audio. A draft, what the untuned model or the
+same trial said before, is verified in one teacher-forced pass; after the first token that differs, the draft's tail is
 proposed again from where it lines up. Every token that is kept is the argmax given the tokens
 before it, so a draft changes the time and never the words.
 """
@@ -47,13 +47,14 @@ def transcribe(
     name: str,
     max_new_tokens: Sequence[int],
     scaled_adapters: Sequence[ScaledAdapter],
-    drafts: Sequence[Sequence[int]] | None = None,
+    drafts: Sequence[Sequence[Sequence[int]]] = (),
     division: int = 1,
 ) -> list[Decoded]:
     """Decode every clip of set `name` once per adapter; none means the untuned base model, alone.
 
-    All adapters enter at the lowest encoder layer that any of them adapts. `division`: so many
-    times smaller batches, for less memory.
+    All adapters enter at the lowest encoder layer that any of them adapts. `drafts`: per adapter,
+    the tokens that each clip is expected to give. `division`: so many times smaller batches, for
+    less memory.
     """
     weights = stack_merged(base.linears, scaled_adapters) if scaled_adapters else {}
     count = max(1, len(scaled_adapters))
@@ -68,7 +69,7 @@ def transcribe(
         layout = layout.repeated(count)
         encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
         cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-        row_drafts = [list(drafts[clip]) for clip in clips] * count if drafts is not None else None
+        row_drafts = [list(draft[clip]) for draft in drafts for clip in clips]
         return _decode_greedily(
             base,
             cross,
@@ -104,7 +105,7 @@ def _decode_greedily(
     mask: Tensor,
     max_new_tokens: list[int],
     scaled_adapters: int,
-    drafts: list[list[int]] | None,
+    drafts: list[list[int]],
 ) -> list[tuple[list[int], bool]]:
     """Greedy tokens and cap flags of all rows, adapter after adapter; `cross` and `mask` hold the
     same rows.

@@ -6,7 +6,8 @@ fewer trials, then one adapter scale after the other.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from orchestrator.records.results import SetMeasurement
 from orchestrator.tuning.decoding.evaluation import Evaluator
@@ -20,21 +21,31 @@ MOST_DIVIDED = 64
 """A batch of so small a part of the usual is a single clip."""
 
 
+@dataclass(frozen=True)
+class DueTrial:
+    """A trial that is to be measured."""
+
+    scaled_adapters: Sequence[ScaledAdapter]
+    said_before: Mapping[str, Sequence[str]]
+    """Its hypotheses by set when it was last measured; empty before that."""
+
+
 def measure_apart(
-    evaluator: Evaluator, trials: Sequence[Sequence[ScaledAdapter]], names: Collection[str] | None
+    evaluator: Evaluator, trials: Sequence[DueTrial], names: Collection[str] | None
 ) -> list[list[MeasuredSets] | Fault]:
     """Per trial, what is measured of each of its adapter scales on the sets of `names`, or why it
     cannot be.
     """
     usual, device = evaluator.division, evaluator.base.device
-    scaled_adapters = [adapter for own in trials for adapter in own]
-    outcome = attempt(lambda: evaluator.measure(scaled_adapters, names), device)
+    scaled_adapters = [adapter for own in trials for adapter in own.scaled_adapters]
+    before = [own.said_before for own in trials for _ in own.scaled_adapters]
+    outcome = attempt(lambda: evaluator.measure(scaled_adapters, names, before), device)
     while isinstance(outcome, Fault) and outcome.memory and evaluator.division < MOST_DIVIDED:
         evaluator.division *= 2
-        outcome = attempt(lambda: evaluator.measure(scaled_adapters, names), device)
+        outcome = attempt(lambda: evaluator.measure(scaled_adapters, names, before), device)
     if isinstance(outcome, Done):
         rows = iter(outcome.value)
-        return [[next(rows) for _ in own] for own in trials]
+        return [[next(rows) for _ in own.scaled_adapters] for own in trials]
     evaluator.division = usual
     if len(trials) > 1:
         return [alone for own in trials for alone in measure_apart(evaluator, [own], names)]
@@ -43,16 +54,16 @@ def measure_apart(
 
 def _one_by_one(
     evaluator: Evaluator,
-    scaled_adapters: Sequence[ScaledAdapter],
+    trial: DueTrial,
     names: Collection[str] | None,
     fault: Fault,
 ) -> list[MeasuredSets] | Fault:
     """A trial that failed with all its scales at once."""
-    if len(scaled_adapters) == 1 or not fault.memory:
+    if len(trial.scaled_adapters) == 1 or not fault.memory:
         return fault
     together: list[MeasuredSets] = []
-    for adapter in scaled_adapters:
-        (alone,) = measure_apart(evaluator, [[adapter]], names)
+    for adapter in trial.scaled_adapters:
+        (alone,) = measure_apart(evaluator, [replace(trial, scaled_adapters=[adapter])], names)
         if isinstance(alone, Fault):
             return alone
         together += alone

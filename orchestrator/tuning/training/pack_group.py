@@ -5,6 +5,7 @@ leaves.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -40,6 +41,9 @@ class Slot:
     """Measured at its last step, or failed: trains no further and waits for release."""
     summed: Moments = field(default_factory=dict)
     """Sum of the trained tensors over the steps of `averaged_steps` so far."""
+    said: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Its hypotheses by set when it was last measured; of no weight: they make the next measurement
+    shorter, and are not kept in a checkpoint."""
     initial: Adapter | None = None
     """The adapter before the first step; None in a slot that was restored, until it is made
     again.
