@@ -21,7 +21,7 @@ def _never(utterance: Utterance, pcm_sha256: str) -> np.ndarray:
 def stored_sounds(clips: Sequence[np.ndarray], folder: Path) -> Sounds:
     """Clips (samples,) float32 written into a cache at `folder`, unscaled, lines 1 and on."""
     keys = [hashlib.sha256(clip.tobytes()).digest()[:16] for clip in clips]
-    made = [clip_cache.Decoded(np.asarray(clip, "<f4"), level(clip), 0) for clip in clips]
+    made = [clip_cache.Decoded.of(np.asarray(clip, "<f4"), level(clip), 0) for clip in clips]
     clip_cache.write_clips(zip(keys, made, strict=True), folder)
     found = clip_cache.find_clips(folder)
     return Sounds(

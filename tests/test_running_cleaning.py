@@ -77,7 +77,7 @@ def foreign(spec: Path) -> Path:
     """A segment that no study names, in the cache of all studies; its index."""
     cache = ProjectCache(folder_of(spec).project_cache)
     before = set(cache.clips.glob("*.index"))
-    clip = clip_cache.Decoded(np.full(160, 0.5, np.float32), 0.5, 0)
+    clip = clip_cache.Decoded.of(np.full(160, 0.5, np.float32), 0.5, 0)
     clip_cache.write_clips([(bytes(16), clip)], cache.clips)
     (added,) = set(cache.clips.glob("*.index")) - before
     return added

@@ -53,11 +53,26 @@ _MAGIC = b"clips 1\n"
 class Decoded:
     """One utterance decoded, before scaling, as it goes into the cache."""
 
-    samples: Samples
+    content: bytes
+    """Its samples as they are kept."""
+    integer: bool
+    """Kept as integers."""
+    pcm_sha256: bytes
+    samples: int
     level: float
     """Root mean square."""
+    peak: float
+    """Largest absolute value."""
     done: int
     """Bits of `DONE`."""
+
+    @classmethod
+    def of(cls, samples: Samples, level: float, done: int) -> Decoded:
+        """Of samples (n,) float32."""
+        content, integer = _packed_samples(samples)
+        sound = hashlib.sha256(samples.astype("<f4", copy=False).tobytes()).digest()
+        peak = float(np.abs(samples).max(initial=0))
+        return cls(content, integer, sound, len(samples), level, peak, done)
 
 
 @dataclass(frozen=True)
@@ -197,12 +212,10 @@ class _OpenSegment:
     def add(self, key: bytes, clip: Decoded) -> None:
         if key in self._rows:
             return
-        content, integer = _packed_samples(clip.samples)
-        peak = np.abs(clip.samples).max(initial=0)
-        sound = hashlib.sha256(clip.samples.astype("<f4", copy=False).tobytes()).digest()
-        place = (self.size, len(clip.samples), clip.level, peak)
-        self._rows[key] = (key, sound, *place, zlib.crc32(content), clip.done, integer)
-        padded = content.ljust(_padded_size(len(content)), b"\0")
+        place = (self.size, clip.samples, clip.level, clip.peak)
+        crc32 = zlib.crc32(clip.content)
+        self._rows[key] = (key, clip.pcm_sha256, *place, crc32, clip.done, clip.integer)
+        padded = clip.content.ljust(_padded_size(len(clip.content)), b"\0")
         self._parts.append(padded)
         self.size += len(padded)
 

@@ -200,7 +200,7 @@ _Result = tuple[bytes | None, str | None, Decoded | Fault | None]
 def _decode_utterance(utterance: Utterance) -> Decoded:
     audio = load_audio(utterance)
     bits = sum(1 << place for place, done in enumerate(DONE) if getattr(audio, done))
-    return Decoded(audio.samples, level(audio.samples), bits)
+    return Decoded.of(audio.samples, level(audio.samples), bits)
 
 
 def _decoded_again(utterance: Utterance, pcm_sha256: str) -> Samples:

@@ -82,7 +82,7 @@ def test_a_cache_that_does_not_fit_names_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(atomic, "_sync_file", no_room)
-    clip = clip_cache.Decoded(np.zeros(160, np.float32), 0.0, 0)
+    clip = clip_cache.Decoded.of(np.zeros(160, np.float32), 0.0, 0)
     with pytest.raises(OSError) as caught:
         clip_cache.write_clips([(bytes(16), clip)], tmp_path)
     place = Path(str(caught.value.filename))
