@@ -19,7 +19,6 @@ import torch
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.records.results import SetMeasurement
-from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
@@ -174,7 +173,7 @@ def evaluator(tmp_path_factory: pytest.TempPathFactory) -> Evaluator:
     sweep = sweep.model_copy(update={"evaluation": spec})
     base = load_base_model(ModelSpec(id=str(DATA / "base-model")), torch.device("cpu"))
     sets = {
-        name: load_evaluation_set(sweep, name, SetSource(path), base, folder / "cache")
+        name: load_evaluation_set(sweep, name, load_manifest(path), base, folder / "cache")
         for name, path in paths.items()
     }
     clips: dict[str, Sequence[np.ndarray]] = {name: list(each.clips) for name, each in sets.items()}

@@ -40,27 +40,19 @@ def known_files(cache: Path | None) -> Iterator[KnownFiles]:
         known.close()
 
 
-def read_training_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]:
-    """The manifests of train and, where there is one, replay. Raises ManifestError with all faults
-    of both.
-
-    `cache` is the project's: headers that are known there are not read again.
-    """
-    with known_files(cache) as known:
-        return _make_all(_training_readers(spec, known))
-
-
 def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]:
     """All manifests of a sweep by the names of the report. Raises ManifestError with all faults of
-    all of them. `cache` as above.
+    all of them.
+
+    `cache` is the project's: headers that are known there are not read again.
     """
     with known_files(cache) as known:
         return _make_all(_set_readers(spec, known))
 
 
-def _training_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
+def _set_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
     data = spec.data
-    return {
+    training: dict[str, Callable[[], Manifest]] = {
         name: partial(
             load_manifest,
             path,
@@ -72,12 +64,9 @@ def _training_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[
         for name, path in (("train", data.train), ("replay", data.replay))
         if path is not None
     }
-
-
-def _set_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
-    return _training_readers(spec, known) | {
+    return training | {
         name: partial(_read_evaluation_set, spec, source, known)
-        for name, source in spec.data.all_evaluated.items()
+        for name, source in data.all_evaluated.items()
     }
 
 

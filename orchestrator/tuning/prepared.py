@@ -18,6 +18,7 @@ from orchestrator.checks import Finding
 from orchestrator.cpu_cores import usable_cores
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.planning.shares import share_of
+from orchestrator.records.sets import read_sets
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
@@ -71,17 +72,18 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         encoder_windows=spec.evaluation.encoder_windows,
         kernel=_kernel_of(spec),
     )
-    lengths = check_model_limits(spec, base, cache)
+    manifests = read_sets(spec, cache)
+    lengths = check_model_limits(spec, base, manifests)
     sets = {
-        name: load_evaluation_set(spec, name, source, base, cache)
-        for name, source in spec.data.evaluated.items()
+        name: load_evaluation_set(spec, name, manifests[name], base, cache)
+        for name in spec.data.evaluated
     }
     if sample is not None:
         sets = {name: evaluation_set.spread(sample) for name, evaluation_set in sets.items()}
     clips: dict[str, Sequence[np.ndarray]] = {
         name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
-    training = load_training_data(spec, base, cache, _autocast_for(spec, device))
+    training = load_training_data(spec, base, manifests, cache, _autocast_for(spec, device))
     clips["train"] = training.clips
     share = share_of(spec.execution, device.type, usable_cores())
     memory = frames_budget(spec, device, psutil.virtual_memory().total) // share.holders

@@ -11,13 +11,12 @@ from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.records.model_limits import token_caps
 from orchestrator.records.results import SetMeasurement, TermCounts
-from orchestrator.records.sets import decode_set, read_evaluation_set
+from orchestrator.records.sets import decode_set
 from orchestrator.records.short_run import spread_rows
 from orchestrator.records.terms import read_terms
 from orchestrator.scoring.normalizers import has_loop, normalizer
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
-from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.decoding.greedy_decoding import Decoded
 from orchestrator.tuning.model.base_model import BaseModel
@@ -81,13 +80,11 @@ class EvaluationSet:
 
 
 def load_evaluation_set(
-    sweep: SweepSpec, name: str, source: SetSource, base: BaseModel, cache: Path
+    sweep: SweepSpec, name: str, manifest: Manifest, base: BaseModel, cache: Path
 ) -> EvaluationSet:
-    """Read and decode an evaluation manifest; raises ManifestError."""
+    """Decode the manifest of an evaluation set; raises ManifestError."""
     spec = sweep.evaluation
-    manifest, clips = decode_set(
-        sweep, name, read_evaluation_set(sweep, source, cache), cache, base.family.shortest
-    )
+    manifest, clips = decode_set(sweep, name, manifest, cache, base.family.shortest)
     terms = (
         read_terms(spec.terms, normalizer(spec.normalizer))
         if spec.terms and name == "domain"

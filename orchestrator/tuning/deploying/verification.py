@@ -13,6 +13,7 @@ import numpy as np
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import ModelError
+from orchestrator.records.sets import read_evaluation_set
 from orchestrator.records.shipping import (
     ExportManifest,
     GraphForm,
@@ -211,7 +212,8 @@ def _load(job: Verification, name: str, source: SetSource, base: BaseModel) -> E
     """A set; its terms are those of the domain set, of the search's and of the confirm sets
     alike.
     """
-    return load_evaluation_set(job.spec, search_name(name), source, base, job.project_cache)
+    manifest = read_evaluation_set(job.spec, source, job.project_cache)
+    return load_evaluation_set(job.spec, search_name(name), manifest, base, job.project_cache)
 
 
 def _clip(sets: Mapping[str, EvaluationSet]) -> np.ndarray:

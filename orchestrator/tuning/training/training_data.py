@@ -4,15 +4,22 @@ replay.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.corpus.clips import Sounds
-from orchestrator.corpus.diagnosis import is_upper_case, kept_for_training, skipped_lines
+from orchestrator.corpus.diagnosis import (
+    TRAINING_SETS,
+    is_upper_case,
+    kept_for_training,
+    skipped_lines,
+)
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import bad_lines
 from orchestrator.errors import DataError
-from orchestrator.records.sets import decode_set, read_training_sets
+from orchestrator.records.sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel
@@ -31,9 +38,13 @@ class TrainingData:
 
 
 def load_training_data(
-    spec: SweepSpec, base: BaseModel, cache: Path, autocast: AbstractContextManager[object]
+    spec: SweepSpec,
+    base: BaseModel,
+    sets: Mapping[str, Manifest],
+    cache: Path,
+    autocast: AbstractContextManager[object],
 ) -> TrainingData:
-    """Read, decode and label train and replay.
+    """Decode and label train and replay, of the sets as they were read.
 
     `autocast` is the context in which the untuned model labels replay rows, where a trial may want
     that. Raises ManifestError, or DataError where nothing is left of a set.
@@ -44,7 +55,8 @@ def load_training_data(
     domain = 0
     speakers: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
-    for name, read in read_training_sets(spec, cache).items():
+    training = {name: sets[name] for name in TRAINING_SETS if name in sets}
+    for name, read in training.items():
         manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
         # what decoding found was said before the model was loaded
         if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
