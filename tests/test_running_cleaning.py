@@ -27,15 +27,16 @@ def test_a_finished_study_keeps_all_but_its_cache(
     spec: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, studies = folder_of(spec), folder_of(spec).path.parent
-    folder.cache.mkdir(exist_ok=True)
-    (folder.cache / "audio.bin").write_bytes(bytes(2_000_000))
+    graph = made_form(folder) / "encoder.onnx"
+    strangers = [folder.cache / "mine.txt", folder.cache / "shipped" / "onnx-mine" / "mine.txt"]
+    for path in strangers:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of somebody")
     capsys.readouterr()
     assert orchestrate("clean", "--studies", studies) == 0
-    assert (
-        "\n2.3 MB not needed\n" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
-    ), "only shown"
+    assert "\n2.3 MB not needed\n" in capsys.readouterr().out and graph.exists(), "only shown"
     assert orchestrate("clean", "--yes", "--studies", studies) == 0
-    assert not list(folder.cache.iterdir())
+    assert sorted(path for path in folder.cache.rglob("*") if path.is_file()) == strangers
     assert len(list(folder.checkpoint.glob("*.json"))) == 1
     assert orchestrate("repair", spec, "--check") == 0
     capsys.readouterr()
@@ -51,21 +52,27 @@ def test_an_unfinished_study_and_what_links_point_to_are_left(
     (elsewhere / "kept.bin").write_bytes(b"x")
     for path in sorted(folder.cache.rglob("*"), reverse=True) if folder.cache.exists() else ():
         path.rmdir() if path.is_dir() else path.unlink()
-    folder.cache.mkdir(exist_ok=True)
-    (folder.cache / "link").symlink_to(elsewhere)
-    assert orchestrate("clean", spec, "--yes") == 0
-    assert (elsewhere / "kept.bin").exists() and not (folder.cache / "link").is_symlink()
-    folder.cache.rmdir()
-    folder.cache.symlink_to(elsewhere)
-    assert orchestrate("clean", spec, "--yes") == 0
-    assert (elsewhere / "kept.bin").exists() and folder.cache.is_symlink()
-    folder.cache.unlink()
-    folder.cache.mkdir()
-    (folder.cache / "audio.bin").write_bytes(b"x")
+    outside = elsewhere / "shipped" / "onnx-stock-untuned"
+    outside.mkdir(parents=True)
+    for place, end in ((folder.cache, elsewhere), (folder.cache / "shipped", outside.parent)):
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(end)
+        assert orchestrate("clean", spec, "--yes") == 0
+        assert outside.exists() and place.is_symlink()
+        place.unlink()
+    graph = made_form(folder) / "encoder.onnx"
     unfinish(folder)
     capsys.readouterr()
     assert orchestrate("clean", spec, "--yes") == 0
-    assert "not finished" in capsys.readouterr().out and (folder.cache / "audio.bin").exists()
+    assert "not finished" in capsys.readouterr().out and graph.exists()
+
+
+def made_form(folder: StudyFolder) -> Path:
+    """An exported form in the study's cache."""
+    made = folder.cache / "shipped" / "onnx-int8-stock-trial-3-150-0.5"
+    made.mkdir(parents=True)
+    (made / "encoder.onnx").write_bytes(bytes(2_000_000))
+    return made
 
 
 def unfinish(folder: StudyFolder) -> None:

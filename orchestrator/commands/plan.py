@@ -67,5 +67,6 @@ def plan(
         folder.read_pack(),
         known,
         () if missing else checks_blocks(sweep, findings),
+        clock_lost=bool(folder.results()) and folder.seconds_spent() is None,
     )
     terminal.show(document, screen)

@@ -7,8 +7,12 @@ labels/       what untuned models hear in replay
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+LABELS = re.compile(r"[0-9a-f]{32}\.json")
+"""The name of a file of labels."""
 
 
 @dataclass(frozen=True)

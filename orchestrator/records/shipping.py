@@ -5,6 +5,7 @@ say.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,14 @@ def form_key(form: str, quantized: str) -> str:
     """A form and its quantisation in one word: onnx, onnx-int8."""
     return form if quantized == "none" else f"{form}-{quantized}"
 
+
+MADE = re.compile(
+    rf"({'|'.join(FORMS)})(-({'|'.join(QUANTIZED)}))?-({'|'.join(get_args(EncoderWindows))})"
+    r"-(untuned|trial-\d+-\d+-[0-9.e-]+)"
+)
+"""The name of a folder of a study's cache in which a form was made: form, windows, and of which
+trial at which step and adapter scale.
+"""
 
 LABELS = {
     "quantized": "quantisation",

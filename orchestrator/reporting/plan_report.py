@@ -83,12 +83,15 @@ def kernel_text(execution: Execution, kept: PackRecord | None) -> str:
     return "matrix kernel: auto, on a CPU timed when the sweep starts and then kept"
 
 
-def cost_texts(costs: Sequence[Cost]) -> tuple[str, ...]:
-    """A line per estimate of the time, or how to get one."""
+def cost_texts(costs: Sequence[Cost], clock_lost: bool) -> tuple[str, ...]:
+    """A line per estimate of the time, or how to get one. `clock_lost`: of what the study's trials
+    took nothing is known.
+    """
     if not costs:
+        why = ": clock.json of the study is lost or damaged, and its next run makes it again"
         return (
-            "time: not known; `orchestrate plan SPEC --probe` loads the model and measures it, and so does a first "
-            "study with this model",
+            f"time: not known{why if clock_lost else ''}; `orchestrate plan SPEC --probe` loads the "
+            "model and measures it, and so does a first study with this model",
         )
     return tuple(
         f"{coarse_span(cost.low, cost.high)} if no trial is pruned or repeated; from {cost.basis}"
@@ -103,9 +106,11 @@ def build(
     kept: PackRecord | None,
     costs: Sequence[Cost],
     checks: Sequence[Block] = (),
+    clock_lost: bool = False,
 ) -> Document:
     """`missing` says why the sets could not be read, or nothing; `execution` and `kept` as
-    `pack_text` and `kernel_text` take them; `checks` is what was found in the sets.
+    `pack_text` and `kernel_text` take them; `checks` is what was found in the sets; `clock_lost` as
+    `cost_texts` takes it.
     """
     blocks: list[Block] = [
         Table(
@@ -119,7 +124,7 @@ def build(
                 f"at most {plan.optimizer_steps} optimizer steps and {plan.evaluations} evaluations",
                 pack_text(execution, kept),
                 kernel_text(execution, kept),
-                *cost_texts(costs),
+                *cost_texts(costs, clock_lost),
                 *plan.conditions,
                 *filter(
                     None, (plan.in_flight, plan.taken, plan.split, plan.warm_up if missing else "")

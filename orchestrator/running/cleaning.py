@@ -3,7 +3,7 @@
 Not needed: what a finished study can make again, checkpoints older than its last, what killed
 writers left, and of the cache that all studies share the sound that no unfinished study names.
 Nothing of a study that a process holds is touched, nothing shared while one is held, nothing
-through a symbolic link, and nothing that was sealed.
+through a symbolic link, nothing that was sealed, and no file of a name that is not ours.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from pathlib import Path
 
 from orchestrator.atomic import is_abandoned, remove
 from orchestrator.corpus.clip_cache import kept_segments
-from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.project_cache import LABELS, ProjectCache
 from orchestrator.errors import OrchestrateError
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.disk_usage import Usage, size_of
 from orchestrator.records.results import SetRecord
+from orchestrator.records.shipping import MADE
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.session import is_finished
@@ -86,7 +87,7 @@ def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) ->
             yield cache.clips / f"{segment.name}.index"
             yield cache.clips / f"{segment.name}.pcm"
     if not unfinished:
-        yield from _paths_inside(cache.labels)
+        yield from (place for place in _paths_inside(cache.labels) if LABELS.fullmatch(place.name))
         yield from (place for place in (cache.files,) if place.is_file())
     yield from (place for place in _paths_inside(cache.clips) if is_abandoned(place.name))
 
@@ -121,9 +122,16 @@ def _why_unfinished(folder: StudyFolder, project: Path) -> str:
 
 def _unneeded_paths(folder: StudyFolder) -> list[Path]:
     """Of a finished study."""
-    found = _paths_inside(folder.cache)
+    found = _made_forms(folder)
     found += Checkpoints(folder.checkpoint).older() if not folder.checkpoint.is_symlink() else []
     return found + [path for path in _paths_inside(folder.path) if is_abandoned(path.name)]
+
+
+def _made_forms(folder: StudyFolder) -> list[Path]:
+    """The exported forms in a study's cache, and what killed writers left of them."""
+    inside = [] if folder.cache.is_symlink() else _paths_inside(folder.cache / "shipped")
+    ours = [path for path in inside if path.is_dir() and not path.is_symlink()]
+    return [path for path in ours if MADE.fullmatch(path.name) or is_abandoned(path.name)]
 
 
 def _paths_inside(folder: Path) -> list[Path]:

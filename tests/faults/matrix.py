@@ -167,6 +167,8 @@ class Matrix:
         """There is such a cell, on this machine."""
         if cell.command == "meanwhile" and (cell.state == FINISHED or cell.harm in APART):
             return False
+        if cell.command == "watch" and cell.state != FINISHED:
+            return False  # it would wait for the end
         # read by somebody else, who needs a way to it
         shut = os.getuid() == 0 and not all(map(_is_open, (self.root, Path(__file__))))
         return cell.harm is not unreadable or not shut

@@ -33,6 +33,10 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("export", "SPEC", "0", "--to", "OUT"),
     "final": ("export", "SPEC", "0", "--final", "--to", "OUT"),
     "compare": ("compare", "SPEC:0", "SPEC:1"),
+    "verify": ("verify", "SPEC", "0"),
+    "plan": ("plan", "SPEC"),
+    "diagnose": ("diagnose", "SPEC"),
+    "watch": ("watch", "SPEC", "--every", "0.1"),
     "table": ("table", "SPEC"),
     "utterances": ("table", "SPEC", "--of", "utterances", "--every-measurement"),
     "listen": ("listen", "SPEC", "--port", "0"),
@@ -42,7 +46,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 RUNS = ("run", "meanwhile")
 """The sweep: damaged before it goes on, and while it does."""
-WRITING = (*RUNS, "repair", "clean", "stop")
+WRITING = (*RUNS, "repair", "clean", "stop", "verify")
 """Commands that write to the study."""
 GETS = {
     "listen": ("", "sets/domain", "sets/domain/heard/0", "sets/confirm_domain"),

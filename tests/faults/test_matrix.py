@@ -33,6 +33,9 @@ CELLS = (
     (FINISHED, "study.db", damage.older, "dashboard", "told"),
     # of the files beside the sealed ones
     (FINISHED, "clock.json", damage.other, "check", "told"),
+    (FINISHED, "clock.json", damage.absent, "plan", "noticed"),
+    # of what lies among ours and is not
+    (FINISHED, "cache", damage.folder, "clean", "equal"),
     (FINISHED, "clock.json", damage.older, "run", "noticed"),
     (FINISHED, "findings.json", damage.digit, "report", "noticed"),
     (SEARCHING, "checkpoint/000002.json", damage.folder, "run", "noticed"),
