@@ -34,7 +34,13 @@ from orchestrator.reporting.live_table import (
     width_taken,
     widths_that_fit,
 )
-from orchestrator.reporting.standing import Budgeted, InTraining, Standing, time_text, trials_text
+from orchestrator.reporting.sweep_standing import (
+    Budgeted,
+    InTraining,
+    Standing,
+    time_text,
+    trials_text,
+)
 from orchestrator.sweepfile.sweep import Budget
 from tests.cli_project import ROOT, folder_of, make_project, orchestrate, process
 from tests.running_support import make_spec, run

@@ -10,7 +10,7 @@ from orchestrator.commands.output import naming_words, say, told
 from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
 
 if TYPE_CHECKING:
-    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.report_blocks import Document
     from orchestrator.verdicts.conclusion import Conclusion
 
 

@@ -14,7 +14,7 @@ from orchestrator.errors import OrchestrateError
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.report_blocks import Document
     from orchestrator.reporting.studies import StudyRow
     from orchestrator.sweepfile.sweep import SweepSpec
 

@@ -22,7 +22,7 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.worker import Progress
 from orchestrator.reporting import events
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.standing import Budgeted
+from orchestrator.reporting.sweep_standing import Budgeted
 from orchestrator.scoring.judge import Verdict
 from orchestrator.verdicts.conclusion import Conclusion
 

@@ -30,7 +30,7 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.worker import Progress as Trained
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.live_table import SHOWN, Row, chosen_rows, live_table
-from orchestrator.reporting.standing import (
+from orchestrator.reporting.sweep_standing import (
     Budgeted,
     InTraining,
     Standing,

@@ -18,7 +18,7 @@ from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, pending_runs
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
-from orchestrator.verdicts.losses import all_losses
+from orchestrator.verdicts.training_losses import all_losses
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, judge_scores, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.training_losses import trial_losses
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from orchestrator.records.short_run import (
     spread_rows,
 )
 from orchestrator.records.worker import Failed, Hypotheses, Measured
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.normalizers import normalizer
-from orchestrator.scoring.wer import edit_counts
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.packed_linear import PackedLinear

@@ -33,18 +33,18 @@ from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
-from orchestrator.tuning.deploying.moonshine_export import (
-    TOKENIZER,
-    read_tokenizer_bin,
-    token_bytes,
-)
-from orchestrator.tuning.deploying.probing import (
+from orchestrator.tuning.deploying.export_comparison import (
     Numbers,
     apart,
     engine_numbers,
     margin,
     name_cause,
     runtime_numbers,
+)
+from orchestrator.tuning.deploying.moonshine_export import (
+    TOKENIZER,
+    read_tokenizer_bin,
+    token_bytes,
 )
 from orchestrator.tuning.deploying.runtime import (
     OnnxRuntime,
