@@ -19,7 +19,7 @@ from rich.console import Console, Group
 from orchestrator.commands.study_arguments import open_study
 from orchestrator.loopback import guarded_server
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import report, terminal
 from orchestrator.reporting.live import LiveReporter
 from orchestrator.reporting.page.listen import Player

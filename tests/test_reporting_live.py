@@ -21,7 +21,7 @@ from rich.console import Console
 from orchestrator.progress import Counter, listening
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import events, report_files
 from orchestrator.reporting.events import EVENTS
 from orchestrator.reporting.json_lines import JsonReporter

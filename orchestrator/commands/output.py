@@ -14,7 +14,7 @@ from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.records.worker import Worker
+    from orchestrator.records.worker_protocol import Worker
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.live import LiveReporter
     from orchestrator.reporting.report_blocks import Document

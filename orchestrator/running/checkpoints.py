@@ -23,7 +23,7 @@ from orchestrator.records.json_files import not_a_file
 from orchestrator.records.misplaced_links import link_error
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.digest import digest
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import ModelError
-from orchestrator.records.sets import read_evaluation_set
+from orchestrator.records.reading_sets import read_evaluation_set
 from orchestrator.records.shipping import (
     ExportManifest,
     GraphForm,
@@ -27,7 +27,7 @@ from orchestrator.records.shipping import (
     form_key,
     read_manifest,
 )
-from orchestrator.records.worker import Hypotheses
+from orchestrator.records.worker_protocol import Hypotheses
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
