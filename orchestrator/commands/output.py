@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator.commands.study_arguments import Opened, own_name
+from orchestrator.commands.opening_study import Opened, own_name
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:

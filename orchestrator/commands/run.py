@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
-from orchestrator.commands.study_arguments import (
-    FORKED,
-    Overrides,
-    Spec,
-    Studies,
-    open_sweep,
-    own_name,
-)
+from orchestrator.commands.study_arguments import Overrides, Spec, Studies
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, all_studies, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 from orchestrator.errors import OrchestrateError
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_sweep
 from orchestrator.commands.output import say
-from orchestrator.commands.study_arguments import Overrides, open_sweep
+from orchestrator.commands.study_arguments import Overrides
 from orchestrator.errors import DataError, SpecError
 
 
