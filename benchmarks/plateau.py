@@ -43,8 +43,8 @@ from plain_script import read_manifest
 from transformers import AutoProcessor
 from transformers.utils.logging import disable_progress_bar
 
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.normalizers import normalizer
-from orchestrator.scoring.wer import edit_counts
 
 PAGE = "why-it-plateaued.md"
 RECIPES = (RIGHT, *EACH_FAULT, OLD, OLD_FASTER)

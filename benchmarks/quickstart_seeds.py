@@ -29,10 +29,10 @@ from typing import Any
 from _shared import ROOT
 from _shared.fresh_set import fresh_sets
 
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.limits import LimitVerdict, judge_limit
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.scoring.rates import SetScore, estimate
-from orchestrator.scoring.wer import edit_counts
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import acceptance_of, guardrails_of

@@ -53,7 +53,7 @@ def without_model_checks() -> Iterator[None]:
     model, which have tests of their own.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("orchestrator.tuning.prepared.check_model", lambda *_: [])
+        patch.setattr("orchestrator.tuning.prepared_sweep.check_model", lambda *_: [])
         yield
 
 

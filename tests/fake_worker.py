@@ -1,7 +1,7 @@
 """A worker without torch: measurements are a pure function of a trial's plan, step and adapter
 scale.
 
-It keeps the contract of `records/worker.py` strictly and fails loudly on misuse, so that a sweep
+It keeps the contract of `records/worker_protocol.py` strictly and fails loudly on misuse, so that a sweep
 which admits beyond capacity, releases a stranger, or forgets to release a finished trial cannot
 pass.
 """
@@ -17,7 +17,7 @@ import numpy as np
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement
-from orchestrator.records.worker import Event, Failed, Hypotheses, Measured, Progress
+from orchestrator.records.worker_protocol import Event, Failed, Hypotheses, Measured, Progress
 from orchestrator.sweepfile.digest import derived_seed, digest
 
 UTTERANCES = 200

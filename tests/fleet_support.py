@@ -16,7 +16,7 @@ from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt, event
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Worker
+from orchestrator.records.worker_protocol import Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.sweep_loop import run_sweep
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.digest import derived_seed, digest

@@ -17,8 +17,8 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Measured
-from orchestrator.scoring.wer import edit_counts
+from orchestrator.records.worker_protocol import Measured
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.sweepfile.digest import derived_seed, digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import SETS, SWEEP

@@ -9,7 +9,7 @@ import time
 
 from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event
+from orchestrator.records.worker_protocol import Event
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.fake_worker import FakeWorker
 

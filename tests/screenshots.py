@@ -16,15 +16,15 @@ from wsgiref.simple_server import WSGIServer
 
 from rich.console import Console, Group
 
-from orchestrator.commands.study_arguments import open_study
+from orchestrator.commands.opening_study import open_study
 from orchestrator.loopback import guarded_server
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import report, terminal
-from orchestrator.reporting.document import Document
 from orchestrator.reporting.live import LiveReporter
 from orchestrator.reporting.page.listen import Player
-from orchestrator.reporting.standing import Budgeted
+from orchestrator.reporting.report_blocks import Document
+from orchestrator.reporting.sweep_standing import Budgeted
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.running.session import is_finished
 from orchestrator.search.dashboard import open_server

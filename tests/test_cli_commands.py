@@ -14,7 +14,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import DataError
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import ROOT, SWEEP, folder_of, make_project, orchestrate
 from tests.run_fake import make_worker

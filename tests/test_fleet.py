@@ -13,7 +13,7 @@ import pytest
 from orchestrator.errors import StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts
-from orchestrator.fleet.pack import Pack
+from orchestrator.fleet.pack_history import Pack
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import Budget, EarlyStop, SweepSpec
 from tests.crashes import Fuse, Killed, effects

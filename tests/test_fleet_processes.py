@@ -23,7 +23,7 @@ from orchestrator.fleet.hosts import InlineHosts
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event
+from orchestrator.records.worker_protocol import Event
 from orchestrator.sweepfile.loading import load_spec
 from tests.cli_project import ROOT, make_project
 from tests.fake_worker import FakeWorker

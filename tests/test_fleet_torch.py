@@ -18,7 +18,7 @@ from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts
 from orchestrator.fleet.processes import ForkHosts
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.worker import Measured
+from orchestrator.records.worker_protocol import Measured
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, trial

@@ -21,7 +21,7 @@ from rich.console import Console
 from orchestrator.progress import Counter, listening
 from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import events, report_files
 from orchestrator.reporting.events import EVENTS
 from orchestrator.reporting.json_lines import JsonReporter
@@ -34,7 +34,13 @@ from orchestrator.reporting.live_table import (
     width_taken,
     widths_that_fit,
 )
-from orchestrator.reporting.standing import Budgeted, InTraining, Standing, time_text, trials_text
+from orchestrator.reporting.sweep_standing import (
+    Budgeted,
+    InTraining,
+    Standing,
+    time_text,
+    trials_text,
+)
 from orchestrator.sweepfile.sweep import Budget
 from tests.cli_project import ROOT, folder_of, make_project, orchestrate, process
 from tests.running_support import make_spec, run

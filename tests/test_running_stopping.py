@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import Interrupted, StudyError
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Measured
+from orchestrator.records.worker_protocol import Event, Measured
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.stop_requests import ask_to_stop
 from tests.cli_project import folder_of, make_project, orchestrate, process

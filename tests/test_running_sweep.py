@@ -16,7 +16,7 @@ from orchestrator.errors import FingerprintError, Interrupted, ModelError, Study
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Measured
+from orchestrator.records.worker_protocol import Event, Measured
 from orchestrator.reporting.caveats import caveats
 from orchestrator.running.observer import NullObserver
 from orchestrator.running.signals import GracefulShutdown

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import kruskal
 
 from orchestrator.scoring.alignment import Changed, Utterance, align, word_changes
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.importance import importances
-from orchestrator.scoring.wer import edit_counts
 
 WORDS = st.lists(st.sampled_from(["a", "b", "c", "dd"]), max_size=8)
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.running.trial_stopping import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
+from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.judge import Scores, Verdict, judge
 from orchestrator.scoring.limit_text import allowed_text, asked_text, value_text
 from orchestrator.scoring.limits import (
@@ -31,7 +32,6 @@ from orchestrator.scoring.limits import (
 from orchestrator.scoring.rates import SetScore, delta, estimate, pool, relative_delta
 from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.trend import judge_trend
-from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
 from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judge_scores

@@ -13,7 +13,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import StudyError
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event
+from orchestrator.records.worker_protocol import Event
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.sweep import Budget, SweepSpec
 from tests.cli_project import folder_of, make_project, orchestrate, ran_project

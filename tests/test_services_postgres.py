@@ -24,7 +24,7 @@ from orchestrator.cli import main
 from orchestrator.errors import StudyError
 from orchestrator.records.json_files import ServerRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event
+from orchestrator.records.worker_protocol import Event
 from orchestrator.running.dashboard_contents import dashboard_study
 from orchestrator.search.dashboard import open_server
 from orchestrator.search.postgres import ServerDatabase

@@ -26,7 +26,7 @@ from orchestrator.fleet.packs_and_cores import as_measured
 from orchestrator.fleet.ray_hosts import START_SECONDS, RayHosts
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Measured, Worker
+from orchestrator.records.worker_protocol import Event, Measured, Worker
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.worker import start_worker

@@ -15,7 +15,7 @@ import soundfile
 from orchestrator.cli import main
 from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -88,7 +88,7 @@ def _checks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     them to the same files with the other family.
     """
     if request.node.get_closest_marker("slow") is None:
-        monkeypatch.setattr("orchestrator.tuning.prepared.check_model", lambda *_: [])
+        monkeypatch.setattr("orchestrator.tuning.prepared_sweep.check_model", lambda *_: [])
 
 
 @pytest.fixture(scope="module")

@@ -18,16 +18,16 @@ from transformers import AutoModelForSpeechSeq2Seq
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ModelError, ObjectiveError, StudyError
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
-from orchestrator.records.worker import Event, Failed, Measured
+from orchestrator.records.worker_protocol import Event, Failed, Measured
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
-from orchestrator.tuning import prepared
+from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.prepared import PreparedSweep, prepare
+from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.worker import PackWorker, start_worker
 from tests.embedded import small_sweep, stock_words, trial
@@ -295,7 +295,7 @@ def test_references_that_the_cap_would_cut_are_refused(spec: SweepSpec, cache: P
 def test_what_the_checks_refuse_stops_the_worker_unless_it_is_ignored_by_name(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared, "check_model", check_model)
+    monkeypatch.setattr(prepared_sweep, "check_model", check_model)
     right = BaseModel.labels
     monkeypatch.setattr(
         BaseModel, "labels", lambda self, texts: [row[:-1] for row in right(self, texts)]

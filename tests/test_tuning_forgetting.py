@@ -21,8 +21,8 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.errors import DataError, ManifestError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.json_files import model_line
-from orchestrator.records.sets import read_sets
-from orchestrator.records.worker import Failed, Measured
+from orchestrator.records.reading_sets import read_sets
+from orchestrator.records.worker_protocol import Failed, Measured
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -21,8 +21,8 @@ from orchestrator.errors import DataError
 from orchestrator.planning.trial_plan import first_plan
 from orchestrator.records.model_limit_checks import find_limit_violations
 from orchestrator.records.model_limits import read_limits
-from orchestrator.records.sets import read_sets
-from orchestrator.records.worker import Measured
+from orchestrator.records.reading_sets import read_sets
+from orchestrator.records.worker_protocol import Measured
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import ChecksSpec, ModelSpec, SweepSpec
 from orchestrator.tuning.model.base_model import load_base_model

@@ -14,10 +14,10 @@ from orchestrator.records.short_run import ShortRun
 from orchestrator.reporting import markdown
 from orchestrator.reporting.short_run import build
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning import prepared, short_run
+from orchestrator.tuning import prepared_sweep, short_run
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.prepared import prepare
+from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.tuning.short_run import short_plan, train_shortly
 from tests.embedded import small_sweep
 
@@ -41,7 +41,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def without_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start-up checks of the model have tests of their own."""
-    monkeypatch.setattr(prepared, "check_model", lambda *_: [])
+    monkeypatch.setattr(prepared_sweep, "check_model", lambda *_: [])
 
 
 def sweep(folder: Path, **changes: object) -> SweepSpec:

@@ -18,8 +18,8 @@ import torch
 from transformers import AutoModelForSpeechSeq2Seq
 
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.records.worker import Measured
-from orchestrator.tuning import prepared
+from orchestrator.records.worker_protocol import Measured
+from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.model.base_model import load_base_model
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import is_greedy, small_sweep, stock_words, trial
@@ -59,7 +59,7 @@ TUNED = {
 def test_stock_peft_hears_what_was_scored(
     size: int, steps: int, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepared, "load_base_model", partial(load_base_model, dtype=dtype))
+    monkeypatch.setattr(prepared_sweep, "load_base_model", partial(load_base_model, dtype=dtype))
     spec = small_sweep(tmp_path, {"train": 16, "replay": 8, "domain": size, "heldout": size})
     worker = start_worker(spec, tmp_path / "cache")
     assert worker.base.model.dtype == dtype

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, warn
-from orchestrator.commands.study_arguments import Studies, all_studies, open_study
+from orchestrator.commands.study_arguments import Studies
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import show
-from orchestrator.commands.study_arguments import Studies, open_study
+from orchestrator.commands.study_arguments import Studies
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:

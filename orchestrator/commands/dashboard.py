@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, say, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 
 
 def dashboard(

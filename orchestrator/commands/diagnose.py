@@ -93,7 +93,7 @@ def _refuse_mixed_options(spec: Path, is_sweep: bool, train: bool, model: str | 
 def _diagnose_sweep(
     spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int
 ) -> None:
-    from orchestrator.records.sets import decode_sets
+    from orchestrator.records.reading_sets import decode_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import short_run, sweep_diagnosis, terminal
     from orchestrator.running.chained_spec import load_chained_spec

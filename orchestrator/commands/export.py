@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, told
-from orchestrator.commands.study_arguments import Studies, Study, open_study
+from orchestrator.commands.study_arguments import Studies, Study
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import naming_words, say, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 
 if TYPE_CHECKING:
-    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.report_blocks import Document
     from orchestrator.verdicts.conclusion import Conclusion
 
 

@@ -28,7 +28,7 @@ from orchestrator.commands.manifest_parts import choose, split
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
-    from orchestrator.corpus.building import Made
+    from orchestrator.corpus.manifest_writing import Made
 
 app = typer.Typer(
     help="Make, copy, choose from and split manifests; FILE.source.json says how each was made.",
@@ -66,8 +66,8 @@ def from_folder(
     """From recordings with .txt files of the same names, LibriSpeech *.trans.txt files, or one list
     of transcripts.
     """
-    from orchestrator.corpus.building import refuse_existing
     from orchestrator.corpus.folder import ONE, lines_of_folder
+    from orchestrator.corpus.manifest_writing import refuse_existing
     from orchestrator.corpus.selecting import Selection
 
     if not re.fullmatch(rf"{ONE}\S.*", speaker):
@@ -92,8 +92,8 @@ def from_kaldi(
     seed: Seed = 0,
 ) -> None:
     """From a Kaldi data directory: wav.scp, text, and segments and utt2spk where they are."""
-    from orchestrator.corpus.building import refuse_existing
     from orchestrator.corpus.kaldi import lines_of_kaldi
+    from orchestrator.corpus.manifest_writing import refuse_existing
 
     refuse_existing(out)
     lines, reasons = lines_of_kaldi(folder, out)
@@ -122,8 +122,8 @@ def from_dataset(
     audio_column: Annotated[str | None, typer.Option("--audio-column")] = None,
 ) -> None:
     """From a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
-    from orchestrator.corpus.building import refuse_existing, write_manifest
     from orchestrator.corpus.hub import Wanted, lines_of_dataset
+    from orchestrator.corpus.manifest_writing import refuse_existing, write_manifest
 
     refuse_existing(out)
     wanted = Wanted(name, config, split, samples, seed, text_column, speaker_column, audio_column)
@@ -151,8 +151,8 @@ def noisy(
     seed: Seed = 0,
 ) -> None:
     """A copy of a manifest with its audio made faster or slower, narrower and noisier."""
-    from orchestrator.corpus.building import refuse_existing, source_of, write_manifest
     from orchestrator.corpus.manifest import load_manifest
+    from orchestrator.corpus.manifest_writing import refuse_existing, source_of, write_manifest
 
     drawn = {
         "snr": _parse_range("--snr", snr, -20, 60),
@@ -191,7 +191,7 @@ def _write_shuffled(
     arguments: dict[str, Any],
 ) -> None:
     """A new manifest, shuffled, with what was left out of it."""
-    from orchestrator.corpus.building import shuffled, write_manifest
+    from orchestrator.corpus.manifest_writing import shuffled, write_manifest
     from orchestrator.corpus.selecting import left_out, require_any
 
     require_any(place, len(lines), reasons)

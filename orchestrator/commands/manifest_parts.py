@@ -44,8 +44,13 @@ def choose(
     """A part of a manifest by length, name and text, in its order; it says how many are left out
     and why.
     """
-    from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifest
     from orchestrator.corpus.manifest import load_manifest
+    from orchestrator.corpus.manifest_writing import (
+        made_of,
+        refuse_existing,
+        source_of,
+        write_manifest,
+    )
     from orchestrator.corpus.selecting import Selection, left_out, require_any, select
 
     require_brackets(brackets)
@@ -90,9 +95,14 @@ def split(
     """Two or three parts without a common speaker, sentence or recording, such as train, domain and
     confirm.
     """
-    from orchestrator.corpus.building import made_of, refuse_existing, source_of, write_manifests
     from orchestrator.corpus.disjoint_parts import UNITS, divide, sentences_in_common, usual_unit
     from orchestrator.corpus.manifest import load_manifest
+    from orchestrator.corpus.manifest_writing import (
+        made_of,
+        refuse_existing,
+        source_of,
+        write_manifests,
+    )
 
     if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST
         manifest, third = third, manifest

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator.commands.study_arguments import Opened, own_name
+from orchestrator.commands.opening_study import Opened, own_name
 from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.records.worker import Worker
-    from orchestrator.reporting.document import Document
+    from orchestrator.records.worker_protocol import Worker
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.live import LiveReporter
+    from orchestrator.reporting.report_blocks import Document
     from orchestrator.running.observer import NullObserver
     from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -54,7 +54,7 @@ def observer_of(
     from orchestrator.reporting import terminal
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.reporting.live import LiveReporter
-    from orchestrator.reporting.standing import Budgeted
+    from orchestrator.reporting.sweep_standing import Budgeted
 
     if silent is not None:
         return nullcontext(silent)

@@ -25,8 +25,8 @@ def plan(
     from orchestrator.planning.cost import probed_cost, recorded_cost
     from orchestrator.planning.shares import share_of
     from orchestrator.planning.sweep_plan import sweep_plan
+    from orchestrator.records.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
-    from orchestrator.records.sets import read_sets
     from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import plan_report, terminal
     from orchestrator.reporting.sweep_diagnosis import checks_blocks

@@ -9,20 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
-from orchestrator.commands.study_arguments import (
-    FORKED,
-    Overrides,
-    Spec,
-    Studies,
-    open_sweep,
-    own_name,
-)
+from orchestrator.commands.study_arguments import Overrides, Spec, Studies
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.report_blocks import Document
     from orchestrator.sweepfile.sweep import SweepSpec
     from orchestrator.tracking.runs import Ending
     from orchestrator.verdicts.conclusion import Conclusion
@@ -107,7 +101,7 @@ def _keep_row(
     in_project: bool,
 ) -> None:
     """Enter the finished study in the record of runs, and say what is wrong with that file."""
-    from orchestrator.reporting.record import keep_record
+    from orchestrator.reporting.experiment_plan import keep_record
     from orchestrator.sweepfile.loading import project_root
 
     root = project_root(spec)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, all_studies, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 from orchestrator.errors import OrchestrateError
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
-    from orchestrator.reporting.document import Document
+    from orchestrator.reporting.report_blocks import Document
     from orchestrator.reporting.studies import StudyRow
     from orchestrator.sweepfile.sweep import SweepSpec
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 
 
 def stop(

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 from orchestrator.errors import SpecError
 
 KINDS = ("trials", "measurements", "utterances")

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import observer_of, pack_worker, show, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study, open_study
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 
 
 def trial(

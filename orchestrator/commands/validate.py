@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import open_sweep
 from orchestrator.commands.output import say
-from orchestrator.commands.study_arguments import Overrides, open_sweep
+from orchestrator.commands.study_arguments import Overrides
 from orchestrator.errors import DataError, SpecError
 
 
@@ -33,7 +34,7 @@ def validate(
             "validate needs a sweep file\n  orchestrate validate SPEC, or orchestrate validate --json-schema"
         )
     from orchestrator.records.optional_packages import check_can_launch
-    from orchestrator.records.sets import read_sets
+    from orchestrator.records.reading_sets import read_sets
     from orchestrator.refused_findings import stop
     from orchestrator.reporting.sweep_diagnosis import findings_text
     from orchestrator.running.preflight import find_before_decoding

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.export import one_of, trial_numbers
+from orchestrator.commands.opening_study import open_study
 from orchestrator.commands.output import say, show, told
-from orchestrator.commands.study_arguments import Studies, Study, open_study
+from orchestrator.commands.study_arguments import Studies, Study
 from orchestrator.errors import SpecError
 
 

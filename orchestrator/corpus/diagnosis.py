@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
 
 from orchestrator.checks import Finding, finding
+from orchestrator.corpus.durations_and_speakers import known_seconds
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.manifest_errors import SHOWN, bad_lines, show
@@ -23,7 +24,6 @@ from orchestrator.corpus.overlap import (
     shared_audio,
     shared_recordings,
 )
-from orchestrator.corpus.profile import known_seconds
 from orchestrator.corpus.unspaced_scripts import without_spaces
 from orchestrator.set_names import is_confirm, search_name
 

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from orchestrator.corpus.building import shuffled
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.manifest_writing import shuffled
 from orchestrator.corpus.overlap import sentence_key
 from orchestrator.errors import ManifestError
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.corpus.building import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
 from orchestrator.corpus.transcripts import (
     LISTS,

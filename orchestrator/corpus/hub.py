@@ -19,9 +19,9 @@ import numpy as np
 import soundfile
 
 from orchestrator.atomic import new_file
-from orchestrator.corpus.building import audio_folder, relative, shuffled, some_faults
 from orchestrator.corpus.manifest import load_manifest
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_writing import audio_folder, relative, shuffled, some_faults
 from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.corpus.transcripts import LISTS
 from orchestrator.errors import ManifestError

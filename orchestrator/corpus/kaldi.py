@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.building import Made, relative, some_faults
 from orchestrator.corpus.headers import locate, read_header
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_writing import Made, relative, some_faults
 from orchestrator.errors import ManifestError
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from orchestrator.corpus.disjoint_parts import divide
+from orchestrator.corpus.durations_and_speakers import DurationProfile, duration_profile
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.manifest_errors import joined_errors
-from orchestrator.corpus.profile import DurationProfile, duration_profile
 from orchestrator.errors import ManifestError
 
 

@@ -4,10 +4,12 @@ it.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection
 from pathlib import Path
 
+from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.label_files import WITHOUT_SENTENCES, kind_of_labels, kind_of_list
 from orchestrator.corpus.manifest_errors import UnusableError, show
 
@@ -93,6 +95,19 @@ def _utf16_without_mark(first: bytes) -> str | None:
     if len(pairs) >= 8 and not any(pairs[0::2]) and all(pairs[1::2]):
         return "UTF-16BE"
     return None
+
+
+def is_kaldi_row(row: re.Match[str], path: Path) -> bool:
+    """Whether `name text`, matched as such, is a row of a file of a Kaldi data directory, under its
+    own name or another.
+    """
+    if path.name in ("text", "segments", "utt2spk") and (path.parent / "wav.scp").is_file():
+        return True
+    source, sole = row["text"].strip().lower(), "|" not in row["name"] and "," not in row["name"]
+    is_sound = source.endswith(" |") or (
+        source.endswith(AUDIO_SUFFIXES) and len(source.split()) == 1
+    )
+    return sole and (path.name == "wav.scp" or is_sound)
 
 
 def kaldi_error(path: Path) -> UnusableError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from orchestrator.corpus.building import Made
+from orchestrator.corpus.manifest_writing import Made
 from orchestrator.errors import ManifestError
 
 Brackets = Literal["keep", "drop", "strip"]

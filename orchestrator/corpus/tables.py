@@ -22,7 +22,7 @@ from typing import Any
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.not_a_manifest import kaldi_error, unknown_format_error
+from orchestrator.corpus.not_a_manifest import is_kaldi_row, kaldi_error, unknown_format_error
 from orchestrator.corpus.record_fields import (
     AUDIO_KEYS,
     DURATION_KEYS,
@@ -282,23 +282,17 @@ def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None
     """
     text = line.strip()
     spaced, named = _SPACED.fullmatch(text), _NAMED.fullmatch(text)
-    if spaced and not spaced["name"].lower().endswith(AUDIO_SUFFIXES) and _is_kaldi(spaced, path):
+    if (
+        spaced
+        and not spaced["name"].lower().endswith(AUDIO_SUFFIXES)
+        and is_kaldi_row(spaced, path)
+    ):
         raise kaldi_error(path)
     if named and _is_audio_name(named["name"], folder):
         return _NAMED
     if spaced and "\t" not in text and "|" not in text and _is_audio_name(spaced["name"], folder):
         return _SPACED
     return None
-
-
-def _is_kaldi(row: re.Match[str], path: Path) -> bool:
-    if path.name in ("text", "segments", "utt2spk") and (path.parent / "wav.scp").is_file():
-        return True
-    source, sole = row["text"].strip().lower(), "|" not in row["name"] and "," not in row["name"]
-    is_sound = source.endswith(" |") or (
-        source.endswith(AUDIO_SUFFIXES) and len(source.split()) == 1
-    )
-    return sole and (path.name == "wav.scp" or is_sound)
 
 
 def _is_audio_name(name: str, folder: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from orchestrator.fleet.child import Carried
 from orchestrator.fleet.hosts import Lost
 from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 
 STANDSTILL_SECONDS = 300.0
 """A pack that says nothing and computes nothing for so long, or ten times its longest silence, is

@@ -19,7 +19,7 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.fleet.pack_server import PackServer
 from orchestrator.orphans import end_with_parent
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Progress, Worker
+from orchestrator.records.worker_protocol import Progress, Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 PROGRESS_SECONDS = 0.2

@@ -21,11 +21,11 @@ from orchestrator.errors import StudyError
 from orchestrator.fleet.fleet_checkpoint import load_packs, save_packs
 from orchestrator.fleet.hosts import Hosts, Lost, NoRoom, Remote
 from orchestrator.fleet.logs import PackLogs
-from orchestrator.fleet.pack import Pack
 from orchestrator.fleet.pack_commands import Rebuilt
+from orchestrator.fleet.pack_history import Pack
 from orchestrator.fleet.pack_server import write_files
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.worker import SAVE_SECONDS, Event, Measured, Noticed, Progress
+from orchestrator.records.worker_protocol import SAVE_SECONDS, Event, Measured, Noticed, Progress
 from orchestrator.records.writing import safely
 
 PATIENCE_SECONDS = 1.0
@@ -35,7 +35,7 @@ MOST_LOSSES = 5
 
 
 class Fleet:
-    """Implements `records.worker.Worker` with `packs` packs of `pack` slots."""
+    """Implements `records.worker_protocol.Worker` with `packs` packs of `pack` slots."""
 
     def __init__(
         self,

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.errors import StudyError
-from orchestrator.fleet.pack import Pack
 from orchestrator.fleet.pack_commands import Files
+from orchestrator.fleet.pack_history import Pack
 from orchestrator.fleet.pack_server import write_files
 from orchestrator.records.fleet_file import FILE, FleetFile, PackInFile, read_fleet
 from orchestrator.records.json_files import model_line

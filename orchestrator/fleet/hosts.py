@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from orchestrator.fleet.pack_commands import Advanced, PackState, Rebuilt
 from orchestrator.fleet.pack_server import PackServer
-from orchestrator.records.worker import Measured, Progress, Worker
+from orchestrator.records.worker_protocol import Measured, Progress, Worker
 
 
 class Lost(Exception):

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.records.provenance import package_version
-from orchestrator.records.sets import decode_sets, set_records
+from orchestrator.records.reading_sets import decode_sets, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.study_lock import one_at_a_time
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 COMPUTING = ("numpy", "torch", "torchaudio", "transformers", "peft", "soundfile")

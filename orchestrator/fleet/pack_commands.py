@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.fleet_file import Command
-from orchestrator.records.worker import Event, Failed, Noticed, Progress
+from orchestrator.records.worker_protocol import Event, Failed, Noticed, Progress
 
 Files = dict[str, bytes]
 """Name -> contents, of a folder without folders in it."""

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from orchestrator.fleet.pack_commands import Advanced, Files, PackState, Rebuilt, events_digest
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.worker import Event, Failed, Measured, Progress, Worker
+from orchestrator.records.worker_protocol import Event, Failed, Measured, Progress, Worker
 
 
 class PackServer:

@@ -14,7 +14,7 @@ from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
 from orchestrator.planning.shares import share_of
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 
 

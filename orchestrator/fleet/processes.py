@@ -22,7 +22,7 @@ from orchestrator.fleet.child import forked, spawned
 from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
 from orchestrator.fleet.machine_identity import check_same
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 

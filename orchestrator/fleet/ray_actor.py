@@ -24,7 +24,7 @@ from orchestrator.fleet.machine_identity import (
 )
 from orchestrator.fleet.message_chunks import Joined, Outbox
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
 
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from orchestrator.scoring.wer import error_rate
+from orchestrator.scoring.edit_counts import error_rate
 from orchestrator.sweepfile.digest import digest
 
 

@@ -43,7 +43,7 @@ from orchestrator.records.json_files import (
     read_json,
     to_line,
 )
-from orchestrator.records.links import refuse_misplaced
+from orchestrator.records.misplaced_links import refuse_misplaced
 from orchestrator.records.mounts import network_file_system
 from orchestrator.records.results import Measurement, SetRecord
 from orchestrator.records.shipping import Shipped, ShippedFile

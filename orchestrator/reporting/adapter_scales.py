@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Block, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Heading, Paragraph, Table
 from orchestrator.reporting.wording import rate_heading, rates_of, shown_percent, shown_points
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from orchestrator.reporting.document import Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.markdown import render
 from orchestrator.reporting.model_card import LIBRARY, TASK
+from orchestrator.reporting.report_blocks import Code, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import (
     rate_heading,
     rates_of,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.records.disk_usage import Usage
-from orchestrator.reporting.document import Block, Document, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Document, Paragraph, Table
 
 
 def build(found: Sequence[Usage], removed: bool) -> Document:

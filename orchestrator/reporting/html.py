@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.document import Document
 from orchestrator.reporting.escape import html_text
 from orchestrator.reporting.page.markup import block_html
 from orchestrator.reporting.page.shell import page
+from orchestrator.reporting.report_blocks import Document
 
 
 def render(document: Document) -> str:

@@ -19,10 +19,10 @@ from orchestrator.errors import OrchestrateError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.progress import listening
 from orchestrator.records.results import Measurement, TrialResult
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 from orchestrator.reporting import events
 from orchestrator.reporting.escape import plain
-from orchestrator.reporting.standing import Budgeted
+from orchestrator.reporting.sweep_standing import Budgeted
 from orchestrator.scoring.judge import Verdict
 from orchestrator.verdicts.conclusion import Conclusion
 

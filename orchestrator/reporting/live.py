@@ -27,10 +27,10 @@ from rich.text import Text
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.progress import listening
 from orchestrator.records.results import Measurement, TrialResult
-from orchestrator.records.worker import Progress as Trained
+from orchestrator.records.worker_protocol import Progress as Trained
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.live_table import SHOWN, Row, chosen_rows, live_table
-from orchestrator.reporting.standing import (
+from orchestrator.reporting.sweep_standing import (
     Budgeted,
     InTraining,
     Standing,

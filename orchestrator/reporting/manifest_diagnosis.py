@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES
+from orchestrator.corpus.durations_and_speakers import SURVIVAL_LIMITS
 from orchestrator.corpus.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
-from orchestrator.corpus.profile import SURVIVAL_LIMITS
 from orchestrator.records.text_artifacts import artifacts_text
-from orchestrator.reporting.document import Block, Bullets, Document, Heading, Table
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH
 

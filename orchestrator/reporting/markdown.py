@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.document import (
+from orchestrator.reporting.escape import markdown, plain
+from orchestrator.reporting.report_blocks import (
     Block,
     Bullets,
     Code,
@@ -12,7 +13,6 @@ from orchestrator.reporting.document import (
     Picture,
     Table,
 )
-from orchestrator.reporting.escape import markdown, plain
 
 
 def render(document: Document) -> str:

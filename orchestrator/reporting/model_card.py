@@ -15,7 +15,10 @@ from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Form
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.caveats import caveats
-from orchestrator.reporting.document import (
+from orchestrator.reporting.headline import doubt
+from orchestrator.reporting.load_script import load_script
+from orchestrator.reporting.markdown import render
+from orchestrator.reporting.report_blocks import (
     Block,
     Bullets,
     Code,
@@ -25,9 +28,6 @@ from orchestrator.reporting.document import (
     Picture,
     Table,
 )
-from orchestrator.reporting.headline import doubt
-from orchestrator.reporting.load_script import load_script
-from orchestrator.reporting.markdown import render
 from orchestrator.reporting.svg import Kind, Point, scatter_plot
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,

@@ -12,8 +12,8 @@ from orchestrator.corpus.manifest import Manifest
 from orchestrator.planning.cost import Cost, coarse_span
 from orchestrator.planning.sweep_plan import Resolution, SetSize, SweepPlan
 from orchestrator.records.json_files import PackRecord
-from orchestrator.records.sets import known_files
-from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.records.reading_sets import known_files
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import params_text
 from orchestrator.scoring.normalizers import normalizer, normalizer_version
 from orchestrator.sweepfile.sweep import Execution

@@ -10,7 +10,8 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting import adapter_scales, train_shares, transcripts, verification_report
 from orchestrator.reporting.caveats import caveats
-from orchestrator.reporting.document import (
+from orchestrator.reporting.headline import headline
+from orchestrator.reporting.report_blocks import (
     Block,
     Bullets,
     Code,
@@ -19,7 +20,6 @@ from orchestrator.reporting.document import (
     Paragraph,
     Table,
 )
-from orchestrator.reporting.headline import headline
 from orchestrator.reporting.wording import (
     LIMIT_COLUMNS,
     delta_text,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.writing import write_aside
 from orchestrator.reporting import markdown
-from orchestrator.reporting.document import Document
+from orchestrator.reporting.report_blocks import Document
 
 
 def write(folder: StudyFolder, document: Document, page: str) -> None:

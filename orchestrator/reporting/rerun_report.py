@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
-from orchestrator.reporting.document import Block, Document, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Document, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
 
 

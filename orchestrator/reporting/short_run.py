@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from orchestrator.checks import CHECKS
 from orchestrator.records.short_run import STEPS, SetComparison, ShortRun, WindowComparison
-from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.sweep_diagnosis import findings_text
 from orchestrator.reporting.transcripts import NOTHING
 from orchestrator.reporting.wording import percent

@@ -8,8 +8,8 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.fleet_file import FleetFile, PackInFile
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.headline import headline
+from orchestrator.reporting.report_blocks import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import (
     delta_text,
     duration_text,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.disk_usage import size
-from orchestrator.reporting.document import Block, Bullets, Document, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Paragraph, Table
 from orchestrator.reporting.wording import delta_text, duration_text, rate_heading
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.transcripts import NOTHING
 from orchestrator.reporting.wording import (
     delta_text,

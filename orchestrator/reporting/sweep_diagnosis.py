@@ -8,13 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from orchestrator.checks import Finding
 from orchestrator.corpus.decoding_findings import DONE, Ready, lines_of
+from orchestrator.corpus.durations_and_speakers import (
+    SURVIVAL_LIMITS,
+    duration_profile,
+    speaker_sizes,
+)
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.profile import SURVIVAL_LIMITS, duration_profile, speaker_sizes
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.refused_findings import refused
 from orchestrator.reporting import transcripts
-from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion

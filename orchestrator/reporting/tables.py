@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, SetMeasurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.scoring.wer import error_rate
+from orchestrator.scoring.edit_counts import error_rate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import confirmation_runs
 

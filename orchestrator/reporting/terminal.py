@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from orchestrator.reporting.document import (
+from orchestrator.reporting.escape import plain
+from orchestrator.reporting.report_blocks import (
     Block,
     Bullets,
     Code,
@@ -19,7 +20,6 @@ from orchestrator.reporting.document import (
     Picture,
     Table,
 )
-from orchestrator.reporting.escape import plain
 
 
 class _Output(Console):

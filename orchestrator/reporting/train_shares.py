@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.document import Block, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Heading, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
 from orchestrator.scoring.limit_text import rate_text
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from orchestrator.records.results import SetMeasurement
 from orchestrator.records.short_run import SHOWN, spread_rows
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Block, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Heading, Paragraph, Table
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 
 NOTHING = "(nothing)"

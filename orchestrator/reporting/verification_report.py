@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import Shipped, ShippedSet
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Block, Bullets, Document, Heading, Paragraph, Table
+from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import LIMIT_COLUMNS, limit_row, limits_of, percent
 from orchestrator.scoring.limit_text import asked_text
 from orchestrator.scoring.rates import SetScore, estimate

@@ -9,7 +9,7 @@ import logging
 from orchestrator.errors import FingerprintError
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.running.observer import Observer
 from orchestrator.sweepfile.digest import digest
 

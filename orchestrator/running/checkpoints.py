@@ -20,10 +20,10 @@ from orchestrator.errors import StudyError
 from orchestrator.file_kinds import other_kind
 from orchestrator.records.journal import digest_of
 from orchestrator.records.json_files import not_a_file
-from orchestrator.records.links import link_error
+from orchestrator.records.misplaced_links import link_error
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.digest import digest
 

@@ -8,7 +8,14 @@ from collections.abc import Callable
 from orchestrator.errors import Interrupted, ModelError
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Failed, Hypotheses, Measured, Noticed, Progress, Worker
+from orchestrator.records.worker_protocol import (
+    Failed,
+    Hypotheses,
+    Measured,
+    Noticed,
+    Progress,
+    Worker,
+)
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.recording_findings import keep_cause, notice
 from orchestrator.running.signals import GracefulShutdown
@@ -18,7 +25,7 @@ from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, pending_runs
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
-from orchestrator.verdicts.losses import all_losses
+from orchestrator.verdicts.training_losses import all_losses
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement, TrialResult
-from orchestrator.records.worker import Progress
+from orchestrator.records.worker_protocol import Progress
 from orchestrator.scoring.judge import Verdict
 
 

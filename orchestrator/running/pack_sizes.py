@@ -14,7 +14,7 @@ from orchestrator.fleet.hosts import Template
 from orchestrator.fleet.packs_and_cores import decided, fleet_of
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Worker
+from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 
 MakeWorker = Callable[[SweepSpec, StudyFolder], Worker]

@@ -21,8 +21,8 @@ from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.model_limit_checks import find_limit_violations
 from orchestrator.records.model_limits import read_limits
+from orchestrator.records.reading_sets import decode_sets, known_files, set_records
 from orchestrator.records.results import SetRecord
-from orchestrator.records.sets import decode_sets, known_files, set_records
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.records.text_artifacts import artifacts_text

@@ -9,7 +9,7 @@ from orchestrator.checks import Finding
 from orchestrator.errors import DataError, ModelError
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Noticed
+from orchestrator.records.worker_protocol import Noticed
 from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -6,7 +6,7 @@ from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, judge_scores, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.training_losses import trial_losses
 
 
 def reported_rates(

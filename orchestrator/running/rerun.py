@@ -8,7 +8,7 @@ from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Failed, Measured, Noticed, Progress, Worker
+from orchestrator.records.worker_protocol import Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.observer import Observer
 from orchestrator.verdicts.conclusion import chosen_measurement
 

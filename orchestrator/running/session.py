@@ -19,7 +19,7 @@ from orchestrator.records.optional_packages import check_can_launch
 from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import SAVE_SECONDS, Worker
+from orchestrator.records.worker_protocol import SAVE_SECONDS, Worker
 from orchestrator.running.checkpoints import (
     Checkpoint,
     Checkpoints,

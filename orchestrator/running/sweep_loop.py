@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from orchestrator.errors import Interrupted
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import SAVE_SECONDS, Noticed, Progress, Worker
+from orchestrator.records.worker_protocol import SAVE_SECONDS, Noticed, Progress, Worker
 from orchestrator.running.observer import NullObserver, Observer
 from orchestrator.running.signals import GracefulShutdown
 from orchestrator.running.sweep_run import SweepRun

@@ -15,7 +15,7 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.content_digests import search_contents
 from orchestrator.records.results import Measurement, TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress, Worker
+from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.asked_trials import AskedTrials
 from orchestrator.running.baseline import baseline_once
 from orchestrator.running.checkpoints import Checkpoint, Checkpoints, InSlot
@@ -35,7 +35,7 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.search.study import Asked, Study
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, judge_scores, scores
-from orchestrator.verdicts.losses import trial_losses
+from orchestrator.verdicts.training_losses import trial_losses
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from orchestrator.records.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import GRAPH_FORMS, Model, Quantized, Shipped, read_manifest
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Hypotheses
+from orchestrator.records.worker_protocol import Hypotheses
 from orchestrator.running.exporting import chosen_trial, source_of
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from orchestrator.errors import FingerprintError
 from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates
-from orchestrator.scoring.wer import error_rate
+from orchestrator.scoring.edit_counts import error_rate
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from orchestrator.sweepfile.refusals import FORMER
 from orchestrator.sweepfile.schema import json_schema
 from orchestrator.sweepfile.search_space import SearchSpace
 from orchestrator.sweepfile.search_space_reading import SpaceReader
-from orchestrator.sweepfile.sections import build_spec
+from orchestrator.sweepfile.spec_building import build_spec
 from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec

@@ -9,7 +9,7 @@ from orchestrator.sweepfile.limit_checks import SECTIONS
 from orchestrator.sweepfile.limits import SHIPPED, limit_keys, questions_of
 from orchestrator.sweepfile.parameters import ADAPTER_SCALE, TABLE, Parameter
 from orchestrator.sweepfile.presets import PRESETS
-from orchestrator.sweepfile.sections import DURATION
+from orchestrator.sweepfile.spec_building import DURATION
 from orchestrator.sweepfile.sweep import SweepSpec
 
 _OWN = {"Condition", "Dimension", "SearchSpace", "Limit"}

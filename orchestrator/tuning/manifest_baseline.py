@@ -12,8 +12,8 @@ from orchestrator.corpus.manifest_diagnosis import ManifestBaseline
 from orchestrator.corpus.preparing import prepare
 from orchestrator.errors import DataError
 from orchestrator.records.transcription_settings import Transcription
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.normalizers import normalizer
-from orchestrator.scoring.wer import edit_counts
 from orchestrator.tuning.decoding.audio_files import TOGETHER, decode_clips
 from orchestrator.tuning.model.base_model import BaseModel
 

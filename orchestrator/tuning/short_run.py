@@ -20,14 +20,14 @@ from orchestrator.records.short_run import (
     Transcribed,
     spread_rows,
 )
-from orchestrator.records.worker import Failed, Hypotheses, Measured
+from orchestrator.records.worker_protocol import Failed, Hypotheses, Measured
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.normalizers import normalizer
-from orchestrator.scoring.wer import edit_counts
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.packed_linear import PackedLinear
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
-from orchestrator.tuning.prepared import prepare
+from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.window_readings import compare_windows
 from orchestrator.tuning.worker import PackWorker

@@ -14,7 +14,7 @@ from orchestrator.planning.trial_plan import first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
 from orchestrator.tuning.model.core_threads import use_cores
-from orchestrator.tuning.prepared import prepare
+from orchestrator.tuning.prepared_sweep import prepare
 
 STEPS = 4
 SAMPLE = 24

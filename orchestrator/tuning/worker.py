@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.errors import ModelError, OrchestrateError
 from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.records.results import Measurement
-from orchestrator.records.worker import Event, Failed, Measured, Noticed, Progress
+from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed, Progress
 from orchestrator.sweepfile.digest import digest
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
@@ -23,7 +23,7 @@ from orchestrator.tuning.autotune import pack_size
 from orchestrator.tuning.decoding.measuring import DueTrial, MeasuredSets, measure_apart
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.model.device import hardware
-from orchestrator.tuning.prepared import PreparedSweep, prepare
+from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training.checkpoint import load_slots, save_slots
 from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
@@ -53,7 +53,7 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
 
 
 class PackWorker:
-    """Implements `records.worker.Worker` on one device, with `capacity` slots on a prepared
+    """Implements `records.worker_protocol.Worker` on one device, with `capacity` slots on a prepared
     sweep.
     """
 

@@ -18,8 +18,8 @@ from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, rank_feasible
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, pool_scores, scores
-from orchestrator.verdicts.losses import all_losses
 from orchestrator.verdicts.shipping import asks_for_shipped, keeps_limits
+from orchestrator.verdicts.training_losses import all_losses
 
 EXIT_CODES = {Decision.ACCEPT: 0, Decision.REJECT: 4, Decision.INCONCLUSIVE: 5}
 

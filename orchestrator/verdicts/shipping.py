@@ -17,7 +17,7 @@ from orchestrator.set_names import is_confirm
 from orchestrator.sweepfile.limits import SHIPPED
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import RESAMPLES, judge_scores, scores
-from orchestrator.verdicts.losses import all_losses
+from orchestrator.verdicts.training_losses import all_losses
 
 VERDICT_FORM = "onnx"
 """The form that `acceptance: {shipped: true}` asks about."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from orchestrator.errors import Interrupted
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event
+from orchestrator.records.worker_protocol import Event
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import SWEEP
 from tests.fake_worker import FakeWorker

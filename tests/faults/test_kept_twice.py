@@ -16,7 +16,7 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.errors import Interrupted
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event
+from orchestrator.records.worker_protocol import Event
 from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import folder_of, make_project
 from tests.fake_worker import FakeWorker

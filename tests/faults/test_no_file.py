@@ -15,7 +15,7 @@ import pytest
 from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
 from orchestrator.file_kinds import other_kind
-from orchestrator.records.links import refuse_misplaced
+from orchestrator.records.misplaced_links import refuse_misplaced
 from orchestrator.records.study_lock import holder
 from tests.cli_project import folder_of, ran_project
 from tests.faults.commands import contents, said_here

@@ -13,13 +13,13 @@ import torch
 
 from orchestrator.errors import Interrupted, ModelError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.worker import Event, Failed, Measured, Noticed
+from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning import trial_faults
 from orchestrator.tuning import worker as engine
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.model.core_threads import use_cores
-from orchestrator.tuning.prepared import prepare
+from orchestrator.tuning.prepared_sweep import prepare
 from orchestrator.tuning.slowness import Usual
 from orchestrator.tuning.training import pack_group as lane
 from orchestrator.tuning.training import step as training

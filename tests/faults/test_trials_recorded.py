@@ -8,7 +8,7 @@ from orchestrator.errors import ModelError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import TrialState
 from orchestrator.records.store import StudyFolder
-from orchestrator.records.worker import Event, Failed, Measured, Noticed
+from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed
 from orchestrator.sweepfile.sweep import Budget
 from tests.fake_worker import FakeWorker
 from tests.running_support import make_spec, run

@@ -15,12 +15,12 @@ from orchestrator.corpus.manifest import Utterance
 from orchestrator.errors import ManifestError, OrchestrateError
 from orchestrator.loopback import Respond
 from orchestrator.records.store import StudyFolder
-from orchestrator.reporting.document import Document
 from orchestrator.reporting.page.contents import common_contents, described_set, rows_of_model
 from orchestrator.reporting.page.report_page import study_page
 from orchestrator.reporting.page.shell import policy
 from orchestrator.reporting.page.sound import Sound, original_sound, read_utterances
 from orchestrator.reporting.page.utterances import UtteranceSet, utterance_sets
+from orchestrator.reporting.report_blocks import Document
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.reporting.document import Block, Bullets, Code, Heading, Paragraph, Picture, Table
 from orchestrator.reporting.escape import html_text
 from orchestrator.reporting.page.glossary import GLOSSARY, HEADINGS
+from orchestrator.reporting.report_blocks import (
+    Block,
+    Bullets,
+    Code,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+)
 
 
 def block_html(block: Block) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.records.model_limits import token_caps
+from orchestrator.records.reading_sets import decode_set
 from orchestrator.records.results import SetMeasurement, TermCounts
-from orchestrator.records.sets import decode_set
 from orchestrator.records.short_run import spread_rows
 from orchestrator.records.terms import read_terms
+from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.normalizers import has_loop, normalizer
 from orchestrator.scoring.terms import Terms
-from orchestrator.scoring.wer import character_counts, check_with_jiwer, edit_counts
 from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
 from orchestrator.tuning.decoding.greedy_decoding import Decoded
 from orchestrator.tuning.model.base_model import BaseModel

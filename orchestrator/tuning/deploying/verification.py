@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import ModelError
-from orchestrator.records.sets import read_evaluation_set
+from orchestrator.records.reading_sets import read_evaluation_set
 from orchestrator.records.shipping import (
     ExportManifest,
     GraphForm,
@@ -27,24 +27,24 @@ from orchestrator.records.shipping import (
     form_key,
     read_manifest,
 )
-from orchestrator.records.worker import Hypotheses
+from orchestrator.records.worker_protocol import Hypotheses
 from orchestrator.set_names import search_name
 from orchestrator.sweepfile.data import SetSource
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
-from orchestrator.tuning.deploying.moonshine_export import (
-    TOKENIZER,
-    read_tokenizer_bin,
-    token_bytes,
-)
-from orchestrator.tuning.deploying.probing import (
+from orchestrator.tuning.deploying.export_comparison import (
     Numbers,
     apart,
     engine_numbers,
     margin,
     name_cause,
     runtime_numbers,
+)
+from orchestrator.tuning.deploying.moonshine_export import (
+    TOKENIZER,
+    read_tokenizer_bin,
+    token_bytes,
 )
 from orchestrator.tuning.deploying.runtime import (
     OnnxRuntime,

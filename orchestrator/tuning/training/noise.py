@@ -15,11 +15,11 @@ import torchaudio.functional
 from torch import Tensor
 
 from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.building import audio_folder, line_of, own_seed, relative, shuffled
 from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error
+from orchestrator.corpus.manifest_writing import audio_folder, line_of, own_seed, relative, shuffled
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError
 

@@ -19,7 +19,7 @@ from orchestrator.corpus.diagnosis import (
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import bad_lines
 from orchestrator.errors import DataError
-from orchestrator.records.sets import decode_set
+from orchestrator.records.reading_sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel

@@ -4,8 +4,8 @@ import jiwer
 import pytest
 
 from orchestrator.errors import DataError
+from orchestrator.scoring.edit_counts import edit_counts
 from orchestrator.scoring.normalizers import normalizer
-from orchestrator.scoring.wer import edit_counts
 
 SPOKEN = (
     ("turn left heading two seven zero", "turn left heading 270"),

@@ -13,7 +13,7 @@ from orchestrator.fleet.pack_server import read_files
 from orchestrator.planning.cost import step_cost
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.fleet_file import Command
-from orchestrator.records.worker import Event, Failed, Measured
+from orchestrator.records.worker_protocol import Event, Failed, Measured
 
 DEATHS = 2
 """So often a pack is lost at one step where its trials are to blame."""

@@ -17,7 +17,7 @@ from orchestrator.errors import StudyError
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.study_lock import one_at_a_time
 from orchestrator.records.writing import write_aside
-from orchestrator.reporting.record_row import COLUMNS, Row, study_row
+from orchestrator.reporting.experiment_plan_row import COLUMNS, Row, study_row
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 

@@ -18,7 +18,7 @@ from orchestrator.checks import Finding
 from orchestrator.cpu_cores import usable_cores
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.planning.shares import share_of
-from orchestrator.records.sets import read_sets
+from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator

@@ -1,0 +1,155 @@
+"""From what was typed to a sweep and the folder of its study: a sweep file, or the name of a
+study; which overrides judge a study anew, and which are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import SpecError, StudyError
+
+if TYPE_CHECKING:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.sweep import SweepSpec
+
+FORKED = "begun with --fork beside study {}."
+"""Noted in a study that was; so whoever opens the other one by the sweep file can be told."""
+
+JUDGED_ANEW = "acceptance"
+"""The section of the sweep file that another verdict on the same numbers can be had by."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study as it was begun, and what was asked of it."""
+
+    sweep: SweepSpec
+    folder: StudyFolder
+    root: Path
+    """The project's folder."""
+    other_limits: bool
+    """`sweep` has other acceptance criteria than the study."""
+    beside: tuple[str, ...]
+    """Studies that were forked from the same sweep file: perhaps one of them was meant."""
+
+
+def open_sweep(
+    spec: Path, overrides: Sequence[str], studies: Path | None
+) -> tuple[SweepSpec, StudyFolder]:
+    """The sweep file as it is now, and the folder of its study, which may not exist yet."""
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.running.chained_spec import load_chained_spec
+    from orchestrator.sweepfile.loading import studies_root
+
+    root = studies or studies_root(spec)
+    sweep = load_chained_spec(spec, list(overrides), root)
+    return sweep, StudyFolder(root, sweep.name)
+
+
+def open_study(
+    spec: Path, overrides: Sequence[str], studies: Path | None, *, judging: bool = False
+) -> Opened:
+    """The study as it was begun: what is reported is what was run, whatever the sweep file says by
+    now.
+
+    `spec` is a sweep file, or where there is no such file the name of a study in `studies`, by
+    default ./studies. An override that would make another study is refused; `judging`: one of the
+    acceptance criteria is not. Raises SpecError, StudyError.
+    """
+    from orchestrator.records.content_digests import stored_spec
+    from orchestrator.sweepfile.loading import changed_fields, load_spec
+
+    folder, root = _folder_of_study(spec, overrides, studies)
+    if not folder.exists:
+        raise StudyError(
+            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins "
+            f"it{_known_studies(folder)}"
+        )
+    stored = stored_spec(folder, root)
+    asked = [override for override in overrides if override.partition("=")[0] != "name"]
+    wanted = load_spec(folder.spec, asked, root=root) if asked else stored
+    changed = [change.path for change in changed_fields(stored, wanted)]
+    refused = [path for path in changed if not judging or path.partition(".")[0] != JUDGED_ANEW]
+    if refused:
+        raise StudyError(_refusal_of_overrides(folder.name, refused, judging))
+    forks = []
+    if spec.is_file():
+        forks = [each.name for each in folder.neighbours() if _was_forked(each, folder.name)]
+    return Opened(wanted if changed else stored, folder, root, bool(changed), tuple(forks))
+
+
+def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
+    """Every study in `studies`, by default ./studies, with its project's folder. Raises StudyError
+    where none is.
+    """
+    from orchestrator.records.store import StudyFolder, study_names
+    from orchestrator.sweepfile.loading import project_root
+
+    root = (studies or Path("studies")).absolute()
+    names = study_names(root)
+    if not names:
+        raise StudyError(
+            f"there are no studies in {root}\n  Go to the project's folder, or name them with --studies."
+        )
+    folders = [StudyFolder(root, name) for name in names]
+    return [(folder, project_root(folder.spec)) for folder in folders]
+
+
+def own_name(spec: Path) -> str:
+    """The study that a sweep file means without overrides; empty where it needs them to be one."""
+    from orchestrator.sweepfile.loading import load_spec
+
+    try:
+        return load_spec(spec).name
+    except SpecError:
+        return ""
+
+
+def _folder_of_study(
+    spec: Path, overrides: Sequence[str], studies: Path | None
+) -> tuple[StudyFolder, Path]:
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.loading import load_spec, project_root, studies_root
+    from orchestrator.sweepfile.sweep import NAME
+
+    name = str(spec)
+    if not spec.exists() and re.fullmatch(NAME, name):
+        named = StudyFolder(studies or Path("studies").absolute(), name)
+        if named.exists:
+            return named, Path.cwd()
+    return StudyFolder(
+        studies or studies_root(spec), load_spec(spec, _name_overrides(overrides)).name
+    ), project_root(spec)
+
+
+def _name_overrides(overrides: Sequence[str]) -> list[str]:
+    """Those of the study's name: the others are compared with the study, not with the file."""
+    return [override for override in overrides if override.partition("=")[0] == "name"]
+
+
+def _known_studies(folder: StudyFolder) -> str:
+    names = [neighbour.name for neighbour in folder.neighbours()]
+    return f"; there are {', '.join(names)}." if names else "."
+
+
+def _was_forked(study: StudyFolder, name: str) -> bool:
+    return study.notes.is_file() and FORKED.format(name) in study.notes.read_text(
+        encoding="utf-8", errors="replace"
+    )
+
+
+def _refusal_of_overrides(name: str, changed: Sequence[str], judging: bool) -> str:
+    what = ", ".join(changed)
+    others = (
+        " by itself: name and acceptance.METRIC alone may be given"
+        if judging
+        else "; name alone may be given"
+    )
+    return (
+        f"study {name} was not run with this: {what}\n"
+        f"  It is shown as it was run{others}. Another sweep is begun with `orchestrate SPEC ... --fork NAME`."
+    )
