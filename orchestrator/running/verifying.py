@@ -40,6 +40,7 @@ def verify_study(
     check_installed(form, f"verify --runtime {runtime}")
     result = chosen_trial(conclude(spec, folder), number, folder.name)
     kept = best_adapter(folder, result)
+    folder.shipped()  # what is kept with the answer must hold: hearing takes long, and refuses late
     from orchestrator.tuning.deploying.verification import Verification, verify
 
     job = Verification(

@@ -1,7 +1,7 @@
 """Every file of a study, damaged in every way, met by every command: `python -m tests.faults.matrix`.
 
-A study is taken in the middle of its search, in the middle of its confirmation, and finished. A cell
-is one damage to one file and one command. It holds where all that is said is what is said of the
+A study is taken in the middle of its search, in the middle of its confirmation, finished, and after a form of
+it was heard. A cell is one damage to one file and one command. It holds where all that is said is what is said of the
 undamaged study, or one message names the file, and what that advises leads to the usual end. It breaks
 by a traceback, a hang, another number or verdict, a file that is left over, and one that is gone.
 """
@@ -51,6 +51,7 @@ from tests.faults.matrix_commands import (
 from tests.faults.matrix_states import (
     A_PERSONS,
     CONFIRMING,
+    DONE,
     ELSE,
     FINISHED,
     NEVER_THERE,
@@ -59,6 +60,7 @@ from tests.faults.matrix_states import (
     SPEC,
     STATES,
     TICKS,
+    VERIFIED,
     Stopped,
     stopped,
 )
@@ -105,6 +107,7 @@ class Matrix:
             if not (self.root / state).exists():
                 self._make(state)
         self.whole = contents(self._study_of(FINISHED))
+        self._verified = contents(self._study_of(VERIFIED))
 
     def _make(self, state: str) -> None:
         if state in STATES[1:]:  # the same study goes on
@@ -116,6 +119,8 @@ class Matrix:
         Stopped.tick = TICKS[state]
         with mock.patch.object(session, "SAVE_SECONDS", 0.0):
             self.command(spec.parents[1], (str(spec), "--quiet"))
+        if state == VERIFIED:
+            self.command(spec.parents[1], words_of(spec.parents[1], "verify"))
         Stopped.tick = 10**9
 
     def _study_of(self, state: str) -> StudyFolder:
@@ -165,10 +170,8 @@ class Matrix:
 
     def _can(self, cell: Cell) -> bool:
         """There is such a cell, on this machine."""
-        if cell.command == "meanwhile" and (cell.state == FINISHED or cell.harm in APART):
+        if cell.command == "meanwhile" and (cell.state in DONE or cell.harm in APART):
             return False
-        if cell.command == "watch" and cell.state != FINISHED:
-            return False  # it would wait for the end
         # read by somebody else, who needs a way to it
         shut = os.getuid() == 0 and not all(map(_is_open, (self.root, Path(__file__))))
         return cell.harm is not unreadable or not shut
@@ -285,9 +288,9 @@ class Matrix:
             return "told", None if names_file(ended.said, cell.name) else "does not name the file"
         if ended.code != usual.code and not names_file(ended.said, cell.name):
             return "broken", f"exit code {ended.code}, not {usual.code}"
-        ignored = cell.state == FINISHED or (cell.state, cell.command) == (CONFIRMING, "meanwhile")
+        ignored = cell.state in DONE or (cell.state, cell.command) == (CONFIRMING, "meanwhile")
         unread = ignored and cell.name.startswith("study.db")
-        if cell.command in RUNS and not unread and (difference := self._differs(place)):
+        if cell.command in RUNS and not unread and (difference := self._differs(cell, place)):
             return "broken", difference
         if cell.name in A_PERSONS:
             return "equal", None
@@ -299,7 +302,7 @@ class Matrix:
         named = names_file(ended.said, cell.name)
         return "noticed", None if named else f"another answer: {added[:600]}"
 
-    def _differs(self, place: Place) -> str:
+    def _differs(self, cell: Cell, place: Place) -> str:
         """How a study that went on differs from one that nothing happened to."""
         spec = place.project / "sweeps" / "demo.yaml"
         try:
@@ -310,13 +313,14 @@ class Matrix:
             lost = [line.split()[0] for line in str(error).splitlines() if line.startswith("  ")]
             own = [name for name in lost if names_file(name, place.name) or "/" in name]
             return "" if own else f"the study does not hold: {error}"
-        if found == self.whole:
+        whole = self._verified if cell.state == VERIFIED else self.whole
+        if found == whole:
             return ""
         rows = [
             f"{part} {key}"
             for part in found
-            for key in sorted({*found[part], *self.whole[part]})
-            if found[part].get(key) != self.whole[part].get(key)
+            for key in sorted({*found[part], *whole[part]})
+            if found[part].get(key) != whole[part].get(key)
         ]
         return f"the study differs: {rows}"
 
@@ -339,7 +343,7 @@ class Matrix:
                 break
         if ended.code != REJECTED:
             return "broken", f"after {done}: {ended.code}: {ended.said[-1500:]!r}"
-        if difference := self._differs(place):
+        if difference := self._differs(cell, place):
             return "broken", f"after {done}: {difference}"
         return "followed", None
 

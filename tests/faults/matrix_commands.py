@@ -13,11 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 from wsgiref.simple_server import WSGIServer
 
 from orchestrator import loopback
+from orchestrator.commands import status
+from orchestrator.errors import Interrupted
 from tests.faults.damage import MINE
+from tests.faults.hearing import heard
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "run": ("SPEC", "--quiet"),
@@ -33,20 +37,20 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "export": ("export", "SPEC", "0", "--to", "OUT"),
     "final": ("export", "SPEC", "0", "--final", "--to", "OUT"),
     "compare": ("compare", "SPEC:0", "SPEC:1"),
-    "verify": ("verify", "SPEC", "0"),
-    "plan": ("plan", "SPEC"),
-    "diagnose": ("diagnose", "SPEC"),
-    "watch": ("watch", "SPEC", "--every", "0.1"),
     "table": ("table", "SPEC"),
     "utterances": ("table", "SPEC", "--of", "utterances", "--every-measurement"),
     "listen": ("listen", "SPEC", "--port", "0"),
     "dashboard": ("dashboard", "SPEC", "--port", "0"),
+    "plan": ("plan", "SPEC"),
+    "diagnose": ("diagnose", "SPEC"),
+    "watch": ("watch", "SPEC"),
+    "verify": ("verify", "SPEC", "0"),
     "clean": ("clean", "SPEC", "--yes"),
     "stop": ("stop", "SPEC", "0"),
 }
 RUNS = ("run", "meanwhile")
 """The sweep: damaged before it goes on, and while it does."""
-WRITING = (*RUNS, "repair", "clean", "stop", "verify")
+WRITING = (*RUNS, "repair", "verify", "clean", "stop")
 """Commands that write to the study."""
 GETS = {
     "listen": ("", "sets/domain", "sets/domain/heard/0", "sets/confirm_domain"),
@@ -95,7 +99,10 @@ def normal(said: str, project: Path) -> str:
 
 
 def without_times(said: str) -> str:
-    """Until the next run makes clock.json again the time is shown as a dash."""
+    """Until the next run makes clock.json again the time is shown as a dash; a plan does not know
+    it.
+    """
+    said = re.sub(r"(?m)^(- )? *(about SIZE|time: not known)( .*|;.*)$", "", said)
     lines = said.replace("SIZE", "-").splitlines()
     return "\n".join(re.sub(r"[-─\s]+", " ", line) for line in lines)
 
@@ -168,15 +175,25 @@ def added_lines(usual: str, said: str) -> list[str]:
 
 @contextmanager
 def served(command: str) -> Iterator[None]:
-    """In the place of serving pages, some are asked for and printed as far as they say an error."""
+    """In the place of serving pages, some are asked for and printed as far as they say an error; who
+    watches looks once; forms are heard without their packages.
+    """
 
     def visit(server: WSGIServer, started: Callable[[str], None]) -> None:
         with server:
             for path in GETS[command]:
                 print(_answer(server, path))
 
-    with mock.patch.object(loopback, "serve_until_interrupted", visit):
+    with (
+        mock.patch.object(loopback, "serve_until_interrupted", visit),
+        mock.patch.object(status, "time", SimpleNamespace(sleep=_look_once)),
+        heard(),
+    ):
         yield
+
+
+def _look_once(seconds: float) -> None:
+    raise Interrupted("looked once")
 
 
 def _answer(server: WSGIServer, path: str) -> str:

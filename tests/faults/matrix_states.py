@@ -1,4 +1,4 @@
-"""A study in three states, and the names that it has in them."""
+"""A study in its states, and the names that it has in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ SPEC = (
 """Rejected: no damage may turn that into anything else."""
 OTHER = SPEC.replace("learning_rate: 5.0e-4, rank: 32", "learning_rate: 3.0e-3, rank: 8")
 SEARCHING, CONFIRMING, FINISHED, ELSE = "searching", "confirming", "finished", "other"
-STATES = (SEARCHING, CONFIRMING, FINISHED)
+VERIFIED = "verified"
+"""Finished, and an exported form was heard."""
+STATES = (SEARCHING, CONFIRMING, FINISHED, VERIFIED)
+DONE = (FINISHED, VERIFIED)
+"""A run has nothing left to do."""
 
 
 class Stopped(FakeWorker):
@@ -46,7 +50,7 @@ def stopped(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
     return Stopped(capacity=2, sets=spec.data.evaluated["domain"].path.stem)
 
 
-TICKS = {SEARCHING: 6, CONFIRMING: 1000, FINISHED: 10**9, ELSE: 10**9}
+TICKS = {SEARCHING: 6, CONFIRMING: 1000, FINISHED: 10**9, VERIFIED: 10**9, ELSE: 10**9}
 """State -> the tick at which a run is interrupted."""
 A_PERSONS = ("notes.md",)
 """Files that a person may write and remove: what a report shows of them goes with them."""

@@ -21,7 +21,7 @@ from tests.faults import damage
 from tests.faults.commands import contents
 from tests.faults.matrix import REJECTED, Cell, Matrix
 from tests.faults.matrix_commands import words_of
-from tests.faults.matrix_states import CONFIRMING, FINISHED, SEARCHING, Stopped
+from tests.faults.matrix_states import CONFIRMING, FINISHED, SEARCHING, VERIFIED, Stopped
 
 CELLS = (
     # of the database, which has no digest
@@ -52,6 +52,10 @@ CELLS = (
     (CONFIRMING, "study.db", damage.absent, "meanwhile", "followed"),
     (SEARCHING, "checkpoint", damage.link, "meanwhile", "followed"),
     (CONFIRMING, "journal.jsonl", damage.link, "meanwhile", "followed"),
+    # of what an exported form was heard to say
+    (VERIFIED, "shipped.json", damage.absent, "run", "followed"),
+    (VERIFIED, "shipped.json", damage.digit, "report", "told"),
+    (FINISHED, "baseline.json", damage.absent, "verify", "told"),
 )
 
 
@@ -66,6 +70,14 @@ def test_a_cell_holds(
 ) -> None:
     found = matrix.attempt(Cell(state, name, harm, command))
     assert found == outcome, matrix.broken
+
+
+def test_a_form_is_not_heard_where_the_answer_cannot_be_kept(matrix: Matrix) -> None:
+    project = matrix.fresh(VERIFIED)
+    (project / "studies" / "demo" / "shipped.json").unlink()
+    ended = matrix.command(project, words_of(project, "verify"))
+    assert ended.code == 3 and "shipped.json is lost" in ended.said
+    assert "exporting" not in ended.said
 
 
 @pytest.mark.slow
