@@ -71,6 +71,16 @@ def fault_of(name: str) -> str:
     return ""
 
 
+def lasting_fault_of(folder: Path) -> str:
+    """Why a folder of which parts may be missing yet becomes no model that can be loaded; empty
+    where nothing is wrong with what is there.
+    """
+    faults = list(_configuration_faults(folder / "config.json"))
+    if (folder / _WEIGHTS).exists() and (why := _damage(folder / _WEIGHTS)):
+        faults.append(f"has no whole {_WEIGHTS}: {why}; delete that folder")
+    return next(iter(faults), "")
+
+
 def _folder_faults(folder: Path) -> Iterator[str]:
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
