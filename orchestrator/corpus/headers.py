@@ -62,6 +62,10 @@ _UNKNOWN_SIZE = 0x7FFF0000
 """Writers into a pipe cannot know the length and put the largest number."""
 
 
+class MissingAudioError(UnusableError):
+    """A record names a recording that is not there."""
+
+
 @dataclass(frozen=True)
 class Header:
     """Frames per channel, and their rate in Hz."""
@@ -102,7 +106,7 @@ def locate(written: str, folder: Path) -> Path:
                 f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"
             )
         return Path(os.path.abspath(path))
-    raise UnusableError(
+    raise MissingAudioError(
         f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
         f"{_why_missing(written, folder)}"
     )
