@@ -275,6 +275,17 @@ def test_what_whisper_heard_becomes_a_manifest_of_parts(
     ]
 
 
+def test_a_table_of_whisper_becomes_a_manifest_of_parts(tmp_path: Path) -> None:
+    sound(tmp_path / "talk.wav", 9)
+    lines = [f"{3000 * n}\t{3000 * n + 2500}\t{text}\n" for n, text in enumerate(TEXTS)]
+    (tmp_path / "talk.tsv").write_text("start\tend\ttext\n" + "".join(lines))
+    follow(refusal(tmp_path / "talk.tsv"), "orchestrate ")
+    found = sorted(read(tmp_path / "manifest.jsonl"), key=lambda utterance: utterance.offset)
+    assert [(each.offset, each.text) for each in found] == [
+        (3.0 * number, text) for number, text in enumerate(TEXTS)
+    ]
+
+
 def test_other_json_beside_a_recording_is_no_transcript(tmp_path: Path) -> None:
     sound(tmp_path / "talk.wav")
     sound(tmp_path / "other.wav")

@@ -93,7 +93,13 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
 
 
 def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
-    """What a recogniser wrote as JSON under the recording's name; other JSON is no transcript."""
+    """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
+    transcript.
+    """
+    table = path.with_suffix(".tsv")
+    said = _read_text(table, faults) if table.is_file() else None
+    if said is not None and (kind := kind_of_labels(said)):
+        return [part for _, part in _segments(table, said, kind, faults)]
     place = path.with_suffix(".json")
     text = _read_text(place, faults) if place.is_file() else None
     return [
