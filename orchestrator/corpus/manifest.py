@@ -174,7 +174,7 @@ class _Builder:
         self.faults: list[Fault] = []
         self.skipped = 0
         self._records, self._keys = 0, set[str]()
-        self._first_id = ""
+        self._tarred, self._first_id = 0, ""
         self._lines_by_id: dict[str, int] = {}
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
@@ -191,6 +191,7 @@ class _Builder:
             return
         self._records += 1
         self._keys.update(record)
+        self._tarred += "shard_id" in record
         refuse_toolkit_record(record, self.path)
         self._first_id = self._first_id or str(record.get("id") or record.get("utt_id") or "")
         draft, faults = read_draft(record, self.needs_text)
@@ -213,7 +214,7 @@ class _Builder:
         """
         if self._records < 2 or self.utterances:
             return
-        if "shard_id" in self._keys and len(self.faults) == self._records:
+        if self._tarred == self._records:
             refuse_tarred(self.path)
         if len(self._missing) == self._records:
             line, written, error = self._missing[0]
