@@ -53,6 +53,10 @@ def system_error(error: OSError) -> OrchestrateError:
             "the current folder was removed or renamed while this shell is in it\n"
             "  Change to a folder that is there (cd), then run the same command again."
         )
+    if error.errno == errno.ENOENT and "temporary directory" in str(error):
+        return OrchestrateError(
+            f"{error.strerror}\n  Name a folder that can be written: export TMPDIR=DIR"
+        )
     message = ": ".join(filter(None, (error.filename, error.strerror or str(error))))
     if error.errno not in FULL:
         advice = ADVICE.get(error.errno or 0)

@@ -1,4 +1,4 @@
-"""Whether the hub answers, asked once before anything is loaded from it.
+"""Whether the hub answers for a model or a data set, asked once before anything is loaded from it.
 
 The hub's own client tries each file six times, half a minute, and a model or a data set has many;
 without a network that would be minutes of its messages, also where all lies in the cache.
@@ -6,25 +6,96 @@ without a network that would be minutes of its messages, also where all lies in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
 
 _SECONDS = 10.0
 """For the one answer; a proxy may be slow."""
+_LOG_IN = "log in (hf auth login, or set HF_TOKEN)"
+_NETWORK = "check the network"
 
 
-def hub_problem() -> str:
-    """Why the hub cannot be asked; empty where it answers, whatever it says."""
-    from huggingface_hub import constants, get_session
+@dataclass(frozen=True)
+class HubProblem:
+    """Why the hub gives nothing, and what to do, in words without an end."""
+
+    what: str
+    cure: str
+
+
+def hub_problem(
+    name: str, revision: str = "main", *, is_dataset: bool = False
+) -> HubProblem | None:
+    """Why the hub does not give the model or data set `name`; None where it does, or where only
+    whoever loads it can tell.
+    """
+    from huggingface_hub import constants, get_session, get_token
 
     if constants.HF_HUB_OFFLINE:
-        return "HF_HUB_OFFLINE is set"
+        return HubProblem("HF_HUB_OFFLINE is set", f"unset it, {_NETWORK}")
+    place, page = constants.ENDPOINT, f"{constants.ENDPOINT}/{'datasets/' * is_dataset}{name}"
+    file = "README.md" if is_dataset else "config.json"
+    url = f"{page}/resolve/{quote(revision, safe='')}/{file}"
+    token = get_token()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        get_session().head(constants.ENDPOINT, timeout=_SECONDS)
+        answer = get_session().head(url, headers=headers, timeout=_SECONDS)
     except Exception as error:  # of whichever HTTP library the client was given
-        said = " ".join(str(error).split()) or type(error).__name__
-        return f"{constants.ENDPOINT} does not answer ({said[:120]})"
-    return ""
+        return _no_answer(place, error)
+    return _refusal(page, revision, answer.status_code, answer.headers)
+
+
+def _no_answer(place: str, error: Exception) -> HubProblem:
+    said = " ".join(str(error).split()) or type(error).__name__
+    what = f"{place} does not answer ({said[:120]})"
+    if "certificate" in said.lower():
+        cure = "name the certificates of your network: export SSL_CERT_FILE=FILE.pem"
+        return HubProblem(f"the certificate of {place} is not trusted ({said[:120]})", cure)
+    if "proxy" in f"{type(error).__name__} {said}".lower():
+        host = urlsplit(place).hostname
+        return HubProblem(what, f"check HTTPS_PROXY, or go round it: export NO_PROXY={host}")
+    return HubProblem(what, _NETWORK)
+
+
+def _refusal(
+    page: str, revision: str, status: int, headers: Mapping[str, str]
+) -> HubProblem | None:
+    """What an answer for a file of the repository at `page` means; None where it is there."""
+    code = headers.get("X-Error-Code", "")
+    if code == "GatedRepo":
+        return HubProblem(
+            f"{page} is open only to whom its authors let in (HTTP {status})",
+            f"ask for access on that page, and {_LOG_IN}",
+        )
+    if code == "RevisionNotFound":
+        return HubProblem(f"{page} has no revision {revision!r}", "check the revision")
+    if code == "EntryNotFound":
+        return None
+    if status in (401, 404):
+        return HubProblem(
+            f"{page} is not there, or is private (HTTP {status})",
+            f"check the name; for one that is private, {_LOG_IN}",
+        )
+    if status == 403:
+        return HubProblem(
+            f"{page} is forbidden (HTTP 403)", f"{_LOG_IN}, or {_NETWORK}: a firewall says this too"
+        )
+    if status == 429:
+        return HubProblem(
+            f"{page} asks for patience (HTTP 429, too many requests)",
+            f"wait some minutes, or {_LOG_IN}, which allows more",
+        )
+    if status >= 400:
+        return HubProblem(f"{page} fails (HTTP {status})", "try again later")
+    if "X-Repo-Commit" not in headers:
+        return HubProblem(
+            f"{page} is answered by something that is not the hub, such as the login page of a "
+            "network",
+            "open it in a browser and do what the page asks for",
+        )
+    return None
 
 
 @contextmanager

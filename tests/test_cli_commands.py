@@ -91,8 +91,9 @@ def test_a_command_imports_no_other_command() -> None:
 
 def test_validate_says_what_it_saw(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("validate", finished) == 0
-    valid, found = capsys.readouterr().out.splitlines()
+    valid, unchecked, found = capsys.readouterr().out.splitlines()
     assert valid == f"{finished} is valid: sweep demo, tpe over learning_rate, rank, 5 trials"
+    assert "`fake/model` is not in the cache" in unchecked
     assert found.startswith("warn (too-few): 3 training utterances are few")
 
 

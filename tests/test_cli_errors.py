@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import logging
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,21 @@ def test_a_current_folder_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert str(system_error(gone)).startswith("the current folder was removed or renamed")
     other = FileNotFoundError(2, "No such file or directory", "a.txt")
     assert str(system_error(other)).startswith("a.txt: No such file")
+
+
+def test_without_a_folder_for_temporary_files_a_command_says_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nowhere() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    spec = make_project(tmp_path)
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    monkeypatch.setattr(
+        "orchestrator.sweepfile.loading.check_inputs", lambda sweep: tempfile.gettempdir()
+    )
+    assert orchestrate("validate", spec) == 2
+    assert capsys.readouterr().err == (
+        "No usable temporary directory found in ['/tmp']\n"
+        "  Name a folder that can be written: export TMPDIR=DIR\n"
+    )

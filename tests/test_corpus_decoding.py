@@ -76,13 +76,6 @@ def short(folder: Path) -> str:
     return "the clip has 79 samples; the model needs at least 80"
 
 
-def odd_rate(folder: Path) -> str:
-    soundfile.write(folder / "bad.wav", noise(), 44_099)
-    return (
-        "audio file 'FOLDER/bad.wav' has the sampling rate 44099 Hz; convert it to 16000 Hz first"
-    )
-
-
 def padded_header(folder: Path) -> str:
     """MP3 frames lost at the end, which the Xing header still promises."""
     soundfile.write(folder / "whole.mp3", noise(2.0), RATE, format="MP3", subtype="MPEG_LAYER_III")
@@ -99,7 +92,6 @@ HIDDEN = {
     "loud": floats(40.0),
     "silent": silent,
     "short": short,
-    "odd rate": odd_rate,
     "mp3 cut off": padded_header,
 }
 

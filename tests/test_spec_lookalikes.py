@@ -140,3 +140,24 @@ def test_a_folder_has_no_revision() -> None:
     (found,) = model_problems(ModelSpec(id=str(DATA / "base-model"), revision="v2"))
     assert found.startswith("model.revision: `v2` has no meaning for a folder")
     assert model_problems(ModelSpec(id="some/model", revision="v2")) == []
+
+
+@pytest.mark.parametrize("beside", [(), ("config.json",), ("config.json", "model.safetensors")])
+def test_an_adapter_is_no_model_alone_or_beside_one(
+    tmp_path: Path, beside: tuple[str, ...]
+) -> None:
+    """Transformers loads the base that a stray adapter_config.json names, and puts it in."""
+    folder, base = tmp_path / "adapter", DATA / "base-model"
+    folder.mkdir()
+    for name in (*beside, "tokenizer.json"):
+        shutil.copy(base / name, folder)
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": str(base)})
+    )
+    said = fault_of(str(folder))
+    assert said.endswith("or merge the two: orchestrate export SPEC --format merged --to DIR")
+    if len(beside) == 2:
+        assert "holds an adapter beside the model" in said and "take its adapter_* files" in said
+    else:
+        assert f"is an adapter and no model; name its base, `{base}`, or" in said
+        assert fault_of(str(base)) == "", "the base that is named"

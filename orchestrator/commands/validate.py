@@ -38,6 +38,7 @@ def validate(
     from orchestrator.refused_findings import stop
     from orchestrator.reporting.sweep_diagnosis import findings_text
     from orchestrator.running.preflight import find_before_decoding
+    from orchestrator.sweepfile.cached_model import unchecked_text
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.trackers import not_installed
     from orchestrator.verdicts.shipping import check_can_ship
@@ -54,5 +55,6 @@ def validate(
     say(
         f"{spec} is valid: sweep {sweep.name}, {sweep.method} over {searched}, {sweep.budget.trials} trials{taken}"
     )
-    for line in (*findings_text(sweep, findings), *not_installed(sweep)):
+    unchecked = filter(None, [unchecked_text(sweep.model)])
+    for line in (*unchecked, *findings_text(sweep, findings), *not_installed(sweep)):
         say(line)

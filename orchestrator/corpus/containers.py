@@ -62,6 +62,11 @@ def beginning(source: Path | bytes) -> bytes:
     return _read_part(source, 0, _START)
 
 
+def whole_content(source: Path | bytes) -> bytes:
+    """All bytes of it. Raises OSError."""
+    return _read_part(source, 0)
+
+
 def only_zeros(source: Path | bytes, start: int) -> bool:
     """Whether nothing but zeros stands from `start` on, as what fills up a file. Raises OSError."""
     while part := _read_part(source, start, 2**20):

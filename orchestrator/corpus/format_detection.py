@@ -16,6 +16,7 @@ from orchestrator.corpus.json_text import json_records
 from orchestrator.corpus.lines import Hash, Record, read_lines
 from orchestrator.corpus.not_a_manifest import refuse_binary, refuse_labels
 from orchestrator.corpus.tables import table_records
+from orchestrator.corpus.toolkit_lists import refuse_fairseq
 
 _JSON = re.compile(rb"\s*(\{|\[\s*($|[{\[\]\"]))")
 """`[Script Info]` of subtitles is none, nor is the `[00:12.00]` of song texts."""
@@ -45,5 +46,7 @@ def read_records(
     lines = chain(beginning, lines)
     if not is_json:
         refuse_labels(path, b"".join(line for _, line in beginning).decode("utf-8", "replace"))
-    folder = folder or path.parent
-    yield from json_records(lines) if is_json else table_records(path, lines, needs_text, folder)
+        refuse_fairseq(path, *(line for _, line in [*beginning, (0, b"")][:2]))
+    yield from (
+        json_records(lines, path) if is_json else table_records(path, lines, needs_text, folder)
+    )

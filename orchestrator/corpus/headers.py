@@ -14,10 +14,11 @@ from pathlib import Path
 
 import soundfile
 
-from orchestrator.corpus.containers import beginning, only_zeros, open_audio
+from orchestrator.corpus.containers import beginning, only_zeros, open_audio, whole_content
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.not_a_recording import what_it_is, what_to_try
+from orchestrator.corpus.not_a_recording import is_text, what_it_is, what_to_try
 from orchestrator.corpus.record_fields import HIGHEST_RATE, LOWEST_RATE
+from orchestrator.corpus.transfer_damage import conversion_of
 from orchestrator.file_kinds import kind_text
 
 TOLERANCE = 0.1
@@ -54,8 +55,15 @@ _LONGEST_HEADER = 4096
 MAX_CLIP_SECONDS = 3600.0
 """Bounds what decoding one utterance takes: 89 kB of FLAC can hold half an hour of silence."""
 
+_IMPOSSIBLE = ("SF_INFO struct incomplete", "Channel count is zero")
+"""What libsndfile calls a header without a rate, or with a negative one, or without channels."""
+
 _UNKNOWN_SIZE = 0x7FFF0000
 """Writers into a pipe cannot know the length and put the largest number."""
+
+
+class MissingAudioError(UnusableError):
+    """A record names a recording that is not there."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def locate(written: str, folder: Path) -> Path:
                 f"audio file {show(written)} is {kind_text(mode)}; only regular files are read"
             )
         return Path(os.path.abspath(path))
-    raise UnusableError(
+    raise MissingAudioError(
         f"audio file {show(written)} does not exist, neither in {folder} nor in the current folder"
         f"{_why_missing(written, folder)}"
     )
@@ -198,7 +206,10 @@ def read_header(source: Path | bytes, name: str) -> Header:
     """
     try:
         found = soundfile.info(open_audio(source, name).source)
-    except UnusableError:
+        _check_transfer(source, found, name)
+    except UnusableError as error:
+        if why := conversion_of(whole_content(source)):
+            raise UnusableError(f"{name} is damaged: {why}") from error
         raise
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise UnusableError(f"{name} cannot be read as audio: {_why(source, error)}") from error
@@ -221,6 +232,17 @@ def read_header(source: Path | bytes, name: str) -> Header:
         )
     _check_rest(source, found.extra_info, name)
     return header
+
+
+def _check_transfer(source: Path | bytes, found: soundfile._SoundFileInfo, name: str) -> None:
+    """Raise UnusableError where a file was converted as text is, and is read all the same. Of a WAV
+    only one that is longer than it says is read for it: a conversion adds bytes.
+    """
+    length, start = _FILE_LENGTH.search(found.extra_info), beginning(source)
+    told = 8 + int.from_bytes(start[4:8], "little")
+    is_longer = start.startswith(b"RIFF") and length is not None and int(length[1]) > told
+    if (is_longer or found.format == "MP3") and (why := conversion_of(whole_content(source))):
+        raise UnusableError(f"{name} is damaged: {why}")
 
 
 def _check_rest(source: Path | bytes, log: str, name: str) -> None:
@@ -246,6 +268,10 @@ def _why(source: Path | bytes, error: Exception) -> str:
     if isinstance(error, OSError):
         return reason
     path, start = "FILE" if isinstance(source, bytes) else str(source), beginning(source)
+    if not is_text(start) and (damage := conversion_of(whole_content(source))):
+        return f"it is damaged: {damage}"
+    if any(words in reason for words in _IMPOSSIBLE):
+        return "its header tells no sampling rate or no channels that there are; copy it again"
     tried = reason if isinstance(source, bytes) else what_to_try(reason, start, path)
     return what_it_is(start, path) or tried
 

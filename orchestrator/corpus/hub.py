@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -26,6 +27,8 @@ from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.corpus.transcripts import LISTS
 from orchestrator.errors import ManifestError
 from orchestrator.hub_access import cache_alone, hub_problem
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 _ENDINGS = {
     "WAV": ".wav",
@@ -105,7 +108,8 @@ def _load_split(wanted: Wanted) -> Any:
         raise ManifestError(
             "manifest from-dataset needs the datasets library\n  python -m pip install 'orchestrator[hub]'"
         ) from error
-    problem = "" if Path(wanted.name).exists() else hub_problem()
+    is_id = _HUB_ID.fullmatch(wanted.name) and not Path(wanted.name).exists()
+    problem = hub_problem(wanted.name, is_dataset=True) if is_id else None
     try:
         with cache_alone() if problem else nullcontext():
             found = _read_dataset(datasets, wanted)
@@ -113,10 +117,11 @@ def _load_split(wanted: Wanted) -> Any:
         why = ": ".join(
             _first_lines(cause) for cause in (error, error.__cause__) if cause is not None
         )
-        why = f"{problem}, and it is not in the cache" if problem else why
+        cure = "Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."
+        if problem:
+            why, cure = f"{problem.what}, and it is not in the cache", f"Next: {problem.cure}."
         raise ManifestError(
-            f"data set {wanted.name!r} cannot be loaded: {why}\n"
-            "  Check its name, --config, --split and the network; a plain folder of recordings is for from-folder."
+            f"data set {wanted.name!r} cannot be loaded: {why}\n  {cure}"
         ) from error
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Audio):

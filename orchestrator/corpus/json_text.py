@@ -11,6 +11,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
 from orchestrator.corpus.headers import AUDIO_SUFFIXES
@@ -18,6 +19,7 @@ from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.strict_json import NotJsonError, strict_decode
+from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 
 _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 _PYTHON = "; it is Python's own form: write it with json.dumps"
@@ -26,15 +28,17 @@ _MOVE = "write that list into a file of its own"
 _OF_A_RECORD = {*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"}
 
 
-def json_records(lines: Lines) -> Iterator[Record]:
-    """The records of a JSON manifest; `lines` begins with the first line that is not blank."""
+def json_records(lines: Lines, path: Path) -> Iterator[Record]:
+    """The records of the JSON manifest `path`; `lines` begins with the first line that is not
+    blank.
+    """
     number, first = next(lines)
     rest = list(_up_to_text(lines))
     lines = chain(rest, lines)
     if _is_line(first, rest[-1][1] if rest else b""):
         yield from _object_lines(number, first, lines)
     else:
-        yield from _Document(number, first + b"".join(line for _, line in lines)).records()
+        yield from _Document(number, first + b"".join(line for _, line in lines), path).records()
 
 
 def _is_elsewhere(value: dict[str, Any]) -> bool:
@@ -132,8 +136,8 @@ def _json_line(number: int, line: bytes) -> dict[str, Any] | Fault:
 class _Document:
     """JSON over several lines, held whole. A record is reported at the line on which it starts."""
 
-    def __init__(self, number: int, raw: bytes) -> None:
-        self.number, self.raw = number, raw
+    def __init__(self, number: int, raw: bytes, path: Path) -> None:
+        self.number, self.raw, self.path = number, raw, path
         self.text = decoded_line(number, raw)
         self._breaks = [match.start() for match in re.finditer("\n", str(self.text))]
 
@@ -165,6 +169,7 @@ class _Document:
                 and wrapping(value) is None
                 and _is_elsewhere(value)
             ):
+                refuse_toolkit_record(value, self.path)
                 keys = ", ".join(map(show, list(value)[:6]))
                 raise UnusableError(
                     f"is one JSON object of {keys}, none of which is the one list of utterances; {_MOVE}"

@@ -52,6 +52,9 @@ _MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 _UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
 """What stands in an STM where nothing is to be scored."""
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
+_WHISPER = "a table of Whisper"
+_WHISPER_FIRST = "start\tend\ttext"
+_WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
 _LOOKED_AT = 5
 """Lines by which a list is known."""
@@ -67,6 +70,8 @@ def kind_of_labels(text: str) -> str:
         return "SubRip"
     if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
         return "Praat TextGrid"
+    if text.startswith(_WHISPER_FIRST):
+        return _WHISPER
     lines = _first_lines(text)
     if lines and all(map(_AUDACITY.fullmatch, lines)):
         return "Audacity labels"
@@ -162,6 +167,18 @@ def _audacity(text: str) -> Iterator[Segment]:
         yield Segment(number, _seconds(row[1]), _seconds(row[2]), row[3].strip())
 
 
+def _whisper_table(text: str) -> Iterator[Segment]:
+    """Milliseconds of begin and end, and the text."""
+    for number, line in enumerate(text.split("\n")[1:], start=2):
+        row = _WHISPER_ROW.fullmatch(line)
+        if row is not None:
+            yield Segment(number, int(row[1]) / 1000, int(row[2]) / 1000, row[3].strip())
+        elif line.strip():
+            raise UnusableError(
+                f"is {_WHISPER}, and line {number} is none of its rows: {show(line[:60])}; write it again"
+            )
+
+
 def _stm(text: str) -> Iterator[Segment]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith(";;"):
@@ -248,6 +265,7 @@ _READERS: dict[str, Callable[[str], Iterator[Segment]]] = {
     "SubRip": _subtitles,
     "WebVTT": _subtitles,
     "Audacity labels": _audacity,
+    _WHISPER: _whisper_table,
     "STM": _stm,
     "Praat TextGrid": _textgrid,
 }

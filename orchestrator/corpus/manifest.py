@@ -18,7 +18,13 @@ from typing import Any
 
 from orchestrator.corpus import not_a_manifest
 from orchestrator.corpus.format_detection import read_records
-from orchestrator.corpus.headers import Header, clip_seconds, locate, read_header
+from orchestrator.corpus.headers import (
+    Header,
+    MissingAudioError,
+    clip_seconds,
+    locate,
+    read_header,
+)
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error, show
 from orchestrator.corpus.record_fields import (
@@ -28,6 +34,13 @@ from orchestrator.corpus.record_fields import (
     Draft,
     Samples,
     read_draft,
+)
+from orchestrator.corpus.recordings_below import names_below
+from orchestrator.corpus.toolkit_lists import (
+    label_studio_cure,
+    refuse_tarred,
+    refuse_toolkit_record,
+    speech_brain_cure,
 )
 from orchestrator.corpus.unread_times import refuse_unread_times
 from orchestrator.errors import ManifestError
@@ -111,12 +124,12 @@ def load_manifest(
     """
     _require_regular(path)
     known = KnownFiles() if known is None else known
-    builder = _Builder(Path(os.path.abspath(path)).parent, needs_text, known)
+    builder = _Builder(path, needs_text, known)
     content_hash = hashlib.sha256()
     try:
         for line, record in read_records(path, content_hash, needs_text):
             builder.add(line, record)
-        builder.check_keys()
+        builder.check_whole()
     except UnusableError as error:
         raise ManifestError(f"{path} {error}") from error
     known.save()
@@ -153,12 +166,15 @@ def _require_regular(path: Path) -> None:
 class _Builder:
     """Utterances and faults, record by record."""
 
-    def __init__(self, folder: Path, needs_text: bool, known: KnownFiles) -> None:
-        self.folder, self.needs_text, self.known = folder, needs_text, known
+    def __init__(self, path: Path, needs_text: bool, known: KnownFiles) -> None:
+        self.path, self.needs_text, self.known = path, needs_text, known
+        self.folder = Path(os.path.abspath(path)).parent
+        self._missing: list[tuple[int, str, MissingAudioError]] = []
         self.utterances: list[Utterance] = []
         self.faults: list[Fault] = []
         self.skipped = 0
         self._records, self._keys = 0, set[str]()
+        self._tarred, self._first_id = 0, ""
         self._lines_by_id: dict[str, int] = {}
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
@@ -175,6 +191,9 @@ class _Builder:
             return
         self._records += 1
         self._keys.update(record)
+        self._tarred += "shard_id" in record
+        refuse_toolkit_record(record, self.path)
+        self._first_id = self._first_id or str(record.get("id") or record.get("utt_id") or "")
         draft, faults = read_draft(record, self.needs_text)
         self.faults += [Fault(line, message) for message in faults]
         if draft is None:
@@ -182,17 +201,27 @@ class _Builder:
         try:
             utterance = self._checked_utterance(line, draft)
         except UnusableError as error:
+            if isinstance(error, MissingAudioError):
+                self._missing.append((line, draft.path or "", error))
             self.faults.append(Fault(line, str(error)))
             return
         self._check_duplicates(utterance)
         self.utterances.append(utterance)
 
-    def check_keys(self) -> None:
+    def check_whole(self) -> None:
         """Raise UnusableError, once and not for every line, where none of several records has a key
-        of audio, or none one of text.
+        of audio, or none one of text, or all name recordings that are not there.
         """
         if self._records < 2 or self.utterances:
             return
+        if self._tarred == self._records:
+            refuse_tarred(self.path)
+        if len(self._missing) == self._records:
+            line, written, error = self._missing[0]
+            cure = label_studio_cure(written, self.path) or names_below(written, self.path)
+            raise UnusableError(
+                f"names {self._records} recordings, none of which is there: in line {line}, {error}{cure}"
+            )
         if what := not_a_manifest.lhotse_part(self._keys):
             raise UnusableError(what)
         needed: dict[str, tuple[str, ...]] = {"audio": AUDIO_KEYS}
@@ -204,7 +233,17 @@ class _Builder:
                 raise UnusableError(
                     f"has no {what} in any of its {self._records} records, whose keys are {has}; "
                     f"call the one of {what} {show(keys[0])}"
+                    f"{self._cure_without_audio() if what == 'audio' else self._cure_without_text()}"
                 )
+
+    def _cure_without_text(self) -> str:
+        return speech_brain_cure(self.path) if {"wav", "words"} <= self._keys else ""
+
+    def _cure_without_audio(self) -> str:
+        """What helps where the recordings are named by ids, or the records are parts of one."""
+        if {"start", "end", "text"} <= self._keys:
+            return not_a_manifest.parts_hint(self.path)
+        return names_below(self._first_id, self.path)
 
     def _checked_utterance(self, line: int, draft: Draft) -> Utterance:
         audio = None if draft.path is None else locate(draft.path, self.folder)

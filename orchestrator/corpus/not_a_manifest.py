@@ -139,6 +139,18 @@ def lhotse_part(keys: Collection[str]) -> str:
     return ""
 
 
+def names_hint(path: Path) -> str:
+    """For a table whose ids may be names of recordings."""
+    hint = f"; where the ids are names of recordings: {_FROM_FOLDER} --transcripts {{file}}"
+    return _filled_in(hint, path, path.parent)
+
+
+def parts_hint(path: Path) -> str:
+    """For records with times and texts that name no recording."""
+    hint = f"; parts of one recording are read under its name beside it by: {_FROM_FOLDER}"
+    return _filled_in(hint, path, path.parent)
+
+
 def folder_hint(path: Path) -> str:
     """For a folder that is named as a manifest: the file in it that is one, or the command that
     makes one.

@@ -113,7 +113,7 @@ def _is_known(start: bytes) -> bool:
     return start.startswith(_CONTAINERS)
 
 
-def _is_text(start: bytes) -> bool:
+def is_text(start: bytes) -> bool:
     """Of letters of any language, in UTF-8."""
     try:
         text = codecs.getincrementaldecoder("utf-8")().decode(start)  # its end may be cut off
@@ -155,7 +155,7 @@ def _told_by_content(start: bytes) -> str | None:
     if (tag := wave_coding(start)) is not None and tag not in _WAVE_READ:
         coding = _WAVE_CODINGS.get(tag, "another coding")
         return f"it is a WAV of {coding} (format tag 0x{tag:04X}), which is not read; {_CONVERT}"
-    if _is_text(start) and not _is_known(start):
+    if is_text(start) and not _is_known(start):
         return _told_by_text(start)
     if not start[:64].strip(b"\0"):
         return "it begins with nothing but zeros, as a copy that was broken off; copy it again"

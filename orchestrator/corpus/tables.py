@@ -11,7 +11,6 @@ of CSV.
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,17 +21,21 @@ from typing import Any
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.not_a_manifest import is_kaldi_row, kaldi_error, unknown_format_error
-from orchestrator.corpus.record_fields import (
-    AUDIO_KEYS,
-    DURATION_KEYS,
-    ID_KEYS,
-    SPEAKER_KEYS,
-    TEXT_KEYS,
+from orchestrator.corpus.not_a_manifest import (
+    is_kaldi_row,
+    kaldi_error,
+    names_hint,
+    unknown_format_error,
 )
+from orchestrator.corpus.record_fields import AUDIO_KEYS, TEXT_KEYS
+from orchestrator.corpus.table_cells import KNOWN, cell_value, column_name, without_quotes
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
-_KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
+_FLEURS = (
+    *("sentence_id", "audio_filepath", "raw_transcription"),
+    *("transcription", "letters", "num_samples", "gender"),
+)
+"""Columns of its lists, which have no first row; a sentence is read by several people."""
 _NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
 _EXCEL = re.compile(rb"sep=[\t,;|]", re.IGNORECASE)
 """A first line by which Excel knows the separator; no part of the table."""
@@ -57,7 +60,7 @@ class Table:
         """A row as a record; empty cells say nothing."""
         if len(cells) == len(self.columns):
             return {
-                key: _cell_value(key, _without_quotes(cell.strip()))
+                key: cell_value(key, without_quotes(cell.strip()))
                 for key, cell in zip(self.columns, cells, strict=True)
                 if cell.strip()
             }
@@ -71,13 +74,16 @@ class Table:
         )
 
 
-def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> Iterator[Record]:
-    """The records of a table or list of recordings in `folder`; `lines` begins with the first that
-    is not blank.
+def table_records(
+    path: Path, lines: Lines, needs_text: bool, list_of: Path | None = None
+) -> Iterator[Record]:
+    """The records of a table or list; `lines` begins with the first that is not blank. It is of the
+    recordings beside it, or of those in the folder `list_of`, which ids may name too.
 
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio
     or text.
     """
+    folder = list_of or path.parent
     number, raw = next(lines)
     if _EXCEL.fullmatch(raw.strip(b"\r\n")):
         if (following := next((row for row in lines if row[1].strip()), None)) is None:
@@ -87,12 +93,12 @@ def table_records(path: Path, lines: Lines, needs_text: bool, folder: Path) -> I
     if isinstance(first, Fault):
         raise UnusableError(f"cannot be read: in line {number}, {first.message}")
     lines = chain([(number, raw)], lines)
-    table = _with_header(first, needs_text)
+    table = _with_header(first, needs_text, path, list_of)
     if table is None and _is_comment(raw):
         rows = (row for row in lines if row[1].strip() and not _is_comment(row[1]))
         if beyond := next(rows, None):
             _refuse_json(beyond, first)
-            yield from table_records(path, chain([beyond], lines), needs_text, folder)
+            yield from table_records(path, chain([beyond], lines), needs_text, list_of)
             return
     if table is None and (pattern := _list_pattern(first, path, folder)):
         yield from _listed_rows(lines, pattern)
@@ -210,29 +216,34 @@ def _is_comment(line: bytes) -> bool:
     return _COMMENT.fullmatch(line.strip()) is not None
 
 
-def _with_header(line: str, needs_text: bool) -> Table | None:
+def _with_header(line: str, needs_text: bool, path: Path, list_of: Path | None) -> Table | None:
     """The table of a first row that names its columns. Raises UnusableError where audio or text is
     not among them.
     """
     for separator in SEPARATORS:
-        columns = tuple(_column_name(cell) for cell in _split_cells(line, separator))
-        known = _KNOWN & set(columns)
+        columns = tuple(column_name(cell) for cell in _split_cells(line, separator))
+        known = KNOWN & set(columns)
         if len(columns) > 1 and (known & set(AUDIO_KEYS) or len(known) > 1):
-            return _checked_table(Table(separator, columns, has_header=True), needs_text)
+            table = Table(separator, columns, has_header=True)
+            return _checked_table(table, needs_text, path, list_of)
     return None
 
 
-def _checked_table(table: Table, needs_text: bool) -> Table:
+def _checked_table(table: Table, needs_text: bool, path: Path, list_of: Path | None) -> Table:
     repeated = next((column for column in table.columns if table.columns.count(column) > 1), None)
     if repeated:
         raise UnusableError(
             f"is a table with two columns {show(repeated)}; name each column once in its first line"
         )
     for what, keys in (("audio", AUDIO_KEYS), ("text", TEXT_KEYS)):
+        by_id = what == "audio" and not {"id", "utt_id"}.isdisjoint(table.columns)
+        if by_id and list_of is not None:
+            continue
         if not set(keys) & set(table.columns) and (needs_text or what == "audio"):
             has = ", ".join(filter(None, table.columns))
             raise UnusableError(
                 f"is a table without a column of {what}; it has {has}: name one of them {', '.join(keys[:4])} in line 1"
+                f"{names_hint(path) if by_id else ''}"
             )
     return table
 
@@ -243,6 +254,8 @@ def _headless_table(line: str, path: Path, folder: Path) -> Table:
         cells = _split_cells(line, separator)
         if separator in ",;" and not (len(cells) == 2 and _is_audio_name(cells[0], folder)):
             continue
+        if separator == "\t" and _is_fleurs(cells):
+            return Table(separator, _FLEURS)
         if len(cells) == 2 or (separator == "|" and len(cells) == 3):
             return Table(separator, ("audio_filepath", "text", "normalized_text")[: len(cells)])
     cut = [separator for separator in SEPARATORS if len(_split_cells(line, separator)) > 1]
@@ -253,6 +266,11 @@ def _headless_table(line: str, path: Path, folder: Path) -> Table:
         f"is a {SEPARATORS[separator]}-separated table whose columns nothing names: {show(line.strip()[:60])}; "
         f"write a first line such as {show(separator.join(('path', 'sentence')))} with a name for every column"
     )
+
+
+def _is_fleurs(cells: list[str]) -> bool:
+    named = len(cells) == len(_FLEURS) and cells[1].lower().endswith(AUDIO_SUFFIXES)
+    return named and cells[0].isdigit() and cells[5].isdigit()
 
 
 def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
@@ -308,29 +326,3 @@ def _split_cells(line: str, separator: str) -> list[str]:
         return next(csv.reader([text], delimiter=separator, strict=True))
     except csv.Error:
         return [text]
-
-
-def _column_name(cell: str) -> str:
-    """A column's name as the keys are written: `File Name` is file_name."""
-    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
-    return plain if plain in _KNOWN else cell.strip()
-
-
-def _without_quotes(cell: str) -> str:
-    """A cell that a CSV writer quoted: it begins and ends with a quote, and all inside are doubled.
-    Other quotes between tabs are a part of the text.
-    """
-    inside = cell[1:-1]
-    quoted = len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inside
-    if not quoted or '"' in inside.replace('""', ""):
-        return cell
-    return inside.replace('""', '"')
-
-
-def _cell_value(column: str, cell: str) -> Any:
-    if column not in (*DURATION_KEYS, "offset"):
-        return " ".join(cell.split("\n")) if "\n" in cell else cell
-    try:
-        return json.loads(cell, parse_constant=str)
-    except ValueError:
-        return cell

@@ -20,6 +20,7 @@ from orchestrator.corpus.label_files import (
 )
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
+from orchestrator.corpus.whisper_json import parts_of_whisper
 
 ENDINGS = (".txt", ".TXT", ".lab", ".srt", ".vtt", ".TextGrid", ".textgrid")
 _START = 4096
@@ -62,6 +63,10 @@ def texts_beside(recordings: Sequence[Path], faults: list[str]) -> Transcripts:
             if found := _own_transcripts(own, faults):
                 texts[path] = found
             continue
+        parts = _program_output(path, faults)
+        if parts:
+            texts[path] = parts
+            continue
         if path.parent not in chapters:
             chapters[path.parent] = dict(_chapter_lines(path.parent, faults))
         if path.stem in chapters[path.parent]:
@@ -85,6 +90,23 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
         return []
     said = sentence_of_timit(text) or text
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
+    """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
+    transcript.
+    """
+    table = path.with_suffix(".tsv")
+    said = _read_text(table, faults) if table.is_file() else None
+    if said is not None and (kind := kind_of_labels(said)):
+        return [part for _, part in _segments(table, said, kind, faults)]
+    place = path.with_suffix(".json")
+    text = _read_text(place, faults) if place.is_file() else None
+    return [
+        Transcript(said, f"{place}:1", (begin, end), speaker)
+        for begin, end, said, speaker in (parts_of_whisper(text) if text else None) or ()
+        if said
+    ]
 
 
 def _segments(path: Path, text: str, kind: str, faults: list[str]) -> list[tuple[str, Transcript]]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.errors import SpecError
+from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
 from orchestrator.sweepfile.launching import check_launcher
 from orchestrator.sweepfile.layers import read_layers
@@ -34,7 +35,7 @@ from orchestrator.sweepfile.search_space_reading import SpaceReader
 from orchestrator.sweepfile.spec_building import build_spec
 from orchestrator.sweepfile.spec_changes import FieldChange, changed_fields
 from orchestrator.sweepfile.storage import storage_problems
-from orchestrator.sweepfile.sweep import EvaluationSpec, SweepSpec
+from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec, SweepSpec
 from orchestrator.sweepfile.writing import resolved_yaml
 
 __all__ = [
@@ -233,9 +234,13 @@ def _path_hint(path: Path) -> str:
     return ""
 
 
+def _hub_problems(model: ModelSpec) -> list[str]:
+    return [] if os.path.isdir(model.id) else cached_problems(model)
+
+
 def check_inputs(spec: SweepSpec) -> None:
-    """That every manifest is a file, a local model a whole one, and the storage can be asked; a hub
-    id is left to the model loader.
+    """That every manifest is a file, a local model a whole one, and the storage can be asked; of a
+    hub id, what the cache tells.
 
     Raises:
         SpecError: one line for each that is missing.
@@ -261,7 +266,7 @@ def check_inputs(spec: SweepSpec) -> None:
             f"evaluation.terms: there is no file {in_backticks(spec.evaluation.terms)}; write a word or phrase a line "
             "there"
         )
-    missing += model_problems(spec.model)
+    missing += model_problems(spec.model) or _hub_problems(spec.model)
     missing += storage_problems(spec.storage)
     if missing:
         raise SpecError("\n".join(missing))

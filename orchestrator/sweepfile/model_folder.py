@@ -71,18 +71,42 @@ def fault_of(name: str) -> str:
     return ""
 
 
+def lasting_fault_of(folder: Path) -> str:
+    """Why a folder of which parts may be missing yet becomes no model that can be loaded; empty
+    where nothing is wrong with what is there.
+    """
+    faults = list(_configuration_faults(folder / "config.json"))
+    if (folder / _WEIGHTS).exists() and (why := _damage(folder / _WEIGHTS)):
+        faults.append(f"has no whole {_WEIGHTS}: {why}; delete that folder")
+    return next(iter(faults), "")
+
+
 def _folder_faults(folder: Path) -> Iterator[str]:
+    yield from _adapter_faults(folder)
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
-            yield (
-                "is an adapter and no model; name its base, or merge the two: "
-                "orchestrate export SPEC --format merged --to DIR"
-            )
         yield "has no config.json; name the folder that holds config.json, model.safetensors and tokenizer.json"
     yield from _configuration_faults(folder / "config.json")
     yield from _weight_faults(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         yield "has no tokenizer.json; copy it from where the model is from"
+
+
+def _adapter_faults(folder: Path) -> Iterator[str]:
+    """Where PEFT's adapter lies, alone or in a model's own folder: transformers would load the base
+    that it names, and the adapter into it.
+    """
+    adapter = folder / "adapter_config.json"
+    if not adapter.is_file():
+        return
+    base = (_read_json(adapter) or {}).get("base_model_name_or_path")
+    named = f", {in_backticks(base)}," if base and isinstance(base, str) else ""
+    merge = "or merge the two: orchestrate export SPEC --format merged --to DIR"
+    if any((folder / name).exists() for name in (_WEIGHTS, _INDEX)):
+        yield (
+            "holds an adapter beside the model (adapter_config.json), which would be loaded with it; "
+            f"take its adapter_* files out of the folder, {merge}"
+        )
+    yield f"is an adapter and no model; name its base{named or ','} {merge}"
 
 
 def _configuration_faults(place: Path) -> Iterator[str]:

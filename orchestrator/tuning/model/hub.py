@@ -10,7 +10,7 @@ from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from orchestrator.errors import ModelError
-from orchestrator.hub_access import hub_problem
+from orchestrator.hub_access import HubProblem, hub_problem
 from orchestrator.sweepfile.model_folder import fault_of
 from orchestrator.sweepfile.sweep import ModelSpec
 
@@ -23,12 +23,12 @@ def place_of(model: ModelSpec) -> tuple[str, dict[str, str]]:
         raise ModelError(f"model {model.id!r} cannot be loaded: it {fault}.")
     if Path(model.id).is_dir():
         return model.id, {}
-    if problem := hub_problem():
+    if problem := hub_problem(model.id, model.revision):
         return _cached_folder(model, problem), {}
     return model.id, {"revision": model.revision}
 
 
-def _cached_folder(model: ModelSpec, problem: str) -> str:
+def _cached_folder(model: ModelSpec, problem: HubProblem) -> str:
     cache = Path(constants.HF_HUB_CACHE)
     try:
         folder = snapshot_download(
@@ -39,7 +39,7 @@ def _cached_folder(model: ModelSpec, problem: str) -> str:
         missing = "does not hold it"
     if missing:
         raise ModelError(
-            f"model {model.id!r} cannot be loaded: {problem}, and the cache, {cache}, {missing}. Next: check the "
-            "network, or download the model where there is one and give `model.id` the folder."
+            f"model {model.id!r} cannot be loaded: {problem.what}, and the cache, {cache}, {missing}. "
+            f"Next: {problem.cure}, or download the model where that works and give `model.id` the folder."
         )
     return folder

@@ -1,0 +1,46 @@
+"""The cells of a table: a column's name as the keys are written, and a value without a CSV writer's
+quotes. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from orchestrator.corpus.record_fields import (
+    AUDIO_KEYS,
+    DURATION_KEYS,
+    ID_KEYS,
+    SPEAKER_KEYS,
+    TEXT_KEYS,
+)
+
+KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
+"""Columns that a first row is known by."""
+
+
+def column_name(cell: str) -> str:
+    """A column's name as the keys are written: `File Name` is file_name."""
+    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
+    return plain if plain in KNOWN else cell.strip()
+
+
+def without_quotes(cell: str) -> str:
+    """A cell that a CSV writer quoted: it begins and ends with a quote, and all inside are doubled.
+    Other quotes between tabs are a part of the text.
+    """
+    inside = cell[1:-1]
+    quoted = len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inside
+    if not quoted or '"' in inside.replace('""', ""):
+        return cell
+    return inside.replace('""', '"')
+
+
+def cell_value(column: str, cell: str) -> Any:
+    if column not in (*DURATION_KEYS, "offset"):
+        return " ".join(cell.split("\n")) if "\n" in cell else cell
+    try:
+        return json.loads(cell, parse_constant=str)
+    except ValueError:
+        return cell

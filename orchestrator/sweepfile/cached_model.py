@@ -1,0 +1,64 @@
+"""What is known of a hub id before anything is downloaded: what the hub's cache on this machine
+holds of it. Asks no network.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from orchestrator.sweepfile.model_folder import fault_of, lasting_fault_of
+from orchestrator.sweepfile.sweep import ModelSpec
+
+
+def cached_problems(model: ModelSpec) -> list[str]:
+    """What keeps a run from a model of the hub, as far as the cache tells, a line each: files that
+    are missing are so only where nothing may be downloaded.
+    """
+    from huggingface_hub import constants
+
+    folder = _cached_folder(model)
+    if not constants.HF_HUB_OFFLINE:
+        fault = lasting_fault_of(folder) if folder else ""
+        return [f"model.id: `{model.id}`, in the cache at {folder}, {fault}"] if fault else []
+    if folder is None:
+        fault, place = "is not there, and HF_HUB_OFFLINE is set", Path(constants.HF_HUB_CACHE)
+    else:
+        fault, place = fault_of(str(folder)), folder
+    if not fault:
+        return []
+    return [
+        f"model.id: `{model.id}`, in the cache at {place}, {fault}; where there is a network: "
+        f"HF_HUB_OFFLINE=0 {_download(model)}"
+    ]
+
+
+def unchecked_text(model: ModelSpec) -> str:
+    """That the files of a hub id could not be checked, and how they can be; empty where they were
+    and for a folder.
+    """
+    if os.path.isdir(model.id) or ((folder := _cached_folder(model)) and not fault_of(str(folder))):
+        return ""
+    return (
+        f"model.id: `{model.id}` is not in the cache, so neither its files nor what fits the model "
+        f"could be checked; a run downloads it. To check before: {_download(model)}"
+    )
+
+
+def _download(model: ModelSpec) -> str:
+    revision = f" --revision {shlex.quote(model.revision)}" if model.revision != "main" else ""
+    return f"hf download {model.id}{revision}"
+
+
+def _cached_folder(model: ModelSpec) -> Path | None:
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(
+            model.id, "config.json", cache_dir=constants.HF_HUB_CACHE, revision=model.revision
+        )
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None

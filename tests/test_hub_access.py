@@ -1,0 +1,216 @@
+"""A hub that refuses, limits, fails or is somebody else: one sentence at once, with a next step.
+
+A real server on this machine answers the hub's own client.
+"""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from orchestrator.errors import ManifestError, ModelError
+from orchestrator.hub_access import hub_problem
+from orchestrator.sweepfile.cached_model import cached_problems, unchecked_text
+from orchestrator.sweepfile.sweep import ModelSpec
+from tests.cli_project import make_project, orchestrate
+from tests.embedded import DATA
+
+PAGE = b"<html><body>Welcome to the hotel. Please log in.</body></html>"
+ANSWERS = {
+    "gated": (401, {"X-Error-Code": "GatedRepo"}, "open only to whom", "ask for access on that"),
+    "not let in": (403, {"X-Error-Code": "GatedRepo"}, "open only to whom", "or set HF_TOKEN"),
+    "private": (401, {"X-Error-Code": "RepoNotFound"}, "not there, or is private", "hf auth login"),
+    "missing": (404, {"X-Error-Code": "RepoNotFound"}, "not there, or is private", "the name"),
+    "revision": (404, {"X-Error-Code": "RevisionNotFound"}, "no revision 'main'", "the revision"),
+    "forbidden": (403, {}, "is forbidden (HTTP 403)", "a firewall says this too"),
+    "limited": (429, {}, "HTTP 429, too many requests", "wait some minutes"),
+    "broken": (500, {}, "fails (HTTP 500)", "try again later"),
+    "away": (503, {}, "fails (HTTP 503)", "try again later"),
+    "login page": (200, {}, "something that is not the hub", "open it in a browser"),
+}
+
+
+@contextmanager
+def serving(
+    status: int, headers: dict[str, str], certificate: Path | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """The address of a server that answers everything so, and what it was asked."""
+    asked: list[str] = []
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            asked.append(self.path)
+            self.send_response(status)
+            for key, value in {"Content-Length": str(len(PAGE)), **headers}.items():
+                self.send_header(key, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(PAGE)
+
+        do_GET = do_POST = do_CONNECT = do_HEAD
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http{'s' * (certificate is not None)}://127.0.0.1:{server.server_port}", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(place))
+    return place
+
+
+def keep(cache: Path, *names: str) -> Path:
+    """The shipped model's files as the cache of `x/y` keeps them."""
+    place = cache / "models--x--y"
+    folder = place / "snapshots" / ("0" * 40)
+    folder.mkdir(parents=True)
+    (place / "refs").mkdir()
+    (place / "refs" / "main").write_text("0" * 40)
+    for name in names:
+        (folder / name).symlink_to(DATA / "base-model" / name)
+    return folder
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_what_the_hub_answers_is_one_sentence_for_a_model_and_a_data_set(
+    answer: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.corpus.hub import Wanted, lines_of_dataset
+    from orchestrator.tuning.model.hub import place_of
+
+    status, headers, what, cure = ANSWERS[answer]
+    with serving(status, headers) as (address, asked):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        with pytest.raises(ModelError) as model:
+            place_of(ModelSpec(id="x/y"))
+        assert len(asked) <= 2, "and no file six times"
+        with pytest.raises(ManifestError) as data:
+            lines_of_dataset(Wanted("x/y", split="train"), tmp_path / "m.jsonl")
+    for said in (str(model.value), str(data.value)):
+        assert what in said.partition("Next: ")[0] and cure in said.partition("Next: ")[2]
+        assert "x/y" in said and len(said.splitlines()) <= 2
+    assert not (tmp_path / "m.jsonl").exists()
+
+
+def test_a_file_that_is_there_or_is_not_is_no_problem_of_the_hub(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for status, headers in (
+        (200, {"X-Repo-Commit": "0" * 40}),
+        (404, {"X-Repo-Commit": "0" * 40, "X-Error-Code": "EntryNotFound"}),
+    ):
+        with serving(status, headers) as (address, _):
+            monkeypatch.setattr(constants, "ENDPOINT", address)
+            assert hub_problem("x/y", is_dataset=True) is None
+
+
+def test_a_certificate_that_is_not_trusted_is_told_from_a_network_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, own = tmp_path / "key.pem", tmp_path / "own.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    made += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*made, "-keyout", key, "-out", own], check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_bytes(key.read_bytes() + own.read_bytes())
+    with serving(200, {"X-Repo-Commit": "0" * 40}, both) as (address, _):
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        problem = hub_problem("x/y")
+        assert problem is not None and problem.cure.endswith("export SSL_CERT_FILE=FILE.pem")
+        assert problem.what.startswith(f"the certificate of {address} is not trusted (")
+        code = "from orchestrator.hub_access import hub_problem; print(hub_problem('x/y'))"
+        followed = subprocess.run(
+            ["python", "-c", code],
+            env={"HF_ENDPOINT": address, "SSL_CERT_FILE": str(own)} | _environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert followed.stdout == "None\n"
+
+
+def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "from orchestrator.hub_access import hub_problem; print(hub_problem('x/y'))"
+    with serving(407, {}) as (proxy, _):
+        said = subprocess.run(
+            ["python", "-c", code],
+            env={"HF_ENDPOINT": "https://hub.invalid", "HTTPS_PROXY": proxy} | _environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+    assert "https://hub.invalid does not answer (407" in said
+    assert "check HTTPS_PROXY, or go round it: export NO_PROXY=hub.invalid" in said
+
+
+def _environment() -> dict[str, str]:
+    import os
+    import sys
+
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {"PATH": path, "PYTHONPATH": ":".join(filter(None, sys.path))}
+
+
+def test_validate_says_that_a_model_of_the_hub_could_not_be_checked(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+    assert orchestrate("validate", spec, "model.id=x/y") == 0
+    said = capsys.readouterr().out
+    assert "model.id: `x/y` is not in the cache, so neither its files nor what fits" in said
+    assert "hf download x/y" in said
+    keep(cache, *(path.name for path in (DATA / "base-model").iterdir()))
+    roomy = "evaluation.max_tokens_per_second=40"
+    assert orchestrate("validate", spec, "model.id=x/y", roomy) == 0
+    assert "model.id" not in capsys.readouterr().out
+
+
+def test_offline_a_model_that_is_not_in_the_cache_is_refused_with_the_command(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    spec = make_project(tmp_path)
+    options = ("model.id=x/y", "model.revision=v2")
+    assert orchestrate("validate", spec, *options) == 2
+    said = capsys.readouterr().err
+    assert f"model.id: `x/y`, in the cache at {cache}, is not there, and HF_HUB_OFFLINE" in said
+    assert said.endswith("HF_HUB_OFFLINE=0 hf download x/y --revision v2\n")
+    keep(cache, "config.json")
+    (problem,) = cached_problems(ModelSpec(id="x/y"))
+    assert "has no model.safetensors" in problem
+    assert problem.endswith("HF_HUB_OFFLINE=0 hf download x/y")
+
+
+def test_what_the_cache_holds_of_a_model_is_checked_as_a_folder_is(cache: Path) -> None:
+    folder = keep(cache, "tokenizer.json")
+    (folder / "config.json").write_text('{"model_type": "whisper"}')
+    (problem,) = cached_problems(ModelSpec(id="x/y"))
+    assert "has a config.json of model_type `whisper`; only Moonshine is tuned here" in problem
+    (folder / "config.json").write_bytes((DATA / "base-model" / "config.json").read_bytes())
+    assert cached_problems(ModelSpec(id="x/y")) == [], "the rest is downloaded"
+    assert "is not in the cache" in unchecked_text(ModelSpec(id="x/y"))
+    weights = (DATA / "base-model" / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:5000])
+    (problem,) = cached_problems(ModelSpec(id="x/y"))
+    assert "has no whole model.safetensors" in problem and "delete that folder" in problem
