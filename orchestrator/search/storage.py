@@ -94,11 +94,13 @@ Stamp = tuple[int, int, int] | None
 
 
 def stamp_of(database: Database) -> Stamp:
-    """What changes where a file of this name is another one, or somebody else wrote to it."""
+    """What changes where a file of this name is another one, or a link, or somebody else wrote to
+    it.
+    """
     if not isinstance(database, Path):
         return None
     try:
-        state = database.stat()
+        state = database.lstat()
     except FileNotFoundError:
         return None
     return state.st_ino, state.st_size, state.st_mtime_ns

@@ -193,7 +193,7 @@ class Matrix:
         if not before:
             return None
         outcome, problem = self._judge(cell, place, usual, ended)
-        problem = problem or touched(cell.command, before, snapshot(project))
+        problem = problem or touched(cell.command, cell.name, before, snapshot(project))
         if problem is None and outcome != "told" and cell.command == "meanwhile":
             ended = self.command(project, words_of(project, "check"))
             if ended.code in REFUSED:

@@ -136,28 +136,32 @@ def _what(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def touched(command: str, before: Mapping[str, str], after: Mapping[str, str]) -> str | None:
-    """What a command did to files that it must leave alone."""
-    left = [name for name in after if ".tmp-" in name and name not in before]
+def touched(
+    command: str, name: str, before: Mapping[str, str], after: Mapping[str, str]
+) -> str | None:
+    """What a command did to files that it must leave alone, after a damage to `name`."""
+    left = [file for file in after if ".tmp-" in file and file not in before]
     if left:
         return f"left over: {left}"
     known = Counter(after.values())
     gone = [
-        name
-        for name, what in before.items()
-        if name not in after and what != "folder" and not known[what]
+        file
+        for file, what in before.items()
+        if file not in after and what != "folder" and not known[what]
     ]
-    gone = [name for name in gone if not _OURS.search(name)]
+    gone = [file for file in gone if not _OURS.search(file)]
     if gone:
         return f"gone: {gone}"
-    if any(name.endswith(MINE) and name not in after for name in before):
+    if any(file.endswith(MINE) and file not in after for file in before):
         return "the file of somebody else is gone"
+    # a database that was open when it was moved stays the one that SQLite writes to
+    own = command == "meanwhile" and name.startswith("study.db")
     if before.get("aside") not in (None, "folder") and after.get("aside") != before["aside"]:
-        return "what a link led to is another"
+        return None if own else "what a link led to is another"
     if command in WRITING:
         return None
-    changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-    changed = [name for name in changed if not _MADE.search(name)]
+    changed = [file for file in {*before, *after} if before.get(file) != after.get(file)]
+    changed = [file for file in changed if not _MADE.search(file)]
     return f"a command that reads changed {changed}" if changed else None
 
 

@@ -39,6 +39,7 @@ CELLS = (
     (FINISHED, "clock.json", damage.older, "run", "noticed"),
     (FINISHED, "findings.json", damage.digit, "report", "noticed"),
     (SEARCHING, "checkpoint/000002.json", damage.folder, "run", "noticed"),
+    (SEARCHING, "study.db", damage.link, "meanwhile", "followed"),
     # of a confirmation that goes on
     (CONFIRMING, "confirm/0001/result.json", damage.absent, "run", "followed"),
     (CONFIRMING, "confirm/0003/plan.json", damage.digit, "run", "followed"),
