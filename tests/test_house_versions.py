@@ -39,8 +39,8 @@ def test_every_declared_dependency_is_pinned_within_its_range(text: str) -> None
 def test_torch_and_torchaudio_are_a_pair_without_the_constraints_too() -> None:
     """A torchaudio of another patch release may not load beside a torch: 2.11.1 beside 2.11.0."""
     pair = [text for text in DECLARED if Requirement(text).name in ("torch", "torchaudio")]
-    assert pair == [f"torch=={PINS['torch']}", f"torchaudio=={PINS['torchaudio']}"]
-    assert PINS["torch"] == PINS["torchaudio"]
+    torch, torchaudio = (PINS[canonicalize_name(name)] for name in ("torch", "torchaudio"))
+    assert pair == [f"torch=={torch}", f"torchaudio=={torchaudio}"] and torch == torchaudio
 
 
 def test_make_install_takes_them() -> None:

@@ -20,6 +20,13 @@ from orchestrator.verdicts.conclusion import Conclusion
 
 Role = Literal["trial", "broken", "best", "confirmed", "bounds"]
 View = Literal["", "chosen", "bounds", "scales", "steps"]
+VIEWS: tuple[tuple[View, str], ...] = (
+    ("chosen", "chosen measurements"),
+    ("bounds", "bounds of all trials"),
+    ("scales", "along adapter scales"),
+    ("steps", "along steps"),
+)
+"""What a reader may choose to see of one chart, with its name."""
 
 X, Y = "rise of held-out WER, points", "fall of domain WER, points"
 
@@ -71,17 +78,14 @@ def _gain_against_regression(
     if not dots:
         return
     best = conclusion.best.number if conclusion.best else None
+    winner = [result for result in dots if result.number == best]
+    others = [result for result in dots if result.feasible and result not in winner]
+    broken = [result for result in dots if not result.feasible]
     series = [
-        _dots_series(
-            "other feasible trials", [r for r in dots if r.feasible and r.number != best], "trial"
-        )
+        _dots_series("other feasible trials", others, "trial"),
+        _dots_series("trials that broke a guardrail", broken, "broken"),
+        _dots_series(f"trial {best}, the winner", winner, "best"),
     ]
-    series.append(
-        _dots_series("trials that broke a guardrail", [r for r in dots if not r.feasible], "broken")
-    )
-    series.append(
-        _dots_series(f"trial {best}, the winner", [r for r in dots if r.number == best], "best")
-    )
     for said, verdict in (
         ("on the search's sets", conclusion.verdict),
         ("confirmed", _confirmed_verdict(conclusion)),
@@ -91,14 +95,13 @@ def _gain_against_regression(
     series += _bounded_series(spec, folder, conclusion, dots)
     series += _along_scales(spec, folder, conclusion)
     series += _along_steps(folder, conclusion, dots)
-    views: list[tuple[View, str]] = [("chosen", "chosen measurements")]
-    views += [("bounds", "bounds of all trials")] if any(s.view == "bounds" for s in series) else []
-    views += [("scales", "along adapter scales")] if any(s.view == "scales" for s in series) else []
-    views += [("steps", "along steps")] if any(s.view == "steps" for s in series) else []
+    drawn = {one.view for one in series}
     gain, rise = plotted_limits(spec)
     limits = [("y", 0.0, "no gain"), ("x", 0.0, "no regression")]
-    limits += [("y", gain, f"asked for: {gain:g}")] if gain is not None else []
-    limits += [("x", rise, f"allowed: less than {rise:g}")] if rise is not None else []
+    if gain is not None:
+        limits.append(("y", gain, f"asked for: {gain:g}"))
+    if rise is not None:
+        limits.append(("x", rise, f"allowed: less than {rise:g}"))
     yield Chart(
         "gain",
         "Gain against regression",
@@ -108,7 +111,7 @@ def _gain_against_regression(
         Y,
         tuple(one for one in series if one.points),
         tuple(limits),
-        views=tuple(views),
+        views=tuple(view for view in VIEWS if view[0] == "chosen" or view[0] in drawn),
     )
 
 
