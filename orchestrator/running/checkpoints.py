@@ -28,6 +28,8 @@ from orchestrator.records.writing import write_aside
 from orchestrator.sweepfile.digest import digest
 
 _OWN = re.compile(r"[0-9]{6,}(\.json)?")
+_PACK = re.compile(r"pack-[0-9]+")
+"""The folder of one pack of several, in the worker's part of a checkpoint."""
 
 
 class InSlot(BaseModel):
@@ -113,12 +115,13 @@ class Checkpoints:
         return sorted(path for path in self._own_paths() if path.stem != states[0].stem)
 
     def _own_paths(self) -> list[Path]:
-        """Of all checkpoints; a folder with the name of a JSON is somebody else's."""
-        return [
-            path
-            for path in self._root.iterdir()
-            if _OWN.fullmatch(path.name) and not (path.suffix and other_kind(path))
-        ]
+        """Of all checkpoints; a folder with the name of a JSON is somebody else's, and so is what
+        lies in one with the name of a worker's file.
+        """
+        own = [path for path in self._root.iterdir() if _OWN.fullmatch(path.name)]
+        files = [path for path in own if path.suffix and not other_kind(path)]
+        folders = [path for path in own if not path.suffix and _strange_folder(path) is None]
+        return files + folders
 
     def drop(self, name: str) -> None:
         """Remove a checkpoint. Raises StudyError where something else has the name of its JSON."""
@@ -126,7 +129,8 @@ class Checkpoints:
         if kind := other_kind(state):
             raise not_a_file(state, kind)
         remove(state)
-        remove(self._root / name)
+        if _strange_folder(self._root / name) is None:
+            remove(self._root / name)
 
     def damaged(self) -> tuple[str, ...]:
         """The names of the checkpoints that do not hold."""
@@ -165,6 +169,8 @@ class Checkpoints:
         if self._root.is_symlink():
             raise link_error(self._root)
         slots = self.slots(checkpoint)
+        if (strange := _strange_folder(slots)) is not None:
+            raise not_a_file(strange, "a folder")
         remove(slots)  # left by a crash before its JSON was written
         make_folder(self._root)
         if checkpoint.slots:
@@ -175,6 +181,14 @@ class Checkpoints:
         for path in self._own_paths():
             if path.stem not in kept:
                 remove(path)
+
+
+def _strange_folder(slots: Path) -> Path | None:
+    """A folder in the worker's part of a checkpoint that no worker makes, so that what lies in it is
+    somebody else's.
+    """
+    folders = (path for path in sorted(slots.rglob("*")) if path.is_dir())
+    return next((path for path in folders if not _PACK.fullmatch(path.name)), None)
 
 
 def known_as_ended(folder: StudyFolder, results: Iterable[TrialResult]) -> frozenset[int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -30,6 +31,7 @@ from orchestrator.search.storage import (
     Database,
     close_storage,
     open_storage,
+    refuse_other_kinds,
     stamp_of,
     storage_errors,
 )
@@ -127,6 +129,8 @@ class Study:
         What was not committed when the process is killed was not done; asked again, it is the same.
         """
         with storage_errors(self._database, _CONTINUED):
+            if isinstance(self._database, Path):
+                refuse_other_kinds(self._database)
             if stamp_of(self._database) != self._stamp:
                 raise self._changed()
             try:

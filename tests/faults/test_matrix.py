@@ -40,6 +40,8 @@ CELLS = (
     (FINISHED, "findings.json", damage.digit, "report", "noticed"),
     (SEARCHING, "checkpoint/000002.json", damage.folder, "run", "noticed"),
     (SEARCHING, "study.db", damage.link, "meanwhile", "followed"),
+    (SEARCHING, "study.db-wal", damage.folder, "meanwhile", "followed"),
+    (SEARCHING, "checkpoint/000003/slots.json", damage.folder, "run", "followed"),
     # of a confirmation that goes on
     (CONFIRMING, "confirm/0001/result.json", damage.absent, "run", "followed"),
     (CONFIRMING, "confirm/0003/plan.json", damage.digit, "run", "followed"),
