@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -292,16 +292,34 @@ def _sync_together(
         with as_refusals_of(path):
             _sync(place)
         return
-    threads = _syncing_threads(os.getpid())
-    waiting = [(path, threads.submit(_sync, place)) for path, place in written]
+    started = [(path, place, _started_sync(place)) for path, place in written]
     try:
         if meanwhile is not None:
             meanwhile()
     finally:
-        wait([sync for _, sync in waiting])
-    for path, sync in waiting:
+        # what no thread has taken by now is done here: where memory is short, none may ever take it
+        taken = [sync is not None and not sync.cancel() for _, _, sync in started]
+        wait(
+            [
+                sync
+                for (_, _, sync), is_taken in zip(started, taken, strict=True)
+                if sync and is_taken
+            ]
+        )
+    for (path, place, sync), is_taken in zip(started, taken, strict=True):
         with as_refusals_of(path):
-            sync.result()
+            if sync is not None and is_taken:
+                sync.result()
+            else:
+                _sync(place)
+
+
+def _started_sync(place: Path) -> Future[None] | None:
+    """A sync by another thread; None where there can be none."""
+    try:
+        return _syncing_threads(os.getpid()).submit(_sync, place)
+    except (RuntimeError, MemoryError):
+        return None
 
 
 def _sync(place: Path) -> None:

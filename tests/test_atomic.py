@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from orchestrator.atomic import clear_leftovers, new_folder
+from orchestrator import atomic
+from orchestrator.atomic import clear_leftovers, new_files, new_folder
 from orchestrator.errors import StudyError
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
@@ -123,3 +125,25 @@ def test_the_replaced_adapter_is_the_new_one(
     assert stored["base_model.model.model.decoder.layers.0.self_attn.q_proj.lora_A.weight"].equal(
         fresh
     )
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_where_no_thread_can_be_had_files_are_synced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    """Where memory is short a thread is refused, or dies before it takes its work."""
+
+    class Starved(ThreadPoolExecutor):
+        def submit(self, *_: object, **__: object) -> Future[None]:  # type: ignore[override]
+            if refused:
+                raise RuntimeError("can't start new thread")
+            return Future()
+
+    synced: set[int] = set()
+    monkeypatch.setattr(atomic, "_syncing_threads", lambda process: Starved(1))
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    paths = [tmp_path / "a", tmp_path / "b"]
+    with new_files(*paths, meanwhile=lambda: None) as asides:
+        for aside in asides:
+            aside.write_text("whole")
+    assert {path.stat().st_ino for path in (*paths, tmp_path)} <= synced
