@@ -114,7 +114,7 @@ def _make_way(path: Path) -> Path:
         make_folder(path.parent)
     aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     clear_dead(path.parent, path.name)
-    aside.unlink(missing_ok=True)  # a link of this name would be written through
+    remove(aside)  # a link of this name would be written through
     return aside
 
 
@@ -128,11 +128,7 @@ def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> I
     old folder stays. Raises OSError, with `path` as its file, when the disk refuses, whatever
     library met it.
     """
-    with as_refusals_of(path):
-        make_folder(path.parent)
-    aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    clear_dead(path.parent, path.name)
-    remove(aside)
+    aside = _make_way(path)
     try:
         with as_refusals_of(path):
             aside.mkdir()
@@ -292,24 +288,18 @@ def _sync_together(
         with as_refusals_of(path):
             _sync(place)
         return
-    started = [(path, place, _started_sync(place)) for path, place in written]
+    started = {place: _started_sync(place) for _, place in written}
     try:
         if meanwhile is not None:
             meanwhile()
     finally:
         # what no thread has taken by now is done here: where memory is short, none may ever take it
-        taken = [sync is not None and not sync.cancel() for _, _, sync in started]
-        wait(
-            [
-                sync
-                for (_, _, sync), is_taken in zip(started, taken, strict=True)
-                if sync and is_taken
-            ]
-        )
-    for (path, place, sync), is_taken in zip(started, taken, strict=True):
+        taken = {place: sync for place, sync in started.items() if sync and not sync.cancel()}
+        wait(taken.values())
+    for path, place in written:
         with as_refusals_of(path):
-            if sync is not None and is_taken:
-                sync.result()
+            if place in taken:
+                taken[place].result()
             else:
                 _sync(place)
 

@@ -97,22 +97,14 @@ def split(
     """
     from orchestrator.corpus.disjoint_parts import UNITS, divide, sentences_in_common, usual_unit
     from orchestrator.corpus.manifest import load_manifest
-    from orchestrator.corpus.manifest_writing import (
-        made_of,
-        refuse_existing,
-        source_of,
-        write_manifests,
-    )
+    from orchestrator.corpus.manifest_writing import made_of, source_of, write_manifests
 
     if third and third.exists() and not manifest.exists():  # written last: --out A B C MANIFEST
         manifest, third = third, manifest
     paths = [*out, third] if third else [*out]
     require_choice("--by", by or "speaker", UNITS)
     shares = _parse_shares(share, len(paths))
-    for path in paths:
-        if [other.absolute() for other in paths].count(path.absolute()) > 1:
-            raise SpecError(f"--out names {path} twice\n  Each part is a file of its own.")
-    refuse_existing(*paths)
+    _require_new(paths)
     source = load_manifest(manifest)
     unit, meaning = (by, "") if by else usual_unit(source)
     parts = divide(source, unit, shares, seed)  # type: ignore[arg-type]
@@ -132,6 +124,17 @@ def split(
         meaning = f"{common} sentences stand in more than one part; --by sentence keeps them apart."
     if meaning:
         typer.echo(plain(meaning))
+
+
+def _require_new(paths: list[Path]) -> None:
+    """Raises SpecError where two parts are one file, or one is there already."""
+    from orchestrator.corpus.manifest_writing import refuse_existing
+
+    places = [path.absolute() for path in paths]
+    for path in paths:
+        if places.count(path.absolute()) > 1:
+            raise SpecError(f"--out names {path} twice\n  Each part is a file of its own.")
+    refuse_existing(*paths)
 
 
 def _parse_shares(text: str, parts: int) -> list[float]:

@@ -59,13 +59,12 @@ def plan(
         pace = measure_pace(used, cache, screen.print)
         packs = share_of(used.execution, pace.device, machine_cores()).at_once
         costs.insert(0, probed_cost(work, pace, wall_clock, packs))
-    known = [cost for cost in costs if cost is not None]
     document = plan_report.build(
         planned_sweep,
         missing,
         sweep.execution,
         folder.read_pack(),
-        known,
+        [cost for cost in costs if cost is not None],
         () if missing else checks_blocks(sweep, findings),
         clock_lost=bool(folder.results()) and folder.seconds_spent() is None,
     )

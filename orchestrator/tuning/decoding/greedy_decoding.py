@@ -2,10 +2,10 @@
 alone.
 
 Cross-attention keys and values are computed once, self-attention lives in a static cache, finished
-rows are dropped, and each row is truncated by its own audio. A draft, what the untuned model or the
-same trial said before, is verified in one teacher-forced pass; after the first token that differs, the draft's tail is
-proposed again from where it lines up. Every token that is kept is the argmax given the tokens
-before it, so a draft changes the time and never the words.
+rows are dropped, and each row is truncated by its own audio. A draft, what the same trial or the
+untuned model said before, is verified in one teacher-forced pass; after the first token that
+differs, the draft's tail is proposed again from where it lines up. Every token that is kept is the
+argmax given the tokens before it, so a draft changes the time and never the words.
 """
 
 from __future__ import annotations
