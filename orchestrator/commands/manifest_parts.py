@@ -127,7 +127,7 @@ def split(
 
 
 def _require_new(paths: list[Path]) -> None:
-    """Raises SpecError where two parts are one file, or one is there already."""
+    """Raises SpecError where two parts are one file, ManifestError where one is there already."""
     from orchestrator.corpus.manifest_writing import refuse_existing
 
     places = [path.absolute() for path in paths]
