@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 
 from orchestrator.tuning.adapters.dropout import Dropout, DropoutPositions
-from orchestrator.tuning.adapters.packed_linear import PackedLinear, Slots, without_autocast
+from orchestrator.tuning.adapters.packed_linear import (
+    PackedLinear,
+    Slots,
+    StepSlots,
+    without_autocast,
+)
 
 TRAINED = ("A", "B", "magnitude")
 
@@ -68,7 +73,6 @@ class Pack:
                 slot,
                 {(n, p): t for n, m in adapter.modules.items() for p, t in m.items()},
             )
-        self._leaves: list[tuple[Tensor, Tensor]] = []
         self.layers = {name: self._slots_of_module(name) for name in self._adapted_modules()}
 
     def set_positions(self, row: Tensor, frame: Tensor) -> None:
@@ -77,13 +81,29 @@ class Pack:
         """
         self._positions.row, self._positions.frame = row, frame
 
-    def gradients(self, loss: Tensor) -> list[Tensor]:
-        """Those of `loss`, the sum over trials; safe in several threads at once."""
-        return list(torch.autograd.grad(loss, [leaf for leaf, _ in self._leaves]))
+    def of_step(self, linears: Mapping[str, PackedLinear]) -> StepPack:
+        """What all micro-batches of the next step compute with."""
+        return StepPack(
+            {name: slots.of_step(linears[name].weight) for name, slots in self.layers.items()}
+        )
 
-    def add(self, gradients: list[Tensor]) -> None:
-        """Add what `gradients` gave to `grad`."""
-        torch._foreach_add_([view for _, view in self._leaves], gradients)
+    def add(self, step: StepPack, gradients: Sequence[Sequence[Tensor]]) -> None:
+        """Add to `grad` what `step.gradients` gave of each micro-batch."""
+        total = tuple(gradients[0])
+        for more in gradients[1:]:
+            total = torch._foreach_add(total, tuple(more))
+        rest = iter(total)
+        views: list[Tensor] = []
+        added: list[Tensor] = []
+        for name, slots in step.layers.items():
+            own = slots.of_trained([next(rest) for _ in slots.leaves])
+            views += [
+                self._view_of_part(self.grad, name, part)
+                for part in TRAINED
+                if (name, part) in self._views
+            ]
+            added += own
+        torch._foreach_add_(views, added)
 
     def _adapted_modules(self) -> list[str]:
         return list(dict.fromkeys(name for name, _ in self._views))
@@ -106,8 +126,7 @@ class Pack:
         views = {}
         for part in TRAINED:
             if (name, part) in self._views:
-                views[part] = self._view_of_part(self.flat, name, part).requires_grad_()
-                self._leaves.append((views[part], self._view_of_part(self.grad, name, part)))
+                views[part] = self._view_of_part(self.flat, name, part)
         like = self.flat
         scaling = like.new_tensor([adapter.scaling for adapter in self.adapters])[:, None, None]
         slots = Slots(views["A"], views["B"], scaling, views.get("magnitude"))
@@ -173,6 +192,18 @@ class Pack:
         for (name, part), tensor in self.read(self.flat, slot).items():
             modules[name][part] = tensor
         return Adapter(before.scaling, before.dropout, before.seed, modules)
+
+
+@dataclass(frozen=True)
+class StepPack:
+    """A pack during one step: what is the same in all of its micro-batches is computed once."""
+
+    layers: Mapping[str, StepSlots]
+
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        """Those of `loss`, the sum over trials, by all leaves; safe in several threads at once."""
+        leaves = [leaf for slots in self.layers.values() for leaf in slots.leaves]
+        return list(torch.autograd.grad(loss, leaves))
 
 
 def merged_weight(

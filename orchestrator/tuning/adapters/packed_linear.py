@@ -17,7 +17,7 @@ shared base cannot allow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -44,18 +44,53 @@ class Slots:
     B0: Tensor | None = None
     dropout: Dropout | None = None
 
-    def with_frozen(self) -> tuple[Tensor, Tensor]:
-        """A (K, R, in) and B (K, out, R), PiSSA's frozen halves beside the trained ones, s
-        multiplied into B.
-        """
+    @torch.no_grad()
+    def of_step(self, weight: Tensor) -> StepSlots:
+        """What all micro-batches of a step compute with, on the frozen `weight` (out, in)."""
         A = self.A if self.A0 is None else torch.cat((self.A, self.A0), 1)
         B = self.B if self.B0 is None else torch.cat((self.B, -self.B0), 2)
-        return A, B * self.scaling
+        A, B = A.detach(), B * self.scaling
+        adapted = norm = gain = None
+        if self.dropout is None and not torch.is_autocast_enabled(weight.device.type):
+            adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), B, A)
+        if self.magnitude is not None and self.dora is not None:
+            norm = row_norm(weight, A, B) if adapted is None else adapted.norm(dim=-1)
+            gain = torch.where(self.dora, self.magnitude / norm, 1.0)
+            if adapted is not None:
+                adapted *= gain[..., None]
+            gain.requires_grad_()
+        return StepSlots(self, A.requires_grad_(), B.requires_grad_(), adapted, gain, norm)
 
-    def gain(self, weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
-        """g (K, out): magnitude over row norm where a slot is DoRA, else 1."""
-        assert self.dora is not None and self.magnitude is not None
-        return torch.where(self.dora, self.magnitude / row_norm(weight, A, B), 1.0)
+
+@dataclass(frozen=True)
+class StepSlots:
+    """The same during one step. A, B and gain are leaves of its graph."""
+
+    slots: Slots
+    A: Tensor
+    """(K, R, in), PiSSA's frozen half beside the trained one."""
+    B: Tensor
+    """(K, out, R), likewise, s multiplied in."""
+    adapted: Tensor | None
+    """(K, out, in): g (W + B A); None where W's product and the adapter's are kept apart."""
+    gain: Tensor | None
+    """g (K, out): magnitude over row norm where a slot is DoRA, else 1; None without any."""
+    norm: Tensor | None
+    """(K, out): of the rows of W + B A. DoRA treats it as a constant (Liu et al. 2024, section 4.3;
+    PEFT does the same)."""
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        """Whose gradients `of_trained` takes."""
+        return (self.A, self.B) if self.gain is None else (self.A, self.B, self.gain)
+
+    def of_trained(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The gradients of A, B and, where there is one, the magnitude, from those of `leaves`."""
+        rank = self.slots.A.shape[1]
+        dA, dB = gradients[0][:, :rank], gradients[1][..., :rank] * self.slots.scaling
+        if self.norm is None or self.slots.dora is None:
+            return dA, dB
+        return dA, dB, torch.where(self.slots.dora, gradients[2] / self.norm, 0.0)
 
 
 class PackedLinear(FrozenLinear):
@@ -67,7 +102,7 @@ class PackedLinear(FrozenLinear):
 
     def __init__(self, linear: nn.Linear, products: Products = ATEN) -> None:
         super().__init__(linear, products)
-        self.slots: Slots | None = None
+        self.slots: StepSlots | None = None
         self.merged: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,64 +116,61 @@ class PackedLinear(FrozenLinear):
         rows = x.reshape(len(weights), -1, x.shape[-1])
         return self.products.linears(rows, weights, self.bias).view(*x.shape[:-1], -1)
 
-    def _forward_packed(self, x: Tensor, slots: Slots) -> Tensor:
+    def _forward_packed(self, x: Tensor, slots: StepSlots) -> Tensor:
         rows = x.reshape(len(slots.A), -1, x.shape[-1])
+        dropout = slots.slots.dropout
         y = (
             self._forward_adapted(rows, slots)
-            if slots.dropout is None
-            else self._forward_dropped(rows, slots, slots.dropout)
+            if dropout is None
+            else self._forward_dropped(rows, slots, dropout)
         )
         y = y if self.bias is None else y + self.bias
         return y.view(*x.shape[:-1], -1)
 
-    def _forward_adapted(self, x: Tensor, slots: Slots) -> Tensor:
+    def _forward_adapted(self, x: Tensor, slots: StepSlots) -> Tensor:
         """x (K, L, in) -> (K, L, out) without bias."""
-        A, B = slots.with_frozen()
-        gain = None if slots.magnitude is None else slots.gain(self.weight, A, B)
-        if not torch.is_autocast_enabled(x.device.type):
-            out: Tensor = _LowRank.apply(x, self.weight, A, B, gain, self.products)  # type: ignore[no-untyped-call]
+        A, B, gain = slots.A, slots.B, slots.gain
+        if slots.adapted is not None:
+            out: Tensor = _LowRank.apply(x, slots.adapted, A, B, gain, self.products)  # type: ignore[no-untyped-call]
             return out
         # a change of bfloat16 weights below their resolution would be lost if it were added to them
         y = torch.baddbmm(self.products.linear(x, self.weight), torch.bmm(x, A.mT), B.mT)
         return y if gain is None else gain[:, None] * y
 
-    def _forward_dropped(self, x: Tensor, slots: Slots, dropout: Dropout) -> Tensor:
+    def _forward_dropped(self, x: Tensor, slots: StepSlots, dropout: Dropout) -> Tensor:
         """The same with dropout; PEFT's DoRA: the base keeps the whole input, only what is added
         sees the dropped.
         """
-        A, B = slots.with_frozen()
         base, rows = self.products.linear(x, self.weight), dropout(x)
-        y = torch.baddbmm(base, torch.bmm(rows, A.mT), B.mT)
-        if slots.magnitude is None or slots.dora is None:
+        y = torch.baddbmm(base, torch.bmm(rows, slots.A.mT), slots.B.mT)
+        dora = slots.slots.dora
+        if slots.gain is None or dora is None:
             return y
-        gain = slots.gain(self.weight, A, B)[:, None]
+        gain = slots.gain[:, None]
         through = self.products.linear(rows, self.weight)
-        return torch.where(slots.dora[:, None], base + (gain - 1) * through + gain * (y - base), y)
+        return torch.where(dora[:, None], base + (gain - 1) * through + gain * (y - base), y)
 
 
 class _LowRank(torch.autograd.Function):
-    """x (K, L, in), weight (out, in), A (K, R, in), B (K, out, R), g (K, out) or None -> g * x (W +
-    B A)^T (K, L, out).
+    """x (K, L, in), adapted g (W + B A) (K, out, in), A (K, R, in), B (K, out, R), g (K, out) or
+    None -> x adapted^T (K, L, out).
 
-    The adapted weight is formed once per slot, so that forward and the gradient of x are one
-    product each; the gradients of A and B go through the R columns alone: 2 + 4 R / in products of
-    the size of W in all, where W's own is never computed. The small side R stands in rows, never in
-    columns: CPU libraries multiply by 4 or 8 columns several times slower.
+    Forward and the gradient of x are one product each with the adapted weight; the gradients of A and
+    B go through the R columns alone: 2 + 4 R / in products of the size of W in all, where W's own is
+    never computed. The small side R stands in rows, never in columns: CPU libraries multiply by 4 or
+    8 columns several times slower.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
-        weight: Tensor,
+        adapted: Tensor,
         A: Tensor,
         B: Tensor,
         gain: Tensor | None,
         products: Products,
     ) -> Tensor:
-        adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), B, A)
-        if gain is not None:
-            adapted *= gain[..., None]
         y = products.linears(x, adapted)
         ctx.products = products
         ctx.save_for_backward(x, adapted, A, B, gain, None if gain is None else y)
@@ -167,10 +199,7 @@ class _LowRank(torch.autograd.Function):
 
 @torch.no_grad()
 def row_norm(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """||W + B A|| per row, (K, out), without materialising the sum: ||W||^2 + 2 (W A^T . B) 1 + (B A A^T . B) 1.
-
-    Detached: DoRA treats the norm as a constant (Liu et al. 2024, section 4.3; PEFT does the same).
-    """
+    """||W + B A|| per row, (K, out), without materialising the sum: ||W||^2 + 2 (W A^T . B) 1 + (B A A^T . B) 1."""
     with without_autocast(weight):
         cross = (torch.matmul(weight, A.mT) * B).sum(-1)
         square = (torch.bmm(B, torch.bmm(A, A.mT)) * B).sum(-1)
@@ -183,7 +212,9 @@ def without_autocast(like: Tensor) -> torch.autocast:
 
 
 @contextmanager
-def bind_slots(linears: Mapping[str, PackedLinear], layers: Mapping[str, Slots]) -> Iterator[None]:
+def bind_slots(
+    linears: Mapping[str, PackedLinear], layers: Mapping[str, StepSlots]
+) -> Iterator[None]:
     """Within the block the model computes the pack's K adapters."""
     try:
         for name, slots in layers.items():

@@ -76,12 +76,14 @@ def pack_step(
         total = own.sum()  # one backward pass for all: no parameter belongs to two slots
         if bool(micro_batch.kl_weights.any()):
             total = total + kl_to_untuned(base, data, micro_batch, logits, rows)
-        return own.detach(), pack.gradients(total)
+        return own.detach(), step.gradients(total)
 
-    with bind_slots(base.linears, pack.layers):
-        for own, gradients in base.cores.map(forward_and_backward, parts):
-            losses += own
-            pack.add(gradients)
+    step = pack.of_step(base.linears)
+    with bind_slots(base.linears, step.layers):
+        computed = base.cores.map(forward_and_backward, parts)
+    for own, _ in computed:
+        losses += own
+    pack.add(step, [gradients for _, gradients in computed])
     return losses, optimizer.step(pack.flat, pack.grad)
 
 
