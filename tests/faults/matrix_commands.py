@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "utterances": ("table", "SPEC", "--of", "utterances", "--every-measurement"),
     "listen": ("listen", "SPEC", "--port", "0"),
     "dashboard": ("dashboard", "SPEC", "--port", "0"),
+    "validate": ("validate", "SPEC"),
     "plan": ("plan", "SPEC"),
     "diagnose": ("diagnose", "SPEC"),
     "watch": ("watch", "SPEC"),

@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from orchestrator.errors import StudyError
 from orchestrator.records.store import StudyFolder
-from tests.cli_project import make_project, orchestrate, ran_project
+from tests.cli_project import folder_of, make_project, orchestrate, process
 
 SLOW_IMPORT = "import time, sys; print('importing', flush=True); time.sleep(20)"
 
@@ -43,9 +44,12 @@ def test_ctrl_c_while_python_imports_is_one_line_and_130(tmp_path: Path) -> None
 
 
 def test_the_command_itself_is_interrupted_without_a_traceback(tmp_path: Path) -> None:
-    spec = ran_project(tmp_path, "budget.trials=1")
-    for checkpoint in tmp_path.glob("studies/*/checkpoint"):
-        checkpoint.rename(tmp_path / "aside")  # so that it is not finished
+    spec = make_project(tmp_path)
+    running = process(spec, "--quiet", pause=0.2)
+    while running.poll() is None and not folder_of(spec).planned():
+        time.sleep(0.01)
+    running.kill()  # a study that is finished is not watched
+    running.communicate()
     command = [sys.executable, "-m", "orchestrator", "watch", str(spec), "--every", "30"]
     child = subprocess.Popen(
         command,
