@@ -68,12 +68,10 @@ class PackedAdamW:
         exp_avg_sq = (self.exp_avg_sq * BETA2).addcmul_(grad, grad, value=1 - BETA2)
         correction1 = column(1 - BETA1**step for step in steps)
         correction2 = column(math.sqrt(1 - BETA2**step) for step in steps)
-        denominator = (exp_avg_sq.sqrt() / correction2).add_(EPSILON)
-        change = rates / correction1 * exp_avg / denominator
+        denominator = exp_avg_sq.sqrt().div_(correction2).add_(EPSILON)
+        change = (rates / correction1 * exp_avg).div_(denominator)
         kept = 1 - rates * self.decay
         norms: Tensor = norm[:, 0]
         flat.mul_(kept).sub_(change)
-        self.exp_avg.copy_(exp_avg)
-        self.exp_avg_sq.copy_(exp_avg_sq)
-        self.steps = steps
+        self.exp_avg, self.exp_avg_sq, self.steps = exp_avg, exp_avg_sq, steps
         return norms
