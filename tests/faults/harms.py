@@ -252,6 +252,7 @@ AT_CALLS: tuple[Harm, ...] = (
     full_disk,
     short_write,
     clock_jump,
+    killed_repair,
 )
 """These need `system_calls.environment`."""
 SELDOM = ("real_kill",)

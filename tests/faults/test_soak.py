@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,17 @@ def test_a_kill_and_a_lost_file(tmp_path: Path) -> None:
         soak.attempt(harm, 0)
     assert not soak.broken, "\n".join(table(soak))
     assert sum(soak.counts.values()) == 2
+
+
+def test_no_harm_is_left_out() -> None:
+    tried = {harm.__name__ for harm in (*harms.ANYWHERE, *harms.AT_CALLS, *harms.ON_LINUX)}
+    written = {
+        name
+        for name, value in vars(harms).items()
+        if inspect.isfunction(value) and list(inspect.signature(value).parameters) == ["attempt"]
+        if not name.startswith("_")
+    }
+    assert tried == written
 
 
 @pytest.mark.slow
