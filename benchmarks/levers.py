@@ -106,7 +106,7 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def rotation() -> list[Change]:
     """Rotary positions as one operation with a gradient of its own, in place."""
-    return [(decoder, "rotate", _Turned.apply)]
+    return [(decoder, "rotate_features", _Turned.apply)]
 
 
 class _Near(torch.autograd.Function):

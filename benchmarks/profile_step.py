@@ -28,7 +28,7 @@ PARTS = (
     ("orchestrator.tuning.model.base_model", "BaseModel.encode", "encoder, forward"),
     ("orchestrator.tuning.model.decoder", "Decoder.cross_keys", "cross-attention keys, forward"),
     ("orchestrator.tuning.model.decoder", "Decoder.__call__", "decoder, forward"),
-    ("orchestrator.tuning.adapters.pack", "Pack.gradients", "backward"),
+    ("orchestrator.tuning.adapters.pack", "StepPack.gradients", "backward"),
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
     ("orchestrator.tuning.decoding.greedy_decoding", "stack_merged", "merging adapters"),
     ("orchestrator.tuning.decoding.greedy_decoding", "_propose_draft", "proposing drafts"),
