@@ -12,8 +12,8 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
-import levers  # noqa: E402
-import profile_step  # noqa: E402
+import levers
+import profile_step
 
 
 @pytest.mark.parametrize(("module", "path"), [part[:2] for part in profile_step.PARTS])
