@@ -66,7 +66,7 @@ class Slots:
 class StepSlots:
     """The same during one step. A, B and gain are leaves of its graph."""
 
-    slots: Slots
+    state: Slots
     A: Tensor
     """(K, R, in), PiSSA's frozen half beside the trained one."""
     B: Tensor
@@ -86,11 +86,11 @@ class StepSlots:
 
     def of_trained(self, gradients: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """The gradients of A, B and, where there is one, the magnitude, from those of `leaves`."""
-        rank = self.slots.A.shape[1]
-        dA, dB = gradients[0][:, :rank], gradients[1][..., :rank] * self.slots.scaling
-        if self.norm is None or self.slots.dora is None:
+        rank = self.state.A.shape[1]
+        dA, dB = gradients[0][:, :rank], gradients[1][..., :rank] * self.state.scaling
+        if self.norm is None or self.state.dora is None:
             return dA, dB
-        return dA, dB, torch.where(self.slots.dora, gradients[2] / self.norm, 0.0)
+        return dA, dB, torch.where(self.state.dora, gradients[2] / self.norm, 0.0)
 
 
 class PackedLinear(FrozenLinear):
@@ -118,7 +118,7 @@ class PackedLinear(FrozenLinear):
 
     def _forward_packed(self, x: Tensor, slots: StepSlots) -> Tensor:
         rows = x.reshape(len(slots.A), -1, x.shape[-1])
-        dropout = slots.slots.dropout
+        dropout = slots.state.dropout
         y = (
             self._forward_adapted(rows, slots)
             if dropout is None
@@ -143,7 +143,7 @@ class PackedLinear(FrozenLinear):
         """
         base, rows = self.products.linear(x, self.weight), dropout(x)
         y = torch.baddbmm(base, torch.bmm(rows, slots.A.mT), slots.B.mT)
-        dora = slots.slots.dora
+        dora = slots.state.dora
         if slots.gain is None or dora is None:
             return y
         gain = slots.gain[:, None]
