@@ -22,10 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from _shared.checkouts import checkout
 
 HERE = Path(__file__).resolve().parent.parent
 COLUMNS = ("ms", "cpu_ms", "commits", "fsyncs", "draws", "saves", "exports")
@@ -60,22 +60,6 @@ def _options() -> argparse.Namespace:
 
 def _numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
-
-
-@contextmanager
-def checkout(named: str | None) -> Iterator[Path | None]:
-    """The folder of another checkout; a worktree of a git reference is removed on leaving."""
-    if named is None or Path(named).is_dir():
-        yield Path(named).resolve() if named else None
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        place = Path(temporary) / "checkout"
-        git = ["git", "-C", str(HERE), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(place), named], check=True)
-        try:
-            yield place
-        finally:
-            subprocess.run([*git, "remove", "--force", str(place)], check=True)
 
 
 def row_of(path: Path, trials: int, pack: int) -> dict[str, float]:

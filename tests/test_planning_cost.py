@@ -10,61 +10,135 @@ import pytest
 from orchestrator.cli import main
 from orchestrator.planning.cost import (
     Cost,
-    Pace,
     Spent,
     Work,
     coarse_span,
-    probed_cost,
     recorded_cost,
     short_time,
     step_cost,
     time_range,
 )
+from orchestrator.planning.kinds_of_trials import KindOfTrial, kinds_of_trials
+from orchestrator.planning.probed_cost import KindPace, Pace, probed_cost
 from orchestrator.planning.sweep_plan import SetSize, sweep_plan
 from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.search_times import search_spent, spent_before
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.tuning.throughput import measure_pace
-from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
+from tests.cli_project import ROOT, SWEEP, make_project, orchestrate, ran_project
 from tests.embedded import small_sweep
 from tests.running_support import make_spec
 from tests.tuning_models import small_model_folder
 
 WORK = Work(
-    search_steps=1000, confirm_steps=200, search_utterances=4000, confirm_utterances=500, loads=2
+    search_steps=1000, confirm_steps=200, confirm_utterances=400, baseline_utterances=150, loads=2
 )
-PACE = Pace(device="cpu", slots=2, load=10.0, step=(0.1, 0.2), decode_seconds=(0.01, 0.03))
+PACE = Pace(
+    device="cpu",
+    slots=2,
+    load=10.0,
+    baseline=0.04,
+    kinds=(
+        KindPace(step=(0.1, 0.2), decode=(0.01, 0.03)),
+        KindPace(step=(0.3, 0.5), decode=(0.02, 0.03)),
+    ),
+)
 FIRST = Spent(study="first", seconds=600.0, steps=1200, steps_to_end=2000)
 SECOND = Spent(study="second", seconds=300.0, steps=300, steps_to_end=300)
 
 
-def test_a_probe_times_the_work() -> None:
-    cost = probed_cost(WORK, PACE, None)
-    assert cost.low == pytest.approx(1200 * 0.1 + 4500 * 0.01 + 2 * 10)
-    assert cost.high == pytest.approx(1200 * 0.2 + 4500 * 0.03 + 2 * 10)
+def kind(name: str, steps: float, utterances: float) -> KindOfTrial:
+    plan = trial_plan(make_spec(), 0, {"learning_rate": 1e-3, "rank": 4, "max_steps": 200})
+    return KindOfTrial(name=name, plan=plan, trials=1, steps=steps, utterances=utterances)
+
+
+KINDS = (kind("decoder-attention", 600, 3000), kind("attention", 300, 1000))
+
+
+def test_a_probe_times_each_kind_of_trial() -> None:
+    cost = probed_cost(WORK, KINDS, PACE, None)
+    low, high = (600 * 0.1 + 300 * 0.3, 600 * 0.2 + 300 * 0.5)
+    hear_low, hear_high = (3000 * 0.01 + 1000 * 0.02, 4000 * 0.03)
+    fixed = 150 * 0.04 + 2 * 10
+    assert cost.low == pytest.approx(low * (1 + 200 / 900) + hear_low * (1 + 400 / 4000) + fixed)
+    assert cost.high == pytest.approx(high * (1 + 200 / 900) + hear_high * (1 + 400 / 4000) + fixed)
     assert cost.basis == (
-        "a probe of the sweep's first point on cpu, 2 at once: 0.1 s to 0.2 s per optimizer step of one trial, "
-        "10 ms to 30 ms per utterance heard with one adapter, 10 s to load"
+        "a probe on cpu, 2 at once: 0.1 s to 0.2 s per optimizer step of one trial and "
+        "10 ms to 30 ms per utterance heard with one adapter (decoder-attention); "
+        "0.3 s to 0.5 s and 20 ms to 30 ms (attention); 10 s to load"
     )
 
 
 def test_packs_that_compute_at_the_same_time_share_the_work() -> None:
-    one = probed_cost(WORK, PACE, None)
-    cost = probed_cost(WORK, PACE.model_copy(update={"cores": 4}), None, packs=2)
-    assert cost.high - 20 == pytest.approx((one.high - 20) / 2), "each loads the model once"
-    assert cost.basis.startswith("a probe of the sweep's first point on cpu (cores: 4), 2 at once:")
+    one = probed_cost(WORK, KINDS, PACE, None)
+    cost = probed_cost(WORK, KINDS, PACE.model_copy(update={"cores": 4}), None, packs=2)
+    assert cost.high - 26 == pytest.approx((one.high - 26) / 2), (
+        "the model is loaded, and the untuned one heard, once"
+    )
+    assert cost.basis.startswith("a probe on cpu (cores: 4), 2 at once:")
     assert cost.basis.endswith("10 s to load; 2 packs side by side, each as fast as that one")
 
 
 def test_the_wall_clock_caps_the_search_and_not_the_confirmation() -> None:
-    cost = probed_cost(WORK, PACE, 150.0)
-    assert cost.low == pytest.approx(1000 * 0.1 + 4000 * 0.01 + 200 * 0.1 + 500 * 0.01 + 20), (
-        "140 s: below the limit"
-    )
-    assert cost.high == pytest.approx(150 + 200 * 0.2 + 500 * 0.03 + 20)
+    free, cost = probed_cost(WORK, KINDS, PACE, None), probed_cost(WORK, KINDS, PACE, 220.0)
+    assert cost.low == pytest.approx(free.low), "150 s of training, 50 of hearing: below the limit"
+    assert cost.high == pytest.approx(free.high - (270 + 120) + 220)
     recorded = recorded_cost(WORK, [SECOND], 150.0)
     assert recorded and recorded.low == recorded.high == pytest.approx(150 + 200 * 1.0)
+
+
+PHASE3 = (ROOT / "sweeps" / "phase3.yaml").read_text()
+SIZES = {name: SetSize(utterances=n, words=9) for name, n in {"domain": 30, "heldout": 20}.items()}
+
+
+def test_points_that_are_known_are_told_apart_by_what_they_train(tmp_path: Path) -> None:
+    """phase3: three start points, of which two train the same modules."""
+    spec = load_spec(
+        make_project(tmp_path, PHASE3),
+        [
+            "budget.trials=3",
+            "start_with=["
+            "{max_steps: 500, target_modules: attention, adapter: lora, rank: 8, learning_rate: 1.0e-4}, "
+            "{max_steps: 1000, target_modules: attention, adapter: dora, rank: 8, learning_rate: 1.0e-4}, "
+            "{max_steps: 500, target_modules: decoder-attention, adapter: lora, rank: 8, learning_rate: 1.0e-4}]",
+        ],
+    )
+    kinds = kinds_of_trials(spec, SIZES, 3)
+    assert [(k.name, k.trials, k.steps) for k in kinds] == [
+        ("attention", 2, 1500), ("decoder-attention", 1, 500)
+    ]  # fmt: skip
+    # rungs every 100 steps, three scales at the last
+    assert [k.utterances for k in kinds] == [50 * (4 + 3 + 9 + 3), 50 * (4 + 3)]
+
+
+def test_what_is_yet_to_be_drawn_counts_as_a_balanced_sample(tmp_path: Path) -> None:
+    spec = load_spec(make_project(tmp_path, PHASE3), ["budget.trials=25"])
+    kinds = kinds_of_trials(spec, SIZES, 25)
+    assert {k.name for k in kinds} == {"attention", "decoder-attention", "all-linear"}
+    assert sum(k.trials for k in kinds) == pytest.approx(25)
+    assert all(k.trials == pytest.approx(8, abs=1.5) for k in kinds)
+    assert sum(k.steps for k in kinds) == pytest.approx(25 * 750, rel=0.1)
+
+
+def test_rare_kinds_count_as_the_one_that_is_most_like_them(tmp_path: Path) -> None:
+    spec = load_spec(
+        make_project(tmp_path, PHASE3),
+        ["budget.trials=40", "parameters.batch_size={values: [2, 4, 8, 16]}"],
+    )
+    kinds = kinds_of_trials(spec, SIZES, 40)
+    assert len(kinds) == 6 and len({k.name for k in kinds}) == 6
+    assert sum(k.trials for k in kinds) == pytest.approx(40)
+    assert all("utterances a step" in k.name for k in kinds)
+
+
+def test_a_sweep_that_searches_nothing_has_one_kind(tmp_path: Path) -> None:
+    spec = load_spec(
+        make_project(tmp_path),
+        ["parameters.rank=8", "parameters.learning_rate=1e-3", "start_with=", "confirm="],
+    )
+    (only,) = kinds_of_trials(spec, SIZES, 1)
+    assert only.trials == 1 and only.steps == 200
 
 
 def test_one_earlier_study_gives_its_pace_and_what_was_cut() -> None:
@@ -129,8 +203,8 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
     assert sweep_plan(spec, sizes).work == Work(
         search_steps=5 * 200,
         confirm_steps=2 * 200,
-        search_utterances=(1 + 5 * 3) * 50,
-        confirm_utterances=(1 + 2) * 5,
+        confirm_utterances=2 * 5,
+        baseline_utterances=50 + 5,
         loads=2,
     )
     alone = load_spec(
@@ -143,8 +217,8 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
     assert plan.work == Work(
         search_steps=600,
         confirm_steps=0,
-        search_utterances=(1 + 3 * 3) * 50,
         confirm_utterances=0,
+        baseline_utterances=50,
         loads=1,
     )
 
@@ -216,19 +290,26 @@ def test_a_probe_needs_its_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.slow
 def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
     spec = small_sweep(
-        tmp_path, {"train": 24, "domain": 8, "heldout": 6}, execution={"pack": "auto"}
+        tmp_path,
+        {"train": 24, "domain": 8, "heldout": 6},
+        execution={"pack": "auto"},
+        parameters={
+            "learning_rate": 1e-3,
+            "max_steps": 8,
+            "target_modules": {"values": ["attention", "decoder-attention"]},
+        },
     )
     said: list[str] = []
-    pace = measure_pace(spec, tmp_path / "cache", said.append)
+    kinds = kinds_of_trials(spec, {}, 4)
+    pace = measure_pace(spec, kinds, tmp_path / "cache", said.append)
     assert said == [
         "loading and checking the base model",
         "measuring a few steps and a small evaluation",
     ]
-    assert pace.device and pace.slots >= 1 and pace.load > 0
-    assert (
-        0 < pace.step[0] <= pace.step[1] < 60
-        and 0 < pace.decode_seconds[0] <= pace.decode_seconds[1] < 60
-    )
+    assert pace.device and pace.slots >= 1 and pace.load > 0 and pace.baseline > 0
+    assert len(pace.kinds) == len(kinds) == 2, "decoder and encoder are told apart"
+    for of in pace.kinds:
+        assert 0 < of.step[0] <= of.step[1] < 60 and 0 < of.decode[0] <= of.decode[1] < 60
     assert not list((tmp_path / "cache").glob("pack-*.json")), (
         "a probe leaves the choice of the pack to the sweep"
     )
@@ -253,7 +334,7 @@ def test_plan_with_a_probe_prints_its_basis(
     time = (
         r"about [\d.]+ (s|min|to [\d.]+ (s|min)|s to [\d.]+ min) if no trial is pruned or repeated"
     )
-    basis = r"from a probe of the sweep's first point on \w+, 2 at once: .* per optimizer step of one trial"
+    basis = r"from a probe on \w+, 2 at once: .* per optimizer step of one trial"
     assert re.search(f"{time}; {basis}", out), out
     assert not (tmp_path / "studies" / "small" / "spec.yaml").exists(), "a plan begins no study"
 

@@ -22,7 +22,7 @@ def plan(
     """What would run, what the data can resolve, and how long it would take."""
     from orchestrator.cpu_cores import machine_cores
     from orchestrator.errors import SpecError
-    from orchestrator.planning.cost import probed_cost, recorded_cost
+    from orchestrator.planning.cost import recorded_cost
     from orchestrator.planning.shares import share_of
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.reading_sets import read_sets
@@ -52,13 +52,16 @@ def plan(
     work = planned_sweep.work
     costs = [recorded_cost(work, spent_before(sweep, folder), wall_clock)]
     if probe:
+        from orchestrator.planning.kinds_of_trials import kinds_of_trials
+        from orchestrator.planning.probed_cost import probed_cost
         from orchestrator.running.pack_sizes import with_recorded_pack
         from orchestrator.tuning.throughput import measure_pace
 
         used = with_recorded_pack(sweep, folder)
-        pace = measure_pace(used, cache, screen.print)
+        kinds = kinds_of_trials(sweep, sizes, planned_sweep.trained)
+        pace = measure_pace(used, kinds, cache, screen.print)
         packs = share_of(used.execution, pace.device, machine_cores()).at_once
-        costs.insert(0, probed_cost(work, pace, wall_clock, packs))
+        costs.insert(0, probed_cost(work, kinds, pace, wall_clock, packs))
     document = plan_report.build(
         planned_sweep,
         missing,

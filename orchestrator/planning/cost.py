@@ -24,31 +24,12 @@ class Work(BaseModel):
     """Optimizer steps of all trials together."""
     confirm_steps: int
     """Of all confirmation runs together."""
-    search_utterances: int
-    """Utterances decoded in the search: of every evaluation, once per adapter scale, and of the
-    baseline.
-    """
     confirm_utterances: int
-    """The same of the confirmation."""
+    """Utterances decoded for all confirmation runs together."""
+    baseline_utterances: int
+    """Decoded with the untuned model, in search and confirmation."""
     loads: int
     """How often the model is loaded and checked."""
-
-
-class Pace(BaseModel):
-    """What a probe measured, in seconds; pairs are the fastest and the slowest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-    device: str
-    slots: int
-    """Adapters of a pack; the seconds of its step are shared out among them."""
-    cores: int | None = None
-    """Of the CPU, on which the pack was measured; None: all of them."""
-    load: float
-    step: tuple[float, float]
-    """Of one optimizer step of one trial."""
-    decode_seconds: tuple[float, float]
-    """Of one utterance decoded with one adapter."""
 
 
 class Spent(BaseModel):
@@ -79,33 +60,6 @@ class Cost(BaseModel):
     basis: str
 
 
-def probed_cost(work: Work, pace: Pace, wall_clock: float | None, packs: int = 1) -> Cost:
-    """From a probe of one pack, of which so many compute at the same time, each taken to be as fast
-    as that one alone; `wall_clock` is the most that the search may take, in seconds.
-    """
-    low, high = (
-        _within_budget(
-            (work.search_steps * step + work.search_utterances * heard) / packs, wall_clock
-        )
-        + (work.confirm_steps * step + work.confirm_utterances * heard) / packs
-        + work.loads * pace.load
-        for step, heard in zip(pace.step, pace.decode_seconds, strict=True)
-    )
-    return Cost(low=low, high=high, basis=_probed(pace, packs))
-
-
-def _probed(pace: Pace, packs: int) -> str:
-    """What an estimate rests on, in words."""
-    cores = "" if pace.cores is None else f" (cores: {pace.cores})"
-    several = "" if packs == 1 else f"; {packs} packs side by side, each as fast as that one"
-    return (
-        f"a probe of the sweep's first point on {pace.device}{cores}, {pace.slots} at once: "
-        f"{time_range(*pace.step)} per optimizer step of one trial, "
-        f"{time_range(*pace.decode_seconds)} per utterance heard with one adapter, "
-        f"{short_time(pace.load)} to load{several}"
-    )
-
-
 def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) -> Cost | None:
     """From what searches took; None where no trial was trained in any of them.
 
@@ -118,8 +72,8 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
     paces = sorted(cost.pace for cost in trained)
     share = min(1.0, *(cost.steps / max(cost.steps, cost.steps_to_end) for cost in trained))
     confirm = [work.confirm_steps * paces[end] for end in (0, -1)]
-    low = _within_budget(work.search_steps * share * paces[0], wall_clock) + confirm[0]
-    high = _within_budget(work.search_steps * paces[-1], wall_clock) + confirm[1]
+    low = within_budget(work.search_steps * share * paces[0], wall_clock) + confirm[0]
+    high = within_budget(work.search_steps * paces[-1], wall_clock) + confirm[1]
     names = ", ".join(cost.study for cost in trained[:3]) + (", ..." if len(trained) > 3 else "")
     what = "study" if len(trained) == 1 else f"{len(trained)} studies"
     pace = (
@@ -129,7 +83,8 @@ def recorded_cost(work: Work, spent: Sequence[Spent], wall_clock: float | None) 
     return Cost(low=low, high=high, basis=f"{what} {names}: {pace}{cut}")
 
 
-def _within_budget(seconds: float, wall_clock: float | None) -> float:
+def within_budget(seconds: float, wall_clock: float | None) -> float:
+    """What a search that would take so long takes where `wall_clock` is its most."""
     return seconds if wall_clock is None else min(seconds, wall_clock)
 
 

@@ -143,6 +143,7 @@ def sweep_plan(
     confirming = min(spec.confirm.top, trained) * len(spec.confirm.seeds) if spec.confirm else 0
     searching = 1 + trained * (len(rungs) - 1 + len(spec.parameters.adapter_scales))
     confirmations = 1 + confirming if confirming else 0
+    confirmed = _count_utterances(sets, *map(confirm_name, spec.data.evaluated))
     return SweepPlan(
         name=spec.name,
         method=spec.method,
@@ -158,11 +159,9 @@ def sweep_plan(
         work=Work(
             search_steps=trained * steps,
             confirm_steps=confirming * steps,
-            search_utterances=searching * _count_utterances(sets, *spec.data.at_every_rung)
-            + (1 + trained * len(spec.parameters.adapter_scales))
-            * _count_utterances(sets, *_at_last_rung(spec)),
-            confirm_utterances=confirmations
-            * _count_utterances(sets, *map(confirm_name, spec.data.evaluated)),
+            confirm_utterances=confirming * confirmed,
+            baseline_utterances=_count_utterances(sets, *spec.data.evaluated)
+            + (confirmed if confirming else 0),
             loads=2 if confirming else 1,
         ),
         sets=sets,
@@ -192,10 +191,6 @@ def _condition_lines(spec: SweepSpec) -> Iterator[str]:
         yield f"a trial stops above {stop.ratio:g} times the baseline's domain WER"
     elif stop.method != "none":
         yield f"early stop: {stop.method}"
-
-
-def _at_last_rung(spec: SweepSpec) -> list[str]:
-    return [name for name in spec.data.evaluated if name not in spec.data.at_every_rung]
 
 
 def _count_utterances(sets: Mapping[str, SetSize], *names: str) -> int:

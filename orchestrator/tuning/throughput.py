@@ -1,29 +1,34 @@
-"""`orchestrate plan --probe`: how fast this machine trains and hears, by a few real steps and a
-small evaluation.
+"""`orchestrate plan --probe`: how fast this machine trains and hears trials of each kind, by a few
+real steps and a small evaluation.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from orchestrator.planning.cost import Pace
-from orchestrator.planning.trial_plan import first_plan
+from orchestrator.planning.kinds_of_trials import KindOfTrial
+from orchestrator.planning.probed_cost import KindPace, Pace
+from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
 from orchestrator.tuning.model.core_threads import use_cores
-from orchestrator.tuning.prepared_sweep import prepare
+from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
+from orchestrator.tuning.training.pack_group import PackGroup
 
 STEPS = 4
 SAMPLE = 24
 """Utterances heard of each evaluation set, spread over it."""
 
 
-def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pace:
-    """Load and check the model on the cores of one pack, train the sweep's first point for a few
-    steps and decode a sample of its sets.
+def measure_pace(
+    spec: SweepSpec, kinds: Sequence[KindOfTrial], cache: Path, say: Callable[[str], None]
+) -> Pace:
+    """Load and check the model on the cores of one pack, train trials of each kind for a few steps
+    and decode a sample of its sets with them.
 
     The choice of the pack is left to the sweep: what is measured here is not kept. Raises what a
     sweep raises at its start: ObjectiveError, ModelError, DataError or ManifestError.
@@ -33,41 +38,73 @@ def measure_pace(spec: SweepSpec, cache: Path, say: Callable[[str], None]) -> Pa
     if cores != "auto":
         use_cores(cores)
     started = time.perf_counter()
-    prepared, plan = prepare(spec, cache, SAMPLE), first_plan(spec)
+    prepared = prepare(spec, cache, SAMPLE)
     load = time.perf_counter() - started
     say("measuring a few steps and a small evaluation")
-    base, store, data = prepared.base, prepared.store, prepared.data
+    evaluator, slots = prepared.evaluator, spec.execution.pack
     with prepared.autocast():
-        slots = spec.execution.pack
         if slots == "auto":
-            slots, _ = choose_pack_size(measure_pack_sizes(plan, base, store, data))
-        group = group_of(plan, base, slots)
-        group.step(base, store, data)
-        steps = [_time_call(partial(group.step, base, store, data)) / slots for _ in range(STEPS)]
-        group.unpack()
-        adapters = [slot.adapter for slot in group.slots]
-        prepared.evaluator.measure_baseline()  # the drafts that every trial's decode starts from
-        # before its last step a trial is heard at one scale, at the last at all of them
-        scales = plan.params.adapter_scales
-        rounds = [
-            [(adapter, scale) for adapter in adapters for scale in chosen]
-            for chosen in ((min(scales),), scales)
-        ]
-        heard = [
-            _time_call(partial(prepared.evaluator.measure, scaled_adapters)) / len(scaled_adapters)
-            for scaled_adapters in rounds
-        ]
-    utterances = sum(
-        len(evaluation_set.clips) for evaluation_set in prepared.evaluator.sets.values()
-    )
+            measured = measure_pack_sizes(
+                first_plan(spec), prepared.base, prepared.store, prepared.data
+            )
+            slots, _ = choose_pack_size(measured)
+        # its words are also the drafts that every trial's decode starts from
+        baseline = _time_call(evaluator.measure_baseline)
+        paces = _kind_paces(prepared, kinds, slots)
     return Pace(
-        device=base.device.type,
+        device=prepared.base.device.type,
         slots=slots,
         cores=None if cores == "auto" else cores,
         load=load,
-        step=(min(steps), max(steps)),
-        decode_seconds=(min(heard) / utterances, max(heard) / utterances),
+        baseline=baseline / sum(len(heard.clips) for heard in evaluator.sets.values()),
+        kinds=paces,
     )
+
+
+def _kind_paces(
+    prepared: PreparedSweep, kinds: Sequence[KindOfTrial], slots: int
+) -> tuple[KindPace, ...]:
+    """Each kind in groups as large as it is likely to have in a pack of `slots`: those that enter
+    the encoder at the same layer train together. The pace of hearing is measured once for each such
+    layer.
+    """
+    trials: dict[int, float] = defaultdict(float)
+    for kind in kinds:
+        trials[_depth(prepared, kind.plan)] += kind.trials
+    heard: dict[int, tuple[float, float]] = {}
+    paces = []
+    for kind in kinds:
+        depth = _depth(prepared, kind.plan)
+        together = max(1, round(slots * trials[depth] / sum(trials.values())))
+        group = group_of(kind.plan, prepared.base, together)
+        step = partial(group.step, prepared.base, prepared.store, prepared.data)
+        step()  # computes the frames that are kept
+        steps = [_time_call(step) / together for _ in range(STEPS)]
+        if depth not in heard:
+            heard[depth] = _decode_pace(prepared, group)
+        paces.append(KindPace(step=(min(steps), max(steps)), decode=heard[depth]))
+    return tuple(paces)
+
+
+def _depth(prepared: PreparedSweep, plan: TrialPlan) -> int:
+    """The layer of the encoder from which a trial's frames differ from the untuned model's."""
+    params, base = plan.params, prepared.base
+    return base.first_adapted_layer(base.targets(params.target_patterns, params.layers))
+
+
+def _decode_pace(prepared: PreparedSweep, group: PackGroup) -> tuple[float, float]:
+    """Seconds an utterance and adapter: before its last step a trial is heard at one scale, at the
+    last at all of them.
+    """
+    group.unpack()
+    scales = group.slots[0].plan.params.adapter_scales
+    evaluator = prepared.evaluator
+    utterances = sum(len(heard.clips) for heard in evaluator.sets.values())
+    heard = []
+    for chosen in ((min(scales),), scales):
+        adapters = [(slot.adapter, scale) for slot in group.slots for scale in chosen]
+        heard.append(_time_call(partial(evaluator.measure, adapters)) / len(adapters))
+    return min(heard) / utterances, max(heard) / utterances
 
 
 def _time_call(work: Callable[[], object]) -> float:

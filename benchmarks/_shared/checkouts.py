@@ -1,0 +1,27 @@
+"""Another checkout of this project, to measure beside the one that runs."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from _shared import ROOT
+
+
+@contextmanager
+def checkout(named: str | None) -> Iterator[Path | None]:
+    """The folder of another checkout; a worktree of a git reference is removed on leaving."""
+    if named is None or Path(named).is_dir():
+        yield Path(named).resolve() if named else None
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary) / "checkout"
+        git = ["git", "-C", str(ROOT), "worktree"]
+        subprocess.run([*git, "add", "--quiet", "--detach", str(place), named], check=True)
+        try:
+            yield place
+        finally:
+            subprocess.run([*git, "remove", "--force", str(place)], check=True)
