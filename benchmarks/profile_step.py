@@ -31,7 +31,7 @@ PARTS = (
     ("orchestrator.tuning.adapters.pack", "StepPack.gradients", "backward"),
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
     ("orchestrator.tuning.decoding.greedy_decoding", "stack_merged", "merging adapters"),
-    ("orchestrator.tuning.decoding.greedy_decoding", "_propose_draft", "proposing drafts"),
+    ("orchestrator.tuning.decoding.drafts", "Draft.propose", "proposing drafts"),
     ("orchestrator.tuning.decoding.greedy_decoding", "_accept_tokens", "accepting tokens"),
     (
         "orchestrator.tuning.decoding.evaluation_set",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 
 import torch
 from torch import Tensor
@@ -19,14 +20,11 @@ from torch import Tensor
 from orchestrator.progress import Counter
 from orchestrator.tuning.adapters.pack import Adapter, stack_merged
 from orchestrator.tuning.adapters.packed_linear import bound_merged
+from orchestrator.tuning.decoding.drafts import LOOKAHEAD, Draft
 from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.model.decoder import KeyValue
+from orchestrator.tuning.model.decoder import Decoder, KeyValue, SelfCache
 from orchestrator.tuning.model.encoder_cache import EncoderCache, batches_by_length
-
-LOOKAHEAD = 5
-"""Draft tokens proposed a round after the first mismatch; more costs arithmetic, fewer costs
-rounds.
-"""
+from orchestrator.tuning.model.layout import RaggedLayout
 
 ScaledAdapter = tuple[Adapter, float]
 """An adapter and the scale it is evaluated at."""
@@ -69,7 +67,7 @@ def transcribe(
         layout = layout.repeated(count)
         encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
         cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-        row_drafts = [list(draft[clip]) for draft in drafts for clip in clips]
+        row_drafts = [draft[clip] for draft in drafts for clip in clips]
         return _decode_greedily(
             base,
             cross,
@@ -96,7 +94,7 @@ def transcribe(
 def _frames_a_batch(device: torch.device) -> int:
     """Encoder frames decoded together, all adapters counted; a matter of memory and speed only. On
     a CPU what one layer hands to the next should still be in the cache."""
-    return 4_000 if device.type == "cpu" else 10_000
+    return 8_000 if device.type == "cpu" else 10_000
 
 
 def _decode_greedily(
@@ -105,17 +103,14 @@ def _decode_greedily(
     mask: Tensor,
     max_new_tokens: list[int],
     scaled_adapters: int,
-    drafts: list[list[int]],
+    drafts: Sequence[Sequence[int]],
 ) -> list[tuple[list[int], bool]]:
     """Greedy tokens and cap flags of all rows, adapter after adapter; `cross` and `mask` hold the
     same rows.
     """
     decoder, device = base.decoder, base.device
-    drafts = (
-        [draft[: cap - 1] for draft, cap in zip(drafts, max_new_tokens, strict=True)]
-        if drafts
-        else [[] for _ in max_new_tokens]
-    )
+    drafts = drafts or [()] * len(max_new_tokens)
+    expected = [Draft(draft[: cap - 1]) for draft, cap in zip(drafts, max_new_tokens, strict=True)]
     out: list[list[int]] = [[] for _ in max_new_tokens]
     done = [False] * len(max_new_tokens)
     here = list(range(len(max_new_tokens)))
@@ -126,28 +121,73 @@ def _decode_greedily(
             here, index = _drop_finished_rows(here, done, scaled_adapters, device)
             cache, mask = cache.rows(index), mask[index]
             cross = [(keys[index], values[index]) for keys, values in cross]
-        proposed = [[] if done[row] else _propose_draft(out[row], drafts[row]) for row in here]
-        width = 1 + max(map(len, proposed))
         # speculative decoding (Leviathan et al. 2023), greedy: the last token and what the draft
-        # says comes next go through the decoder in one pass, (rows, width), filled up with end
-        # tokens that nothing reads
+        # says comes next go through the decoder in one pass
         fed = [
             [
                 out[row][-1] if out[row] else decoder.start,
-                *draft,
-                *[decoder.eos] * (width - 1 - len(draft)),
+                *(() if done[row] else expected[row].propose(out[row])),
             ]
-            for row, draft in zip(here, proposed, strict=True)
+            for row in here
         ]
-        tokens = torch.tensor(fed, device=device)
-        start = torch.tensor([len(out[row]) if not done[row] else 0 for row in here], device=device)
-        argmax_tokens = decoder.head(decoder(tokens, cross, mask, cache, start)).argmax(-1).tolist()
-        for row, draft, argmax in zip(here, proposed, argmax_tokens, strict=True):
-            if not done[row]:
-                done[row] = _accept_tokens(
-                    out[row], draft, argmax, max_new_tokens[row], decoder.ends
-                )
+        start = [0 if done[row] else len(out[row]) for row in here]
+        live = [at for at, row in enumerate(here) if not done[row]]
+        said = _next_tokens(decoder, cross, mask, cache, fed, start, live, scaled_adapters)
+        for at, argmax in zip(live, said, strict=True):
+            row = here[at]
+            done[row] = _accept_tokens(
+                out[row], fed[at][1:], argmax, max_new_tokens[row], decoder.ends
+            )
+            expected[row].judge(argmax)
     return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
+
+
+def _next_tokens(
+    decoder: Decoder,
+    cross: list[KeyValue],
+    mask: Tensor,
+    cache: SelfCache,
+    fed: list[list[int]],
+    start: list[int],
+    live: list[int],
+    scaled_adapters: int,
+) -> list[list[int]]:
+    """The token that the model says after each one that is fed, of each row in `live`.
+
+    `fed` holds the tokens of all rows, `start` the place of the first of them in its sequence. Rows
+    stand end to end, and the head, half of a small model's work, sees the tokens of `live` alone.
+    """
+    lengths, device = list(map(len, fed)), mask.device
+    width = max(lengths)
+    # (rows, width), filled up with end tokens that nothing reads
+    tokens = torch.tensor(
+        [[*row, *[decoder.eos] * (width - len(row))] for row in fed], device=device
+    )
+    text = None
+    if min(lengths) < width:
+        text = RaggedLayout(torch.tensor(lengths, device=device), scaled_adapters, known=lengths)
+    states = decoder(tokens, cross, mask, cache, torch.tensor(start, device=device), text)
+    first = _first_places(lengths, scaled_adapters)
+    later = [first[at] + step for at in live for step in range(1, lengths[at])]
+    index = torch.tensor([first[at] for at in live] + later, device=device)
+    argmax = decoder.head(states.flatten(0, 1)[index]).argmax(-1).tolist()
+    rest = iter(argmax[len(live) :])
+    return [
+        [token, *islice(rest, lengths[at] - 1)]
+        for at, token in zip(live, argmax[: len(live)], strict=True)
+    ]
+
+
+def _first_places(lengths: Sequence[int], slots: int) -> list[int]:
+    """Where each row begins in (slots * F), the rows of a slot end to end, F the most of any."""
+    count = len(lengths) // slots
+    of_slots = [lengths[slot * count : (slot + 1) * count] for slot in range(slots)]
+    most = max(map(sum, of_slots))
+    return [
+        slot * most + before
+        for slot, own in enumerate(of_slots)
+        for before in accumulate(own[:-1], initial=0)
+    ]
 
 
 def _accept_tokens(
@@ -160,26 +200,13 @@ def _accept_tokens(
     """Append to `out` the argmax tokens that hold: the first, and each next one while the draft
     before it was right.
     """
-    for index, token in enumerate(argmax_tokens[: len(draft_tokens) + 1]):
+    for index, token in enumerate(argmax_tokens):
         if index and draft_tokens[index - 1] != argmax_tokens[index - 1]:
             break
         out.append(token)
         if token in ends or len(out) == cap:
             return True
     return False
-
-
-def _propose_draft(out: list[int], draft: list[int]) -> list[int]:
-    """What the draft says comes next: all of it at first, later the few tokens after the place
-    nearest to the end of `out` where its last two tokens (or the last one) stand in the draft, or
-    the same position where neither does."""
-    if not out or not draft:
-        return draft
-    last = len(out) - 1
-    places = [j for j in range(max(0, last - 8), min(len(draft), last + 9)) if draft[j] == out[-1]]
-    pairs = [j for j in places if j and last and draft[j - 1] == out[-2]]
-    nearest = min(pairs or places or [last], key=lambda j: abs(j - last))
-    return draft[nearest + 1 : nearest + 1 + LOOKAHEAD]
 
 
 def _drop_finished_rows(

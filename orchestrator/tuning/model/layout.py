@@ -7,6 +7,7 @@ other; only where a kernel needs rectangles are they padded to (rows, T, width).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,15 +20,28 @@ class RaggedLayout:
     """Where each clip's frames stand; all index tensors are int64.
 
     `lengths` (rows,): frames of every clip, slot-major, equally many clips a slot. F is the most
-    frames of any slot, rounded up to a multiple of `block`.
+    frames of any slot, rounded up to a multiple of `block`. `known`: the same lengths where the
+    host has them, which spares it waiting for the device.
     """
 
-    def __init__(self, lengths: Tensor, slots: int = 1, block: int = 1) -> None:
+    def __init__(
+        self,
+        lengths: Tensor,
+        slots: int = 1,
+        block: int = 1,
+        known: Sequence[int] | None = None,
+    ) -> None:
         self.lengths, self.slots, self.block = lengths, slots, block
         clip_lengths = lengths.view(slots, -1)
         ends = clip_lengths.cumsum(1)
         self._first = ends - clip_lengths
-        longest, most = (int(n) for n in torch.stack((lengths.max(), ends[:, -1].max())).tolist())
+        if known is None:
+            both = torch.stack((lengths.max(), ends[:, -1].max())).tolist()
+            longest, most = map(int, both)
+        else:
+            a_slot = len(known) // slots
+            longest = max(known)
+            most = max(sum(known[slot * a_slot : (slot + 1) * a_slot]) for slot in range(slots))
         self.places = most + -most % block
         self.longest = longest
         place = torch.arange(self.places, device=lengths.device)

@@ -80,7 +80,8 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
         _, heard = evaluator.measure_baseline()
     with _capture_logits(base, adapted, set()):
         _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
-    before, (tuned, zero) = untuned[0], adapted[0].chunk(2)
+    before = untuned[0]
+    tuned, zero = adapted[0][: 2 * len(before)].chunk(2)
     if not relative_difference(tuned, before) > DIFFERENT:
         yield finding(
             "adapter-reach",
@@ -140,17 +141,15 @@ def check_training(probe: Probe) -> Iterator[Finding]:
 
 @contextmanager
 def _capture_logits(base: BaseModel, logits: Logits, types: set[torch.dtype]) -> Iterator[None]:
-    """Within the block, logits at the first token of each decoder call, and the types of all linear
-    layers' outputs.
+    """Within the block, the logits of each decoder call, at the first token of every row and then at
+    the others, and the types of all linear layers' outputs.
     """
     modules = [*base.linears.values(), base.decoder.head]
     hooks = [
         m.register_forward_hook(lambda _, __, output: types.add(output.dtype)) for m in modules
     ]
     hooks.append(
-        base.decoder.head.register_forward_hook(
-            lambda _, __, output: logits.append(output[:, 0].float())
-        )
+        base.decoder.head.register_forward_hook(lambda _, __, output: logits.append(output.float()))
     )
     try:
         yield
