@@ -148,10 +148,10 @@ def study(folder: Path, name: str) -> dict[str, float]:
     most = [0]
 
     def worker_of(spec: SweepSpec, place: StudyFolder) -> Any:
-        from orchestrator.tuning.worker import start_worker
+        from orchestrator.commands.output import pack_worker
 
-        worker = start_worker(spec, place.project_cache)
-        stepper: Any = worker._stepper
+        worker: Any = pack_worker(spec, place)
+        stepper = worker._stepper
         step = stepper.step
 
         def timed(group: Any) -> Any:
@@ -228,7 +228,9 @@ def varied(name: str, count: int, first: int) -> Iterator[tuple[str, str, np.nda
         padding = max(0, int((MEAN_SECONDS - mean) * RATE)) + int(random.integers(0, 800))
         noise = random.standard_normal(wanted + padding).astype(np.float32) * 0.003
         noise[:wanted] += sound[:wanted]
-        yield row["text"], row["speaker"], np.clip(noise, -1, 0.999)
+        # the words in another order: hardly any text of a real corpus comes twice
+        text = " ".join(random.permutation(row["text"].split()))
+        yield text, row["speaker"], np.clip(noise, -1, 0.999)
 
 
 def size(folder: Path) -> int:

@@ -9,7 +9,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
 from orchestrator.corpus.manifest_errors import Fault, manifest_error
 from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.reading_once import once
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError
 from orchestrator.progress import Counter
@@ -50,7 +51,7 @@ def prepare(
     decoded anew. Raises ManifestError with all faults that decoding found, each with its line.
     Silence is a fault in an evaluation set.
     """
-    clips = _decoded_once(manifest, rms, cache)
+    clips = _clips_of(manifest, rms, cache)
     if faults := _length_faults(clips, shortest):
         raise manifest_error(manifest.path, faults)
     return clips
@@ -69,7 +70,7 @@ def prepare_training(
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
     """
-    clips = _decoded_once(manifest, rms, cache)
+    clips = _clips_of(manifest, rms, cache)
     faults = _length_faults(clips, shortest)
     if not faults:
         return manifest, clips
@@ -88,6 +89,12 @@ def _length_faults(clips: Clips, shortest: int) -> list[Fault]:
         if length < shortest
     ]
     return [*clips.faults, *short]
+
+
+def _clips_of(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
+    lines = (manifest.sha256, manifest.part, manifest.left_out, manifest.bad)
+    key = ("clips", manifest.path, manifest.for_training, lines, rms, cache)
+    return once(key, partial(_decoded_once, manifest, rms, cache))
 
 
 def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.confirm_split import load_evaluation_manifest
@@ -22,6 +22,7 @@ from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.manifest_errors import joined_errors
 from orchestrator.corpus.preparing import prepare, prepare_training
 from orchestrator.corpus.project_cache import ProjectCache
+from orchestrator.corpus.reading_once import once
 from orchestrator.errors import ManifestError
 from orchestrator.records.results import SetRecord
 from orchestrator.sweepfile.data import SetSource, relative_to
@@ -53,14 +54,7 @@ def read_sets(spec: SweepSpec, cache: Path | None = None) -> dict[str, Manifest]
 def _set_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], Manifest]]:
     data = spec.data
     training: dict[str, Callable[[], Manifest]] = {
-        name: partial(
-            load_manifest,
-            path,
-            for_training=True,
-            max_bad_fraction=data.max_bad_fraction,
-            needs_text=name != "replay" or spec.replay_needs_text,
-            known=known,
-        )
+        name: partial(_read_training_set, spec, name, path, known)
         for name, path in (("train", data.train), ("replay", data.replay))
         if path is not None
     }
@@ -68,6 +62,17 @@ def _set_readers(spec: SweepSpec, known: KnownFiles) -> dict[str, Callable[[], M
         name: partial(_read_evaluation_set, spec, source, known)
         for name, source in data.all_evaluated.items()
     }
+
+
+def _read_training_set(spec: SweepSpec, name: str, path: Path, known: KnownFiles) -> Manifest:
+    options: dict[str, Any] = {
+        "max_bad_fraction": spec.data.max_bad_fraction,
+        "needs_text": name != "replay" or spec.replay_needs_text,
+    }
+    return once(
+        ("training set", path, *options.values()),
+        lambda: load_manifest(path, for_training=True, known=known, **options),
+    )
 
 
 def _make_all(makers: Mapping[str, Callable[[], Made]]) -> dict[str, Made]:
@@ -95,7 +100,9 @@ def read_evaluation_set(spec: SweepSpec, source: SetSource, cache: Path | None =
 
 
 def _read_evaluation_set(spec: SweepSpec, source: SetSource, known: KnownFiles) -> Manifest:
-    manifest = load_evaluation_manifest(*source, known=known)
+    manifest = once(
+        ("evaluation set", source), lambda: load_evaluation_manifest(*source, known=known)
+    )
     longest = spec.evaluation.max_seconds
     if longest is None:
         return manifest

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.corpus.reading_once import reading_once
 from orchestrator.errors import StudyError
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.optional_packages import check_can_launch
@@ -93,7 +94,7 @@ def _search_and_confirm(
     check_can_ship(spec)
     check_can_launch(spec.execution)
     database = database_for(spec, folder)
-    with held(database, must_exist=folder.began):
+    with held(database, must_exist=folder.began), reading_once():
         check_data(spec, folder, observer)
         made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
         folder.note(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -60,6 +60,8 @@ class BaseModel:
     """What computes its linear layers."""
     notes: tuple[str, ...]
     """What its configuration asks for and is not done, and why its products are computed so."""
+    _labels: dict[str, list[int]] = field(default_factory=dict, repr=False)
+    """Of every text that was asked for: texts are checked first and trained on after."""
 
     @property
     def device(self) -> torch.device:
@@ -111,10 +113,16 @@ class BaseModel:
         Raises ObjectiveError when a tokenizer puts a start token in spite of
         `add_special_tokens=False`, ModelError when it has tokens that the model lacks.
         """
+        new = [text for text in dict.fromkeys(texts) if text not in self._labels]
+        if new:
+            # checked first: what it refuses is not kept
+            self._labels.update(zip(new, self._checked_labels(new), strict=True))
+        return [list(self._labels[text]) for text in texts]
+
+    def _checked_labels(self, texts: list[str]) -> list[list[int]]:
         start, eos, ends = self.decoder.start, self.decoder.eos, self.decoder.ends
         # one call for all: a call a text takes ten times as long
-        tokens = self.tokenizer(texts, add_special_tokens=False).input_ids if texts else []
-        rows = [[*row, eos] for row in tokens]
+        rows = [[*row, eos] for row in self.tokenizer(texts, add_special_tokens=False).input_ids]
         for text, row in zip(texts, rows, strict=True):
             if row[:-1][:1] == [start] or not ends.isdisjoint(row[:-1]):
                 raise ObjectiveError(
