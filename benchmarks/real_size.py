@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -104,8 +105,8 @@ def _time_said(sweep: Path, folder: Path) -> str:
         text=True,
         check=True,
     )
-    lines = [line.strip() for line in done.stdout.splitlines()]
-    return "\n".join(line for line in lines if "no trial is pruned" in line)
+    points = re.split(r"\n *- ", done.stdout)
+    return " ".join(next(said for said in points if "no trial is pruned" in said).split())
 
 
 def _run_sweep(sweep: Path, path: Path, studies: Path) -> Usage:

@@ -187,8 +187,8 @@ def test_an_estimate_is_said_no_finer_than_it_is(low: float, high: float, text: 
 
 
 def test_measured_times_have_two_digits() -> None:
-    assert [short_time(value) for value in (0.00123, 0.0347, 0.1234, 9.87, 98.7, 1234.5)] == [
-        "1.2 ms", "35 ms", "0.12 s", "9.9 s", "99 s", "1234 s"
+    assert [short_time(value) for value in (0.00123, 0.0347, 0.0996, 0.1234, 9.87, 98.7, 1234.5)] == [
+        "1.2 ms", "35 ms", "0.1 s", "0.12 s", "9.9 s", "99 s", "1234 s"
     ]  # fmt: skip
     assert time_range(0.1201, 0.1234) == "0.12 s" and time_range(0.12, 0.2) == "0.12 s to 0.2 s"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -55,11 +56,14 @@ def plan(
         from orchestrator.planning.kinds_of_trials import kinds_of_trials
         from orchestrator.planning.probed_cost import probed_cost
         from orchestrator.running.pack_sizes import with_recorded_pack
+
+        began = time.perf_counter()
         from orchestrator.tuning.throughput import measure_pace
 
+        importing = time.perf_counter() - began
         used = with_recorded_pack(sweep, folder)
         kinds = kinds_of_trials(sweep, sizes, planned_sweep.trained)
-        pace = measure_pace(used, kinds, cache, screen.print)
+        pace = measure_pace(used, kinds, cache, screen.print, importing)
         packs = share_of(used.execution, pace.device, machine_cores()).at_once
         costs.insert(0, probed_cost(work, kinds, pace, wall_clock, packs))
     document = plan_report.build(

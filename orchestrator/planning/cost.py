@@ -135,7 +135,7 @@ def _coarse_time(seconds: float) -> str:
 
 def short_time(seconds: float) -> str:
     """A measured time with two digits: `0.12 s`, `35 ms`."""
-    if seconds < 0.1:
+    if seconds < 0.0995:  # what would round to 100 ms is 0.1 s
         return f"{1000 * seconds:.2g} ms"
     return f"{seconds:.2g} s" if seconds < 99.5 else f"{seconds:.0f} s"
 

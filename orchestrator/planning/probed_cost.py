@@ -34,6 +34,7 @@ class Pace(BaseModel):
     cores: int | None = None
     """Of the CPU, on which the pack was measured; None: all of them."""
     load: float
+    """From the start of the process to the first step, decoding with the untuned model apart."""
     baseline: float
     """Of one utterance decoded with the untuned model."""
     kinds: tuple[KindPace, ...]

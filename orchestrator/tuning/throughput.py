@@ -25,13 +25,18 @@ SAMPLE = 24
 
 
 def measure_pace(
-    spec: SweepSpec, kinds: Sequence[KindOfTrial], cache: Path, say: Callable[[str], None]
+    spec: SweepSpec,
+    kinds: Sequence[KindOfTrial],
+    cache: Path,
+    say: Callable[[str], None],
+    importing: float = 0.0,
 ) -> Pace:
     """Load and check the model on the cores of one pack, train trials of each kind for a few steps
     and decode a sample of its sets with them.
 
-    The choice of the pack is left to the sweep: what is measured here is not kept. Raises what a
-    sweep raises at its start: ObjectiveError, ModelError, DataError or ManifestError.
+    `importing`: seconds that it took to import this, and with it torch, as a sweep does. The choice
+    of the pack is left to the sweep: what is measured here is not kept. Raises what a sweep raises
+    at its start: ObjectiveError, ModelError, DataError or ManifestError.
     """
     say("loading and checking the base model")
     cores = spec.execution.cores
@@ -39,15 +44,17 @@ def measure_pace(
         use_cores(cores)
     started = time.perf_counter()
     prepared = prepare(spec, cache, SAMPLE)
-    load = time.perf_counter() - started
+    load = importing + time.perf_counter() - started
     say("measuring a few steps and a small evaluation")
     evaluator, slots = prepared.evaluator, spec.execution.pack
     with prepared.autocast():
         if slots == "auto":
+            started = time.perf_counter()
             measured = measure_pack_sizes(
                 first_plan(spec), prepared.base, prepared.store, prepared.data
             )
             slots, _ = choose_pack_size(measured)
+            load += time.perf_counter() - started
         # its words are also the drafts that every trial's decode starts from
         baseline = _time_call(evaluator.measure_baseline)
         paces = _kind_paces(prepared, kinds, slots)

@@ -47,18 +47,20 @@ class Slots:
     @torch.no_grad()
     def of_step(self, weight: Tensor) -> StepSlots:
         """What all micro-batches of a step compute with, on the frozen `weight` (out, in)."""
-        A = self.A if self.A0 is None else torch.cat((self.A, self.A0), 1)
-        B = self.B if self.B0 is None else torch.cat((self.B, -self.B0), 2)
-        A, B = A.detach(), B * self.scaling
+        A, B = self.A.detach(), self.B * self.scaling
+        whole_A = A if self.A0 is None else torch.cat((A, self.A0), 1)
+        whole_B = B if self.B0 is None else torch.cat((B, self.B0 * -self.scaling), 2)
         adapted = norm = gain = None
         if self.dropout is None and not torch.is_autocast_enabled(weight.device.type):
-            adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), B, A)
+            adapted = torch.baddbmm(weight.expand(len(A), *weight.shape), whole_B, whole_A)
         if self.magnitude is not None and self.dora is not None:
-            norm = row_norm(weight, A, B) if adapted is None else adapted.norm(dim=-1)
+            norm = row_norm(weight, whole_A, whole_B) if adapted is None else adapted.norm(dim=-1)
             gain = torch.where(self.dora, self.magnitude / norm, 1.0)
             if adapted is not None:
                 adapted *= gain[..., None]
             gain.requires_grad_()
+        if adapted is None:
+            A, B = whole_A, whole_B
         return StepSlots(self, A.requires_grad_(), B.requires_grad_(), adapted, gain, norm)
 
 
@@ -68,7 +70,7 @@ class StepSlots:
 
     state: Slots
     A: Tensor
-    """(K, R, in), PiSSA's frozen half beside the trained one."""
+    """(K, R, in): what is trained; where there is no `adapted`, PiSSA's frozen half beside it."""
     B: Tensor
     """(K, out, R), likewise, s multiplied in."""
     adapted: Tensor | None
