@@ -202,10 +202,14 @@ def remove(path: Path) -> None:
     """Remove a file, a folder or a link, never what a link points to; nothing where there is
     none.
     """
-    if path.is_dir() and not path.is_symlink():
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    except (IsADirectoryError, PermissionError):  # the latter by macOS
+        if not path.is_dir() or path.is_symlink():
+            raise
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager

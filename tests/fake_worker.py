@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from orchestrator.sweepfile.digest import derived_seed, digest
 
 UTTERANCES = 200
 WORDS = 12
+SPEAKERS = tuple(f"speaker-{i % 40:02d}" for i in range(UTTERANCES))
 BASELINE_RATE = {"domain": 0.30, "heldout": 0.08}
 
 
@@ -168,9 +170,7 @@ class FakeWorker:
         )
 
     def _set(self, name: str, rate: float, seed: int) -> SetMeasurement:
-        shared = np.random.default_rng(derived_seed("words", self.sets, name)).random(
-            (UTTERANCES, WORDS)
-        )
+        shared = _shared_draws(self.sets, name)
         own = np.random.default_rng(derived_seed("own", self.sets, name, seed)).random(
             (UTTERANCES, WORDS)
         )
@@ -178,13 +178,24 @@ class FakeWorker:
         errors = ((shared < rate) ^ (own < jitter)).sum(axis=1)
         return SetMeasurement(
             manifest_sha256=digest([self.sets, name]),
-            utterance_ids=tuple(f"{name}-{i:03d}" for i in range(UTTERANCES)),
-            speakers=tuple(f"speaker-{i % 40:02d}" for i in range(UTTERANCES)),
-            substitutions=tuple(int(e) for e in errors),
+            utterance_ids=_utterance_ids(name),
+            speakers=SPEAKERS,
+            substitutions=tuple(errors.tolist()),
             deletions=(0,) * UTTERANCES,
             insertions=(0,) * UTTERANCES,
             reference_words=(WORDS,) * UTTERANCES,
         )
+
+
+@cache
+def _shared_draws(sets: str, name: str) -> np.ndarray:
+    generator = np.random.default_rng(derived_seed("words", sets, name))
+    return generator.random((UTTERANCES, WORDS))
+
+
+@cache
+def _utterance_ids(name: str) -> tuple[str, ...]:
+    return tuple(f"{name}-{i:03d}" for i in range(UTTERANCES))
 
 
 def rates_at(plan: TrialPlan, step: int, scale: float) -> dict[str, float]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -259,14 +259,35 @@ def resample_ratio(
     references) count as the sample's own delta.
     """
     n = len(words)
-    moments = np.stack([difference, words, difference**2, difference * words, words**2], axis=1)
-    step = max(1, _CHUNK // n)
-    sums = np.concatenate([rows @ moments for rows in _drawn_counts(seed, resamples, n, step)])
-    sums[sums[:, 1] == 0] = moments.sum(axis=0)
-    d, w, dd, dw, ww = sums.T
+    moments = np.stack([difference, difference**2, difference * words], axis=1)
+    sums = _resampled_sums(moments, resamples, seed)
+    of_words, without = _resampled_words(words.tobytes(), resamples, seed)
+    sums[without] = moments.sum(axis=0)
+    (d, dd, dw), (w, ww) = sums.T, of_words.T
     ratio = d / w
     spread = np.maximum(dd - 2 * ratio * dw + ratio**2 * ww, 0.0)
     return 100 * ratio, 100 * np.sqrt(spread * n / max(n - 1, 1)) / w
+
+
+def _resampled_sums(moments: Floats, resamples: int, seed: int) -> Floats:
+    """Sums of the columns of `moments` (blocks, columns) in each resample: (resamples, columns)."""
+    step = max(1, _CHUNK // len(moments))
+    drawn = _drawn_counts(seed, resamples, len(moments), step)
+    return np.concatenate([rows @ moments for rows in drawn])
+
+
+@lru_cache(maxsize=_KEPT_SETS)
+def _resampled_words(words: bytes, resamples: int, seed: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Sums of the words of the blocks and of their squares in each resample, and which resamples
+    have no word: their sums are those of the sample. `words` are the bytes of a float64 array; they
+    are the same for all trials.
+    """
+    of_blocks = np.frombuffer(words)
+    moments = np.stack([of_blocks, of_blocks**2], axis=1)
+    sums = _resampled_sums(moments, resamples, seed)
+    without = sums[:, 0] == 0
+    sums[without] = moments.sum(axis=0)
+    return sums, without
 
 
 def jackknife_error(difference: Floats, words: Floats) -> float:
@@ -286,23 +307,27 @@ def _drawn_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floa
     """The counts of all resamples, `step` of them at a time; shape (at most step, n).
 
     All trials of a study are judged on the same draws. Those of a set that takes little room are
-    kept between calls, as small integers: the same bits as drawn anew.
+    kept between calls: the same bits as drawn anew.
     """
-    if resamples * n * np.min_scalar_type(n).itemsize > _KEPT_BYTES:
+    if _kept_type(resamples, n) is None:
         yield from _draw_counts(seed, resamples, n, step)
         return
     for rows in _kept_counts(seed, resamples, n, step):
-        yield rows.astype(float)
+        yield rows.astype(float, copy=False)
+
+
+def _kept_type(resamples: int, n: int) -> np.dtype[Any] | None:
+    """As what counts are kept: as they are used where that takes little room, else the smallest
+    integers that hold n, for a block is drawn at most n times; None where those take too much.
+    """
+    kinds = (np.dtype(float), np.min_scalar_type(n))
+    return next((kind for kind in kinds if resamples * n * kind.itemsize <= _KEPT_BYTES), None)
 
 
 @lru_cache(maxsize=_KEPT_SETS)
-def _kept_counts(
-    seed: int, resamples: int, n: int, step: int
-) -> tuple[NDArray[np.unsignedinteger], ...]:
-    # a block is drawn at most n times in a resample, so the smallest type that holds n is enough
-    return tuple(
-        rows.astype(np.min_scalar_type(n)) for rows in _draw_counts(seed, resamples, n, step)
-    )
+def _kept_counts(seed: int, resamples: int, n: int, step: int) -> tuple[NDArray[Any], ...]:
+    kind = _kept_type(resamples, n)
+    return tuple(rows.astype(kind) for rows in _draw_counts(seed, resamples, n, step))
 
 
 def _draw_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
