@@ -259,8 +259,9 @@ def test_a_training_step_that_spoils_the_frames_of_the_next(
 
     def spoils(base: Any, store: Any, *rest: Any) -> Any:
         result = right(base, store, *rest)
-        for frames in store.kept.values():
-            frames.flat.mul_(1.1)
+        for of_set in store.kept.values():
+            for frames in of_set.values():
+                frames.flat.mul_(1.1)
         return result
 
     monkeypatch.setattr(group, "pack_step", spoils)

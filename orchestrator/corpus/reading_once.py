@@ -1,5 +1,5 @@
-"""One run of a sweep reads its data once: what was checked before the model is loaded is what is
-trained and measured on after.
+"""One run of a sweep reads its data and its model once: what was checked before is what is trained
+and measured with after, in the search and in the confirmation.
 """
 
 from __future__ import annotations

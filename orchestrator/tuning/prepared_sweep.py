@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from orchestrator.checks import Finding
+from orchestrator.corpus.reading_once import once
 from orchestrator.cpu_cores import usable_cores
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.planning.shares import share_of
@@ -66,12 +67,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     used.
     """
     device, notes = choose_device(spec.execution.device)
-    base = load_base_model(
-        spec.model,
-        device,
-        encoder_windows=spec.evaluation.encoder_windows,
-        kernel=_kernel_of(spec),
-    )
+    base, said = _base_model(spec, device)
     manifests = read_sets(spec, cache)
     lengths = check_model_limits(spec, base, manifests)
     sets = {
@@ -83,11 +79,15 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     clips: dict[str, Sequence[np.ndarray]] = {
         name: evaluation_set.clips.sounds for name, evaluation_set in sets.items()
     }
-    training = load_training_data(spec, base, manifests, cache, _autocast_for(spec, device))
+    training = once(
+        ("training data", id(base), *_training_part(spec)),
+        lambda: load_training_data(spec, base, manifests, cache, _autocast_for(spec, device)),
+    )
     clips["train"] = training.clips
     share = share_of(spec.execution, device.type, usable_cores())
     memory = frames_budget(spec, device, psutil.virtual_memory().total) // share.holders
-    store = EncoderCache(base.family, clips, memory, device, _first_adapted_layers(spec, base))
+    depths = _first_adapted_layers(spec, base)
+    store = EncoderCache(base.family, clips, memory, device, depths, {"train": training.frames})
     findings = (
         *lengths,
         *check_model(base, spec, sets, training.labels, clips, lambda: _autocast_for(spec, device)),
@@ -106,7 +106,37 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         store,
         evaluator,
         findings,
-        (*notes, *base.notes, *training.notes),
+        (*notes, *said, *training.notes),
+    )
+
+
+def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:
+    """The model, and what is to be said of it: nothing where this run has loaded it before."""
+    kernel, windows = _kernel_of(spec), spec.evaluation.encoder_windows
+    said: list[str] = []
+
+    def load() -> BaseModel:
+        base = load_base_model(spec.model, device, encoder_windows=windows, kernel=kernel)
+        said.extend(base.notes)
+        return base
+
+    base = once(("model", spec.model, device, windows), load)
+    if kernel not in ("auto", base.products.name):
+        base = load()
+    return base, tuple(said)
+
+
+def _training_part(spec: SweepSpec) -> tuple[object, ...]:
+    """All that the training data of a model depend on, of the sweep."""
+    data = spec.data
+    return (
+        data.train,
+        data.replay,
+        data.max_seconds,
+        data.max_bad_fraction,
+        spec.replay_needs_text,
+        spec.parameters.possible("replay_labels"),
+        spec.evaluation,
     )
 
 

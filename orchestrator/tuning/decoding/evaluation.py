@@ -36,7 +36,9 @@ class Evaluator:
 
     @cached_property
     def baseline(self) -> dict[str, Decoded]:
-        """What the untuned model hears; also the draft that a trial's first decode starts from."""
+        """What the untuned model hears, each utterance drafted by what was said; also the draft that a
+        trial's first decode starts from.
+        """
         return {
             name: transcribe(
                 self.base,
@@ -44,7 +46,8 @@ class Evaluator:
                 name,
                 evaluation_set.max_new_tokens,
                 (),
-                division=self.division,
+                [self._tokens(evaluation_set.clips.texts)],
+                self.division,
             )[0]
             for name, evaluation_set in self.sets.items()
         }
@@ -87,10 +90,11 @@ class Evaluator:
 
     def _draft(self, name: str, said: Sequence[str] | None) -> Sequence[Sequence[int]]:
         """The tokens that the clips of a set are expected to give."""
-        if said is None:
-            return self.baseline[name].tokens
+        return self.baseline[name].tokens if said is None else self._tokens(said)
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
         tokens: list[list[int]] = self.base.tokenizer(
-            list(said), add_special_tokens=False
+            list(texts), add_special_tokens=False
         ).input_ids
         return tokens
 

@@ -7,7 +7,7 @@ first encoder layers.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,9 +67,11 @@ class EncoderCache:
         budget_bytes: int,
         device: torch.device,
         depths: Collection[int] = (),
+        kept: Mapping[str, dict[int, Frames | None]] | None = None,
     ) -> None:
         """`depths`: those that packs may enter at. Frames of a lower one are kept on the way to a
-        higher.
+        higher. `kept`: by set and depth, frames that are kept already; what is computed of these sets
+        joins them.
         """
         self.family, self.clips, self.budget_bytes, self.device = (
             family,
@@ -78,7 +80,9 @@ class EncoderCache:
             device,
         )
         self.depths = sorted(depths)
-        self.kept: dict[tuple[str, int], Frames | None] = {}
+        self.kept: dict[str, dict[int, Frames | None]] = {name: {} for name in clips} | dict(
+            kept or {}
+        )
         self._lengths: dict[str, tuple[int, ...]] = {}
 
     def __call__(
@@ -108,7 +112,8 @@ class EncoderCache:
         """Memory that the kept frames take."""
         return sum(
             frames.flat.numel() * frames.flat.element_size()
-            for frames in self.kept.values()
+            for of_set in self.kept.values()
+            for frames in of_set.values()
             if frames
         )
 
@@ -116,14 +121,15 @@ class EncoderCache:
         """All frames of a set, kept from the first call on; None where they do not fit the budget
         or the memory.
         """
-        if (name, depth) not in self.kept:
+        kept = self.kept[name]
+        if depth not in kept:
             try:
-                self.kept[name, depth] = self._compute_all(name, depth)
+                kept[depth] = self._compute_all(name, depth)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self.kept[name, depth] = None
-        return self.kept[name, depth]
+                kept[depth] = None
+        return kept[depth]
 
     def _compute_all(self, name: str, depth: int) -> Frames | None:
         if (lower := self._entry_depth_below(depth)) is not None:
@@ -160,7 +166,7 @@ class EncoderCache:
 
     def _compute_rows(self, name: str, rows: Sequence[int], depth: int) -> Frames:
         lower = self._entry_depth_below(depth)
-        below = None if lower is None else self.kept.get((name, lower))
+        below = None if lower is None else self.kept[name].get(lower)
         if lower is None or below is None:
             return self.compute([self.clips[name][row] for row in rows], depth)
         frames, layout = below.laid_out(

@@ -80,8 +80,8 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
         _, heard = evaluator.measure_baseline()
     with _capture_logits(base, adapted, set()):
         _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
-    before = untuned[0]
-    tuned, zero = adapted[0][: 2 * len(before)].chunk(2)
+    clips = len(probe.max_new_tokens)
+    before, (tuned, zero) = untuned[0][:clips], adapted[0][: 2 * clips].chunk(2)
     if not relative_difference(tuned, before) > DIFFERENT:
         yield finding(
             "adapter-reach",

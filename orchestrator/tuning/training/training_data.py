@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.corpus.clips import Sounds
@@ -23,6 +23,7 @@ from orchestrator.records.reading_sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.encoder_cache import Frames
 from orchestrator.tuning.training.training_set import TrainingSet
 
 
@@ -35,6 +36,8 @@ class TrainingData:
     """float32 at 16 kHz, in the order of the labels."""
     notes: tuple[str, ...]
     """What was left out or made here."""
+    frames: dict[int, Frames | None] = field(default_factory=dict, repr=False)
+    """Of the clips by encoder depth, as far as they were computed; None where they take too much."""
 
 
 def load_training_data(
