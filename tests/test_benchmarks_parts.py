@@ -14,6 +14,10 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import levers
 import profile_step
+import real_size
+
+from orchestrator.planning.trial_plan import trial_plan
+from orchestrator.sweepfile.loading import load_spec
 
 
 @pytest.mark.parametrize(("module", "path"), [part[:2] for part in profile_step.PARTS])
@@ -25,3 +29,12 @@ def test_what_is_profiled_is_there(module: str, path: str) -> None:
 def test_what_a_lever_changes_is_there(lever: Callable[[], list[levers.Change]]) -> None:
     for owner, name, _ in lever():
         assert hasattr(owner, name)
+
+
+def test_the_trials_of_the_real_size_are_a_sweep_of_two_rungs(tmp_path: Path) -> None:
+    spec = load_spec(real_size._write_sweep(tmp_path, tmp_path, tmp_path, steps=20))
+    plans = [trial_plan(spec, number, point) for number, point in enumerate(spec.start_with)]
+    assert [plan.rungs for plan in plans] == [(10, 20)] * spec.budget.trials
+    assert {plan.params.target_modules for plan in plans} == {
+        "attention", "decoder-attention", "all-linear"
+    }  # fmt: skip

@@ -13,6 +13,7 @@ from orchestrator.records.model_limits import token_caps
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT
+from orchestrator.tuning.decoding import greedy_decoding
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
@@ -60,8 +61,12 @@ def as_pairs(decoded: Decoded) -> list[tuple[list[int], bool]]:
     return list(zip(decoded.tokens, decoded.truncated, strict=True))
 
 
+@pytest.mark.parametrize("end_to_end", [True, False], ids=["end to end", "padded"])
 @pytest.mark.parametrize("family", ["streaming", "v1"])
-def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(family: str) -> None:
+def test_packed_words_are_those_of_stock_generate_for_every_voice_and_clip(
+    family: str, end_to_end: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(greedy_decoding, "_stand_end_to_end", lambda _: end_to_end)
     base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(5, seed=4)
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
