@@ -48,7 +48,7 @@ def main() -> None:
     ):
         folder = Path(name).resolve()
         data, model = real_size(folder, "streaming-tiny", 8 * chosen.max_steps, chosen.utterances)
-        sweep = _write_sweep(folder, data, model, chosen.max_steps)
+        sweep = _write_sweep(folder, data, model, chosen.max_steps, chosen.pack)
         print(f"{len(TRIALS)} trials of {chosen.max_steps} steps of 8 utterances, heard twice on "
               f"{2 * chosen.utterances} utterances, at the last step at three scales\n", flush=True)  # fmt: skip
         print(_time_said(sweep, folder), end="\n\n", flush=True)
@@ -68,11 +68,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--against", help="another checkout: a folder or a git reference")
     parser.add_argument("--utterances", type=int, default=500, help="of each evaluation set")
     parser.add_argument("--max-steps", type=int, default=20, help="optimizer steps a trial")
+    parser.add_argument("--pack", default="auto", help="execution.pack of both sides")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each side")
     return parser.parse_args()
 
 
-def _write_sweep(folder: Path, data: Path, model: Path, steps: int) -> Path:
+def _write_sweep(folder: Path, data: Path, model: Path, steps: int, pack: str) -> Path:
     """phase3 with another model, other data, fewer steps and no limits."""
     sweep = YAML(typ="safe").load((ROOT / "sweeps" / "phase3.yaml").read_text())
     sweep["model"] = {"id": str(model)}
@@ -82,6 +83,7 @@ def _write_sweep(folder: Path, data: Path, model: Path, steps: int) -> Path:
     sweep["start_with"] = list(TRIALS)
     sweep["guardrails"] = sweep["acceptance"] = NO_LIMIT
     sweep["budget"] = {"trials": len(TRIALS)}
+    sweep["execution"]["pack"] = pack if pack == "auto" else int(pack)
     path = folder / "phase3.yaml"
     path.write_text(json.dumps(sweep))
     return path

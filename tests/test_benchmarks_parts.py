@@ -32,8 +32,9 @@ def test_what_a_lever_changes_is_there(lever: Callable[[], list[levers.Change]])
 
 
 def test_the_trials_of_the_real_size_are_a_sweep_of_two_rungs(tmp_path: Path) -> None:
-    spec = load_spec(real_size._write_sweep(tmp_path, tmp_path, tmp_path, steps=20))
+    spec = load_spec(real_size._write_sweep(tmp_path, tmp_path, tmp_path, steps=20, pack="4"))
     plans = [trial_plan(spec, number, point) for number, point in enumerate(spec.start_with)]
+    assert spec.execution.pack == 4
     assert [plan.rungs for plan in plans] == [(10, 20)] * spec.budget.trials
     assert {plan.params.target_modules for plan in plans} == {
         "attention", "decoder-attention", "all-linear"
