@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.study_arguments import Overrides, Spec, Studies
+
+if TYPE_CHECKING:
+    from orchestrator.planning.cost import Cost
+    from orchestrator.planning.sweep_plan import SweepPlan
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def plan(
@@ -21,10 +28,8 @@ def plan(
     studies: Studies = None,
 ) -> None:
     """What would run, what the data can resolve, and how long it would take."""
-    from orchestrator.cpu_cores import machine_cores
     from orchestrator.errors import SpecError
     from orchestrator.planning.cost import recorded_cost
-    from orchestrator.planning.shares import share_of
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
@@ -49,23 +54,11 @@ def plan(
     sets = {} if missing else read_sets(sweep, cache)
     sizes = plan_report.set_sizes(sets, sweep.evaluation.normalizer, cache)
     findings = [] if missing else find_before_decoding(sweep, sets, cache)
-    planned_sweep, wall_clock = sweep_plan(sweep, sizes, show), sweep.budget.wall_clock
-    work = planned_sweep.work
-    costs = [recorded_cost(work, spent_before(sweep, folder), wall_clock)]
+    planned_sweep = sweep_plan(sweep, sizes, show)
+    before = spent_before(sweep, folder)
+    costs = [recorded_cost(planned_sweep.work, before, sweep.budget.wall_clock)]
     if probe:
-        from orchestrator.planning.kinds_of_trials import kinds_of_trials
-        from orchestrator.planning.probed_cost import probed_cost
-        from orchestrator.running.pack_sizes import with_recorded_pack
-
-        began = time.perf_counter()
-        from orchestrator.tuning.throughput import measure_pace
-
-        importing = time.perf_counter() - began
-        used = with_recorded_pack(sweep, folder)
-        kinds = kinds_of_trials(sweep, sizes, planned_sweep.trained)
-        pace = measure_pace(used, kinds, cache, screen.print, importing)
-        packs = share_of(used.execution, pace.device, machine_cores()).at_once
-        costs.insert(0, probed_cost(work, kinds, pace, wall_clock, packs))
+        costs.insert(0, _measured_cost(sweep, folder, planned_sweep, screen.print))
     document = plan_report.build(
         planned_sweep,
         missing,
@@ -76,3 +69,24 @@ def plan(
         clock_lost=bool(folder.results()) and folder.seconds_spent() is None,
     )
     terminal.show(document, screen)
+
+
+def _measured_cost(
+    sweep: SweepSpec, folder: StudyFolder, planned: SweepPlan, say: Callable[[str], None]
+) -> Cost:
+    """What a probe on this machine says that the sweep takes; loads the model."""
+    from orchestrator.cpu_cores import machine_cores
+    from orchestrator.planning.kinds_of_trials import kinds_of_trials
+    from orchestrator.planning.probed_cost import probed_cost
+    from orchestrator.planning.shares import share_of
+    from orchestrator.running.pack_sizes import with_recorded_pack
+
+    began = time.perf_counter()
+    from orchestrator.tuning.throughput import measure_pace
+
+    importing = time.perf_counter() - began
+    used = with_recorded_pack(sweep, folder)
+    kinds = kinds_of_trials(sweep, planned.sets, planned.trained)
+    pace = measure_pace(used, kinds, folder.project_cache, say, importing)
+    packs = share_of(used.execution, pace.device, machine_cores()).at_once
+    return probed_cost(planned.work, kinds, pace, sweep.budget.wall_clock, packs)
