@@ -64,6 +64,18 @@ def test_reading_commands_import_neither_torch_nor_optuna(finished: Path) -> Non
     assert said == [f"after {command} []" for command in commands], done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", ["validate", "plan"])
+def test_sets_that_were_read_before_are_checked_without_numpy(finished: Path, command: str) -> None:
+    code = (
+        "import sys; from orchestrator.cli import main\n"
+        f"try: main([{command!r}, {str(finished)!r}])\n"
+        "except SystemExit as end: print('code', end.code)\n"
+        "print(sorted({'numpy', 'soundfile'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["code 0", "[]"], done.stderr
+
+
 def test_help_waits_for_no_sweep_file() -> None:
     words = (("--version",), ("--help",), ("plan", "--help"))
     heavy = {"orchestrator.sweepfile", "ruamel", "numpy", "psutil", "soundfile", "tokenizers"}

@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 import soundfile
 
-from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.containers import open_audio, whole_content
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, level
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.manifest_errors import UnusableError, show

@@ -14,13 +14,11 @@ from typing import Any, overload
 import numpy as np
 
 from orchestrator.corpus.clip_cache import DONE, Segment
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, gain
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.manifest_errors import Fault
 from orchestrator.corpus.record_fields import Samples
-
-SAMPLE_RATE = 16_000
-"""Hz; of every clip."""
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,16 @@ line and example.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.clips import AudioNotes, Clips
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.manifest import Manifest
 
-Ready = Mapping[str, tuple[Manifest, Clips]]
+if TYPE_CHECKING:
+    from orchestrator.corpus.clips import AudioNotes, Clips
+
+Ready: TypeAlias = "Mapping[str, tuple[Manifest, Clips]]"
 """Sets as they were read and decoded."""
 
 DONE: dict[str, str] = {
@@ -27,7 +30,7 @@ DONE: dict[str, str] = {
 
 
 def check_sound(ready: Ready) -> Iterator[Finding]:
-    """NullObserver training clips, and channels that cancel each other."""
+    """Silent training clips, and channels that cancel each other."""
     for name, (manifest, clips) in ready.items():
         if clips.notes.silent and name in TRAINING_SETS:
             yield finding(

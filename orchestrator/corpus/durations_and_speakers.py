@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from orchestrator.corpus.manifest import Manifest, Utterance
 
 SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
@@ -36,6 +34,8 @@ class DurationProfile:
 
 def duration_profile(manifest: Manifest) -> DurationProfile:
     """How long the utterances of a set are, and how many each limit would keep."""
+    import numpy as np
+
     seconds = np.array([known_seconds(utterance) for utterance in manifest.utterances])
     kept = {limit: seconds[seconds <= limit] for limit in SURVIVAL_LIMITS}
     return DurationProfile(

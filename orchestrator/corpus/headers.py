@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-import soundfile
+from typing import TYPE_CHECKING
 
 from orchestrator.corpus.containers import beginning, only_zeros, open_audio, whole_content
 from orchestrator.corpus.manifest_errors import UnusableError, show
@@ -20,6 +19,12 @@ from orchestrator.corpus.not_a_recording import is_text, what_it_is, what_to_try
 from orchestrator.corpus.record_fields import HIGHEST_RATE, LOWEST_RATE
 from orchestrator.corpus.transfer_damage import conversion_of
 from orchestrator.file_kinds import kind_text
+
+if TYPE_CHECKING:
+    import soundfile
+
+SAMPLE_RATE = 16_000
+"""Hz; of every clip once it is decoded."""
 
 TOLERANCE = 0.1
 """Seconds between the declared duration and the file's. lhotse calls 0.3 serious; rounding to 0.1
@@ -204,6 +209,8 @@ def read_header(source: Path | bytes, name: str) -> Header:
     """Header of an audio file, or of the bytes of one. Raises UnusableError where there is no sound
     to read.
     """
+    import soundfile  # and numpy with it: a command that knows every header waits for neither
+
     try:
         found = soundfile.info(open_audio(source, name).source)
         _check_transfer(source, found, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.record_fields import Samples
 
 WINDOW = SAMPLE_RATE // 10

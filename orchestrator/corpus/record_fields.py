@@ -20,14 +20,15 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote, urlsplit
-
-import numpy as np
-import numpy.typing as npt
 
 from orchestrator.corpus.lhotse_cut import flatten_cut, is_cut
 from orchestrator.corpus.manifest_errors import UnusableError, show
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 AUDIO_KEYS = (
     *(
@@ -78,7 +79,8 @@ FLOAT_PEAK = 2.0
 on another scale (16-bit integers, or a mistaken gain).
 """
 
-Samples = npt.NDArray[np.float32]
+Samples: TypeAlias = "npt.NDArray[np.float32]"
+"""A name alone: numpy is imported where sound is read, for the commands that read none."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +261,8 @@ def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
         raise UnusableError(
             f'"{key}" holds {show(wrong)} among its samples, must be a flat list of numbers'
         )
+    import numpy as np
+
     with np.errstate(over="ignore"):
         samples = _as_float32(values)
     peak = float(np.abs(samples).max())
@@ -269,6 +273,8 @@ def _inline_samples(key: str, values: list[Any], rate: Any) -> _Audio:
 
 
 def _as_float32(values: list[Any]) -> Samples:
+    import numpy as np
+
     try:
         return np.array(values, dtype=np.float32)
     except OverflowError:

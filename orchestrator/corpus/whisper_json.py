@@ -38,8 +38,9 @@ def _read(parts: list[Any]) -> Iterator[tuple[float, float, str, str]]:
 def _parts(value: object) -> list[Any]:
     """The list of parts, wherever it stands."""
     if isinstance(value, Mapping):
-        named = (value.get(key) for key in ("segments", "chunks", "transcription"))
-        value = next((entry for entry in named if isinstance(entry, list)), [])
+        for key in ("segments", "chunks", "transcription"):
+            if isinstance(entry := value.get(key), list):
+                return entry
     return value if isinstance(value, list) else []
 
 

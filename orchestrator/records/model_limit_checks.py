@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.clips import SAMPLE_RATE
 from orchestrator.corpus.diagnosis import (
     TRAINING_SETS,
     check_limits,
@@ -18,6 +17,7 @@ from orchestrator.corpus.diagnosis import (
     listed_lines,
     used_utterances,
 )
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.records.model_limits import ModelLimits, token_caps

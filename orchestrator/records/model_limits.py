@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.sweepfile.sweep import ModelSpec
 
 VERSION_1_STRIDE, VERSION_1_SHORTEST = 384, 895
@@ -83,7 +83,7 @@ def _parse_limits(config: dict[str, Any], tokenizer: Path) -> ModelLimits:
         stride=stride,
         positions=positions,
         labels=lambda texts: [
-            [*row.ids, *ends] for row in reader.encode_batch(texts, add_special_tokens=False)
+            [*row.ids, *ends] for row in reader.encode_batch_fast(texts, add_special_tokens=False)
         ],
         texts=reader.decode_batch,
     )

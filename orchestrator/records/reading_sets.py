@@ -12,21 +12,22 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.confirm_split import load_evaluation_manifest
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.manifest_errors import joined_errors
-from orchestrator.corpus.preparing import prepare, prepare_training
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.reading_once import once
 from orchestrator.errors import ManifestError
 from orchestrator.records.results import SetRecord
 from orchestrator.sweepfile.data import SetSource, relative_to
 from orchestrator.sweepfile.sweep import SweepSpec
+
+if TYPE_CHECKING:
+    from orchestrator.corpus.clips import Clips
 
 Made = TypeVar("Made")
 
@@ -125,6 +126,8 @@ def decode_set(
     `read_sets` drops them; in an evaluation set each is an error. Raises ManifestError with all
     faults of the set.
     """
+    from orchestrator.corpus.preparing import prepare, prepare_training
+
     rms = spec.evaluation.rms
     if name in TRAINING_SETS:
         bad = spec.data.max_bad_fraction

@@ -8,10 +8,9 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.checks import Finding, finding
-from orchestrator.corpus.clip_cache import evict_segments
-from orchestrator.corpus.clips import Clips
 from orchestrator.corpus.decoding_findings import check_sound, sound_text
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.manifest import Manifest
@@ -32,6 +31,9 @@ from orchestrator.running.recording_findings import record_findings
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.set_names import confirm_name, is_confirm
 from orchestrator.sweepfile.sweep import SweepSpec
+
+if TYPE_CHECKING:
+    from orchestrator.corpus.clips import Clips
 
 log = logging.getLogger(__name__)
 
@@ -161,6 +163,8 @@ def _decode_within_limit(
     spec: SweepSpec, folder: StudyFolder, observer: Observer
 ) -> dict[str, tuple[Manifest, Clips]]:
     """All sets, decoded; the cache is brought back to its limit while no other study runs."""
+    from orchestrator.corpus.clip_cache import evict_segments
+
     ready = decode_sets(spec, folder.project_cache)
     if not any(study.holder() for study in folder.neighbours()):
         sounds = [sound for _, clips in ready.values() for sound in clips.sounds.stored]

@@ -11,9 +11,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import FingerprintError
-from orchestrator.scoring.bootstrap import DeltaEstimate
 from orchestrator.scoring.limits import (
     Criterion,
     LimitVerdict,
@@ -25,6 +25,9 @@ from orchestrator.scoring.limits import (
 from orchestrator.scoring.rates import SetScore, delta
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.set_names import confirm_name
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.bootstrap import DeltaEstimate
 
 
 class Decision(StrEnum):

@@ -11,10 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from orchestrator.scoring.bootstrap import DeltaEstimate
 from orchestrator.scoring.rates import SetScore, decodings_beside, delta, estimate, relative_delta
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.bootstrap import DeltaEstimate
 
 AT_LIMIT = 1e-9
 """Constraint of a strict limit met exactly: Optuna takes 0 for feasible, and "less than" is not "at

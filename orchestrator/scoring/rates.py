@@ -8,10 +8,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import FingerprintError
-from orchestrator.scoring.bootstrap import DeltaEstimate, paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import error_rate
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.bootstrap import DeltaEstimate
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ def estimate(
     baseline: SetScore | None, tuned: SetScore | None, *, resamples: int = 10_000, seed: int = 0
 ) -> DeltaEstimate | None:
     """The paired estimate of `delta`, with its bounds; None unless both were measured."""
+    from orchestrator.scoring.bootstrap import paired_delta, paired_rates  # numpy: only who judges
+
     if baseline is None or tuned is None or delta(baseline, tuned) is None:
         return None
     ratio = decodings_beside(baseline, tuned)

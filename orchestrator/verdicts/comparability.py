@@ -11,16 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
-from orchestrator.scoring.bootstrap import DeltaEstimate
 from orchestrator.scoring.judge import Scores, error_budget
 from orchestrator.scoring.rates import SetScore, estimate
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, chosen_measurement
 from orchestrator.verdicts.judging import RESAMPLES, pool_scores
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.bootstrap import DeltaEstimate
 
 CONFIDENCE = 0.95
 

@@ -20,8 +20,7 @@ from safetensors import SafetensorError
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.clips import SAMPLE_RATE
-from orchestrator.corpus.headers import locate, read_header
+from orchestrator.corpus.headers import SAMPLE_RATE, locate, read_header
 from orchestrator.corpus.loudness import scale_to_rms
 from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.manifest_errors import UnusableError, show

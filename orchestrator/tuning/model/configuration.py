@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.errors import ModelError
 
 NEUTRAL = {

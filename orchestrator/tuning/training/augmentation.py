@@ -19,7 +19,7 @@ import torch
 import torchaudio.functional
 from torch import Tensor
 
-from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, scale_to_rms
 from orchestrator.planning.trial_plan import TrialParams
 from orchestrator.sweepfile.digest import derived_seed

@@ -15,7 +15,7 @@ import torchaudio.functional
 from torch import Tensor
 
 from orchestrator.corpus.audio import load_audio
-from orchestrator.corpus.clips import SAMPLE_RATE
+from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error
