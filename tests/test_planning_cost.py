@@ -31,9 +31,7 @@ from tests.embedded import small_sweep
 from tests.running_support import make_spec
 from tests.tuning_models import small_model_folder
 
-WORK = Work(
-    search_steps=1000, confirm_steps=200, confirm_utterances=400, baseline_utterances=150, loads=2
-)
+WORK = Work(search_steps=1000, confirm_steps=200, confirm_utterances=400, baseline_utterances=150)
 PACE = Pace(
     device="cpu",
     slots=2,
@@ -60,7 +58,7 @@ def test_a_probe_times_each_kind_of_trial() -> None:
     cost = probed_cost(WORK, KINDS, PACE, None)
     low, high = (600 * 0.1 + 300 * 0.3, 600 * 0.2 + 300 * 0.5)
     hear_low, hear_high = (3000 * 0.01 + 1000 * 0.02, 4000 * 0.03)
-    fixed = 150 * 0.04 + 2 * 10
+    fixed = 150 * 0.04 + 10
     assert cost.low == pytest.approx(low * (1 + 200 / 900) + hear_low * (1 + 400 / 4000) + fixed)
     assert cost.high == pytest.approx(high * (1 + 200 / 900) + hear_high * (1 + 400 / 4000) + fixed)
     assert cost.basis == (
@@ -73,7 +71,7 @@ def test_a_probe_times_each_kind_of_trial() -> None:
 def test_packs_that_compute_at_the_same_time_share_the_work() -> None:
     one = probed_cost(WORK, KINDS, PACE, None)
     cost = probed_cost(WORK, KINDS, PACE.model_copy(update={"cores": 4}), None, packs=2)
-    assert cost.high - 26 == pytest.approx((one.high - 26) / 2), (
+    assert cost.high - 16 == pytest.approx((one.high - 16) / 2), (
         "the model is loaded, and the untuned one heard, once"
     )
     assert cost.basis.startswith("a probe on cpu (cores: 4), 2 at once:")
@@ -205,7 +203,6 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
         confirm_steps=2 * 200,
         confirm_utterances=2 * 5,
         baseline_utterances=50 + 5,
-        loads=2,
     )
     alone = load_spec(
         tmp_path / "sweeps" / "demo.yaml", ["confirm=", "parameters.rank=8", "start_with="]
@@ -219,7 +216,6 @@ def test_work_counts_what_a_sweep_does(tmp_path: Path) -> None:
         confirm_steps=0,
         confirm_utterances=0,
         baseline_utterances=50,
-        loads=1,
     )
 
 

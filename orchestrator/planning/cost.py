@@ -28,8 +28,6 @@ class Work(BaseModel):
     """Utterances decoded for all confirmation runs together."""
     baseline_utterances: int
     """Decoded with the untuned model, in search and confirmation."""
-    loads: int
-    """How often the model is loaded and checked."""
 
 
 class Spent(BaseModel):

@@ -80,7 +80,7 @@ def _seconds(
         within_budget((training + hearing) / packs, wall_clock)
         + confirming / packs
         + work.baseline_utterances * pace.baseline
-        + work.loads * pace.load
+        + pace.load  # once: the confirmation takes the model of the search
     )
 
 

@@ -162,7 +162,6 @@ def sweep_plan(
             confirm_utterances=confirming * confirmed,
             baseline_utterances=_count_utterances(sets, *spec.data.evaluated)
             + (confirmed if confirming else 0),
-            loads=2 if confirming else 1,
         ),
         sets=sets,
         resolution=tuple(_set_resolutions(spec, sets)),
