@@ -32,7 +32,7 @@ PARTS = (
     ("orchestrator.tuning.training.optimizer", "PackedAdamW.step", "optimizer"),
     ("orchestrator.tuning.decoding.greedy_decoding", "stack_merged", "merging adapters"),
     ("orchestrator.tuning.decoding.drafts", "Draft.propose", "proposing drafts"),
-    ("orchestrator.tuning.decoding.greedy_decoding", "_accept_tokens", "accepting tokens"),
+    ("orchestrator.tuning.decoding.decoding_rows", "accept_tokens", "accepting tokens"),
     (
         "orchestrator.tuning.decoding.evaluation_set",
         "EvaluationSet.score",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.tuning.decoding.decoding_rows import accept_tokens
 from orchestrator.tuning.decoding.drafts import LOOKAHEAD, Draft
-from orchestrator.tuning.decoding.greedy_decoding import _accept_tokens
 
 END = 2
 WORDS = st.lists(st.integers(3, 9), max_size=20)
@@ -29,7 +29,7 @@ def decode(said: list[int], draft: Draft) -> tuple[list[int], int, int]:
             before = proposed[:place]
             right = before == text[len(out) : len(out) + place]
             argmax.append(text[len(out) + place] if right and len(out) + place < len(text) else 1)
-        done = _accept_tokens(out, proposed, argmax, len(text), frozenset({END}))
+        done = accept_tokens(out, proposed, argmax, len(text), frozenset({END}))
         draft.judge(argmax)
     return out, rounds, fed
 

@@ -10,9 +10,9 @@ argmax given the tokens before it, so a draft changes the time and never the wor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, islice
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -20,11 +20,25 @@ from torch import Tensor
 from orchestrator.progress import Counter
 from orchestrator.tuning.adapters.pack import Adapter, stack_merged
 from orchestrator.tuning.adapters.packed_linear import bound_merged
-from orchestrator.tuning.decoding.drafts import LOOKAHEAD, Draft
+from orchestrator.tuning.decoding.decoding_rows import (
+    Row,
+    RowGroup,
+    begin_rows,
+    decode_round,
+    join_live_rows,
+)
+from orchestrator.tuning.decoding.drafts import Draft
 from orchestrator.tuning.model.base_model import BaseModel
-from orchestrator.tuning.model.decoder import Decoder, KeyValue, SelfCache
+from orchestrator.tuning.model.decoder import Decoder, KeyValue
 from orchestrator.tuning.model.encoder_cache import EncoderCache, batches_by_length
 from orchestrator.tuning.model.layout import RaggedLayout
+
+RUN = 16
+"""So many batches at most are decoded one after the other, and what is left of them together."""
+
+COMPACT = 1.1
+"""Frames padded to rectangles may be so many times as many before their keys and values are computed
+without the padding: to pad those costs a copy each."""
 
 ScaledAdapter = tuple[Adapter, float]
 """An adapter and the scale it is evaluated at."""
@@ -61,34 +75,51 @@ def transcribe(
     order = sorted(range(len(lengths)), key=lambda i: lengths[i])
     decoded = [Decoded([[]] * len(lengths), [False] * len(lengths)) for _ in range(count)]
     store.keep(name, depth)
+    # of adapters in the decoder's layers alone the memory is the same: it is computed once
+    same_memory = all(module.startswith("decoder.layers.") for module in weights)
 
-    def decode_together(clips: list[int]) -> list[tuple[list[int], bool]]:
+    def begin(clips: list[int]) -> RowGroup:
         frames, layout = store(name, torch.tensor(clips, device=base.device), depth)
-        layout = layout.repeated(count)
-        encoded = base.encode(frames.expand(count, -1, -1), layout, depth)
-        cross = base.decoder.cross_keys(base.family.memory(encoded, layout), layout)
-        row_drafts = [draft[clip] for draft in drafts for clip in clips]
-        return _decode_greedily(
-            base,
-            cross,
-            layout.mask,
-            [max_new_tokens[clip] for clip in clips] * count,
-            count,
-            row_drafts,
-        )
+        if not same_memory:
+            frames, layout = frames.expand(count, -1, -1), layout.repeated(count)
+        memory = base.family.memory(base.encode(frames, layout, depth), layout)
+        if same_memory:
+            memory, layout = memory.expand(count, -1, -1), layout.repeated(count)
+        cross = _cross_keys(base, memory, layout)
+        expected = [draft[clip] for draft in drafts for clip in clips] or [()] * count * len(clips)
+        caps = [max_new_tokens[clip] for clip in clips] * count
+        rows = [
+            Row(cap, Draft(draft[: cap - 1])) for cap, draft in zip(caps, expected, strict=True)
+        ]
+        return begin_rows(base.decoder, rows, count, cross, layout.mask)
 
+    budget = _frames_a_batch(base.device) / division
     # the longest first: threads that run out of work have less to wait for
-    batches = batches_by_length(
-        lengths, _frames_a_batch(base.device) / division / count * base.family.stride, order
-    )[::-1]
+    batches = batches_by_length(lengths, budget / count * base.family.stride, order)[::-1]
+    length = max(1, min(RUN, len(batches) // (2 * base.cores.count)))
+    runs = [batches[first : first + length] for first in range(0, len(batches), length)]
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
-        results = base.cores.map(decode_together, batches, lambda clips: counter.add(len(clips)))
-    for clips, rows in zip(batches, results, strict=True):
-        for row, (tokens, truncated) in enumerate(rows):
-            own, clip = decoded[row // len(clips)], clips[row % len(clips)]
-            own.tokens[clip], own.truncated[clip] = tokens, truncated
+        results = base.cores.map(
+            lambda run: _decode_batches(base.decoder, begin, run, 2 * budget),
+            runs,
+            lambda run: counter.add(sum(map(len, run))),
+        )
+    ends = base.decoder.ends
+    for clips, rows in zip(batches, chain.from_iterable(results), strict=True):
+        for place, row in enumerate(rows):
+            own, clip = decoded[place // len(clips)], clips[place % len(clips)]
+            own.tokens[clip] = _without_end(row.out, ends)
+            own.truncated[clip] = row.out[-1] not in ends
     return decoded
+
+
+def _cross_keys(base: BaseModel, memory: Tensor, layout: RaggedLayout) -> list[KeyValue]:
+    """Of every layer, padded to rows."""
+    padded = len(layout.lengths) * layout.longest
+    if padded <= COMPACT * layout.slots * layout.places:
+        return base.decoder.cross_keys(layout.pad(memory))
+    return base.decoder.cross_keys(memory, layout)
 
 
 def _frames_a_batch(device: torch.device) -> int:
@@ -97,137 +128,38 @@ def _frames_a_batch(device: torch.device) -> int:
     return 8_000 if device.type == "cpu" else 10_000
 
 
-def _decode_greedily(
-    base: BaseModel,
-    cross: list[KeyValue],
-    mask: Tensor,
-    max_new_tokens: list[int],
-    scaled_adapters: int,
-    drafts: Sequence[Sequence[int]],
-) -> list[tuple[list[int], bool]]:
-    """Greedy tokens and cap flags of all rows, adapter after adapter; `cross` and `mask` hold the
-    same rows.
+def _decode_batches(
+    decoder: Decoder, begin: Callable[[list[int]], RowGroup], batches: list[list[int]], most: float
+) -> list[list[Row]]:
+    """The rows of every batch, decoded to their end.
+
+    Nearly all of a batch is decoded in the first round, in which its drafts are verified. What is left
+    waits for that of the next batches, until it has `most` frames: a round of few rows takes hardly
+    less time than one of many.
     """
-    decoder, device = base.decoder, base.device
-    drafts = drafts or [()] * len(max_new_tokens)
-    expected = [Draft(draft[: cap - 1]) for draft, cap in zip(drafts, max_new_tokens, strict=True)]
-    out: list[list[int]] = [[] for _ in max_new_tokens]
-    done = [False] * len(max_new_tokens)
-    here = list(range(len(max_new_tokens)))
-    cache = decoder.empty_cache(len(max_new_tokens), max(max_new_tokens) + LOOKAHEAD + 1)
-    while not all(done):
-        if 2 * sum(not done[row] for row in here) <= len(here):
-            here, index = _drop_finished_rows(here, done, scaled_adapters, device)
-            cache, mask = cache.rows(index), mask[index]
-            cross = [(keys[index], values[index]) for keys, values in cross]
-        # speculative decoding (Leviathan et al. 2023), greedy: the last token and what the draft
-        # says comes next go through the decoder in one pass
-        fed = [
-            [
-                out[row][-1] if out[row] else decoder.start,
-                *(() if done[row] else expected[row].propose(out[row])),
-            ]
-            for row in here
-        ]
-        start = [0 if done[row] else len(out[row]) for row in here]
-        live = [at for at, row in enumerate(here) if not done[row]]
-        said = _next_tokens(decoder, cross, mask, cache, fed, start, live, scaled_adapters)
-        for at, argmax in zip(live, said, strict=True):
-            row = here[at]
-            done[row] = _accept_tokens(
-                out[row], fed[at][1:], argmax, max_new_tokens[row], decoder.ends
+    heard, waiting = [], []
+    for clips in batches:
+        group = begin(clips)
+        heard.append(group.rows)
+        decode_round(decoder, group)
+        if group.live:
+            waiting.append(
+                group if 2 * len(group.live) > len(group.rows) else join_live_rows([group])
             )
-            expected[row].judge(argmax)
-    return [(_without_end(tokens, decoder.ends), tokens[-1] not in decoder.ends) for tokens in out]
+        if sum(group.frames for group in waiting) > most:
+            _decode_to_end(decoder, waiting)
+            waiting = []
+    if waiting:
+        _decode_to_end(decoder, waiting)
+    return heard
 
 
-def _next_tokens(
-    decoder: Decoder,
-    cross: list[KeyValue],
-    mask: Tensor,
-    cache: SelfCache,
-    fed: list[list[int]],
-    start: list[int],
-    live: list[int],
-    scaled_adapters: int,
-) -> list[list[int]]:
-    """The token that the model says after each one that is fed, of each row in `live`.
-
-    `fed` holds the tokens of all rows, `start` the place of the first of them in its sequence. On a
-    CPU rows stand end to end, and the head, half of a small model's work, sees the tokens of `live`
-    alone.
-    """
-    lengths, device = list(map(len, fed)), mask.device
-    width = max(lengths)
-    # (rows, width), filled up with end tokens that nothing reads
-    tokens = torch.tensor(
-        [[*row, *[decoder.eos] * (width - len(row))] for row in fed], device=device
-    )
-    text, first = None, list(range(0, len(fed) * width, width))
-    if min(lengths) < width and _stand_end_to_end(device):
-        text = RaggedLayout(torch.tensor(lengths), scaled_adapters, known=lengths)
-        first = _first_places(lengths, scaled_adapters)
-    states = decoder(tokens, cross, mask, cache, torch.tensor(start, device=device), text)
-    later = [first[at] + step for at in live for step in range(1, lengths[at])]
-    index = torch.tensor([first[at] for at in live] + later, device=device)
-    argmax = decoder.head(states.flatten(0, 1)[index]).argmax(-1).tolist()
-    rest = iter(argmax[len(live) :])
-    return [
-        [token, *islice(rest, lengths[at] - 1)]
-        for at, token in zip(live, argmax[: len(live)], strict=True)
-    ]
-
-
-def _stand_end_to_end(device: torch.device) -> bool:
-    """A GPU computes padding in less time than it takes to begin what would spare it."""
-    return device.type == "cpu"
-
-
-def _first_places(lengths: Sequence[int], slots: int) -> list[int]:
-    """Where each row begins in (slots * F), the rows of a slot end to end, F the most of any."""
-    count = len(lengths) // slots
-    of_slots = [lengths[slot * count : (slot + 1) * count] for slot in range(slots)]
-    most = max(map(sum, of_slots))
-    return [
-        slot * most + before
-        for slot, own in enumerate(of_slots)
-        for before in accumulate(own[:-1], initial=0)
-    ]
-
-
-def _accept_tokens(
-    out: list[int],
-    draft_tokens: list[int],
-    argmax_tokens: list[int],
-    cap: int,
-    ends: frozenset[int],
-) -> bool:
-    """Append to `out` the argmax tokens that hold: the first, and each next one while the draft
-    before it was right.
-    """
-    for index, token in enumerate(argmax_tokens):
-        if index and draft_tokens[index - 1] != argmax_tokens[index - 1]:
-            break
-        out.append(token)
-        if token in ends or len(out) == cap:
-            return True
-    return False
-
-
-def _drop_finished_rows(
-    here: list[int], done: list[bool], scaled_adapters: int, device: torch.device
-) -> tuple[list[int], Tensor]:
-    """Drop finished rows; every adapter keeps equally many, so one with fewer live rows carries
-    finished ones along.
-    """
-    rows = len(here) // scaled_adapters
-    ranked = [
-        sorted(range(v * rows, (v + 1) * rows), key=lambda at: done[here[at]])
-        for v in range(scaled_adapters)
-    ]
-    most = max(sum(not done[here[at]] for at in own) for own in ranked)
-    kept = [at for own in ranked for at in own[:most]]
-    return [here[at] for at in kept], torch.tensor(kept, device=device)
+def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
+    group = groups[0] if len(groups) == 1 else join_live_rows(groups)
+    while live := group.live:
+        if 2 * len(live) <= len(group.rows):
+            group = join_live_rows([group])
+        decode_round(decoder, group)
 
 
 def _without_end(tokens: list[int], ends: frozenset[int]) -> list[int]:

@@ -37,10 +37,6 @@ class SelfCache:
         """Tokens that a row has room for."""
         return self.layers[0][0].shape[2]
 
-    def rows(self, index: Tensor) -> SelfCache:
-        """The cache of the rows in `index`, copied: used when finished rows are dropped."""
-        return SelfCache([(keys[index], values[index]) for keys, values in self.layers])
-
 
 class Decoder:
     """The decoder of a Moonshine model, without the stock class's caches and its in-place addition
@@ -74,14 +70,14 @@ class Decoder:
             table = self._rotary = rotary_table(self.stack.rotary_emb, 2 * count, self.head.weight)
         return table
 
-    def cross_keys(self, memory: Tensor, layout: RaggedLayout) -> list[KeyValue]:
+    def cross_keys(self, memory: Tensor, layout: RaggedLayout | None = None) -> list[KeyValue]:
         """Keys and values of every layer's cross-attention over memory (slots, F, width), padded to
-        rows.
+        rows; without a layout it is padded already, (rows, T, width).
         """
         return [
             (
-                self._split_heads(layout.pad(layer.encoder_attn.k_proj(memory))),
-                self._split_heads(layout.pad(layer.encoder_attn.v_proj(memory))),
+                self._split_heads(layer.encoder_attn.k_proj(memory), layout),
+                self._split_heads(layer.encoder_attn.v_proj(memory), layout),
             )
             for layer in self.stack.layers
         ]

@@ -1,0 +1,191 @@
+"""Rows of greedy decoding: what each adapter has said of each clip so far, and what the decoder needs
+to go on from there. One round sends all rows of a group through the decoder once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, islice
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from orchestrator.tuning.decoding.drafts import LOOKAHEAD, Draft
+from orchestrator.tuning.model.decoder import Decoder, KeyValue, SelfCache
+from orchestrator.tuning.model.layout import RaggedLayout
+
+
+@dataclass
+class Row:
+    """One clip as one adapter hears it."""
+
+    cap: int
+    """The most tokens it may give, its end included."""
+    draft: Draft
+    out: list[int] = field(default_factory=list)
+    """What was said so far, the end token included."""
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """Rows that are decoded together, adapter after adapter and equally many of each: an adapter with
+    fewer live rows carries finished ones along.
+    """
+
+    rows: list[Row]
+    adapters: int
+    cross: list[KeyValue]
+    """Of every layer, over frames padded to T."""
+    mask: Tensor
+    """(rows, 1, 1, T) boolean: the frames that exist."""
+    cache: SelfCache
+
+    @property
+    def live(self) -> list[int]:
+        """The places of rows that are not done."""
+        return [at for at, row in enumerate(self.rows) if not row.done]
+
+    @property
+    def frames(self) -> int:
+        """Padding included."""
+        return len(self.rows) * self.mask.shape[-1]
+
+
+def begin_rows(
+    decoder: Decoder, rows: list[Row], adapters: int, cross: list[KeyValue], mask: Tensor
+) -> RowGroup:
+    """Rows of which nothing was said yet."""
+    cache = decoder.empty_cache(len(rows), max(row.cap for row in rows) + LOOKAHEAD + 1)
+    return RowGroup(rows, adapters, cross, mask, cache)
+
+
+def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
+    """The live rows of groups of the same adapters, copied, as one group; one of them at least is
+    live.
+    """
+    adapters = groups[0].adapters
+    live = [group.live for group in groups]
+    of_adapter: list[list[tuple[Row, int]]] = [[] for _ in range(adapters)]
+    taken = 0
+    for group, places in zip(groups, live, strict=True):
+        for at in places:
+            of_adapter[at * adapters // len(group.rows)].append((group.rows[at], taken))
+            taken += 1
+    most = max(map(len, of_adapter))
+    # nothing reads what a finished row holds: it may be that of any other
+    finished = Row(0, Draft(()), done=True), 0
+    chosen = [row for own in of_adapter for row in (*own, *[finished] * (most - len(own)))]
+    order = [place for _, place in chosen]
+
+    def join(tensors: Sequence[Tensor], axis: int) -> Tensor:
+        """Along the rows, what is shorter filled up with zeros at the end of `axis`."""
+        longest = max(tensor.shape[axis] for tensor in tensors)
+        parts = []
+        for tensor, places in zip(tensors, live, strict=True):
+            if places:
+                short = longest - tensor.shape[axis]
+                fill = (0, 0) * (tensor.dim() - 1 - axis) + (0, short)
+                parts.append(F.pad(tensor[places], fill) if short else tensor[places])
+        return torch.cat(parts)[order]
+
+    def join_layers(layers: Sequence[Sequence[KeyValue]]) -> list[KeyValue]:
+        return [
+            (join([keys for keys, _ in layer], 2), join([values for _, values in layer], 2))
+            for layer in zip(*layers, strict=True)
+        ]
+
+    return RowGroup(
+        [row for row, _ in chosen],
+        adapters,
+        join_layers([group.cross for group in groups]),
+        join([group.mask for group in groups], 3),
+        SelfCache(join_layers([group.cache.layers for group in groups])),
+    )
+
+
+def decode_round(decoder: Decoder, group: RowGroup) -> None:
+    """Send the last token of every live row and what its draft says comes next through the decoder,
+    in one pass, and keep what holds: speculative decoding (Leviathan et al. 2023), greedy.
+    """
+    rows, live = group.rows, group.live
+    fed = [
+        [
+            row.out[-1] if row.out else decoder.start,
+            *(() if row.done else row.draft.propose(row.out)),
+        ]
+        for row in rows
+    ]
+    for at, said in zip(live, _next_tokens(decoder, group, fed, live), strict=True):
+        row = rows[at]
+        row.done = accept_tokens(row.out, fed[at][1:], said, row.cap, decoder.ends)
+        row.draft.judge(said)
+
+
+def _next_tokens(
+    decoder: Decoder, group: RowGroup, fed: list[list[int]], live: list[int]
+) -> list[list[int]]:
+    """The token that the model says after each one that is fed, of each row in `live`.
+
+    `fed` holds the tokens of all rows. On a CPU rows stand end to end, and the head, half of a small
+    model's work, sees the tokens of `live` alone.
+    """
+    start = [0 if row.done else len(row.out) for row in group.rows]
+    lengths, device = list(map(len, fed)), group.mask.device
+    width = max(lengths)
+    # (rows, width), filled up with end tokens that nothing reads
+    tokens = torch.tensor(
+        [[*row, *[decoder.eos] * (width - len(row))] for row in fed], device=device
+    )
+    text, first = None, list(range(0, len(fed) * width, width))
+    if min(lengths) < width and _stand_end_to_end(device):
+        text = RaggedLayout(torch.tensor(lengths), group.adapters, known=lengths)
+        first = _first_places(lengths, group.adapters)
+    places = torch.tensor(start, device=device)
+    states = decoder(tokens, group.cross, group.mask, group.cache, places, text)
+    later = [first[at] + step for at in live for step in range(1, lengths[at])]
+    index = torch.tensor([first[at] for at in live] + later, device=device)
+    argmax = decoder.head(states.flatten(0, 1)[index]).argmax(-1).tolist()
+    rest = iter(argmax[len(live) :])
+    return [
+        [token, *islice(rest, lengths[at] - 1)]
+        for at, token in zip(live, argmax[: len(live)], strict=True)
+    ]
+
+
+def _stand_end_to_end(device: torch.device) -> bool:
+    """A GPU computes padding in less time than it takes to begin what would spare it."""
+    return device.type == "cpu"
+
+
+def _first_places(lengths: Sequence[int], slots: int) -> list[int]:
+    """Where each row begins in (slots * F), the rows of a slot end to end, F the most of any."""
+    count = len(lengths) // slots
+    of_slots = [lengths[slot * count : (slot + 1) * count] for slot in range(slots)]
+    most = max(map(sum, of_slots))
+    return [
+        slot * most + before
+        for slot, own in enumerate(of_slots)
+        for before in accumulate(own[:-1], initial=0)
+    ]
+
+
+def accept_tokens(
+    out: list[int],
+    draft_tokens: list[int],
+    argmax_tokens: list[int],
+    cap: int,
+    ends: frozenset[int],
+) -> bool:
+    """Append to `out` the argmax tokens that hold: the first, and each next one while the draft
+    before it was right.
+    """
+    for index, token in enumerate(argmax_tokens):
+        if index and draft_tokens[index - 1] != argmax_tokens[index - 1]:
+            break
+        out.append(token)
+        if token in ends or len(out) == cap:
+            return True
+    return False
