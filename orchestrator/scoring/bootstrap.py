@@ -190,8 +190,10 @@ def paired_rates(
             [np.bincount(of_block, column, len(names)) for column in counts.T], axis=1
         )
     n = len(counts)
+    # in one order in memory, kept or drawn anew: these sums are not of whole numbers
     drawn = [
-        _rate_change(rows, counts) for rows in _drawn_counts(seed, resamples, n, _CHUNK // n + 1)
+        _rate_change(np.ascontiguousarray(rows), counts)
+        for rows in _drawn_counts(seed, resamples, n, _CHUNK // n + 1)
     ]
     deltas, errors = (np.concatenate(column) for column in zip(*drawn, strict=True))
     point, error = (float(column[0]) for column in _rate_change(np.ones((1, n)), counts))
@@ -259,21 +261,21 @@ def resample_ratio(
     references) count as the sample's own delta.
     """
     n = len(words)
-    moments = np.stack([difference, difference**2, difference * words], axis=1)
+    moments = np.stack([difference, difference**2, difference * words])
     sums = _resampled_sums(moments, resamples, seed)
-    of_words, without = _resampled_words(words.tobytes(), resamples, seed)
-    sums[without] = moments.sum(axis=0)
-    (d, dd, dw), (w, ww) = sums.T, of_words.T
+    (w, ww), without = _resampled_words(words.tobytes(), resamples, seed)
+    sums[:, without] = moments.sum(axis=1, keepdims=True)
+    d, dd, dw = sums
     ratio = d / w
     spread = np.maximum(dd - 2 * ratio * dw + ratio**2 * ww, 0.0)
     return 100 * ratio, 100 * np.sqrt(spread * n / max(n - 1, 1)) / w
 
 
 def _resampled_sums(moments: Floats, resamples: int, seed: int) -> Floats:
-    """Sums of the columns of `moments` (blocks, columns) in each resample: (resamples, columns)."""
-    step = max(1, _CHUNK // len(moments))
-    drawn = _drawn_counts(seed, resamples, len(moments), step)
-    return np.concatenate([rows @ moments for rows in drawn])
+    """Sums of the rows of `moments` (rows, blocks) in each resample: (rows, resamples)."""
+    blocks = moments.shape[1]
+    drawn = _drawn_counts(seed, resamples, blocks, max(1, _CHUNK // blocks))
+    return np.concatenate([moments @ counts.T for counts in drawn], axis=1)
 
 
 @lru_cache(maxsize=_KEPT_SETS)
@@ -283,10 +285,10 @@ def _resampled_words(words: bytes, resamples: int, seed: int) -> tuple[Floats, N
     are the same for all trials.
     """
     of_blocks = np.frombuffer(words)
-    moments = np.stack([of_blocks, of_blocks**2], axis=1)
+    moments = np.stack([of_blocks, of_blocks**2])
     sums = _resampled_sums(moments, resamples, seed)
-    without = sums[:, 0] == 0
-    sums[without] = moments.sum(axis=0)
+    without = sums[0] == 0
+    sums[:, without] = moments.sum(axis=1, keepdims=True)
     return sums, without
 
 
@@ -326,8 +328,9 @@ def _kept_type(resamples: int, n: int) -> np.dtype[Any] | None:
 
 @lru_cache(maxsize=_KEPT_SETS)
 def _kept_counts(seed: int, resamples: int, n: int, step: int) -> tuple[NDArray[Any], ...]:
+    # block after block in memory, as a library multiplies few rows with them fastest
     kind = _kept_type(resamples, n)
-    return tuple(rows.astype(kind) for rows in _draw_counts(seed, resamples, n, step))
+    return tuple(rows.astype(kind, order="F") for rows in _draw_counts(seed, resamples, n, step))
 
 
 def _draw_counts(seed: int, resamples: int, n: int, step: int) -> Iterator[Floats]:
