@@ -28,9 +28,9 @@ from _shared.tables import growth_table, peer_table, row_table, wer_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PARTS = ("plain", "one", "onednn", "concurrent", "packed", "k", "n", "peer")
+PARTS = ("plain", "one", "onednn", "concurrent", "packed", "k", "n", "bf16", "peer")
 """What --only may name: the plain script as one process a trial, in one process, both of these with
-oneDNN's products, and several at once; packs; growth; the authors' own tool.
+oneDNN's products, and several at once; packs; growth; packs in bf16; the authors' own tool.
 """
 SHIPPED = ("plain", "one", "packed", "k", "n")
 
@@ -79,11 +79,9 @@ def parts(chosen: argparse.Namespace) -> tuple[str, ...]:
     return asked
 
 
-def ceiling(device: str) -> float:
-    """Floating-point operations a second of large float32 products, measured in a process of its
-    own.
-    """
-    command = [sys.executable, str(HERE / "_shared" / "gemm.py"), device]
+def ceiling(device: str, kind: str = "float32") -> float:
+    """Floating-point operations a second of large products, measured in a process of its own."""
+    command = [sys.executable, str(HERE / "_shared" / "gemm.py"), device, kind]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1e9
 
 
@@ -173,6 +171,13 @@ def main() -> None:
             print(wer_table(measured, work), flush=True)
         if "k" in asked and chosen.config == "shipped":
             print(growth_table("K", [[sides.packed(k)] for k in packs(chosen.k)], work), flush=True)
+        if "bf16" in asked:
+            in_bf16 = [sides.packed(pack, precision="bf16") for pack in (1, 4)]
+            limit = ceiling(chosen.device, "bfloat16")
+            print(f"bfloat16 matrix products at {limit / 1e9:.0f} GFLOP/s\n")
+            print(row_table(in_bf16, work, limit), flush=True)
+            if chosen.config == "shipped":
+                print(wer_table([sides.packed(4), *in_bf16], work), flush=True)
         if "peer" in asked:
             peer = sides.peer(chosen.data.resolve(), chosen.peer_steps)
             print(peer_table(sides.packed(4), *peer, chosen.peer_steps, work), flush=True)

@@ -1,7 +1,7 @@
-"""The machine's ceiling for float32 matrix products: the best rate of several large square ones, by
-the fastest kernel that torch has there.
+"""The machine's ceiling for matrix products: the best rate of several large square ones, by the
+fastest kernel that torch has there.
 
-    python benchmarks/_shared/gemm.py [DEVICE]
+    python benchmarks/_shared/gemm.py [DEVICE [TYPE]]     float32 or bfloat16
 
 prints GFLOP/s.
 """
@@ -28,11 +28,11 @@ def kernels(device: str) -> list[Callable[[torch.Tensor, torch.Tensor], object]]
     return found
 
 
-def ceiling(device: str) -> float:
-    """GFLOP/s, 2 n^3 operations a product, in torch's default precision for float32."""
+def ceiling(device: str, kind: torch.dtype) -> float:
+    """GFLOP/s, 2 n^3 operations a product; of float32 in torch's default precision."""
     best = 0.0
     for size in SIZES[device]:
-        a, b = (torch.randn(size, size, device=device) for _ in range(2))
+        a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
         for multiply in kernels(device):
             multiply(a, b)
             until = time.perf_counter() + SECONDS
@@ -46,4 +46,5 @@ def ceiling(device: str) -> float:
 
 
 if __name__ == "__main__":
-    print(ceiling(sys.argv[1] if len(sys.argv) > 1 else "cpu"))
+    named = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+    print(ceiling(named, getattr(torch, sys.argv[2] if len(sys.argv) > 2 else "float32")))

@@ -57,7 +57,7 @@ class Sides:
     device: str
     repeats: int
     plain_trials: int | None
-    _packed: dict[tuple[int | str, int], Measured] = field(default_factory=dict)
+    _packed: dict[tuple[int | str, int, str], Measured] = field(default_factory=dict)
     _runs: int = 0
 
     def plain_processes(self, at_once: int, onednn: bool = False) -> Measured:
@@ -70,9 +70,11 @@ class Sides:
         name = "plain script, one process"
         return self._median([self._plain(name, 0, onednn) for _ in range(self.repeats)])
 
-    def packed(self, pack: int | str, trials: int | None = None) -> Measured:
-        """The product's own command with `execution.pack`."""
-        key = pack, trials or len(self.work.points)
+    def packed(
+        self, pack: int | str, trials: int | None = None, precision: str = "fp32"
+    ) -> Measured:
+        """The product's own command with `execution.pack` and `evaluation.precision`."""
+        key = pack, trials or len(self.work.points), precision
         if key not in self._packed:
             self._packed[key] = self._median([self._pack(*key) for _ in range(self.repeats)])
         return self._packed[key]
@@ -127,16 +129,18 @@ class Sides:
         ]
         return _scaled(_plain_row(name, usage, reports, max(1, at_once)), len(self.work.points))
 
-    def _pack(self, pack: int | str, trials: int) -> Measured:
+    def _pack(self, pack: int | str, trials: int, precision: str) -> Measured:
         output, name = self._output(), f"pack-{pack}-{trials}"
         sweep = self.work.write_sweep(name, trials, pack, self.device)
         command = [sys.executable, str(HERE / "packed_run.py"), str(output / "report.json")]
-        command += ["run", str(sweep), "--quiet", "--studies", str(output)]
+        command += ["run", str(sweep), f"evaluation.precision={precision}"]
+        command += ["--quiet", "--studies", str(output)]
         usage = run_all([command], accepted=VERDICTS)
         report = json.loads((output / "report.json").read_text())
         return Measured(
             name=f"packed, K = {pack}"
-            + (f", chose {report['capacity']}" if pack == "auto" else ""),
+            + (f", chose {report['capacity']}" if pack == "auto" else "")
+            + (f", {precision}" if precision != "fp32" else ""),
             trials=trials,
             seconds=usage.seconds,
             train=report["seconds"]["train"],
