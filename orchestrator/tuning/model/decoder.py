@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.tuning.model.attention import attend
 from orchestrator.tuning.model.configuration import special_tokens
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate_features
@@ -122,9 +122,7 @@ class Decoder:
             query = self._split_heads(
                 layer.encoder_attn.q_proj(layer.post_attention_layernorm(x)), text
             )
-            attn_output = F.scaled_dot_product_attention(
-                query, *memory, attn_mask=cross_mask, scale=self.scaling
-            )
+            attn_output = attend(query, *memory, cross_mask, self.scaling)
             x = x + layer.encoder_attn.o_proj(self._join_heads(attn_output, text))
             x = x + layer.mlp(layer.final_layernorm(x))
         normed: Tensor = self.stack.norm(x)
@@ -150,9 +148,7 @@ class Decoder:
             index = positions[:, None, :, None].expand(keys.shape)
             keys = stored[0].scatter_(2, index, keys.to(stored[0].dtype))
             values = stored[1].scatter_(2, index, values.to(stored[1].dtype))
-        y = F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=mask, is_causal=mask is None, scale=self.scaling
-        )
+        y = attend(query, keys, values, mask, self.scaling, is_causal=mask is None)
         projected: Tensor = attention.o_proj(self._join_heads(y, text))
         return projected
 

@@ -29,6 +29,7 @@ from transformers import (
 
 from orchestrator.errors import ModelError
 from orchestrator.records.model_limits import VERSION_1_SHORTEST, VERSION_1_STRIDE
+from orchestrator.tuning.model.attention import attend
 from orchestrator.tuning.model.configuration import check_runnable
 from orchestrator.tuning.model.layout import RaggedLayout
 from orchestrator.tuning.model.rotary import rotary_table, rotate_features
@@ -206,7 +207,7 @@ class MoonshineV1:
         table = rotary_table(self.encoder.rotary_emb, layout.longest, frames)
         cos, sin = (angles[layout.position][:, :, None] for angles in table)
 
-        def attend(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+        def attend_clips(query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
             heads, turned = (
                 query.shape[2:],
                 (rotate_features(query, cos, sin), rotate_features(key, cos, sin), value),
@@ -215,16 +216,14 @@ class MoonshineV1:
                 layout.pad(states.flatten(2)).unflatten(2, heads).transpose(1, 2)
                 for states in turned
             ]
-            attn_output = F.scaled_dot_product_attention(
-                rows[0], rows[1], rows[2], attn_mask=layout.mask, scale=scaling
-            )
+            attn_output = attend(rows[0], rows[1], rows[2], layout.mask, scaling)
             joined: Tensor = layout.flatten(attn_output.transpose(1, 2).flatten(2)).unflatten(
                 2, heads
             )
             return joined
 
         for layer in self.encoder.layers[first:last]:
-            frames = encoder_layer(layer, frames, attend)
+            frames = encoder_layer(layer, frames, attend_clips)
         return self.encoder.layer_norm(frames) if last == len(self.encoder.layers) else frames
 
     def memory(self, encoded: Tensor, layout: RaggedLayout) -> Tensor:

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from orchestrator.errors import ModelError
+from orchestrator.tuning.model.attention import attend
 from orchestrator.tuning.model.layout import RaggedLayout
 
 
@@ -149,9 +150,7 @@ class SlidingWindowAttention:
             x.flatten(0, 1).transpose(1, 2)
             for x in (blocks[0], self._join_neighbours(blocks[1]), self._join_neighbours(blocks[2]))
         )
-        attn_output = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=self.mask, scale=scaling
-        )
+        attn_output = attend(query, key, value, self.mask, scaling)
         return attn_output.transpose(1, 2).reshape(len(blocks[0]), -1, *blocks[0].shape[3:])
 
     def _join_neighbours(self, blocks: Tensor) -> Tensor:
