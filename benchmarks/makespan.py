@@ -172,12 +172,13 @@ def main() -> None:
         if "k" in asked and chosen.config == "shipped":
             print(growth_table("K", [[sides.packed(k)] for k in packs(chosen.k)], work), flush=True)
         if "bf16" in asked:
-            in_bf16 = [sides.packed(pack, precision="bf16") for pack in (1, 4)]
+            in_bf16 = [sides.packed(4), sides.packed(4, precision="trained in bf16")]
+            in_bf16 += [sides.packed(pack, precision="bf16") for pack in (4, 1)]
             limit = ceiling(chosen.device, "bfloat16")
             print(f"bfloat16 matrix products at {limit / 1e9:.0f} GFLOP/s\n")
             print(row_table(in_bf16, work, limit), flush=True)
             if chosen.config == "shipped":
-                print(wer_table([sides.packed(4), *in_bf16], work), flush=True)
+                print(wer_table(in_bf16, work), flush=True)
         if "peer" in asked:
             peer = sides.peer(chosen.data.resolve(), chosen.peer_steps)
             print(peer_table(sides.packed(4), *peer, chosen.peer_steps, work), flush=True)

@@ -345,3 +345,28 @@ def test_bf16_trains_and_decodes_and_is_another_evaluation(spec: SweepSpec, cach
     for fine, rough in zip(*rows, strict=True):
         assert fine != rough
         assert abs(fine - rough) < 0.05
+
+
+def test_training_in_bf16_leaves_every_number_one_of_fp32(spec: SweepSpec, cache: Path) -> None:
+    evaluation = spec.evaluation.model_copy(update={"training_precision": "bf16"})
+    sooner = spec.model_copy(update={"evaluation": evaluation})
+    assert trial(sooner, 0).recipe != trial(spec, 0).recipe
+    exact, worker = start_worker(spec, cache), start_worker(sooner, cache)
+    assert worker.evaluation == exact.evaluation
+    assert worker.measure_baseline() == exact.measure_baseline()
+    losses = []
+    for each in (exact, worker):
+        each.admit(trial(each.prepared.spec, 0, max_steps=4))
+        slot = each._slots[0]
+        (final,) = [e for e in run(each) if isinstance(e, Measured) and e.final]
+        losses.append(final.measurements[-1].train_loss or 0.0)
+    assert losses[0] != losses[1]
+    assert abs(losses[0] - losses[1]) < 0.05
+    adapter = slot.adapter
+    assert {part.dtype for parts in adapter.modules.values() for part in parts.values()} == {
+        torch.float32
+    }
+    # measured again by who knows nothing of bfloat16
+    (measured, heard), *_ = exact.evaluator.measure([(adapter, 1.0)])
+    assert measured == final.measurements[-1].sets
+    assert heard == final.hypotheses[-1]

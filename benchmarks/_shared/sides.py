@@ -17,6 +17,12 @@ from _shared.processes import Usage, run_all
 from _shared.workload import NAMES, Workload
 
 HERE = Path(__file__).parent.parent
+PRECISIONS = {
+    "fp32": (),
+    "bf16": ("evaluation.precision=bf16",),
+    "trained in bf16": ("evaluation.training_precision=bf16",),
+}
+"""How packs may compute, and what of the sweep file says so."""
 VERDICTS = (0, 4, 5)
 """Exit codes of a sweep that ran to its end."""
 
@@ -73,7 +79,7 @@ class Sides:
     def packed(
         self, pack: int | str, trials: int | None = None, precision: str = "fp32"
     ) -> Measured:
-        """The product's own command with `execution.pack` and `evaluation.precision`."""
+        """The product's own command with `execution.pack` and one of `PRECISIONS`."""
         key = pack, trials or len(self.work.points), precision
         if key not in self._packed:
             self._packed[key] = self._median([self._pack(*key) for _ in range(self.repeats)])
@@ -133,7 +139,7 @@ class Sides:
         output, name = self._output(), f"pack-{pack}-{trials}"
         sweep = self.work.write_sweep(name, trials, pack, self.device)
         command = [sys.executable, str(HERE / "packed_run.py"), str(output / "report.json")]
-        command += ["run", str(sweep), f"evaluation.precision={precision}"]
+        command += ["run", str(sweep), *PRECISIONS[precision]]
         command += ["--quiet", "--studies", str(output)]
         usage = run_all([command], accepted=VERDICTS)
         report = json.loads((output / "report.json").read_text())

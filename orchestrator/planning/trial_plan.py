@@ -85,11 +85,13 @@ class TrialPlan(BaseModel):
         # what the terms are is in the evaluation's fingerprint, and where their list lies in no
         # identity
         evaluation = self.evaluation.model_dump(mode="json", exclude={"terms"})
-        # a recipe from before there was a choice of windows is the recipe of the stock ones
+        # a recipe from before there was a choice of windows is the recipe of the stock ones, and one
+        # from before training could have a precision of its own that of a training without
+        before = {"encoder_windows": "stock", "training_precision": None}
         return {
             name: value
             for name, value in evaluation.items()
-            if (name, value) != ("encoder_windows", "stock")
+            if name not in before or before[name] != value
         }
 
 

@@ -62,8 +62,12 @@ class EvaluationSpec(Frozen):
     """Optimizer steps between evaluations."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters
-    and optimizer stay in fp32. For CUDA; a number of one precision is never compared with one of
-    the other."""
+    and optimizer stay in fp32. A number of one precision is never compared with one of the other.
+    """
+    training_precision: Literal["fp32", "bf16"] | None = None
+    """Of training alone, where it is to be another: bf16 trains sooner, and every number is one of
+    `precision` all the same.
+    """
 
     def relative_to(self, root: Path) -> EvaluationSpec:
         """The same with paths from `root` on."""

@@ -53,10 +53,16 @@ class PreparedSweep:
     notes: tuple[str, ...]
 
     def autocast(self) -> torch.autocast:
-        """The context in which everything is computed: bfloat16 products where the sweep asks for
-        them.
+        """The context in which everything but training is computed: bfloat16 products where the
+        sweep asks for them.
         """
         return _autocast_for(self.spec, self.base.device)
+
+    def training_autocast(self) -> torch.autocast:
+        """The context in which trials train."""
+        evaluation = self.spec.evaluation
+        precision = evaluation.training_precision or evaluation.precision
+        return torch.autocast(self.base.device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:

@@ -121,7 +121,7 @@ def _first_batch_loss(worker: PackWorker, plan: TrialPlan, adapter: Adapter) -> 
     targets = tuple(adapter.modules)
     group, slot = PackGroup(worker.base.first_adapted_layer(targets)), Slot(plan, targets, adapter)
     group.join(slot)
-    with worker.autocast():
+    with worker.training_autocast():
         group.step(worker.base, worker.store, worker.data)
     return slot.loss
 

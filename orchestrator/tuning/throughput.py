@@ -50,9 +50,10 @@ def measure_pace(
     with prepared.autocast():
         if slots == "auto":
             started = time.perf_counter()
-            measured = measure_pack_sizes(
-                first_plan(spec), prepared.base, prepared.store, prepared.data
-            )
+            with prepared.training_autocast():
+                measured = measure_pack_sizes(
+                    first_plan(spec), prepared.base, prepared.store, prepared.data
+                )
             slots, _ = choose_pack_size(measured)
             load += time.perf_counter() - started
         # its words are also the drafts that every trial's decode starts from
@@ -85,8 +86,9 @@ def _kind_paces(
         together = max(1, round(slots * trials[depth] / sum(trials.values())))
         group = group_of(kind.plan, prepared.base, together)
         step = partial(group.step, prepared.base, prepared.store, prepared.data)
-        step()  # computes the frames that are kept
-        steps = [_time_call(step) / together for _ in range(STEPS)]
+        with prepared.training_autocast():
+            step()  # computes the frames that are kept
+            steps = [_time_call(step) / together for _ in range(STEPS)]
         if depth not in heard:
             heard[depth] = _decode_pace(prepared, group)
         paces.append(KindPace(step=(min(steps), max(steps)), decode=heard[depth]))

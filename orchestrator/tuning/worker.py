@@ -47,7 +47,7 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
         prepared = prepare(spec, cache)
     if spec.execution.pack != "auto":
         return PackWorker(prepared, spec.execution.pack)
-    with prepared.autocast(), enough_memory("one step of one trial"):
+    with prepared.training_autocast(), enough_memory("one step of one trial"):
         slots, why = pack_size(first_plan(spec), prepared.base, prepared.store, prepared.data)
     return PackWorker(prepared, slots, why)
 
@@ -61,11 +61,8 @@ class PackWorker:
         """`pack_reason`: why `auto` chose this capacity; empty where the sweep says it."""
         self.capacity, self.pack_reason = capacity, pack_reason
         self.base, self.data, self.store = prepared.base, prepared.data, prepared.store
-        self.evaluator, self.findings, self.autocast = (
-            prepared.evaluator,
-            prepared.findings,
-            prepared.autocast,
-        )
+        self.evaluator, self.findings = prepared.evaluator, prepared.findings
+        self.autocast, self.training_autocast = prepared.autocast, prepared.training_autocast
         self.prepared = prepared
         self._at_every_rung = prepared.spec.data.at_every_rung
         self.notes = (*prepared.notes, *filter(None, (pack_reason,)))
@@ -77,11 +74,13 @@ class PackWorker:
 
     def share(self) -> None:
         """Compute the frames and drafts that all trials use, as far as they fit the memory."""
-        with self.autocast(), enough_memory("the frames of the sets"):
+        with enough_memory("the frames of the sets"):
             for name in self.store.clips:
-                for depth in self.store.depths:
-                    self.store.keep(name, depth)
-            self.evaluator.measure_baseline()
+                with self.training_autocast() if name == "train" else self.autocast():
+                    for depth in self.store.depths:
+                        self.store.keep(name, depth)
+            with self.autocast():
+                self.evaluator.measure_baseline()
 
     def sibling(self) -> PackWorker:
         """Another one on the same model and data, of the same capacity, with no trial in its
@@ -143,7 +142,8 @@ class PackWorker:
     def _advance_to_event(self) -> tuple[Event, ...]:
         while True:
             self._tick += 1
-            failed = self._train_one_tick()
+            with self.training_autocast():
+                failed = self._train_one_tick()
             self._add_to_averages()
             due = [
                 slot

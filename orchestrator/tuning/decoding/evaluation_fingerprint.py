@@ -53,8 +53,12 @@ def fingerprint_parts(
         "encoder_windows": windows_text(base.family.windows),
         "weights": base.weights_sha256,
         "dtype": str(base.model.dtype).removeprefix("torch."),
-        "precision": spec.precision,
+        "precision": _precision_text(spec.precision, base.device.type),
         "device": base.device.type,
         "torch": torch.__version__.partition("+")[0],
         "transformers": transformers.__version__,
     }
+
+
+def _precision_text(precision: str, device: str) -> str:
+    return "bf16, attention in fp32" if (precision, device) == ("bf16", "cpu") else precision

@@ -18,8 +18,8 @@ def attend(
     """softmax(scaling * query keys^T) values; all (rows, heads, positions, head_dim), `mask` boolean,
     true where a key is seen.
 
-    Under bfloat16 autocast a CPU computes it in float32 all the same: the backward pass of torch's
-    own in bfloat16 takes several times as long there as all other products of a step are faster.
+    Under bfloat16 autocast a CPU computes it in float32 all the same: torch's backward pass of it in
+    bfloat16 takes several times as long there.
     """
     if not in_float32(query.device):
         return F.scaled_dot_product_attention(
