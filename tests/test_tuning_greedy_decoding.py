@@ -125,9 +125,7 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
 def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drafts hold for the first voice and fail for the others, so that it has no row left where they
-    have some.
-    """
+    """Drafts fail for the second voice alone, so that the others have no row left where it has some."""
     base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
     clips, _ = clips_and_texts(9, seed=11)
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
@@ -136,7 +134,7 @@ def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
     voices = [
         (start(base, params(seed=3)), 1.0),
         (shaken(base, 1, target_patterns=DECODER), 1.0),
-        (shaken(base, 2, target_patterns=DECODER, adapter="dora"), 0.5),
+        (start(base, params(seed=4)), 0.5),
     ]
     joined: list[list[int]] = []
     join = decoding_rows.join_live_rows

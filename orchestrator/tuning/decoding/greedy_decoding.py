@@ -101,7 +101,7 @@ def transcribe(
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
         results = base.cores.map(
-            lambda run: _decode_batches(base.decoder, begin, run, 2 * budget),
+            lambda run: _decode_batches(base.decoder, begin, run, budget),
             runs,
             lambda run: counter.add(sum(map(len, run))),
         )
@@ -135,27 +135,28 @@ def _decode_batches(
 
     Nearly all of a batch is decoded in the first round, in which its drafts are verified. What is left
     waits for that of the next batches, until it has `most` frames: a round of few rows takes hardly
-    less time than one of many.
+    less time than one of many. A batch whose drafts were wrong is decoded by itself.
     """
-    heard, waiting = [], []
+    heard: list[list[Row]] = []
+    waiting: list[RowGroup] = []
     for clips in batches:
         group = begin(clips)
         heard.append(group.rows)
         decode_round(decoder, group)
-        if group.live:
-            waiting.append(
-                group if 2 * len(group.live) > len(group.rows) else join_live_rows([group])
-            )
+        live = len(group.live)
+        if 2 * live > len(group.rows):
+            _decode_to_end(decoder, group)
+        elif live:
+            waiting.append(join_live_rows([group]))
         if sum(group.frames for group in waiting) > most:
-            _decode_to_end(decoder, waiting)
-            waiting = []
+            group, waiting = join_live_rows(waiting), []
+            _decode_to_end(decoder, group)
     if waiting:
-        _decode_to_end(decoder, waiting)
+        _decode_to_end(decoder, join_live_rows(waiting))
     return heard
 
 
-def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
-    group = groups[0] if len(groups) == 1 else join_live_rows(groups)
+def _decode_to_end(decoder: Decoder, group: RowGroup) -> None:
     while live := group.live:
         if 2 * len(live) <= len(group.rows):
             group = join_live_rows([group])
