@@ -80,6 +80,47 @@ def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, st
     assert "would be taken whole, 2.00 s" in refusal(clips, table, "set.csv")
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"Start": 0.5, "End": 1.5},
+        {"start time": "0:00:00.5", "end time": "0:00:01.5"},
+        {"start": "0,5", "end": "1,5"},
+        {"start": 0.5, "stop": 1.5},
+        {"tmin": 0.5, "tmax": 1.5},
+        {"start_ms": 500, "end_ms": 1500},
+        {"segment": [0.5, 1.5]},
+        {"offset": 0.5, "end": 1.5},
+    ],
+    ids=str,
+)
+def test_times_however_they_are_spelled_are_no_silence(
+    clips: Path, times: dict[str, object]
+) -> None:
+    assert "which is not read" in (said := refusal(clips, lines_of(records(**times)))) or (
+        "which are not read" in said
+    )
+
+
+def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> None:
+    soundfile.write(clips / "0.wav", np.zeros((32000, 2), np.float32) + 0.1, 16_000)
+    rows = records()
+    for channel in (0, "B"):
+        said = refusal(clips, lines_of([rows[0] | {"channel": channel}]))
+        assert "has 2 channels and the record means one" in said
+    assert (
+        len(read(clips, lines_of([rows[0] | {"channel": "UC29ju8bIPH5as8OGnQzwJyA"}])).utterances)
+        == 1
+    )
+    assert len(read(clips, lines_of([rows[1] | {"channel": 0}])).utterances) == 1
+
+
+def test_a_folder_in_the_place_of_a_recording_is_called_one(clips: Path) -> None:
+    (clips / "inside").mkdir()
+    rows = records()
+    assert "it is a folder" in refusal(clips, lines_of([rows[0] | {"audio_filepath": "inside"}]))
+
+
 def test_times_of_audio_that_is_cut_already_are_kept(clips: Path) -> None:
     """AMI on the hub keeps the times of the meeting beside the cut clip."""
     rows = records(begin_time=61.2, end_time=63.2)

@@ -222,7 +222,7 @@ def test_the_command_that_a_label_file_is_answered_with_makes_the_manifest(tmp_p
         ("a.lab", "0 500 sil\n500 900 h\n", "is HTK or TIMIT labels"),
         ("a.eaf", '<?xml version="1.0"?>\n<ANNOTATION_DOCUMENT/>\n', "is XML, as ELAN"),
         ("a.ass", "[Script Info]\nTitle: x\n", "is subtitles (ASS)"),
-        ("a.lrc", "[00:12.00]hello\n[00:13.00]there\n", "is no manifest: its first line is"),
+        ("a.lrc", "[00:12.00]hello\n[00:13.00]there\n", "is LRC, which says when a line begins"),
     ],
 )
 def test_times_without_sentences_are_said_for_what_they_are(
@@ -232,3 +232,116 @@ def test_times_without_sentences_are_said_for_what_they_are(
     with pytest.raises(ManifestError) as caught:
         load_manifest(tmp_path / name)
     assert told in str(caught.value) and "\n" not in str(caught.value)
+
+
+CUE = "00:00:00,000 --> 00:00:01,000"
+LATER = "00:00:01,000 --> 00:00:02,000"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{CUE}\nhello\n\n{LATER}\nyou there\n",
+        f"1\n{CUE}\nhello\n2\n{LATER}\nyou\nthere\n",
+        f"1\r{CUE}\rhello\r\r2\r{LATER}\ryou there\r",
+        "00:00.000-->00:01.000\nhello\n\n00:01-->00:02\nyou there\n",
+        f"[{CUE}]   hello\n[{LATER}]   you there\n",
+        f"WEBVTT\n\nNOTE one\ntwo\n\nSTYLE\n::cue {{}}\n\nname\n{CUE}\nhello\n\n{LATER}\nyou there\n",
+    ],
+    ids=["no numbers", "no blank line", "CR", "WebVTT without its head", "Whisper's", "blocks"],
+)
+def test_times_are_never_words(text: str) -> None:
+    kind = kind_of_labels(text)
+    assert [(said.begin, said.end, said.text) for said in segments_of(text, kind)] == [
+        (0.0, 1.0, "hello"),
+        (1.0, 2.0, "you there"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            f"1\n{CUE}\nhello\n\n2\n00:00:01,000 -> 00:00:02,000\nyou\n",
+            "line 6 is no line of times",
+        ),
+        (f"{CUE}\nhello\n\n00:00:01;000 --> 00:00:02;000\nyou\n", "line 4 is no line of times"),
+        ("00:00:00, 000 --> 00:00:03, 000\nhello\n", "line 1 is no line of times"),
+        ("00:00:00.000 – 00:00:03.000\nhello\n", "line 1 is no line of times"),
+        (f"1\n{CUE}\nhello\n\nthere\n\n2\n{LATER}\nyou\n", "line 5 stands in no cue: 'there'"),
+    ],
+)
+def test_a_cue_that_cannot_be_read_is_a_fault_with_its_line(text: str, why: str) -> None:
+    with pytest.raises(UnusableError, match=why):
+        segments_of(text, kind_of_labels(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["from 3 -> 4", "3 -> 4", "at 10:30 we - he and I - left", "a --> b"]
+)
+def test_an_arrow_alone_is_no_subtitle(text: str) -> None:
+    assert kind_of_labels(text) == ""
+
+
+def test_whole_seconds_are_an_stm_and_channels_are_not_mixed() -> None:
+    text = "a 1 anna 0 5.2 <o,f0,female> hello\nb 1 bert 0 3 <o,f0,male> foo\n"
+    assert kind_of_list(text) == "STM"
+    assert [said.text for said in segments_of(text, "STM")] == ["hello", "foo"]
+    assert kind_of_list("a 1 anna 0 5 hello\nb 1 bert 0 3 foo\n") == ""
+    two = "a A anna 0.0 2.0 <o> hello\na B bert 0.5 3.0 <o> you\n"
+    with pytest.raises(UnusableError, match="line 2 is of channel 'B' of 'a'"):
+        segments_of(two, "STM")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("a.srt", "hello there\n", "a.srt has no line of times"),
+        ("a.txt", "{\\rtf1 hello}", "a.txt is RTF"),
+        ("a.txt", "<html><body>404</body></html>", "a.txt is HTML"),
+        ("a.txt", "hello\0there", "a.txt is a binary file"),
+        ("a.txt", "[00:01.00] hello\n[00:02.00] you\n", "a.txt is LRC"),
+        ("a.srt", "1\n00:00:01,000 --> 00:00:01,000\nhello\n", "begins at 1 s and ends at 1 s"),
+        ("a.trans.txt", "a ONE\na TWO\n", "'a' has a transcript already"),
+        (
+            "a.json",
+            '{"chunks": [{"timestamp": [2.0, 1.0], "text": "hi"}]}',
+            "begins at 2 s and ends at 1 s",
+        ),
+    ],
+)
+def test_a_file_beside_a_recording_that_says_no_words_is_a_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, why: str
+) -> None:
+    (tmp_path / "d").mkdir()
+    tone(tmp_path / "d" / "a.wav")
+    (tmp_path / "d" / name).write_text(content)
+    out = tmp_path / "out.jsonl"
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", out) == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+
+
+def test_a_part_without_an_end_goes_to_that_of_its_recording(tmp_path: Path) -> None:
+    """As transformers writes the last one of a recording that was cut off."""
+    (tmp_path / "d").mkdir()
+    tone(tmp_path / "d" / "a.wav", seconds=2.0)
+    said = [{"timestamp": [0.0, 0.5], "text": "hello"}, {"timestamp": [0.5, None], "text": "there"}]
+    (tmp_path / "d" / "a.json").write_text(json.dumps({"chunks": said}))
+    out = tmp_path / "out.jsonl"
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", out) == 0
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["offset"], row["duration"], row["text"]) for row in rows] == [
+        (0.0, 0.5, "hello"),
+        (0.5, 1.5, "there"),
+    ]
+
+
+def test_rows_of_a_chapter_whose_recording_is_not_there_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d").mkdir()
+    tone(tmp_path / "d" / "a.wav")
+    (tmp_path / "d" / "x.trans.txt").write_text("a ONE\nb TWO\nc THREE\n")
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "out.jsonl") == 0
+    assert "2 listed without a recording" in " ".join(capsys.readouterr().out.split())

@@ -4,6 +4,7 @@ here.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -146,7 +147,7 @@ def _texts_of(
     faults: list[str],
     unmatched: list[str],
 ) -> Transcripts:
-    texts = texts_beside(recordings, faults) if table is None else {}
+    texts = texts_beside(recordings, faults, unmatched) if table is None else {}
     if table is None and not texts and not faults:
         table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if table is None:
@@ -180,7 +181,7 @@ def _manifest_lines(
     for number, part in enumerate(said, start=1):
         line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3)}
         if part.span is not None:
-            begin, end = part.span
+            begin, end = part.span[0], seconds if part.span[1] == math.inf else part.span[1]
             line["id"] = f"{name}-{number:04d}"
             line |= {"offset": round(begin, 3), "duration": round(end - begin, 3)}
         own = {"speaker": part.speaker} if part.speaker else {}

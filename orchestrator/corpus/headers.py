@@ -131,6 +131,8 @@ def _why_missing(written: str, folder: Path) -> str:
     named = Path(folder, _as_file_name(written.replace("\\", "/")))
     if file := next((str(part) for part in reversed(named.parents) if part.is_file()), ""):
         return f"; {show(file)} is a file and no folder: where it is an archive, unpack it"
+    if named.is_dir():
+        return "; it is a folder: name a recording in it"
     there = _names_by_lower_case(named.parent).get(named.name.casefold(), "")
     return f"; there is {show(there)}: upper and lower case are two names" if there else ""
 
@@ -239,6 +241,19 @@ def read_header(source: Path | bytes, name: str) -> Header:
         )
     _check_rest(source, found.extra_info, name)
     return header
+
+
+def refuse_several_channels(source: Path, name: str) -> None:
+    """Raise UnusableError for a file of more than one channel, of which a record means one: their
+    mean would be taken.
+    """
+    import soundfile
+
+    count = soundfile.info(open_audio(source, name).source).channels
+    if count > 1:
+        raise UnusableError(
+            f"{name} has {count} channels and the record means one; save that one as mono audio"
+        )
 
 
 def _check_transfer(source: Path | bytes, found: soundfile._SoundFileInfo, name: str) -> None:

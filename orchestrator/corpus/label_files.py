@@ -31,15 +31,21 @@ class Segment:
     speaker: str = ""
 
 
-_CLOCK = r"(?:\d+:)?\d+:\d\d[.,]\d+"
-_CUE = re.compile(rf"\s*({_CLOCK})\s+-->\s+({_CLOCK})")
-_SUBRIP = re.compile(rf"\s*\d+\s*\n\s*{_CLOCK}\s+-->")
+_CLOCK = r"(?:\d+:)?\d+:\d\d(?:[.,]\d+)?"
+_CUE = re.compile(rf"\s*(?:{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?|\[{_CLOCK}\s*-->\s*{_CLOCK}\].*)")
+"""A line of times; within brackets, as Whisper prints it, with the text behind."""
+_TIMES = re.compile(rf"({_CLOCK})\s*-->\s*({_CLOCK})(?:\](.*))?")
+_LIKE_CUE = re.compile(r"(?=.*\d:\d)\s*\[?\d[\d:.,;\s]*(?:-+>|[–—→]>?)\s*\d[\d:.,;]*(?:\].*|\s.*)?")
+"""What was meant as one."""
+_LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
+_ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
+"""First words of what is no cue of WebVTT."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
 _AUDACITY = re.compile(rf"({_EXACT})\t({_NUMBER})\t(.*)")
 _STM = re.compile(
-    rf"(?P<recording>\S+)\s+\S+\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
-    r"(?:\s+<[^>\s]*>)?(?:\s+(?P<text>\S.*))?"
+    rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
+    r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
 )
 _CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
 _RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
@@ -66,13 +72,15 @@ def kind_of_labels(text: str) -> str:
     """
     if text.startswith("WEBVTT"):
         return "WebVTT"
-    if _SUBRIP.match(text.replace("\r", "")):
+    if any(map(_LIKE_CUE.fullmatch, text.splitlines())):
         return "SubRip"
     if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
         return "Praat TextGrid"
     if text.startswith(_WHISPER_FIRST):
         return _WHISPER
     lines = _first_lines(text)
+    if lines and all(map(_LYRICS.fullmatch, lines)):
+        return "LRC"
     if lines and all(map(_AUDACITY.fullmatch, lines)):
         return "Audacity labels"
     counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
@@ -91,8 +99,9 @@ def kind_of_list(text: str) -> str:
         return "RTTM"
     if all(map(_CTM.fullmatch, lines)):
         return "CTM"
-    rows = [_STM.fullmatch(line) for line in lines]
-    return "STM" if all(row is not None and _is_span(row) for row in rows) else ""
+    rows = [row for line in lines if (row := _STM.fullmatch(line))]
+    spans = len(rows) == len(lines) and all(map(_is_span, rows))
+    return "STM" if spans and any(map(_is_surely_stm, rows)) else ""
 
 
 def _first_lines(text: str) -> list[str]:
@@ -103,9 +112,12 @@ def _first_lines(text: str) -> list[str]:
 
 
 def _is_span(row: re.Match[str]) -> bool:
-    """Times, and no two numbers of a text."""
-    exact = re.search("[.,]", row["begin"] + row["end"])
-    return exact is not None and _seconds(row["begin"]) <= _seconds(row["end"])
+    return _seconds(row["begin"]) <= _seconds(row["end"])
+
+
+def _is_surely_stm(row: re.Match[str]) -> bool:
+    """Times, and no two numbers of a text; or a label, which no text has."""
+    return re.search("[.,]", row["begin"] + row["end"]) is not None or row["label"] is not None
 
 
 def sentence_of_timit(text: str) -> str | None:
@@ -122,7 +134,7 @@ def segments_of(text: str, kind: str) -> list[Segment]:
         raise UnusableError(f"is {kind}, {why}; write what is said as text")
     found = [
         segment
-        for segment in _READERS[kind](text.replace("\r\n", "\n"))
+        for segment in _READERS[kind](text.replace("\r\n", "\n").replace("\r", "\n"))
         if segment.text and segment.text not in _UNSPOKEN
     ]
     if not found:
@@ -139,19 +151,47 @@ def _seconds(time: str) -> float:
 
 
 def _subtitles(text: str) -> Iterator[Segment]:
-    """Cues: a line of times, and lines of text up to a blank one."""
+    """Cues: a line of times, and lines of text up to a blank one or the next cue. What stands in none
+    is the number or name before one, or a block that WebVTT has for other ends.
+    """
     lines = text.split("\n")
-    for place, line in enumerate(lines):
-        cue = _CUE.match(line)
-        if cue is None:
+    times = [_cue_times(line, number) for number, line in enumerate(lines, start=1)]
+    place, aside = 0, False
+    while place < len(lines):
+        line, found = lines[place].strip(), times[place]
+        place += 1
+        if found is None:
+            aside = bool(line) and (aside or line.split()[0].startswith(_ASIDE))
+            if line and not aside and (place == len(lines) or times[place] is None):
+                raise UnusableError(
+                    f"is subtitles, and line {place} stands in no cue: {show(line[:60])}; a cue is a line such as "
+                    "00:00:01,000 --> 00:00:02,500, then its text, without a blank line in it"
+                )
             continue
-        said = []
-        for spoken in lines[place + 1 :]:
-            if not spoken.strip():
-                break
-            said.append(_MARKUP.sub(" ", spoken))
-        words = html.unescape(" ".join(" ".join(said).split()))
-        yield Segment(place + 1, _seconds(cue[1]), _seconds(cue[2]), words)
+        aside, first = False, place
+        while place < len(lines) and lines[place].strip() and not _begins_cue(lines, times, place):
+            place += 1
+        said = [found[3] or "", *lines[first:place]]
+        words = html.unescape(" ".join(_MARKUP.sub(" ", " ".join(said)).split()))
+        yield Segment(first, _seconds(found[1]), _seconds(found[2]), words)
+
+
+def _cue_times(line: str, number: int) -> re.Match[str] | None:
+    """The times of a cue; None for another line. Raises UnusableError for what was meant as one."""
+    if _CUE.fullmatch(line):
+        return _TIMES.search(line)
+    if _LIKE_CUE.fullmatch(line):
+        raise UnusableError(
+            f"is subtitles, and line {number} is no line of times: {show(line.strip()[:60])}; write it as "
+            "00:00:01,000 --> 00:00:02,500"
+        )
+    return None
+
+
+def _begins_cue(lines: list[str], times: list[re.Match[str] | None], place: int) -> bool:
+    """Whether a line is one of times, or the number before one."""
+    after = place + 1 < len(lines) and times[place + 1] is not None
+    return times[place] is not None or (after and lines[place].strip().isdigit())
 
 
 def _audacity(text: str) -> Iterator[Segment]:
@@ -180,6 +220,7 @@ def _whisper_table(text: str) -> Iterator[Segment]:
 
 
 def _stm(text: str) -> Iterator[Segment]:
+    channels: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith(";;"):
             continue
@@ -188,6 +229,12 @@ def _stm(text: str) -> Iterator[Segment]:
             raise UnusableError(
                 f"is STM, and line {number} is none: {show(line[:60])}; a line has recording, "
                 "channel, speaker, begin, end and text"
+            )
+        first = channels.setdefault(row["recording"], row["channel"])
+        if first != row["channel"]:
+            raise UnusableError(
+                f"is STM, and line {number} is of channel {show(row['channel'])} of {show(row['recording'])}, whose "
+                f"lines before are of {show(first)}; save each channel as a mono recording of its own name"
             )
         begin, end = _seconds(row["begin"]), _seconds(row["end"])
         yield Segment(
@@ -257,6 +304,7 @@ class _GridItems:
 
 
 WITHOUT_SENTENCES = {
+    "LRC": "which says when a line begins and not when it ends",
     "CTM": "which has words with their times, and nothing says where a sentence ends",
     "RTTM": "which says who speaks when, and no words",
     _HTK: "which has words or sounds with their times, and nothing says where a sentence ends",

@@ -24,6 +24,7 @@ from orchestrator.corpus.headers import (
     clip_seconds,
     locate,
     read_header,
+    refuse_several_channels,
 )
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error, show
@@ -33,6 +34,7 @@ from orchestrator.corpus.record_fields import (
     UNLIKE_NEMO,
     Draft,
     Samples,
+    means_one_channel,
     read_draft,
 )
 from orchestrator.corpus.recordings_below import names_below
@@ -42,7 +44,7 @@ from orchestrator.corpus.toolkit_lists import (
     refuse_toolkit_record,
     speech_brain_cure,
 )
-from orchestrator.corpus.unread_times import refuse_unread_times
+from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
 from orchestrator.errors import ManifestError
 
 
@@ -254,6 +256,10 @@ class _Builder:
             header = self._header(audio or draft.encoded, name)
         if draft.offset is None:
             refuse_unread_times(draft.extra, header.seconds, name)
+        elif draft.duration is None:
+            refuse_unread_end(draft.extra, draft.offset, header.seconds, name)
+        if audio is not None and means_one_channel(draft.extra):
+            refuse_several_channels(audio, name)
         return Utterance(
             id=_made_id(draft) if draft.id is None else draft.id,
             text=draft.text,

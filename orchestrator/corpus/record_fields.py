@@ -74,6 +74,8 @@ _MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
+_CHANNEL = re.compile(r"\d{1,2}|[AaBb]|left|right", re.IGNORECASE)
+
 FLOAT_PEAK = 2.0
 """Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
 on another scale (16-bit integers, or a mistaken gain).
@@ -108,6 +110,17 @@ class _Audio:
     samples: Samples | None = None
     encoded: bytes | None = None
     sample_rate: int | None = None
+
+
+def means_one_channel(extra: Mapping[str, Any]) -> bool:
+    """Whether the keys of a record that nothing was made of name a channel of its recording; the name
+    of a broadcaster's is none.
+    """
+    named = (extra.get(key) for key in ("channel", "channel_id", "channel_selector"))
+    return any(
+        isinstance(value, int | str) and _CHANNEL.fullmatch(str(value)) is not None
+        for value in named
+    )
 
 
 def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:

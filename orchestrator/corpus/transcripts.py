@@ -48,9 +48,11 @@ Transcripts = dict[Path, list[Transcript]]
 """Of each recording, the whole of it or its parts."""
 
 
-def texts_beside(recordings: Sequence[Path], faults: list[str]) -> Transcripts:
+def texts_beside(
+    recordings: Sequence[Path], faults: list[str], unmatched: list[str]
+) -> Transcripts:
     """From a file of the recording's name and one of `ENDINGS`, or `NAME.wav.txt`, or a row of a
-    `*.trans.txt` of the same folder.
+    `*.trans.txt` of the same folder; rows whose recording is not there go to `unmatched`.
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
@@ -68,9 +70,13 @@ def texts_beside(recordings: Sequence[Path], faults: list[str]) -> Transcripts:
             texts[path] = parts
             continue
         if path.parent not in chapters:
-            chapters[path.parent] = dict(_chapter_lines(path.parent, faults))
+            chapters[path.parent] = _chapter_lines(path.parent, faults)
         if path.stem in chapters[path.parent]:
             texts[path] = [chapters[path.parent][path.stem]]
+    there = {path.with_suffix("") for path in recordings}
+    for folder, rows in chapters.items():
+        absent = (said for name, said in rows.items() if folder / name not in there)
+        unmatched += [said.origin for said in absent]
     return texts
 
 
@@ -80,6 +86,9 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
         return []
     if kind := kind_of_labels(text):
         return [said for _, said in _segments(path, text, kind, faults)]
+    if why := _why_no_words(path, text):
+        faults.append(f"{path} {why}")
+        return []
     first = next(
         (number for number, line in enumerate(text.split("\n"), start=1) if line.strip()), None
     )
@@ -92,6 +101,21 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
 
 
+def _why_no_words(path: Path, text: str) -> str:
+    """Why a file under a recording's name is no text of what is said; empty where it may be one."""
+    start = text.lstrip()[:200].lower()
+    if path.suffix.lower() in (".srt", ".vtt", ".textgrid") and start:
+        return "has no line of times, such as 00:00:01,000 --> 00:00:02,500; save it again"
+    if "\0" in text:
+        return "is a binary file; write what is said as text"
+    what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
+    return f"is {what}; write what is said as plain text" if what else ""
+
+
+_NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml": "XML"}
+"""By what a file begins that holds no plain text."""
+
+
 def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
     """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
     transcript.
@@ -102,11 +126,19 @@ def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
         return [part for _, part in _segments(table, said, kind, faults)]
     place = path.with_suffix(".json")
     text = _read_text(place, faults) if place.is_file() else None
+    parts = (parts_of_whisper(text) if text else None) or ()
+    spoken = [part for part in parts if part[2]]
+    for begin, end, said, _ in spoken:
+        if end <= begin:
+            faults.append(f"{place}: {_empty_span(begin, end)} beside {show(said[:40])}")
     return [
         Transcript(said, f"{place}:1", (begin, end), speaker)
-        for begin, end, said, speaker in (parts_of_whisper(text) if text else None) or ()
-        if said
+        for begin, end, said, speaker in spoken
     ]
+
+
+def _empty_span(begin: float, end: float) -> str:
+    return f"a part begins at {begin:g} s and ends at {end:g} s; write its times, or delete it,"
 
 
 def _segments(path: Path, text: str, kind: str, faults: list[str]) -> list[tuple[str, Transcript]]:
@@ -116,6 +148,10 @@ def _segments(path: Path, text: str, kind: str, faults: list[str]) -> list[tuple
     except UnusableError as error:
         faults.append(f"{path} {error}")
         return []
+    for segment in found:
+        if segment.end <= segment.begin:
+            span = _empty_span(segment.begin, segment.end)
+            faults.append(f"{path}:{segment.line}: {span} beside {show(segment.text[:40])}")
     return [
         (
             segment.recording,
@@ -130,13 +166,18 @@ def _segments(path: Path, text: str, kind: str, faults: list[str]) -> list[tuple
     ]
 
 
-def _chapter_lines(folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
+def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
+    rows: dict[str, Transcript] = {}
     for path in sorted(folder.glob("*.trans.txt")):
         for number, line in enumerate((_read_text(path, faults) or "").split("\n"), start=1):
             name, _, text = line.strip().partition(" ")
-            if text.strip():
-                yield name, Transcript(text.strip(), f"{path}:{number}")
+            said = Transcript(text.strip(), f"{path}:{number}")
+            if said.text and rows.setdefault(name, said) is not said:
+                faults.append(
+                    f"{said.origin}: {show(name)} has a transcript already, {rows[name].origin}"
+                )
+    return rows
 
 
 def _read_text(path: Path, faults: list[str]) -> str | None:

@@ -5,6 +5,7 @@ faster-whisper, whisper.cpp and of the pipelines of transformers. Pure.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,9 @@ def is_whisper(value: object) -> bool:
 
 
 def parts_of_whisper(text: str) -> list[tuple[float, float, str, str]] | None:
-    """Begin and end in seconds, text and speaker of every part; None for another text."""
+    """Begin and end in seconds, text and speaker of every part; None for another text. The end is
+    infinite where there is none: transformers knows none of a part that the recording cuts off.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -29,7 +32,7 @@ def parts_of_whisper(text: str) -> list[tuple[float, float, str, str]] | None:
 def _read(parts: list[Any]) -> Iterator[tuple[float, float, str, str]]:
     for part in parts:
         times = _times(part)
-        if times is not None and times[0] < times[1]:
+        if times is not None:
             speaker = part.get("speaker")
             said = " ".join(str(part["text"]).split())
             yield *times, said, speaker if isinstance(speaker, str) else ""
@@ -54,5 +57,7 @@ def _times(part: object) -> tuple[float, float] | None:
         both = part["timestamp"]
     elif isinstance(part.get("offsets"), Mapping):
         both, scale = (part["offsets"].get("from"), part["offsets"].get("to")), 1000.0
-    numbers = [float(time) / scale for time in both if isinstance(time, int | float)]
-    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
+    if len(both) != 2 or not isinstance(both[0], int | float):
+        return None
+    begin, end = both[0] / scale, math.inf if both[1] is None else both[1]
+    return (begin, end / scale) if isinstance(end, int | float) else None

@@ -22,6 +22,7 @@ from orchestrator.sweepfile.located_nodes import (
     did_you_mean,
     in_backticks,
 )
+from orchestrator.sweepfile.parameters import NAMES
 from orchestrator.sweepfile.yaml_reading import MAX_BYTES, read_text
 
 
@@ -178,7 +179,7 @@ def _put_at_key(
         )
     entries = dict(old.entries) if isinstance(old, Mapping) else {}
     inner = entries[key].node if key in entries else Mapping(place, {})
-    if at == 1 and keys[0] == "parameters" and at + 1 == len(keys) and _is_null(new):
+    if keys[:at] == ("parameters",) and at + 1 == len(keys) and key in NAMES and _is_null(new):
         entries.pop(key, None)
     else:
         entries[key] = Entry(place, _put_at_key(inner, keys, at + 1, new, place, problems))
