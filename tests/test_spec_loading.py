@@ -253,6 +253,10 @@ def test_overrides(sweeps: Path) -> None:
             "allowed: trials, wall_clock",
         ),
         (
+            "parameters.kl_wieght=",
+            "override parameters.kl_wieght=: unknown parameter `kl_wieght`; did you mean `kl_weight`?",
+        ),
+        (
             "budget.trials=three",
             "override budget.trials=three: budget.trials cannot be `three`; allowed: a whole number",
         ),
