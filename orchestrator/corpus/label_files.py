@@ -42,7 +42,7 @@ _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
 """First words of what is no cue of WebVTT."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
-_AUDACITY = re.compile(rf"({_EXACT})\t({_NUMBER})\t(.*)")
+_AUDACITY = re.compile(rf"({_EXACT})\t({_NUMBER})(?:\t(.*))?")
 _STM = re.compile(
     rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
@@ -204,7 +204,7 @@ def _audacity(text: str) -> Iterator[Segment]:
                 f"is Audacity labels, and line {number} is none: {show(line[:60])}; "
                 "export the labels again"
             )
-        yield Segment(number, _seconds(row[1]), _seconds(row[2]), row[3].strip())
+        yield Segment(number, _seconds(row[1]), _seconds(row[2]), (row[3] or "").strip())
 
 
 def _whisper_table(text: str) -> Iterator[Segment]:
