@@ -21,11 +21,12 @@ from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured
 from orchestrator.scoring.normalizers import normalizer
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import ChecksSpec, SweepSpec
+from orchestrator.sweepfile.sweep import ChecksSpec, EvaluationSpec, SweepSpec
 from orchestrator.tuning import prepared_sweep
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.decoding.evaluation import Evaluator
+from orchestrator.tuning.decoding.evaluation_fingerprint import precision_text
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.selfcheck.checks import check_model
@@ -370,3 +371,25 @@ def test_training_in_bf16_leaves_every_number_one_of_fp32(spec: SweepSpec, cache
     (measured, heard), *_ = exact.evaluator.measure([(adapter, 1.0)])
     assert measured == final.measurements[-1].sets
     assert heard == final.hypotheses[-1]
+
+
+def test_frames_that_all_share_are_those_of_a_pack_alone_in_bf16(
+    spec: SweepSpec, cache: Path
+) -> None:
+    evaluation = spec.evaluation.model_copy(update={"training_precision": "bf16"})
+    sooner = spec.model_copy(update={"evaluation": evaluation})
+    losses = []
+    for shares in (False, True):
+        worker = start_worker(sooner, cache)
+        if shares:
+            worker.share()
+        worker.admit(trial(sooner, 0, max_steps=2))
+        (final,) = [e for e in run(worker) if isinstance(e, Measured) and e.final]
+        losses.append(final.measurements[-1].train_loss)
+    assert losses[0] == losses[1]
+
+
+def test_all_in_bf16_is_training_in_bf16_too() -> None:
+    both = EvaluationSpec(precision="bf16", training_precision="bf16")
+    assert both == EvaluationSpec(precision="bf16")
+    assert precision_text("bf16", "cpu") != precision_text("bf16", "cuda") == "bf16"

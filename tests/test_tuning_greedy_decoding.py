@@ -15,7 +15,7 @@ from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.pack import Adapter, merged_weight
 from orchestrator.tuning.adapters.peft_adapter import ROOT
 from orchestrator.tuning.decoding import decoding_rows, greedy_decoding
-from orchestrator.tuning.decoding.decoding_rows import RowGroup
+from orchestrator.tuning.decoding.decoding_rows import RowGroup, join_live_rows
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
 from orchestrator.tuning.model.base_model import BaseModel, wrap_model
 from orchestrator.tuning.model.encoder_cache import EncoderCache
@@ -125,33 +125,53 @@ def test_no_word_depends_on_what_is_decoded_beside_a_clip(family: str) -> None:
 def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
     family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drafts fail for the second voice alone, so that the others have no row left where it has some."""
+    """Drafts hold but for every fourth clip of the second voice, so that the others have no row left
+    where it has one; caps differ, and so do the lengths of what is joined.
+    """
     base = wrap_model(ModelSpec(id="small"), small_model(family), tokenizer(), CPU)
-    clips, _ = clips_and_texts(9, seed=11)
+    clips, _ = clips_and_texts(16, seed=11)
     store = EncoderCache(base.family, {"set": clips}, 1 << 30, CPU)
-    max_new_tokens = [CAP] * len(clips)
-    untuned = transcribe(base, store, "set", max_new_tokens, ())[0]
+    max_new_tokens = [CAP - clip % 3 for clip in range(len(clips))]
+    max_new_tokens[5], max_new_tokens[6] = 1, 2
     voices = [
         (start(base, params(seed=3)), 1.0),
         (shaken(base, 1, target_patterns=DECODER), 1.0),
-        (start(base, params(seed=4)), 0.5),
+        (shaken(base, 2, target_patterns=ALL_LINEAR, adapter="dora"), 0.5),
     ]
+    plain = transcribe(base, store, "set", max_new_tokens, voices)
+    drafts = [list(heard.tokens) for heard in plain]
+    by_length = sorted(range(len(clips)), key=lambda clip: len(clips[clip]))
+    for clip in by_length[::4]:
+        drafts[1][clip] = [7, *drafts[1][clip][1:]]
     joined: list[list[int]] = []
-    join = decoding_rows.join_live_rows
 
     def noted(groups: Sequence[RowGroup]) -> RowGroup:
-        joined.append([len(group.live) for group in groups])
-        return join(groups)
+        joined.append([len(group.rows) - len(group.live) for group in groups])
+        return join_live_rows(groups)
 
     monkeypatch.setattr(greedy_decoding, "join_live_rows", noted)
-    two_clips = 2 * len(voices) * max(map(len, clips)) / base.family.stride
-    monkeypatch.setattr(greedy_decoding, "_frames_a_batch", lambda _: two_clips)
+    four_clips = 4 * len(voices) * max(map(len, clips)) / base.family.stride
+    monkeypatch.setattr(greedy_decoding, "_frames_a_batch", lambda _: four_clips)
     monkeypatch.setattr(base.cores, "count", 1)
-    decoded = transcribe(base, store, "set", max_new_tokens, voices, [untuned.tokens] * 3)
-    assert max(map(len, joined)) > 1, "the rows of several batches were joined"
-    for (adapter, scale), heard in zip(voices, decoded, strict=True):
-        model = stock_with(family, adapter, scale)
-        assert as_pairs(heard) == [generated(model, clip) for clip in clips]
+    assert list(map(as_pairs, transcribe(base, store, "set", max_new_tokens, voices, drafts))) == (
+        list(map(as_pairs, plain))
+    )
+    several = [finished for finished in joined if len(finished) > 1]
+    assert several, "the rows of several batches were joined"
+    assert any(any(finished) for finished in several), (
+        "rows of voices that had none left among them"
+    )
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 16])
+def test_batches_are_shared_out_evenly_in_their_order(cores: int) -> None:
+    for count in (1, 2, 3, 15, 79, 90, 600):
+        batches = [[clip] for clip in range(count)]
+        runs = greedy_decoding._in_runs(batches, cores)
+        lengths = list(map(len, runs))
+        assert [clips for run in runs for clips in run] == batches
+        assert max(lengths) <= greedy_decoding.RUN and max(lengths) - min(lengths) <= 1
+        assert cores == 1 or len(runs) == count or len(runs) % cores == 0
 
 
 @pytest.mark.parametrize("draft", [[], [3], [7, 7, 7, 7], list(range(3, 18)), [2]])

@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+)
 
 from orchestrator.checks import Ignorable, may_be_ignored
 from orchestrator.sweepfile.data import DataSpec, relative_to
@@ -64,10 +71,16 @@ class EvaluationSpec(Frozen):
     """bf16: products in bfloat16 by autocast, in training, baseline and evaluation alike; adapters
     and optimizer stay in fp32. A number of one precision is never compared with one of the other.
     """
-    training_precision: Literal["fp32", "bf16"] | None = None
-    """Of training alone, where it is to be another: bf16 trains sooner, and every number is one of
-    `precision` all the same.
+    training_precision: Literal["bf16"] | None = None
+    """Of training alone: every number is one of `precision` all the same. Sooner where the hardware
+    and the model's size let it, and slower elsewhere.
     """
+
+    @field_validator("training_precision")
+    @classmethod
+    def _one_way_to_say_it(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Where everything is in bf16, training is too: no other experiment."""
+        return None if info.data.get("precision") == "bf16" else value
 
     def relative_to(self, root: Path) -> EvaluationSpec:
         """The same with paths from `root` on."""

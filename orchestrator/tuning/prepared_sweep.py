@@ -60,9 +60,7 @@ class PreparedSweep:
 
     def training_autocast(self) -> torch.autocast:
         """The context in which trials train."""
-        evaluation = self.spec.evaluation
-        precision = evaluation.training_precision or evaluation.precision
-        return torch.autocast(self.base.device.type, torch.bfloat16, enabled=precision == "bf16")
+        return _autocast_for(self.spec, self.base.device, training=True)
 
 
 def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> PreparedSweep:
@@ -171,8 +169,10 @@ def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
     return total // 4
 
 
-def _autocast_for(spec: SweepSpec, device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, torch.bfloat16, enabled=spec.evaluation.precision == "bf16")
+def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False) -> torch.autocast:
+    asked = spec.evaluation.training_precision if training else None
+    precision = asked or spec.evaluation.precision
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:

@@ -78,17 +78,18 @@ def join_live_rows(groups: Sequence[RowGroup]) -> RowGroup:
     # nothing reads what a finished row holds: it may be that of any other
     finished = Row(0, Draft(()), done=True), 0
     chosen = [row for own in of_adapter for row in (*own, *[finished] * (most - len(own)))]
-    order = [place for _, place in chosen]
+    device = groups[0].mask.device
+    order = torch.tensor([place for _, place in chosen], device=device)
+    picked = [torch.tensor(places, device=device) for places in live]
 
     def join(tensors: Sequence[Tensor], axis: int) -> Tensor:
         """Along the rows, what is shorter filled up with zeros at the end of `axis`."""
         longest = max(tensor.shape[axis] for tensor in tensors)
         parts = []
-        for tensor, places in zip(tensors, live, strict=True):
-            if places:
-                short = longest - tensor.shape[axis]
-                fill = (0, 0) * (tensor.dim() - 1 - axis) + (0, short)
-                parts.append(F.pad(tensor[places], fill) if short else tensor[places])
+        for tensor, places in zip(tensors, picked, strict=True):
+            if len(places):
+                fill = (0, 0) * (tensor.dim() - 1 - axis) + (0, longest - tensor.shape[axis])
+                parts.append(F.pad(tensor[places], fill))
         return torch.cat(parts)[order]
 
     def join_layers(layers: Sequence[Sequence[KeyValue]]) -> list[KeyValue]:

@@ -53,12 +53,13 @@ def fingerprint_parts(
         "encoder_windows": windows_text(base.family.windows),
         "weights": base.weights_sha256,
         "dtype": str(base.model.dtype).removeprefix("torch."),
-        "precision": _precision_text(spec.precision, base.device.type),
+        "precision": precision_text(spec.precision, base.device.type),
         "device": base.device.type,
         "torch": torch.__version__.partition("+")[0],
         "transformers": transformers.__version__,
     }
 
 
-def _precision_text(precision: str, device: str) -> str:
+def precision_text(precision: str, device: str) -> str:
+    """What a sweep's `precision` means on a device."""
     return "bf16, attention in fp32" if (precision, device) == ("bf16", "cpu") else precision

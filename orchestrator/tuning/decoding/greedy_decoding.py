@@ -5,14 +5,15 @@ Cross-attention keys and values are computed once, self-attention lives in a sta
 rows are dropped, and each row is truncated by its own audio. A draft, what the same trial or the
 untuned model said before, is verified in one teacher-forced pass; after the first token that
 differs, the draft's tail is proposed again from where it lines up. Every token that is kept is the
-argmax given the tokens before it, so a draft changes the time and never the words.
+argmax given the tokens before it, so a draft changes the time and never the words; in bfloat16 two
+tokens may be as good as equal, and there what is decoded beside them may decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor
@@ -96,12 +97,11 @@ def transcribe(
     budget = _frames_a_batch(base.device) / division
     # the longest first: threads that run out of work have less to wait for
     batches = batches_by_length(lengths, budget / count * base.family.stride, order)[::-1]
-    length = max(1, min(RUN, len(batches) // (2 * base.cores.count)))
-    runs = [batches[first : first + length] for first in range(0, len(batches), length)]
+    runs = _in_runs(batches, base.cores.count)
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
         results = base.cores.map(
-            lambda run: _decode_batches(base.decoder, begin, run, budget),
+            lambda run: _decode_batches(base.decoder, begin, run, budget / 2),
             runs,
             lambda run: counter.add(sum(map(len, run))),
         )
@@ -135,32 +135,56 @@ def _decode_batches(
 
     Nearly all of a batch is decoded in the first round, in which its drafts are verified. What is left
     waits for that of the next batches, until it has `most` frames: a round of few rows takes hardly
-    less time than one of many. A batch whose drafts were wrong is decoded by itself.
+    less time than one of many. A batch whose drafts were wrong is decoded by itself. No group is held
+    on to here, for one is most of what decoding takes of the memory.
     """
     heard: list[list[Row]] = []
     waiting: list[RowGroup] = []
     for clips in batches:
-        group = begin(clips)
-        heard.append(group.rows)
-        decode_round(decoder, group)
-        live = len(group.live)
-        if 2 * live > len(group.rows):
-            _decode_to_end(decoder, group)
-        elif live:
-            waiting.append(join_live_rows([group]))
+        rows, left = _decode_drafts(decoder, begin(clips))
+        heard.append(rows)
+        waiting += left
         if sum(group.frames for group in waiting) > most:
-            group, waiting = join_live_rows(waiting), []
-            _decode_to_end(decoder, group)
+            _decode_to_end(decoder, waiting)
     if waiting:
-        _decode_to_end(decoder, join_live_rows(waiting))
+        _decode_to_end(decoder, waiting)
     return heard
 
 
-def _decode_to_end(decoder: Decoder, group: RowGroup) -> None:
+def _decode_drafts(decoder: Decoder, group: RowGroup) -> tuple[list[Row], list[RowGroup]]:
+    """The rows of a batch, and what is left of them after the first round; nothing where it was
+    decoded to the end.
+    """
+    decode_round(decoder, group)
+    rows, live = group.rows, len(group.live)
+    if 2 * live > len(rows):
+        groups = [group]
+        del group
+        _decode_to_end(decoder, groups)
+        return rows, []
+    return rows, [join_live_rows([group])] if live else []
+
+
+def _decode_to_end(decoder: Decoder, groups: list[RowGroup]) -> None:
+    """Decode what is live of `groups`, which are taken out of the list."""
+    group = groups[0] if len(groups) == 1 else join_live_rows(groups)
+    groups.clear()
     while live := group.live:
         if 2 * len(live) <= len(group.rows):
             group = join_live_rows([group])
         decode_round(decoder, group)
+
+
+def _in_runs(batches: list[list[int]], cores: int) -> list[list[list[int]]]:
+    """Batches that are decoded one after the other: at most `RUN`, and as many runs for each core, of
+    equal length but for one.
+    """
+    least = -(-len(batches) // RUN)
+    if cores > 1:
+        least = cores * -(-max(2 * cores, least) // cores)
+    count = min(least, len(batches))
+    ends = [len(batches) * run // count for run in range(count + 1)]
+    return [batches[first:last] for first, last in pairwise(ends)]
 
 
 def _without_end(tokens: list[int], ends: frozenset[int]) -> list[int]:

@@ -21,7 +21,7 @@ def attend(
     Under bfloat16 autocast a CPU computes it in float32 all the same: torch's backward pass of it in
     bfloat16 takes several times as long there.
     """
-    if not in_float32(query.device):
+    if not _in_float32(query.device):
         return F.scaled_dot_product_attention(
             query, keys, values, attn_mask=mask, is_causal=is_causal, scale=scaling
         )
@@ -37,6 +37,6 @@ def attend(
     return y.to(torch.get_autocast_dtype("cpu"))
 
 
-def in_float32(device: torch.device) -> bool:
+def _in_float32(device: torch.device) -> bool:
     """Whether autocast is on and attention left out of it."""
     return device.type == "cpu" and torch.is_autocast_enabled("cpu")

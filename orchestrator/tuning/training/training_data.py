@@ -21,6 +21,7 @@ from orchestrator.corpus.manifest_errors import bad_lines
 from orchestrator.errors import DataError
 from orchestrator.records.reading_sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.tuning.decoding.evaluation_fingerprint import precision_text
 from orchestrator.tuning.decoding.pseudo_labels import pseudo_labels
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import Frames
@@ -99,8 +100,9 @@ def _labelled_by_the_model(
     those are.
     """
     evaluation = spec.evaluation
+    precision = precision_text(evaluation.precision, base.device.type)
     rows = pseudo_labels(
-        base, clips[data.domain :], evaluation.max_tokens_per_second, evaluation.precision, cache
+        base, clips[data.domain :], evaluation.max_tokens_per_second, precision, cache
     )
     heard = {data.domain + row: label for row, label in enumerate(rows) if label is not None}
     if not heard:
