@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import main
+from orchestrator.commands import run
 from orchestrator.errors import DataError
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
@@ -322,3 +323,21 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert orchestrate("--help") == 0
     out = capsys.readouterr().out
     assert all(command in out for command in COMMANDS)
+
+
+def test_ctrl_c_while_the_report_is_written_is_one_sentence_and_75(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_write_report", interrupted)
+        assert orchestrate(spec, "--quiet") == 75
+    said = capsys.readouterr().err
+    assert "What was measured is kept" in said and "Traceback" not in said
+    assert not folder_of(spec).report_markdown.exists()
+    assert orchestrate(spec, "--quiet") == 0
+    assert "ACCEPT" in folder_of(spec).report_markdown.read_text()

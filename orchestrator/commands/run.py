@@ -12,7 +12,7 @@ import typer
 from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
 from orchestrator.commands.study_arguments import Overrides, Spec, Studies
-from orchestrator.errors import SpecError
+from orchestrator.errors import Interrupted, SpecError
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -64,22 +64,35 @@ def run(
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
-    with tracked(sweep, folder, warn) as trackers:
-        with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
-            with GracefulShutdown(observer.say) as drain:
-                conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
-            done = is_finished(sweep, folder)
-            words = naming_words(spec, sweep.name, studies)
-            document = _write_report(sweep, folder, conclusion, words, done)
-            if isinstance(observer, JsonReporter):
-                observer.finished(conclusion, document.headline, folder.report_html)
-        if not json:
-            terminal.show(document, terminal.console())
-        if done:
-            command = _typed_command(spec, overrides, {"--studies": studies, "--record": record})
-            _keep_row(sweep, folder, conclusion, command, spec, record, in_project=studies is None)
-        for line in trackers.finish(_ending_of(conclusion, document.headline)):
-            warn(line)
+    try:
+        with tracked(sweep, folder, warn) as trackers:
+            with observer_of(
+                sweep, folder, NullObserver() if quiet else None, json=json
+            ) as observer:
+                with GracefulShutdown(observer.say) as drain:
+                    conclusion = run_study(
+                        sweep, folder, context.obj or pack_worker, observer, drain
+                    )
+                done = is_finished(sweep, folder)
+                words = naming_words(spec, sweep.name, studies)
+                document = _write_report(sweep, folder, conclusion, words, done)
+                if isinstance(observer, JsonReporter):
+                    observer.finished(conclusion, document.headline, folder.report_html)
+            if not json:
+                terminal.show(document, terminal.console())
+            if done:
+                command = _typed_command(
+                    spec, overrides, {"--studies": studies, "--record": record}
+                )
+                _keep_row(
+                    sweep, folder, conclusion, command, spec, record, in_project=studies is None
+                )
+            for line in trackers.finish(_ending_of(conclusion, document.headline)):
+                warn(line)
+    except KeyboardInterrupt as error:  # beside the search, which stops at its next step
+        raise Interrupted(
+            "Stopped by SIGINT. What was measured is kept. The same command continues, or writes the report."
+        ) from error
     raise typer.Exit(conclusion.exit_code)
 
 

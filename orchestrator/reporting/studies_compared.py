@@ -164,7 +164,8 @@ def _utterance_blocks(pair: Pair, shown: int) -> Iterator[Block]:
     same = len(pair.changed) - len(worse) - len(better)
     yield Heading(f"Utterances that {pair.after.label} hears differently")
     yield Paragraph(
-        f"{len(worse)} with more errors, {len(better)} with fewer, {same} with other text and as many errors."
+        f"On the sets of the search: {len(worse)} with more errors, {len(better)} with fewer, {same} with other text "
+        "and as many errors."
     )
     for word, found in (("More errors", worse), ("Fewer errors", better)):
         if found and shown:

@@ -179,6 +179,6 @@ def chosen_trial(conclusion: Conclusion, number: int | None, name: str) -> Trial
     found = next((result for result in conclusion.results if result.number == number), None)
     if found is None:
         raise StudyError(
-            f"study {name} has no ended trial {number}\n  `orchestrate status` lists those it has."
+            f"study {name} has no ended trial {number}\n  `orchestrate status {name}` lists those it has."
         )
     return found

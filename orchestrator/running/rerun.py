@@ -30,7 +30,7 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
     if plan is None:
         known = len(folder.results())
         raise StudyError(
-            f"study {folder.name} has no trial {number}\n  It has {known} ended ones; `orchestrate status` lists them."
+            f"study {folder.name} has no trial {number}\n  It has {known} ended ones; `orchestrate status {folder.name}` lists them."
         )
     return plan
 

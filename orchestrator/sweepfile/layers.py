@@ -75,7 +75,7 @@ def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
     try:
         if not path.exists():
             folder = path.parent
-            others = sorted(p.name for p in folder.glob("*.y*ml")) if folder.is_dir() else []
+            others = sorted(p.name for p in folder.glob("[!.]*.y*ml")) if folder.is_dir() else []
             files = (
                 f" files there: {', '.join(others[:12])}"
                 if others
