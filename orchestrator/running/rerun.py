@@ -30,7 +30,8 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
     if plan is None:
         known = len(folder.results())
         raise StudyError(
-            f"study {folder.name} has no trial {number}\n  It has {known} ended ones; `orchestrate status {folder.name}` lists them."
+            f"study {folder.name} has no trial {number}\n"
+            f"  It has {known} ended ones; `orchestrate status {folder.name}` lists them."
         )
     return plan
 
