@@ -345,3 +345,9 @@ def test_rows_of_a_chapter_whose_recording_is_not_there_are_counted(
     (tmp_path / "d" / "x.trans.txt").write_text("a ONE\nb TWO\nc THREE\n")
     assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "out.jsonl") == 0
     assert "2 listed without a recording" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_region_without_a_label_is_one_of_a_label_track() -> None:
+    track = "0.0\t2.0\thello\n2.0\t4.0\t\n4.0\t5.0\n"
+    assert kind_of_labels(track) == "Audacity labels"
+    assert [said.text for said in segments_of(track, "Audacity labels")] == ["hello"]
