@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,46 +51,39 @@ def test_a_finished_sweep_is_reported_without_torch_or_optuna(finished: Path) ->
     assert "\x1b" not in done.stdout
 
 
-def test_reading_commands_import_neither_torch_nor_optuna(finished: Path) -> None:
-    commands = ("validate", "plan", "status", "report")
+def imported_after(commands: Sequence[Sequence[str]], modules: set[str]) -> list[str]:
+    """Which of `modules` stand in a new process after each of the commands, run in turn; none of them
+    fails.
+    """
     code = (
         "import sys; from orchestrator.cli import main\n"
         f"for command in {commands!r}:\n"
-        f"    try: main([command, {str(finished)!r}])\n"
-        "    except SystemExit: pass\n"
-        "    found = sorted({'torch', 'optuna', 'transformers', 'peft'} & set(sys.modules))\n"
-        "    print('after', command, found)"
+        "    try: main(command)\n"
+        "    except SystemExit as end: print('code', end.code)\n"
+        f"    print('after', *sorted({modules!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    said = [line for line in done.stdout.splitlines() if line.startswith("after ")]
-    assert said == [f"after {command} []" for command in commands], done.stdout + done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("after")]
+    codes = [line for line in done.stdout.splitlines() if line.startswith("code ")]
+    assert codes == ["code 0"] * len(commands), done.stdout + done.stderr
+    return [line.removeprefix("after").strip() for line in said]
 
 
-@pytest.mark.parametrize("command", ["validate", "plan"])
-def test_sets_that_were_read_before_are_checked_without_numpy(finished: Path, command: str) -> None:
-    code = (
-        "import sys; from orchestrator.cli import main\n"
-        f"try: main([{command!r}, {str(finished)!r}])\n"
-        "except SystemExit as end: print('code', end.code)\n"
-        "print(sorted({'numpy', 'soundfile'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-2:] == ["code 0", "[]"], done.stderr
+def test_reading_commands_import_neither_torch_nor_optuna(finished: Path) -> None:
+    commands = [(name, str(finished)) for name in ("validate", "plan", "status", "report")]
+    heavy = {"torch", "optuna", "transformers", "peft"}
+    assert imported_after(commands, heavy) == [""] * len(commands)
+
+
+def test_sets_that_were_read_before_are_checked_without_numpy(finished: Path) -> None:
+    commands = [(name, str(finished)) for name in ("validate", "plan")]
+    assert imported_after(commands, {"numpy", "soundfile"}) == ["", ""]
 
 
 def test_help_waits_for_no_sweep_file() -> None:
-    words = (("--version",), ("--help",), ("plan", "--help"))
+    commands = (("--version",), ("--help",), ("plan", "--help"))
     heavy = {"orchestrator.sweepfile", "ruamel", "numpy", "psutil", "soundfile", "tokenizers"}
-    code = (
-        "import sys; from orchestrator.cli import main\n"
-        f"for each in {words!r}:\n"
-        "    try: main(each)\n"
-        "    except SystemExit: pass\n"
-        f"    print('after', each, sorted({heavy!r} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    said = [line for line in done.stdout.splitlines() if line.startswith("after ")]
-    assert said == [f"after {each} []" for each in words], done.stdout + done.stderr
+    assert imported_after(commands, heavy) == ["", "", ""]
 
 
 def test_a_command_imports_no_other_command() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,36 +65,34 @@ def run(
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
+    with _continues_later(), tracked(sweep, folder, warn) as trackers:
+        with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
+            with GracefulShutdown(observer.say) as drain:
+                conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
+            done = is_finished(sweep, folder)
+            words = naming_words(spec, sweep.name, studies)
+            document = _write_report(sweep, folder, conclusion, words, done)
+            if isinstance(observer, JsonReporter):
+                observer.finished(conclusion, document.headline, folder.report_html)
+        if not json:
+            terminal.show(document, terminal.console())
+        if done:
+            command = _typed_command(spec, overrides, {"--studies": studies, "--record": record})
+            _keep_row(sweep, folder, conclusion, command, spec, record, in_project=studies is None)
+        for line in trackers.finish(_ending_of(conclusion, document.headline)):
+            warn(line)
+    raise typer.Exit(conclusion.exit_code)
+
+
+@contextmanager
+def _continues_later() -> Iterator[None]:
+    """Ctrl+C beside the search, which stops at its next step, is an error that says what is kept."""
     try:
-        with tracked(sweep, folder, warn) as trackers:
-            with observer_of(
-                sweep, folder, NullObserver() if quiet else None, json=json
-            ) as observer:
-                with GracefulShutdown(observer.say) as drain:
-                    conclusion = run_study(
-                        sweep, folder, context.obj or pack_worker, observer, drain
-                    )
-                done = is_finished(sweep, folder)
-                words = naming_words(spec, sweep.name, studies)
-                document = _write_report(sweep, folder, conclusion, words, done)
-                if isinstance(observer, JsonReporter):
-                    observer.finished(conclusion, document.headline, folder.report_html)
-            if not json:
-                terminal.show(document, terminal.console())
-            if done:
-                command = _typed_command(
-                    spec, overrides, {"--studies": studies, "--record": record}
-                )
-                _keep_row(
-                    sweep, folder, conclusion, command, spec, record, in_project=studies is None
-                )
-            for line in trackers.finish(_ending_of(conclusion, document.headline)):
-                warn(line)
-    except KeyboardInterrupt as error:  # beside the search, which stops at its next step
+        yield
+    except KeyboardInterrupt as error:
         raise Interrupted(
             "Stopped by SIGINT. What was measured is kept. The same command continues, or writes the report."
         ) from error
-    raise typer.Exit(conclusion.exit_code)
 
 
 def _with_options(
