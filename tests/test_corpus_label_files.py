@@ -277,7 +277,8 @@ def test_a_cue_that_cannot_be_read_is_a_fault_with_its_line(text: str, why: str)
 
 
 @pytest.mark.parametrize(
-    "text", ["from 3 -> 4", "3 -> 4", "at 10:30 we - he and I - left", "a --> b"]
+    "text",
+    ["from 3 -> 4", "3 -> 4", "10:30 – 12:45 lunch", "at 10:30 we - he and I - left", "a --> b"],
 )
 def test_an_arrow_alone_is_no_subtitle(text: str) -> None:
     assert kind_of_labels(text) == ""

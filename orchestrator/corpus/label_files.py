@@ -35,7 +35,9 @@ _CLOCK = r"(?:\d+:)?\d+:\d\d(?:[.,]\d+)?"
 _CUE = re.compile(rf"\s*(?:{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?|\[{_CLOCK}\s*-->\s*{_CLOCK}\].*)")
 """A line of times; within brackets, as Whisper prints it, with the text behind."""
 _TIMES = re.compile(rf"({_CLOCK})\s*-->\s*({_CLOCK})(?:\](.*))?")
-_LIKE_CUE = re.compile(r"(?=.*\d:\d)\s*\[?\d[\d:.,;\s]*(?:-+>|[–—→]>?)\s*\d[\d:.,;]*(?:\].*|\s.*)?")
+_LIKE_CUE = re.compile(
+    r"(?=.*\d:\d)\s*\[?\d[\d:.,;\s]*(?:-+>|[–—]>|→|[–—](?=\s*[\d:]+[.,]\d))\s*\d[\d:.,;]*(?:\].*|\s.*)?"
+)
 """What was meant as one."""
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
 _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
