@@ -79,7 +79,15 @@ def test_a_name_that_means_nothing_is_refused(
     inside: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert orchestrate("status", "phone3") == 2
-    assert "phone3" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"there is neither a study phone3 in {Path('studies').absolute()} nor a sweep file phone3\n"
+        "  Name a sweep file or a study; there are demo, phone2.\n"
+    )
+    own = inside.with_name("phone3.yaml")
+    own.write_bytes(inside.read_bytes())
+    assert orchestrate("status", "phone3") == 2
+    own.unlink()
+    assert "`orchestrate sweeps/phone3.yaml` begins it" in capsys.readouterr().err
     assert orchestrate("status", inside, "name=phone3") == 3
     error = capsys.readouterr().err
     assert "there is no study phone3" in error and "there are demo, phone2." in error

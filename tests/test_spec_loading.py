@@ -212,6 +212,8 @@ def test_size_and_special_files(sweeps: Path, tmp_path: Path) -> None:
     )
     absent = sweeps / "smal.yaml"
     assert "; did you mean `small.yaml`? files there: " in refusal(absent)
+    by_name = refusal(sweeps.parent / "small")
+    assert "; did you mean `sweeps/small.yaml`? files there: sweeps/" in by_name
 
 
 def test_overrides(sweeps: Path) -> None:

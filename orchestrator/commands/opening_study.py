@@ -121,6 +121,8 @@ def _folder_of_study(
         named = StudyFolder(studies or Path("studies").absolute(), name)
         if named.exists:
             return named, Path.cwd()
+        if not spec.suffix:
+            raise SpecError(_nothing_named(name, named))
     return StudyFolder(
         studies or studies_root(spec), load_spec(spec, _name_overrides(overrides)).name
     ), project_root(spec)
@@ -129,6 +131,16 @@ def _folder_of_study(
 def _name_overrides(overrides: Sequence[str]) -> list[str]:
     """Those of the study's name: the others are compared with the study, not with the file."""
     return [override for override in overrides if override.partition("=")[0] == "name"]
+
+
+def _nothing_named(name: str, folder: StudyFolder) -> str:
+    """That a word is neither a study nor a sweep file, and what may have been meant."""
+    sweep = Path("sweeps", f"{name}.yaml")
+    step = f"`orchestrate {sweep}` begins it" if sweep.is_file() else "Name a sweep file or a study"
+    return (
+        f"there is neither a study {name} in {folder.path.parent} nor a sweep file {name}\n"
+        f"  {step}{_known_studies(folder)}"
+    )
 
 
 def _known_studies(folder: StudyFolder) -> str:

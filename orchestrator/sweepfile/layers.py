@@ -74,17 +74,7 @@ def _read_file(path: Path, asked: Mark, above: tuple[str, ...], problems: Proble
 def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
     try:
         if not path.exists():
-            folder = path.parent
-            others = sorted(p.name for p in folder.glob("[!.]*.y*ml")) if folder.is_dir() else []
-            files = (
-                f" files there: {', '.join(others[:12])}"
-                if others
-                else " no sweep files there either"
-            )
-            problems.abort(
-                asked,
-                f"there is no file {in_backticks(path)}{did_you_mean(path.name, others) or ';'}{files}",
-            )
+            problems.abort(asked, _missing_text(path))
         if not path.is_file():
             problems.abort(
                 asked,
@@ -109,6 +99,20 @@ def _file_text(path: Path, asked: Mark, problems: Problems) -> str:
             Mark(str(path), line, column),
             f"byte 0x{data[error.start]:02x} is not UTF-8; save the file as UTF-8",
         )
+
+
+def _missing_text(path: Path) -> str:
+    """That there is no such file, and which sweep files are beside it or in sweeps/ there."""
+    folders = [path.parent, path.parent / "sweeps"]
+    found = [file for folder in folders for file in sorted(folder.glob("[!.]*.y*ml"))]
+    shown = {file.name: str(file.relative_to(path.parent)) for file in found}
+    files = (
+        f"files there: {', '.join([*shown.values()][:12])}"
+        if shown
+        else "no sweep files there either"
+    )
+    near = did_you_mean(path.name, shown, shown)
+    return f"there is no file {in_backticks(path)}{near or ';'} {files}"
 
 
 def _merge_mappings(base: Mapping, over: Mapping, path: tuple[str, ...]) -> Mapping:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from collections.abc import Mapping as MappingABC
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, NoReturn
@@ -137,10 +138,14 @@ def in_backticks(text: object) -> str:
     return f"`{printable if whole else printable[:57] + '...'}`"
 
 
-def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """'; did you mean `x`?', or nothing when no allowed word is near."""
+def did_you_mean(
+    word: str, allowed: Iterable[str], written: MappingABC[str, str] | None = None
+) -> str:
+    """'; did you mean `x`?', or nothing when no allowed word is near. `written`: what stands for a
+    word in that sentence, where it is not the word itself.
+    """
     found = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
-    return f"; did you mean `{found[0]}`?" if found else ""
+    return f"; did you mean `{(written or {}).get(found[0], found[0])}`?" if found else ""
 
 
 def _why_text(node: Scalar) -> str:
