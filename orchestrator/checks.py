@@ -255,7 +255,7 @@ _ROWS = (
         "dtype",
         "refuse",
         "model",
-        "The weights, the baseline and the trials do not compute in the same types.",
+        "The weights, the baseline and the trials do not compute in the same types, or a step in bfloat16 fails.",
     ),
     Check(
         "gain",

@@ -74,13 +74,20 @@ class Bench:
         )
         self.sets = {"domain": EvaluationSet(manifest, made, spec.evaluation)}
         self.autocast: Any = nullcontext
+        self.training_autocast: Any = None
 
     def check(self) -> list[Finding]:
         """Everything found but the loss of a model that knows nothing, which is not computed."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(checks, "base_loss", lambda *_: iter(()))
             return check_model(
-                self.base, self.spec, self.sets, self.data, self.clips, self.autocast
+                self.base,
+                self.spec,
+                self.sets,
+                self.data,
+                self.clips,
+                self.autocast,
+                self.training_autocast,
             )
 
     def only(self, name: str) -> str:
@@ -333,6 +340,31 @@ def test_merged_weights_of_another_type(bench: Bench, monkeypatch: pytest.Monkey
 def test_bf16_by_autocast_for_both_is_one_type(bench: Bench) -> None:
     bench.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
     assert bench.check() == []
+
+
+def test_a_step_in_bf16_is_taken_before_a_trial_takes_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.training_autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    assert bench.check() == []
+    right = training.pack_step
+
+    def refused(*arguments: Any, **named: Any) -> Any:
+        if torch.is_autocast_enabled("cpu"):
+            raise RuntimeError("expected scalar type Float but found BFloat16\nmore")
+        return right(*arguments, **named)
+
+    monkeypatch.setattr(group, "pack_step", refused)
+    assert bench.only("dtype") == (
+        "a trial cannot be trained in bfloat16: expected scalar type Float but found BFloat16"
+    )
+
+    def imprecise(*arguments: Any, **named: Any) -> Any:
+        losses, norms = right(*arguments, **named)
+        return losses * (1.2 if torch.is_autocast_enabled("cpu") else 1.0), norms
+
+    monkeypatch.setattr(group, "pack_step", imprecise)
+    assert bench.only("dtype").startswith("a training step in bfloat16 has the loss ")
 
 
 def test_a_trial_decoded_with_other_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

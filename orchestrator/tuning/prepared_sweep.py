@@ -23,7 +23,7 @@ from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
-from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
+from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.device import choose_device
 from orchestrator.tuning.model.encoder_cache import EncoderCache
@@ -94,7 +94,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     store = EncoderCache(base.family, clips, memory, device, depths, {"train": training.frames})
     findings = (
         *lengths,
-        *check_model(base, spec, sets, training.labels, clips, lambda: _autocast_for(spec, device)),
+        *_check_model(base, spec, sets, training.labels, clips),
     )
     stop(
         findings,
@@ -112,6 +112,23 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         findings,
         (*notes, *said, *training.notes),
     )
+
+
+def _check_model(
+    base: BaseModel,
+    spec: SweepSpec,
+    sets: dict[str, EvaluationSet],
+    labels: TrainingSet,
+    clips: dict[str, Sequence[np.ndarray]],
+) -> list[Finding]:
+    def training_autocast() -> torch.autocast:
+        return _autocast_for(spec, base.device, training=True)
+
+    def autocast() -> torch.autocast:
+        return _autocast_for(spec, base.device)
+
+    other = training_autocast if _precision(spec, training=True) == "bf16" else None
+    return check_model(base, spec, sets, labels, clips, autocast, other)
 
 
 def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:
@@ -170,9 +187,13 @@ def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
 
 
 def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False) -> torch.autocast:
+    enabled = _precision(spec, training) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _precision(spec: SweepSpec, training: bool) -> str:
     asked = spec.evaluation.training_precision if training else None
-    precision = asked or spec.evaluation.precision
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    return asked or spec.evaluation.precision
 
 
 def _first_adapted_layers(spec: SweepSpec, base: BaseModel) -> set[int]:

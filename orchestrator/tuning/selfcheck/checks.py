@@ -3,7 +3,7 @@ loaded.
 
 Each check compares what the engine computes with the stock model, with itself in another batch, or
 with what must change and what must not. All of them run in the weights' own type; the types of the
-evaluation are a check of their own.
+evaluation, and those of training, are checks of their own.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ def check_model(
     data: TrainingSet,
     clips: dict[str, Sequence[np.ndarray]],
     autocast: Callable[[], AbstractContextManager[object]],
+    training_autocast: Callable[[], AbstractContextManager[object]] | None = None,
 ) -> list[Finding]:
     """All findings about the model as this sweep would use it.
 
     `clips` by set, "train" in the order of `data`; `autocast` makes the context in which the sweep
-    computes.
+    computes, `training_autocast` that in which trials train, None where that is the weights' own
+    type.
     """
     findings = [*_check_targets(base, spec), *_label_ends(base, data), *_check_gain(spec, clips)]
     probe = make_probe(base, spec, sets, data, clips)
@@ -74,7 +76,7 @@ def check_model(
     speech = chain(
         base_loss(base, data, clips["train"]), check_spelling(base, data, clips["train"], rate)
     )
-    return [*findings, *check_training(probe), *speech]
+    return [*findings, *check_training(probe, training_autocast), *speech]
 
 
 def _check_targets(base: BaseModel, spec: SweepSpec) -> Iterator[Finding]:

@@ -27,6 +27,9 @@ from orchestrator.tuning.training.pack_group import PackGroup, Slot, has_moved
 LOSS_ALIKE = 1e-3
 """Of the loss, or of 1 nat where it is below."""
 
+LOSS_NEAR = 0.05
+"""Likewise, where a trial trains in bfloat16, which has eight bits of a number."""
+
 Logits = list[Tensor]
 
 
@@ -107,9 +110,12 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
         )
 
 
-def check_training(probe: Probe) -> Iterator[Finding]:
+def check_training(
+    probe: Probe, training_autocast: Callable[[], AbstractContextManager[object]] | None
+) -> Iterator[Finding]:
     """One step from the adapter's start, where it changes nothing yet: its loss is the untuned
-    model's.
+    model's. `training_autocast` makes the context in which trials train, where that is not the
+    weights' own type.
     """
     base, start = probe.base, probe.start
     rows = torch.arange(len(probe.data.labels), device=base.device)
@@ -137,6 +143,32 @@ def check_training(probe: Probe) -> Iterator[Finding]:
             "zero-delta",
             "a training step does not move the adapter: no gradient reaches its target modules.",
         )
+    if training_autocast is not None:
+        yield from _check_training_types(probe, training_autocast, ours)
+
+
+def _check_training_types(
+    probe: Probe, autocast: Callable[[], AbstractContextManager[object]], exact: float
+) -> Iterator[Finding]:
+    """The same step in the types that trials train in; `exact` is its loss in the weights' own."""
+    group, slot = PackGroup(probe.depth), Slot(probe.plan, probe.targets, probe.start)
+    group.join(slot)
+    try:
+        with autocast():
+            group.step(probe.base, probe.store, probe.data)
+    except RuntimeError as error:
+        first = str(error).partition("\n")[0]
+        yield finding("dtype", f"a trial cannot be trained in bfloat16: {first}")
+        return
+    group.unpack()
+    if not abs(slot.loss_sum - exact) <= LOSS_NEAR * max(1.0, abs(exact)):
+        yield finding(
+            "dtype",
+            f"a training step in bfloat16 has the loss {slot.loss_sum:.4f}, the same step in the weights' own type "
+            f"{exact:.4f}: train this model in fp32.",
+        )
+    elif not has_moved(slot.adapter, probe.start):
+        yield finding("zero-delta", "a training step in bfloat16 does not move the adapter.")
 
 
 @contextmanager
