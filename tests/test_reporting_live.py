@@ -190,6 +190,8 @@ def test_the_expected_end_follows_from_the_steps_that_are_left() -> None:
         trials_text(found)
         == "2 of 10 ended (1 COMPLETE, 1 PRUNED), 1 in training; confirmation 0 of 4"
     )
+    few = standing(budget=Budgeted(1, 1, 0, 100, None, "domain", ("domain",)))
+    assert trials_text(few).startswith("2 ended, where budget.trials is 1 by now (1 COMPLETE, ")
     assert time_text(found, datetime(2026, 11, 28, 23, 30)) == (
         "6 min 40 s spent, about 30 to 40 min left, until Sun 00:02 to Sun 00:08"
     )

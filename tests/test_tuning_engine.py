@@ -354,6 +354,8 @@ def test_training_in_bf16_leaves_every_number_one_of_fp32(spec: SweepSpec, cache
     assert trial(sooner, 0).recipe != trial(spec, 0).recipe
     exact, worker = start_worker(spec, cache), start_worker(sooner, cache)
     assert worker.evaluation == exact.evaluation
+    note = "trials train in bf16 (evaluation.training_precision), measured in fp32"
+    assert note in worker.notes and note not in exact.notes
     assert worker.measure_baseline() == exact.measure_baseline()
     losses = []
     for each in (exact, worker):

@@ -148,7 +148,12 @@ def trials_text(standing: Standing) -> str:
     budget = standing.budget
     states = Counter(str(result.state) for result in standing.ended if result.number >= 0)
     how = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    text = f"{states.total()} of {budget.trials} ended"
+    ended, wanted = states.total(), budget.trials
+    text = (
+        f"{ended} of {wanted} ended"
+        if ended <= wanted
+        else f"{ended} ended, where budget.trials is {wanted} by now"
+    )
     text += f" ({how})" if how else ""
     text += f", {len(standing.training)} in training" if standing.training else ""
     if budget.confirmations:

@@ -110,7 +110,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         store,
         evaluator,
         findings,
-        (*notes, *said, *training.notes),
+        (*notes, *said, *_precision_notes(spec), *training.notes),
     )
 
 
@@ -189,6 +189,14 @@ def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
 def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False) -> torch.autocast:
     enabled = _precision(spec, training) == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _precision_notes(spec: SweepSpec) -> tuple[str, ...]:
+    """That trials do not train in what they are measured in, where they do not."""
+    training, measuring = _precision(spec, training=True), _precision(spec, training=False)
+    if training == measuring:
+        return ()
+    return (f"trials train in {training} (evaluation.training_precision), measured in {measuring}",)
 
 
 def _precision(spec: SweepSpec, training: bool) -> str:
