@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.atomic import system_error
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.reporting.escape import plain
 from orchestrator.reporting.logs import debug_logging
 
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 # from here on a command answers
                 signal.signal(signal.SIGINT, signal.default_int_handler)
             app(args=[*options, *words], obj=make_worker)
-        except OrchestrateError as error:
+        except (OrchestrateError, Interrupted) as error:
             _exit_with_message(str(error), error.exit_code, TRACEBACK in options)
         except OSError as error:
             told = system_error(error)

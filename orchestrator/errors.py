@@ -8,9 +8,11 @@ its traceback.
     ├── DataError               sets that make a sweep worthless (overlap, empty, too few)
     ├── ObjectiveError          a start-up check of the training objective or the evaluation failed
     ├── FingerprintError        two numbers of different evaluations were set side by side
-    ├── StudyError              exit 3: the study on disk and the sweep file disagree, another run holds it, or it
-    │                           cannot be written
-    └── Interrupted             exit 75: stopped by a signal; the same command continues
+    └── StudyError              exit 3: the study on disk and the sweep file disagree, another run holds it, or it
+                                cannot be written
+
+    Interrupted                 exit 75: stopped by a signal; the same command continues. No Exception, as
+                                KeyboardInterrupt is none: wherever a signal comes, nobody takes it for a fault
 
 A message names the place, the value, what is allowed, and the next step.
 """
@@ -62,7 +64,7 @@ class StudyError(OrchestrateError, RuntimeError):
     exit_code = 3
 
 
-class Interrupted(OrchestrateError, RuntimeError):
+class Interrupted(BaseException):
     """A signal stopped the sweep in a state from which the same command continues."""
 
     exit_code = 75

@@ -409,3 +409,14 @@ def test_the_script_of_an_adapter_is_python_and_says_the_windows(windows: str) -
     script = load_script(ModelSpec(id="some/model", revision="abc"), evaluation)
     compile(script, "load.py", "exec")
     assert 'revision="abc"' in script and ("sliding_windows" in script) == (windows == "inclusive")
+
+
+@given(st.text(), st.text(), st.lists(st.text(), max_size=3))
+def test_no_name_becomes_a_part_of_the_script(name: str, revision: str, names: list[str]) -> None:
+    model = ModelSpec.model_construct(id=name, revision=revision)
+    plain = ModelSpec.model_construct(id="/model" if model.is_folder else "some/model")
+    tree = ast.parse(load_script(model, EvaluationSpec(), names))
+    other = ast.parse(load_script(plain, EvaluationSpec(), ["x"] * len(names)))
+    assert [type(node) for node in ast.walk(tree)] == [type(node) for node in ast.walk(other)]
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert {name, *names, *(() if model.is_folder else (revision,))} <= texts

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.errors import FingerprintError, Interrupted, OrchestrateError, StudyError
+from orchestrator.errors import FingerprintError, OrchestrateError, StudyError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.hosts import Lost, NoRoom, Remote, Template, TemplateHosts
 from orchestrator.fleet.machine_identity import Identity
@@ -85,7 +85,7 @@ class RayHosts(TemplateHosts):
             remote.close()
             waits.since = time.monotonic()  # whoever loads a model for long has not waited so long
             # RuntimeError: what else a machine raises, such as CUDA's of memory or of a driver
-            if isinstance(error, Interrupted) or not isinstance(error, _REFUSALS):
+            if not isinstance(error, _REFUSALS):
                 raise
             self._refuse(place, error)
             raise NoRoom from error

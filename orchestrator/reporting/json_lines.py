@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from orchestrator.atomic import system_error
-from orchestrator.errors import OrchestrateError
+from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.progress import listening
 from orchestrator.records.results import Measurement, TrialResult
@@ -63,7 +63,7 @@ class JsonReporter:
     ) -> None:
         if isinstance(error, OSError):
             error = system_error(error)
-        if isinstance(error, OrchestrateError):
+        if isinstance(error, (OrchestrateError, Interrupted)):
             self._write_event(events.StoppedEvent, message=str(error), exit_code=error.exit_code)
         self._open.close()
 

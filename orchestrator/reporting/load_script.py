@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from orchestrator.sweepfile.sweep import EvaluationSpec, ModelSpec
@@ -40,7 +41,7 @@ def load_script(model: ModelSpec, evaluation: EvaluationSpec, names: Sequence[st
     """
     arguments = "folder, file = sys.argv[1:3]  # python load.py FOLDER FILE\n"
     if names:
-        known = ", ".join(f'"{name}"' for name in names)
+        known = ", ".join(map(_literal, names))
         arguments = (
             "folder, file, *names = sys.argv[1:]  # python load.py FOLDER FILE [NAME]...\n"
             f"names = names or [{known}]\n"
@@ -58,9 +59,15 @@ def load_script(model: ModelSpec, evaluation: EvaluationSpec, names: Sequence[st
 
 def _base(model: ModelSpec, evaluation: EvaluationSpec) -> str:
     """Lines that load the base model, in the windows that were measured."""
-    revision = "" if model.is_folder else f', revision="{model.revision}"'
-    loaded = f'transformers.AutoModelForSpeechSeq2Seq.from_pretrained("{model.id}"{revision})'
+    revision = "" if model.is_folder else f", revision={_literal(model.revision)}"
+    place = f"{_literal(model.id)}{revision}"
+    loaded = f"transformers.AutoModelForSpeechSeq2Seq.from_pretrained({place})"
     return f"model = {loaded}\n" + (_WINDOWS if evaluation.encoder_windows == "inclusive" else "")
+
+
+def _literal(text: str) -> str:
+    """As Python reads it back, whatever characters it holds: JSON's strings are Python's, too."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _audio(evaluation: EvaluationSpec) -> str:

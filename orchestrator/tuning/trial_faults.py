@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from orchestrator.errors import Interrupted, ModelError
+from orchestrator.errors import ModelError
 
 Result = TypeVar("Result")
 
@@ -48,8 +48,6 @@ def attempt(work: Callable[[], Result], device: torch.device) -> Done[Result] | 
     """
     try:
         return Done(work())
-    except Interrupted:
-        raise
     except Exception as error:  # any: what one trial meets must not end the others
         fault = fault_of(error)
     free_memory(device)
