@@ -49,6 +49,7 @@ class FakeWorker:
         self.slots: dict[int, Slot] = {}
         self.baselines = 0
         self.admitted: list[int] = []
+        self.hardware: dict[str, str] = {}
 
     @property
     def evaluation(self) -> dict[str, str]:

@@ -171,6 +171,19 @@ def test_status_shows_packs_and_a_stopped_run_continues(
         ("packs: 0", "execution.packs cannot be `0`; allowed: "),
         ("devices: [gpu1]", "cpu, cuda, or one GPU of several such as cuda:1"),
         ("processes: some", "execution.processes cannot be `some`"),
+        (
+            "devices: [cuda:0, cuda:1]",
+            "execution.devices names 2, and execution.packs is 1: a pack trains on one device; "
+            "write packs: auto, or at least 2",
+        ),
+        (
+            "packs: 2, devices: [cuda:0, cpu]",
+            "are of several kinds, cpu and cuda; name those of one",
+        ),
+        (
+            "packs: 2, processes: false, devices: [cuda:0, cuda:1]",
+            "execution.processes: false keeps all packs in one process, on one device, and",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_can(line: str, text: str, tmp_path: Path) -> None:

@@ -21,10 +21,12 @@ from orchestrator.errors import FingerprintError, ModelError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
+from orchestrator.planning.shares import share_of
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Event
 from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
 from tests.cli_project import ROOT, make_project
 from tests.fake_worker import FakeWorker
 from tests.fleet_support import drive, next_plan
@@ -181,6 +183,33 @@ def test_a_pack_that_would_evaluate_otherwise_is_refused_by_name(tmp_path: Path)
         fleet.admit(next_plan(0, []))
     assert len(processes()) == 1, "the other one loads the model at the same time"
     fleet.close()
+
+
+def test_packs_on_gpus_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    alone = load_spec(make_project(tmp_path), ["execution.pack=2"])
+    template = make_worker(alone, StudyFolder(tmp_path, "demo"))
+    template.hardware = {"GPU": "one of 2026"}
+    fleet = Fleet(spawn_hosts(tmp_path, template), 2, 2)
+    with pytest.raises(
+        FingerprintError,
+        match=r"otherwise: GPU is missing there and one of 2026 with the others\n  Give execution.devices of one kind",
+    ):
+        fleet.admit(next_plan(0, []))
+    fleet.close()
+
+
+def test_each_pack_computes_on_its_device_and_knows_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[SweepSpec] = []
+    monkeypatch.setattr(SpawnHosts, "_started", lambda *arguments: begun.append(arguments[-2]))
+    hosts = spawn_hosts(tmp_path, FakeWorker())
+    for index in range(3):
+        hosts._begin(index)
+    assert [spec.execution.first_device for spec in begun] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert {share_of(spec.execution, "cuda", 8) for spec in begun} == {
+        share_of(hosts._spec.execution, "cuda", 8)
+    }
 
 
 OWNER = """

@@ -67,7 +67,7 @@ def transcribe(
     from orchestrator.records.transcription_settings import read_transcription
 
     _check_device(device)
-    measured = read_transcription(Path(model))
+    measured = read_transcription(Path(model).expanduser())
     level = measured.rms if rms is None else rms or None
     rate = max_tokens_per_second or measured.max_tokens_per_second
     loaded = _load_model(model, device, base)
@@ -91,7 +91,7 @@ def _load_model(model: str, device: str, base: str | None) -> BaseModel:
     from orchestrator.tuning.decoding.audio_files import open_model
     from orchestrator.tuning.model.device import choose_device
 
-    loaded = open_model(model, choose_device(device)[0], base)
+    loaded = open_model(model, choose_device(device, "--device")[0], base)
     for note in loaded.notes:
         warn(note)
     return loaded

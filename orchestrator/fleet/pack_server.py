@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from orchestrator.fleet.machine_identity import hardware
 from orchestrator.fleet.pack_commands import Advanced, Files, PackState, Rebuilt, events_digest
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Progress, Worker
@@ -47,8 +48,10 @@ class PackServer:
             return read_files(Path(scratch) / "slots")
 
     def describe(self) -> dict[str, str]:
-        """The parts of the evaluation fingerprint."""
-        return self.worker.evaluation
+        """The parts of the evaluation fingerprint, and the hardware as far as a rounding depends on
+        it.
+        """
+        return self.worker.evaluation | hardware(self.worker)
 
     def rebuild(self, state: PackState) -> Rebuilt:
         """Become what the state describes."""

@@ -20,7 +20,7 @@ from orchestrator.errors import FingerprintError
 from orchestrator.fleet.channels import STANDSTILL_SECONDS, ChannelRemote, Message
 from orchestrator.fleet.child import forked, spawned
 from orchestrator.fleet.hosts import Lost, Remote, Template, TemplateHosts
-from orchestrator.fleet.machine_identity import check_same
+from orchestrator.fleet.machine_identity import check_same, hardware
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -109,7 +109,8 @@ class SpawnHosts(ProcessHosts):
             self._begin_from(index)
         remote = self._loading.pop(index, None) or self._begin(index)
         try:
-            check_same(self.evaluation, remote.call("describe"), "with the others")
+            wanted = self.evaluation | hardware(self._template)
+            check_same(wanted, remote.call("describe"), "with the others")
         except FingerprintError as error:
             remote.close()
             raise FingerprintError(
@@ -136,14 +137,16 @@ class SpawnHosts(ProcessHosts):
 
     def _begin(self, index: int) -> ChannelRemote:
         self._begun = True
-        device = self._device(index)
-        execution = self._spec.execution.model_copy(update={"device": device})
-        spec = self._spec.model_copy(update={"execution": execution})
+        device, execution = self._device(index), self._spec.execution
+        others = tuple(each for each in execution.devices if each != device)
+        own = {"devices": (device, *others)} if execution.devices else {}
+        spec = self._spec.model_copy(update={"execution": execution.model_copy(update=own)})
         place = (self._folder.path.parent, self._folder.name)
         return self._started("spawn", spawned, index, f", {device}", self._make_worker, spec, place)
 
     def _device(self, index: int) -> str:
-        devices = self._spec.execution.devices or (self._spec.execution.device,)
+        execution = self._spec.execution
+        devices = execution.devices or (execution.device,)
         return devices[index % len(devices)]
 
 

@@ -24,9 +24,12 @@ class Share:
     at_once: int
     """Packs that compute at the same time; the others wait for them."""
     holders: int
-    """Packs of one machine that keep frames of their own: the memory for frames is divided among
-    them. Packs inline and forked ones have them in common.
+    """Processes of one machine that keep frames of their own: the memory for frames is divided
+    among them. Packs inline and forked ones have them in common; with packs that load the model
+    themselves, the process that they are started from is one more.
     """
+    holders_a_device: int
+    """Those of them that have one device in common, at the most."""
 
 
 def share_of(execution: Execution, device: str, cores: int) -> Share:
@@ -38,10 +41,11 @@ def share_of(execution: Execution, device: str, cores: int) -> Share:
     fit = max(1, min(packs, cores // each))
     where = _where(execution, device, cores)
     if where == "ray":
-        return Share(where, at_once=packs, holders=fit)
+        return Share(where, at_once=packs, holders=fit, holders_a_device=1)
     if where == "spawn":
-        return Share(where, at_once=min(packs, _devices(execution)), holders=packs)
-    return Share(where, at_once=fit if where == "fork" else 1, holders=1)
+        devices = _devices(execution)
+        return Share(where, min(packs, devices), packs + 1, -(-packs // devices) + 1)
+    return Share(where, at_once=fit if where == "fork" else 1, holders=1, holders_a_device=1)
 
 
 def _where(execution: Execution, device: str, cores: int) -> Where:

@@ -1,4 +1,4 @@
-"""What a sweep file must say where its packs run on the machines of a cluster."""
+"""What a sweep file must say where its packs run on several devices, or on the machines of a cluster."""
 
 from __future__ import annotations
 
@@ -35,6 +35,34 @@ def check_launcher(tree: Mapping, problems: Problems) -> None:
                 execution.entries[key].mark,
                 f"execution.{key} is of one machine, and launcher: ray has others; remove it",
             )
+
+
+def check_devices(tree: Mapping, problems: Problems) -> None:
+    """Each of `devices` is one that a pack will have: none is named in vain."""
+    execution = mapping_at(tree, "execution")
+    named = None if execution is None else _value_of_key(execution, "devices")
+    if execution is None or not isinstance(named, (list, tuple)) or not named:
+        return
+    names = sorted({str(name) for name in named})
+    kinds = sorted({name.partition(":")[0] for name in names})
+    packs = _value_of_key(execution, "packs")
+    text = ""
+    if len(kinds) > 1:
+        text = (
+            f"execution.devices are of several kinds, {' and '.join(kinds)}; name those of one kind"
+        )
+    elif len(names) > 1 and _value_of_key(execution, "processes") is False:
+        text = (
+            "execution.processes: false keeps all packs in one process, on one device, and execution.devices names "
+            f"{len(names)}; remove one of the two"
+        )
+    elif len(names) > 1 and packs != "auto" and (packs or 1) in range(len(names)):
+        text = (
+            f"execution.devices names {len(names)}, and execution.packs is {packs or 1}: a pack trains on one device; "
+            f"write packs: auto, or at least {len(names)}"
+        )
+    if text:
+        problems.add(execution.entries["devices"].mark, text)
 
 
 def _value_of_key(execution: Mapping, key: str) -> object:

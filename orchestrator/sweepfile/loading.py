@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.errors import SpecError
 from orchestrator.sweepfile.cached_model import cached_problems
 from orchestrator.sweepfile.conditions import read_points
-from orchestrator.sweepfile.launching import check_launcher
+from orchestrator.sweepfile.launching import check_devices, check_launcher
 from orchestrator.sweepfile.layers import read_layers
 from orchestrator.sweepfile.limits import TRAIN_LOSS
 from orchestrator.sweepfile.located_nodes import (
@@ -180,6 +180,7 @@ def _check_together(space: SearchSpace, tree: Mapping, problems: Problems) -> No
                 "method: random, qmc or tpe",
             )
     _check_trend(space, tree, problems)
+    check_devices(tree, problems)
     check_launcher(tree, problems)
     if _has_value(tree, "confirm") and not _has_value(tree, "data", "confirm"):
         problems.add(

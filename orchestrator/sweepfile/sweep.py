@@ -198,6 +198,11 @@ class Execution(Frozen):
     """
 
     @property
+    def first_device(self) -> str:
+        """That of the process which the command starts."""
+        return self.devices[0] if self.devices else self.device
+
+    @property
     def in_flight(self) -> int | None:
         """Trials under way at once; None while one of the two numbers is yet to be decided."""
         if self.pack == "auto" or self.packs == "auto":

@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import psutil
 import torch
 
 from orchestrator.checks import Finding
 from orchestrator.corpus.reading_once import once
-from orchestrator.cpu_cores import usable_cores
+from orchestrator.cpu_cores import machine_cores
 from orchestrator.errors import ModelError, ObjectiveError
-from orchestrator.planning.shares import share_of
+from orchestrator.planning.shares import Share, share_of
 from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop
-from orchestrator.sweepfile.sweep import KernelName, SweepSpec
+from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
-from orchestrator.tuning.model.device import choose_device
+from orchestrator.tuning.model.device import choose_device, memory_of
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
 from orchestrator.tuning.selfcheck.model_limits import check_model_limits
@@ -70,7 +69,9 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot be
     used.
     """
-    device, notes = choose_device(spec.execution.device)
+    execution = spec.execution
+    asked_by = "execution.devices" if execution.devices else "execution.device"
+    device, notes = choose_device(execution.first_device, asked_by)
     base, said = _base_model(spec, device)
     manifests = read_sets(spec, cache)
     lengths = check_model_limits(spec, base, manifests)
@@ -88,8 +89,8 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         lambda: load_training_data(spec, base, manifests, cache, _autocast_for(spec, device)),
     )
     clips["train"] = training.clips
-    share = share_of(spec.execution, device.type, usable_cores())
-    memory = frames_budget(spec, device, psutil.virtual_memory().total) // share.holders
+    share = share_of(execution, device.type, machine_cores())
+    memory = frames_budget(execution, device.type, memory_of(device), share)
     depths = _first_adapted_layers(spec, base)
     store = EncoderCache(base.family, clips, memory, device, depths, {"train": training.frames})
     findings = (
@@ -173,17 +174,16 @@ def _kernel_of(spec: SweepSpec) -> KernelName | Literal["auto"]:
     return "aten"
 
 
-def frames_budget(spec: SweepSpec, device: torch.device, total: int) -> int:
-    """Bytes that frames may take for all packs of a machine together: `execution.memory_gb`, else
-    on a CPU an eighth of the memory and at most 1.5 GB, elsewhere a quarter. `total` is the
-    machine's memory in bytes.
+def frames_budget(execution: Execution, device: str, total: int, share: Share) -> int:
+    """Bytes that the frames of one process may take: its part of `execution.memory_gb`, which is for
+    all of a machine; else on a CPU its part of an eighth of the memory and at most 1.5 GB,
+    elsewhere of a quarter of the device's. `total` is the device's memory in bytes.
     """
-    asked = spec.execution.memory_gb
-    if asked != "auto":
-        return round(asked * 1e9)
-    if device.type == "cpu":
-        return min(total // 8, CPU_FRAMES_BYTES)
-    return total // 4
+    if execution.memory_gb != "auto":
+        return round(execution.memory_gb * 1e9) // share.holders
+    if device == "cpu":
+        return min(total // 8, CPU_FRAMES_BYTES) // share.holders
+    return total // 4 // share.holders_a_device
 
 
 def _autocast_for(spec: SweepSpec, device: torch.device, training: bool = False) -> torch.autocast:

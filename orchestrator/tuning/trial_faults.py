@@ -16,7 +16,12 @@ from orchestrator.errors import ModelError
 
 Result = TypeVar("Result")
 
-_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "status_alloc_failed",  # cuBLAS and cuDNN, of their own workspaces
+)
 _TRIED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)
 _UNITS = {"bytes": 1.0, "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40}
 LONGEST = 200

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import psutil
 import torch
 
 from orchestrator.errors import ModelError
 
 
-def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
-    """The device for `execution.device`, and notes for the study when `auto` had to fall back.
+def choose_device(
+    requested: str, asked_by: str = "execution.device"
+) -> tuple[torch.device, tuple[str, ...]]:
+    """The device for what `asked_by` says, and notes for the study when `auto` had to fall back.
+    From here on float32 is computed as such there.
 
     Raises ModelError when a device is asked for by name and is not there.
     """
+    device, notes = _available_device(requested, asked_by)
+    if device.type == "cuda":
+        compute_float32_exactly()
+    return device, notes
+
+
+def compute_float32_exactly() -> None:
+    """No TensorFloat-32 in the place of float32: torch would round the operands of convolutions to
+    ten bits, in the front end of every clip.
+    """
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+def _available_device(requested: str, asked_by: str) -> tuple[torch.device, tuple[str, ...]]:
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -25,7 +44,7 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
             if missing_gpu and available[kind]:
                 there = ", ".join(f"cuda:{index}" for index in range(torch.cuda.device_count()))
             raise ModelError(
-                f"execution.device: {requested} is not available here; allowed: auto, {there}"
+                f"{asked_by}: {requested} is not available here; allowed: auto, {there}"
             )
         if number:
             torch.cuda.set_device(int(number))
@@ -37,6 +56,13 @@ def choose_device(requested: str) -> tuple[torch.device, tuple[str, ...]]:
     return torch.device(chosen), (
         f"device {chosen}: {missing} not available to torch {torch.__version__}",
     )
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes that the device has in all; a CPU, and MPS with it, has the machine's."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return int(psutil.virtual_memory().total)
 
 
 def hardware(device: torch.device) -> dict[str, str]:

@@ -85,9 +85,10 @@ def rows_of_share(speakers: Sequence[str], share: float) -> tuple[int, ...]:
     return tuple(sorted(rows))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4 * 64)  # two streams of each slot of a large pack, at the turn of an epoch
 def _epoch_permutation(seed: int, stream: str, epoch: int, size: int) -> np.ndarray:
-    return np.random.default_rng(derived_seed(seed, stream, epoch)).permutation(size)
+    order = np.random.default_rng(derived_seed(seed, stream, epoch)).permutation(size)
+    return order.astype(np.int32)
 
 
 def _stream_positions(seed: int, stream: str, size: int, first: int, count: int) -> list[int]:
