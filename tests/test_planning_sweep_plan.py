@@ -7,15 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import norm
 
 from orchestrator.planning.points import count_points, is_active
-from orchestrator.planning.power import smallest_detectable, standard_error, utterances_needed
+from orchestrator.planning.power import (
+    CHURN,
+    smallest_detectable,
+    standard_error,
+    utterances_needed,
+)
 from orchestrator.planning.sweep_plan import SetSize, SweepPlan, sweep_plan, warm_up_text
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
+from orchestrator.reporting import plan_report
 from orchestrator.search.study import Study
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.search_space import Condition, Dimension
-from orchestrator.sweepfile.sweep import Budget, SweepSpec
+from orchestrator.sweepfile.sweep import Budget, Execution, SweepSpec
 from tests.running_support import make_spec
 
 TEXT = """version: 1
@@ -181,6 +188,30 @@ def test_sweep_plan(spec: SweepSpec) -> None:
     assert (rows["use_rslora"].role, rows["use_rslora"].values) == ("fixed", "false")
     [heldout] = plan.resolution
     assert heldout.limit == 0.2 and heldout.resolved is False and heldout.utterances_needed == 793
+    assert heldout.gain_asked is None and heldout.provable_gain is None
+
+
+def test_a_plan_says_which_true_gain_is_proven(tmp_path: Path) -> None:
+    """On the sets that decide, where the error is shared among the finalists, or among all trials."""
+    (tmp_path / "small.yaml").write_text(TEXT)
+    size = SetSize(utterances=235, words=1880)
+    error = standard_error(1880, CHURN["domain"])
+    for changes, name, rivals in (
+        (["acceptance={domain_wer: {min_gain: 1.0}}"], "confirm_domain", 2),
+        (["acceptance={domain_wer: {min_gain: 1.0}}", "confirm="], "domain", 5),
+    ):
+        plan = sweep_plan(load_spec(tmp_path / "small.yaml", changes), {name: size})
+        [row] = plan.resolution
+        assert row.gain_asked == 1.0 and row.provable_gain is not None
+        upper = norm.isf(0.05 / rivals)
+        assert norm.sf(upper - (row.provable_gain - 1.0) / error) == pytest.approx(0.8)
+        said = plan_report.build(plan, "", Execution(), None, ())
+        assert f"80 % of trials with a true gain of {row.provable_gain:.1f} do" in str(said)
+    point = ["acceptance={domain_wer: {min_gain: 1.0, rule: point}}"]
+    [row] = sweep_plan(
+        load_spec(tmp_path / "small.yaml", point), {"confirm_domain": size}
+    ).resolution
+    assert row.gain_asked is None
 
 
 def test_a_grid_shows_its_points_and_stops_at_its_end(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.running.trial_stopping import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
-from orchestrator.scoring.judge import Scores, Verdict, judge
+from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limit_text import allowed_text, asked_text, value_text
 from orchestrator.scoring.limits import (
     Criterion,
@@ -121,6 +121,54 @@ def test_not_worse_allows_no_change() -> None:
         True,
         False,
     ]
+
+
+def test_a_set_that_proves_a_gain_is_shown_before_one_that_gains_more() -> None:
+    """Twelve utterances gain most and prove nothing: what they leave open does not undo the proof
+    on the others.
+    """
+    few = tuple(SetScore((errors, *(1,) * 11), (20,) * 12) for errors in (20, 8))
+    many = score(4000, 2000), score(2600, 2000)
+    asked = Criterion("any_also_wer", "min_gain", 1.0, rule="proven", among=("few_wer", "many_wer"))
+    baseline, tuned = (Scores("f", {"few": few[side], "many": many[side]}) for side in (0, 1))
+    verdict = judge(tuned, baseline, guardrails=[], acceptance=[asked], resamples=2000)
+    [limit] = verdict.acceptance
+    assert limit.value == -3.5 and limit.upper < -1 and limit.evidence is Evidence.PROVEN
+    assert limit.satisfied and verdict.decision is Decision.ACCEPT
+    alone = answer(replace(asked, metric="domain_wer", among=()), few[0], few[1])
+    assert alone.value is not None and alone.value < -3.5 and not alone.gain_significant
+
+
+@pytest.mark.parametrize("rivals", [1, 2, 8, 30])
+def test_the_utterances_that_would_decide_do_in_four_of_five_studies(rivals: int) -> None:
+    """The bound of n times as many utterances has the limit at so many of its errors, where the
+    normal distribution leaves a fifth.
+    """
+    baseline, tuned = (Scores("f", {"domain": score(errors)}) for errors in (600, 495))
+    asked = Criterion("domain_wer", "min_gain", 1.0, rule="proven")
+    verdict = judge(
+        tuned, baseline, guardrails=[], acceptance=[asked], n_comparisons=rivals, resamples=2000
+    )
+    [limit] = verdict.acceptance
+    assert limit.evidence is Evidence.UNDECIDED and limit.estimate and limit.utterances_needed
+    error = limit.estimate.standard_error / math.sqrt(limit.utterances_needed / N)
+    distance = (-1.0 - limit.estimate.point) / error
+    power = NormalDist().cdf(distance - NormalDist().inv_cdf(1 - 0.05 / rivals))
+    assert power == pytest.approx(0.8, abs=0.005)
+
+
+def test_a_multiple_and_a_difference_of_shares_are_one_division() -> None:
+    """1 + 14 / 100 is 1.1400000000000001; precision of two models has two numbers of units."""
+    times = Criterion("domain_wer", "max_rate", 1.14, unit="times")
+    assert 1 + 14 / 100 != 1.14
+    assert answer(times, score(100), score(114)).holds is True
+    assert answer(times, score(100), score(115)).holds is False
+    before, after = (
+        SetScore((errors,), (heard,), of_hypotheses=True)
+        for errors, heard in ((50, 1000), (52, 1000))
+    )
+    assert before.wer is not None and after.wer is not None
+    assert after.wer - before.wer != 0.2 == delta(before, after)
 
 
 def test_a_gain_asked_for_ends_no_trial_before_its_end() -> None:
@@ -361,6 +409,19 @@ def test_limits_are_said_with_their_units() -> None:
         == "noisy WER is at most 2 times the baseline's"
     )
     assert value_of(share, None, score(1)) is None
+
+
+def test_what_is_found_falls_where_what_is_missed_rises() -> None:
+    lost = Criterion("terms_recall", "max_regression", 1.0)
+    baseline, tuned = (
+        Scores("f", {"domain_terms_recall": score(errors)}) for errors in (1000, 1300)
+    )
+    [limit] = judge(tuned, baseline, guardrails=[lost], resamples=500).guardrails
+    assert limit.holds is False and limit.value == 3.0
+    assert value_text(limit) == "-3.00 points"
+    assert allowed_text(lost) == "allowed is more than -1"
+    assert allowed_text(replace(lost, kind="min_gain", limit=5.0)) == "asked for is +5 or higher"
+    assert allowed_text(replace(lost, kind="not_worse")) == "allowed is +0 or higher"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ interval decides.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 Z_POWER = 1.6449 + 0.8416
 """Quantiles of the normal distribution for a one-sided test at 5 % with 80 % power."""
@@ -36,6 +37,15 @@ def standard_error(words: int, churn: float) -> float:
 def smallest_detectable(words: int, churn: float) -> float:
     """The true difference in WER points that a one-sided 5 % test finds with 80 % power."""
     return Z_POWER * standard_error(words, churn)
+
+
+def provable_gain(words: int, churn: float, limit: float, comparisons: int) -> float:
+    """The true gain in WER points of which 80 % are proven to be at least `limit`: the bound that
+    must lie beyond it has its share of the 5 %, where so many trials compete on the set.
+    """
+    quantile = NormalDist().inv_cdf
+    deviations = quantile(1 - 0.05 / comparisons) + quantile(0.8)
+    return limit + deviations * standard_error(words, churn)
 
 
 def utterances_needed(utterances: int, words: int, churn: float, limit: float) -> int | None:

@@ -11,12 +11,13 @@ from orchestrator.planning.cost import Work
 from orchestrator.planning.points import count_points, known_points
 from orchestrator.planning.power import (
     CHURN,
+    provable_gain,
     smallest_detectable,
     standard_error,
     utterances_needed,
 )
 from orchestrator.planning.trial_plan import rungs_of
-from orchestrator.set_names import confirm_name, search_name
+from orchestrator.set_names import confirm_name, is_confirm, search_name
 from orchestrator.sweepfile.conditions import space_of
 from orchestrator.sweepfile.parameters import TABLE, ParameterValue
 from orchestrator.sweepfile.presets import PRESETS
@@ -77,6 +78,10 @@ class Resolution(Plain):
     """To tell the limit from 0; None without a limit above 0."""
     resolved: bool | None
     """Whether the set is large enough for the limit."""
+    gain_asked: float | None
+    """The gain that an ACCEPT must prove on this set, in WER points; None where there is none."""
+    provable_gain: float | None
+    """The true gain that proves it with 80 % power; None likewise."""
 
 
 class SweepPlan(Plain):
@@ -291,7 +296,26 @@ def _set_resolutions(spec: SweepSpec, sets: Mapping[str, SetSize]) -> Iterator[R
             limit=limit,
             utterances_needed=needed,
             resolved=None if needed is None else size.utterances >= needed,
+            gain_asked=(gain := _gain_to_prove(spec, name)),
+            provable_gain=None
+            if gain is None
+            else provable_gain(size.words, churn, gain, _competing(spec)),
         )
+
+
+def _gain_to_prove(spec: SweepSpec, name: str) -> float | None:
+    """The gain in points that the sweep's verdict must prove on a set; confirm sets decide where
+    there are some.
+    """
+    limit = spec.acceptance.get(f"{search_name(name)}_wer")
+    if limit is None or limit.rule != "proven" or is_confirm(name) != (spec.confirm is not None):
+        return None
+    return limit.min_gain if isinstance(limit.min_gain, float) else None
+
+
+def _competing(spec: SweepSpec) -> int:
+    """Trials of which the best is taken on the sets that decide."""
+    return spec.budget.trials if spec.confirm is None else spec.confirm.top
 
 
 def _strictest_limit(spec: SweepSpec, metric: str) -> float | None:

@@ -27,7 +27,8 @@ def caveats(
     if conclusion.best and conclusion.confirmation is None:
         yield (
             f"The winner is the best of {measured} measured trials on the very sets that chose it: its gain is "
-            f"optimistic{_shared_error(measured)}. data.confirm and confirm: measure by how much."
+            f"optimistic{_shared_error(measured)}. The choice of its rung and adapter scale comes on top. data.confirm "
+            "and confirm: measure by how much."
         )
     finalists = len(conclusion.confirmed)
     if finalists > 1:

@@ -178,9 +178,8 @@ def _resolution_blocks(plan: SweepPlan) -> Iterator[Block]:
     yield Paragraph(
         "WER points at 80 % power, one-sided 5 %; assumes that words err independently."
     )
-    yield Bullets(
-        tuple(_resolution_warning(row) for row in plan.resolution if row.resolved is False)
-    )
+    warnings = [_resolution_warning(row) for row in plan.resolution if row.resolved is False]
+    yield Bullets((*warnings, *filter(None, map(_gain_text, plan.resolution))))
 
 
 def _resolution_row(resolution: Resolution) -> tuple[str, ...]:
@@ -195,6 +194,16 @@ def _resolution_row(resolution: Resolution) -> tuple[str, ...]:
         limit,
         needed,
         answer,
+    )
+
+
+def _gain_text(resolution: Resolution) -> str:
+    """What a verdict asks of the truth, which is more than it asks of the numbers."""
+    if resolution.gain_asked is None or resolution.provable_gain is None:
+        return ""
+    return (
+        f"An ACCEPT proves a gain of {resolution.gain_asked:g} points on {resolution.set}: 80 % of trials with a true "
+        f"gain of {resolution.provable_gain:.1f} do, and few with one little above {resolution.gain_asked:g}."
     )
 
 

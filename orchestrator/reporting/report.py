@@ -121,12 +121,10 @@ def _finalist_blocks(spec: SweepSpec, finalist: Confirmed) -> Iterator[Block]:
     if measured:
         text += f" Reproduces across runs: {agreeing} of {measured} seeds keep every limit alone."
     if finalist.agreement is not None and len(finalist.seeds) > 1:
-        better, all_ = finalist.agreement.better, finalist.agreement.measured
-        required = (
-            ", which the sweep file requires of all"
-            if spec.confirm and spec.confirm.agree == "all"
-            else ""
-        )
+        of_all = spec.confirm is not None and spec.confirm.agree == "all"
+        better = finalist.agreement.better
+        all_ = finalist.agreement.asked if of_all else finalist.agreement.measured
+        required = ", which the sweep file requires of all" if of_all else ""
         text += f" Seeds agree: {better} of {all_} lower the {rate_text(spec.objective)}{required}."
     if finalist.optimism is not None:
         rate = rate_text(spec.objective)

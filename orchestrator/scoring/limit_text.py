@@ -50,10 +50,15 @@ def asked_text(criterion: Criterion) -> str:
 
 def allowed_text(criterion: Criterion) -> str:
     """What a limit allows the number beside it to be."""
-    sign = "" if criterion.kind == "max_rate" else "+"
     unit = {"points": "", "percent": " %", "times": " times"}[criterion.unit]
+    if is_share_found(criterion.metric) and criterion.kind != "max_rate":
+        return {
+            "max_regression": f"allowed is more than {-criterion.limit:+g}{unit}",
+            "min_gain": f"asked for is {criterion.limit:+g}{unit} or higher",
+            "not_worse": "allowed is +0 or higher",
+        }[criterion.kind]
     return {
-        "max_regression": f"allowed is less than {sign}{criterion.limit:g}{unit}",
+        "max_regression": f"allowed is less than {criterion.limit:+g}{unit}",
         "min_gain": f"asked for is {-criterion.limit:+g}{unit} or lower",
         "not_worse": "allowed is +0 or lower",
         "max_rate": f"allowed is at most {criterion.limit:g}{' %' if criterion.unit == 'points' else unit}",
@@ -71,8 +76,11 @@ def value_text(limit: LimitVerdict) -> str:
         return f"{limit.baseline:.3f} to {limit.tuned:.3f} nats"
     if criterion.kind == "max_rate":
         return f"{value:.2f} %" if criterion.unit == "points" else f"{value:.2f} times the baseline"
+    change = -value if is_share_found(criterion.metric) else value
     return (
-        f"{value:+.2f} points" if criterion.unit == "points" else f"{value:+.1f} % of the baseline"
+        f"{change:+.2f} points"
+        if criterion.unit == "points"
+        else f"{change:+.1f} % of the baseline"
     )
 
 

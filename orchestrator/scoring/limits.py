@@ -11,9 +11,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.scoring.rates import SetScore, decodings_beside, delta, estimate, relative_delta
+from orchestrator.scoring.rates import (
+    SetScore,
+    decodings_beside,
+    delta,
+    estimate,
+    relative_delta,
+    relative_rate,
+)
 
 if TYPE_CHECKING:
     from orchestrator.scoring.bootstrap import DeltaEstimate
@@ -29,7 +37,8 @@ and SQLite need it.
 """
 
 POWER = 2.49
-"""z(0.95) + z(0.80): 80 % power of a one-sided 5 % test."""
+"""z(0.95) + z(0.80): 80 % power of a one-sided 5 % test; of one at another level its quantile more,
+see `_deviations`."""
 
 ONE_SIDED = 1.645
 """z(0.95)."""
@@ -158,8 +167,9 @@ def value_of(
         return tuned.wer if tuned is not None else None
     if criterion.unit == "points":
         return delta(baseline, tuned)
-    change = relative_delta(baseline, tuned)
-    return change if change is None or criterion.unit == "percent" else 1 + change / 100
+    if criterion.unit == "percent":
+        return relative_delta(baseline, tuned)
+    return relative_rate(baseline, tuned)
 
 
 def estimate_of(
@@ -213,7 +223,9 @@ def judge_limit(
             criterion, _to_value_scale(criterion, paired.lower(violation_confidence)), upper
         )
         gap = paired.point - _from_value_scale(criterion, criterion.threshold)
-        needed = _utterances_needed(paired, gap, POWER) if evidence is Evidence.UNDECIDED else None
+        if evidence is Evidence.UNDECIDED:
+            level = confidence if criterion.keeps(value) else violation_confidence
+            needed = _utterances_needed(paired, gap, _deviations(level))
     return LimitVerdict(
         criterion=criterion,
         baseline=baseline.wer if baseline else None,
@@ -231,12 +243,12 @@ def judge_limit(
 
 def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdict:
     """Several sets of which one must keep the limit, as one verdict: the numbers of the set that
-    keeps it best.
+    keeps it best, of those that prove most.
 
     Proven where it is proven on one of them, for which `judge` shares out the error; violated where
     on all.
     """
-    chosen = min(verdicts, key=_excess_over_limit)
+    chosen = min(verdicts, key=_by_what_is_shown)
     answers = {verdict.holds for verdict in verdicts}
     holds: bool | None = False
     if True in answers:
@@ -250,6 +262,13 @@ def one_of(criterion: Criterion, verdicts: Sequence[LimitVerdict]) -> LimitVerdi
     elif found == {Evidence.VIOLATED}:
         evidence = Evidence.VIOLATED
     return replace(chosen, criterion=criterion, holds=holds, evidence=evidence)
+
+
+def _by_what_is_shown(verdict: LimitVerdict) -> tuple[bool, bool, bool, float]:
+    """Of two sets the first shows more: a small one may keep the limit best and prove nothing."""
+    kept = verdict.holds is True
+    proven = verdict.evidence is Evidence.PROVEN
+    return not kept, not proven, not verdict.gain_significant, _excess_over_limit(verdict)
 
 
 def constraint(verdicts: Sequence[LimitVerdict]) -> float:
@@ -308,6 +327,14 @@ def _evidence_of(criterion: Criterion, lower: float, upper: float) -> Evidence:
     if lower > criterion.threshold:
         return Evidence.VIOLATED
     return Evidence.PROVEN if criterion.keeps(upper) else Evidence.UNDECIDED
+
+
+def _deviations(level: float) -> float:
+    """Standard errors from the limit at which a bound at this confidence lies inside it with 80 %
+    power.
+    """
+    quantile = NormalDist().inv_cdf
+    return POWER + quantile(level) - quantile(0.95)
 
 
 def _utterances_needed(paired: DeltaEstimate, gap: float, deviations: float) -> int | None:

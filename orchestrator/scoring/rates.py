@@ -100,7 +100,9 @@ def delta(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
     if baseline is None or tuned is None or baseline.wer is None or tuned.wer is None:
         return None
     if tuned.of_hypotheses:
-        return tuned.wer - baseline.wer
+        before, after = sum(baseline.reference_words), sum(tuned.reference_words)
+        more = sum(tuned.errors) * before - sum(baseline.errors) * after
+        return 100 * more / (before * after)
     return 100 * _more_errors(baseline, tuned) / sum(tuned.reference_words)
 
 
@@ -120,6 +122,16 @@ def relative_delta(baseline: SetScore | None, tuned: SetScore | None) -> float |
         * _more_errors(baseline, tuned)
         / (decodings_beside(baseline, tuned) * sum(baseline.errors))
     )
+
+
+def relative_rate(baseline: SetScore | None, tuned: SetScore | None) -> float | None:
+    """The tuned rate as a multiple of the baseline's, None where `relative_delta` is; one division,
+    too.
+    """
+    if baseline is None or tuned is None or relative_delta(baseline, tuned) is None:
+        return None
+    before = decodings_beside(baseline, tuned) * sum(baseline.errors)
+    return (before + _more_errors(baseline, tuned)) / before
 
 
 def estimate(

@@ -48,11 +48,13 @@ class Agreement:
     better: int
     """Seeds that lower it."""
     measured: int
+    asked: int
+    """With those that failed."""
 
     @property
     def all(self) -> bool:
-        """Every seed that was measured is better than the baseline."""
-        return self.better == self.measured
+        """Every seed is better than the baseline."""
+        return self.better == self.asked
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Confirmed:
         if not verdicts:
             return None
         changes = [verdict.delta.get(set_name(verdict.metric, True), 0.0) for verdict in verdicts]
-        return Agreement(sum(change < 0 for change in changes), len(changes))
+        better = sum(change < 0 for change in changes)
+        return Agreement(better, len(changes), len(self.seeds))
 
 
 @dataclass(frozen=True)
@@ -158,14 +161,13 @@ def _decide_study(spec: SweepSpec, conclusion: Conclusion) -> Decision | None:
     if conclusion.deciding is None:  # every seed of the finalist failed
         return Decision.INCONCLUSIVE
     agreement = conclusion.confirmation.agreement if conclusion.confirmation else None
-    if (
-        spec.confirm is not None
-        and spec.confirm.agree == "all"
-        and agreement is not None
-        and not agreement.all
-    ):
+    decision = conclusion.deciding.decision
+    if spec.confirm is None or spec.confirm.agree != "all" or agreement is None:
+        return decision
+    if agreement.better < agreement.measured:
         return Decision.REJECT
-    return conclusion.deciding.decision
+    # a seed that failed has lowered nothing
+    return Decision.INCONCLUSIVE if not agreement.all and decision is Decision.ACCEPT else decision
 
 
 def _as_shipped(decision: Decision, kept: bool | None) -> Decision:

@@ -1,0 +1,61 @@
+"""`confirm: {agree: all}`: every fresh seed lowers the objective, those too that never came to be
+measured.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
+from orchestrator.scoring.limits import Criterion
+from orchestrator.scoring.rates import SetScore
+from orchestrator.sweepfile.sweep import ConfirmSpec
+from orchestrator.verdicts.conclusion import (
+    Agreement,
+    Conclusion,
+    Confirmed,
+    SeedRun,
+    _decide_study,
+)
+from tests.running_support import make_spec
+
+GAIN = Criterion("domain_wer", "min_gain", 1.0, rule="proven")
+
+
+def verdict(errors: int) -> Verdict:
+    baseline, tuned = (
+        Scores("f", {"confirm_domain": SetScore((count,) * 200, (10,) * 200)})
+        for count in (3, errors)
+    )
+    return judge(tuned, baseline, guardrails=[], acceptance=[GAIN], confirmed=True, resamples=200)
+
+
+def conclusion(*seeds: Verdict | None) -> Conclusion:
+    """Of one finalist, every seed of which has ended; None: it failed."""
+    ended: Any = SimpleNamespace(number=0)
+    runs = tuple(SeedRun(ended, ended, seed) for seed in seeds)
+    pooled = next(seed for seed in seeds if seed is not None)
+    return Conclusion((), None, None, ended, pooled, (Confirmed(0, runs, pooled, None),), None)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "agreement", "any_", "all_"),
+    [
+        ((1, 2, 1), Agreement(3, 3, 3), Decision.ACCEPT, Decision.ACCEPT),
+        ((1, 3, 1), Agreement(2, 3, 3), Decision.ACCEPT, Decision.REJECT),
+        ((1, None, None), Agreement(1, 1, 3), Decision.ACCEPT, Decision.INCONCLUSIVE),
+        ((1, 3, None), Agreement(1, 2, 3), Decision.ACCEPT, Decision.REJECT),
+        ((3, None, 3), Agreement(0, 2, 3), Decision.REJECT, Decision.REJECT),
+    ],
+)
+def test_seeds_agree(
+    seeds: tuple[int | None, ...], agreement: Agreement, any_: Decision, all_: Decision
+) -> None:
+    found = conclusion(*(None if errors is None else verdict(errors) for errors in seeds))
+    assert found.confirmed[0].agreement == agreement
+    for asked, decision in (("any", any_), ("all", all_)):
+        spec = make_spec(confirm=ConfirmSpec(agree=asked))  # type: ignore[arg-type]
+        assert _decide_study(spec, found) is decision
