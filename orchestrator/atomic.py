@@ -1,8 +1,8 @@
 """Files and folders that are either the old or the new version, whatever happens in between.
 
-What is written stands aside under `<name>.tmp-<pid>` until it is whole and on the disk, then takes
-the name. A reader, or the next run after kill -9 or a power cut, finds the old bytes or the new
-ones, never a part.
+What is written stands aside under `<name>.tmp-<pid>-<where>` until it is whole and on the disk,
+then takes the name. A reader, or the next run after kill -9 or a power cut, finds the old bytes or
+the new ones, never a part.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -18,10 +17,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError, StudyError
+from orchestrator.names_aside import OLD, aside_of, clear_dead, remove
 
-_OLD = ".tmp-old"
-"""Ends the name of a folder that is being replaced, while neither version has the name."""
-_ASIDE = re.compile(r".+\.tmp-(old|[0-9]+)(-wal|-shm|-journal)?")
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())
 """Error numbers of a disk without room."""
@@ -112,7 +109,7 @@ def _make_way(path: Path) -> Path:
     """Where the new `path` is written: a name that nothing has, in a folder that is there."""
     with as_refusals_of(path):
         make_folder(path.parent)
-    aside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    aside = aside_of(path)
     clear_dead(path.parent, path.name)
     remove(aside)  # a link of this name would be written through
     return aside
@@ -140,76 +137,6 @@ def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> I
     finally:
         with suppress(OSError):
             remove(aside)
-
-
-def published(path: Path) -> Path:
-    """The name that what is written at `path` is to have: its own, or of what stands aside the one
-    that it will take.
-    """
-    aside = _ASIDE.fullmatch(path.name)
-    return path.with_name(path.name[: aside.start(1) - len(".tmp-")]) if aside else path
-
-
-def clear_leftovers(root: Path) -> None:
-    """Remove what killed writers left below `root`; a folder killed between its two versions is the
-    old one again.
-
-    Only for who holds the lock of `root`. What a process without the lock is just writing, into a
-    cache, stays.
-    """
-    for leftover in sorted(root.rglob("*.tmp-*")):
-        published = leftover.with_name(leftover.name.removesuffix(_OLD))
-        if (
-            leftover.name.endswith(_OLD)
-            and ".tmp-" not in published.name
-            and not published.exists()
-        ):
-            os.replace(leftover, published)
-        elif is_abandoned(leftover.name):
-            remove(leftover)
-
-
-def clear_dead(folder: Path, name: str = "*") -> None:
-    """Remove what writers of `name`, or of any file of `folder`, left aside there when they were
-    killed.
-    """
-    start = "" if name == "*" else f"{name}.tmp-"
-    for leftover in os.listdir(folder) if folder.is_dir() else ():
-        aside = leftover.startswith(start) and ".tmp-" in leftover
-        if aside and not leftover.endswith(_OLD) and is_abandoned(leftover):
-            remove(folder / leftover)
-
-
-def is_abandoned(name: str) -> bool:
-    """Whether a file of this name is one of ours that stands aside and whose writer is gone."""
-    found = _ASIDE.fullmatch(name)
-    if found is None:
-        return False
-    return found[1] == "old" or int(found[1]) == os.getpid() or not _process_runs(int(found[1]))
-
-
-def _process_runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def remove(path: Path) -> None:
-    """Remove a file, a folder or a link, never what a link points to; nothing where there is
-    none.
-    """
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    except (IsADirectoryError, PermissionError):  # the latter by macOS
-        if not path.is_dir() or path.is_symlink():
-            raise
-        shutil.rmtree(path)
 
 
 @contextmanager
@@ -267,7 +194,7 @@ def _exchange_names(aside: Path, path: Path) -> None:
     if not path.exists() and not path.is_symlink():
         os.replace(aside, path)
         return
-    old = path.with_name(path.name + _OLD)
+    old = path.with_name(path.name + OLD)
     remove(old)
     os.replace(path, old)
     os.replace(aside, path)

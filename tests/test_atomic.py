@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from orchestrator import atomic
-from orchestrator.atomic import clear_leftovers, new_files, new_folder
+from orchestrator.atomic import new_files, new_folder
 from orchestrator.errors import StudyError
+from orchestrator.names_aside import clear_leftovers
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters import peft_adapter as adapters
 from orchestrator.tuning.adapters.pack import Adapter

@@ -16,7 +16,8 @@ _STUDY = {"records", "scoring", "planning", "corpus"} | _VALUES
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "set_names": set(),
-    "atomic": {"errors"},
+    "names_aside": set(),
+    "atomic": {"errors", "names_aside"},
     "checks": set(),
     "refused_findings": {"checks", "errors"},
     "loopback": {"errors"},
@@ -26,10 +27,19 @@ BELOW: dict[str, set[str]] = {
     "progress": set(),
     "hub_access": set(),
     "sweepfile": {"errors", "checks", "set_names"},
-    "corpus": {"errors", "checks", "atomic", "file_kinds", "set_names", "progress", "hub_access"},
+    "corpus": {
+        "errors",
+        "checks",
+        "atomic",
+        "names_aside",
+        "file_kinds",
+        "set_names",
+        "progress",
+        "hub_access",
+    },
     "planning": _VALUES,
     "scoring": _VALUES,
-    "records": (_STUDY - {"records"}) | {"atomic", "file_kinds"},
+    "records": (_STUDY - {"records"}) | {"atomic", "names_aside", "file_kinds"},
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback", "file_kinds"},
     "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic", "refused_findings"},
@@ -37,7 +47,17 @@ BELOW: dict[str, set[str]] = {
     | {"verdicts", "atomic", "cpu_cores", "progress", "hub_access", "refused_findings"},
     "fleet": _STUDY | {"atomic", "cpu_cores", "orphans"},
     "running": _STUDY
-    | {"search", "tuning", "reporting", "verdicts", "atomic", "file_kinds", "fleet", "cpu_cores"}
+    | {
+        "search",
+        "tuning",
+        "reporting",
+        "verdicts",
+        "atomic",
+        "names_aside",
+        "file_kinds",
+        "fleet",
+        "cpu_cores",
+    }
     | {"refused_findings"},
     "tracking": _STUDY | {"verdicts", "orphans"},
     "commands": _STUDY

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.atomic import clear_dead, new_file
+from orchestrator.atomic import new_file
 from orchestrator.corpus.record_fields import Samples
+from orchestrator.names_aside import clear_dead
 
 ROW = np.dtype(
     [

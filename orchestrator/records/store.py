@@ -28,8 +28,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import clear_leftovers, make_folder
+from orchestrator.atomic import make_folder
 from orchestrator.errors import StudyError
+from orchestrator.names_aside import clear_leftovers
 from orchestrator.records.chain import Fault
 from orchestrator.records.heartbeat_lock import beating, owner
 from orchestrator.records.journal import NAME

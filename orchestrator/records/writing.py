@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from orchestrator.atomic import ADVICE, FULL, new_file, new_files, published
+from orchestrator.atomic import ADVICE, FULL, new_file, new_files
 from orchestrator.errors import StudyError
+from orchestrator.names_aside import published
 
 
 def write_aside(path: Path, data: bytes) -> None:

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from orchestrator.atomic import is_abandoned, remove
 from orchestrator.corpus.clip_cache import kept_segments
 from orchestrator.corpus.project_cache import LABELS, ProjectCache
 from orchestrator.errors import OrchestrateError
+from orchestrator.names_aside import is_abandoned, remove
 from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.disk_usage import Usage, size_of
 from orchestrator.records.results import SetRecord
@@ -89,7 +89,7 @@ def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) ->
     if not unfinished:
         yield from (place for place in _paths_inside(cache.labels) if LABELS.fullmatch(place.name))
         yield from (place for place in (cache.files,) if place.is_file())
-    yield from (place for place in _paths_inside(cache.clips) if is_abandoned(place.name))
+    yield from (place for place in _paths_inside(cache.clips) if is_abandoned(place))
 
 
 def _known_sets(folder: StudyFolder) -> Iterable[SetRecord]:
@@ -124,14 +124,14 @@ def _unneeded_paths(folder: StudyFolder) -> list[Path]:
     """Of a finished study."""
     found = _made_forms(folder)
     found += Checkpoints(folder.checkpoint).older() if not folder.checkpoint.is_symlink() else []
-    return found + [path for path in _paths_inside(folder.path) if is_abandoned(path.name)]
+    return found + [path for path in _paths_inside(folder.path) if is_abandoned(path)]
 
 
 def _made_forms(folder: StudyFolder) -> list[Path]:
     """The exported forms in a study's cache, and what killed writers left of them."""
     inside = [] if folder.cache.is_symlink() else _paths_inside(folder.cache / "shipped")
     ours = [path for path in inside if path.is_dir() and not path.is_symlink()]
-    return [path for path in ours if MADE.fullmatch(path.name) or is_abandoned(path.name)]
+    return [path for path in ours if MADE.fullmatch(path.name) or is_abandoned(path)]
 
 
 def _paths_inside(folder: Path) -> list[Path]:

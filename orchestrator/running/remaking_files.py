@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StudyError
+from orchestrator.names_aside import aside_of
 from orchestrator.planning.trial_plan import TrialPlan, trial_plan
 from orchestrator.records.content_digests import search_contents
 from orchestrator.records.json_files import plan_bytes, result_bytes
@@ -50,7 +51,7 @@ def remake_database(spec: SweepSpec, folder: StudyFolder) -> str:
 
 
 def _into_file(spec: SweepSpec, folder: StudyFolder, trials: Sequence[_Trial]) -> None:
-    aside = folder.database.with_name(f"{folder.database.name}.tmp-{os.getpid()}")
+    aside = aside_of(folder.database)
     for path in (aside, *log_files(folder.database)):
         path.unlink(missing_ok=True)
     _fill_database(aside, spec, folder, trials)

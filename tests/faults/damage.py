@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.atomic import remove
+from orchestrator.names_aside import remove
 
 MINE = "mine.txt"
 """A file of somebody else, which stays wherever it is put."""

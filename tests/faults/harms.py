@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import atomic
+from orchestrator.names_aside import remove
 from orchestrator.records.store import StudyFolder
 from tests.cli_project import folder_of
 from tests.faults import system_calls
@@ -177,7 +177,7 @@ def link(attempt: Attempt) -> str | None:
     (elsewhere / "000001.json").write_text("mine")
     names = ["checkpoint", "trials", "study.lock", "report.md", "trials/0000"]
     place = attempt.study / attempt.random.choice(names)
-    atomic.remove(place)
+    remove(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(elsewhere if not place.suffix else elsewhere / "000001.json")
     ended = attempt.run()

@@ -84,7 +84,7 @@ _VARYING = (
     (r"\d{4}-\d\d-\d\d( \d\d:\d\d UTC)?", "DAY"),
     (r"(?<![\w.])\d+(\.\d+)? ?(ms|s|min|h|kB|MB|B|bytes)\b", "SIZE"),
     (r'("?seconds"?: ?|rtf: ?)[\d.]+', r"\1SECONDS"),
-    (r"\.tmp-\d+", ".tmp-PID"),
+    (r"\.tmp-\d+(-[0-9a-f]{8})?", ".tmp-PID"),
     (r"127\.0\.0\.1:\d+", "ADDRESS"),
     (r"- DAY: run with .*\n(.*uncommitted changes.*\n)?", ""),
 )

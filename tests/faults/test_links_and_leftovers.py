@@ -7,13 +7,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from orchestrator.atomic import clear_leftovers, is_abandoned, new_file, new_folder
+from orchestrator.atomic import new_file, new_folder
 from orchestrator.corpus import clip_cache
 from orchestrator.errors import StudyError
+from orchestrator.names_aside import aside_of, clear_leftovers, is_abandoned, published
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.sweep import Budget
 from tests.running_support import make_spec, run
@@ -83,7 +85,7 @@ def test_a_link_that_waits_where_a_file_is_written_aside_is_not_written_through(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "keep").write_text("keep")
-    (tmp_path / f"new.tmp-{os.getpid()}").symlink_to(tmp_path / "keep")
+    aside_of(tmp_path / "new").symlink_to(tmp_path / "keep")
     with new_file(tmp_path / "new") as aside:
         aside.write_text("new")
     assert (tmp_path / "keep").read_text() == "keep" and (tmp_path / "new").read_text() == "new"
@@ -138,4 +140,22 @@ def test_under_the_lock_a_live_process_keeps_what_it_writes_into_the_cache(
         f"a.tmp-{os.getppid()}",
         "c.tmp-notes",
     ]
-    assert not is_abandoned("x.tmp-") and is_abandoned(f"x.tmp-{10**30}")
+    assert not is_abandoned(Path("x.tmp-")) and is_abandoned(Path(f"x.tmp-{10**30}"))
+
+
+def test_what_another_machine_is_writing_stays_for_a_day(tmp_path: Path, gone: int) -> None:
+    """On storage that several share, no process here has the number of one there."""
+    ours = aside_of(tmp_path / "out")
+    here = ours.name.rpartition("-")[2]
+    there = f"{int(here, 16) ^ 1:08x}"
+    left = [tmp_path / f"out.tmp-{number}-{there}" for number in (gone, os.getpid())]
+    old, dead = tmp_path / f"out.tmp-{gone + 1}-{there}", tmp_path / f"out.tmp-{gone}-{here}"
+    for path in (*left, old, dead):
+        path.write_text("half")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    with new_file(tmp_path / "out") as aside:
+        assert aside == ours
+        aside.write_text("whole")
+    clear_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "out", *left])
+    assert published(left[0]) == published(ours) == tmp_path / "out"
