@@ -26,10 +26,10 @@ sweep: $(INSTALLED)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test: check
-	$(PYTEST) -m "not slow and not gpu and not services"
+	$(PYTEST) -m "not slow and not services"
 
 test-all: check
-	$(PYTEST) -m "not gpu and not services"
+	$(PYTEST) -m "not services"
 
 # What needs the packages of an extra: they are installed beside those of `make install`, and a headless Chromium where
 # there is none, with the programs of PostgreSQL. An MLflow server is another program and has its own environment.
@@ -47,7 +47,7 @@ test-services: $(INSTALLED)
 
 # Not part of `test`: tracing every line slows it by more than a seventh where Python lacks sys.monitoring (below 3.12).
 coverage: $(INSTALLED)
-	$(PYTEST) -m "not slow and not gpu and not services" --cov --cov-report=term-missing
+	$(PYTEST) -m "not slow and not services" --cov --cov-report=term-missing
 
 MINUTES ?= 5
 SEED ?= 1

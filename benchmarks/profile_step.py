@@ -100,12 +100,12 @@ def _ranged(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     return ranged
 
 
-def profile(title: str, action: Callable[[], Any]) -> str:
+def profile(title: str, action: Callable[[], Any], device: str = "cpu") -> str:
     """Two Markdown tables of where `action` spends its time."""
     import torch
     from torch.profiler import ProfilerActivity
 
-    cuda = torch.cuda.is_available()
+    cuda = device == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     with (
         marked(),
@@ -202,13 +202,12 @@ def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
     print(
         f"K = {len(worker.active)}, {chosen.targets} targets, {work.model.name}, {chosen.device}\n"
     )
-    print(profile(f"{chosen.steps} optimizer steps", train))
+    print(profile(f"{chosen.steps} optimizer steps", train, chosen.device))
     for group in groups:
         group.unpack()
     sets = sum(len(work.rows(name)) for name in ("domain", "heldout"))
-    print(
-        profile(f"one evaluation of {len(worker.active)} adapters on {sets} utterances", evaluate)
-    )
+    title = f"one evaluation of {len(worker.active)} adapters on {sets} utterances"
+    print(profile(title, evaluate, chosen.device))
 
 
 if __name__ == "__main__":

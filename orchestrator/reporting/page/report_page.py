@@ -84,7 +84,7 @@ def study_page(
     )
     body = (
         f'<a class="skip" href="#main">Skip to the verdict</a><header><nav aria-label="Sections"><ul>{links}</ul></nav>'
-        f'</header><main id="main">{_verdict_screen(spec, conclusion, document, done, sections)}{parts}</main>'
+        f'</header><main id="main">{_verdict_screen(conclusion, document, done, sections)}{parts}</main>'
         '<div id="tip" role="tooltip" hidden></div>'
     )
     return page(f"{document.title}: {_decision_word(conclusion, done)}", body, contents)
@@ -111,7 +111,6 @@ def _decision_word(conclusion: Conclusion, done: bool) -> str:
 
 
 def _verdict_screen(
-    spec: SweepSpec,
     conclusion: Conclusion,
     document: Document,
     done: bool,
