@@ -16,6 +16,7 @@ import soundfile
 
 from orchestrator.corpus import flac, mpeg
 from orchestrator.corpus.audio import load_audio, load_original
+from orchestrator.corpus.audio_containers import is_chained_ogg
 from orchestrator.corpus.containers import open_audio
 from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.manifest import Manifest, load_manifest
@@ -253,6 +254,33 @@ def test_flac_in_ogg_is_read_as_flac(tmp_path: Path, total: bool) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(ManifestError, match="is cut off: its last Ogg page"):
         read_header(path, "x")
+
+
+@pytest.mark.parametrize("coding", ["VORBIS", "OPUS"])
+def test_ogg_files_joined_into_one_are_refused(tmp_path: Path, coding: str) -> None:
+    """libsndfile reads the first of them, without a word of the other."""
+    whole = b""
+    for seconds in (3.0, 2.0):
+        part = tmp_path / "part.ogg"
+        soundfile.write(part, speech(seconds), RATE, format="OGG", subtype=coding)
+        whole += part.read_bytes()
+    path = tmp_path / "a.ogg"
+    path.write_bytes(whole)
+    assert soundfile.info(path).duration == pytest.approx(3.0, abs=0.01)
+    with pytest.raises(ManifestError) as refused:
+        read_header(path, "x")
+    assert str(refused.value) == (
+        "x is several Ogg files joined into one, of which only the first would be heard; join their sound "
+        "(ffmpeg -i IN.ogg OUT.flac) and name that"
+    )
+    films = [(2, b"sound"), (2, b"image"), (0, b"sound"), (0, b"image"), (4, b"image")]
+    assert not is_chained_ogg(b"".join(ogg_page(*page) for page in films))
+    assert is_chained_ogg(b"".join(ogg_page(*page) for page in [*films, (2, b"other")]))
+
+
+def ogg_page(flags: int, stream: bytes) -> bytes:
+    """A page of one empty packet."""
+    return b"OggS\0" + bytes([flags]) + bytes(8) + stream[:4] + bytes(8) + b"\x01\0"
 
 
 def wave_of(tag: int, data: bytes, size: int | None = None, extensible: bool = False) -> bytes:

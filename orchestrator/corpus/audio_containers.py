@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from orchestrator.corpus.manifest_errors import UnusableError
 
 _OGG_FLAC = b"\x7fFLAC"
+_BEGINS = 2
+"""The flag of a page with which a stream begins."""
 _STREAMINFO = slice(9, 51)
 """Of the first packet: a native FLAC file's first 42 bytes."""
 _MP3 = 0x55
@@ -32,12 +34,25 @@ def flac_in_ogg(data: bytes) -> bytes | None:
     return packets[0][_STREAMINFO] + b"".join(packets[1:])
 
 
+def is_chained_ogg(data: bytes) -> bool:
+    """Whether a stream begins behind pages of another one (RFC 3533, section 4: chaining); the
+    streams of a film all begin at its start.
+    """
+    sound = False
+    for flags, *_ in _pages(data):
+        begins = bool(flags & _BEGINS)
+        if begins and sound:
+            return True
+        sound = sound or not begins
+    return False
+
+
 def _packets(data: bytes) -> list[bytes] | None:
     """All whole packets of the one stream; None where another stream begins in between."""
     packets: list[bytes] = []
     begun: list[bytes] = []
     serials = set()
-    for serial, table, body in _pages(data):
+    for _, serial, table, body in _pages(data):
         serials.add(serial)
         place = 0
         for size in table:
@@ -49,14 +64,14 @@ def _packets(data: bytes) -> list[bytes] | None:
     return packets if packets and len(serials) == 1 else None
 
 
-def _pages(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Serial number of the stream, sizes of the segments, and the segments."""
+def _pages(data: bytes) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """Flags, serial number of the stream, sizes of the segments, and the segments."""
     place = 0
     while data.startswith(b"OggS", place) and len(data) >= place + 27:
         table = data[place + 27 : place + 27 + data[place + 26]]
         begin = place + 27 + len(table)
         end = begin + sum(table)
-        yield data[place + 14 : place + 18], table, data[begin:end]
+        yield data[place + 5], data[place + 14 : place + 18], table, data[begin:end]
         place = end
 
 

@@ -93,8 +93,9 @@ def _read_part(source: Path | bytes, start: int, size: int = -1) -> bytes:
 
 
 def _check_end(source: Path | bytes, name: str) -> None:
-    """The last page is whole and says that it is the last one: libsndfile reads a shorter file as a
-    shorter sound.
+    """The last page is whole, says that it is the last one, and is of the stream that the first page
+    begins: libsndfile reads a shorter file as a shorter sound, and of streams one after the other
+    the first.
     """
     data = _read_part(source, -2 * _PAGE)
     place = data.rfind(b"OggS")
@@ -105,4 +106,10 @@ def _check_end(source: Path | bytes, name: str) -> None:
         raise UnusableError(
             f"{name} is cut off: its last Ogg page is not the end of the stream; copy it again, or where that is all "
             "there is, convert it to FLAC (ffmpeg -i IN.ogg OUT.flac) and name that"
+        )
+    other_stream = page[14:18] != beginning(source)[14:18]
+    if other_stream and audio_containers.is_chained_ogg(_read_part(source, 0)):
+        raise UnusableError(
+            f"{name} is several Ogg files joined into one, of which only the first would be heard; join their sound "
+            "(ffmpeg -i IN.ogg OUT.flac) and name that"
         )
