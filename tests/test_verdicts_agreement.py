@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.reporting.caveats import _repeated_seeds
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
 from orchestrator.scoring.limits import Criterion
 from orchestrator.scoring.rates import SetScore
@@ -59,3 +60,16 @@ def test_seeds_agree(
     for asked, decision in (("any", any_), ("all", all_)):
         spec = make_spec(confirm=ConfirmSpec(agree=asked))  # type: ignore[arg-type]
         assert _decide_study(spec, found) is decision
+
+
+def test_a_seed_that_the_finalist_was_found_with_is_not_fresh() -> None:
+    found: Any = SimpleNamespace(
+        results=(
+            SimpleNamespace(number=0, params={"seed": 102}),
+            SimpleNamespace(number=1, params={"seed": 103}),
+        ),
+        confirmed=(SimpleNamespace(trial=0),),
+    )
+    spec = make_spec(confirm=ConfirmSpec(seeds=(101, 102, 103)))
+    assert _repeated_seeds(spec, found) == "102"
+    assert _repeated_seeds(make_spec(), found) == ""

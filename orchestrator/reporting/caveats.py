@@ -36,6 +36,11 @@ def caveats(
             f"The best of {finalists} finalists was taken on the confirm sets: its number is slightly "
             f"optimistic{_shared_error(finalists)}."
         )
+    if seeds := _repeated_seeds(spec, conclusion):
+        yield (
+            f"Not fresh: confirm.seeds holds {seeds}, with which the search trained the finalist too. Such a run repeats the "
+            "very training that was chosen; give confirm.seeds that parameters.seed has not."
+        )
     if conclusion.deciding:
         yield from _evidence_sentences(conclusion.deciding)
     best = chosen_measurement(folder, conclusion.best) if conclusion.best else None
@@ -51,6 +56,17 @@ def caveats(
         )
     if any(result.pruned_by == "wall_clock" for result in conclusion.results):
         yield "The wall clock cut trials short: they might have ended better."
+
+
+def _repeated_seeds(spec: SweepSpec, conclusion: Conclusion) -> str:
+    """Seeds of the confirmation that a finalist was found with."""
+    if spec.confirm is None:
+        return ""
+    finalists = {finalist.trial for finalist in conclusion.confirmed}
+    found = {
+        result.params.get("seed") for result in conclusion.results if result.number in finalists
+    }
+    return ", ".join(str(seed) for seed in spec.confirm.seeds if seed in found)
 
 
 def _shared_error(n_comparisons: int) -> str:
