@@ -73,3 +73,6 @@ def test_a_seed_that_the_finalist_was_found_with_is_not_fresh() -> None:
     spec = make_spec(confirm=ConfirmSpec(seeds=(101, 102, 103)))
     assert _repeated_seeds(spec, found) == "102"
     assert _repeated_seeds(make_spec(), found) == ""
+    found.results[0].params.clear()
+    fixed = make_spec(confirm=ConfirmSpec(seeds=(101, 102)), fixed={"seed": 101})
+    assert _repeated_seeds(fixed, found) == "101"

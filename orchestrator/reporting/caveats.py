@@ -38,8 +38,8 @@ def caveats(
         )
     if seeds := _repeated_seeds(spec, conclusion):
         yield (
-            f"Not fresh: confirm.seeds holds {seeds}, with which the search trained the finalist too. Such a run repeats the "
-            "very training that was chosen; give confirm.seeds that parameters.seed has not."
+            f"Not fresh: confirm.seeds holds {seeds}, with which the search trained the finalist too. Such a run "
+            "repeats the very training that was chosen; give confirm.seeds that parameters.seed has not."
         )
     if conclusion.deciding:
         yield from _evidence_sentences(conclusion.deciding)
@@ -63,8 +63,11 @@ def _repeated_seeds(spec: SweepSpec, conclusion: Conclusion) -> str:
     if spec.confirm is None:
         return ""
     finalists = {finalist.trial for finalist in conclusion.confirmed}
+    fixed = spec.parameters.fixed.get("seed")
     found = {
-        result.params.get("seed") for result in conclusion.results if result.number in finalists
+        result.params.get("seed", fixed)
+        for result in conclusion.results
+        if result.number in finalists
     }
     return ", ".join(str(seed) for seed in spec.confirm.seeds if seed in found)
 
