@@ -95,6 +95,8 @@ def new_files(
     asides = tuple(_make_way(path) for path in paths)
     try:
         yield asides
+        for aside in asides:
+            _give_usual_mode(aside)
         _sync_together(tuple(zip(paths, asides, strict=True)), meanwhile)
         for path, aside in zip(paths, asides, strict=True):
             with as_refusals_of(path):
@@ -103,6 +105,22 @@ def new_files(
     finally:
         for aside in asides:
             aside.unlink(missing_ok=True)
+
+
+def _give_usual_mode(place: Path) -> None:
+    """That of a file that is simply written here: safetensors makes private ones, and a copy has
+    the mode of what it was made of, which may be read-only.
+    """
+    if place.is_file() and not place.is_symlink():
+        place.chmod(0o666 & ~_umask())
+
+
+@lru_cache
+def _umask() -> int:
+    """Of this process. It can only be read by setting it, so it is set back at once."""
+    found = os.umask(0o077)
+    os.umask(found)
+    return found
 
 
 def _make_way(path: Path) -> Path:
@@ -130,6 +148,8 @@ def new_folder(path: Path, meanwhile: Callable[[Path], None] | None = None) -> I
         with as_refusals_of(path):
             aside.mkdir()
             yield aside
+            for place in aside.rglob("*"):
+                _give_usual_mode(place)
             written = [(path, place) for place in (aside, *sorted(aside.rglob("*")))]
             _sync_together(written, meanwhile and partial(meanwhile, aside))
             _exchange_names(aside, path)
@@ -158,7 +178,7 @@ def as_refusals_of(path: Path) -> Iterator[None]:
 
 def _os_error_number(message: str) -> int | None:
     """What the disk refused, by the message of an error that holds no number: that of safetensors,
-    or of `shutil.copytree`, which lists several.
+    or of a copy of many files, which lists several.
     """
     said = (int(number) for number in _NUMBER.findall(message))
     by_words = (number for words, number in _FULL.items() if words in message)

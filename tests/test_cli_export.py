@@ -14,6 +14,7 @@ from typing import Any
 
 import peft
 import pytest
+import torch
 from huggingface_hub import ModelCard
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor
 
@@ -21,6 +22,7 @@ from orchestrator.cli import main
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.headline import doubt
 from orchestrator.sweepfile.loading import load_spec
+from orchestrator.tuning.model import base_model as stock_models
 from orchestrator.tuning.worker import start_worker
 from orchestrator.verdicts.conclusion import conclude
 from tests.cli_project import orchestrate
@@ -294,6 +296,42 @@ def test_a_damaged_adapter_is_neither_exported_nor_heard(
                 and not said.out
             )
     assert not (tmp_path / "x").exists()
+
+
+def test_a_base_that_was_replaced_is_not_taken_for_the_one_that_was_measured(
+    study: Finished,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exported = export(study, tmp_path / "adapter", "0")
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in exported.iterdir())
+    replaced = tmp_path / "base"
+    shutil.copytree(DATA / "base-model", replaced)
+    model = base_model()
+    with torch.no_grad():
+        model.get_input_embeddings().weight[0] += 1e-3
+    model.save_pretrained(replaced)
+    config = json.loads((exported / "adapter_config.json").read_text())
+    (exported / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": str(replaced)})
+    )
+    said = f"adapter {exported} was measured on other weights than {replaced} has"
+    capsys.readouterr()
+    assert orchestrate("transcribe", exported, study.clips[0], *CAP) == 2
+    assert capsys.readouterr().err.startswith(f"{said}: with these it hears other words\n  Put the")
+    assert orchestrate("transcribe", exported, study.clips[0], *CAP, "--base", replaced) == 0
+    assert said in capsys.readouterr().err
+    base = ("--base", DATA / "base-model")
+    assert orchestrate("transcribe", exported, study.clips[0], *CAP, *base) == 0
+    assert said not in capsys.readouterr().err
+    (exported / "base_weights.json").write_text("{}")
+    assert orchestrate("transcribe", exported, study.clips[0], *CAP, *base) == 2
+    assert "base_weights.json is damaged: it must hold the sha256" in capsys.readouterr().err
+    monkeypatch.setattr(stock_models, "weights_sha256", lambda model: "other")
+    assert orchestrate("export", study.sweep, "0", "--merged", "--to", tmp_path / "m") == 2
+    assert "has other weights than the study was measured with" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize("options", [(), ("--merged",)])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.atomic import new_folder
 from orchestrator.errors import SpecError, StudyError
+from orchestrator.records.base_weights import write_base_weights
 from orchestrator.records.optional_packages import check_installed
 from orchestrator.records.results import TrialResult
 from orchestrator.records.shipping import ExportForm
@@ -111,7 +112,7 @@ def _write_several(study: _Study, adapters: Sequence[SavedAdapter], aside: Path)
 def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
     """One adapter in its form, and its card."""
     spec, folder, conclusion = study.spec, study.folder, study.conclusion
-    _write(spec, kept, aside, form)
+    _write(spec, kept, aside, form, _measured_weights(folder))
     plan = stored_plan(folder, kept.number)
     card = model_card(
         plan, kept, spec, folder, conclusion, study.root, done=study.done, form=form.form
@@ -121,14 +122,29 @@ def _write_with_card(study: _Study, kept: SavedAdapter, aside: Path, form: Expor
         (aside / PLOT).write_text(plot, encoding="utf-8")
 
 
-def _write(spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm) -> None:
-    """Everything but the card."""
+def _measured_weights(folder: StudyFolder) -> str | None:
+    """The digest of the base model's weights with which the study was measured."""
+    found = {parts.get("weights") for parts in folder.evaluations().values()}
+    return found.pop() if len(found) == 1 else None
+
+
+def _write(
+    spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm, weights: str | None
+) -> None:
+    """Everything but the card. Raises ModelError where the base model has not the `weights` any more
+    that a whole model is to be made of.
+    """
+    if form.form != "adapter" and weights is not None:
+        from orchestrator.tuning.model.base_model import check_same_weights
+
+        check_same_weights(spec.model, weights)
     if form.form == "merged":
         from orchestrator.tuning.adapters.merging import export_merged
 
         export_merged(spec.model, kept.folder, aside, spec.evaluation.encoder_windows)
     elif form.form == "adapter":
-        shutil.copytree(kept.folder, aside, dirs_exist_ok=True)
+        for path in kept.folder.iterdir():  # their content alone: an archived study is read-only
+            shutil.copyfile(path, aside / path.name)
         _name_base(aside, spec)
         copy_processor_files(spec.model, aside)
         (aside / "load.py").write_text(load_script(spec.model, spec.evaluation), encoding="utf-8")
@@ -139,6 +155,8 @@ def _write(spec: SweepSpec, kept: SavedAdapter, aside: Path, form: ExportForm) -
         write_graphs(source, form.form, form.quantized, aside, form.changed_only)
         return  # its manifest says what transcription.json would
     write_transcription(spec.evaluation, aside, merged=form.form == "merged")
+    if form.form == "adapter" and weights is not None:
+        write_base_weights(weights, aside)
 
 
 def source_of(spec: SweepSpec, kept: SavedAdapter, windows: EncoderWindows | None = None) -> Source:

@@ -208,7 +208,7 @@ def _intact(path: Path, planned: Collection[int]) -> bool:
     their plans are written.
     """
     try:
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(_opened(path)) as connection:
             whole = connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
             return whole and set(planned) <= _numbers_in(connection)
     except (OSError, sqlite3.OperationalError) as error:
@@ -217,6 +217,15 @@ def _intact(path: Path, planned: Collection[int]) -> bool:
         ) from error
     except sqlite3.DatabaseError:
         return False
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """For reading. In an archive that is read-only SQLite cannot make the files that it has beside a
+    database; where none are left of a writer, it needs none.
+    """
+    if _may_write(path) or any(file.exists() for file in log_files(path)):
+        return sqlite3.connect(path)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
 
 
 def _numbers_in(connection: sqlite3.Connection) -> set[int]:

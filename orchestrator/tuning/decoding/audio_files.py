@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.corpus.audio import load_audio
@@ -27,13 +28,21 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.pause_segmentation import split_at_pauses
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.errors import ManifestError, ModelError
+from orchestrator.records.base_weights import read_base_weights
 from orchestrator.records.model_limits import token_caps
 from orchestrator.records.transcription_settings import read_transcription
 from orchestrator.sweepfile.sweep import ModelSpec
 from orchestrator.tuning.adapters.merging import with_adapter
 from orchestrator.tuning.decoding.greedy_decoding import Decoded, transcribe
-from orchestrator.tuning.model.base_model import BaseModel, load_base_model, load_stock, wrap_model
+from orchestrator.tuning.model.base_model import (
+    BaseModel,
+    load_base_model,
+    load_stock,
+    weights_sha256,
+    wrap_model,
+)
 from orchestrator.tuning.model.encoder_cache import EncoderCache
+from orchestrator.tuning.model.linear_kernels import ATEN
 from orchestrator.verdicts.saved_adapters import check_if_kept
 
 LONGEST = 30.0
@@ -107,6 +116,11 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
             f"{place} names the base model {spec.id}, which cannot be loaded: {error}\n"
             "  Where that is a folder elsewhere, name it with --base."
         ) from error
+    note = _why_other_words(name, spec, model)
+    if note and base is None:
+        raise ModelError(
+            f"{note}\n  Put the weights back, or name the folder that holds them with --base."
+        )
     try:
         merged = with_adapter(model, folder)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
@@ -114,7 +128,17 @@ def open_model(name: str, device: torch.device, base: str | None = None) -> Base
         raise ModelError(
             f"adapter {name} does not fit {spec.id}: {first}\n  Name its own base with --base."
         ) from error
-    return wrap_model(spec, merged, tokenizer, device)
+    return wrap_model(spec, merged, tokenizer, device, ATEN, note)
+
+
+def _why_other_words(name: str, spec: ModelSpec, model: PreTrainedModel) -> str:
+    """That an adapter was measured on other weights than its base has; empty where it was not, or
+    nothing says.
+    """
+    wanted = read_base_weights(Path(name))
+    if wanted is None or weights_sha256(model) == wanted:
+        return ""
+    return f"adapter {name} was measured on other weights than {spec.id} has: with these it hears other words"
 
 
 def _config_of(folder: Path) -> dict[str, Any]:

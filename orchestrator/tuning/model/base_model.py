@@ -286,6 +286,18 @@ def weights_sha256(model: PreTrainedModel) -> str:
     return total.hexdigest()
 
 
+def check_same_weights(spec: ModelSpec, wanted: str) -> None:
+    """That the model has the weights of this digest. Raises ModelError where they were replaced, or
+    it cannot be loaded.
+    """
+    if weights_sha256(load_stock(spec)[0]) != wanted:
+        raise ModelError(
+            f"model {spec.id!r} has other weights than the study was measured with: with the adapter they would hear "
+            "other words than it recorded. Next: put the weights back that were there, or run the sweep anew with "
+            "--fork NAME."
+        )
+
+
 def wrap_model(
     spec: ModelSpec,
     model: PreTrainedModel,

@@ -1,0 +1,42 @@
+"""`base_weights.json` beside an exported adapter: on which weights of its base model it was
+measured. The name of a folder says nothing of what it holds by now.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from orchestrator.errors import ModelError
+
+NAME = "base_weights.json"
+
+
+class BaseWeights(BaseModel):
+    """The digest of a base model's weights, as in the evaluation's fingerprint."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    sha256: str
+
+
+def write_base_weights(sha256: str, folder: Path) -> None:
+    """Keep the digest with an adapter."""
+    said = BaseWeights(sha256=sha256).model_dump()
+    (folder / NAME).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def read_base_weights(folder: Path) -> str | None:
+    """The digest; None where nothing says. Raises ModelError for a damaged file."""
+    place = folder / NAME
+    if not place.is_file():
+        return None
+    try:
+        return BaseWeights.model_validate_json(place.read_bytes()).sha256
+    except ValidationError as error:
+        raise ModelError(
+            f"{place} is damaged: it must hold the sha256 of the base model's weights\n"
+            "  Export the adapter again, or delete the file."
+        ) from error
