@@ -16,13 +16,8 @@ from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcripts import (
-    LISTS,
-    Transcript,
-    Transcripts,
-    texts_beside,
-    texts_from_list,
-)
+from orchestrator.corpus.transcript_list import LISTS, check_row, texts_from_list
+from orchestrator.corpus.transcripts import Transcript, Transcripts, texts_beside
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
@@ -171,15 +166,23 @@ def _manifest_lines(
     faults: list[str],
 ) -> list[Made]:
     """One line of the whole recording, or one of each part."""
+    called = f"audio file {show(str(path))}"
     try:
-        seconds = read_header(path, f"audio file {show(str(path))}").seconds
+        header = read_header(path, called)
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
     except UnusableError as error:
         faults.append(str(error))
         return []
-    made = []
+    made, seconds = [], header.seconds
     for number, part in enumerate(said, start=1):
-        line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3)}
+        try:
+            check_row(part, header, path, called)
+        except UnusableError as error:
+            faults.append(f"{part.origin}: {error}")
+            continue
+        told = part.record.duration if part.record else None  # compared when it is read again
+        whole = round(seconds, 3) if told is None else told
+        line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": whole}
         if part.span is not None:
             begin, end = part.span[0], seconds if part.span[1] == math.inf else part.span[1]
             line["id"] = f"{name}-{number:04d}"
