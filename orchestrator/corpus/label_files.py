@@ -44,7 +44,9 @@ _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
 """First words of what is no cue of WebVTT."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
-_AUDACITY = re.compile(rf"({_EXACT})\t({_NUMBER})(?:\t(.*))?")
+_AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
+_LONG = 100.0
+"""Seconds; a part that lasts as long in whole numbers is more likely to be told in milliseconds."""
 _STM = re.compile(
     rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
@@ -83,11 +85,26 @@ def kind_of_labels(text: str) -> str:
     lines = _first_lines(text)
     if lines and all(map(_LYRICS.fullmatch, lines)):
         return "LRC"
-    if lines and all(map(_AUDACITY.fullmatch, lines)):
+    if _is_label_track(lines):
         return "Audacity labels"
     counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
     joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
     return _HTK if len(counted) == len(lines) > 1 and joined else ""
+
+
+def _is_label_track(lines: list[str]) -> bool:
+    """Rows of begin, end and text; whole numbers are times where what stands behind them is no third
+    number.
+    """
+    rows = [row for line in lines if (row := _AUDACITY.fullmatch(line))]
+    if not rows or len(rows) < len(lines):
+        return False
+    if all(re.fullmatch(_EXACT, row[1]) for row in rows):
+        return True
+    has_words = any(re.search(r"[^\W\d_]", row[3] or "") for row in rows)
+    return has_words and all(
+        _seconds(row[1]) <= _seconds(row[2]) and "\t" not in (row[3] or "") for row in rows
+    )
 
 
 def kind_of_list(text: str) -> str:
@@ -206,7 +223,13 @@ def _audacity(text: str) -> Iterator[Segment]:
                 f"is Audacity labels, and line {number} is none: {show(line[:60])}; "
                 "export the labels again"
             )
-        yield Segment(number, _seconds(row[1]), _seconds(row[2]), (row[3] or "").strip())
+        begin, end = _seconds(row[1]), _seconds(row[2])
+        if f"{row[1]}{row[2]}".isdigit() and end - begin >= _LONG:
+            raise UnusableError(
+                f"is Audacity labels, and line {number} would last {end - begin:g} s, from {row[1]} to {row[2]}; "
+                f"write milliseconds as seconds, {begin / 1000:.3f}, and seconds with a point, {begin:.1f}"
+            )
+        yield Segment(number, begin, end, (row[3] or "").strip())
 
 
 def _whisper_table(text: str) -> Iterator[Segment]:

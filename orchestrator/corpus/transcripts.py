@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.corpus.label_files import (
+    WITHOUT_SENTENCES,
     kind_of_labels,
+    kind_of_list,
     segments_of,
     sentence_of_timit,
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.record_fields import Draft
+from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
 ENDINGS = (".txt", ".TXT", ".lab", ".srt", ".vtt", ".TextGrid", ".textgrid")
@@ -86,7 +89,11 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
             f"{path}:1: the transcript is empty; write what is said, or take the file away to go without"
         )
         return []
-    said = sentence_of_timit(text) or text
+    said = sentence_of_timit(text)
+    if said is None and (found := times_or_turns(text)):
+        faults.append(f"{path}:{found[0]}: {found[1]}")
+        return []
+    said = said or text
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
 
 
@@ -98,11 +105,25 @@ def _why_no_words(path: Path, text: str) -> str:
     if "\0" in text:
         return "is a binary file; write what is said as text"
     what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
-    return f"is {what}; write what is said as plain text" if what else ""
+    if what:
+        return f"is {what}; write what is said as plain text"
+    if start.startswith(_CHAT):
+        return f"is CHAT; {EXPORT}"
+    if kind := kind_of_json(text):
+        if parts_of_whisper(text):
+            return f"is JSON with times; rename it to {path.stem}.json, and its parts are read"
+        return f"is {kind}; write what is said as plain text, or {EXPORT}"
+    kind = kind_of_list(text)
+    if kind == "RTTM" or (kind == "CTM" and "\n" in text.strip()):
+        return f"is {kind}, {WITHOUT_SENTENCES[kind]}; write what is said as plain text"
+    return ""
 
 
 _NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml": "XML"}
 """By what a file begins that holds no plain text."""
+_CHAT = ("@utf8", "@begin")
+EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
+"""What helps with the files of other programs that tell times."""
 
 
 def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
