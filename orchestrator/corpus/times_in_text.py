@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from orchestrator.corpus.manifest_errors import show
+from orchestrator.corpus.segments import seconds
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
 _NUMBER = re.compile(rf"\d+(?:[.,]\d+)?|{_CLOCK}")
@@ -131,7 +132,7 @@ def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
             sure = (sure or midnight or found["span"] is not None) and not named
         elif not said and place == 0:
             sure = sure or re.fullmatch("[0:]+", clock) is not None
-        marks.append(_Mark(line, _seconds(clock), sure))
+        marks.append(_Mark(line, seconds(clock), sure))
     return marks
 
 
@@ -148,7 +149,7 @@ def _headings(lines: Sequence[_Line]) -> list[_Mark]:
         if not (machine or found["gap"] != " " or line.opens):
             continue
         apart = found["gap"] != " " and found["clock"].startswith("0")
-        marks.append(_Mark(line, _seconds(found["clock"]), machine or (apart and line is lines[0])))
+        marks.append(_Mark(line, seconds(found["clock"]), machine or (apart and line is lines[0])))
     paragraphs = sum(line.opens for line in lines)
     opening = sum(mark.line.opens for mark in marks)
     return marks if any(mark.sure for mark in marks) or opening == paragraphs else []
@@ -177,10 +178,3 @@ def _first_turn(lines: Sequence[_Line]) -> _Line | None:
         return lines[0]
     every = len(names) == len(lines) >= _MANY_TURNS and 2 * len(set(names)) <= len(names)
     return lines[0] if every else None
-
-
-def _seconds(clock: str) -> float:
-    total = 0.0
-    for part in clock.replace(",", ".").split(":"):
-        total = 60 * total + float(part)
-    return total

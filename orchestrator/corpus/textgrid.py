@@ -1,0 +1,75 @@
+"""Praat's TextGrid. Pure.
+
+Source: https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.segments import Segment
+
+_ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
+
+
+def read_textgrid(text: str) -> Iterator[Segment]:
+    """The intervals of the one tier that has texts: of both the long and the short form, whose
+    values stand in the same order.
+    """
+    items = _GridItems(text)
+    items.skip(5)  # both headings, both times, <exists>; the number of tiers follows
+    tiers: dict[str, list[Segment]] = {}
+    for _ in range(items.count()):
+        kind, name = items.text(), items.text()
+        items.skip(2)
+        intervals = [items.interval(kind) for _ in range(items.count())]
+        if kind == "IntervalTier" and any(segment.text for segment in intervals):
+            tiers[name] = intervals
+    if len(tiers) > 1:
+        raise UnusableError(
+            f"is Praat TextGrid with several tiers, {', '.join(map(show, tiers))}; save the one with "
+            "the sentences alone"
+        )
+    yield from next(iter(tiers.values()), [])
+
+
+class _GridItems:
+    """The values of a TextGrid one after another."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._found = _ITEM.finditer(text)
+
+    def skip(self, count: int) -> None:
+        for _ in range(count):
+            self._next()
+
+    def text(self) -> str:
+        return (self._next()[1] or "").replace('""', '"')
+
+    def count(self) -> int:
+        return int(self._number(self._next()))
+
+    def interval(self, kind: str) -> Segment:
+        """Or a point, whose end is its time."""
+        begin = self._next()
+        end = begin if kind == "TextTier" else self._next()
+        line = self._text.count("\n", 0, begin.start()) + 1
+        return Segment(line, self._number(begin), self._number(end), " ".join(self.text().split()))
+
+    def _number(self, found: re.Match[str]) -> float:
+        try:
+            return float(found[2])
+        except (TypeError, ValueError) as error:
+            line = self._text.count("\n", 0, found.start()) + 1
+            raise UnusableError(
+                f"is Praat TextGrid, and line {line} has no number where one stands; save it again"
+            ) from error
+
+    def _next(self) -> re.Match[str]:
+        found = next(self._found, None)
+        if found is None:
+            raise UnusableError("is Praat TextGrid that ends early; save it again")
+        return found
