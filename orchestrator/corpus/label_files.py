@@ -1,7 +1,7 @@
 """Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
 labels, and STM, which names its recordings. Pure.
 
-Sources: those of `subtitles` and `textgrid`; https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
+Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 """
 
@@ -15,6 +15,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.segments import Segment, seconds
 from orchestrator.corpus.subtitles import LIKE_CUE, read_subtitles
 from orchestrator.corpus.textgrid import read_textgrid
+from orchestrator.corpus.word_level import refuse_words
 
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
 _NUMBER = r"\d+(?:[.,]\d+)?"
@@ -128,6 +129,7 @@ def segments_of(text: str, kind: str) -> list[Segment]:
     ]
     if not found:
         raise UnusableError(f"is {kind} in which nothing is said; write what is said, or delete it")
+    refuse_words(found, kind)
     return found
 
 

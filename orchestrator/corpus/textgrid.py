@@ -10,8 +10,12 @@ from collections.abc import Iterator
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.segments import Segment
+from orchestrator.corpus.word_level import are_joined_words
 
 _ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
+
+_ALIGNED = re.compile(r"\b(word|phone|phoneme|phon)s?$", re.IGNORECASE)
+"""Tiers of the Montreal Forced Aligner, WebMAUS and their kin: `words`, `anna - phones`."""
 
 
 def read_textgrid(text: str) -> Iterator[Segment]:
@@ -20,19 +24,35 @@ def read_textgrid(text: str) -> Iterator[Segment]:
     """
     items = _GridItems(text)
     items.skip(5)  # both headings, both times, <exists>; the number of tiers follows
-    tiers: dict[str, list[Segment]] = {}
+    tiers: list[tuple[str, list[Segment]]] = []
     for _ in range(items.count()):
         kind, name = items.text(), items.text()
         items.skip(2)
         intervals = [items.interval(kind) for _ in range(items.count())]
         if kind == "IntervalTier" and any(segment.text for segment in intervals):
-            tiers[name] = intervals
+            tiers.append((name, [segment for segment in intervals if segment.text]))
+    names = ", ".join(show(name) for name, _ in tiers)
+    if tiers and all(_is_of_words(name, parts) for name, parts in tiers):
+        raise UnusableError(
+            f"is Praat TextGrid with words or sounds alone, {names}, and nothing says where a sentence ends; "
+            "save a tier of sentences, or write what is said as text"
+        )
     if len(tiers) > 1:
         raise UnusableError(
-            f"is Praat TextGrid with several tiers, {', '.join(map(show, tiers))}; save the one with "
-            "the sentences alone"
+            f"is Praat TextGrid with several tiers, {names}; save the one with the sentences alone"
         )
-    yield from next(iter(tiers.values()), [])
+    yield from tiers[0][1] if tiers else ()
+
+
+def _is_of_words(name: str, parts: list[Segment]) -> bool:
+    """Whether a tier is what an aligner calls words or phones, and not words that were recorded one
+    by one.
+    """
+    found = _ALIGNED.search(name)
+    if found is None:
+        return False
+    of_sounds = found[1].lower() != "word" and all(len(part.text.split()) == 1 for part in parts)
+    return of_sounds or are_joined_words(parts, least=2)
 
 
 class _GridItems:

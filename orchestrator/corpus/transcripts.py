@@ -17,6 +17,7 @@ from orchestrator.corpus.label_files import (
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.record_fields import Draft
+from orchestrator.corpus.segments import Segment
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
@@ -110,7 +111,11 @@ def _why_no_words(path: Path, text: str) -> str:
     if start.startswith(_CHAT):
         return f"is CHAT; {EXPORT}"
     if kind := kind_of_json(text):
-        if parts_of_whisper(text):
+        try:
+            timed = bool(parts_of_whisper(text))
+        except UnusableError as error:
+            return str(error)
+        if timed:
             return f"is JSON with times; rename it to {path.stem}.json, and its parts are read"
         return f"is {kind}; write what is said as plain text, or {EXPORT}"
     kind = kind_of_list(text)
@@ -136,19 +141,12 @@ def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
         return [part for _, part in labelled_parts(table, said, kind, faults)]
     place = path.with_suffix(".json")
     text = read_text(place, faults) if place.is_file() else None
-    parts = (parts_of_whisper(text) if text else None) or ()
-    spoken = [part for part in parts if part[2]]
-    for begin, end, said, _ in spoken:
-        if end <= begin:
-            faults.append(f"{place}: {_empty_span(begin, end)} beside {show(said[:40])}")
-    return [
-        Transcript(said, f"{place}:1", (begin, end), speaker)
-        for begin, end, said, speaker in spoken
-    ]
-
-
-def _empty_span(begin: float, end: float) -> str:
-    return f"a part begins at {begin:g} s and ends at {end:g} s; write its times, or delete it,"
+    try:
+        parts = parts_of_whisper(text) if text else None
+    except UnusableError as error:
+        faults.append(f"{place} {error}")
+        return []
+    return [said for _, said in _as_transcripts(place, parts or [], faults)]
 
 
 def labelled_parts(
@@ -156,26 +154,26 @@ def labelled_parts(
 ) -> list[tuple[str, Transcript]]:
     """The parts that a label file tells, each with the name of its recording."""
     try:
-        found = segments_of(text, kind)
+        return _as_transcripts(path, segments_of(text, kind), faults)
     except UnusableError as error:
         faults.append(f"{path} {error}")
         return []
-    for segment in found:
-        if segment.end <= segment.begin:
-            span = _empty_span(segment.begin, segment.end)
-            faults.append(f"{path}:{segment.line}: {span} beside {show(segment.text[:40])}")
-    return [
-        (
-            segment.recording,
-            Transcript(
-                segment.text,
-                f"{path}:{segment.line}",
-                (segment.begin, segment.end),
-                segment.speaker,
-            ),
-        )
-        for segment in found
-    ]
+
+
+def _as_transcripts(
+    path: Path, parts: Sequence[Segment], faults: list[str]
+) -> list[tuple[str, Transcript]]:
+    found = []
+    for part in parts:
+        origin = f"{path}:{part.line}"
+        if part.end <= part.begin:
+            faults.append(
+                f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
+                f"it, beside {show(part.text[:40])}"
+            )
+        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker)
+        found.append((part.recording, said))
+    return found
 
 
 def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
