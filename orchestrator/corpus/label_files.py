@@ -8,7 +8,7 @@ https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
@@ -193,7 +193,7 @@ WITHOUT_SENTENCES = {
     "RTTM": "which says who speaks when, and no words",
     _HTK: "which has words or sounds with their times, and nothing says where a sentence ends",
 }
-_READERS: dict[str, Callable[[str], Iterator[Segment]]] = {
+_READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     "SubRip": read_subtitles,
     "WebVTT": read_subtitles,
     "Audacity labels": _audacity,

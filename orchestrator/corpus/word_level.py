@@ -48,6 +48,7 @@ def refuse_words(parts: Sequence[Segment], kind: str) -> None:
         if are_joined_words(own):
             raise UnusableError(
                 f"is {kind} whose {len(own)} parts are single words, from {show(own[0].text)} at "
-                f"{own[0].begin:g} s on, and nothing says where a sentence ends; write it again with a part for each sentence (transformers: "
-                "return_timestamps=True, whisper.cpp: without -ml 1), or write what is said as text"
+                f"{own[0].begin:g} s on, and nothing says where a sentence ends; write it again with a part for each "
+                "sentence (transformers: return_timestamps=True, whisper.cpp: without -ml 1), or write what is said as "
+                "text"
             )
