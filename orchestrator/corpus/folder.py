@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.corpus.files_beside import FilesBeside
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
@@ -55,19 +56,22 @@ def lines_of_folder(
     unmatched: list[str] = []
     texts = _texts_of(recordings, folder, transcripts, faults, unmatched)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
+    unread = _unread_beside(recordings, texts)
     if not texts and not faults:
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
-            f"  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: --transcripts FILE."
+            f"{_first_of_each(unread)}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
+            "--transcripts FILE."
         )
     lines, left = [], Counter[str]()
     for path in recordings:
         inside = path.relative_to(folder)
-        why = (
-            "without a transcript"
-            if path not in texts
-            else wanted.why_not_name((inside.as_posix(), path.name))
-        )
+        why = wanted.why_not_name((inside.as_posix(), path.name))
+        if path not in texts:
+            why = "without a transcript"
+            if (what := unread.get(path)) is not None:
+                example = next(file for file, other in unread.values() if other == what[1])
+                why += f" that is read ({example.relative_to(folder).as_posix()} {what[1]})"
         if why:
             left[why] += 1
         else:
@@ -82,6 +86,21 @@ def lines_of_folder(
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
     return kept, left + more
+
+
+def _unread_beside(recordings: list[Path], texts: Transcripts) -> dict[Path, tuple[Path, str]]:
+    """Of recordings without a transcript, the file that seems to hold it, and what that is."""
+    beside = FilesBeside(recordings)
+    found = {path: beside.unread(path) for path in recordings if path not in texts}
+    return {path: unread for path, unread in found.items() if unread is not None}
+
+
+def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
+    """A line for each kind of file that is not read."""
+    first: dict[str, Path] = {}
+    for place, what in unread.values():
+        first.setdefault(what, place)
+    return "".join(f"  {place} {what}.\n" for what, place in first.items())
 
 
 def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:

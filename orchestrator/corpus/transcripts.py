@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.corpus.files_beside import EXPORT, FilesBeside
+from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.label_files import (
     WITHOUT_SENTENCES,
     kind_of_labels,
@@ -21,7 +23,8 @@ from orchestrator.corpus.segments import Segment
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
-ENDINGS = (".txt", ".TXT", ".lab", ".srt", ".vtt", ".TextGrid", ".textgrid")
+_LONG = 30.0
+"""Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,21 @@ Transcripts = dict[Path, list[Transcript]]
 def texts_beside(
     recordings: Sequence[Path], faults: list[str], unmatched: list[str]
 ) -> Transcripts:
-    """From a file of the recording's name and one of `ENDINGS`, or `NAME.wav.txt`, or a row of a
-    `*.trans.txt` of the same folder; rows whose recording is not there go to `unmatched`.
+    """From a file of the recording's name, as `FilesBeside` finds them, or a row of a `*.trans.txt` of
+    the same folder; rows whose recording is not there go to `unmatched`.
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
+    beside = FilesBeside(recordings)
     for path in recordings:
-        candidates = [path.with_suffix(ending) for ending in ENDINGS] + [
-            path.with_name(f"{path.name}.txt")
-        ]
-        own = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if own is not None:
-            if found := _own_transcripts(own, faults):
+        if own := beside.texts(path):
+            if found := _own_transcripts(own[0], faults):
                 texts[path] = found
+                others = [*own[1:], *beside.program_output(path)]
+                if others and found[0].span is None:
+                    faults += _why_not_whole(path, found[0], others)
             continue
-        parts = _program_output(path, faults)
+        parts = _program_output(beside.program_output(path), faults)
         if parts:
             texts[path] = parts
             continue
@@ -71,6 +74,26 @@ def texts_beside(
         absent = (said for name, said in rows.items() if folder / name not in there)
         unmatched += [said.origin for said in absent]
     return texts
+
+
+def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
+    """A fault where a long recording has its text in one piece, and another file tells its parts:
+    Whisper writes both.
+    """
+    try:
+        seconds = read_header(path, path.name).seconds
+    except UnusableError:
+        return []  # a fault of its own, of whoever makes its line
+    for other in others if seconds > _LONG else ():
+        timed = other.suffix.lower() in (".json", ".tsv")
+        parts = _program_output([other], []) if timed else _own_transcripts(other, [])
+        if len(parts) > 1:
+            text = Path(said.origin.rpartition(":")[0]).name
+            return [
+                f"{said.origin}: is what is said in {seconds:.0f} s in one piece, and {other.name} beside it tells "
+                f"its {len(parts)} parts with their times; take {text} away, and they are read"
+            ]
+    return []
 
 
 def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
@@ -127,26 +150,28 @@ def _why_no_words(path: Path, text: str) -> str:
 _NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml": "XML"}
 """By what a file begins that holds no plain text."""
 _CHAT = ("@utf8", "@begin")
-EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
-"""What helps with the files of other programs that tell times."""
 
 
-def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
+def _program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
     """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
     transcript.
     """
-    table = path.with_suffix(".tsv")
-    said = read_text(table, faults) if table.is_file() else None
-    if said is not None and (kind := kind_of_labels(said)):
-        return [part for _, part in labelled_parts(table, said, kind, faults)]
-    place = path.with_suffix(".json")
-    text = read_text(place, faults) if place.is_file() else None
-    try:
-        parts = parts_of_whisper(text) if text else None
-    except UnusableError as error:
-        faults.append(f"{place} {error}")
-        return []
-    return [said for _, said in _as_transcripts(place, parts or [], faults)]
+    for place in places:
+        text = read_text(place, faults)
+        if not text:
+            continue
+        if place.suffix == ".tsv":
+            if kind := kind_of_labels(text):
+                return [part for _, part in labelled_parts(place, text, kind, faults)]
+            continue
+        try:
+            parts = parts_of_whisper(text)
+        except UnusableError as error:
+            faults.append(f"{place} {error}")
+            return []
+        if parts:
+            return [said for _, said in _as_transcripts(place, parts, faults)]
+    return []
 
 
 def labelled_parts(
