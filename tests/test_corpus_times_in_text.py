@@ -38,6 +38,10 @@ EXPORT = "export it as SubRip, WebVTT or Praat TextGrid"
         ),
         ("[10:00 - 10:04] hello", 1, "[10:00 - 10:04] hello"),
         ("Anna (00:03): hello", 1, "Anna (00:03): hello"),
+        ("[0.00s -> 2.50s] hello", 1, "[0.00s -> 2.50s] hello"),
+        ("0:00:00.500,0:00:02.310\nhello", 1, "0:00:00.500,0:00:02.310"),
+        ("Anna\n0:00 - 0:05\nhello", 2, "0:00 - 0:05"),
+        ("hello [00:03] there [00:05] you", 1, "hello [00:03] there [00:05] you"),
     ],
 )
 def test_a_time_beside_what_is_said_is_refused_with_its_line(
@@ -52,7 +56,11 @@ def test_a_time_beside_what_is_said_is_refused_with_its_line(
 
 @pytest.mark.parametrize(
     "row",
-    ["Anna\t\t0.5\t1.25\t0.75\thello", "Anna\t0\t2\thello", "00:00:00.5\t00:00:02\tAnna\thello"],
+    [
+        "Anna\t\t0.5\t1.25\t0.75\thello",
+        "Anna\t0\t2\thello",
+        "00:00:00.5\t00:00:02\tAnna\thello",
+    ],
 )
 def test_rows_of_a_table_with_times_are_refused(row: str) -> None:
     named = times_or_turns(f"Tier\tBegin\tEnd\tText\n{row}\n")
@@ -70,6 +78,8 @@ def test_rows_of_a_table_with_times_are_refused(row: str) -> None:
         "SPEAKER_01: hello there",
         "[SPEAKER_00]: hello\n[SPEAKER_01]: good bye",
         "Speaker 1: hello\nSpeaker 2: good bye",
+        "[Speaker 1] hello",
+        "SPEAKER_00\nhello",
         "Anna: hello\nBert: hi\nAnna: how are you\nBert: well",
     ],
 )
@@ -104,6 +114,14 @@ def test_speakers_before_what_they_say_are_refused(text: str) -> None:
         "Question: who\nReply: me",
         "speaker 1 is broken",
         "at 0:00 the day begins",
+        "10:30 - 12:45",
+        "10:30 - 12:45\nlunch",
+        "0:00 - 0:05",
+        "1.5 2.5 percent\nand more",
+        "it rose [see 10:30] and fell",
+        "speaker 1",
+        "speaker 1 is broken\nand speaker 2",
+        "one -> two [1 -> 2]",
         "",
     ],
 )
@@ -128,6 +146,13 @@ def test_rows_of_whole_seconds_are_parts_and_milliseconds_are_refused() -> None:
         "seconds, 0.000, and seconds with a point, 0.0"
     )
     assert len(segments_of("0.0\t2500.0\thello\n", "Audacity labels")) == 1
+
+
+@pytest.mark.parametrize("text", ["0.5,1.25,hello\n1.25,3.0,you\n", "0.0 2.5 hello\n2.5 4.0 you\n"])
+def test_two_rows_with_other_separators_are_a_table(text: str) -> None:
+    found = times_or_turns(text)
+    assert found is not None and found[0] == 1
+    assert found[1].startswith("is a row of a table with times, ")
 
 
 WHISPER = json.dumps({"segments": [{"start": 0.0, "end": 0.5, "text": "hello"}]})

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 
 from orchestrator.corpus.manifest_errors import show
 from orchestrator.corpus.segments import seconds
@@ -24,11 +24,20 @@ _TIMED = re.compile(
     rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:-]+(?P<words>.*))"
 )
 """`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
+_SECONDS = r"\d+(?:[.,]\d+)?"
+_PRINTED = re.compile(rf"\[\s*{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?\s*\].*")
+"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed."""
+_SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
+"""`0:00:00.500,0:00:02.310` of SBV, above what is said."""
+_WITHIN = re.compile(rf"\[({_CLOCK})\]")
+_SPACED_ROW = re.compile(r"(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+")
+"""`0.0 2.5 hello`; more than one, for people say such numbers too."""
 _HEADING = re.compile(
     rf"(?P<name>{_NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
 )
 """`Speaker 1  0:00`, above what is said."""
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
+_MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{_NAME})\]?:\s+\S.*")
 _MANY_TURNS = 4
 """Lines that each begin with a name, some name twice, before they are taken for a conversation."""
@@ -104,6 +113,8 @@ def _filled_lines(text: str) -> Iterator[_Line]:
 
 def _first_mark(lines: Sequence[_Line]) -> _Line | None:
     """The first line that a time stands at the head of, where that is no time of day."""
+    if printed := _first_printed(lines):
+        return printed
     for marks in (_leading_times(lines), _headings(lines)):
         sure = next((mark.line for mark in marks if mark.sure), None)
         if sure is not None:
@@ -111,6 +122,19 @@ def _first_mark(lines: Sequence[_Line]) -> _Line | None:
         later = all(first.seconds <= second.seconds for first, second in pairwise(marks))
         if len(marks) > 1 and later and 3 * len(marks) >= len(lines):
             return marks[0].line
+    return None
+
+
+def _first_printed(lines: Sequence[_Line]) -> _Line | None:
+    """The first line with times as programs alone write them."""
+    for line, following in zip_longest(lines, lines[1:]):
+        alone = _SPAN_ALONE.fullmatch(line.text)
+        starts = alone is not None and re.match(r"0+:|.*\.", alone["clock"]) is not None
+        if _PRINTED.fullmatch(line.text) or (starts and following is not None):
+            return line
+        within = [seconds(clock) for clock in _WITHIN.findall(line.text)]
+        if len(within) > 1 and all(first <= second for first, second in pairwise(within)):
+            return line
     return None
 
 
@@ -160,6 +184,9 @@ def _first_row(lines: Sequence[_Line]) -> _Line | None:
     row that names its columns.
     """
     rows = list(lines[:_LOOKED_AT])
+    spaced = [_SPACED_ROW.fullmatch(row.text) for row in rows]
+    if len(rows) > 1 and all(row and seconds(row[1]) < seconds(row[2]) for row in spaced):
+        return rows[0]
     if len(rows) > 1 and rows[0].text.count("\t") > 1 and not _times_between_tabs(rows[0]):
         rows = rows[1:]
     named = all(re.search(r"[^\W\d_]", row.text) for row in rows)
@@ -175,6 +202,12 @@ def _first_turn(lines: Sequence[_Line]) -> _Line | None:
     turns = [_TURN.fullmatch(line.text) for line in lines]
     names = [turn["name"] for turn in turns if turn]
     if turns and turns[0] and _MACHINE.fullmatch(turns[0]["name"]):
+        return lines[0]
+    if (
+        lines
+        and _MACHINE_TURN.fullmatch(lines[0].text)
+        and (len(lines) > 1 or "[" in lines[0].text)
+    ):
         return lines[0]
     every = len(names) == len(lines) >= _MANY_TURNS and 2 * len(set(names)) <= len(names)
     return lines[0] if every else None
