@@ -120,6 +120,18 @@ def test_what_a_manifest_refuses_a_list_is_refused_for(
     assert not out.exists()
 
 
+def test_every_part_whose_times_are_not_read_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path)
+    table = folder / "metadata.csv"
+    table.write_text("path,start,end,text\none.wav,0,1,eins\none.wav,1,2,zwei\none.wav,2,3,drei\n")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    said = capsys.readouterr().err.splitlines()[1:]
+    assert sorted(line.split(": ")[0] for line in said) == [f"  {table}:{row}" for row in (2, 3, 4)]
+    assert all("which are not read, and audio file" in line for line in said)
+
+
 def test_one_channel_of_several_and_a_part_of_what_is_taken_whole(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,10 +14,10 @@ from typing import Any, Literal
 
 from orchestrator.corpus.files_beside import FilesBeside
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
-from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcript_list import LISTS, check_row, texts_from_list
+from orchestrator.corpus.transcript_list import LISTS, called, check_row, texts_from_list
 from orchestrator.corpus.transcripts import Transcript, Transcripts, texts_beside
 from orchestrator.errors import ManifestError
 
@@ -185,9 +185,8 @@ def _manifest_lines(
     faults: list[str],
 ) -> list[Made]:
     """One line of the whole recording, or one of each part."""
-    called = f"audio file {show(str(path))}"
     try:
-        header = read_header(path, called)
+        header = read_header(path, called(path))
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
     except UnusableError as error:
         faults.append(str(error))
@@ -195,7 +194,7 @@ def _manifest_lines(
     made, seconds = [], header.seconds
     for number, part in enumerate(said, start=1):
         try:
-            check_row(part, header, path, called)
+            check_row(part, header, path)
         except UnusableError as error:
             faults.append(f"{part.origin}: {error}")
             continue

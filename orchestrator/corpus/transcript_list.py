@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.format_detection import read_records
-from orchestrator.corpus.headers import Header, locate, refuse_several_channels
+from orchestrator.corpus.headers import Header, locate, read_header, refuse_several_channels
 from orchestrator.corpus.label_files import kind_of_list
 from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
@@ -43,6 +44,7 @@ def texts_from_list(
     UnusableError where the file as a whole is no list.
     """
     names = _recordings_by_name(recordings, folder)
+    header = cache(lambda path: read_header(path, called(path)))
     texts: Transcripts = {}
     for name, said in _rows_of_list(table, folder, faults):
         found = _recordings_meant(name, names, table)
@@ -53,19 +55,27 @@ def texts_from_list(
                 f"{said.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
             )
         elif found[0] in texts and None in (said.span, texts[found[0]][0].span):
-            faults.append(
-                f"{said.origin}: {show(name)} has a transcript already, {texts[found[0]][0].origin}"
-            )
+            try:  # a row of a part whose times are not read is no second transcript
+                check_row(said, header(found[0]), found[0])
+                why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
+            except UnusableError as error:
+                why = str(error)
+            faults.append(f"{said.origin}: {why}")
         else:
             texts.setdefault(found[0], []).append(said)
     return texts
 
 
-def check_row(said: Transcript, header: Header, path: Path, name: str) -> None:
+def called(path: Path) -> str:
+    """A recording as faults name it."""
+    return f"audio file {show(str(path))}"
+
+
+def check_row(said: Transcript, header: Header, path: Path) -> None:
     """Raise UnusableError where a row of a list tells times that are not read, or means one channel
     of the several of its recording `path`.
     """
-    row = said.record
+    row, name = said.record, called(path)
     if row is None:
         return
     if row.offset is None:
