@@ -12,17 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.corpus.files_beside import FilesBeside
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
-from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcripts import (
-    LISTS,
-    Transcript,
-    Transcripts,
-    texts_beside,
-    texts_from_list,
-)
+from orchestrator.corpus.transcript_list import LISTS, called, check_row, texts_from_list
+from orchestrator.corpus.transcripts import Transcript, Transcripts, texts_beside
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
@@ -60,19 +56,22 @@ def lines_of_folder(
     unmatched: list[str] = []
     texts = _texts_of(recordings, folder, transcripts, faults, unmatched)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
+    unread = _unread_beside(recordings, texts)
     if not texts and not faults:
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
-            f"  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: --transcripts FILE."
+            f"{_first_of_each(unread)}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
+            "--transcripts FILE."
         )
     lines, left = [], Counter[str]()
     for path in recordings:
         inside = path.relative_to(folder)
-        why = (
-            "without a transcript"
-            if path not in texts
-            else wanted.why_not_name((inside.as_posix(), path.name))
-        )
+        why = wanted.why_not_name((inside.as_posix(), path.name))
+        if path not in texts:
+            why = "without a transcript"
+            if (what := unread.get(path)) is not None:
+                example = next(file for file, other in unread.values() if other == what[1])
+                why += f" that is read ({example.relative_to(folder).as_posix()} {what[1]})"
         if why:
             left[why] += 1
         else:
@@ -87,6 +86,21 @@ def lines_of_folder(
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
     return kept, left + more
+
+
+def _unread_beside(recordings: list[Path], texts: Transcripts) -> dict[Path, tuple[Path, str]]:
+    """Of recordings without a transcript, the file that seems to hold it, and what that is."""
+    beside = FilesBeside(recordings)
+    found = {path: beside.unread(path) for path in recordings if path not in texts}
+    return {path: unread for path, unread in found.items() if unread is not None}
+
+
+def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
+    """A line for each kind of file that is not read."""
+    first: dict[str, Path] = {}
+    for place, what in unread.values():
+        first.setdefault(what, place)
+    return "".join(f"  {place} {what}.\n" for what, place in first.items())
 
 
 def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -172,14 +186,21 @@ def _manifest_lines(
 ) -> list[Made]:
     """One line of the whole recording, or one of each part."""
     try:
-        seconds = read_header(path, f"audio file {show(str(path))}").seconds
+        header = read_header(path, called(path))
         audio, name = relative(path, out.parent), in_utf8(inside.with_suffix(""))
     except UnusableError as error:
         faults.append(str(error))
         return []
-    made = []
+    made, seconds = [], header.seconds
     for number, part in enumerate(said, start=1):
-        line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": round(seconds, 3)}
+        try:
+            check_row(part, header, path)
+        except UnusableError as error:
+            faults.append(f"{part.origin}: {error}")
+            continue
+        told = part.record.duration if part.record else None  # compared when it is read again
+        whole = round(seconds, 3) if told is None else told
+        line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": whole}
         if part.span is not None:
             begin, end = part.span[0], seconds if part.span[1] == math.inf else part.span[1]
             line["id"] = f"{name}-{number:04d}"

@@ -24,7 +24,7 @@ from orchestrator.corpus.manifest import load_manifest
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifest_writing import audio_folder, relative, shuffled, some_faults
 from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
-from orchestrator.corpus.transcripts import LISTS
+from orchestrator.corpus.transcript_list import LISTS
 from orchestrator.errors import ManifestError
 from orchestrator.hub_access import cache_alone, hub_problem
 

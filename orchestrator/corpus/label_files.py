@@ -1,50 +1,28 @@
 """Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
 labels, and STM, which names its recordings. Pure.
 
-Sources: https://www.w3.org/TR/webvtt1/, https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html,
-https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
+Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
 """
 
 from __future__ import annotations
 
-import html
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.segments import Segment, seconds
+from orchestrator.corpus.subtitles import LIKE_CUE, read_subtitles
+from orchestrator.corpus.textgrid import read_textgrid
+from orchestrator.corpus.word_level import refuse_words
 
-
-@dataclass(frozen=True)
-class Segment:
-    """What is said in a part of a recording, and the line where that stands."""
-
-    line: int
-    begin: float
-    """Seconds."""
-    end: float
-    text: str
-    recording: str = ""
-    """Empty where the file is of the one recording beside it."""
-    speaker: str = ""
-
-
-_CLOCK = r"(?:\d+:)?\d+:\d\d(?:[.,]\d+)?"
-_CUE = re.compile(rf"\s*(?:{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?|\[{_CLOCK}\s*-->\s*{_CLOCK}\].*)")
-"""A line of times; within brackets, as Whisper prints it, with the text behind."""
-_TIMES = re.compile(rf"({_CLOCK})\s*-->\s*({_CLOCK})(?:\](.*))?")
-_LIKE_CUE = re.compile(
-    r"(?=.*\d:\d)\s*\[?\d[\d:.,;\s]*(?:-+>|[–—]>|→|[–—](?=\s*[\d:]+[.,]\d))\s*\d[\d:.,;]*(?:\].*|\s.*)?"
-)
-"""What was meant as one."""
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
-_ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
-"""First words of what is no cue of WebVTT."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
-_AUDACITY = re.compile(rf"({_EXACT})\t({_NUMBER})(?:\t(.*))?")
+_AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
+_LONG = 100.0
+"""Seconds; a part that lasts as long in whole numbers is more likely to be told in milliseconds."""
 _STM = re.compile(
     rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
@@ -55,11 +33,8 @@ _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
 """HTK and TIMIT: times in units of their own, and a word or a sound."""
 _TIMIT = re.compile(r"0 \d{4,} (?P<text>\D.*)", re.DOTALL)
 """First sample, last sample and the sentence."""
-_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
-"""`<i>` and `<v Anna>` of subtitles, and `{\\an8}`."""
 _UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
 """What stands in an STM where nothing is to be scored."""
-_ITEM = re.compile(r'"((?:[^"]|"")*)"|(?<![^\s=])(<exists>|-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)(?![^\s])')
 _WHISPER = "a table of Whisper"
 _WHISPER_FIRST = "start\tend\ttext"
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
@@ -74,7 +49,7 @@ def kind_of_labels(text: str) -> str:
     """
     if text.startswith("WEBVTT"):
         return "WebVTT"
-    if any(map(_LIKE_CUE.fullmatch, text.splitlines())):
+    if any(map(LIKE_CUE.fullmatch, text.splitlines())):
         return "SubRip"
     if "ooTextFile" in text[:200] and '"TextGrid"' in text[:200]:
         return "Praat TextGrid"
@@ -83,11 +58,24 @@ def kind_of_labels(text: str) -> str:
     lines = _first_lines(text)
     if lines and all(map(_LYRICS.fullmatch, lines)):
         return "LRC"
-    if lines and all(map(_AUDACITY.fullmatch, lines)):
+    if _is_label_track(lines):
         return "Audacity labels"
     counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
     joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
     return _HTK if len(counted) == len(lines) > 1 and joined else ""
+
+
+def _is_label_track(lines: list[str]) -> bool:
+    """Rows of begin, end and text; whole numbers are times where words stand behind them."""
+    rows = [row for line in lines if (row := _AUDACITY.fullmatch(line))]
+    if not rows or len(rows) < len(lines):
+        return False
+    if all(re.fullmatch(_EXACT, row[1]) for row in rows):
+        return True
+    has_words = any(re.search(r"[^\W\d_]", row[3] or "") for row in rows)
+    return has_words and all(
+        seconds(row[1]) <= seconds(row[2]) and "\t" not in (row[3] or "") for row in rows
+    )
 
 
 def kind_of_list(text: str) -> str:
@@ -114,7 +102,7 @@ def _first_lines(text: str) -> list[str]:
 
 
 def _is_span(row: re.Match[str]) -> bool:
-    return _seconds(row["begin"]) <= _seconds(row["end"])
+    return seconds(row["begin"]) <= seconds(row["end"])
 
 
 def _is_surely_stm(row: re.Match[str]) -> bool:
@@ -141,59 +129,8 @@ def segments_of(text: str, kind: str) -> list[Segment]:
     ]
     if not found:
         raise UnusableError(f"is {kind} in which nothing is said; write what is said, or delete it")
+    refuse_words(found, kind)
     return found
-
-
-def _seconds(time: str) -> float:
-    """`0:01:02,500` and `62.5`."""
-    total = 0.0
-    for part in time.replace(",", ".").split(":"):
-        total = 60 * total + float(part)
-    return total
-
-
-def _subtitles(text: str) -> Iterator[Segment]:
-    """Cues: a line of times, and lines of text up to a blank one or the next cue. What stands in none
-    is the number or name before one, or a block that WebVTT has for other ends.
-    """
-    lines = text.split("\n")
-    times = [_cue_times(line, number) for number, line in enumerate(lines, start=1)]
-    place, aside = 0, False
-    while place < len(lines):
-        line, found = lines[place].strip(), times[place]
-        place += 1
-        if found is None:
-            aside = bool(line) and (aside or line.split()[0].startswith(_ASIDE))
-            if line and not aside and (place == len(lines) or times[place] is None):
-                raise UnusableError(
-                    f"is subtitles, and line {place} stands in no cue: {show(line[:60])}; a cue is a line such as "
-                    "00:00:01,000 --> 00:00:02,500, then its text, without a blank line in it"
-                )
-            continue
-        aside, first = False, place
-        while place < len(lines) and lines[place].strip() and not _begins_cue(lines, times, place):
-            place += 1
-        said = [found[3] or "", *lines[first:place]]
-        words = html.unescape(" ".join(_MARKUP.sub(" ", " ".join(said)).split()))
-        yield Segment(first, _seconds(found[1]), _seconds(found[2]), words)
-
-
-def _cue_times(line: str, number: int) -> re.Match[str] | None:
-    """The times of a cue; None for another line. Raises UnusableError for what was meant as one."""
-    if _CUE.fullmatch(line):
-        return _TIMES.search(line)
-    if _LIKE_CUE.fullmatch(line):
-        raise UnusableError(
-            f"is subtitles, and line {number} is no line of times: {show(line.strip()[:60])}; write it as "
-            "00:00:01,000 --> 00:00:02,500"
-        )
-    return None
-
-
-def _begins_cue(lines: list[str], times: list[re.Match[str] | None], place: int) -> bool:
-    """Whether a line is one of times, or the number before one."""
-    after = place + 1 < len(lines) and times[place + 1] is not None
-    return times[place] is not None or (after and lines[place].strip().isdigit())
 
 
 def _audacity(text: str) -> Iterator[Segment]:
@@ -206,7 +143,13 @@ def _audacity(text: str) -> Iterator[Segment]:
                 f"is Audacity labels, and line {number} is none: {show(line[:60])}; "
                 "export the labels again"
             )
-        yield Segment(number, _seconds(row[1]), _seconds(row[2]), (row[3] or "").strip())
+        begin, end = seconds(row[1]), seconds(row[2])
+        if f"{row[1]}{row[2]}".isdigit() and end - begin >= _LONG:
+            raise UnusableError(
+                f"is Audacity labels, and line {number} would last {end - begin:g} s, from {row[1]} to {row[2]}; "
+                f"write milliseconds as seconds, {begin / 1000:.3f}, and seconds with a point, {begin:.1f}"
+            )
+        yield Segment(number, begin, end, (row[3] or "").strip())
 
 
 def _whisper_table(text: str) -> Iterator[Segment]:
@@ -238,71 +181,10 @@ def _stm(text: str) -> Iterator[Segment]:
                 f"is STM, and line {number} is of channel {show(row['channel'])} of {show(row['recording'])}, whose "
                 f"lines before are of {show(first)}; save each channel as a mono recording of its own name"
             )
-        begin, end = _seconds(row["begin"]), _seconds(row["end"])
+        begin, end = seconds(row["begin"]), seconds(row["end"])
         yield Segment(
             number, begin, end, (row["text"] or "").strip(), row["recording"], row["speaker"]
         )
-
-
-def _textgrid(text: str) -> Iterator[Segment]:
-    """The intervals of the one tier that has texts: of both the long and the short form, whose
-    values stand in the same order.
-    """
-    items = _GridItems(text)
-    items.skip(5)  # both headings, both times, <exists>; the number of tiers follows
-    tiers: dict[str, list[Segment]] = {}
-    for _ in range(items.count()):
-        kind, name = items.text(), items.text()
-        items.skip(2)
-        intervals = [items.interval(kind) for _ in range(items.count())]
-        if kind == "IntervalTier" and any(segment.text for segment in intervals):
-            tiers[name] = intervals
-    if len(tiers) > 1:
-        raise UnusableError(
-            f"is Praat TextGrid with several tiers, {', '.join(map(show, tiers))}; save the one with "
-            "the sentences alone"
-        )
-    yield from next(iter(tiers.values()), [])
-
-
-class _GridItems:
-    """The values of a TextGrid one after another."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._found = _ITEM.finditer(text)
-
-    def skip(self, count: int) -> None:
-        for _ in range(count):
-            self._next()
-
-    def text(self) -> str:
-        return (self._next()[1] or "").replace('""', '"')
-
-    def count(self) -> int:
-        return int(self._number(self._next()))
-
-    def interval(self, kind: str) -> Segment:
-        """Or a point, whose end is its time."""
-        begin = self._next()
-        end = begin if kind == "TextTier" else self._next()
-        line = self._text.count("\n", 0, begin.start()) + 1
-        return Segment(line, self._number(begin), self._number(end), " ".join(self.text().split()))
-
-    def _number(self, found: re.Match[str]) -> float:
-        try:
-            return float(found[2])
-        except (TypeError, ValueError) as error:
-            line = self._text.count("\n", 0, found.start()) + 1
-            raise UnusableError(
-                f"is Praat TextGrid, and line {line} has no number where one stands; save it again"
-            ) from error
-
-    def _next(self) -> re.Match[str]:
-        found = next(self._found, None)
-        if found is None:
-            raise UnusableError("is Praat TextGrid that ends early; save it again")
-        return found
 
 
 WITHOUT_SENTENCES = {
@@ -311,11 +193,11 @@ WITHOUT_SENTENCES = {
     "RTTM": "which says who speaks when, and no words",
     _HTK: "which has words or sounds with their times, and nothing says where a sentence ends",
 }
-_READERS: dict[str, Callable[[str], Iterator[Segment]]] = {
-    "SubRip": _subtitles,
-    "WebVTT": _subtitles,
+_READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
+    "SubRip": read_subtitles,
+    "WebVTT": read_subtitles,
     "Audacity labels": _audacity,
     _WHISPER: _whisper_table,
     "STM": _stm,
-    "Praat TextGrid": _textgrid,
+    "Praat TextGrid": read_textgrid,
 }

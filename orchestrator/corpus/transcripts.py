@@ -1,36 +1,30 @@
-"""What is said in the recordings of a folder: a text or label file beside each, LibriSpeech's lists,
-or one list for all.
+"""What is said in the recordings of a folder: a text or label file beside each, or LibriSpeech's
+lists.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.corpus.format_detection import read_records
-from orchestrator.corpus.headers import locate
+from orchestrator.corpus.files_beside import EXPORT, FilesBeside
+from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.label_files import (
+    WITHOUT_SENTENCES,
     kind_of_labels,
     kind_of_list,
     segments_of,
     sentence_of_timit,
 )
-from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.record_fields import Draft
+from orchestrator.corpus.segments import Segment
+from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
-ENDINGS = (".txt", ".TXT", ".lab", ".srt", ".vtt", ".TextGrid", ".textgrid")
-_START = 4096
-"""Bytes by which a list is known."""
-LISTS = tuple(
-    f"{name}.{ending}"
-    for name in ("metadata", "transcripts")
-    for ending in ("jsonl", "csv", "tsv", "txt")
-)
-"""A list of this name at the top of a folder is its `--transcripts`."""
+_LONG = 30.0
+"""Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +36,8 @@ class Transcript:
     span: tuple[float, float] | None = None
     """Begin and end in seconds; None: the whole recording."""
     speaker: str = ""
+    record: Draft | None = None
+    """Of a list: what else its row tells, to be compared with the recording."""
 
 
 Transcripts = dict[Path, list[Transcript]]
@@ -51,21 +47,21 @@ Transcripts = dict[Path, list[Transcript]]
 def texts_beside(
     recordings: Sequence[Path], faults: list[str], unmatched: list[str]
 ) -> Transcripts:
-    """From a file of the recording's name and one of `ENDINGS`, or `NAME.wav.txt`, or a row of a
-    `*.trans.txt` of the same folder; rows whose recording is not there go to `unmatched`.
+    """From a file of the recording's name, as `FilesBeside` finds them, or a row of a `*.trans.txt` of
+    the same folder; rows whose recording is not there go to `unmatched`.
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
+    beside = FilesBeside(recordings)
     for path in recordings:
-        candidates = [path.with_suffix(ending) for ending in ENDINGS] + [
-            path.with_name(f"{path.name}.txt")
-        ]
-        own = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if own is not None:
-            if found := _own_transcripts(own, faults):
+        if own := beside.texts(path):
+            if found := _own_transcripts(own[0], faults):
                 texts[path] = found
+                others = [*own[1:], *beside.program_output(path)]
+                if others and found[0].span is None:
+                    faults += _why_not_whole(path, found[0], others)
             continue
-        parts = _program_output(path, faults)
+        parts = _program_output(beside.program_output(path), faults)
         if parts:
             texts[path] = parts
             continue
@@ -80,12 +76,32 @@ def texts_beside(
     return texts
 
 
+def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
+    """A fault where a long recording has its text in one piece, and another file tells its parts:
+    Whisper writes both.
+    """
+    try:
+        seconds = read_header(path, path.name).seconds
+    except UnusableError:
+        return []  # a fault of its own, of whoever makes its line
+    for other in others if seconds > _LONG else ():
+        timed = other.suffix.lower() in (".json", ".tsv")
+        parts = _program_output([other], []) if timed else _own_transcripts(other, [])
+        if len(parts) > 1:
+            text = Path(said.origin.rpartition(":")[0]).name
+            return [
+                f"{said.origin}: is what is said in {seconds:.0f} s in one piece, and {other.name} beside it tells "
+                f"its {len(parts)} parts with their times; take {text} away, and they are read"
+            ]
+    return []
+
+
 def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
-    text = _read_text(path, faults)
+    text = read_text(path, faults)
     if text is None:
         return []
     if kind := kind_of_labels(text):
-        return [said for _, said in _segments(path, text, kind, faults)]
+        return [said for _, said in labelled_parts(path, text, kind, faults)]
     if why := _why_no_words(path, text):
         faults.append(f"{path} {why}")
         return []
@@ -97,7 +113,11 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
             f"{path}:1: the transcript is empty; write what is said, or take the file away to go without"
         )
         return []
-    said = sentence_of_timit(text) or text
+    said = sentence_of_timit(text)
+    if said is None and (found := times_or_turns(text)):
+        faults.append(f"{path}:{found[0]}: {found[1]}")
+        return []
+    said = said or text
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
 
 
@@ -109,68 +129,83 @@ def _why_no_words(path: Path, text: str) -> str:
     if "\0" in text:
         return "is a binary file; write what is said as text"
     what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
-    return f"is {what}; write what is said as plain text" if what else ""
+    if what:
+        return f"is {what}; write what is said as plain text"
+    if start.startswith(_CHAT):
+        return f"is CHAT; {EXPORT}"
+    if kind := kind_of_json(text):
+        try:
+            timed = bool(parts_of_whisper(text))
+        except UnusableError as error:
+            return str(error)
+        if timed:
+            return f"is JSON with times; rename it to {path.stem}.json, and its parts are read"
+        return f"is {kind}; write what is said as plain text, or {EXPORT}"
+    kind = kind_of_list(text)
+    if kind == "RTTM" or (kind == "CTM" and "\n" in text.strip()):
+        return f"is {kind}, {WITHOUT_SENTENCES[kind]}; write what is said as plain text"
+    return ""
 
 
 _NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml": "XML"}
 """By what a file begins that holds no plain text."""
+_CHAT = ("@utf8", "@begin")
 
 
-def _program_output(path: Path, faults: list[str]) -> list[Transcript]:
+def _program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
     """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
     transcript.
     """
-    table = path.with_suffix(".tsv")
-    said = _read_text(table, faults) if table.is_file() else None
-    if said is not None and (kind := kind_of_labels(said)):
-        return [part for _, part in _segments(table, said, kind, faults)]
-    place = path.with_suffix(".json")
-    text = _read_text(place, faults) if place.is_file() else None
-    parts = (parts_of_whisper(text) if text else None) or ()
-    spoken = [part for part in parts if part[2]]
-    for begin, end, said, _ in spoken:
-        if end <= begin:
-            faults.append(f"{place}: {_empty_span(begin, end)} beside {show(said[:40])}")
-    return [
-        Transcript(said, f"{place}:1", (begin, end), speaker)
-        for begin, end, said, speaker in spoken
-    ]
+    for place in places:
+        text = read_text(place, faults)
+        if not text:
+            continue
+        if place.suffix == ".tsv":
+            if kind := kind_of_labels(text):
+                return [part for _, part in labelled_parts(place, text, kind, faults)]
+            continue
+        try:
+            parts = parts_of_whisper(text)
+        except UnusableError as error:
+            faults.append(f"{place} {error}")
+            return []
+        if parts:
+            return [said for _, said in _as_transcripts(place, parts, faults)]
+    return []
 
 
-def _empty_span(begin: float, end: float) -> str:
-    return f"a part begins at {begin:g} s and ends at {end:g} s; write its times, or delete it,"
-
-
-def _segments(path: Path, text: str, kind: str, faults: list[str]) -> list[tuple[str, Transcript]]:
+def labelled_parts(
+    path: Path, text: str, kind: str, faults: list[str]
+) -> list[tuple[str, Transcript]]:
     """The parts that a label file tells, each with the name of its recording."""
     try:
-        found = segments_of(text, kind)
+        return _as_transcripts(path, segments_of(text, kind), faults)
     except UnusableError as error:
         faults.append(f"{path} {error}")
         return []
-    for segment in found:
-        if segment.end <= segment.begin:
-            span = _empty_span(segment.begin, segment.end)
-            faults.append(f"{path}:{segment.line}: {span} beside {show(segment.text[:40])}")
-    return [
-        (
-            segment.recording,
-            Transcript(
-                segment.text,
-                f"{path}:{segment.line}",
-                (segment.begin, segment.end),
-                segment.speaker,
-            ),
-        )
-        for segment in found
-    ]
+
+
+def _as_transcripts(
+    path: Path, parts: Sequence[Segment], faults: list[str]
+) -> list[tuple[str, Transcript]]:
+    found = []
+    for part in parts:
+        origin = f"{path}:{part.line}"
+        if part.end <= part.begin:
+            faults.append(
+                f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
+                f"it, beside {show(part.text[:40])}"
+            )
+        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker)
+        found.append((part.recording, said))
+    return found
 
 
 def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
     rows: dict[str, Transcript] = {}
     for path in sorted(folder.glob("*.trans.txt")):
-        for number, line in enumerate((_read_text(path, faults) or "").split("\n"), start=1):
+        for number, line in enumerate((read_text(path, faults) or "").split("\n"), start=1):
             name, _, text = line.strip().partition(" ")
             said = Transcript(text.strip(), f"{path}:{number}")
             if said.text and rows.setdefault(name, said) is not said:
@@ -180,7 +215,8 @@ def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     return rows
 
 
-def _read_text(path: Path, faults: list[str]) -> str | None:
+def read_text(path: Path, faults: list[str]) -> str | None:
+    """A file of UTF-8, or of UTF-16 with its mark; None, and a fault, where it is neither."""
     try:
         content = path.read_bytes()
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Praat, and of Windows' editor
@@ -192,82 +228,3 @@ def _read_text(path: Path, faults: list[str]) -> str | None:
     except OSError as error:
         faults.append(f"{path} cannot be read: {error.strerror}")
     return None
-
-
-def texts_from_list(
-    recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
-) -> Transcripts:
-    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
-    file name.
-
-    Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises
-    UnusableError where the file as a whole is no list.
-    """
-    names = _recordings_by_name(recordings, folder)
-    texts: Transcripts = {}
-    for name, said in _rows_of_list(table, folder, faults):
-        found = _recordings_meant(name, names, table)
-        if not name or not said.text:
-            faults.append(f"{said.origin}: has no {'text' if name else 'name of a recording'}")
-        elif not found:
-            unmatched.append(f"{said.origin}: {show(name)}")
-        elif len(found) != 1:
-            faults.append(
-                f"{said.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
-            )
-        elif found[0] in texts and said.span is None:
-            faults.append(
-                f"{said.origin}: {show(name)} has a transcript already, {texts[found[0]][0].origin}"
-            )
-        else:
-            texts.setdefault(found[0], []).append(said)
-    return texts
-
-
-def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
-    """The name and text of every row."""
-    with table.open("rb") as stream:
-        beginning = stream.read(_START).decode("utf-8", "replace")
-    if kind := kind_of_list(beginning):
-        yield from _segments(table, _read_text(table, faults) or "", kind, faults)
-        return
-    for number, record in read_records(table, hashlib.sha256(), folder=folder):
-        where = f"{table}:{number}"
-        if isinstance(record, Fault):
-            faults.append(f"{where}: {record.message}")
-            continue
-        name, text = (_first_value(record, keys) for keys in ((*AUDIO_KEYS, *ID_KEYS), TEXT_KEYS))
-        yield name, Transcript(text, where)
-
-
-def _first_value(record: dict[str, object], keys: tuple[str, ...]) -> str:
-    return next(
-        (str(record[key]).strip() for key in keys if isinstance(record.get(key), str | int)), ""
-    )
-
-
-def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
-    """What each name may mean: its path below the folder means one recording, whatever others are
-    called elsewhere.
-    """
-    names: dict[str, list[Path]] = {}
-    exact: dict[str, list[Path]] = {}
-    for path in recordings:
-        inside = path.relative_to(folder)
-        # a list beside the folder names the folder too
-        below = Path(os.path.abspath(folder)).name / inside
-        paths = [form for whole in (inside, below) for form in (whole, whole.with_suffix(""))]
-        for name in {*(path.as_posix() for path in paths), path.name, path.stem}:
-            names.setdefault(name, []).append(path)
-        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
-            exact.setdefault(name, []).append(path)
-    return names | exact
-
-
-def _recordings_meant(name: str, names: dict[str, list[Path]], table: Path) -> list[Path]:
-    if found := names.get(name.removeprefix("./")):
-        return found
-    try:
-        return names.get(str(locate(name, table.parent)), []) if name else []
-    except UnusableError:
-        return []

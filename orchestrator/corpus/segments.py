@@ -1,0 +1,27 @@
+"""What is said in a part of a recording, whichever file tells it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What is said in a part of a recording, and the line where that stands."""
+
+    line: int
+    begin: float
+    """Seconds."""
+    end: float
+    text: str
+    recording: str = ""
+    """Empty where the file is of the one recording beside it."""
+    speaker: str = ""
+
+
+def seconds(time: str) -> float:
+    """`0:01:02,500` and `62.5`."""
+    total = 0.0
+    for part in time.replace(",", ".").split(":"):
+        total = 60 * total + float(part)
+    return total

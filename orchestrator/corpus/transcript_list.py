@@ -1,0 +1,157 @@
+"""What is said in the recordings of a folder, from one list for all: in any form of a manifest, or an
+STM.
+
+A row says what a line of a manifest says, with its speaker, offset and duration, and is refused for
+what a manifest is refused for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from orchestrator.corpus.format_detection import read_records
+from orchestrator.corpus.headers import Header, locate, read_header, refuse_several_channels
+from orchestrator.corpus.label_files import kind_of_list
+from orchestrator.corpus.lhotse_cut import is_cut
+from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
+from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, means_one_channel, read_draft
+from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
+from orchestrator.corpus.transcripts import Transcript, Transcripts, labelled_parts, read_text
+from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
+
+_START = 4096
+"""Bytes by which a list is known."""
+LISTS = tuple(
+    f"{name}.{ending}"
+    for name in ("metadata", "transcripts")
+    for ending in ("jsonl", "csv", "tsv", "txt")
+)
+"""A list of this name at the top of a folder is its `--transcripts`."""
+
+
+def texts_from_list(
+    recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
+) -> Transcripts:
+    """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
+    file name.
+
+    Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises
+    UnusableError where the file as a whole is no list.
+    """
+    names = _recordings_by_name(recordings, folder)
+    header = cache(lambda path: read_header(path, called(path)))
+    texts: Transcripts = {}
+    for name, said in _rows_of_list(table, folder, faults):
+        found = _recordings_meant(name, names, table)
+        if not found:
+            unmatched.append(f"{said.origin}: {show(name)}")
+        elif len(found) != 1:
+            faults.append(
+                f"{said.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
+            )
+        elif found[0] in texts and None in (said.span, texts[found[0]][0].span):
+            try:  # a row of a part whose times are not read is no second transcript
+                check_row(said, header(found[0]), found[0])
+                why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
+            except UnusableError as error:
+                why = str(error)
+            faults.append(f"{said.origin}: {why}")
+        else:
+            texts.setdefault(found[0], []).append(said)
+    return texts
+
+
+def called(path: Path) -> str:
+    """A recording as faults name it."""
+    return f"audio file {show(str(path))}"
+
+
+def check_row(said: Transcript, header: Header, path: Path) -> None:
+    """Raise UnusableError where a row of a list tells times that are not read, or means one channel
+    of the several of its recording `path`.
+    """
+    row, name = said.record, called(path)
+    if row is None:
+        return
+    if row.offset is None:
+        refuse_unread_times(row.extra, header.seconds, name)
+    elif row.duration is None:
+        refuse_unread_end(row.extra, row.offset, header.seconds, name)
+    if means_one_channel(row.extra):
+        refuse_several_channels(path, name)
+
+
+def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
+    """The name and text of every row."""
+    with table.open("rb") as stream:
+        beginning = stream.read(_START).decode("utf-8", "replace")
+    if kind := kind_of_list(beginning):
+        yield from labelled_parts(table, read_text(table, faults) or "", kind, faults)
+        return
+    for number, record in read_records(table, hashlib.sha256(), folder=folder):
+        where = f"{table}:{number}"
+        if isinstance(record, Fault):
+            faults.append(f"{where}: {record.message}")
+        elif not record.get("_skipme"):
+            refuse_toolkit_record(record, table)
+            yield from _row(record, where, faults)
+
+
+def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
+    """What a record says, under the name of its recording; nothing, and faults, where it is none of
+    a manifest.
+    """
+    draft, wrong = read_draft(_with_audio(record), needs_text=True)
+    faults += [f"{where}: {message}" for message in wrong]
+    if draft is None:
+        return
+    if draft.path is None:
+        faults.append(
+            f"{where}: holds its sound itself and names no recording; as a manifest it is read as it is"
+        )
+        return
+    span = None
+    if draft.offset is not None:
+        rest = float("inf") if draft.duration is None else draft.duration
+        span = (draft.offset, draft.offset + rest)
+    yield draft.path, Transcript(draft.text, where, span, draft.speaker, draft)
+
+
+def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A record whose recording has the name of its id where it has no other."""
+    if is_cut(record) or any(record.get(key) is not None for key in AUDIO_KEYS):
+        return record
+    name = next((record[key] for key in ID_KEYS if isinstance(record.get(key), str | int)), None)
+    return record if name is None else {**record, AUDIO_KEYS[0]: str(name).strip()}
+
+
+def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
+    """What each name may mean: its path below the folder means one recording, whatever others are
+    called elsewhere.
+    """
+    names: dict[str, list[Path]] = {}
+    exact: dict[str, list[Path]] = {}
+    for path in recordings:
+        inside = path.relative_to(folder)
+        # a list beside the folder names the folder too
+        below = Path(os.path.abspath(folder)).name / inside
+        paths = [form for whole in (inside, below) for form in (whole, whole.with_suffix(""))]
+        for name in {*(path.as_posix() for path in paths), path.name, path.stem}:
+            names.setdefault(name, []).append(path)
+        for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
+            exact.setdefault(name, []).append(path)
+    return names | exact
+
+
+def _recordings_meant(name: str, names: dict[str, list[Path]], table: Path) -> list[Path]:
+    if found := names.get(name.removeprefix("./")):
+        return found
+    try:
+        return names.get(str(locate(name, table.parent)), []) if name else []
+    except UnusableError:
+        return []

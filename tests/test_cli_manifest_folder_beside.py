@@ -1,0 +1,162 @@
+"""`manifest from-folder` with files of other programs beside the recordings: none goes unnoticed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.manifest import load_manifest
+from tests.cli_project import orchestrate
+from tests.test_cli_manifest import tone
+
+CUES = "00:00:00,000 --> 00:00:01,000\nhello there\n\n00:00:01,000 --> 00:00:02,000\ngood bye\n"
+PARTS = {"segments": [{"start": n, "end": n + 1, "text": "hello there"} for n in range(2)]}
+EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
+XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
+OTHER_JSON = f"is JSON of a form that is not read; {EXPORT}"
+DEEPGRAM = {"results": {"channels": [{"alternatives": [{"transcript": "hello"}]}]}}
+AWS = {"jobName": "x", "results": {"transcripts": [{"transcript": "hello"}]}}
+ASSEMBLY = {"id": "x", "status": "completed", "text": "hello", "words": []}
+GOOGLE = {"results": [{"alternatives": [{"transcript": "hello"}]}]}
+
+
+def read(folder: Path, out: Path) -> list[tuple[str, float, str]]:
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    return sorted((each.id, each.offset, each.text) for each in load_manifest(out).utterances)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.eaf", "<x/>", XML),
+        ("a.xml", "<x/>", XML),
+        ("a.ttml", "<tt/>", f"is subtitles (TTML); {EXPORT}"),
+        ("a.cha", "@UTF8\n", f"is CHAT; {EXPORT}"),
+        (
+            "a.ctm",
+            "a 1 0.1 0.2 hello\n",
+            "is CTM, which has words with their times, and nothing says where a sentence ends; "
+            "write what is said as text",
+        ),
+        ("a.stm", "", "is STM; name it: --transcripts FILE"),
+        ("a.docx", "PK", "is a document; save it as plain text (.txt)"),
+        ("a.json", json.dumps(DEEPGRAM), OTHER_JSON),
+        ("a.json", json.dumps(AWS, indent=1), OTHER_JSON),
+        ("a.wav.json", json.dumps(ASSEMBLY), OTHER_JSON),
+        ("a.json", json.dumps(GOOGLE), OTHER_JSON),
+    ],
+)
+def test_what_is_not_read_is_named_with_what_to_do(
+    tmp_path: Path, name: str, content: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tone(folder / "sub" / "a.wav")
+    (folder / "sub" / name).write_text(content)
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"none of the 1 recordings in {folder} has a transcript",
+        f"  {folder}/sub/{name} {what}.",
+        "  Write NAME.txt beside NAME.wav, or name a list of them: --transcripts FILE.",
+    ]
+    tone(folder / "b.wav", pitch=600).with_suffix(".txt").write_text("hello")
+    tone(folder / "c.wav", pitch=700)
+    assert read(folder, tmp_path / "m.jsonl") == [("b", 0.0, "hello")]
+    assert capsys.readouterr().out.splitlines()[1] == (
+        f"left out 2 of 3: 1 without a transcript, 1 without a transcript that is read (sub/{name} {what})"
+    )
+
+
+def test_a_description_of_a_recording_is_no_transcript(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "d" / "a.wav")
+    (tmp_path / "d" / "a.json").write_text('{"device": "phone", "rate": 16000}')
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 2
+    assert "a.json" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["a.en.srt", "a.zh-Hans.vtt", "a.en-orig.vtt", "a.wav.srt", "a.SRT", "a.wav.vtt"]
+)
+def test_captions_under_other_names_are_found(tmp_path: Path, name: str) -> None:
+    tone(tmp_path / "d" / "a.wav", 2.0)
+    (tmp_path / "d" / name).write_text(CUES)
+    assert read(tmp_path / "d", tmp_path / "m.jsonl") == [
+        ("a-0001", 0.0, "hello there"),
+        ("a-0002", 1.0, "good bye"),
+    ]
+
+
+def test_parts_in_json_behind_the_whole_name_are_found(tmp_path: Path) -> None:
+    tone(tmp_path / "d" / "a.wav", 2.0)
+    (tmp_path / "d" / "a.wav.json").write_text(json.dumps(PARTS))
+    assert len(read(tmp_path / "d", tmp_path / "m.jsonl")) == 2
+
+
+def test_captions_of_several_languages_are_not_chosen_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "d", tmp_path / "m.jsonl"
+    tone(folder / "a.wav", 2.0)
+    for language in ("de", "en"):
+        (folder / f"a.{language}.srt").write_text(CUES)
+    assert orchestrate("manifest", "from-folder", folder, out) == 2
+    told = f"  {folder}/a.de.srt is one of several of its recording; name the one to read NAME.srt."
+    assert capsys.readouterr().err.splitlines()[1] == told
+    (folder / "a.en.srt").rename(folder / "a.srt")
+    assert len(read(folder, out)) == 2
+
+
+def test_captions_of_another_recording_are_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tone(folder / "a.wav", 2.0)
+    tone(folder / "a.en.wav", 2.0, 600)
+    (folder / "a.en.srt").write_text(CUES)
+    assert [each[0] for each in read(folder, tmp_path / "m.jsonl")] == ["a.en-0001", "a.en-0002"]
+    assert capsys.readouterr().out.splitlines()[1] == "left out 1 of 3: 1 without a transcript"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.srt", CUES),
+        ("a.json", json.dumps(PARTS)),
+        ("a.tsv", "start\tend\ttext\n0\t900\thi\n900\t1900\tyou\n"),
+    ],
+)
+def test_a_long_text_in_one_piece_beside_its_parts_is_refused(
+    tmp_path: Path, name: str, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "d", tmp_path / "m.jsonl"
+    tone(folder / "a.wav", 31.0).with_suffix(".txt").write_text("\nhello there\ngood bye\n")
+    (folder / name).write_text(content)
+    assert orchestrate("manifest", "from-folder", folder, out) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder} has 1 fault:",
+        f"  {folder}/a.txt:2: is what is said in 31 s in one piece, and {name} beside it tells its 2 parts with "
+        "their times; take a.txt away, and they are read",
+    ]
+    (folder / "a.txt").unlink()
+    assert len(read(folder, out)) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "name", "content"),
+    [
+        (2.0, "a.srt", CUES),  # a short one
+        (31.0, "a.srt", "1\n00:00:00,000 --> 00:00:09,000\nhello there\n"),  # one part
+        (31.0, "a.json", '{"device": "phone"}'),
+        (31.0, "a.vtt", "no cue"),
+    ],
+)
+def test_a_text_in_one_piece_is_taken_as_it_is(
+    tmp_path: Path, seconds: float, name: str, content: str
+) -> None:
+    folder = tmp_path / "d"
+    tone(folder / "a.wav", seconds).with_suffix(".txt").write_text("hello there")
+    (folder / name).write_text(content)
+    assert read(folder, tmp_path / "m.jsonl") == [("a", 0.0, "hello there")]

@@ -1,0 +1,158 @@
+"""`manifest from-folder` with one list for all recordings: its rows say what lines of a manifest say,
+and are refused for the same.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.manifest import load_manifest
+from tests.cli_project import orchestrate
+from tests.test_cli_manifest import tone
+
+CUT = {
+    "id": "c",
+    "type": "MonoCut",
+    "start": 1.0,
+    "duration": 1.0,
+    "recording": {"sources": [{"type": "file", "source": "two.wav"}]},
+    "supervisions": [{"text": "zwei", "speaker": "bert"}],
+}
+PARTS = {
+    "records": "\n".join(
+        json.dumps(row)
+        for row in (
+            {"audio": "one.wav", "offset": 0, "duration": 1.5, "text": "eins", "spk": 7},
+            {"audio": "one.wav", "offset": 1.5, "text": "drei", "speaker": "anna"},
+            {"audio": "one.wav", "text": "not read", "_skipme": True},
+            CUT,
+        )
+    ),
+    "table": "file_name,offset,duration,text,speaker\none.wav,0,1.5,eins,7\none.wav,1.5,,drei,anna\n"
+    "two.wav,1,1,zwei,bert\n",
+    "ids": "utt_id\toffset\tduration\ttext\tspeaker_id\none\t0\t1.5\teins\t7\none\t1.5\t\tdrei\tanna\n"
+    "two\t1\t1\tzwei\tbert\n",
+}
+
+
+def folder_of(tmp_path: Path) -> Path:
+    for number, name in enumerate(("one", "two")):
+        tone(tmp_path / "rec" / f"{name}.wav", 3.0, 500 + 100 * number)
+    return tmp_path / "rec"
+
+
+@pytest.mark.parametrize("form", PARTS)
+@pytest.mark.parametrize("found", [True, False])
+def test_times_and_speakers_of_a_list_are_those_of_a_manifest(
+    tmp_path: Path, form: str, found: bool
+) -> None:
+    folder = folder_of(tmp_path)
+    table = folder / ("metadata.csv" if found else "list.txt")
+    table.write_text(PARTS[form])
+    options = () if found else ("--transcripts", table)
+    out = tmp_path / "m.jsonl"
+    assert orchestrate("manifest", "from-folder", folder, out, *options) == 0
+    assert {
+        (each.id, each.offset, each.duration, each.text, each.speaker)
+        for each in load_manifest(out).utterances
+    } == {
+        ("one-0001", 0.0, 1.5, "eins", "7"),
+        ("one-0002", 1.5, 1.5, "drei", "anna"),
+        ("two-0001", 1.0, 1.0, "zwei", "bert"),
+    }
+
+
+def test_a_speaker_that_is_asked_for_is_taken_before_that_of_the_list(tmp_path: Path) -> None:
+    folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
+    (folder / "metadata.csv").write_text("path,sentence,client_id\none.wav,eins,x1\n")
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert [each.speaker for each in load_manifest(out).utterances] == ["x1"]
+    again = tmp_path / "n.jsonl"
+    assert orchestrate("manifest", "from-folder", folder, again, "--speaker", "one=anna") == 0
+    assert [each.speaker for each in load_manifest(again).utterances] == ["anna"]
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (
+            {"start_time": 0.5, "end_time": 1.5},
+            '"start_time" is 0.5 and "end_time" is 1.5, which are not read, and audio file '
+            "'{folder}/one.wav' would be taken whole, 3.00 s; a segment is written in seconds as "
+            '"offset" and "duration": the start and the length',
+        ),
+        (
+            {"offset": 0, "stop": 1.5},
+            "\"stop\" is 1.5, which is not read, and audio file '{folder}/one.wav' would be taken "
+            'from 0 s to its end at 3.00 s; write the length in seconds as "duration"',
+        ),
+        ({"offset": -1}, '"offset" is -1, must be a number of seconds of 0 or more'),
+        (
+            {"offset": 2, "duration": 2},
+            "the segment from 2 s to 4 s reaches past audio file 'rec/one.wav', which lasts 3.00 s",
+        ),
+        (
+            {"duration": 5.0},
+            "the duration is 5 s but audio file 'rec/one.wav' lasts 3.00 s; correct it, or add an offset "
+            "to mean a part of the file",
+        ),
+        ({"speaker": ["a"]}, '"speaker" is a list, must be a non-empty string or an integer'),
+        ({"text": "nan"}, "\"text\" is 'nan', which tables have for a text that is missing"),
+        ({"audio": "pipe:x"}, "\"audio\" is the command 'pipe:x'; commands are never run"),
+        (
+            {"audio": {"bytes": "UklGRg==", "path": "one.wav"}},
+            "holds its sound itself and names no recording; as a manifest it is read as it is",
+        ),
+    ],
+)
+def test_what_a_manifest_refuses_a_list_is_refused_for(
+    tmp_path: Path, row: dict[str, object], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
+    table = folder / "metadata.jsonl"
+    rows = ({"audio": "two.wav", "text": "zwei"}, {"audio": "one.wav", "text": "eins"} | row)
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert orchestrate("manifest", "from-folder", folder, out) == 2
+    assert f"{table}:2: {why.format(folder=folder)}" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_every_part_whose_times_are_not_read_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of(tmp_path)
+    table = folder / "metadata.csv"
+    table.write_text("path,start,end,text\none.wav,0,1,eins\none.wav,1,2,zwei\none.wav,2,3,drei\n")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    said = capsys.readouterr().err.splitlines()[1:]
+    assert sorted(line.split(": ")[0] for line in said) == [f"  {table}:{row}" for row in (2, 3, 4)]
+    assert all("which are not read, and audio file" in line for line in said)
+
+
+def test_one_channel_of_several_and_a_part_of_what_is_taken_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import numpy as np
+    import soundfile
+
+    folder = folder_of(tmp_path)
+    soundfile.write(folder / "both.wav", np.zeros((16_000, 2)), 16_000)
+    table = folder / "metadata.jsonl"
+    rows = (
+        {"audio": "both.wav", "text": "eins", "channel": 1},
+        {"audio": "one.wav", "text": "whole"},
+        {"audio": "one.wav", "text": "part", "offset": 0.5, "duration": 1},
+    )
+    table.write_text("\n".join(map(json.dumps, rows)))
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        f"  {table}:3: 'one.wav' has a transcript already, {table}:2",
+        f"  {table}:1: audio file '{folder}/both.wav' has 2 channels and the record means one; "
+        "save that one as mono audio",
+    ]
+    table.write_text(json.dumps({"data": {"audio": "one.wav"}, "annotations": []}))
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert f"{table} is an export of Label Studio (JSON)" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""Subtitles: who speaks in a cue, and captions that say everything twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.label_files import segments_of
+from orchestrator.corpus.manifest import load_manifest
+from tests.cli_project import orchestrate
+from tests.test_cli_manifest import tone
+
+YOUTUBE = """WEBVTT
+Kind: captions
+Language: en
+
+00:00:00.080 --> 00:00:02.310 align:start position:0%
+ 
+hello<00:00:00.480><c> there</c><00:00:01.040><c> all</c>
+
+00:00:02.310 --> 00:00:02.320 align:start position:0%
+hello there all
+ 
+
+00:00:02.320 --> 00:00:04.590 align:start position:0%
+hello there all
+of<00:00:02.560><c> you</c>
+
+00:00:04.590 --> 00:00:04.600 align:start position:0%
+of you
+ 
+"""
+CONVERTED = """1
+00:00:00,080 --> 00:00:02,310
+hello there all
+
+2
+00:00:02,310 --> 00:00:02,320
+hello there all
+
+3
+00:00:02,320 --> 00:00:04,590
+hello there all
+of you
+
+4
+00:00:04,590 --> 00:00:04,600
+of you
+"""
+
+
+@pytest.mark.parametrize(("name", "text", "line"), [("a.vtt", YOUTUBE, 9), ("a.srt", CONVERTED, 6)])
+def test_captions_that_roll_are_refused(
+    tmp_path: Path, name: str, text: str, line: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tone(tmp_path / "d" / "a.wav", 5.0)
+    (tmp_path / "d" / name).write_text(text)
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err.splitlines()[1] == (
+        f"  {tmp_path / 'd' / name} is captions that roll, as YouTube makes them by itself: 3 cues, the first in line "
+        f"{line}, say again what the one before says; take captions that a person wrote (yt-dlp --write-subs), or have "
+        "the recording transcribed and keep that as SubRip"
+    )
+
+
+def cues(*texts: str, length: float = 1.0) -> str:
+    rows = enumerate(texts)
+    return "WEBVTT\n\n" + "".join(
+        f"00:{n:02d}.000 --> 00:{n + length:06.3f}\n{text}\n\n" for n, text in rows
+    )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["la la la"] * 6,  # a refrain
+        ["la la la\nla la la"] * 6,
+        ["one\ntwo", "two\nthree", "well well", "four", "five"],  # some lines again
+        ["<00:00.100>hello <00:00.500>there", "<00:01.200>all of <00:01.400>you"],  # karaoke
+    ],
+)
+def test_what_is_said_twice_is_read_twice(texts: list[str]) -> None:
+    assert len(segments_of(cues(*texts), "WebVTT")) == len(texts)
+
+
+def spoken(*texts: str) -> list[tuple[str, str]]:
+    return [(part.speaker, part.text) for part in segments_of(cues(*texts), "WebVTT")]
+
+
+def test_a_voice_is_a_speaker(tmp_path: Path) -> None:
+    folder, out = tmp_path / "d", tmp_path / "m.jsonl"
+    tone(folder / "a.wav", 5.0)
+    (folder / "a.vtt").write_text(cues("<v.loud Anna &amp; co>hello</v>", "<v Bert>hi", "well"))
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert {(each.speaker, each.text) for each in load_manifest(out).utterances} == {
+        ("Anna & co", "hello"),
+        ("Bert", "hi"),
+        ("", "well"),
+    }
+    assert spoken("<v Anna>hello</v> <v Bert>hi</v>") == [("", "hello hi")]
+
+
+@pytest.mark.parametrize(
+    ("begin", "speaker"),
+    [
+        ("SPEAKER_01:", "SPEAKER_01"),
+        ("[SPEAKER_01]:", "SPEAKER_01"),
+        ("Speaker 1:", "Speaker 1"),
+        (">> ANNA:", "ANNA"),
+        ("&gt;&gt; MRS. SMITH:", "MRS. SMITH"),
+    ],
+)
+def test_a_speaker_before_nearly_every_cue_is_no_word(begin: str, speaker: str) -> None:
+    texts = [f"{begin} number {number} is said" for number in range(9)]
+    assert spoken(*texts, "and more")[8:] == [(speaker, "number 8 is said"), ("", "and more")]
+    assert spoken(*texts[:2], "and more", "or less")[0] == (
+        "",
+        begin.replace("&gt;", ">") + " number 0 is said",
+    )
+
+
+def test_what_people_say_before_a_colon_stays() -> None:
+    texts = ("note: this is all", "Anna: hello", "speaker one: left")
+    assert spoken(*texts) == [("", text) for text in texts]

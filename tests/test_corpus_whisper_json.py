@@ -1,0 +1,58 @@
+"""What recognisers write as JSON: no part of it is lost without a word."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.whisper_json import parts_of_whisper
+from tests.cli_project import orchestrate
+from tests.test_cli_manifest import tone
+
+
+def part(number: int, **other: Any) -> dict[str, Any]:
+    return {"start": number, "end": number + 1, "text": f"part {number} is said"} | other
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"start": None},
+        {"end": "9.0"},
+        {"start": float("nan")},
+        {"start": True},
+        {"text": None},
+    ],
+)
+def test_a_part_that_cannot_be_read_is_a_fault(
+    tmp_path: Path, damaged: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "d", tmp_path / "m.jsonl"
+    tone(folder / "a.wav", 9.0)
+    parts = [part(number) for number in range(6)] + [part(6, **damaged), part(7, **damaged)]
+    (folder / "a.json").write_text(json.dumps({"segments": parts}))
+    assert orchestrate("manifest", "from-folder", folder, out) == 2
+    shown = repr(json.dumps(parts[6])[:80])
+    assert capsys.readouterr().err.splitlines()[1] == (
+        f"  {folder}/a.json has 2 of 8 parts that cannot be read; part 7 is {shown}, and a part needs a text, "
+        "a begin and an end in seconds: write them, or delete it"
+    )
+    (folder / "a.json").write_text(json.dumps({"segments": parts[:6]}))
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert len(load_manifest(out).utterances) == 6
+
+
+def test_a_part_without_words_is_none() -> None:
+    said = parts_of_whisper(json.dumps([part(0), part(1, text="  "), part(2)])) or []
+    assert [each.begin for each in said] == [0, 2]
+
+
+def test_a_speaker_is_a_name_or_a_number() -> None:
+    speakers = [0, "SPEAKER_01", None, True, ["a"]]
+    parts = [part(number, speaker=speaker) for number, speaker in enumerate(speakers)]
+    said = parts_of_whisper(json.dumps(parts)) or []
+    assert [each.speaker for each in said] == ["0", "SPEAKER_01", "", "", ""]
