@@ -243,19 +243,6 @@ def read_header(source: Path | bytes, name: str) -> Header:
     return header
 
 
-def refuse_several_channels(source: Path, name: str) -> None:
-    """Raise UnusableError for a file of more than one channel, of which a record means one: their
-    mean would be taken.
-    """
-    import soundfile
-
-    count = soundfile.info(open_audio(source, name).source).channels
-    if count > 1:
-        raise UnusableError(
-            f"{name} has {count} channels and the record means one; save that one as mono audio"
-        )
-
-
 def _check_transfer(source: Path | bytes, found: soundfile._SoundFileInfo, name: str) -> None:
     """Raise UnusableError where a file was converted as text is, and is read all the same. Of a WAV
     only one that is longer than it says is read for it: a conversion adds bytes.
