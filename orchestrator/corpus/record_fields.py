@@ -60,7 +60,14 @@ TEXT_KEYS = (
 UNLIKE_NEMO = ("recording", "supervisions", "shard_id")
 """Keys of records in which audio and text stand elsewhere: lhotse's cuts, and tarred manifests."""
 DURATION_KEYS = ("duration", "seconds")
-SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name")
+SPEAKER_KEYS = (
+    *("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name"),
+    *("spk_id", "spkid", "spk_name", "spkr", "speakerid", "talker", "talker_id"),
+)
+_NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
+    *("unk", "<unk>", "unknown", "undefined", "anonymous")
+}
+"""What stands in the place of a speaker that nobody knows; they are not one person."""
 ID_KEYS = ("id", "utterance_id", "utt_id")
 RATE_KEYS = ("sampling_rate", "sample_rate")
 _OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
@@ -134,11 +141,25 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
         **vars(reader.audio()),
         duration=reader.seconds(DURATION_KEYS, above_zero=True),
         offset=None if is_end(record) else reader.seconds(("offset",), above_zero=False),
-        speaker=reader.name(SPEAKER_KEYS) or "",
+        speaker=reader.name(tuple(_speaker_keys(record))) or "",
         extra=reader.unused(),
         audio_extra=reader.unused_of_audio(),
     )
     return (None if reader.faults else draft), reader.faults
+
+
+def is_missing_text(value: object) -> bool:
+    """Whether a text is none: null, blank, or what tables have for an empty cell."""
+    return value is None or (isinstance(value, str) and value.strip() in ("", *_MISSING_TEXTS))
+
+
+def names_somebody(value: object) -> bool:
+    """Whether what stands in the place of a speaker is one."""
+    return value is not None and str(value).strip().casefold() not in _NOBODY
+
+
+def _speaker_keys(record: Mapping[str, Any]) -> list[str]:
+    return [key for key in SPEAKER_KEYS if names_somebody(record.get(key))]
 
 
 class _Reader:
