@@ -283,6 +283,7 @@ def test_silent_and_broken_clips_are_said_with_their_lines(
         f"  {source}:2: the clip is silent (rms below 1e-4): noise has no ratio to it\n"
         "Correct or delete these lines, then run the same command again.\n"
     )
+    assert list((tmp_path / "n").iterdir()) == [], "a refused command leaves nothing"
 
 
 @pytest.mark.parametrize(
