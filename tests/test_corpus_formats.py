@@ -164,6 +164,16 @@ def test_speakers_of_two_names_are_no_texts(folder: Path) -> None:
     assert read(folder / "set.txt") == ["hello there", "good bye"], "as before"
 
 
+def test_a_wave_is_a_wav(folder: Path) -> None:
+    (folder / "one.wav").rename(folder / "one.wave")
+    (folder / "two.wav").rename(folder / "two.WAVE")
+    rows = "one.wave|alpha bravo\ntwo.WAVE|charlie delta\n"
+    (folder / "set.txt").write_text(rows)
+    assert read(folder / "set.txt") == TEXTS[:2]
+    (folder / "set.txt").write_text("one|alpha bravo\nthree|echo\n")
+    assert read(folder / "set.txt") == [TEXTS[0], "echo"]
+
+
 @pytest.mark.parametrize("place", ["clips", "wavs"])
 def test_clips_lie_in_the_folder_of_their_corpus(folder: Path, place: str) -> None:
     (folder / place).mkdir()
