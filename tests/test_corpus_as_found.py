@@ -101,6 +101,7 @@ def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, st
         {"startTime": 0.5, "endTime": 1.5},
         {"start_offset": 0.5, "end_offset": 1.5},
         {"from": 0.5, "to": 1.5},
+        {"t_start": 0.5, "t_end": 1.5},
         {"timestamp_start": 0.5, "timestamp_end": 1.5},
         {"start_frame": 50, "end_frame": 130},
         {"frame_offset": 8000, "num_frames": 16000},
@@ -122,6 +123,16 @@ def test_times_however_they_are_spelled_are_no_silence(
     said = refusal(clips, lines_of([row | times for row in rows]))
     assert "which is not read" in said or "which are not read" in said
     assert '"duration"' in said
+
+
+def test_a_time_that_is_none_is_answered_with_what_to_do(clips: Path) -> None:
+    """Two callers, such as 0 and 1, look like seconds."""
+    said = refusal(clips, lines_of(records(**{"from": 0, "to": 1})))
+    assert (
+        f'{clips}/set.jsonl:1: "from" is 0 and "to" is 1, which are not read, and audio file \'0.wav\' would be taken '
+        'whole, 2.00 s; a segment is written in seconds as "offset" and "duration": the start and the length; '
+        "where these are no times of it, take them out\n"
+    ) in said
 
 
 @pytest.mark.parametrize(

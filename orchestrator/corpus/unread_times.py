@@ -35,7 +35,7 @@ _UNITS = {
 """Words of a key that tell how many of what it counts make a second."""
 _PARTS = {"segment", "seg", "clip", "audio", "utterance", "utt"}
 """Of what they are the times; two keys of one segment have the same."""
-_SAY_NOTHING = {"time", "timestamp", "ts", "offset"}
+_SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
 _BOTH = ("segment", "timestamp", "timestamps", "span", "interval")
 """Keys that hold both ends."""
 _FRAME_RATES = (16_000, 100, 50, 30, 25, 24)
@@ -142,7 +142,7 @@ def _refuse_span(
 def _taken_whole(told: str, seconds: float, name: str) -> str:
     return (
         f"{told}, and {name} would be taken whole, {seconds:.2f} s; a segment is written in seconds as "
-        f'"offset" and "duration": the start and the length'
+        f'"offset" and "duration": the start and the length; where these are no times of it, take them out'
     )
 
 
