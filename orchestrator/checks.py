@@ -128,7 +128,7 @@ _ROWS = (
         "text-artifacts",
         "warn",
         "data",
-        "Texts hold traces of programs, such as zero-width characters, that count as errors.",
+        "Texts hold what is not said and counts: traces of programs, marks of corpora, notes alone.",
     ),
     Check("too-few", "warn", "data", "There are fewer than 200 training utterances."),
     Check(

@@ -243,6 +243,19 @@ def test_speed_moves_pitch_and_length_together(tmp_path: Path) -> None:
     assert frequency[power.argmax()] == pytest.approx(1250, abs=2)
 
 
+def test_a_faster_copy_has_not_the_times_of_its_source(tmp_path: Path) -> None:
+    """Of a recording that is cut already they tell its length, and no more that of the copy."""
+    tone(tmp_path / "a.wav", 8.0)
+    line = {"audio_filepath": "a.wav", "text": "one", "begin_time": 61, "end_time": 69, "take": 1}
+    (tmp_path / "all.jsonl").write_text(json.dumps(line | {"channel": 1}))
+    out = tmp_path / "m.jsonl"
+    assert (
+        orchestrate("manifest", "noisy", tmp_path / "all.jsonl", out, "--speed", "1.25:1.25") == 0
+    )
+    [copy] = load_manifest(out).utterances
+    assert (copy.duration, dict(copy.extra)) == (6.4, {"take": 1, "speed": 1.25})
+
+
 def test_a_band_leaves_little_outside(tmp_path: Path) -> None:
     audio = tmp_path / "white.wav"
     soundfile.write(audio, np.random.default_rng(0).normal(0, 0.1, 4 * RATE), RATE)
@@ -270,6 +283,7 @@ def test_silent_and_broken_clips_are_said_with_their_lines(
         f"  {source}:2: the clip is silent (rms below 1e-4): noise has no ratio to it\n"
         "Correct or delete these lines, then run the same command again.\n"
     )
+    assert list((tmp_path / "n").iterdir()) == [], "a refused command leaves nothing"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from orchestrator.corpus.manifest import load_manifest
 from tests.cli_project import ROOT, orchestrate
@@ -412,3 +414,19 @@ def test_faults_of_a_kaldi_directory_name_file_and_line(
     (folder / "text").unlink()
     assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 2
     assert capsys.readouterr().err == f"{folder} has no file text\n  Name a Kaldi data directory.\n"
+
+
+def test_a_channel_of_a_kaldi_directory_is_not_the_mean_of_both(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = kaldi(tmp_path / "train"), tmp_path / "m.jsonl"
+    (folder / "reco2file_and_channel").write_text("rec1 rec1 A\nrec2 rec2 B\n")
+    assert orchestrate("manifest", "from-kaldi", folder, out) == 0, "both are mono"
+    out.unlink()
+    both = np.stack([np.full(32000, 0.1), np.full(32000, 0.2)], axis=1)
+    soundfile.write(folder / "audio" / "rec2.wav", both, 16_000)
+    assert orchestrate("manifest", "from-kaldi", folder, out) == 2
+    said = capsys.readouterr().err
+    assert f"{folder}/text:2: audio file " in said
+    assert """has 2 channels and the record means one, for "channel" is 'B'""" in said
+    assert not out.exists()

@@ -123,7 +123,8 @@ def test_sentences_in_two_parts_are_said(
             "a b",
             (),
             "1 of 3 lines of {0} name no speaker, the first is {0}:2\n"
-            "  Give every line a speaker: nobody may speak in both parts.\n",
+            "  Give every line a speaker, for nobody may speak in both parts; "
+            "or divide it by sentence: --by sentence.\n",
         ),
         (
             "ab",

@@ -158,6 +158,28 @@ def test_a_folder_means_all_audio_in_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert f"{tmp_path}/none holds no audio" in capsys.readouterr().err
 
 
+def test_sound_in_a_folder_that_is_not_read_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "b.wave").write_bytes(Path(CLIPS[0]).read_bytes())
+    for name in ("a b.m4a", "d.WMA", "notes.txt", ".hidden.m4a"):
+        (tmp_path / name).write_text("x")
+    assert orchestrate("transcribe", BASE, tmp_path, *CAP) == 0
+    captured = capsys.readouterr()
+    assert [line.partition("\t")[0] for line in captured.out.splitlines()] == [f"{tmp_path}/b.wave"]
+    first = f"{tmp_path}/a b.m4a"
+    said = (
+        f"whose sound is not read, e.g. {first}; convert it: ffmpeg -i '{first}' '{first}'.flac\n"
+    )
+    assert captured.err == f"{tmp_path}: 2 files are left out {said}"
+    (tmp_path / "b.wave").unlink()
+    (tmp_path / "d.WMA").unlink()
+    assert orchestrate("transcribe", BASE, tmp_path, *CAP) == 2
+    captured = capsys.readouterr()
+    assert f"{tmp_path} holds no audio\n" in captured.err
+    assert f"  1 file is left out {said}" in captured.err
+
+
 def test_a_long_recording_is_heard_in_pieces(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

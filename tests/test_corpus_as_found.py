@@ -91,28 +91,93 @@ def test_times_that_are_not_read_are_no_silence(clips: Path, keys: tuple[str, st
         {"start_ms": 500, "end_ms": 1500},
         {"segment": [0.5, 1.5]},
         {"offset": 0.5, "end": 1.5},
+        {"onset": 0.5, "offset": 1.5},
+        {"onset_ms": 500, "offset_ms": 1500},
+        {"start": 0.5, "length": 1.0},
+        {"start": 0.5, "dur": 1.0},
+        {"start_ms": 500, "duration_ms": 1000},
+        {"start_s": 0.5, "end_s": 1.5},
+        {"startTime": 0.5, "endTime": 1.5},
+        {"start_offset": 0.5, "end_offset": 1.5},
+        {"from": 0.5, "to": 1.5},
+        {"t_start": 0.5, "t_end": 1.5},
+        {"timestamp_start": 0.5, "timestamp_end": 1.5},
+        {"start_frame": 50, "end_frame": 130},
+        {"frame_offset": 8000, "num_frames": 16000},
+        {"timestamp": [0.5, 1.5]},
+        {"timestamp": "(0.5, 1.5)"},
+        {"Offset": 0.5, "Duration": 1.0},
+        {"offset": 0.5, "dur": 1.0},
+        {"audio": {"path": "0.wav", "start": 0.5, "end": 1.5}},
+        {"audio": {"path": "0.wav", "offset": 0.5, "duration": 1.0}},
     ],
     ids=str,
 )
 def test_times_however_they_are_spelled_are_no_silence(
     clips: Path, times: dict[str, object]
 ) -> None:
-    assert "which is not read" in (said := refusal(clips, lines_of(records(**times)))) or (
-        "which are not read" in said
-    )
-
-
-def test_a_channel_of_a_recording_of_several_is_not_their_mean(clips: Path) -> None:
-    soundfile.write(clips / "0.wav", np.zeros((32000, 2), np.float32) + 0.1, 16_000)
     rows = records()
-    for channel in (0, "B"):
-        said = refusal(clips, lines_of([rows[0] | {"channel": channel}]))
-        assert "has 2 channels and the record means one" in said
+    if "audio" in times:
+        rows = [{"text": row["text"]} for row in rows]
+    said = refusal(clips, lines_of([row | times for row in rows]))
+    assert "which is not read" in said or "which are not read" in said
+    assert '"duration"' in said
+
+
+def test_a_time_that_is_none_is_answered_with_what_to_do(clips: Path) -> None:
+    """Two callers, such as 0 and 1, look like seconds."""
+    said = refusal(clips, lines_of(records(**{"from": 0, "to": 1})))
     assert (
-        len(read(clips, lines_of([rows[0] | {"channel": "UC29ju8bIPH5as8OGnQzwJyA"}])).utterances)
-        == 1
-    )
-    assert len(read(clips, lines_of([rows[1] | {"channel": 0}])).utterances) == 1
+        f'{clips}/set.jsonl:1: "from" is 0 and "to" is 1, which are not read, and audio file \'0.wav\' would be taken '
+        'whole, 2.00 s; a segment is written in seconds as "offset" and "duration": the start and the length; '
+        "where these are no times of it, take them out\n"
+    ) in said
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ("onset,offset", '"onset" is 0.5 and "offset" is 1.1, which are not read'),
+        ("Start (s),Length", '"Start (s)" is 0.5 and "Length" is 1.1, which are not read'),
+        ("offset,dur", '"dur" is 1.1, which is not read, and audio file'),
+    ],
+)
+def test_times_of_a_table_are_no_silence(clips: Path, columns: str, told: str) -> None:
+    """Of an onset the offset is the end, and was taken for the start."""
+    table = f"path,{columns},text\n0.wav,0.5,1.1,one two\n"
+    assert f"set.csv:2: {told}" in refusal(clips, table.encode(), "set.csv")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"from": 1001, "to": 1002},
+        {"from": "de", "to": "en"},
+        {"onset": 30.5, "offset": 32.5},
+        {"start_ms": 30_500, "end_ms": 32_500},
+        {"startTime": 1_700_000_000_000, "endTime": 1_700_000_002_000},
+        {"start": 8000, "end": 40_000},
+        {"start_frame": 50, "end_frame": 100},
+        {"start": 4.0, "end": 6.0, "start_frame": 400, "end_frame": 600},
+        {"segment_start": 4.0, "segment_end": 6.0, "audio_start": 0, "audio_end": 2.0},
+        {"speech_start": 0.2, "speech_end": 1.1},
+        {"length": 7, "num_samples": 31, "timestamp": "2020-01-01 10:00:00", "segment": 3},
+        {"timestamp": [12.0, 14.0]},
+        {"start": "O", "end": "B-PER"},
+        {"recorded_from": 0.1, "to": 0.2},
+    ],
+    ids=str,
+)
+def test_what_only_looks_like_times_is_kept(clips: Path, more: dict[str, object]) -> None:
+    """Cut audio with the times of its meeting in any unit, callers, languages, and a count of
+    letters.
+    """
+    assert [each.duration for each in read(clips, lines_of(records(**more))).utterances] == [2] * 3
+
+
+def test_an_offset_after_which_an_onset_comes_is_a_start(clips: Path) -> None:
+    [first, *_] = read(clips, lines_of(records(onset=0.7, offset=0.5, duration=1.0))).utterances
+    assert (first.offset, first.duration) == (0.5, 1.0)
 
 
 def test_a_folder_in_the_place_of_a_recording_is_called_one(clips: Path) -> None:

@@ -109,6 +109,16 @@ def test_a_format_is_read_as_it_is(folder: Path, name: str, wrapped: str) -> Non
         assert [each.speaker for each in found.utterances] == [row[2] for row in ROWS]
 
 
+def test_a_wave_is_a_wav(folder: Path) -> None:
+    (folder / "one.wav").rename(folder / "one.wave")
+    (folder / "two.wav").rename(folder / "two.WAVE")
+    rows = "one.wave|alpha bravo\ntwo.WAVE|charlie delta\n"
+    (folder / "set.txt").write_text(rows)
+    assert read(folder / "set.txt") == TEXTS[:2]
+    (folder / "set.txt").write_text("one|alpha bravo\nthree|echo\n")
+    assert read(folder / "set.txt") == [TEXTS[0], "echo"]
+
+
 @pytest.mark.parametrize("place", ["clips", "wavs"])
 def test_clips_lie_in_the_folder_of_their_corpus(folder: Path, place: str) -> None:
     (folder / place).mkdir()

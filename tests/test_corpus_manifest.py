@@ -193,6 +193,30 @@ def test_unknown_keys_are_kept_and_skipped_lines_dropped(
     assert found.line == 2
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["nan", "NaN", "None", "null", "N/A", "NA", "<NA>", "unknown", "Unknown", "-", "", " ", None],
+)
+def test_what_stands_for_nobody_is_not_one_person(
+    tmp_path: Path, waves: list[np.ndarray], value: str | None
+) -> None:
+    rows = [nemo(0, waves[0], tmp_path) | {"speaker": value}]
+    rows += [rows[0] | {"audio_filepath": "1.wav", "spk_id": "ann"}]
+    (tmp_path / "m.jsonl").write_bytes(lines(rows))
+    assert [each.speaker for each in load_manifest(tmp_path / "m.jsonl").utterances] == ["", "ann"]
+
+
+@pytest.mark.parametrize(
+    "key", ["spk_id", "spkid", "spk", "speaker_name", "talker", "client_id", "Speaker ID"]
+)
+def test_speakers_under_the_names_of_other_corpora_are_read(
+    tmp_path: Path, waves: list[np.ndarray], key: str
+) -> None:
+    table = f"ID,wav,{key},wrd\nu0,0.wav,ann,one two\nu1,1.wav,17,three\n"
+    (tmp_path / "m.csv").write_text(table)
+    assert [each.speaker for each in load_manifest(tmp_path / "m.csv").utterances] == ["ann", "17"]
+
+
 def test_a_relative_path_means_the_manifests_folder_first(
     tmp_path: Path, waves: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from orchestrator.commands.manifest_options import (
 )
 from orchestrator.commands.manifest_parts import choose, split
 from orchestrator.errors import SpecError
+from orchestrator.reporting.escape import plain
 
 if TYPE_CHECKING:
     from orchestrator.corpus.manifest_writing import Made
@@ -122,17 +123,25 @@ def from_dataset(
     audio_column: Annotated[str | None, typer.Option("--audio-column")] = None,
 ) -> None:
     """From a Hugging Face data set; needs `pip install 'orchestrator\\[hub]'`."""
-    from orchestrator.corpus.hub import Wanted, lines_of_dataset
-    from orchestrator.corpus.manifest_writing import refuse_existing, write_manifest
+    from orchestrator.corpus.hub import lines_of_dataset
+    from orchestrator.corpus.hub_rows import Wanted
+    from orchestrator.corpus.manifest_writing import (
+        audio_or_nothing,
+        refuse_existing,
+        write_manifest,
+    )
+    from orchestrator.corpus.selecting import left_out, require_any
 
     refuse_existing(out)
     wanted = Wanted(name, config, split, samples, seed, text_column, speaker_column, audio_column)
-    lines, origin = lines_of_dataset(wanted, out)
-    print_totals(
-        write_manifest(
-            out, lines, "orchestrate manifest from-dataset", vars(wanted) | {"dataset": origin}
-        )
-    )
+    with audio_or_nothing(out):
+        rows, origin = lines_of_dataset(wanted, out)
+        require_any(name, rows.usable, rows.left_out)
+        arguments = vars(wanted) | {"left_out": dict(rows.left_out), "dataset": origin}
+        made = write_manifest(out, rows.lines, "orchestrate manifest from-dataset", arguments)
+    print_totals(made, left_out(rows.left_out, rows.usable))
+    if rows.note:
+        typer.echo(plain(rows.note))
 
 
 @app.command()
@@ -152,7 +161,12 @@ def noisy(
 ) -> None:
     """A copy of a manifest with its audio made faster or slower, narrower and noisier."""
     from orchestrator.corpus.manifest import load_manifest
-    from orchestrator.corpus.manifest_writing import refuse_existing, source_of, write_manifest
+    from orchestrator.corpus.manifest_writing import (
+        audio_or_nothing,
+        refuse_existing,
+        source_of,
+        write_manifest,
+    )
 
     drawn = {
         "snr": _parse_range("--snr", snr, -20, 60),
@@ -171,15 +185,11 @@ def noisy(
     source = load_manifest(manifest)
     from orchestrator.tuning.training.noise import Channel, noisy_lines
 
-    lines = noisy_lines(source, out, Channel(**drawn), seed)
-    print_totals(
-        write_manifest(
-            out,
-            lines,
-            "orchestrate manifest noisy",
-            drawn | {"seed": seed, "source": source_of(source)},
-        )
-    )
+    arguments = drawn | {"seed": seed, "source": source_of(source)}
+    with audio_or_nothing(out):
+        lines = noisy_lines(source, out, Channel(**drawn), seed)
+        made = write_manifest(out, lines, "orchestrate manifest noisy", arguments)
+    print_totals(made)
 
 
 def _write_shuffled(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -115,10 +116,10 @@ def _print_all(transcripts: Iterable[Transcript], rate: float) -> int:
 
 
 def _audio_files(named: Sequence[str]) -> Iterator[str]:
-    """Files as they are named; of a folder, all audio in it and below, by name. Raises SpecError
-    for one without.
+    """Files as they are named; of a folder, all audio in it and below, by name, and of sound that is
+    not read it is said how much there is. Raises SpecError for a folder without audio.
     """
-    from orchestrator.corpus.headers import AUDIO_SUFFIXES
+    from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
     for name in named:
         folder = Path(name)
@@ -126,11 +127,29 @@ def _audio_files(named: Sequence[str]) -> Iterator[str]:
             yield name
             continue
         inside = [
-            path for path in sorted(folder.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES
+            path
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.name.startswith(".")
         ]
-        seen = [str(path) for path in inside if path.is_file() and not path.name.startswith(".")]
+        seen = [str(path) for path in inside if path.suffix.lower() in AUDIO_SUFFIXES]
+        others = [str(path) for path in inside if path.suffix.lower() in UNREAD_SUFFIXES]
         if not seen:
+            hint = f"\n  {_unread(others)}" if others else ""
             raise SpecError(
-                f"{name} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}."
+                f"{name} holds no audio\n  Its files must end in one of {', '.join(AUDIO_SUFFIXES)}.{hint}"
             )
+        if others:
+            warn(plain(f"{name}: {_unread(others)}"))
         yield from seen
+
+
+def _unread(paths: Sequence[str]) -> str:
+    """How many files with sound are left out, the first of them, and what makes it one that is
+    read.
+    """
+    count = "1 file is" if len(paths) == 1 else f"{len(paths)} files are"
+    first = shlex.quote(paths[0])
+    return (
+        f"{count} left out whose sound is not read, e.g. {paths[0]}; "
+        f"convert it: ffmpeg -i {first} {first}.flac"
+    )

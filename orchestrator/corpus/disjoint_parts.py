@@ -99,7 +99,7 @@ def _require_speakers(manifest: Manifest) -> None:
         raise ManifestError(
             f"{len(nameless)} of {len(manifest.utterances)} lines of {manifest.path} name no speaker, "
             f"the first is {manifest.path}:{nameless[0]}\n"
-            "  Give every line a speaker: nobody may speak in both parts."
+            "  Give every line a speaker, for nobody may speak in both parts; or divide it by sentence: --by sentence."
         )
 
 

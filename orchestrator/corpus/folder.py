@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.corpus.files_beside import FilesBeside
-from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
+from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES, read_header
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
@@ -25,7 +25,6 @@ __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
 _READ_SOUND = ".wav"
 """What others are converted to."""
-_OTHER_SOUND = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
 
 SpeakerRule = Literal["none", "folder", "prefix"]
 """none; the first folder below the top, as in LibriSpeech; or the file's name up to its first - or
@@ -109,7 +108,7 @@ def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     files = sorted(_walk_files(folder))
     recordings = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
-    others = [path for path in files if path.suffix.lower() in _OTHER_SOUND]
+    others = [path for path in files if path.suffix.lower() in UNREAD_SUFFIXES]
     if recordings:
         return recordings, others
     convert = f"convert it and its like: ffmpeg -i IN OUT{_READ_SOUND}"

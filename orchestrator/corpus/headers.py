@@ -35,10 +35,12 @@ MAX_HOURS = 24
 """A header that claims more is damaged or a decompression bomb."""
 
 AUDIO_SUFFIXES = (
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),
+    *(".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".sph"),
     *(".aifc", ".au", ".caf", ".w64"),
 )
 """Of the files that are read as audio."""
+UNREAD_SUFFIXES = (".m4a", ".mp4", ".aac", ".webm", ".wma", ".amr", ".3gp", ".mov", ".mkv")
+"""Of files with sound that are not read; what helps is named."""
 
 _WINDOWS_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _VARIABLE = re.compile(r"\$\w|\$\{|%\w+%|\{\w+\}")
@@ -241,19 +243,6 @@ def read_header(source: Path | bytes, name: str) -> Header:
         )
     _check_rest(source, found.extra_info, name)
     return header
-
-
-def refuse_several_channels(source: Path, name: str) -> None:
-    """Raise UnusableError for a file of more than one channel, of which a record means one: their
-    mean would be taken.
-    """
-    import soundfile
-
-    count = soundfile.info(open_audio(source, name).source).channels
-    if count > 1:
-        raise UnusableError(
-            f"{name} has {count} channels and the record means one; save that one as mono audio"
-        )
 
 
 def _check_transfer(source: Path | bytes, found: soundfile._SoundFileInfo, name: str) -> None:

@@ -9,20 +9,16 @@ from __future__ import annotations
 import io
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 
-from orchestrator.atomic import new_file
-from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.manifest_writing import audio_folder, relative, shuffled, some_faults
+from orchestrator.corpus.hub_rows import Columns, Rows, Wanted, lines_of_rows
+from orchestrator.corpus.manifest import Utterance, load_manifest
 from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.corpus.transcript_list import LISTS
 from orchestrator.errors import ManifestError
@@ -30,68 +26,16 @@ from orchestrator.hub_access import cache_alone, hub_problem
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
-_ENDINGS = {
-    "WAV": ".wav",
-    "FLAC": ".flac",
-    "OGG": ".ogg",
-    "MPEG": ".mp3",
-    "MP3": ".mp3",
-    "AIFF": ".aiff",
-}
 
-
-@dataclass(frozen=True)
-class Wanted:
-    """What of a data set is wanted."""
-
-    name: str
-    """A hub id, a folder that `save_to_disk` wrote, or a folder that `load_dataset` understands."""
-    config: str | None = None
-    split: str = "test"
-    samples: int | None = None
-    seed: int = 0
-    text_column: str | None = None
-    """None: the first of the usual names that is there."""
-    speaker_column: str | None = None
-    audio_column: str | None = None
-
-
-def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def lines_of_dataset(wanted: Wanted, out: Path) -> tuple[Rows, dict[str, Any]]:
     """Copy the audio beside `out`; the lines in their seeded order, and what the data set says it
     is.
 
     Raises ManifestError when the library or the data set is not there, or rows cannot be used.
     """
     data = _load_split(wanted)
-    audio, text, speaker, name = _find_columns(wanted, data)
-    order = shuffled(range(len(data)), wanted.seed, wanted.samples)
-    folder = audio_folder(out)
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    faults: list[str] = []
-    lines: list[dict[str, Any]] = []
-    for row in order:
-        record: Mapping[str, Any] = data[row]
-        try:
-            path, seconds = _save_audio(record[audio], folder / f"{row:06d}")
-        except UnusableError as error:
-            faults.append(f"row {row}: {error}")
-            continue
-        own = record.get(name) if name else None
-        line: dict[str, Any] = {
-            "id": str(row) if own is None else str(own),
-            "audio_filepath": relative(path, out.parent),
-        }
-        line |= {"duration": round(seconds, 4), "text": record[text]}
-        lines.append(
-            line
-            | ({"speaker": str(record[speaker])} if speaker and record[speaker] is not None else {})
-        )
-    if faults:
-        if is_new:
-            shutil.rmtree(folder)
-        raise ManifestError(some_faults(wanted.name, faults))
-    return lines, {
+    rows = lines_of_rows(data, _find_columns(wanted, data), wanted, out)
+    return rows, {
         "fingerprint": data._fingerprint,
         "rows": len(data),
         "columns": list(data.column_names),
@@ -132,22 +76,30 @@ def _load_split(wanted: Wanted) -> Any:
 
 
 def _with_list(data: Any, audio: str, folder: Path) -> Any:
-    """An AudioFolder with the texts of the list at its top; `datasets` looks for one among the
-    clips of a split.
+    """An AudioFolder with what the list at its top tells, a row for each utterance; `datasets` looks
+    for one among the clips of a split. Clips that it does not name have no text.
     """
     listed = next((folder / name for name in LISTS if (folder / name).is_file()), None)
     if listed is None:
         return data
+    told: dict[str, list[Utterance]] = {}
     try:
-        texts = {
-            os.path.realpath(utterance.audio or ""): utterance.text
-            for utterance in load_manifest(listed).utterances
-        }
+        for utterance in load_manifest(listed).utterances:
+            told.setdefault(os.path.realpath(utterance.audio or ""), []).append(utterance)
     except ManifestError as error:
         raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
     paths = [os.path.realpath(value["path"] or "") for value in data[audio]]
-    kept = [row for row, path in enumerate(paths) if path in texts]
-    return data.select(kept).add_column("text", [texts[paths[row]] for row in kept])
+    found = [(row, each) for row, path in enumerate(paths) for each in told.get(path, [None])]
+    columns = {
+        "text": [each and each.text for _, each in found],
+        "speaker": [each and each.speaker for _, each in found],
+        "offset": [each and each.offset for _, each in found],
+        "duration": [each and each.duration for _, each in found],
+    }
+    data = data.select([row for row, _ in found])
+    for name, values in columns.items():
+        data = data.add_column(name, values)
+    return data
 
 
 def _first_lines(error: BaseException) -> str:
@@ -210,8 +162,8 @@ def _as_stored(value: Any) -> dict[str, Any]:
     )
 
 
-def _find_columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str | None]:
-    """Audio, text, speaker and id columns. Raises ManifestError when a named or a needed one is not
+def _find_columns(wanted: Wanted, data: Any) -> Columns:
+    """Which columns are read. Raises ManifestError when a named or a needed one is not
     there.
     """
     there = list(data.column_names)
@@ -245,27 +197,6 @@ def _find_columns(wanted: Wanted, data: Any) -> tuple[str, str, str | None, str 
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
             f"  It has {', '.join(there)}.{hint}"
         )
-    return audio, text, wanted.speaker_column or first_present(SPEAKER_KEYS), first_present(ID_KEYS)
-
-
-def _save_audio(value: Any, stem: Path) -> tuple[Path, float]:
-    """Write one audio value, encoded or as samples; its path and seconds. Raises UnusableError."""
-    if not isinstance(value, Mapping):
-        raise UnusableError(f"its audio is {show(value)}, must be an audio value")
-    if value.get("array") is not None:
-        samples, rate = (
-            np.asarray(value["array"], dtype=np.float32),
-            int(value.get("sampling_rate") or 16_000),
-        )
-        path = stem.with_suffix(".flac")
-        soundfile.write(path, samples, rate, subtype="PCM_24")
-        return path, len(samples) / rate
-    try:
-        encoded = value.get("bytes") or Path(value["path"]).read_bytes()
-        found = soundfile.info(io.BytesIO(encoded))
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError, KeyError) as error:
-        raise UnusableError(f"its audio cannot be read: {error}") from error
-    path = stem.with_suffix(_ENDINGS.get(found.format, ".audio"))
-    with new_file(path) as aside:
-        aside.write_bytes(encoded)
-    return path, found.frames / found.samplerate
+    speakers = tuple(key for key in SPEAKER_KEYS if key in there)
+    named_one = (wanted.speaker_column,) if wanted.speaker_column else ()
+    return Columns(audio, text, named_one or speakers, first_present(ID_KEYS))

@@ -1,5 +1,5 @@
-"""A Kaldi data directory as the lines of a manifest: wav.scp and text, and segments and utt2spk
-where they are.
+"""A Kaldi data directory as the lines of a manifest: wav.scp and text, and segments, utt2spk and
+reco2file_and_channel where they are.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
             f"{folder} has no file {' and no file '.join(needed)}\n  Name a Kaldi data directory."
         )
     faults: list[str] = []
-    sounds, texts, speakers, segments = (
-        _read_rows(folder / name, faults) for name in ("wav.scp", "text", "utt2spk", "segments")
+    sounds, texts, speakers, segments, channels = (
+        _read_rows(folder / name, faults)
+        for name in ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
     )
     lines = []
     for name, said in texts.items():
@@ -52,6 +53,8 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
             faults.append(str(error))
             continue
         line |= {"speaker": speakers[name].value} if name in speakers else {}
+        if recording := channels.get(line["recording"]):
+            line["channel"] = recording.value.split()[-1]  # refused where the file has several
         lines.append(
             Made(
                 {key: value for key, value in line.items() if key != "recording"},

@@ -24,17 +24,16 @@ from orchestrator.corpus.headers import (
     clip_seconds,
     locate,
     read_header,
-    refuse_several_channels,
 )
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error, show
+from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.record_fields import (
     AUDIO_KEYS,
     TEXT_KEYS,
     UNLIKE_NEMO,
     Draft,
     Samples,
-    means_one_channel,
     read_draft,
 )
 from orchestrator.corpus.recordings_below import names_below
@@ -254,12 +253,13 @@ class _Builder:
             header = Header(len(draft.samples), draft.sample_rate or 0)
         else:
             header = self._header(audio or draft.encoded, name)
+        unread = draft.unread
         if draft.offset is None:
-            refuse_unread_times(draft.extra, header.seconds, name)
+            refuse_unread_times(unread, header.seconds, header.rate, name)
         elif draft.duration is None:
-            refuse_unread_end(draft.extra, draft.offset, header.seconds, name)
-        if audio is not None and means_one_channel(draft.extra):
-            refuse_several_channels(audio, name)
+            refuse_unread_end(unread, draft.offset, header.seconds, name)
+        if source := audio or draft.encoded:
+            refuse_one_of_several(unread, source, name)
         return Utterance(
             id=_made_id(draft) if draft.id is None else draft.id,
             text=draft.text,

@@ -13,6 +13,7 @@ import json
 import os
 import random
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -118,6 +119,21 @@ def refuse_existing(*paths: Path) -> None:
 def audio_folder(out: Path) -> Path:
     """Where the audio of a manifest made here lies: beside it, under its name."""
     return out.with_name(f"{out.stem}-audio")
+
+
+@contextmanager
+def audio_or_nothing(out: Path) -> Iterator[None]:
+    """Takes the audio that the body writes for `out` away where it raises, unless there was some
+    before.
+    """
+    folder = audio_folder(out)
+    is_new = not folder.exists()
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def write_manifest(

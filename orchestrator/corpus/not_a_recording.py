@@ -94,7 +94,7 @@ def what_it_is(start: bytes, path: str) -> str | None:
     if words is None and ending in _HEADERLESS:
         guess = _16_KHZ if ending in (".raw", ".pcm") else _USUAL
         words = _RAW.replace("{guess}", guess + _HEADERLESS[ending])
-    if words is None and ending == ".wav" and not _is_known(start):
+    if words is None and ending in (".wav", ".wave") and not _is_known(start):
         words = f"it is named WAV and is none: {_RAW}".replace(
             "{guess}", _16_KHZ + _HEADERLESS[".raw"]
         )

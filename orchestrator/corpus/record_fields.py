@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.corpus.lhotse_cut import flatten_cut, is_cut
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.unread_times import is_end
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,9 +60,18 @@ TEXT_KEYS = (
 UNLIKE_NEMO = ("recording", "supervisions", "shard_id")
 """Keys of records in which audio and text stand elsewhere: lhotse's cuts, and tarred manifests."""
 DURATION_KEYS = ("duration", "seconds")
-SPEAKER_KEYS = ("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name")
+SPEAKER_KEYS = (
+    *("speaker", "speaker_id", "spk", "group", "client_id", "speaker_name"),
+    *("spk_id", "spkid", "spk_name", "spkr", "speakerid", "talker", "talker_id"),
+)
+_NOBODY = {"", "-", "--", "?", "nan", "none", "null", "nil", "n/a", "#n/a", "na", "<na>"} | {
+    *("unk", "<unk>", "unknown", "undefined", "anonymous")
+}
+"""What stands in the place of a speaker that nobody knows; they are not one person."""
 ID_KEYS = ("id", "utterance_id", "utt_id")
 RATE_KEYS = ("sampling_rate", "sample_rate")
+_OF_AUDIO = ("path", "bytes", "array", *RATE_KEYS)
+"""What is read of a mapping."""
 
 INLINE_RATE = 16_000
 """Hz; what the older files with inline floats mean."""
@@ -73,8 +83,6 @@ _MISSING_TEXTS = ("nan", "NaN", "<NA>", "#N/A")
 """What pandas and Excel write for an empty cell."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-_CHANNEL = re.compile(r"\d{1,2}|[AaBb]|left|right", re.IGNORECASE)
 
 FLOAT_PEAK = 2.0
 """Resampling and lossy codecs overshoot full scale, by less than this; float samples beyond it are
@@ -102,6 +110,13 @@ class Draft:
     """None: the whole file is meant, and its length must be `duration`."""
     speaker: str
     extra: Mapping[str, Any]
+    audio_extra: Mapping[str, Any]
+    """As `extra`, of the mapping that the audio is."""
+
+    @property
+    def unread(self) -> dict[str, Any]:
+        """Both together."""
+        return {**self.audio_extra, **self.extra}
 
 
 @dataclass(frozen=True)
@@ -110,17 +125,6 @@ class _Audio:
     samples: Samples | None = None
     encoded: bytes | None = None
     sample_rate: int | None = None
-
-
-def means_one_channel(extra: Mapping[str, Any]) -> bool:
-    """Whether the keys of a record that nothing was made of name a channel of its recording; the name
-    of a broadcaster's is none.
-    """
-    named = (extra.get(key) for key in ("channel", "channel_id", "channel_selector"))
-    return any(
-        isinstance(value, int | str) and _CHANNEL.fullmatch(str(value)) is not None
-        for value in named
-    )
 
 
 def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | None, list[str]]:
@@ -141,11 +145,26 @@ def read_draft(record: Mapping[str, Any], needs_text: bool) -> tuple[Draft | Non
         text=reader.text(needs_text),
         **vars(reader.audio()),
         duration=reader.seconds(DURATION_KEYS, above_zero=True),
-        offset=reader.seconds(("offset",), above_zero=False),
-        speaker=reader.name(SPEAKER_KEYS) or "",
+        offset=None if is_end(record) else reader.seconds(("offset",), above_zero=False),
+        speaker=reader.name(tuple(_speaker_keys(record))) or "",
         extra=reader.unused(),
+        audio_extra=reader.unused_of_audio(),
     )
     return (None if reader.faults else draft), reader.faults
+
+
+def is_missing_text(value: object) -> bool:
+    """Whether a text is none: null, blank, or what tables have for an empty cell."""
+    return value is None or (isinstance(value, str) and value.strip() in ("", *_MISSING_TEXTS))
+
+
+def names_somebody(value: object) -> bool:
+    """Whether what stands in the place of a speaker is one."""
+    return value is not None and str(value).strip().casefold() not in _NOBODY
+
+
+def _speaker_keys(record: Mapping[str, Any]) -> list[str]:
+    return [key for key in SPEAKER_KEYS if names_somebody(record.get(key))]
 
 
 class _Reader:
@@ -167,6 +186,13 @@ class _Reader:
     def unused(self) -> dict[str, Any]:
         """What no field was made of, kept for whoever knows what it means."""
         return {key: value for key, value in self.record.items() if key not in self._used}
+
+    def unused_of_audio(self) -> dict[str, Any]:
+        """As `unused`, of the mapping that the audio is; empty for a path."""
+        _, value = self.first(AUDIO_KEYS) or ("", None)
+        if not isinstance(value, dict):
+            return {}
+        return {key: each for key, each in value.items() if key not in _OF_AUDIO}
 
     def text(self, needed: bool) -> str:
         found = self.first(TEXT_KEYS)

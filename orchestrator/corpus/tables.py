@@ -20,6 +20,7 @@ from typing import Any
 
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded_line
+from orchestrator.corpus.list_columns import columns_of_three
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.not_a_manifest import (
     is_kaldi_row,
@@ -274,24 +275,15 @@ def _is_fleurs(cells: list[str]) -> bool:
 
 
 def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
-    """`path|speaker|text` or `path|text|speaker` where in every row that column is one word and the
-    other is not.
-    """
+    """`path|text|normalized_text`, `path|speaker|text` or `path|text|speaker`, by all rows."""
+    if len(table.columns) != 3:
+        return table
     rows = [
         cells
         for _, cells in _split_rows(iter(lines), "|")
         if not isinstance(cells, Fault) and len(cells) == 3
     ]
-    if len(table.columns) != 3 or not rows:
-        return table
-    one_word = [all(len(cells[column].split()) == 1 for cells in rows) for column in (1, 2)]
-    if one_word == [True, False]:
-        return replace(table, columns=("audio_filepath", "speaker", "text"))
-    return (
-        replace(table, columns=("audio_filepath", "text", "speaker"))
-        if one_word == [False, True]
-        else table
-    )
+    return replace(table, columns=columns_of_three(rows, f"as in line {lines[0][0]}"))
 
 
 def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None:

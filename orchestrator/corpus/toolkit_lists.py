@@ -22,7 +22,7 @@ _LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
 _FAIRSEQ_ROW = re.compile(rb"\S[^\t]*\t\d+\s*")
 _TEXTS = {".wrd": "cat", ".ltr": "sed 's/ //g; s/|/ /g'"}
 """Texts of fairseq beside NAME.tsv, and what makes words of them."""
-_PUNCTUATION = {"COMMA": ",", "PERIOD": ".", "QUESTIONMARK": "?", "EXCLAMATIONPOINT": "!"}
+PUNCTUATION = {"COMMA": ",", "PERIOD": ".", "QUESTIONMARK": "?", "EXCLAMATIONPOINT": "!"}
 """How GigaSpeech writes it."""
 
 
@@ -72,7 +72,7 @@ def _is_giga_speech(record: Mapping[str, Any]) -> bool:
 
 
 def _giga_speech_text(path: Path) -> str:
-    marks = "".join(f".replace(' <{name}>', {mark!r})" for name, mark in _PUNCTUATION.items())
+    marks = "".join(f".replace(' <{name}>', {mark!r})" for name, mark in PUNCTUATION.items())
     code = (
         "[print(json.dumps({'id': s['sid'], 'audio_filepath': a['path'], 'offset': s['begin_time'], "
         "'duration': round(s['end_time'] - s['begin_time'], 3), 'speaker': a['aid'], 'text': s['text_tn']"

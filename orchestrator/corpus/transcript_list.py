@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.format_detection import read_records
-from orchestrator.corpus.headers import Header, locate, read_header, refuse_several_channels
+from orchestrator.corpus.headers import Header, locate, read_header
 from orchestrator.corpus.label_files import kind_of_list
 from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, means_one_channel, read_draft
+from orchestrator.corpus.one_channel import refuse_one_of_several
+from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.transcripts import Transcript, Transcripts, labelled_parts, read_text
 from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
@@ -79,11 +80,10 @@ def check_row(said: Transcript, header: Header, path: Path) -> None:
     if row is None:
         return
     if row.offset is None:
-        refuse_unread_times(row.extra, header.seconds, name)
+        refuse_unread_times(row.unread, header.seconds, header.rate, name)
     elif row.duration is None:
-        refuse_unread_end(row.extra, row.offset, header.seconds, name)
-    if means_one_channel(row.extra):
-        refuse_several_channels(path, name)
+        refuse_unread_end(row.unread, row.offset, header.seconds, name)
+    refuse_one_of_several(row.unread, path, name)
 
 
 def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:

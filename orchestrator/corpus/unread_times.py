@@ -2,7 +2,7 @@
 without a word. Pure: no file is touched here.
 
 Data sets whose audio is cut already keep such columns too (`begin_time`, `end_time`); there they
-tell the length of the file, and nothing is wrong.
+tell the length of the file, in whichever unit, and nothing is wrong.
 """
 
 from __future__ import annotations
@@ -10,80 +10,207 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from itertools import chain
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
+from typing import Any, Literal
 
 from orchestrator.corpus.manifest_errors import UnusableError
 
-_PAIRS = (
-    ("start", "end"),
-    ("start", "stop"),
-    ("tmin", "tmax"),
-    ("xmin", "xmax"),
-    ("start_time", "end_time"),
-    ("begin_time", "end_time"),
-    ("begin", "end"),
-    ("start_sec", "end_sec"),
-    ("segment_start", "segment_end"),
-    ("segment_start_time", "segment_end_time"),
-    ("start_ms", "end_ms"),
-)
-_KEYS = frozenset((*chain.from_iterable(_PAIRS), "segment"))
-_ENDS = frozenset(last for _, last in _PAIRS)
+Role = Literal["start", "end", "length"]
+
+_ROLES: dict[str, Role] = {
+    **dict.fromkeys(("start", "begin", "from", "onset", "tmin", "xmin"), "start"),
+    **dict.fromkeys(("starttime", "begintime"), "start"),
+    **dict.fromkeys(("end", "stop", "to", "tmax", "xmax", "endtime"), "end"),
+    **dict.fromkeys(("length", "len", "dur", "duration"), "length"),
+}
+"""Words of a key that say which end of a segment it is."""
+_SECOND, _FRAMES = 1, 0
+_UNITS = {
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), _SECOND),
+    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1000),
+    **dict.fromkeys(("frame", "frames", "sample", "samples"), _FRAMES),
+}
+"""Words of a key that tell how many of what it counts make a second."""
+_PARTS = {"segment", "seg", "clip", "audio", "utterance", "utt"}
+"""Of what they are the times; two keys of one segment have the same."""
+_SAY_NOTHING = {"t", "time", "timestamp", "ts", "offset"}
+_BOTH = ("segment", "timestamp", "timestamps", "span", "interval")
+"""Keys that hold both ends."""
+_FRAME_RATES = (16_000, 100, 50, 30, 25, 24)
+"""A second, of what is called frames: samples, features, and pictures of a video."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
+_PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]")
 _TOLERANCE = 0.3
 """Seconds; lhotse calls a larger difference between a cut and its audio serious."""
 
 
-def refuse_unread_times(extra: Mapping[str, Any], seconds: float, name: str) -> None:
-    """Raise UnusableError where `extra`, the keys of a record that nothing was made of, tell a
-    segment of another length than the `seconds` that the record takes of the file `name`.
+@dataclass(frozen=True)
+class _Time:
+    """What a key means."""
+
+    key: str
+    role: Role
+    unit: int | None
+    """How many make a second; `_FRAMES` for an unknown number, None where the key does not tell."""
+    part: frozenset[str]
+    by_itself: bool
+    """False for from and to, which are people and languages too."""
+    words: frozenset[str]
+
+
+def time_keys(record: Mapping[str, Any]) -> set[str]:
+    """The keys of a record that mean times of a segment."""
+    return {time.key for time in _times_of(record)} | {
+        key for key in record if _spelled(key) in _BOTH
+    }
+
+
+def is_end(record: Mapping[str, Any]) -> bool:
+    """Whether the `offset` of a record is where its segment ends: its `onset` is before that, by its
+    `duration` where it has one.
     """
-    written = _times_of(extra)
-    segment = extra.get(written.get("segment", ""))
-    if isinstance(segment, list) and len(segment) == 2:
-        _refuse_span(("segment", segment[0]), ("segment", segment[1]), seconds, name)
-    for pair in _PAIRS:
-        if all(key in written for key in pair):
-            first, last = ((written[key], extra[written[key]]) for key in pair)
-            _refuse_span(first, last, seconds, name)
+    offset, duration = _number(record.get("offset")), _number(record.get("duration"))
+    if offset is None:
+        return False
+    onsets = (_number(record[time.key]) for time in _times_of(record) if "onset" in time.words)
+    return any(
+        onset < offset and (duration is None or abs(offset - onset - duration) <= _TOLERANCE)
+        for onset in onsets
+        if onset is not None
+    )
+
+
+def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, name: str) -> None:
+    """Raise UnusableError where `extra`, the keys of a record that nothing was made of, tell a
+    segment of another length than the `seconds` at `rate` Hz that the record takes of the file
+    `name`.
+    """
+    for key, value in extra.items():
+        ends = _two_ends(value) if _spelled(key) in _BOTH else None
+        if ends and ends[0] < ends[1] and not _is_whole(ends[1] - ends[0], None, seconds, rate):
+            told = f'"{key}" is {ends[0]:g} to {ends[1]:g}, which is not read'
+            raise UnusableError(_taken_whole(told, seconds, name))
+    times = _times_of(extra)
+    for first, last in product(times, times):
+        if _belong_together(first, last):
+            _refuse_span(first, last, extra, (seconds, rate), name)
 
 
 def refuse_unread_end(extra: Mapping[str, Any], offset: float, seconds: float, name: str) -> None:
     """Raise UnusableError where a record without a duration tells another end than that of the file
     `name`, which lasts `seconds`.
     """
-    for key, given in _times_of(extra).items():
-        end = _seconds(given, extra[given]) if key in _ENDS else None
-        if end is not None and offset < end < seconds - _TOLERANCE:
+    for time in _times_of(extra):
+        number = _number(extra[time.key])
+        if number is None or time.role == "start" or not time.by_itself or time.unit == _FRAMES:
+            continue
+        told = number / (time.unit or _SECOND)
+        end = told if time.role == "end" else offset + told
+        if (time.role == "end" or not time.part) and offset < end < seconds - _TOLERANCE:
             raise UnusableError(
-                f'"{given}" is {end:g}, which is not read, and {name} would be taken from {offset:g} s to its end at '
-                f'{seconds:.2f} s; write the length in seconds as "duration"'
+                f'"{time.key}" is {told:g}, which is not read, and {name} would be taken from {offset:g} s to its end '
+                f'at {seconds:.2f} s; write the length in seconds as "duration"'
             )
 
 
-def _times_of(extra: Mapping[str, Any]) -> dict[str, str]:
-    """The keys of a record that mean times, by how they are spelled above: `End Time` is one."""
-    if not extra:
-        return {}  # nearly every record; 20,000 of them are read before a sweep starts
-    spelled = {re.sub(r"[\s-]+", "_", key.strip().lower()): key for key in extra}
-    return {key: given for key, given in spelled.items() if key in _KEYS}
+def _belong_together(first: _Time, last: _Time) -> bool:
+    """Whether two keys are the start of a segment, and its end or its length."""
+    if first.role != "start" or last.role == "start" or first.part != last.part:
+        return False
+    units = {first.unit, last.unit}
+    return last.role == "length" or len(units) == 1 or units == {None, _SECOND}
 
 
-def _refuse_span(first: tuple[str, Any], last: tuple[str, Any], seconds: float, name: str) -> None:
-    start, end = _seconds(*first), _seconds(*last)
-    if start is None or end is None or end <= start:
+def _refuse_span(
+    first: _Time, last: _Time, extra: Mapping[str, Any], file: tuple[float, int], name: str
+) -> None:
+    start, end = _number(extra[first.key]), _number(extra[last.key])
+    if start is None or end is None:
         return
-    if abs(end - start - seconds) > _TOLERANCE:
-        raise UnusableError(
-            f'"{first[0]}" is {start:g} and "{last[0]}" is {end:g}, which are not read, and {name} would be taken '
-            f"whole, {seconds:.2f} s; a segment is written in seconds as "
-            f'"offset" and "duration": the start and the length'
-        )
+    span = end if last.role == "length" else end - start
+    if span <= 0 or _is_whole(span, last.unit, *file):
+        return
+    is_within = start >= 0 and start + span <= file[0] + _TOLERANCE
+    if not (first.by_itself and last.by_itself) and not is_within:
+        return
+    told = f'"{first.key}" is {start:g} and "{last.key}" is {end:g}, which are not read'
+    raise UnusableError(_taken_whole(told, file[0], name))
 
 
-def _seconds(key: str, value: Any) -> float | None:
-    """A time of JSON, or of a cell of a table, as a number or a clock; None for what is none."""
+def _taken_whole(told: str, seconds: float, name: str) -> str:
+    return (
+        f"{told}, and {name} would be taken whole, {seconds:.2f} s; a segment is written in seconds as "
+        f'"offset" and "duration": the start and the length; where these are no times of it, take them out'
+    )
+
+
+def _is_whole(span: float, unit: int | None, seconds: float, rate: int) -> bool:
+    """Whether a span is the file: its audio is cut already. Of a key that tells no unit it may be
+    milliseconds or samples.
+    """
+    if unit == 1000:
+        return abs(span / 1000 - seconds) <= _TOLERANCE
+    if unit != _FRAMES and abs(span - seconds) <= _TOLERANCE:
+        return True
+    others = {None: (1000, rate), _FRAMES: (rate, *_FRAME_RATES)}.get(unit, ())
+    near = min(_TOLERANCE, seconds / 10)
+    return any(each and abs(span / each - seconds) <= near for each in others)
+
+
+def _times_of(record: Mapping[str, Any]) -> list[_Time]:
+    """The keys of a record that mean times. An offset beside an onset is an end."""
+    times = [time for time in map(_meaning, record) if time]
+    if not any("onset" in time.words for time in times):
+        return times
+    return [
+        replace(time, role="end")
+        if "offset" in time.words and _ROLES.keys().isdisjoint(time.words)
+        else time
+        for time in times
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _meaning(key: str) -> _Time | None:
+    """`End Time`, `endTime` and `end_time` are one. Kept: a manifest has the same keys in every
+    record, and 20,000 of them are read before a sweep starts.
+    """
+    words = frozenset(re.findall(r"[a-z]+", _spelled(key)))
+    said = words & _ROLES.keys()
+    rest = words - said - _UNITS.keys()
+    unit = next((_UNITS[word] for word in words if word in _UNITS), None)
+    if len(said) == 1 and rest <= _PARTS | _SAY_NOTHING:
+        role = _ROLES[next(iter(said))]
+    elif not said and rest == {"offset"}:
+        role = "start"
+    elif not said and rest == {"num"} and unit == _FRAMES:
+        role = "length"
+    else:
+        return None
+    by_itself = said.isdisjoint({"from", "to"})
+    return _Time(key, role, unit, rest & _PARTS, by_itself, words)
+
+
+def _spelled(key: str) -> str:
+    return re.sub(r"[\s-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip())).lower()
+
+
+def _two_ends(value: Any) -> tuple[float, float] | None:
+    """Of a list of two, or of a cell that shows one."""
+    if isinstance(value, str) and (found := _PAIR.fullmatch(value.strip())):
+        value = list(found.groups())
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return None
+    start, end = map(_number, value)
+    return None if start is None or end is None else (start, end)
+
+
+def _number(value: Any) -> float | None:
+    """A number of JSON, or of a cell of a table, or the seconds of a clock; None for what is
+    none.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and (clock := _CLOCK.fullmatch(value.strip())):
@@ -93,5 +220,4 @@ def _seconds(key: str, value: Any) -> float | None:
         number = float(value.replace(",", ".") if isinstance(value, str) else value)
     except (ValueError, OverflowError):
         return None
-    number /= 1000 if key.lower().endswith("_ms") else 1
     return number if math.isfinite(number) else None

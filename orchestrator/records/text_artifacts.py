@@ -1,35 +1,83 @@
-"""What programs left in the texts of a set, in words."""
+"""What stands in the texts of a set and is not said there, in words: traces of programs, marks of
+corpora, and notes alone.
+"""
 
 from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
 
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import show
-from orchestrator.scoring.artifacts import find_artifacts, without_artifacts
+from orchestrator.corpus.selecting import without_brackets
+from orchestrator.records.corpus_tags import cure_of_tags, find_tags
+from orchestrator.scoring.artifacts import Artifacts, find_artifacts, without_artifacts
 from orchestrator.scoring.normalizers import normalizer
 
 _SHOWN = 5
 """Traces by name."""
 
 
-def artifacts_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
-    """How many texts of a set count as other words than are meant, with what stands there and the
-    first of them; empty where none does.
+def artifact_texts(name: str, manifest: Manifest, normalizer_name: str) -> Iterator[str]:
+    """How many texts of a set count as other words than are meant, with what stands there, the first
+    of them and what helps; nothing where none does.
     """
     normalize = normalizer(normalizer_name)
     texts = [utterance.text for utterance in manifest.utterances]
-    found = find_artifacts(texts, normalize)
-    if not found.rows:
+    in_training = name in TRAINING_SETS
+    effect = "an adapter learns to write so" if in_training else "they count as errors"
+    if (found := find_artifacts(texts, normalize)).rows:
+        first = _around(texts[found.rows[0]])
+        yield (
+            f"{len(found.rows)} of {len(texts)} texts of {name} hold traces of the programs that wrote them "
+            f"({_named(found)}), e.g. {_place(manifest, found.rows[0])}, where {show(first)} is the words "
+            f"{show(normalize(first))} and not {show(normalize(without_artifacts(first)))}: "
+            f"{effect}. Replace them in the manifest."
+        )
+    if (tags := find_tags(texts, normalize, in_training)).rows:
+        yield (
+            f"{len(tags.rows)} of {len(texts)} texts of {name} hold marks of their corpus ({_named(tags)}), "
+            f"e.g. {_place(manifest, tags.rows[0])} ({show(texts[tags.rows[0]])}): {effect}. "
+            f"Write what is said, or leave it out: {cure_of_tags([tag for tag, _ in tags.traces], manifest.path)}"
+        )
+
+
+def wordless_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
+    """How many texts of a set are notes in brackets or signs alone, such as [noise], of which the
+    normaliser leaves no word, with the first of them and what helps; empty where none is.
+    """
+    normalize = normalizer(normalizer_name)
+    texts = [utterance.text for utterance in manifest.utterances]
+    # a set that the model labels itself has empty ones, and fillers that the normaliser drops are said
+    rows = [
+        row
+        for row, text in enumerate(texts)
+        if text and not re.search(r"\w", without_brackets(text)) and not normalize(text)
+    ]
+    if not rows:
         return ""
-    first = manifest.utterances[found.rows[0]]
-    traces = ", ".join(f"{trace!a} {count}" for trace, count in found.traces[:_SHOWN])
-    effect = "an adapter learns to write so" if name in TRAINING_SETS else "they count as errors"
-    return (
-        f"{len(found.rows)} of {len(texts)} texts of {name} hold traces of the programs that wrote them ({traces}), "
-        f"e.g. {manifest.path}:{first.line}, where {show(_around(first.text))} is the words "
-        f"{show(normalize(_around(first.text)))} and not {show(normalize(without_artifacts(_around(first.text))))}: "
-        f"{effect}. Replace them in the manifest."
+    effect = (
+        "an adapter learns to write so"
+        if name in TRAINING_SETS
+        else "whatever is heard there counts as an insertion"
     )
+    said = manifest.path.with_name(f"{manifest.path.stem}-said.jsonl")
+    source, out = (shlex.quote(str(path)) for path in (manifest.path, said))
+    return (
+        f"{len(rows)} of {len(texts)} texts of {name} have no word left by normalizer {normalizer_name}, "
+        f"e.g. {_place(manifest, rows[0])} ({show(texts[rows[0]])}): {effect}. Leave them out: "
+        f"orchestrate manifest filter {source} {out} --brackets strip --text '\\w'"
+    )
+
+
+def _named(found: Artifacts) -> str:
+    return ", ".join(f"{trace!a} {count}" for trace, count in found.traces[:_SHOWN])
+
+
+def _place(manifest: Manifest, row: int) -> str:
+    return f"{manifest.path}:{manifest.utterances[row].line}"
 
 
 def _around(text: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.corpus.diagnosis import FEW_TRAINING_UTTERANCES
 from orchestrator.corpus.durations_and_speakers import SURVIVAL_LIMITS
 from orchestrator.corpus.manifest_diagnosis import ManifestBaseline, ManifestDiagnosis
-from orchestrator.records.text_artifacts import artifacts_text
+from orchestrator.records.text_artifacts import artifact_texts, wordless_text
 from orchestrator.reporting.report_blocks import Block, Bullets, Document, Heading, Table
 from orchestrator.reporting.wording import percent
 from orchestrator.verdicts.headroom import HEADROOM, HIGH
@@ -27,7 +27,8 @@ def build(
     flags = list(_flag_sentences(found, max_seconds, baselines))
     for each in found:
         name = str(each.manifest.path)
-        flags += filter(None, [artifacts_text(name, each.manifest, normalizer)])
+        flags += artifact_texts(name, each.manifest, normalizer)
+        flags += filter(None, [wordless_text(name, each.manifest, normalizer)])
     blocks: list[Block] = [
         Heading("Lengths"),
         _lengths_table(found),

@@ -24,7 +24,7 @@ from orchestrator.records.reading_sets import decode_sets, known_files, set_reco
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
-from orchestrator.records.text_artifacts import artifacts_text
+from orchestrator.records.text_artifacts import artifact_texts, wordless_text
 from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import record_findings
@@ -77,7 +77,9 @@ def _find_in_texts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Fi
 
 
 def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
-    """Evaluation sets of which the normaliser leaves nothing, such as notes in brackets."""
+    """Evaluation sets of which the normaliser leaves nothing, such as notes in brackets, and texts
+    of any set that are so.
+    """
     normalize = normalizer(spec.evaluation.normalizer)
     for name, manifest in sets.items():
         texts = [utterance.text for utterance in manifest.utterances]
@@ -87,11 +89,13 @@ def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
                 f"no reference of {name} ({manifest.path}) has a word left by normalizer {spec.evaluation.normalizer}, "
                 f"e.g. {manifest.path}:{manifest.utterances[0].line} ({show(texts[0])}). Write what is said.",
             )
+        elif said := wordless_text(name, manifest, spec.evaluation.normalizer):
+            yield finding("text-artifacts", said)
 
 
 def _check_artifacts(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Finding]:
     for name, manifest in sets.items():
-        if said := artifacts_text(name, manifest, spec.evaluation.normalizer):
+        for said in artifact_texts(name, manifest, spec.evaluation.normalizer):
             yield finding("text-artifacts", said)
 
 

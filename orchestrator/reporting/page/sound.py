@@ -30,6 +30,7 @@ _AT_ONCE = 32
 """Clips that are packed before it is asked whether there is room for more."""
 _PLAYED_AS_IT_IS = {
     ".wav": "audio/wav",
+    ".wave": "audio/wav",
     ".flac": "audio/flac",
     ".ogg": "audio/ogg",
     ".mp3": "audio/mpeg",

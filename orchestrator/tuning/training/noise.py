@@ -20,14 +20,18 @@ from orchestrator.corpus.loudness import SILENCE_RMS
 from orchestrator.corpus.manifest import Manifest, Utterance
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error
 from orchestrator.corpus.manifest_writing import audio_folder, line_of, own_seed, relative, shuffled
+from orchestrator.corpus.one_channel import channel_keys
 from orchestrator.corpus.record_fields import Samples
+from orchestrator.corpus.unread_times import time_keys
 from orchestrator.errors import ManifestError
 
 PEAK = 0.99
 """A louder copy is scaled to this: 16-bit FLAC would cut it."""
 
 _OF_THE_SOURCE = ("offset", "audio", "sampling_rate", "sample_rate")
-"""Keys that say something of the recording that was copied, not of the copy."""
+"""Keys that say something of the recording that was copied, not of the copy, which is mono and may
+be faster: so do times and channels.
+"""
 
 Range = tuple[float, float]
 
@@ -65,7 +69,8 @@ def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> l
             "duration": round(len(copy) / SAMPLE_RATE, 4),
         }
         kept = line_of(utterance, out.parent)
-        lines.append({key: kept[key] for key in kept if key not in _OF_THE_SOURCE} | sound | drawn)
+        of_the_source = {*_OF_THE_SOURCE, *time_keys(kept), *channel_keys(kept)}
+        lines.append({key: kept[key] for key in kept if key not in of_the_source} | sound | drawn)
     if faults:
         raise manifest_error(manifest.path, faults)
     return shuffled(lines, seed)

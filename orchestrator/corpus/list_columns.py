@@ -1,0 +1,76 @@
+"""What the three columns of a list between | are that has no first row: of LJSpeech a text and how it
+is read aloud, of VITS and its like a speaker and a text, in either order. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from orchestrator.corpus.manifest_errors import UnusableError, show
+
+_TWICE = ("audio_filepath", "text", "normalized_text")
+_SPEAKER_FIRST = ("audio_filepath", "speaker", "text")
+_SPEAKER_LAST = ("audio_filepath", "text", "speaker")
+_NAMED_ID = re.compile(r"[^\W\d_]+[_-]?\d\w*")
+"""spk0 and p225; `4th` and 1089 are none."""
+_FEW = 2
+"""Rows for each speaker, at least, where names of several words are known by how few they are."""
+
+
+def columns_of_three(rows: Sequence[Sequence[str]], where: str) -> tuple[str, ...]:
+    """Names of the columns of `rows`, which all have three. Raises UnusableError, which begins with
+    `where`, if every cell is one word and nothing tells a speaker from a text.
+    """
+    if not rows:
+        return _TWICE
+    first, second = ([row[column].strip() for row in rows] for column in (1, 2))
+    one_word = (_are_words(first), _are_words(second))
+    if one_word == (True, False):
+        return _SPEAKER_FIRST
+    if one_word == (False, True):
+        return _SPEAKER_LAST
+    pairs = list(zip(first, second, strict=True))
+    alike = sum(bool(_plain(text) & _plain(read)) for text, read in pairs)
+    if 2 * alike >= len(pairs):
+        return _TWICE
+    if one_word == (False, False):
+        return _SPEAKER_FIRST if _few_beside_many(first, second) else _TWICE
+    if _are_ids(first, second):
+        return _SPEAKER_FIRST
+    if _are_ids(second, first):
+        return _SPEAKER_LAST
+    example = show("|".join(rows[0])[:60])
+    raise UnusableError(
+        f"is a list of which nothing tells speakers from texts, {where} {example}; write a first line that names "
+        "the columns, such as path|speaker|text, path|text|speaker or path|text|normalized_text"
+    )
+
+
+def _are_words(cells: Sequence[str]) -> bool:
+    """Whether each is one word, but for empty ones."""
+    return any(cells) and all(len(cell.split()) <= 1 for cell in cells)
+
+
+def _plain(text: str) -> set[str]:
+    """The words of a text without case and punctuation."""
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+def _few_beside_many(names: Sequence[str], texts: Sequence[str]) -> bool:
+    """Whether names of several words, `Ann Smith`, return again and again beside other texts."""
+    several = len(set(names)) * _FEW <= len(names) and len(set(texts)) > _FEW * len(set(names))
+    return several and max(len(name.split()) for name in names) <= 3
+
+
+def _are_ids(cells: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether words are ids of speakers, by their digits: of a number alone, which may be read
+    aloud, only where it stands beside several of the others.
+    """
+    if any(character.isdigit() for other in others for character in other):
+        return False
+    known = [cell for cell in cells if cell]
+    if all(map(_NAMED_ID.fullmatch, known)):
+        return True
+    pairs = {(cell, other) for cell, other in zip(cells, others, strict=True) if cell}
+    return all(map(str.isdigit, known)) and len(pairs) > len(set(known))

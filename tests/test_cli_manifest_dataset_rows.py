@@ -1,0 +1,160 @@
+"""`manifest from-dataset` on rows as they come: ids that repeat, texts that are missing, speakers that
+nobody knows, and segments and channels of longer recordings.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import soundfile
+
+from orchestrator.corpus.manifest import load_manifest
+from tests.cli_project import orchestrate
+from tests.test_cli_manifest import tone
+
+Printed = pytest.CaptureFixture[str]
+RATE = 16_000
+
+
+def sound(number: int, seconds: float = 2.0, channels: int = 1) -> dict[str, Any]:
+    """An audio value whose sound no other number has."""
+    stream = io.BytesIO()
+    noise = np.random.default_rng(number).normal(0, 0.1, (int(seconds * RATE), channels))
+    soundfile.write(stream, noise, RATE, format="WAV")
+    return {"bytes": stream.getvalue(), "path": f"{number}.wav"}
+
+
+def saved(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    full = [
+        {"audio": sound(number), "text": f"text {number}"} | row for number, row in enumerate(rows)
+    ]
+    data = datasets.Dataset.from_list(full).cast_column("audio", datasets.Audio(decode=False))
+    data.save_to_disk(str(folder / "set"))
+    return folder / "set"
+
+
+def made(folder: Path, rows: list[dict[str, Any]], *options: object) -> list[dict[str, Any]]:
+    out = folder / "m.jsonl"
+    assert orchestrate("manifest", "from-dataset", saved(folder, rows), out, *options) == 0
+    return sorted(map(json.loads, out.read_text().splitlines()), key=lambda line: str(line["text"]))
+
+
+def test_ids_that_repeat_are_those_of_sentences(tmp_path: Path, capsys: Printed) -> None:
+    """FLEURS: a sentence is read by several people."""
+    lines = made(tmp_path, [{"id": 7}, {"id": 7}, {"id": 8}])
+    assert [line["id"] for line in lines] == ["0", "1", "2"]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path / 'm.jsonl'}: 3 utterances, 0.00 h",
+        "2 rows have the id '7', so it names no recording: the ids are the numbers of the rows",
+    ]
+
+
+def test_rows_without_a_text_are_left_out_and_counted(tmp_path: Path, capsys: Printed) -> None:
+    rows: list[dict[str, Any]] = [{}, {"text": None}, {"text": "  "}, {}]
+    assert [line["text"] for line in made(tmp_path, rows)] == ["text 0", "text 3"]
+    said = "left out 2 of 4: 2 without a text, such as row 1"
+    assert capsys.readouterr().out.splitlines()[1:] == [said]
+    note = json.loads((tmp_path / "m.jsonl.source.json").read_text())
+    assert note["arguments"]["left_out"] == {"without a text, such as row 1": 2}
+
+
+def test_rows_of_which_none_has_a_text_are_refused_and_leave_nothing(
+    tmp_path: Path, capsys: Printed
+) -> None:
+    folder = saved(tmp_path, [{"text": None}, {"text": ""}])
+    assert orchestrate("manifest", "from-dataset", folder, tmp_path / "m.jsonl") == 2
+    said = f"nothing of {folder} is left: left out 2 of 2: 2 without a text, such as row 0"
+    assert said in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_rows_that_a_sweep_could_not_read_leave_nothing(tmp_path: Path, capsys: Printed) -> None:
+    folder = saved(tmp_path, [{"audio": sound(0, 0.0)}, {}])
+    assert orchestrate("manifest", "from-dataset", folder, tmp_path / "m.jsonl") == 2
+    assert (
+        '  row 0: "duration" is 0.0, must be a number of seconds above 0' in capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("key", ["speaker_id", "spk_id", "speaker_name"])
+def test_speakers_that_nobody_knows_are_not_one(tmp_path: Path, key: str, capsys: Printed) -> None:
+    """VoxPopuli has "None" in such places."""
+    lines = made(tmp_path, [{key: name} for name in ("None", "1204", None, "unknown", "ann")])
+    assert [line.get("speaker") for line in lines] == [None, "1204", None, None, "ann"]
+    assert ", 2 speakers\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"start": 0.5, "end": 1.5}, '"start" is 0.5 and "end" is 1.5, which are not read'),
+        ({"onset": 0.5, "offset": 1.5}, '"onset" is 0.5 and "offset" is 1.5, which are not read'),
+        ({"timestamp": [0.5, 1.5]}, '"timestamp" is 0.5 to 1.5, which is not read'),
+    ],
+)
+def test_times_that_are_not_read_are_no_silence(
+    tmp_path: Path, more: dict[str, Any], told: str, capsys: Printed
+) -> None:
+    folder = saved(tmp_path, [{}, {}])
+    data = datasets.load_from_disk(str(folder))
+    for name, value in more.items():
+        data = data.add_column(name, [None, value])
+    data.save_to_disk(str(tmp_path / "timed"))
+    assert orchestrate("manifest", "from-dataset", tmp_path / "timed", tmp_path / "m.jsonl") == 2
+    said = capsys.readouterr().err
+    assert (
+        f"  row 1: {told}, and its audio would be taken whole, 2.00 s; a segment is written" in said
+    )
+    assert not (tmp_path / "m-audio").exists()
+
+
+def test_an_offset_with_a_duration_is_a_segment(tmp_path: Path) -> None:
+    """What the refusal of other times asks for."""
+    lines = made(tmp_path, [{"offset": 0.5, "duration": 1.0}, {"offset": 0.25, "duration": 1.25}])
+    assert [(line["offset"], line["duration"]) for line in lines] == [(0.5, 1.0), (0.25, 1.25)]
+
+
+def test_times_of_audio_that_is_cut_already_are_passed_over(tmp_path: Path) -> None:
+    row = {"begin_time": 60.0, "end_time": 62.0, "offset": 60.0, "duration": 2.0}
+    lines = made(tmp_path, [row, row])
+    assert [(line.get("offset"), line["duration"]) for line in lines] == [(None, 2.0)] * 2
+
+
+def test_a_channel_of_several_is_not_their_mean(tmp_path: Path, capsys: Printed) -> None:
+    folder = saved(
+        tmp_path, [{"channel": "agent"}, {"channel": "agent", "audio": sound(1, 2.0, 2)}]
+    )
+    assert orchestrate("manifest", "from-dataset", folder, tmp_path / "m.jsonl") == 2
+    said = """row 1: its audio has 2 channels and the record means one, for "channel" is 'agent'"""
+    assert said in capsys.readouterr().err
+
+
+def test_the_list_at_the_top_of_an_audio_folder_tells_speakers_and_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    place = tmp_path / "set" / "data" / "train"
+    for number in range(3):
+        tone(place / f"{number}.wav", 2.0, 500 + 100 * number)
+    (tmp_path / "set" / "metadata.csv").write_text(
+        "file_name,transcription,speaker_id,offset,duration\n"
+        "data/train/0.wav,one,ann,,\n"
+        "data/train/1.wav,two,bob,0.0,0.75\n"
+        "data/train/1.wav,three,ann,0.75,1.0\n"
+    )
+    out = tmp_path / "m.jsonl"
+    words = ("manifest", "from-dataset", tmp_path / "set", out, "--split", "train")
+    assert orchestrate(*words) == 0
+    assert "left out 1 of 4: 1 without a text, such as row 3" in capsys.readouterr().out
+    found = {
+        each.text: (each.speaker, each.offset, each.duration)
+        for each in load_manifest(out).utterances
+    }
+    assert found == {"one": ("ann", 0, 2.0), "two": ("bob", 0, 0.75), "three": ("ann", 0.75, 1.0)}

@@ -1,0 +1,90 @@
+"""Lists of three columns between | without a first row: which is the speaker and which the text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.errors import ManifestError
+
+RATE = 16_000
+NAMES = ("one", "two", "three")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(NAMES):
+        record(tmp_path / f"{name}.wav", number)
+    return tmp_path
+
+
+def record(path: Path, number: int) -> None:
+    soundfile.write(path, np.random.default_rng(number).normal(0, 0.1, RATE // 2), RATE)
+
+
+def read(path: Path) -> list[str]:
+    return [each.text for each in load_manifest(path).utterances]
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "speakers", "texts"),
+    [
+        ("spk0|yes spk1|no spk0|stop", ["spk0", "spk1", "spk0"], ["yes", "no", "stop"]),
+        ("p225|yes p226|no p227|yes", ["p225", "p226", "p227"], ["yes", "no", "yes"]),
+        ("84|yes 85|no 84|no", ["84", "85", "84"], ["yes", "no", "no"]),
+        ("yes|spk_0 no|spk_1 no|spk_0", ["spk_0", "spk_1", "spk_0"], ["yes", "no", "no"]),
+        ("yes|84 no|85 no|84", ["84", "85", "84"], ["yes", "no", "no"]),
+        ("|yes s1|no s2|stop", ["", "s1", "s2"], ["yes", "no", "stop"]),
+        ("Yes.|yes No.|no Dr.|doctor", ["", "", ""], ["Yes.", "No.", "Dr."]),
+        ("yes|yes no|no stop|stop", ["", "", ""], ["yes", "no", "stop"]),
+    ],
+)
+def test_a_speaker_beside_texts_of_one_word_is_known_by_its_digits(
+    folder: Path, rows: str, speakers: list[str], texts: list[str]
+) -> None:
+    named = zip(NAMES, rows.split(" "), strict=True)
+    (folder / "set.txt").write_text("".join(f"{name}.wav|{row}\n" for name, row in named))
+    found = load_manifest(folder / "set.txt").utterances
+    assert [each.speaker for each in found] == speakers
+    assert [each.text for each in found] == texts
+
+
+@pytest.mark.parametrize(
+    "rows", ["ann|yes bob|no ann|stop", "7|seven 8|eight 7|seven", "s1|a1 s2|b2 s1|c3"]
+)
+def test_what_may_be_a_speaker_or_a_text_is_refused(folder: Path, rows: str) -> None:
+    named = list(zip(NAMES, rows.split(" "), strict=True))
+    listed = "".join(f"{name}.wav|{row}\n" for name, row in named)
+    (folder / "set.txt").write_text(listed)
+    assert refusal(folder / "set.txt") == (
+        f"{folder}/set.txt is a list of which nothing tells speakers from texts, as in line 1 'one.wav|{named[0][1]}'; "
+        "write a first line that names the columns, such as path|speaker|text, path|text|speaker or "
+        "path|text|normalized_text"
+    )
+    (folder / "set.txt").write_text(f"path|speaker|text\n{listed}")
+    assert read(folder / "set.txt") == [row.split("|")[1] for _, row in named]
+
+
+def test_speakers_of_two_names_are_no_texts(folder: Path) -> None:
+    said = {"one": "Ann Smith", "two": "Bob Lee", "three": "Ann Smith"}
+    rows = [
+        (f"{name}{n}", who, f"say it {name} {n}") for name, who in said.items() for n in range(3)
+    ]
+    for number, (name, _, _) in enumerate(rows):
+        record(folder / f"{name}.wav", number)
+    (folder / "set.txt").write_text("".join(f"{a}.wav|{b}|{c}\n" for a, b, c in rows))
+    found = load_manifest(folder / "set.txt").utterances
+    assert [(each.speaker, each.text) for each in found] == [row[1:] for row in rows]
+    phonemes = "one.wav|hello there|hɛˈloʊ ðɛɚ\ntwo.wav|good bye|ɡʊd baɪ\n"
+    (folder / "set.txt").write_text(phonemes)
+    assert read(folder / "set.txt") == ["hello there", "good bye"], "as before"

@@ -1,0 +1,122 @@
+"""Marks of corpora and notes alone in texts: said with how many there are, the first of them, and a
+command that helps.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.manifest import Manifest, load_manifest
+from orchestrator.records.text_artifacts import artifact_texts, wordless_text
+from tests.cli_project import make_project, orchestrate
+from tests.test_cli_manifest import tone
+
+Printed = pytest.CaptureFixture[str]
+
+
+def manifest_of(folder: Path, *texts: str) -> Manifest:
+    rows = []
+    for number, text in enumerate(texts):
+        tone(folder / f"{number}.wav", 1.0, 500 + 10 * number)
+        rows.append(json.dumps({"audio_filepath": f"{number}.wav", "text": text}))
+    (folder / "set.jsonl").write_text("\n".join(rows))
+    return load_manifest(folder / "set.jsonl")
+
+
+def run(commands: str) -> None:
+    """Each command of a cure, here."""
+    for command in commands.split(" && "):
+        words = shlex.split(command)
+        if words[0] == "orchestrate":
+            assert orchestrate(*words[1:]) == 0
+        else:
+            subprocess.run(command, shell=True, check=True)
+
+
+def texts_of(path: Path) -> list[str]:
+    return [each.text for each in load_manifest(path).utterances]
+
+
+@pytest.mark.parametrize(
+    ("name", "effect"),
+    [
+        ("domain", "whatever is heard there counts as an insertion"),
+        ("confirm_heldout", "whatever is heard there counts as an insertion"),
+        ("train", "an adapter learns to write so"),
+    ],
+)
+def test_notes_alone_are_counted_with_the_first_and_a_command(
+    tmp_path: Path, name: str, effect: str
+) -> None:
+    manifest = manifest_of(tmp_path, "hello [noise] you", "[noise]", "♪♪", "<MUSIC>", "uh", "(ok)")
+    said, _, cure = wordless_text(name, manifest, "whisper-en").partition(" Leave them out: ")
+    assert said == (
+        f"4 of 6 texts of {name} have no word left by normalizer whisper-en, e.g. {manifest.path}:2 ('[noise]'): "
+        f"{effect}."
+    )
+    run(cure)
+    assert texts_of(tmp_path / "set-said.jsonl") == ["hello you", "uh"]
+    assert wordless_text(name, load_manifest(tmp_path / "set-said.jsonl"), "whisper-en") == ""
+
+
+@pytest.mark.parametrize("text", ["Mm-hmm.", "um", "hello (noise)", "5", "नमस्ते"])
+def test_what_is_said_is_no_note(tmp_path: Path, text: str) -> None:
+    assert wordless_text("domain", manifest_of(tmp_path, text, "two"), "whisper-en") == ""
+    assert wordless_text("domain", manifest_of(tmp_path, "[noise]"), "basic") == "", (
+        "its words count"
+    )
+
+
+@pytest.mark.parametrize("name", ["train", "domain"])
+def test_marks_of_a_corpus_are_said_with_a_command_that_helps(tmp_path: Path, name: str) -> None:
+    unscored = "ignore_time_segment_in_scoring"
+    manifest = manifest_of(
+        tmp_path, "ONE", "YES <COMMA> I DO <PERIOD>", "TWO <unk> THREE", unscored, "<NOISE> FOUR"
+    )
+    [words] = artifact_texts(name, manifest, "basic")
+    said, _, cure = words.partition(" Write what is said, or leave it out: ")
+    effect = "an adapter learns to write so" if name == "train" else "they count as errors"
+    assert said == (
+        f"4 of 5 texts of {name} hold marks of their corpus ('<COMMA>' 1, '<PERIOD>' 1, '<unk>' 1, '{unscored}' 1, "
+        f"'<NOISE>' 1), e.g. {manifest.path}:2 ('YES <COMMA> I DO <PERIOD>'): {effect}."
+    )
+    run(cure)
+    assert texts_of(tmp_path / "set-said.jsonl") == ["ONE", "YES, I DO."]
+
+
+def test_the_command_for_a_table_does_not_cut_its_texts(tmp_path: Path) -> None:
+    manifest_of(tmp_path, "one")
+    (tmp_path / "set.csv").write_text("path,text\n0.wav,YES <COMMA> I DO\n")
+    [words] = artifact_texts("train", load_manifest(tmp_path / "set.csv"), "whisper-en")
+    run(words.partition(" or leave it out: ")[2])
+    assert texts_of(tmp_path / "set-signs.jsonl") == ["YES, I DO"]
+
+
+def test_marks_that_cost_nothing_are_left_alone(tmp_path: Path) -> None:
+    """But one that stands for a word, and those that are learned."""
+    manifest = manifest_of(tmp_path, "YES <COMMA> I DO", "a < b > c", "<b>bold</b>", "an unk")
+    assert list(artifact_texts("domain", manifest, "whisper-en")) == []
+    [learned] = artifact_texts("train", manifest, "whisper-en")
+    assert learned.startswith("1 of 4 texts of train hold marks of their corpus ('<COMMA>' 1)")
+    [spoken] = artifact_texts("domain", manifest_of(tmp_path, "YES <unk>"), "whisper-en")
+    assert spoken.startswith("1 of 1 texts of domain hold marks of their corpus ('<unk>' 1)")
+
+
+def test_both_are_findings_of_a_sweep_and_of_a_manifest(tmp_path: Path, capsys: Printed) -> None:
+    spec, path = make_project(tmp_path), tmp_path / "data" / "domain.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[1]["text"], rows[2]["text"] = "[noise]", "it is <unk> here"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    orchestrate("validate", spec)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"warn (text-artifacts): 1 of {len(rows)} texts of domain have no word left" in said
+    assert f"warn (text-artifacts): 1 of {len(rows)} texts of domain hold marks" in said
+    assert orchestrate("diagnose", path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"1 of {len(rows)} texts of {path} have no word left by normalizer" in said
+    assert f"1 of {len(rows)} texts of {path} hold marks of their corpus" in said
