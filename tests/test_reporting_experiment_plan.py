@@ -213,3 +213,21 @@ def test_a_study_elsewhere_is_recorded_only_where_asked(
     capsys.readouterr()
     assert orchestrate(spec, "-q", "--studies", elsewhere, "--record", asked) == 0
     assert "nothing was recorded" in capsys.readouterr().err
+
+
+def test_a_record_is_never_a_file_of_something_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row appended to a manifest is a fault of the manifest, and in a study it breaks a seal."""
+    spec = make_project(tmp_path)
+    manifest = tmp_path / "data" / "domain.jsonl"
+    before = manifest.read_bytes()
+    assert orchestrate(spec, "-q", "--record", manifest) == 2
+    assert capsys.readouterr().err == (
+        f"--record {manifest} is no Markdown file; a row of a table is written there\n"
+        "  Name a file that ends in .md, such as docs/experiment_plan.md.\n"
+    )
+    assert manifest.read_bytes() == before and not (tmp_path / "studies").exists()
+    notes = tmp_path / "studies" / "demo" / "notes.md"
+    assert orchestrate(spec, "-q", "--record", notes) == 2
+    assert "is a file of a study, which keeps its own" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from orchestrator.records.results import TrialResult, TrialState
 from orchestrator.records.store import StudyFolder
 from orchestrator.running.chained_parameters import chosen_trial
 from orchestrator.running.chained_spec import load_chained_spec
-from orchestrator.running.session import agree_on_spec
+from orchestrator.running.spec_changes import agree_on_spec
 from orchestrator.sweepfile.loading import load_spec, resolved_yaml
 from orchestrator.sweepfile.sweep import TakeSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude

@@ -288,6 +288,14 @@ def test_an_orderly_stop_continues_without_a_trace(tmp_path: Path) -> None:
         assert history(spec, root) == history(spec, tmp_path / "straight")
 
 
+def test_a_stop_while_the_model_is_loaded_waits_for_no_baseline(tmp_path: Path) -> None:
+    drain, worker = GracefulShutdown(), FakeWorker()
+    drain.requested = "SIGTERM"
+    with pytest.raises(Interrupted, match="Stopped by SIGTERM after 0 trials"):
+        run(make_spec(budget=Budget(trials=1)), tmp_path, worker, drain=drain)
+    assert worker.baselines == 0 and worker.admitted == []
+
+
 def test_the_baseline_is_measured_once(tmp_path: Path) -> None:
     first, second = FakeWorker(), FakeWorker()
     run(make_spec(budget=Budget(trials=1)), tmp_path, first)

@@ -51,6 +51,7 @@ def run(
 ) -> None:
     """Run or continue a sweep; a finished one is only reported."""
     from orchestrator.reporting import terminal
+    from orchestrator.reporting.experiment_plan import check_record
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
@@ -62,6 +63,8 @@ def run(
         raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
     overrides = _with_options(overrides, {"name": fork, "data.max_bad_fraction": bad})
     sweep, folder = open_sweep(spec, overrides, studies)
+    if record is not None:
+        check_record(record, folder.path.parent)
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))

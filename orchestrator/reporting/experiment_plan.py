@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.atomic import system_error
-from orchestrator.errors import StudyError
+from orchestrator.errors import SpecError, StudyError
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.study_lock import one_at_a_time
 from orchestrator.records.writing import write_aside
@@ -61,6 +61,22 @@ def keep_record(
     except OSError as error:
         return str(system_error(error))
     return None
+
+
+def check_record(record: Path, studies: Path) -> None:
+    """That `record` may be written to. Raises SpecError for what is no Markdown file, and for the
+    files of studies: a row would be appended to whatever has the name.
+    """
+    real = Path(os.path.realpath(record))
+    if real.suffix.lower() not in (".md", ".markdown"):
+        raise SpecError(
+            f"--record {record} is no Markdown file; a row of a table is written there\n"
+            f"  Name a file that ends in .md, such as {PLACE}."
+        )
+    if real.is_relative_to(os.path.realpath(studies)):
+        raise SpecError(
+            f"--record {record} is a file of a study, which keeps its own\n  Name one beside them, such as {PLACE}."
+        )
 
 
 def enter_row(path: Path, new: Row) -> bool:

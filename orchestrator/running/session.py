@@ -4,18 +4,15 @@ conclude.
 
 from __future__ import annotations
 
-import hashlib
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.corpus.reading_once import reading_once
-from orchestrator.errors import StudyError
-from orchestrator.records.content_digests import stored_spec
 from orchestrator.records.optional_packages import check_can_launch
 from orchestrator.records.provenance import provenance
 from orchestrator.records.results import TrialResult
@@ -33,7 +30,7 @@ from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, w
 from orchestrator.running.preflight import check_data
 from orchestrator.running.recording_findings import notice_text, record_findings
 from orchestrator.running.signals import GracefulShutdown
-from orchestrator.sweepfile.loading import FieldChange, changed_fields, resolved_yaml
+from orchestrator.running.spec_changes import agree_on_spec
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion, conclude
 from orchestrator.verdicts.confirming import confirmation_runs, pending_runs
@@ -61,13 +58,17 @@ def run_study(
     with folder.lock():
         if kind := folder.shared_file_system():
             observer.say(_shared_folder_warning(folder, kind))
-        agree_on_spec(spec, folder)
+        keep = agree_on_spec(spec, folder)
+        if not folder.began:
+            keep()
         for line in mend_beside(folder):
             notice_text(folder, observer, f"made again: {line}")
         log.debug("study %s is held by this process", folder.path)
         # a search without its checkpoint is gone through again: the database may not know its end
         if not is_finished(spec, folder) or _last_checkpoint(folder) is None:
-            _search_and_confirm(spec, folder, make_worker, observer, drain)
+            _search_and_confirm(spec, folder, make_worker, observer, drain, keep)
+        elif folder.began:
+            keep()
         _verify_shipped(spec, folder, observer)
         return conclude(spec, folder)
 
@@ -87,8 +88,12 @@ def _search_and_confirm(
     make_worker: MakeWorker,
     observer: Observer,
     drain: GracefulShutdown,
+    keep: Callable[[], None],
 ) -> None:
-    """Search and confirm, with the study's database in this process's hands."""
+    """Search and confirm, with the study's database in this process's hands. `keep` keeps what of
+    the sweep file has changed, once data and model can answer it: a run that they refuse leaves the
+    study, and its verdict, as they were.
+    """
     from orchestrator.search.storage import database_for, held
 
     check_can_ship(spec)
@@ -107,8 +112,9 @@ def _search_and_confirm(
         if search_is_over(spec, folder) and _last_checkpoint(folder) is not None:
             _check_database(spec, folder, database)
         else:
-            _run_search(spec, folder, database, make_worker, observer, drain)
-        _run_confirmation(spec, folder, make_worker, observer, drain)
+            _run_search(spec, folder, database, make_worker, observer, drain, keep)
+        _run_confirmation(spec, folder, make_worker, observer, drain, keep)
+        keep()
 
 
 def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) -> None:
@@ -123,71 +129,6 @@ def _check_database(spec: SweepSpec, folder: StudyFolder, database: Database) ->
         raise folder.journal.error({name: fault})
     results = folder.results()
     check_results(database, spec, results, known_as_ended(folder, results))
-
-
-def agree_on_spec(spec: SweepSpec, folder: StudyFolder) -> None:
-    """Keep the resolved spec of a new study; for an old one refuse what may not change, and keep
-    what may.
-
-    One that stopped before its first trial, at its data or at the checks of its model, is new.
-    Raises StudyError with a table of the differences.
-    """
-    folder.check_format()
-    with_recorded_pack(spec, folder)  # refuses before anything of the sweep file is kept
-    on_server = spec.storage is not None
-    if folder.began and not folder.has_database(on_server):
-        raise _without_database(folder, on_server)
-    if folder.began or (folder.exists and folder.has_database(on_server)):
-        stored = stored_spec(folder, spec.project)
-        changes = [_by_content(change, spec, folder) for change in changed_fields(stored, spec)]
-        refused = [change for change in changes if not change.allowed]
-        if refused:
-            raise StudyError(_disagreement_text(folder.name, refused))
-        for change in changes:
-            folder.note(
-                f"sweep file changed: {change.path} from {_value_text(change.old)} to {_value_text(change.new)}"
-            )
-        if not changes:
-            return
-    folder.write_spec(resolved_yaml(spec))
-
-
-def _without_database(folder: StudyFolder, on_server: bool) -> StudyError:
-    """The error of a study that has begun, but has no database where the sweep file says."""
-    if not folder.has_database(not on_server):
-        lost = "storage.json" if on_server else "study.db"
-        return StudyError(
-            f"{lost} of study {folder.name} is lost, though trials have begun\n"
-            "  Restore it from a copy of the study, or run `orchestrate repair SPEC`, which makes it again from the "
-            "files of the trials."
-        )
-    places = ("on a server (`storage`)", "in study.db")
-    here, there = places if on_server else reversed(places)
-    return StudyError(
-        f"the sweep file has the database of study {folder.name} {here}, and it is {there}\n"
-        "  Write `storage` as it was, or run `orchestrate repair SPEC`, which makes the database in the new place from "
-        "the files of the trials."
-    )
-
-
-def _set_of_field(path: str) -> str:
-    """The set whose manifest a field of the sweep file names: data.confirm.also.noisy is
-    confirm_noisy.
-    """
-    parts = [part for part in path.split(".")[1:] if part not in ("also", "manifest")]
-    return "_".join(parts) if path.startswith("data.") else ""
-
-
-def _by_content(change: FieldChange, spec: SweepSpec, folder: StudyFolder) -> FieldChange:
-    """A manifest of another name that has the recorded bytes is the same manifest."""
-    record = folder.sets().get(_set_of_field(change.path))
-    if record is None or change.new is None:
-        return change
-    try:
-        data = (spec.project / change.new).read_bytes()
-    except OSError:
-        return change
-    return replace(change, allowed=hashlib.sha256(data).hexdigest() == record.sha256)
 
 
 def search_is_over(spec: SweepSpec, folder: StudyFolder) -> bool:
@@ -238,6 +179,7 @@ def _run_search(
     make_worker: MakeWorker,
     observer: Observer,
     drain: GracefulShutdown,
+    keep: Callable[[], None],
 ) -> None:
     from orchestrator.running.sweep_loop import run_sweep
     from orchestrator.search.storage import keep_place
@@ -253,6 +195,7 @@ def _run_search(
     try:
         if worker is None:
             worker = _worker_for(make_worker, spec, folder, observer)
+        keep()
         if not folder.began:
             folder.write_pack(pack_record(spec.execution, worker))
         say = partial(notice_text, folder, observer)
@@ -271,6 +214,7 @@ def _run_confirmation(
     make_worker: MakeWorker,
     observer: Observer,
     drain: GracefulShutdown,
+    keep: Callable[[], None],
 ) -> None:
     if spec.confirm is None or spec.data.confirm is None:
         return
@@ -282,6 +226,7 @@ def _run_confirmation(
 
         def packs() -> Worker:
             worker = _worker_for(make_worker, other, folder, observer, "confirm")
+            keep()
             say = partial(notice_text, folder, observer)
             left = len(pending_runs(spec, folder))
             packed = in_packs(worker, other, folder, make_worker, left, say)
@@ -314,31 +259,3 @@ def _worker_for(
         folder.note(note)
     record_findings(stage, getattr(worker, "findings", ()), spec, folder, observer)
     return worker
-
-
-def _disagreement_text(name: str, changes: list[FieldChange]) -> str:
-    rows = [
-        ("field", "study", "sweep file"),
-        *((c.path, _value_text(c.old), _value_text(c.new)) for c in changes),
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    table = "\n".join(
-        f"  {field:<{widths[0]}}  {old:<{widths[1]}}  {new}" for field, old, new in rows
-    )
-    moved = next(
-        (c for c in changes if c.path == "take.trial" and None not in (c.old, c.new)), None
-    )
-    return (
-        f"Study {name} was begun with another sweep file:\n{table}\n"
-        + (
-            "The study that `take` names has another best trial than when this study began; take.trial: "
-            f"{moved.old} keeps what was taken then.\n"
-            if moved
-            else ""
-        )
-        + "Two ways on: put the sweep file back as the study has it, or begin a new study with --fork NAME."
-    )
-
-
-def _value_text(value: Any) -> str:
-    return "-" if value is None else str(value)

@@ -54,14 +54,14 @@ def run_sweep(
     another evaluation.
     """
     drain = drain or GracefulShutdown()
+    if drain.requested:  # while the model was loaded: the baseline, a long wait, is not begun
+        raise _stopped(drain, folder)
     sweep = SweepRun(spec, folder, worker, study, observer or NullObserver(), clock, resamples)
     sweep.resume()
     while True:
         if drain.requested:
             sweep.checkpoint()
-            raise Interrupted(
-                f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
-            )
+            raise _stopped(drain, folder)
         if sweep.out_of_time:
             sweep.count_time()  # a run that is killed here must not find time left
             sweep.end_all(Stop(TrialState.PRUNED, "wall clock spent", WALL_CLOCK))
@@ -77,3 +77,10 @@ def run_sweep(
             sweep.checkpoint()
     sweep.checkpoint()
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
+
+
+def _stopped(drain: GracefulShutdown, folder: StudyFolder) -> Interrupted:
+    """The end of a run that was asked to stop."""
+    return Interrupted(
+        f"Stopped by {drain.requested} after {len(folder.results())} trials. {AGAIN}"
+    )

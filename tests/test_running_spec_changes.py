@@ -1,0 +1,48 @@
+"""A study that has begun, and what a sweep file may say otherwise by now: kept when the run can do
+what it asks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import main
+from orchestrator.errors import ModelError
+from orchestrator.records.store import StudyFolder
+from orchestrator.records.worker_protocol import Worker
+from orchestrator.sweepfile.loading import load_spec
+from orchestrator.sweepfile.sweep import SweepSpec
+from tests.cli_project import folder_of, orchestrate, ran_project
+
+
+def test_a_budget_that_the_data_refuse_leaves_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither a manifest that is damaged by now, nor a model that is gone, makes a finished study
+    unfinished.
+    """
+    spec = ran_project(tmp_path)
+    folder = folder_of(spec)
+    kept, notes = folder.spec.read_bytes(), folder.notes.read_bytes()
+    more = f"budget.trials={load_spec(spec).budget.trials + 1}"
+    train = load_spec(spec).data.train
+    before = train.read_bytes()
+    train.write_bytes(before + b"{bad\n")
+    assert orchestrate(spec, "-q", more) in (2, 3)
+    assert (folder.spec.read_bytes(), folder.notes.read_bytes()) == (kept, notes)
+    train.write_bytes(before)
+
+    def gone(spec: SweepSpec, folder: StudyFolder) -> Worker:
+        raise ModelError("there is no model any more")
+
+    with pytest.raises(SystemExit) as ended:
+        main([str(spec), "-q", more], gone)
+    assert ended.value.code == 2 and "no model any more" in capsys.readouterr().err
+    assert folder.spec.read_bytes() == kept
+    assert orchestrate("report", spec) == 0
+    assert "Not finished" not in capsys.readouterr().out
+    assert orchestrate(spec, "-q", more) in (0, 4, 5)
+    assert folder.spec.read_bytes() != kept
+    assert "budget.trials from" in folder.notes.read_text()
