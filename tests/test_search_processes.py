@@ -22,8 +22,6 @@ from orchestrator.sweepfile.digest import derived_seed
 from tests import search_process
 from tests.search_helpers import fast_folder, make_spec
 
-TRIALS = 8
-
 
 @pytest.fixture(name="root")
 def _root() -> Iterator[Path]:
@@ -61,11 +59,12 @@ def test_eight_processes_on_a_new_study_share_one_budget(root: Path) -> None:
 
 @pytest.mark.parametrize("most", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path, most: int) -> None:
+    count_of_trials = 4 * most  # enough that the search outlasts its kills
     asked: dict[int, str] = {}
     told: dict[int, float] = {}
     kills, finished = 0, False
     while not finished:
-        process = start(root, TRIALS)
+        process = start(root, count_of_trials)
         assert process.stdout
         # Killed a while after some acknowledged line: the waits are spread over creation, ask,
         # files and tell.
@@ -88,7 +87,7 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path, mo
     assert kills > most / 2
 
     trials = trials_of(root)
-    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert [trial.number for trial in trials] == list(range(count_of_trials))
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert all(trials[number].value == value for number, value in told.items())
     assert {trial.number: json.dumps(trial.params) for trial in trials} == asked
@@ -100,7 +99,7 @@ def test_kill_nine_loses_nothing_acknowledged_and_doubles_nothing(root: Path, mo
     assert not list(folder.path.rglob("*.tmp-*"))
 
     with fast_folder() as undisturbed:
-        search_process.run(StudyFolder(undisturbed, "small"), TRIALS)
+        search_process.run(StudyFolder(undisturbed, "small"), count_of_trials)
         assert [(t.params, t.value) for t in trials_of(undisturbed)] == [
             (t.params, t.value) for t in trials
         ]
