@@ -45,6 +45,13 @@ def test_the_commands_that_a_fork_prints_mean_the_fork(
     assert "of study phone2" in capsys.readouterr().out or len(printed) == 1
 
 
+def test_a_fork_has_a_name_of_its_own(inside: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert orchestrate(inside, "--fork", "demo") == 2
+    assert capsys.readouterr().err == (
+        "--fork demo names the sweep file's own study, and begins no other\n  Give it another name.\n"
+    )
+
+
 @pytest.mark.parametrize("command", ["status", "watch", "report"])
 def test_a_study_is_opened_by_its_name(
     inside: Path, command: str, capsys: pytest.CaptureFixture[str]

@@ -61,6 +61,10 @@ def run(
 
     if quiet and json:
         raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
+    if fork is not None and fork == own_name(spec):
+        raise SpecError(
+            f"--fork {fork} names the sweep file's own study, and begins no other\n  Give it another name."
+        )
     overrides = _with_options(overrides, {"name": fork, "data.max_bad_fraction": bad})
     sweep, folder = open_sweep(spec, overrides, studies)
     if record is not None:
