@@ -59,12 +59,7 @@ def run(
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.sending import tracked
 
-    if quiet and json:
-        raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
-    if fork is not None and fork == own_name(spec):
-        raise SpecError(
-            f"--fork {fork} names the sweep file's own study, and begins no other\n  Give it another name."
-        )
+    _check_options(spec, fork, quiet and json)
     overrides = _with_options(overrides, {"name": fork, "data.max_bad_fraction": bad})
     sweep, folder = open_sweep(spec, overrides, studies)
     if record is not None:
@@ -89,6 +84,16 @@ def run(
         for line in trackers.finish(_ending_of(conclusion, document.headline)):
             warn(line)
     raise typer.Exit(conclusion.exit_code)
+
+
+def _check_options(spec: Path, fork: str | None, both_outputs: bool) -> None:
+    """Raise SpecError for options that contradict one another or the sweep file."""
+    if both_outputs:
+        raise SpecError("--quiet and --json exclude each other\n  Give one of them.")
+    if fork is not None and fork == own_name(spec):
+        raise SpecError(
+            f"--fork {fork} names the sweep file's own study, and begins no other\n  Give it another name."
+        )
 
 
 @contextmanager
