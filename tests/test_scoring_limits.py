@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planning.trial_plan import trial_plan
+from orchestrator.records.results import Measurement, SetMeasurement
 from orchestrator.running.trial_stopping import RunningTrial, why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
@@ -34,7 +35,7 @@ from orchestrator.scoring.terms import Terms
 from orchestrator.scoring.trend import judge_trend
 from orchestrator.sweepfile.data import AlsoSet
 from orchestrator.sweepfile.limits import Limit
-from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judge_scores
+from orchestrator.verdicts.judging import acceptance_of, guardrails_of, judge_scores, scores
 from tests.running_support import make_spec
 
 N = 500
@@ -169,6 +170,23 @@ def test_a_multiple_and_a_difference_of_shares_are_one_division() -> None:
     )
     assert before.wer is not None and after.wer is not None
     assert after.wer - before.wer != 0.2 == delta(before, after)
+
+
+def test_the_least_error_of_a_rate_of_characters_is_that_of_words() -> None:
+    """Where nothing changed, 3 words in n may still change, and each has its characters."""
+    words = SetScore((1,) * 40, (10,) * 40)
+    characters = SetScore((5,) * 40, (60,) * 40, units_a_word=6.0)
+    of_words, of_characters = (estimate(each, each) for each in (words, characters))
+    assert of_words is not None and of_characters is not None
+    assert of_words.standard_error == of_characters.standard_error == 100 * 2 / 400
+    measured = SetMeasurement.model_construct(
+        substitutions=(1, 0), deletions=(0, 0), insertions=(0, 0), reference_words=(4, 4), speakers=("", ""), character_errors=(3, 0),
+        characters=(20, 28), terms=None,
+    )  # fmt: skip
+    measurement = Measurement.model_construct(
+        sets={"heldout": measured}, trial=None, fingerprint="f", step=0, adapter_scale=1.0
+    )
+    assert scores(measurement).sets["heldout_cer"].units_a_word == 6.0
 
 
 def test_a_gain_asked_for_ends_no_trial_before_its_end() -> None:

@@ -34,6 +34,9 @@ class SetScore:
     their own.
     """
 
+    units_a_word: float = 1.0
+    """How many units a word has: of CER its characters. One word that changes changes all of them."""
+
     def __post_init__(self) -> None:
         if len(self.errors) != len(self.reference_words) or len(self.speakers) not in (
             0,
@@ -163,6 +166,7 @@ def estimate(
         resamples=resamples,
         seed=seed,
         decodings=tuned.decodings,
+        units_a_word=tuned.units_a_word,
     )
 
 

@@ -89,7 +89,10 @@ def _rates_of_set(name: str, measured: SetMeasurement) -> dict[str, SetScore]:
     rates = {name: SetScore(measured.errors, measured.reference_words, measured.speakers)}
     if measured.characters:
         rates[f"{name}_cer"] = SetScore(
-            measured.character_errors, measured.characters, measured.speakers
+            measured.character_errors,
+            measured.characters,
+            measured.speakers,
+            units_a_word=sum(measured.characters) / max(1, sum(measured.reference_words)),
         )
     if measured.terms is not None:
         said, heard, found = measured.terms.said, measured.terms.heard, measured.terms.found
