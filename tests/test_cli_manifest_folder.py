@@ -381,6 +381,7 @@ def test_a_kaldi_directory_becomes_a_manifest(
             for each in load_manifest(out).utterances
         }
         assert found == {"rec1": ("HELLO THERE", "ann", 2.0), "rec2": ("GOOD BYE", "bob", 2.0)}
+        assert all(json.loads(line)["duration"] == 2.0 for line in out.read_text().splitlines())
 
 
 def test_segments_of_a_kaldi_directory(tmp_path: Path) -> None:

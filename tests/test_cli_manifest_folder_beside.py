@@ -160,3 +160,27 @@ def test_a_text_in_one_piece_is_taken_as_it_is(
     tone(folder / "a.wav", seconds).with_suffix(".txt").write_text("hello there")
     (folder / name).write_text(content)
     assert read(folder, tmp_path / "m.jsonl") == [("a", 0.0, "hello there")]
+
+
+def test_the_last_cue_may_end_a_little_after_its_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recognisers and subtitles round up; one that ends long after it is of another recording."""
+    folder, out = tmp_path / "d", tmp_path / "m.jsonl"
+    tone(folder / "a.wav", seconds=1.7)
+    (folder / "a.srt").write_text(CUES)
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    last = load_manifest(out).utterances[-1]
+    assert (last.offset, last.duration) == (1.0, pytest.approx(0.7))
+    (folder / "a.srt").write_text(CUES.replace("00:00:02,000", "00:00:09,000"))
+    out.unlink()
+    assert orchestrate("manifest", "from-folder", folder, out) == 2
+    assert "lasts 1.70 s" in capsys.readouterr().err
+
+
+def test_a_list_may_name_recordings_by_any_usual_name_of_an_id(tmp_path: Path) -> None:
+    folder, out, table = tmp_path / "d", tmp_path / "m.jsonl", tmp_path / "list.tsv"
+    tone(folder / "a.wav")
+    table.write_text("utterance_id\ttext\na\thello there\n")
+    assert orchestrate("manifest", "from-folder", folder, out, "--transcripts", table) == 0
+    assert [each.text for each in load_manifest(out).utterances] == ["hello there"]

@@ -292,3 +292,18 @@ def test_texts_under_the_names_of_other_toolkits_are_read(clips: Path, key: str)
     assert [each.text for each in read(clips, lines_of(rows)).utterances] == list(TEXTS)
     table = "\n".join([f"ID,wav,{key}", *(f"u{n},{n}.wav,{text}" for n, text in enumerate(TEXTS))])
     assert [each.text for each in read(clips, table.encode(), "t.csv").utterances] == list(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"start": 100.0, "end": 101.5},  # of what the clip was cut from
+        {"start": 3, "end": 7},  # characters
+        {"span": [3, 7]},
+        {"begin": 100, "length": 8},
+        {"start_time": "10:30", "end_time": "11:00"},
+    ],
+)
+def test_times_outside_of_a_clip_are_of_something_else(clips: Path, more: dict[str, Any]) -> None:
+    found = read(clips, lines_of(records(**more)))
+    assert all(utterance.offset == 0 for utterance in found.utterances)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.corpus.label_files import kind_of_labels, segments_of
+from orchestrator.corpus.label_files import kind_of_labels, segments_of, sentence_of_timit
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from tests.cli_project import orchestrate
@@ -189,3 +189,16 @@ def test_what_is_no_text_beside_a_recording_is_a_fault(
     if "rename" in why:
         (tmp_path / "d" / "a.txt").rename(tmp_path / "d" / "a.json")
         assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The train leaves at\n10:30 and arrives at\n12:15 in the afternoon.",
+        "0 4711 ist die Nummer",
+        "0 2000 Euro",
+    ],
+)
+def test_what_is_said_in_lines_that_go_on_is_no_time_beside_it(text: str) -> None:
+    assert times_or_turns(text) is None
+    assert sentence_of_timit(text) is None

@@ -180,8 +180,8 @@ def test_the_least_error_of_a_rate_of_characters_is_that_of_words() -> None:
     assert of_words is not None and of_characters is not None
     assert of_words.standard_error == of_characters.standard_error == 100 * 2 / 400
     measured = SetMeasurement.model_construct(
-        substitutions=(1, 0), deletions=(0, 0), insertions=(0, 0), reference_words=(4, 4), speakers=("", ""), character_errors=(3, 0),
-        characters=(20, 28), terms=None,
+        substitutions=(1, 0), deletions=(0, 0), insertions=(0, 0), reference_words=(4, 4),
+        speakers=("", ""), character_errors=(3, 0), characters=(20, 28), terms=None,
     )  # fmt: skip
     measurement = Measurement.model_construct(
         sets={"heldout": measured}, trial=None, fingerprint="f", step=0, adapter_scale=1.0

@@ -23,6 +23,8 @@ from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
 
+_LATE = 1.0
+"""Seconds by which subtitles and recognisers let the last part end after its recording does."""
 _READ_SOUND = ".wav"
 """What others are converted to."""
 
@@ -201,7 +203,11 @@ def _manifest_lines(
         whole = round(seconds, 3) if told is None else told
         line: dict[str, Any] = {"id": name, "audio_filepath": audio, "duration": whole}
         if part.span is not None:
-            begin, end = part.span[0], seconds if part.span[1] == math.inf else part.span[1]
+            begin, end = part.span
+            if end == math.inf or (
+                part.record is None and begin < seconds < end <= seconds + _LATE
+            ):
+                end = seconds
             line["id"] = f"{name}-{number:04d}"
             line |= {"offset": round(begin, 3), "duration": round(end - begin, 3)}
         own = {"speaker": part.speaker} if part.speaker else {}

@@ -43,12 +43,8 @@ def lines_of_kaldi(folder: Path, out: Path) -> tuple[list[Made], Counter[str]]:
     for name, said in texts.items():
         try:
             span = _recording_span(name, said, segments, sounds)
-            line = {
-                "id": name,
-                **span,
-                "audio_filepath": _sound_path(name, span, sounds, folder, out),
-                "text": said.value,
-            }
+            audio = _sound_path(span, sounds, folder, out)  # without a segment it tells the length
+            line = {"id": name, **span, "audio_filepath": audio, "text": said.value}
         except UnusableError as error:
             faults.append(str(error))
             continue
@@ -123,9 +119,7 @@ def _recording_span(
     return span
 
 
-def _sound_path(
-    name: str, span: dict[str, Any], sounds: dict[str, Row], folder: Path, out: Path
-) -> str:
+def _sound_path(span: dict[str, Any], sounds: dict[str, Row], folder: Path, out: Path) -> str:
     row = sounds[span["recording"]]
     if row.value.endswith("|"):
         raise UnusableError(

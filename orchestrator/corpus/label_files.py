@@ -31,8 +31,8 @@ _CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
 _RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
 _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
 """HTK and TIMIT: times in units of their own, and a word or a sound."""
-_TIMIT = re.compile(r"0 \d{4,} (?P<text>\D.*)", re.DOTALL)
-"""First sample, last sample and the sentence."""
+_TIMIT = re.compile(r"0 (?:[89]\d{3}|\d{5,}) (?P<text>\D.*)", re.DOTALL)
+"""First sample, last sample and the sentence, which lasts half a second or more; `0 2000 euros` is said."""
 _UNSPOKEN = ("ignore_time_segment_in_scoring", "inter_segment_gap")
 """What stands in an STM where nothing is to be scored."""
 _WHISPER = "a table of Whisper"

@@ -28,7 +28,7 @@ from orchestrator.corpus.not_a_manifest import (
     names_hint,
     unknown_format_error,
 )
-from orchestrator.corpus.record_fields import AUDIO_KEYS, TEXT_KEYS
+from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.table_cells import KNOWN, cell_value, column_name, without_quotes
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
@@ -237,7 +237,7 @@ def _checked_table(table: Table, needs_text: bool, path: Path, list_of: Path | N
             f"is a table with two columns {show(repeated)}; name each column once in its first line"
         )
     for what, keys in (("audio", AUDIO_KEYS), ("text", TEXT_KEYS)):
-        by_id = what == "audio" and not {"id", "utt_id"}.isdisjoint(table.columns)
+        by_id = what == "audio" and not set(ID_KEYS).isdisjoint(table.columns)
         if by_id and list_of is not None:
             continue
         if not set(keys) & set(table.columns) and (needs_text or what == "audio"):

@@ -39,6 +39,7 @@ _HEADING = re.compile(
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
 _TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{_NAME})\]?:\s+\S.*")
+_ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
 _MANY_TURNS = 4
 """Lines that each begin with a name, some name twice, before they are taken for a conversation."""
 _LOOKED_AT = 5
@@ -140,10 +141,14 @@ def _first_printed(lines: Sequence[_Line]) -> _Line | None:
 
 def _leading_times(lines: Sequence[_Line]) -> list[_Mark]:
     """Lines that begin with a time, with words behind it or in the next line."""
-    marks = []
+    marks: list[_Mark] = []
+    wrapped = False
     for place, line in enumerate(lines):
         found = _TIMED.fullmatch(line.text)
-        if found is None:
+        # of lines that go on, one may begin with a time that is said
+        goes_on = place > 0 and not line.opens and not lines[place - 1].text.endswith(_ENDS)
+        wrapped = bool(found and found["words"]) and goes_on and (wrapped or not marks)
+        if found is None or wrapped:
             continue
         said = found["said"] or found["words"]
         if not said and (place + 1 == len(lines) or _NUMBER.fullmatch(lines[place + 1].text)):

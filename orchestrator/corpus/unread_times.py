@@ -40,8 +40,12 @@ _BOTH = ("segment", "timestamp", "timestamps", "span", "interval")
 """Keys that hold both ends."""
 _FRAME_RATES = (16_000, 100, 50, 30, 25, 24)
 """A second, of what is called frames: samples, features, and pictures of a video."""
+_FORMER_RATES = (8_000, 22_050, 44_100, 48_000)
+"""Of a file before it was resampled, whose length may still be told from 0 on."""
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 _PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]")
+_SHORTEST = 0.1
+"""Seconds, of a part in which something is said."""
 _TOLERANCE = 0.3
 """Seconds; lhotse calls a larger difference between a cut and its audio serious."""
 
@@ -89,7 +93,7 @@ def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, nam
     """
     for key, value in extra.items():
         ends = _two_ends(value) if _spelled(key) in _BOTH else None
-        if ends and ends[0] < ends[1] and not _is_whole(ends[1] - ends[0], None, seconds, rate):
+        if ends and _is_part(*ends, None, seconds, rate):
             told = f'"{key}" is {ends[0]:g} to {ends[1]:g}, which is not read'
             raise UnusableError(_taken_whole(told, seconds, name))
     times = _times_of(extra)
@@ -129,11 +133,8 @@ def _refuse_span(
     start, end = _number(extra[first.key]), _number(extra[last.key])
     if start is None or end is None:
         return
-    span = end if last.role == "length" else end - start
-    if span <= 0 or _is_whole(span, last.unit, *file):
-        return
-    is_within = start >= 0 and start + span <= file[0] + _TOLERANCE
-    if not (first.by_itself and last.by_itself) and not is_within:
+    unit = last.unit if first.by_itself and last.by_itself else _SECOND
+    if not _is_part(start, start + end if last.role == "length" else end, unit, *file):
         return
     told = f'"{first.key}" is {start:g} and "{last.key}" is {end:g}, which are not read'
     raise UnusableError(_taken_whole(told, file[0], name))
@@ -143,6 +144,21 @@ def _taken_whole(told: str, seconds: float, name: str) -> str:
     return (
         f"{told}, and {name} would be taken whole, {seconds:.2f} s; a segment is written in seconds as "
         f'"offset" and "duration": the start and the length; where these are no times of it, take them out'
+    )
+
+
+def _is_part(start: float, end: float, unit: int | None, seconds: float, rate: int) -> bool:
+    """Whether a span means a part of the file, in any unit that it may be told in. One that lies
+    outside of it is of what the audio was cut from, or no time at all.
+    """
+    if not 0 <= start < end or _is_whole(end - start, unit, seconds, rate):
+        return False
+    if start == 0 and any(abs(end / each - seconds) <= _SHORTEST for each in _FORMER_RATES):
+        return False
+    others = {None: (_SECOND, 1000, rate), _FRAMES: (rate, *_FRAME_RATES)}.get(unit, (unit or 1,))
+    return any(
+        each and end / each <= seconds + _TOLERANCE and (end - start) / each >= _SHORTEST
+        for each in others
     )
 
 
