@@ -178,6 +178,16 @@ def test_the_last_cue_may_end_a_little_after_its_recording(
     assert "lasts 1.70 s" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("row", ["S1W1 hello there", "S1W1: hello there", "S1W1,hello there"])
+def test_a_list_of_names_means_recordings_in_folders_of_speakers(tmp_path: Path, row: str) -> None:
+    """As of AISHELL, whose list has a name and a text in each line."""
+    folder, out, table = tmp_path / "d", tmp_path / "m.jsonl", tmp_path / "list.txt"
+    tone(folder / "S1" / "S1W1.wav")
+    table.write_text(f"{row}\n")
+    assert orchestrate("manifest", "from-folder", folder, out, "--transcripts", table) == 0
+    assert [each.text for each in load_manifest(out).utterances] == ["hello there"]
+
+
 def test_a_list_may_name_recordings_by_any_usual_name_of_an_id(tmp_path: Path) -> None:
     folder, out, table = tmp_path / "d", tmp_path / "m.jsonl", tmp_path / "list.tsv"
     tone(folder / "a.wav")

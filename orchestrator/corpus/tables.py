@@ -11,9 +11,11 @@ of CSV.
 from __future__ import annotations
 
 import csv
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,9 @@ def table_records(
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio
     or text.
     """
-    folder = list_of or path.parent
+    is_audio = partial(
+        _is_audio_name, folder=list_of or path.parent, with_below=list_of is not None
+    )
     number, raw = next(lines)
     if _EXCEL.fullmatch(raw.strip(b"\r\n")):
         if (following := next((row for row in lines if row[1].strip()), None)) is None:
@@ -101,11 +105,11 @@ def table_records(
             _refuse_json(beyond, first)
             yield from table_records(path, chain([beyond], lines), needs_text, list_of)
             return
-    if table is None and (pattern := _list_pattern(first, path, folder)):
+    if table is None and (pattern := _list_pattern(first, path, is_audio)):
         yield from _listed_rows(lines, pattern)
         return
     if (
-        table := table or _headless_table(first, path, folder)
+        table := table or _headless_table(first, path, is_audio)
     ).separator == "|" and not table.has_header:
         lines = iter([line for line in lines if line[1].strip()])
         kept = list(lines)
@@ -249,11 +253,11 @@ def _checked_table(table: Table, needs_text: bool, path: Path, list_of: Path | N
     return table
 
 
-def _headless_table(line: str, path: Path, folder: Path) -> Table:
+def _headless_table(line: str, path: Path, is_audio: Callable[[str], bool]) -> Table:
     """The table of a first row that is a clip already. Raises UnusableError where it is none."""
     for separator in SEPARATORS:
         cells = _split_cells(line, separator)
-        if separator in ",;" and not (len(cells) == 2 and _is_audio_name(cells[0], folder)):
+        if separator in ",;" and not (len(cells) == 2 and is_audio(cells[0])):
             continue
         if separator == "\t" and _is_fleurs(cells):
             return Table(separator, _FLEURS)
@@ -286,7 +290,7 @@ def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
     return replace(table, columns=columns_of_three(rows, f"as in line {lines[0][0]}"))
 
 
-def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None:
+def _list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.Pattern[str] | None:
     """`name: text` or `name text`, where the name is that of a recording. Raises UnusableError for
     Kaldi's files.
     """
@@ -298,16 +302,25 @@ def _list_pattern(line: str, path: Path, folder: Path) -> re.Pattern[str] | None
         and is_kaldi_row(spaced, path)
     ):
         raise kaldi_error(path)
-    if named and _is_audio_name(named["name"], folder):
+    if named and is_audio(named["name"]):
         return _NAMED
-    if spaced and "\t" not in text and "|" not in text and _is_audio_name(spaced["name"], folder):
+    if spaced and "\t" not in text and "|" not in text and is_audio(spaced["name"]):
         return _SPACED
     return None
 
 
-def _is_audio_name(name: str, folder: Path) -> bool:
-    """Whether a cell names a recording: by its ending, or because one of that name lies there."""
-    return name.strip().lower().endswith(AUDIO_SUFFIXES) or is_there(name.strip(), folder)
+def _is_audio_name(name: str, folder: Path, with_below: bool) -> bool:
+    """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
+    a folder below where these count too, as those of speakers do.
+    """
+    name = name.strip()
+    if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
+        return True
+    below = (file for _, _, files in os.walk(folder) for file in files) if with_below else ()
+    return any(
+        stem == name and ending.lower() in AUDIO_SUFFIXES
+        for stem, ending in map(os.path.splitext, below)
+    )
 
 
 def _split_cells(line: str, separator: str) -> list[str]:
