@@ -122,7 +122,9 @@ def test_a_plot_has_a_legend_that_hides_and_its_numbers(watched: Watched) -> Non
     watched.page.mouse.move(0, 0)
     assert entry.get_attribute("aria-pressed") == "false" and canvas.screenshot() != before
     figure.locator("summary").click()
-    assert figure.locator("details tbody tr").count() >= 5
+    rows = figure.locator("details tbody tr")
+    rows.first.wait_for()  # they are made when it opens
+    assert rows.count() >= 5
     gain = watched.page.locator("#chart-gain")
     chosen = gain.locator(".legend button").all_inner_texts()
     gain.locator("select").select_option("scales")
