@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.errors import ManifestError
+from tests.test_corpus_formats import read, refusal
 
 RATE = 16_000
 NAMES = ("one", "two", "three")
@@ -24,16 +24,6 @@ def folder(tmp_path: Path) -> Path:
 
 def record(path: Path, number: int) -> None:
     soundfile.write(path, np.random.default_rng(number).normal(0, 0.1, RATE // 2), RATE)
-
-
-def read(path: Path) -> list[str]:
-    return [each.text for each in load_manifest(path).utterances]
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(ManifestError) as caught:
-        load_manifest(path)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -122,11 +122,14 @@ def test_speakers_before_what_they_say_are_refused(text: str) -> None:
         "speaker 1",
         "speaker 1 is broken\nand speaker 2",
         "one -> two [1 -> 2]",
+        "The train leaves at\n10:30 and arrives at\n12:15 in the afternoon.",
+        "0 4711 ist die Nummer",
+        "0 2000 Euro",
         "",
     ],
 )
 def test_what_people_say_has_no_times_beside_it(text: str) -> None:
-    assert times_or_turns(text) is None
+    assert times_or_turns(text) is None and sentence_of_timit(text) is None
     assert kind_of_json(text) == "" and kind_of_labels(text) == ""
 
 
@@ -189,16 +192,3 @@ def test_what_is_no_text_beside_a_recording_is_a_fault(
     if "rename" in why:
         (tmp_path / "d" / "a.txt").rename(tmp_path / "d" / "a.json")
         assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "The train leaves at\n10:30 and arrives at\n12:15 in the afternoon.",
-        "0 4711 ist die Nummer",
-        "0 2000 Euro",
-    ],
-)
-def test_what_is_said_in_lines_that_go_on_is_no_time_beside_it(text: str) -> None:
-    assert times_or_turns(text) is None
-    assert sentence_of_timit(text) is None

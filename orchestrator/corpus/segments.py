@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
+"""How people and programs name a speaker before what is said; a regular expression."""
+
 
 @dataclass(frozen=True)
 class Segment:

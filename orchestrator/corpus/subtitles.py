@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.segments import Segment, seconds
+from orchestrator.corpus.segments import NAME, Segment, seconds
 
 _CLOCK = r"(?:\d+:)?\d+:\d\d(?:[.,]\d+)?"
 _CUE = re.compile(rf"\s*(?:{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?|\[{_CLOCK}\s*-->\s*{_CLOCK}\].*)")
@@ -30,7 +30,7 @@ _INNER_TIME = re.compile(rf"<{_CLOCK}>")
 """Of a word within a cue."""
 _NAMED = re.compile(
     r"(?:(?:>>+ ?)?\[?(?P<program>(?:SPEAKER|Speaker|speaker)[ _]?\d+)\]?|"
-    r">>+ ?(?P<name>[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3})): ?(?P<said>\S.*)"
+    rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
 )
 _NEARLY_ALL = 0.9
 _MOMENT = 0.05

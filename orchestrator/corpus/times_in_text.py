@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 
 from orchestrator.corpus.manifest_errors import show
-from orchestrator.corpus.segments import seconds
+from orchestrator.corpus.segments import NAME, seconds
 
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d\d(?:[.,]\d+)?"
 _NUMBER = re.compile(rf"\d+(?:[.,]\d+)?|{_CLOCK}")
-_NAME = r"[^\W\d_][\w.'-]*(?: [\w.'-]+){0,3}"
 _TIMED = re.compile(
-    rf"(?:(?P<name>{_NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|to)\s*{_CLOCK})?\s*[\])]"
+    rf"(?:(?P<name>{NAME}) ?)?[\[(]\s*(?P<inside>{_CLOCK})(?P<span>\s*(?:-+>?|–|—|to)\s*{_CLOCK})?\s*[\])]"
     rf"(?P<colon>:?)\s*(?P<said>.*)|(?P<bare>{_CLOCK})(?:\s*-+\s*{_CLOCK})?(?:$|[\s:-]+(?P<words>.*))"
 )
 """`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
@@ -33,12 +32,12 @@ _WITHIN = re.compile(rf"\[({_CLOCK})\]")
 _SPACED_ROW = re.compile(r"(\d+[.,]\d+)[\s,;]\s*(\d+[.,]\d+)[\s,;]\s*(?=.*[^\W\d_]).+")
 """`0.0 2.5 hello`; more than one, for people say such numbers too."""
 _HEADING = re.compile(
-    rf"(?P<name>{_NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
+    rf"(?P<name>{NAME})(?P<gap>\s{{2,}}|\t|\s*[\[(]| )(?P<clock>{_CLOCK})[\])]?:?"
 )
 """`Speaker 1  0:00`, above what is said."""
 _MACHINE = re.compile(r"(?:speaker|spk)[ _-]?\d+", re.IGNORECASE)
 _MACHINE_TURN = re.compile(rf"\[{_MACHINE.pattern}\]:?\s+\S.*|{_MACHINE.pattern}:?", re.IGNORECASE)
-_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{_NAME})\]?:\s+\S.*")
+_TURN = re.compile(rf"(?:>> ?)?\[?(?P<name>{NAME})\]?:\s+\S.*")
 _ENDS = (".", "!", "?", "…", ":", "。", "！", "？")
 _MANY_TURNS = 4
 """Lines that each begin with a name, some name twice, before they are taken for a conversation."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +23,7 @@ from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
-from orchestrator.tuning.decoding.evaluation_set import EvaluationSet, load_evaluation_set
+from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
 from orchestrator.tuning.model.device import choose_device, memory_of
 from orchestrator.tuning.model.encoder_cache import EncoderCache
@@ -93,9 +94,13 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     memory = frames_budget(execution, device.type, memory_of(device), share)
     depths = _first_adapted_layers(spec, base)
     store = EncoderCache(base.family, clips, memory, device, depths, {"train": training.frames})
+    measuring, trained = (
+        partial(_autocast_for, spec, device, training=each) for each in (False, True)
+    )
+    other = trained if _precision(spec, training=True) == "bf16" else None
     findings = (
         *lengths,
-        *_check_model(base, spec, sets, training.labels, clips),
+        *check_model(base, spec, sets, training.labels, clips, measuring, other),
     )
     stop(
         findings,
@@ -113,23 +118,6 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         findings,
         (*notes, *said, *_precision_notes(spec), *training.notes),
     )
-
-
-def _check_model(
-    base: BaseModel,
-    spec: SweepSpec,
-    sets: dict[str, EvaluationSet],
-    labels: TrainingSet,
-    clips: dict[str, Sequence[np.ndarray]],
-) -> list[Finding]:
-    def training_autocast() -> torch.autocast:
-        return _autocast_for(spec, base.device, training=True)
-
-    def autocast() -> torch.autocast:
-        return _autocast_for(spec, base.device)
-
-    other = training_autocast if _precision(spec, training=True) == "bf16" else None
-    return check_model(base, spec, sets, labels, clips, autocast, other)
 
 
 def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:
