@@ -17,7 +17,7 @@ from orchestrator.corpus.clip_cache import DONE, Segment
 from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, gain
 from orchestrator.corpus.manifest import Utterance
-from orchestrator.corpus.manifest_errors import Fault
+from orchestrator.corpus.manifest_errors import Fault, Place
 from orchestrator.corpus.record_fields import Samples
 
 
@@ -180,9 +180,21 @@ class Clips:
             columns[name] = tuple(column[row] for row in rows)
         return replace(self, **columns, sounds=self.sounds.take(rows))
 
-    def without(self, lines: Collection[int]) -> Clips:
-        """The clips of all other lines."""
-        return self.take([row for row, line in enumerate(self.lines) if line not in lines])
+    def without(self, places: Collection[Place]) -> Clips:
+        """The clips of all other records."""
+        return self.take([row for row, place in enumerate(self.places) if place not in places])
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the manifest has each: JSON may hold several on one line."""
+        return tuple(sound.utterance.place for sound in self.sounds.stored)
+
+    @property
+    def silent_rows(self) -> frozenset[int]:
+        """Clips in which nothing is to be heard."""
+        return frozenset(
+            row for row, sound in enumerate(self.sounds.stored) if sound.level < SILENCE_RMS
+        )
 
     @property
     def text_sha256(self) -> tuple[str, ...]:

@@ -40,7 +40,9 @@ def load_evaluation_manifest(
             f"data.confirm.split cannot divide a set: {error}\n"
             "  Or name two manifests that the search does not read: data.confirm: {domain: ..., heldout: ...}."
         ) from error
-    mine = sorted(parts[0] if part == "confirm" else parts[1], key=lambda utterance: utterance.line)
+    mine = sorted(
+        parts[0] if part == "confirm" else parts[1], key=lambda utterance: utterance.place
+    )
     speakers = len({utterance.speaker for utterance in mine})
     everybody = len({utterance.speaker for utterance in whole.utterances})
     text = f"{part} part of a split by speaker ({split:g}, seed {seed}): {speakers} of {everybody} speakers"

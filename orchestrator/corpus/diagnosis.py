@@ -14,7 +14,7 @@ from orchestrator.checks import Finding, finding
 from orchestrator.corpus.durations_and_speakers import known_seconds
 from orchestrator.corpus.known_files import KnownFiles
 from orchestrator.corpus.manifest import Manifest, Utterance
-from orchestrator.corpus.manifest_errors import SHOWN, bad_lines, show
+from orchestrator.corpus.manifest_errors import SHOWN, bad_records, place_text, show
 from orchestrator.corpus.overlap import (
     Recordings,
     Shared,
@@ -118,7 +118,9 @@ def used_utterances(name: str, manifest: Manifest, max_seconds: float) -> list[U
 
 def listed_lines(manifest: Manifest, faults: Sequence[tuple[Utterance, str]]) -> str:
     """Every line with what is wrong there, the first 20."""
-    said = [f"{manifest.path}:{utterance.line} ({why})" for utterance, why in faults[:SHOWN]]
+    said = [
+        f"{place_text(manifest.path, utterance.place)} ({why})" for utterance, why in faults[:SHOWN]
+    ]
     return ", ".join(said) + (f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else "")
 
 
@@ -141,11 +143,11 @@ def is_upper_case(texts: Iterable[str]) -> bool:
 
 def skipped_lines(name: str, manifest: Manifest) -> str:
     """How many lines of a training set were skipped, and the first of them."""
-    count, first = bad_lines(manifest.bad), manifest.bad[0]
+    count, first = bad_records(manifest.bad), manifest.bad[0]
     total = count + len(manifest.utterances)
     return (
         f"{count} of {total} lines of {name} ({100 * count / total:.1f} %) are bad and skipped, "
-        f"e.g. {manifest.path}:{first.line}: {first.message}."
+        f"e.g. {place_text(manifest.path, first.place)}: {first.message}."
     )
 
 
@@ -309,8 +311,9 @@ def _share_text(count: int, manifest: Manifest, name: str) -> str:
 
 
 def _example_line(manifest: Manifest, utterance: Utterance) -> str:
-    return f"e.g. {manifest.path}:{utterance.line}"
+    return f"e.g. {place_text(manifest.path, utterance.place)}"
 
 
 def _shared_example(shared: Shared, mine: Recordings, others: Recordings) -> str:
-    return f"{mine.manifest.path}:{shared.utterance.line} is {others.manifest.path}:{shared.other.line}"
+    here = place_text(mine.manifest.path, shared.utterance.place)
+    return f"{here} is {place_text(others.manifest.path, shared.other.place)}"

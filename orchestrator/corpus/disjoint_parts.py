@@ -33,7 +33,10 @@ def unit_of(utterance: Utterance, by: Unit) -> str:
         return utterance.speaker
     if by == "sentence":
         return sentence_key(utterance.text) or utterance.text
-    return audio_source(utterance) if by == "recording" else f"{utterance.line}"
+    if by == "recording":
+        return audio_source(utterance)
+    # a line that holds one record is named as it always was: the names decide who is drawn
+    return f"{utterance.line}" if utterance.record == 1 else f"{utterance.line}.{utterance.record}"
 
 
 def divide(

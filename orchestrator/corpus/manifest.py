@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -26,7 +27,14 @@ from orchestrator.corpus.headers import (
     read_header,
 )
 from orchestrator.corpus.known_files import KnownFiles
-from orchestrator.corpus.manifest_errors import Fault, UnusableError, manifest_error, show
+from orchestrator.corpus.manifest_errors import (
+    Fault,
+    Place,
+    UnusableError,
+    manifest_error,
+    record_text,
+    show,
+)
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.record_fields import (
     AUDIO_KEYS,
@@ -70,10 +78,21 @@ class Utterance:
     """Seconds into the file."""
     speaker: str = ""
     line: int = 0
+    record: int = 1
+    """Which of the records that begin on that line; 1-based."""
     explicit_id: bool = True
     """The file gives the id; a made one says no more than the path does."""
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
     """Keys of the record that have no meaning here."""
+
+    @property
+    def place(self) -> Place:
+        """What no other utterance of its manifest shares."""
+        return self.line, self.record
+
+    def fault(self, message: str) -> Fault:
+        """That something is wrong with it."""
+        return Fault(self.line, message, record=self.record)
 
 
 @dataclass(frozen=True)
@@ -87,7 +106,7 @@ class Manifest:
     for_training: bool = False
     """A training set may hold silent clips; in an evaluation set they are faults."""
     bad: tuple[Fault, ...] = ()
-    """Faults of the lines that were skipped, which only a training set may be allowed."""
+    """Faults of the records that were skipped, which only a training set may be allowed."""
     left_out: int = 0
     """Utterances of an evaluation set that are longer than the sweep measures; they are not in
     `utterances`.
@@ -96,15 +115,15 @@ class Manifest:
     """Which part of the file the utterances are, in words; empty where they are all of it."""
 
     def without(self, faults: Iterable[Fault], max_bad_fraction: float) -> Manifest | None:
-        """The manifest less the lines with faults; None when they and those skipped before are more
+        """The manifest less the records with faults; None when they and those skipped before are more
         than allowed.
         """
         every = tuple(sorted({*self.bad, *faults}))
-        lines = {fault.line for fault in every}
-        kept = tuple(utterance for utterance in self.utterances if utterance.line not in lines)
-        total = len(kept) + len(lines)
+        places = {fault.place for fault in every}
+        kept = tuple(utterance for utterance in self.utterances if utterance.place not in places)
+        total = len(kept) + len(places)
         known = not any(fault.ends_file for fault in every)
-        allowed = self.for_training and kept and known and len(lines) <= max_bad_fraction * total
+        allowed = self.for_training and kept and known and len(places) <= max_bad_fraction * total
         return replace(self, utterances=kept, bad=every) if allowed else None
 
 
@@ -175,17 +194,22 @@ class _Builder:
         self.faults: list[Fault] = []
         self.skipped = 0
         self._records, self._keys = 0, set[str]()
+        self._begin_on: Counter[int] = Counter()
         self._tarred, self._first_id = 0, ""
-        self._lines_by_id: dict[str, int] = {}
-        self._lines_by_audio: dict[tuple[str, float], int] = {}
+        self._places_by_id: dict[str, Place] = {}
+        self._places_by_audio: dict[tuple[str, float], Place] = {}
         # segments of one file share its header
         self._header = cache(self._read_header)
         self._sound_source = AudioSources()
 
     def add(self, line: int, record: dict[str, Any] | Fault) -> None:
         """Check one record; NeMo's `_skipme` drops it unseen."""
+        self._begin_on[line] += 1
+        place = line, self._begin_on[line]
         if isinstance(record, Fault):
-            self.faults.append(record)
+            # what ends a file is no record of it
+            whole = record if record.ends_file else replace(record, record=place[1])
+            self.faults.append(whole)
             return
         if record.get("_skipme"):
             self.skipped += 1
@@ -196,15 +220,15 @@ class _Builder:
         refuse_toolkit_record(record, self.path)
         self._first_id = self._first_id or str(record.get("id") or record.get("utt_id") or "")
         draft, faults = read_draft(record, self.needs_text)
-        self.faults += [Fault(line, message) for message in faults]
+        self.faults += [Fault(line, message, record=place[1]) for message in faults]
         if draft is None:
             return
         try:
-            utterance = self._checked_utterance(line, draft)
+            utterance = self._checked_utterance(place, draft)
         except UnusableError as error:
             if isinstance(error, MissingAudioError):
                 self._missing.append((line, draft.path or "", error))
-            self.faults.append(Fault(line, str(error)))
+            self.faults.append(Fault(line, str(error), record=place[1]))
             return
         self._check_duplicates(utterance)
         self.utterances.append(utterance)
@@ -246,7 +270,7 @@ class _Builder:
             return not_a_manifest.parts_hint(self.path)
         return names_below(self._first_id, self.path)
 
-    def _checked_utterance(self, line: int, draft: Draft) -> Utterance:
+    def _checked_utterance(self, place: Place, draft: Draft) -> Utterance:
         audio = None if draft.path is None else locate(draft.path, self.folder)
         name = "the inline audio" if audio is None else f"audio file {show(draft.path)}"
         if draft.samples is not None:
@@ -270,7 +294,8 @@ class _Builder:
             duration=clip_seconds(header, draft.offset, draft.duration, name),
             offset=draft.offset or 0.0,
             speaker=draft.speaker,
-            line=line,
+            line=place[0],
+            record=place[1],
             explicit_id=draft.id is not None,
             extra=draft.extra,
         )
@@ -285,16 +310,16 @@ class _Builder:
         return header
 
     def _check_duplicates(self, utterance: Utterance) -> None:
-        line = utterance.line
+        place = utterance.place
         audio = (self._sound_source(utterance), utterance.offset)
-        if (other := self._lines_by_audio.setdefault(audio, line)) != line:
-            self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
-        elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:
-            self.faults.append(
-                Fault(
-                    line, f"the id {show(utterance.id)} is already on line {other}; ids are unique"
-                )
+        if (other := self._places_by_audio.setdefault(audio, place)) != place:
+            message = f"the same audio as {record_text(other)}; keep one of the two"
+            self.faults.append(utterance.fault(message))
+        elif (other := self._places_by_id.setdefault(utterance.id, place)) != place:
+            message = (
+                f"the id {show(utterance.id)} is already on {record_text(other)}; ids are unique"
             )
+            self.faults.append(utterance.fault(message))
 
 
 class AudioSources:

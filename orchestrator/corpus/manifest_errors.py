@@ -15,6 +15,11 @@ SHOWN = 20
 """Faults printed in full; the rest are counted."""
 
 
+Place = tuple[int, int]
+"""Where a record of a manifest begins: its line, and which it is of the records that begin there, both
+1-based. JSON may hold any number of them on one line."""
+
+
 @dataclass(frozen=True, order=True)
 class Fault:
     """What is wrong, and on which line (1-based) of the manifest."""
@@ -23,6 +28,13 @@ class Fault:
     message: str
     ends_file: bool = False
     """What follows could not be read at all, so it is unknown how many lines are lost."""
+    record: int = 1
+    """Which of the records that begin on that line; 1-based."""
+
+    @property
+    def place(self) -> Place:
+        """Of the record that is wrong."""
+        return self.line, self.record
 
 
 class UnusableError(ManifestError):
@@ -54,21 +66,33 @@ def joined_errors(errors: Sequence[ManifestError]) -> ManifestError:
     return ManifestError("\n".join([*said, *cure]))
 
 
-def bad_lines(faults: Iterable[Fault]) -> int:
-    """Lines that have a fault, however many each has."""
-    return len({fault.line for fault in faults})
+def bad_records(faults: Iterable[Fault]) -> int:
+    """Records that have a fault, however many each has."""
+    return len({fault.place for fault in faults})
 
 
 def manifest_error(path: Path, faults: Iterable[Fault]) -> FaultsError:
     """One error of all faults in line order, the first 20 in full."""
-    ordered = sorted(set(faults))
+    ordered = sorted(set(faults), key=lambda fault: (fault.place, fault.message))
     count = "1 fault" if len(ordered) == 1 else f"{len(ordered)} faults"
     lines = [f"{path} has {count}:"]
-    lines += [f"  {path}:{fault.line}: {fault.message}" for fault in ordered[:SHOWN]]
+    lines += [f"  {place_text(path, fault.place)}: {fault.message}" for fault in ordered[:SHOWN]]
     if len(ordered) > SHOWN:
         lines.append(f"  and {len(ordered) - SHOWN} more")
     lines.append(_CURE)
     return FaultsError("\n".join(lines), tuple(ordered))
+
+
+def place_text(path: Path, place: Place) -> str:
+    """Where in a manifest a record begins; the first of a line is named by the line alone."""
+    line, record = place
+    return f"{path}:{line}" if record == 1 else f"{path}:{line} (record {record} of that line)"
+
+
+def record_text(place: Place) -> str:
+    """The same within a sentence about the manifest."""
+    line, record = place
+    return f"line {line}" if record == 1 else f"line {line}, record {record}"
 
 
 def show(value: Any) -> str:

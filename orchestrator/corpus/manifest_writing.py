@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from orchestrator.atomic import new_file
 from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
-from orchestrator.corpus.manifest_errors import SHOWN, FaultsError, UnusableError, show
+from orchestrator.corpus.manifest_errors import SHOWN, FaultsError, UnusableError, place_text, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS
 from orchestrator.errors import ManifestError
 
@@ -96,7 +96,9 @@ def made_of(utterance: Utterance, manifest: Path, folder: Path) -> Made:
         if utterance.audio is None
         else (relative(utterance.audio, manifest.parent), utterance.audio.name)
     )
-    return Made(line_of(utterance, folder), f"{manifest}:{utterance.line}", (*names, utterance.id))
+    return Made(
+        line_of(utterance, folder), place_text(manifest, utterance.place), (*names, utterance.id)
+    )
 
 
 def _audio_fields(utterance: Utterance, folder: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def prepare_training(
     shortest: int,
     max_bad_fraction: float,
 ) -> tuple[Manifest, Clips]:
-    """`prepare`, without the lines whose audio cannot be decoded: the manifest that is left, and
+    """`prepare`, without the records whose audio cannot be decoded: the manifest that is left, and
     its clips.
 
     Raises ManifestError when more than `max_bad_fraction` of all lines are bad.
@@ -77,16 +77,17 @@ def prepare_training(
     rest = manifest.without(faults, max_bad_fraction)
     if rest is None:
         raise manifest_error(manifest.path, faults)
-    return rest, clips.without({fault.line for fault in faults})
+    return rest, clips.without({fault.place for fault in faults})
 
 
 def _length_faults(clips: Clips, shortest: int) -> list[Fault]:
     """What decoding found, and the clips that are too short for the model."""
-    lengths = zip(clips.lines, clips.sounds.lengths, strict=True)
     short = [
-        Fault(line, f"the clip has {length} samples; the model needs at least {shortest}")
-        for line, length in lengths
-        if length < shortest
+        sound.utterance.fault(
+            f"the clip has {sound.count} samples; the model needs at least {shortest}"
+        )
+        for sound in clips.sounds.stored
+        if sound.count < shortest
     ]
     return [*clips.faults, *short]
 
@@ -121,7 +122,7 @@ def _decoded_once(manifest: Manifest, rms: float | None, cache: Path) -> Clips:
             raise OSError(f"the audio cache in {cache} could not be read back after it was written")
         sound = StoredSound(*found[key], utterance, _decoded_again)
         if sound.level < SILENCE_RMS and not manifest.for_training:
-            faults.append(Fault(utterance.line, _SILENT))
+            faults.append(utterance.fault(_SILENT))
         else:
             stored.append(sound)
     for segment in {sound.segment.name: sound.segment for sound in stored}.values():
@@ -194,11 +195,11 @@ class _Decoding:
                 return key, sha256, None
             return key, sha256, _decode_utterance(utterance)
         except ManifestError as error:
-            return None, None, Fault(utterance.line, str(error))
+            return None, None, utterance.fault(str(error))
         except OSError as error:
             reason = error.strerror or error
             message = f"{audio_name(utterance)} cannot be decoded: {reason}"
-            return None, None, Fault(utterance.line, message)
+            return None, None, utterance.fault(message)
 
 
 _Result = tuple[bytes | None, str | None, Decoded | Fault | None]

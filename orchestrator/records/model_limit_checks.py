@@ -19,7 +19,7 @@ from orchestrator.corpus.diagnosis import (
 )
 from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.manifest import Manifest, Utterance
-from orchestrator.corpus.manifest_errors import show
+from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.records.model_limits import ModelLimits, token_caps
 from orchestrator.sweepfile.sweep import SweepSpec
 
@@ -153,8 +153,8 @@ def _unknown_tokens(texts: _UsedTexts) -> Iterator[Finding]:
     yield finding(
         "unknown-tokens",
         f"{len(rows)} of {len(lost)} texts of {texts.name} have characters that the model's tokenizer cannot write "
-        f"({given}), e.g. {texts.manifest.path}:{first.line} ({show(first.text)}): {effect}. Spell them with "
-        "characters that the model has.",
+        f"({given}), e.g. {place_text(texts.manifest.path, first.place)} ({show(first.text)}): {effect}. "
+        "Spell them with characters that the model has.",
     )
 
 

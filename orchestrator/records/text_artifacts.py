@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from orchestrator.corpus.diagnosis import TRAINING_SETS
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.manifest_errors import show
+from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.selecting import without_brackets
 from orchestrator.records.corpus_tags import cure_of_tags, find_tags
 from orchestrator.scoring.artifacts import Artifacts, find_artifacts, without_artifacts
@@ -77,7 +77,7 @@ def _named(found: Artifacts) -> str:
 
 
 def _place(manifest: Manifest, row: int) -> str:
-    return f"{manifest.path}:{manifest.utterances[row].line}"
+    return place_text(manifest.path, manifest.utterances[row].place)
 
 
 def _around(text: str) -> str:

@@ -14,7 +14,7 @@ from orchestrator.checks import Finding, finding
 from orchestrator.corpus.decoding_findings import check_sound, sound_text
 from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.manifest_errors import show
+from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
@@ -87,7 +87,8 @@ def _check_words(spec: SweepSpec, sets: Mapping[str, Manifest]) -> Iterator[Find
             yield finding(
                 "empty",
                 f"no reference of {name} ({manifest.path}) has a word left by normalizer {spec.evaluation.normalizer}, "
-                f"e.g. {manifest.path}:{manifest.utterances[0].line} ({show(texts[0])}). Write what is said.",
+                f"e.g. {place_text(manifest.path, manifest.utterances[0].place)} ({show(texts[0])}). "
+                "Write what is said.",
             )
         elif said := wordless_text(name, manifest, spec.evaluation.normalizer):
             yield finding("text-artifacts", said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.frozen import Frozen, Seed
@@ -81,11 +81,15 @@ class AlsoSet(Frozen):
     """Whether trials are measured on it at every rung, or at their last step alone."""
 
 
-def _also_short(value: Any) -> Any:
-    """A manifest alone stands for a set with the defaults; JSON holds paths as text."""
+def _also_short(value: Any, info: ValidationInfo) -> Any:
+    """A manifest alone stands for a set with the defaults. YAML holds paths as text, which Python
+    input refuses; JSON input refuses anything else.
+    """
     if not isinstance(value, (dict, str, Path)):
         return value
     named = value if isinstance(value, dict) else {"manifest": value}
+    if info.mode == "json":
+        return named
     return {
         key: Path(given) if key == "manifest" and isinstance(given, str) else given
         for key, given in named.items()

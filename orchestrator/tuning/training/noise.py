@@ -60,7 +60,7 @@ def noisy_lines(manifest: Manifest, out: Path, channel: Channel, seed: int) -> l
         try:
             copy, drawn = _noisy_copy(utterance, channel, seed)
         except ManifestError as error:
-            faults.append(Fault(utterance.line, str(error)))
+            faults.append(utterance.fault(str(error)))
             continue
         path = folder / f"{number:06d}.flac"
         soundfile.write(path, copy, SAMPLE_RATE, subtype="PCM_16")

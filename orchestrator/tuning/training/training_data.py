@@ -17,7 +17,7 @@ from orchestrator.corpus.diagnosis import (
     skipped_lines,
 )
 from orchestrator.corpus.manifest import Manifest
-from orchestrator.corpus.manifest_errors import bad_lines
+from orchestrator.corpus.manifest_errors import bad_records, place_text
 from orchestrator.errors import DataError
 from orchestrator.records.reading_sets import decode_set
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -63,13 +63,11 @@ def load_training_data(
     for name, read in training.items():
         manifest, ready = decode_set(spec, name, read, cache, base.family.shortest)
         # what decoding found was said before the model was loaded
-        if bad_lines(manifest.bad) > bad_lines((*read.bad, *ready.faults)):
+        if bad_records(manifest.bad) > bad_records((*read.bad, *ready.faults)):
             notes.append(f"data: {skipped_lines(read.path.name, manifest)}")
         limit = min(spec.data.max_seconds, base.family.longest_seconds)
-        silent = set(ready.notes.silent)
-        kept = tuple(
-            row for row in kept_for_training(manifest, limit) if ready.lines[row] not in silent
-        )
+        silent = ready.silent_rows
+        kept = tuple(row for row in kept_for_training(manifest, limit) if row not in silent)
         if not kept:
             raise DataError(
                 f"{read.path}: no utterance is within data.max_seconds = {limit:g} and more than silence; raise it, or "
@@ -82,7 +80,7 @@ def load_training_data(
         clips += ready.sounds.take(kept)
         if name == "train":
             domain, speakers = len(kept), tuple(ready.speakers[row] for row in kept)
-            places = tuple(f"{read.path}:{ready.lines[row]}" for row in kept)
+            places = tuple(place_text(read.path, ready.places[row]) for row in kept)
     labels = TrainingSet(
         base.labels(texts), domain, speakers=speakers, places=places, rms=spec.evaluation.rms
     )
