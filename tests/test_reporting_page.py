@@ -265,6 +265,9 @@ def test_what_got_worse_stands_on_the_page_without_scripts(
         worst = sorted(zip(changes, each["ids"], strict=True), key=lambda pair: -pair[0])[:10]
         expected += [(name, str(change)) for change, name in worst if change > 0]
     assert listed and sorted(listed) == sorted(expected)
+    for each in contents["sets"]:
+        [label] = [own["label"] for own in each["models"] if own["key"] == each["winner"]]
+        assert f"<span>{label}</span>" in inside, "whose words they are"
     assert "<script>document.title" not in inside
 
 

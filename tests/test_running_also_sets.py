@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.scoring.judge import Scores
+from orchestrator.scoring.rates import SetScore
+from orchestrator.sweepfile.data import AlsoSet, ConfirmData, DataSpec
+from orchestrator.sweepfile.limits import Limit
+from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.verdicts.confirming import rank_feasible
+from orchestrator.verdicts.judging import best_verdict, judge_scores
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.running_support import make_spec
 
 Printed = pytest.CaptureFixture[str]
 
@@ -48,3 +57,69 @@ def test_a_plan_with_further_sets_is_read_again(spec: Path, capsys: Printed) -> 
     capsys.readouterr()
     assert orchestrate(spec) in (0, 4, 5)
     assert "tower" in capsys.readouterr().out
+
+
+def rates(*errors: int) -> dict[str, SetScore]:
+    """Of domain, heldout and, where there are three, tower: errors among 100 utterances of 20 words."""
+    return {
+        name: SetScore(tuple(int(at < count) for at in range(100)), (20,) * 100)
+        for name, count in zip(("domain", "heldout", "tower"), errors, strict=False)
+    }
+
+
+@pytest.mark.parametrize("metric", ["tower_wer", "any_also_wer", "every_also_wer"])
+def test_what_acceptance_asks_is_answered_by_the_step_that_was_measured(metric: str) -> None:
+    """The set is heard at the last step: an earlier one that is better elsewhere would leave the
+    limit open.
+    """
+    data = DataSpec(
+        train=Path("/t"),
+        domain=Path("/d"),
+        heldout=Path("/h"),
+        also={"tower": AlsoSet(manifest=Path("/w"), rungs="last")},
+    )
+    limits = {metric: Limit(max_regression=1.0)}
+    baseline = Scores("f", rates(60, 30, 30))
+    early, last = (
+        Scores("f", rates(20, 30), 0, 50, 1.0),
+        Scores("f", rates(40, 30, 30), 0, 100, 1.0),
+    )
+
+    def chosen(spec: SweepSpec) -> int:
+        verdicts = [judge_scores(spec, tuned, baseline, resamples=100) for tuned in (early, last)]
+        best = best_verdict(verdicts)
+        assert best is not None and best.feasible
+        return best.step
+
+    assert chosen(make_spec(data=data, acceptance=limits)) == 100
+    assert chosen(make_spec(data=data)) == 50, "nothing asks for it"
+    confirm = ConfirmData(domain=Path("/c"), heldout=Path("/k"), also={"tower": Path("/x")})
+    with_confirm = data.model_copy(update={"confirm": confirm})
+    assert chosen(make_spec(data=with_confirm, acceptance=limits)) == 50, "the confirm sets answer"
+
+
+def test_of_trials_too() -> None:
+    """One that was stopped before its last step is behind those that have all that is asked."""
+    results = [
+        TrialResult(
+            number=number,
+            state=TrialState.PRUNED,
+            reason="",
+            params={},
+            feasible=True,
+            step=50,
+            adapter_scale=1.0,
+            wer=wer,
+            delta={"heldout": 0.0},
+            constraints={},
+            steps_trained=50,
+        )
+        for number, wer in enumerate(
+            ({"domain": 2.0, "heldout": 5.0}, {"domain": 4.0, "heldout": 5.0, "tower": 3.0})
+        )
+    ]
+    assert [each.number for each in rank_feasible(results)] == [0, 1]
+    assert [each.number for each in rank_feasible(results, "domain", frozenset({"tower"}))] == [
+        1,
+        0,
+    ]

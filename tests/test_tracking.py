@@ -22,7 +22,7 @@ from orchestrator.tracking import child
 from orchestrator.tracking.child import Sender, study_id
 from orchestrator.tracking.runs import Ending, TrackedRun, tracked_runs
 from orchestrator.tracking.sending import Trackers
-from orchestrator.tracking.trackers import Place, not_installed
+from orchestrator.tracking.trackers import MODULES, Place, not_installed
 from tests.cli_project import ROOT, SWEEP, make_project, orchestrate
 from tests.run_fake import make_worker
 
@@ -82,6 +82,16 @@ def test_what_is_not_installed_is_said_with_what_to_install(
         main(["validate", str(spec)])
     assert ended.value.code == 0
     assert said in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_package_that_is_missing_as_a_whole_is_said_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To look for a part of a package imports the package."""
+    monkeypatch.setitem(MODULES, "tensorboard", "no_such_package.backend")
+    spec = load_spec(make_project(tmp_path, SWEEP + "tracking: {tensorboard: {}}\n"))
+    [said] = not_installed(spec)
+    assert said.startswith("tracking.tensorboard: tensorboard is not installed")
 
 
 def test_every_run_has_its_name_parameters_and_curves(project: Path) -> None:

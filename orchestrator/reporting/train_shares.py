@@ -31,16 +31,20 @@ def blocks(spec: SweepSpec, conclusion: Conclusion) -> Iterator[Block]:
             str(trial.number),
             percent(trial.wer[rate]),
             points(trial.delta.get(rate)),
+            "yes" if trial.feasible else "no",
         )
         for share, trial in best.items()
     )
     yield Table(
-        ("share of data.train", "best trial", f"{rate_text(rate)} %", "change"), tuple(rows)
+        ("share of data.train", "best trial", f"{rate_text(rate)} %", "change", "keeps the limits"),
+        tuple(rows),
     )
 
 
 def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialResult]:
-    """Share -> the best trial that was trained on it, by share; empty where it was not searched."""
+    """Share -> the best feasible trial that was trained on it, or the best one where none of them
+    is, by share; empty where it was not searched.
+    """
     best: dict[float, TrialResult] = {}
     rate = spec.objective
     for result in conclusion.results:
@@ -56,10 +60,18 @@ def best_by_share(spec: SweepSpec, conclusion: Conclusion) -> dict[float, TrialR
 
 
 def _share_answer(spec: SweepSpec, best: dict[float, TrialResult]) -> str:
-    """What the step from the second largest share to the largest one brought."""
-    (_, before), (share, after) = list(best.items())[-2:]
+    """What the step from the second largest share to the largest one brought. What broke a limit
+    says nothing of how much speech it was trained on.
+    """
+    unfit = [f"{100 * share:.3g} %" for share, trial in best.items() if not trial.feasible]
+    kept = {share: trial for share, trial in best.items() if trial.feasible}
+    if len(kept) < 2:
+        return (
+            f"No trial on {' or '.join(unfit)} of the training utterances keeps the limits, so that there are no two "
+            "shares to compare."
+        )
+    (smaller, before), (share, after) = list(kept.items())[-2:]
     gained = before.wer[spec.objective] - after.wer[spec.objective]
-    smaller = list(best)[-2]
     name = rate_text(spec.objective)
     text = (
         f"From {100 * smaller:.3g} % to {100 * share:.3g} % of the training utterances the best {name} changed by "

@@ -32,6 +32,10 @@ def proof(limit: LimitVerdict) -> str:
         return "proven at 95 %"
     if limit.evidence is Evidence.VIOLATED:
         return "the opposite is proven at 95 %"
+    if limit.criterion.metric == TRAIN_LOSS:
+        return "undecided: the rungs prove no trend"
+    if not (isfinite(limit.lower) and isfinite(limit.upper)):
+        return "undecided: a set like this has no bounds"
     if limit.utterances_needed is None:
         return "undecided, at the limit"
     gain = (

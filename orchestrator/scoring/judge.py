@@ -75,6 +75,10 @@ class Verdict:
     """None when the sweep declares no acceptance criteria."""
     metric: str = "domain_wer"
     """What the search minimises."""
+    unanswered: int = 0
+    """Rates that this measurement lacks and that another one of the same trial has, where acceptance
+    asks for them and no confirmation follows.
+    """
 
     @property
     def objective(self) -> float | None:
@@ -238,8 +242,9 @@ def optimism(search_delta: float, confirm_delta: float) -> float:
 def best_feasible(verdicts: Sequence[Verdict]) -> Verdict | None:
     """The feasible verdict of the lowest objective; None when there is none.
 
-    Ties go to the smaller held-out delta, then to fewer steps, the smaller trial number, the
-    smaller adapter scale. Optuna's `value` is no guide: a pruned trial keeps its last one.
+    One that leaves no rate unanswered goes first. Ties go to the smaller held-out delta, then to
+    fewer steps, the smaller trial number, the smaller adapter scale. Optuna's `value` is no guide: a
+    pruned trial keeps its last one.
     """
     ranked = [verdict for verdict in verdicts if verdict.feasible and verdict.objective is not None]
     return min(ranked, key=verdict_rank, default=None)
@@ -256,10 +261,11 @@ def rank(
     return wer, heldout, step, number, scale
 
 
-def verdict_rank(verdict: Verdict) -> Rank:
-    """`rank` of a verdict."""
+def verdict_rank(verdict: Verdict) -> tuple[int, Rank]:
+    """`rank` of a verdict, behind what it leaves unanswered."""
     heldout = verdict.delta.get(set_name("heldout_wer", verdict.confirmed))
-    return rank(verdict.objective, heldout, verdict.step, verdict.number, verdict.adapter_scale)
+    own = rank(verdict.objective, heldout, verdict.step, verdict.number, verdict.adapter_scale)
+    return verdict.unanswered, own
 
 
 def _same_evaluation(tuned: Scores, baseline: Scores) -> None:

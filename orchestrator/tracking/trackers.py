@@ -59,7 +59,15 @@ def connect(name: str, spec: SweepSpec, place: Place) -> Tracker:
 def installed(spec: SweepSpec) -> tuple[str, ...]:
     """The trackers of the sweep whose client is there."""
     names = spec.tracking.names if spec.tracking else ()
-    return tuple(name for name in names if find_spec(MODULES[name]) is not None)
+    return tuple(name for name in names if _is_there(MODULES[name]))
+
+
+def _is_there(module: str) -> bool:
+    """Whether it could be imported; to look for a part of a package imports the package."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def not_installed(spec: SweepSpec) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from orchestrator.scoring.judge import Decision, Verdict, best_feasible, optimis
 from orchestrator.set_names import confirm_name
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import ConfirmationRun, confirmation_runs, rank_feasible
-from orchestrator.verdicts.judging import RESAMPLES, judge_scores, pool_scores, scores
+from orchestrator.verdicts.judging import RESAMPLES, judge_scores, late_rates, pool_scores, scores
 from orchestrator.verdicts.shipping import asks_for_shipped, keeps_limits
 from orchestrator.verdicts.training_losses import all_losses
 
@@ -143,7 +143,7 @@ def conclude(spec: SweepSpec, folder: StudyFolder, resamples: int = RESAMPLES) -
     results = folder.results()
     baseline = _search_baseline(folder, results)
     confirmed = _confirmed_finalists(spec, folder, results, resamples)
-    best = _best_trial(results, confirmed, spec.objective)
+    best = _best_trial(rank_feasible(results, spec.objective, late_rates(spec)), confirmed)
     verdict = _verdict_of_best(spec, folder, best, baseline, n_competing(results), resamples)
     confirm_baseline = _search_baseline(
         folder, [s.result for c in confirmed for s in c.seeds if s.result]
@@ -180,9 +180,9 @@ def _as_shipped(decision: Decision, kept: bool | None) -> Decision:
 
 
 def _best_trial(
-    results: Sequence[TrialResult], confirmed: Sequence[Confirmed], objective: str
+    by_rank: Sequence[TrialResult], confirmed: Sequence[Confirmed]
 ) -> TrialResult | None:
-    by_rank = rank_feasible(results, objective)
+    """Of feasible trials, best first."""
     if all(finalist.verdict for finalist in confirmed):
         favoured = best_feasible([finalist.verdict for finalist in confirmed if finalist.verdict])
         trial = next(

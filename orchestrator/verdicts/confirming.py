@@ -28,14 +28,18 @@ class ConfirmationRun:
     plan: TrialPlan
 
 
-def rank_feasible(results: Sequence[TrialResult], objective: str = "domain") -> list[TrialResult]:
+def rank_feasible(
+    results: Sequence[TrialResult],
+    objective: str = "domain",
+    late: frozenset[str] = frozenset(),
+) -> list[TrialResult]:
     """Feasible trials that were trained themselves, best first, as `scoring.judge.rank` orders
-    them.
+    them; those that lack one of the rates `late` behind all others.
     """
 
-    def key(result: TrialResult) -> Rank:
+    def key(result: TrialResult) -> tuple[int, Rank]:
         scale = 1.0 if result.adapter_scale is None else result.adapter_scale
-        return rank(
+        return len(late - result.wer.keys()), rank(
             result.wer[objective],
             result.delta.get("heldout"),
             result.step or 0,

@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import cast
 
 from orchestrator.records.results import Measurement, SetMeasurement
-from orchestrator.scoring.judge import Rank, Scores, Verdict, best_feasible, judge, verdict_rank
+from orchestrator.scoring.judge import (
+    Rank,
+    Scores,
+    Verdict,
+    best_feasible,
+    judge,
+    set_name,
+    verdict_rank,
+)
 from orchestrator.scoring.limits import Criterion, Kind, Unit
 from orchestrator.scoring.rates import SetScore, pool
 from orchestrator.sweepfile.limits import ANY, EVERY, SHIPPED, Limit, Rule, set_of
@@ -133,7 +141,7 @@ def judge_scores(
 
     Raises FingerprintError when the two were not evaluated alike.
     """
-    return judge(
+    verdict = judge(
         tuned,
         baseline,
         guardrails=guardrails_of(spec),
@@ -145,6 +153,22 @@ def judge_scores(
         seed=spec.seed,
         metric=spec.metric.name,
     )
+    return replace(verdict, unanswered=len(late_rates(spec) - verdict.wer.keys()))
+
+
+def late_rates(spec: SweepSpec) -> frozenset[str]:
+    """The rates that acceptance asks of the search and that trials are measured on at their last
+    step alone (`rungs: last`). None where confirm sets answer in the search's place.
+    """
+    if spec.data.confirm is not None:
+        return frozenset()
+    late = {name for name, also in spec.data.also.items() if also.rungs == "last"}
+    asked = {
+        metric
+        for criterion in acceptance_of(spec)
+        for metric in criterion.among or (criterion.metric,)
+    }
+    return frozenset(set_name(metric, False) for metric in asked if set_of(metric) in late)
 
 
 def best_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
@@ -155,5 +179,5 @@ def best_verdict(verdicts: Sequence[Verdict]) -> Verdict | None:
     return best_feasible(verdicts) or min(verdicts, key=_by_violation, default=None)
 
 
-def _by_violation(verdict: Verdict) -> tuple[float, Rank]:
+def _by_violation(verdict: Verdict) -> tuple[float, tuple[int, Rank]]:
     return max(verdict.constraints.values(), default=0.0), verdict_rank(verdict)

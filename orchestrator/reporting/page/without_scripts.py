@@ -11,7 +11,8 @@ from orchestrator.scoring.alignment import EQUAL
 
 WORST = 10
 """Utterances of each set."""
-COLUMNS = ("utterance", "errors", "change", "was said", "untuned model", "winner")
+COLUMNS = ("utterance", "errors", "change", "was said", "untuned model")
+"""Beside what the tuned model heard."""
 
 
 def worst_html(sets: Sequence[dict[str, Any]]) -> str:
@@ -19,11 +20,17 @@ def worst_html(sets: Sequence[dict[str, Any]]) -> str:
     none has transcripts.
     """
     tables = "".join(
-        f"<h3>{WORST} at most that got worse: {each['title']}</h3>{table_html(COLUMNS, rows)}"
+        f"<h3>{WORST} at most that got worse: {each['title']}</h3>{table_html((*COLUMNS, _shown_label(each)), rows)}"
         for each in sets
         if (rows := list(_worst_rows(each)))
     )
     return f"<noscript>{tables}</noscript>" if tables else ""
+
+
+def _shown_label(each: dict[str, Any]) -> str:
+    """Of the model that is shown: the winner, or where that has not heard the set, another one."""
+    labels = {model["key"]: str(model["label"]) for model in each["models"]}
+    return labels[each["winner"]]
 
 
 def _worst_rows(each: dict[str, Any]) -> Iterator[tuple[str, ...]]:

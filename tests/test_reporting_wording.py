@@ -1,0 +1,95 @@
+"""What a report says of limits that nothing decides, and of shares of the training set: each in words
+that are true of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.records.results import TrialResult, TrialState
+from orchestrator.reporting import train_shares
+from orchestrator.reporting.report_blocks import Paragraph, Table
+from orchestrator.reporting.wording import proof
+from orchestrator.scoring.limits import Criterion, estimate_of, judge_limit
+from orchestrator.scoring.rates import SetScore
+from orchestrator.scoring.trend import judge_trend
+from orchestrator.verdicts.conclusion import Conclusion
+from tests.running_support import make_spec
+
+HELDOUT = Criterion("heldout_wer", "max_regression", 0.2)
+
+
+def proof_of(before: SetScore, after: SetScore, criterion: Criterion = HELDOUT) -> str:
+    paired = estimate_of(criterion, before, after, resamples=200, seed=0)
+    return proof(
+        judge_limit(criterion, before, after, paired, confidence=0.95, violation_confidence=0.95)
+    )
+
+
+def spread(errors: int, utterances: int = 500) -> SetScore:
+    """Errors on the first of utterances of 20 words."""
+    counts = tuple(int(at < errors) for at in range(utterances))
+    return SetScore(counts, (20,) * utterances)
+
+
+def test_an_undecided_limit_says_why() -> None:
+    one = SetScore((3,), (20,))
+    assert proof_of(one, SetScore((3,), (20,))) == "undecided: a set like this has no bounds"
+    half = replace(HELDOUT, limit=50.0, unit="percent")
+    assert proof_of(one, one, half) == "undecided: a set like this has no bounds"
+    assert proof_of(spread(40), spread(60)) == "undecided, at the limit"
+    before, after = spread(40), spread(45)
+    elsewhere = replace(after, errors=after.errors[::-1])
+    assert "utterances would decide" in proof_of(before, elsewhere)
+
+
+def test_an_undecided_trend_is_no_matter_of_the_limit() -> None:
+    falling = Criterion("train_loss", "falls", 0.0)
+    assert proof(judge_trend(falling, (2.0, 1.0), 0.95)) == "undecided: the rungs prove no trend"
+
+
+def result(number: int, share: float, wer: float, feasible: bool = True) -> TrialResult:
+    return TrialResult(
+        number=number,
+        state=TrialState.COMPLETE,
+        reason="",
+        params={"train_share": share},
+        feasible=feasible,
+        step=100,
+        adapter_scale=1.0,
+        wer={"domain": wer},
+        delta={"domain": wer - 12.0},
+        constraints={},
+        steps_trained=100,
+    )
+
+
+def said(*results: TrialResult) -> str:
+    found = list(
+        train_shares.blocks(make_spec(), Conclusion(results, None, None, None, None, (), None))
+    )
+    assert isinstance(found[-1], Table)
+    [answer] = [block.text for block in found if isinstance(block, Paragraph)]
+    return answer
+
+
+def test_whether_more_recordings_help_is_said_by_what_keeps_the_limits() -> None:
+    good = result(0, 0.5, 10.0), result(1, 1.0, 9.0)
+    assert "From 50 % to 100 %" in said(*good) and "It still falls" in said(*good)
+    absurd = result(2, 0.25, 580.0, feasible=False)
+    assert said(absurd, *good) == said(*good)
+    assert said(absurd, good[1]) == (
+        "No trial on 25 % of the training utterances keeps the limits, so that there are no two shares to compare."
+    )
+    late = result(3, 0.75, 5.0, feasible=False)
+    assert said(late, *good) == said(*good), "a broken share between two is passed over"
+    assert said(result(4, 0.5, 11.0, feasible=False), *good) == said(*good)
+
+
+@pytest.mark.parametrize("shares", [(1.0,), ()])
+def test_one_share_is_no_question(shares: tuple[float, ...]) -> None:
+    results = tuple(result(number, share, 9.0) for number, share in enumerate(shares))
+    conclusion = Conclusion(results, None, None, None, None, (), None)
+    assert list(train_shares.blocks(make_spec(), conclusion)) == []
