@@ -41,6 +41,7 @@ for kind in ("trials", "confirm"):
             if (row["step"], row["adapter_scale"]) == (result["step"], result["adapter_scale"]):
                 runs.setdefault(result["params"].get("trial", result["number"]), []).append(row)
     for trial, seeds in runs.items():
-        for name, before in baselines[seeds[0]["fingerprint"]]["sets"].items():
-            low, high = bounds(before, [row["sets"][name] for row in seeds], len(runs))
+        before = baselines[seeds[0]["fingerprint"]]["sets"]
+        for name in (name for name in before if name in seeds[0]["sets"]):
+            low, high = bounds(before[name], [row["sets"][name] for row in seeds], len(runs))
             print(f"trial {trial}: {name} {low:+.2f} to {high:+.2f}")

@@ -210,6 +210,8 @@ def test_a_study_of_another_format_is_refused_in_one_sentence(
             ("report", spec),
             ("status", spec),
             ("export", spec, "--to", tmp_path / "out"),
+            ("plan", spec),
+            ("diagnose", spec),
         ):
             capsys.readouterr()
             assert orchestrate(*command) == 3

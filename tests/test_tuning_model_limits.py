@@ -126,6 +126,11 @@ def test_validate_says_the_same_without_the_model(
     said = capsys.readouterr().err
     refusals = [each.message for each in expected if each.level == "refuse"]
     assert refusals and all(message in said for message in refusals)
+    assert orchestrate(tmp_path / "sweeps" / "lengths.yaml") == 2
+    out, said = capsys.readouterr()
+    assert all(message in said for message in refusals)
+    assert "loading the base model" not in out + said
+    assert not list((tmp_path / "studies").rglob("*.pcm")), "nothing was decoded for it"
 
 
 def test_padding_saved_with_a_tokenizer_lengthens_no_text(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ def _diagnose_sweep(
 
     sweep = load_chained_spec(spec, overrides, studies or studies_root(spec))
     folder = StudyFolder(studies or studies_root(spec), sweep.name)
+    if folder.exists:
+        folder.check_format()
     check_inputs(sweep)
     screen = terminal.console()
     known = conclude(sweep, folder) if folder.exists else None

@@ -43,6 +43,8 @@ def plan(
     studies = studies or studies_root(spec)
     sweep = load_chained_spec(spec, overrides or [], studies)
     folder = StudyFolder(studies, sweep.name)
+    if folder.exists:
+        folder.check_format()
     screen, missing = terminal.console(), ""
     try:
         check_inputs(sweep)

@@ -58,6 +58,10 @@ class _UsedTexts:
         return ""
 
 
+CANNOT_TAKE = "The model cannot take the data as they are"
+"""Above what stops a sweep."""
+
+
 def find_limit_violations(
     spec: SweepSpec, sets: Mapping[str, Manifest], model: ModelLimits
 ) -> list[Finding]:

@@ -18,9 +18,9 @@ from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.errors import DataError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
-from orchestrator.records.model_limit_checks import find_limit_violations
+from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
 from orchestrator.records.model_limits import read_limits
-from orchestrator.records.reading_sets import decode_sets, known_files, set_records
+from orchestrator.records.reading_sets import decode_sets, known_files, read_sets, set_records
 from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
@@ -152,6 +152,7 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     ManifestError, and StudyError where the trials of the study were trained or measured on other
     data.
     """
+    _refuse_what_model_cannot_take(spec, folder)
     ready = _decode_within_limit(spec, folder, observer)
     check_contents(spec, ready, folder)
     findings = find_all(spec, ready, folder)
@@ -162,6 +163,20 @@ def check_data(spec: SweepSpec, folder: StudyFolder, observer: Observer) -> None
     record_findings("data", findings, spec, folder, observer)
     stop(findings, spec.checks.ignore, "The data cannot answer the sweep's question", DataError)
     folder.write_sets(set_records(spec, ready))
+
+
+def _refuse_what_model_cannot_take(spec: SweepSpec, folder: StudyFolder) -> None:
+    """Before hours of sound are decoded, where the model's files are at hand; what is only doubtful
+    is said once the model is loaded.
+    """
+    if (limits := read_limits(spec.model)) is not None:
+        sets = read_sets(spec, folder.project_cache)
+        stop(
+            find_limit_violations(spec, sets, limits),
+            spec.checks.ignore,
+            CANNOT_TAKE,
+            DataError,
+        )
 
 
 def _decode_within_limit(

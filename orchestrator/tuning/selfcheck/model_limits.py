@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from orchestrator.checks import Finding
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.errors import DataError
-from orchestrator.records.model_limit_checks import find_limit_violations
+from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
 from orchestrator.records.model_limits import ModelLimits
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -22,7 +22,7 @@ def check_model_limits(
     """What of the sets is left out or ignored. Raises DataError with all clips and texts that do
     not fit, each with file and line."""
     findings = find_limit_violations(spec, sets, limits_of(base))
-    stop(findings, spec.checks.ignore, "The model cannot take the data as they are", DataError)
+    stop(findings, spec.checks.ignore, CANNOT_TAKE, DataError)
     return tuple(findings)
 
 
