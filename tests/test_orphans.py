@@ -20,24 +20,26 @@ from tests.cli_project import ROOT
 
 PARENT = """
 import multiprocessing, time
-from tests.test_orphans import sleep_elsewhere
-child = multiprocessing.get_context("spawn").Process(target=sleep_elsewhere)
+from tests.test_orphans import sleep_on
+child = multiprocessing.get_context("spawn").Process(target=sleep_on, args=({system!r},))
 child.start()
 child.join()
 """
 
 
-def sleep_elsewhere() -> None:
-    """In a process of a system that does not end orphans by itself."""
-    sys.platform = "darwin"
+def sleep_on(system: str) -> None:
+    """In a process of this system: all but Linux end no orphans by themselves."""
+    sys.platform = system
     end_with_parent()
     print(os.getpid(), flush=True)
     time.sleep(600)
 
 
-def test_where_the_system_ends_no_orphans_they_end_themselves() -> None:
+@pytest.mark.parametrize("system", sorted({sys.platform, "darwin"}))
+def test_orphans_end(system: str) -> None:
+    program = PARENT.format(system=system)
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
