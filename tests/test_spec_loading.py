@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
+from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.sweepfile.loading import (
     check_inputs,
     load_spec,
@@ -70,6 +71,8 @@ def test_shipped_sweeps_load_and_round_trip(path: Path, tmp_path: Path) -> None:
     stored = tmp_path / "spec.yaml"
     stored.write_text(resolved_yaml(spec))
     assert load_spec(stored) == spec
+    plan = first_plan(spec)
+    assert TrialPlan.model_validate_json(plan.model_dump_json()) == plan
 
 
 def test_shipped_sweeps_are_there() -> None:

@@ -4,9 +4,12 @@ sense.
 
 from __future__ import annotations
 
+import re
+
 from orchestrator.sweepfile.limits import (
     ANY,
     EVERY,
+    PERCENT,
     SHIPPED,
     TERMS,
     Limit,
@@ -137,6 +140,12 @@ def _check_questions(section: str, metric: str, entry: Entry, problems: Problems
                 problems.add(given.mark, f"{name} cannot have {key}; allowed: {', '.join(keys)}")
             elif key in keys and plain_value(given.node) is None:
                 problems.add(given.mark, f"{name}.{key} has no value; write one, or remove the key")
+            elif key == "min_gain" and _is_beyond_all_errors(given.node):
+                problems.add(
+                    given.mark,
+                    f"{name}.{key} cannot be {describe_node(given.node)}; allowed: at most 100%, after which no error "
+                    "is left",
+                )
             elif (
                 metric in TERMS
                 and isinstance(given.node, Scalar)
@@ -156,6 +165,12 @@ def _check_questions(section: str, metric: str, entry: Entry, problems: Problems
             asked.mark,
             f"{name} cannot be {describe_node(asked)}{guess or ';'} allowed: {', '.join(words)}",
         )
+
+
+def _is_beyond_all_errors(node: Node) -> bool:
+    """Whether a rate should fall by more than all of it."""
+    text = str(node.value) if isinstance(node, Scalar) else ""
+    return re.fullmatch(PERCENT, text) is not None and float(text.removesuffix("%")) > 100
 
 
 def mapping_at(node: Node | None, key: str) -> Mapping | None:

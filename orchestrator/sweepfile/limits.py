@@ -25,7 +25,7 @@ TRAIN_LOSS = "train_loss"
 SHIPPED = "shipped"
 """Of acceptance alone: the limits that hold as measured hold in the exported form, too."""
 
-_PERCENT = r"[0-9]+(\.[0-9]+)?%"
+PERCENT = r"[0-9]+(\.[0-9]+)?%"
 _TIMES = r"[0-9]+(\.[0-9]+)?x"
 
 
@@ -41,7 +41,7 @@ def _parse_amount(value: object, pattern: str, allowed: str) -> object:
 def _parse_change(value: object) -> object:
     """Points as a number, or percent of the baseline as text such as 5%."""
     return _parse_amount(
-        value, _PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%"
+        value, PERCENT, "points, at least 0, such as 0.2, or percent of the baseline such as 5%"
     )
 
 

@@ -58,6 +58,8 @@ def explain_refusals(error: ValidationError, tree: Mapping, problems: Problems) 
                 entry.node.mark,
                 f"{owner} {in_backticks(missing)}; add {_example_of(path, missing)}",
             )
+        elif rest == ("[key]",) and path[-2:-1] == ("also",):
+            continue  # the name of a set, of which `spec_building` says what it may be
         elif item["type"] == "extra_forbidden" or rest == ("[key]",):
             _refuse_unknown_key(path, entry, problems)
         else:
