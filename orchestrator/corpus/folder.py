@@ -17,8 +17,14 @@ from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES, read_he
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcript_list import LISTS, called, check_row, texts_from_list
-from orchestrator.corpus.transcripts import Transcript, Transcripts, texts_beside
+from orchestrator.corpus.transcript_list import (
+    called,
+    check_row,
+    listed_folders,
+    lists_in,
+    texts_from_list,
+)
+from orchestrator.corpus.transcripts import Findings, Transcript, Transcripts, texts_beside
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
@@ -39,9 +45,9 @@ ONE = "one="
 
 def lines_of_folder(
     folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
-) -> tuple[list[Made], Counter[str]]:
+) -> tuple[list[Made], Counter[str], Counter[str]]:
     """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the
-    reasons against others.
+    reasons against others; what was taken where there was a choice, in words.
 
     A transcript stands beside its recording or in the list `transcripts`. A recording that has none
     is left out, and so is a line of the list whose recording is not there, unless that is true of
@@ -53,11 +59,11 @@ def lines_of_folder(
             f"there is no folder {folder}\n  Name the folder that holds the recordings."
         )
     recordings, others = _find_recordings(folder)
-    faults: list[str] = []
-    unmatched: list[str] = []
-    texts = _texts_of(recordings, folder, transcripts, faults, unmatched)
+    findings = Findings()
+    faults, unmatched = findings.faults, findings.unmatched
+    texts = _texts_of(recordings, folder, transcripts, findings)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
-    unread = _unread_beside(recordings, texts)
+    unread = _unread_beside(recordings, folder, texts)
     if not texts and not faults:
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
@@ -86,12 +92,14 @@ def lines_of_folder(
         more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
-    return kept, left + more
+    return kept, left + more, findings.choices
 
 
-def _unread_beside(recordings: list[Path], texts: Transcripts) -> dict[Path, tuple[Path, str]]:
+def _unread_beside(
+    recordings: list[Path], folder: Path, texts: Transcripts
+) -> dict[Path, tuple[Path, str]]:
     """Of recordings without a transcript, the file that seems to hold it, and what that is."""
-    beside = FilesBeside(recordings)
+    beside = FilesBeside(recordings, folder)
     found = {path: beside.unread(path) for path in recordings if path not in texts}
     return {path: unread for path, unread in found.items() if unread is not None}
 
@@ -156,19 +164,27 @@ def _first_seen(path: str, seen: set[str]) -> bool:
 
 
 def _texts_of(
-    recordings: list[Path],
-    folder: Path,
-    table: Path | None,
-    faults: list[str],
-    unmatched: list[str],
+    recordings: list[Path], folder: Path, table: Path | None, findings: Findings
 ) -> Transcripts:
-    texts = texts_beside(recordings, faults, unmatched) if table is None else {}
-    if table is None and not texts and not faults:
-        table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
-    if table is None:
+    if table is not None:
+        return _texts_from(table, recordings, folder, findings)
+    texts = texts_beside(recordings, folder, findings)
+    if texts or findings.faults:
         return texts
+    for place, own in listed_folders(recordings, folder).items():
+        table, *others = lists_in(place)
+        texts |= _texts_from(table, own, place, findings)
+        if others:
+            names = ", ".join(other.name for other in others)
+            findings.choices[f"the list is {table.name}, and not {names} beside it"] += len(own)
+    return texts
+
+
+def _texts_from(
+    table: Path, recordings: list[Path], folder: Path, findings: Findings
+) -> Transcripts:
     try:
-        return texts_from_list(recordings, folder, table, faults, unmatched)
+        return texts_from_list(recordings, folder, table, findings)
     except UnusableError as error:
         raise ManifestError(f"{table} {error}") from error
     except OSError as error:

@@ -223,7 +223,7 @@ class _Builder:
             raise UnusableError(
                 f"names {self._records} recordings, none of which is there: in line {line}, {error}{cure}"
             )
-        if what := not_a_manifest.lhotse_part(self._keys):
+        if what := not_a_manifest.lhotse_part(self._keys, self.path):
             raise UnusableError(what)
         needed: dict[str, tuple[str, ...]] = {"audio": AUDIO_KEYS}
         if self.needs_text:

@@ -17,18 +17,22 @@ _FOLDERS = 2000
 
 def names_below(written: str, path: Path) -> str:
     """The command that looks for recordings by name, where the one of the name `written` lies in a
-    folder below that of the list `path`; empty where it does not.
+    folder below that of the list `path`, or beside it; empty where it does not.
     """
     name = PurePosixPath(written).name
     wanted = {name, *(f"{name}{ending}" for ending in AUDIO_SUFFIXES)}
-    if not name.strip(".") or not any(
-        wanted & set(files) for _, _, files in islice(os.walk(path.parent), _FOLDERS)
-    ):
+    places = (path.parent, path.parent.parent) if name.strip(".") else ()
+    top = next((place for place in places if _is_below(wanted, place)), None)
+    if top is None:
         return ""
-    folder, table, out = (
-        shlex.quote(str(place)) for place in (path.parent, path, path.with_suffix(".jsonl"))
-    )
+    ending = "-manifest.jsonl" if path.suffix == ".jsonl" else ".jsonl"
+    out = path.with_name(f"{path.stem}{ending}")
+    folder, table, to = (shlex.quote(str(place)) for place in (top, path, out))
     return (
         "; recordings of these names lie in folders below, and are found by: "
-        f"orchestrate manifest from-folder {folder} {out} --transcripts {table}"
+        f"orchestrate manifest from-folder {folder} {to} --transcripts {table}"
     )
+
+
+def _is_below(names: set[str], folder: Path) -> bool:
+    return any(names & set(files) for _, _, files in islice(os.walk(folder), _FOLDERS))

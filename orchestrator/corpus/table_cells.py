@@ -18,11 +18,14 @@ from orchestrator.corpus.record_fields import (
 
 KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
 """Columns that a first row is known by."""
+_VOXPOPULI = {"normed_text": "normalized_text", "original_text": "raw_text"}
+"""What its tables call them."""
 
 
 def column_name(cell: str) -> str:
     """A column's name as the keys are written: `File Name` is file_name."""
-    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
+    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower()).strip("_")
+    plain = _VOXPOPULI.get(plain, plain)
     return plain if plain in KNOWN else cell.strip()
 
 

@@ -4,8 +4,11 @@ lists.
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.corpus.files_beside import EXPORT, FilesBeside
@@ -18,11 +21,17 @@ from orchestrator.corpus.label_files import (
     sentence_of_timit,
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.parallel_texts import names_of
+from orchestrator.corpus.readings import without_readings
 from orchestrator.corpus.record_fields import Draft
 from orchestrator.corpus.segments import Segment
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
+_OF_ALL_MICROPHONES = (
+    "the text is that of all microphones that heard it, and each is taken; one of them:"
+)
+_FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
 
@@ -44,18 +53,28 @@ Transcripts = dict[Path, list[Transcript]]
 """Of each recording, the whole of it or its parts."""
 
 
-def texts_beside(
-    recordings: Sequence[Path], faults: list[str], unmatched: list[str]
-) -> Transcripts:
-    """From a file of the recording's name, as `FilesBeside` finds them, or a row of a `*.trans.txt` of
-    the same folder; rows whose recording is not there go to `unmatched`.
+@dataclass(frozen=True)
+class Findings:
+    """What was found on the way to the transcripts of a folder."""
+
+    faults: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    """Rows of lists whose recording is not there."""
+    choices: Counter[str] = field(default_factory=Counter)
+    """What was taken where there was a choice, in words, and how often."""
+
+
+def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> Transcripts:
+    """From a file of the recording's name, as `FilesBeside` finds them below `top`, or a row of a
+    `*.trans.txt` of the same folder.
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
-    beside = FilesBeside(recordings)
+    beside = FilesBeside(recordings, top)
+    faults = findings.faults
     for path in recordings:
         if own := beside.texts(path):
-            if found := _own_transcripts(own[0], faults):
+            if found := _chosen_text(path, own, findings):
                 texts[path] = found
                 others = [*own[1:], *beside.program_output(path)]
                 if others and found[0].span is None:
@@ -72,8 +91,32 @@ def texts_beside(
     there = {path.with_suffix("") for path in recordings}
     for folder, rows in chapters.items():
         absent = (said for name, said in rows.items() if folder / name not in there)
-        unmatched += [said.origin for said in absent]
+        findings.unmatched.extend(said.origin for said in absent)
     return texts
+
+
+def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
+    """What the first of the texts of a recording says. Which one that is, is said where there are
+    more.
+    """
+    first, *others = own
+    if twin := next((other for other in others if other.name == first.name), None):
+        findings.faults.append(f"{path} has two texts, {first} and {twin}; take one of them away")
+        return []
+    said = _own_transcripts(first, findings)
+    if said and others:
+        names = ", ".join(dict.fromkeys(_ending_of(other, path) for other in others))
+        findings.choices[f"the text is {_ending_of(first, path)}, and not {names}"] += 1
+    if said and not first.name.startswith(path.stem):
+        microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
+        findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
+    return said
+
+
+def _ending_of(text: Path, recording: Path) -> str:
+    """`NAME.txt` for a text of a recording."""
+    name = next(name for name in names_of(recording) if text.name.startswith(name))
+    return f"NAME{text.name.removeprefix(name)}"
 
 
 def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
@@ -86,7 +129,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
         return []  # a fault of its own, of whoever makes its line
     for other in others if seconds > _LONG else ():
         timed = other.suffix.lower() in (".json", ".tsv")
-        parts = _program_output([other], []) if timed else _own_transcripts(other, [])
+        parts = _program_output([other], []) if timed else _own_transcripts(other, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name
             return [
@@ -96,10 +139,18 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     return []
 
 
-def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
+def _own_transcripts(path: Path, findings: Findings) -> list[Transcript]:
+    faults = findings.faults
     text = read_text(path, faults)
     if text is None:
         return []
+    if (meant := _named_in(text, path)) is not None:
+        if not meant.is_file():
+            faults.append(
+                f"{path}:1: names {show(text.strip())} as the file with its text, which is not there; put it there"
+            )
+            return []
+        return _own_transcripts(meant, findings)
     if kind := kind_of_labels(text):
         return [said for _, said in labelled_parts(path, text, kind, faults)]
     if why := _why_no_words(path, text):
@@ -117,8 +168,19 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
     if said is None and (found := times_or_turns(text)):
         faults.append(f"{path}:{found[0]}: {found[1]}")
         return []
-    said = said or text
+    said = said or without_readings(text)
+    if len(said.split()) < len(text.split()) and said in text.split("\n"):
+        findings.choices[_FIRST_LINE] += 1
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _named_in(text: str, path: Path) -> Path | None:
+    """The file that a file holds the path of in the place of a text: one of the same name elsewhere, as
+    a link becomes where a copy could not keep it.
+    """
+    written = text.strip()
+    is_path = "\n" not in written and written.endswith(f"/{path.name}")
+    return Path(os.path.normpath(path.parent / written)) if is_path else None
 
 
 def _why_no_words(path: Path, text: str) -> str:
