@@ -192,3 +192,29 @@ def test_what_is_no_text_beside_a_recording_is_a_fault(
     if "rename" in why:
         (tmp_path / "d" / "a.txt").rename(tmp_path / "d" / "a.json")
         assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
+
+
+VERSES = "3:16 For God so loved\n3:17 For God did not\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[10:30] bring lunch\n",
+        VERSES,
+        "8:00 breakfast\n12:00 lunch\n18:30 dinner\n",
+        "[10:30] wake up\n[12:00] eat\n",
+    ],
+)
+def test_times_beyond_the_end_of_the_recording_are_said(tmp_path: Path, text: str) -> None:
+    out = tmp_path / "m.jsonl"
+    tone(tmp_path / "d" / "a.wav", 4.0).with_suffix(".txt").write_text(text)
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", out) == 0
+    assert json.loads(out.read_text())["text"] == " ".join(text.split())
+
+
+@pytest.mark.parametrize("text", ["0:01 hello\n0:03 you\n", "[0:01] hello\n[0:03] you\n"])
+def test_times_within_the_recording_are_not_said(text: str) -> None:
+    assert times_or_turns(text) is not None
+    assert times_or_turns(text, 4.0) == times_or_turns(text)
+    assert times_or_turns(VERSES, 200.0) == times_or_turns(VERSES)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.corpus.files_beside import FilesBeside
+from orchestrator.corpus.folder_notes import notes_of_folder
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES, read_header
-from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifest_errors import UnusableError, why_unopened
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.selecting import Selection, select
 from orchestrator.corpus.transcript_list import (
@@ -45,9 +46,9 @@ ONE = "one="
 
 def lines_of_folder(
     folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
-) -> tuple[list[Made], Counter[str], Counter[str]]:
+) -> tuple[list[Made], Counter[str], list[str]]:
     """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the
-    reasons against others; what was taken where there was a choice, in words.
+    reasons against others; what else is to be said.
 
     A transcript stands beside its recording or in the list `transcripts`. A recording that has none
     is left out, and so is a line of the list whose recording is not there, unless that is true of
@@ -92,7 +93,7 @@ def lines_of_folder(
         more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
-    return kept, left + more, findings.choices
+    return kept, left + more, notes_of_folder(findings.choices, texts, wanted)
 
 
 def _unread_beside(
@@ -135,7 +136,7 @@ def _walk_files(folder: Path) -> Iterator[Path]:
     What begins with a dot is hidden: `._x` is what macOS keeps beside x.
     """
     seen = {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         shown = sorted(
             (name for name in folders if not _is_hidden(name)),
             key=lambda name: _is_link(place, name),
@@ -146,6 +147,11 @@ def _walk_files(folder: Path) -> Iterator[Path]:
         yield from (
             path for name in files if not _is_hidden(name) and (path := Path(place, name)).is_file()
         )
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Recordings in a folder that cannot be listed are not left out unsaid."""
+    raise ManifestError(f"{error.filename} cannot be read: {why_unopened(error)}") from error
 
 
 def _is_hidden(name: str) -> bool:

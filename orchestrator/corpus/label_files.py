@@ -18,6 +18,8 @@ from orchestrator.corpus.textgrid import read_textgrid
 from orchestrator.corpus.word_level import refuse_words
 
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
+_SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
+"""What no text has: `[10:30] bring lunch` is said."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
 _AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
@@ -56,7 +58,7 @@ def kind_of_labels(text: str) -> str:
     if text.startswith(_WHISPER_FIRST):
         return _WHISPER
     lines = _first_lines(text)
-    if lines and all(map(_LYRICS.fullmatch, lines)):
+    if all(map(_LYRICS.fullmatch, lines)) and any(map(_SURELY_LYRICS.match, lines)):
         return "LRC"
     if _is_label_track(lines):
         return "Audacity labels"
@@ -179,7 +181,8 @@ def _stm(text: str) -> Iterator[Segment]:
         if first != row["channel"]:
             raise UnusableError(
                 f"is STM, and line {number} is of channel {show(row['channel'])} of {show(row['recording'])}, whose "
-                f"lines before are of {show(first)}; save each channel as a mono recording of its own name"
+                f"lines before are of {show(first)}; save each channel as a mono recording of its own name, or "
+                f"where the recording is one mix of all, write {first} as channel in every line"
             )
         begin, end = seconds(row["begin"]), seconds(row["end"])
         yield Segment(

@@ -43,7 +43,11 @@ from orchestrator.corpus.toolkit_lists import (
     refuse_toolkit_record,
     speech_brain_cure,
 )
-from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
+from orchestrator.corpus.unread_times import (
+    refuse_unread_end,
+    refuse_unread_times,
+    told_start,
+)
 from orchestrator.errors import ManifestError
 
 
@@ -176,7 +180,8 @@ class _Builder:
         self.skipped = 0
         self._records, self._keys = 0, set[str]()
         self._tarred, self._first_id = 0, ""
-        self._lines_by_id: dict[str, int] = {}
+        self._by_id: dict[str, Utterance] = {}
+        self._read_again = 0
         self._lines_by_audio: dict[tuple[str, float], int] = {}
         # segments of one file share its header
         self._header = cache(self._read_header)
@@ -253,22 +258,24 @@ class _Builder:
             header = Header(len(draft.samples), draft.sample_rate or 0)
         else:
             header = self._header(audio or draft.encoded, name)
-        unread = draft.unread
-        if draft.offset is None:
+        unread, offset = draft.unread, draft.offset
+        if offset is None:
+            offset = told_start(unread, draft.duration, header.seconds)
+        if offset is None:
             refuse_unread_times(unread, header.seconds, header.rate, name)
         elif draft.duration is None:
-            refuse_unread_end(unread, draft.offset, header.seconds, name)
+            refuse_unread_end(unread, offset, header.seconds, name)
         if source := audio or draft.encoded:
             refuse_one_of_several(unread, source, name)
         return Utterance(
-            id=_made_id(draft) if draft.id is None else draft.id,
+            id=_made_id(draft, offset) if draft.id is None else draft.id,
             text=draft.text,
             audio=audio,
             samples=draft.samples,
             encoded=draft.encoded,
             sample_rate=draft.sample_rate,
-            duration=clip_seconds(header, draft.offset, draft.duration, name),
-            offset=draft.offset or 0.0,
+            duration=clip_seconds(header, offset, draft.duration, name),
+            offset=offset or 0.0,
             speaker=draft.speaker,
             line=line,
             explicit_id=draft.id is not None,
@@ -289,12 +296,12 @@ class _Builder:
         audio = (self._sound_source(utterance), utterance.offset)
         if (other := self._lines_by_audio.setdefault(audio, line)) != line:
             self.faults.append(Fault(line, f"the same audio as line {other}; keep one of the two"))
-        elif (other := self._lines_by_id.setdefault(utterance.id, line)) != line:
-            self.faults.append(
-                Fault(
-                    line, f"the id {show(utterance.id)} is already on line {other}; ids are unique"
-                )
-            )
+        elif (first := self._by_id.setdefault(utterance.id, utterance)) is not utterance:
+            self._read_again += first.text == utterance.text
+            of_sentence = first.text == utterance.text and self._read_again > 1
+            hint = '; ids of sentences are "sentence_id"' if of_sentence else ""
+            what = f"the id {show(utterance.id)} is already on line {first.line}; ids are unique"
+            self.faults.append(Fault(line, f"{what}{hint}"))
 
 
 class AudioSources:
@@ -322,10 +329,10 @@ def audio_source(utterance: Utterance) -> str:
     return f"sha256:{hashlib.sha256(content or b'').hexdigest()}"
 
 
-def _made_id(draft: Draft) -> str:
+def _made_id(draft: Draft, offset: float | None) -> str:
     """The file's stem, readable, and a digest of the path as written and the offset, unique."""
     if draft.path is None:
         content = draft.encoded if draft.samples is None else draft.samples.tobytes()
         return f"inline-{hashlib.sha256(content or b'').hexdigest()[:12]}"
-    place = hashlib.sha256(f"{draft.path}\n{draft.offset or 0.0}".encode()).hexdigest()[:8]
+    place = hashlib.sha256(f"{draft.path}\n{offset or 0.0}".encode()).hexdigest()[:8]
     return f"{Path(draft.path).stem}-{place}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
@@ -30,7 +31,12 @@ from orchestrator.corpus.transcripts import (
     labelled_parts,
     read_text,
 )
-from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
+from orchestrator.corpus.unread_times import (
+    refuse_unread_end,
+    refuse_unread_times,
+    time_keys,
+    told_start,
+)
 
 _OF_SUPERVISION = {"recording_id", "start", "duration"}
 _START = 4096
@@ -98,15 +104,18 @@ def _matched(
     header = cache(lambda path: read_header(path, called(path)))
     texts: Transcripts = {}
     missing = []
-    for name, said in rows:
+    for name, row in rows:
         found = _recordings_meant(name, names, table)
         if not found:
-            missing.append((name, said))
-        elif len(found) != 1:
+            missing.append((name, row))
+            continue
+        if len(found) != 1:
             faults.append(
-                f"{said.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
+                f"{row.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
             )
-        elif found[0] in texts and None in (said.span, texts[found[0]][0].span):
+            continue
+        said = _placed(row, header, found[0])
+        if found[0] in texts and None in (said.span, texts[found[0]][0].span):
             try:  # a row of a part whose times are not read is no second transcript
                 check_row(said, header(found[0]), found[0])
                 why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
@@ -116,6 +125,18 @@ def _matched(
         else:
             texts.setdefault(found[0], []).append(said)
     return texts, missing
+
+
+def _placed(row: Transcript, header: Callable[[Path], Header], path: Path) -> Transcript:
+    """A row with its part of its recording `path`, where it tells that by its start, end and duration."""
+    draft = row.record
+    if row.span or draft is None or draft.duration is None or not time_keys(draft.unread):
+        return row
+    try:
+        start = told_start(draft.unread, draft.duration, header(path).seconds)
+    except UnusableError:  # a fault of its own, of whoever makes its line
+        return row
+    return row if start is None else replace(row, span=(start, start + draft.duration))
 
 
 def called(path: Path) -> str:
@@ -130,9 +151,9 @@ def check_row(said: Transcript, header: Header, path: Path) -> None:
     row, name = said.record, called(path)
     if row is None:
         return
-    if row.offset is None:
+    if row.offset is None and said.span is None:
         refuse_unread_times(row.unread, header.seconds, header.rate, name)
-    elif row.duration is None:
+    elif row.offset is not None and row.duration is None:
         refuse_unread_end(row.unread, row.offset, header.seconds, name)
     refuse_one_of_several(row.unread, path, name)
 
@@ -170,7 +191,7 @@ def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tupl
     if draft.offset is not None:
         rest = float("inf") if draft.duration is None else draft.duration
         span = (draft.offset, draft.offset + rest)
-    yield draft.path, Transcript(draft.text, where, span, draft.speaker, draft)
+    yield draft.path, Transcript(draft.text, where, span, draft.speaker, record=draft)
 
 
 def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from orchestrator.corpus.label_files import (
     segments_of,
     sentence_of_timit,
 )
-from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
 from orchestrator.corpus.parallel_texts import names_of
 from orchestrator.corpus.readings import without_readings
 from orchestrator.corpus.record_fields import Draft
@@ -45,6 +45,8 @@ class Transcript:
     span: tuple[float, float] | None = None
     """Begin and end in seconds; None: the whole recording."""
     speaker: str = ""
+    before: str = ""
+    """What stood before the words and is none."""
     record: Draft | None = None
     """Of a list: what else its row tells, to be compared with the recording."""
 
@@ -103,7 +105,7 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
     if twin := next((other for other in others if other.name == first.name), None):
         findings.faults.append(f"{path} has two texts, {first} and {twin}; take one of them away")
         return []
-    said = _own_transcripts(first, findings)
+    said = _own_transcripts(first, path, findings)
     if said and others:
         names = ", ".join(dict.fromkeys(_ending_of(other, path) for other in others))
         findings.choices[f"the text is {_ending_of(first, path)}, and not {names}"] += 1
@@ -129,7 +131,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
         return []  # a fault of its own, of whoever makes its line
     for other in others if seconds > _LONG else ():
         timed = other.suffix.lower() in (".json", ".tsv")
-        parts = _program_output([other], []) if timed else _own_transcripts(other, Findings())
+        parts = _program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name
             return [
@@ -139,7 +141,7 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     return []
 
 
-def _own_transcripts(path: Path, findings: Findings) -> list[Transcript]:
+def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Transcript]:
     faults = findings.faults
     text = read_text(path, faults)
     if text is None:
@@ -150,7 +152,7 @@ def _own_transcripts(path: Path, findings: Findings) -> list[Transcript]:
                 f"{path}:1: names {show(text.strip())} as the file with its text, which is not there; put it there"
             )
             return []
-        return _own_transcripts(meant, findings)
+        return _own_transcripts(meant, recording, findings)
     if kind := kind_of_labels(text):
         return [said for _, said in labelled_parts(path, text, kind, faults)]
     if why := _why_no_words(path, text):
@@ -165,13 +167,23 @@ def _own_transcripts(path: Path, findings: Findings) -> list[Transcript]:
         )
         return []
     said = sentence_of_timit(text)
-    if said is None and (found := times_or_turns(text)):
+    if said is None and (found := _times_or_turns(text, recording)):
         faults.append(f"{path}:{found[0]}: {found[1]}")
         return []
     said = said or without_readings(text)
     if len(said.split()) < len(text.split()) and said in text.split("\n"):
         findings.choices[_FIRST_LINE] += 1
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
+    """As `times_or_turns`; the header of the recording is read where its length may matter."""
+    if (found := times_or_turns(text)) is None:
+        return None
+    try:
+        return times_or_turns(text, read_header(recording, recording.name).seconds)
+    except UnusableError:
+        return found
 
 
 def _named_in(text: str, path: Path) -> Path | None:
@@ -258,7 +270,7 @@ def _as_transcripts(
                 f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
                 f"it, beside {show(part.text[:40])}"
             )
-        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker)
+        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker, part.before)
         found.append((part.recording, said))
     return found
 
@@ -288,5 +300,5 @@ def read_text(path: Path, faults: list[str]) -> str | None:
         line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
         faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8")
     except OSError as error:
-        faults.append(f"{path} cannot be read: {error.strerror}")
+        faults.append(f"{path} cannot be read: {why_unopened(error)}")
     return None
