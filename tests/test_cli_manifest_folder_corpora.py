@@ -6,8 +6,11 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from orchestrator.corpus.label_files import LDC, kind_of_labels
 from orchestrator.corpus.manifest import load_manifest
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
@@ -256,3 +259,98 @@ def test_a_list_of_another_folder_of_people_is_not_taken(
     tones(folder, "ann/1.wav", "bob/2.wav")
     table = put(tmp_path / "l.csv", "path,text\n/x/cid/1.wav,one\n/x/dan/2.wav,two\n")
     assert refused(folder, capsys, "--transcripts", table).count("names no recording") == 2
+
+
+def told(path: Path) -> set[tuple[str, float, float | None, str]]:
+    utterances = load_manifest(path).utterances
+    return {(each.text, each.offset, each.duration, each.speaker) for each in utterances}
+
+
+def test_an_stm_for_each_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TED-LIUM: a folder of STM beside that of the recordings."""
+    folder = tmp_path / "tedlium"
+    for number, name in enumerate("ab"):
+        tone(folder / f"test/sph/{name}.wav", 3.0, 500 + 50 * number)
+        rows = ("0.5 1.5 <o,f0,male> of", "1.5 2.0 <o,f0,male> ignore_time_segment_in_scoring")
+        put(folder / f"test/stm/{name}.stm", "".join(f"{name} 1 s{name} {row}\n" for row in rows))
+    made(folder)
+    assert told(tmp_path / "out.jsonl") == {("of", 0.5, 1.0, "sa"), ("of", 0.5, 1.0, "sb")}
+    place = put(folder / "test/stm/a.stm", "c 1 sc 0.5 1.5 <o,f0,male> of c\n")
+    assert f"{place} is STM of other recordings, such as 'c'" in refused(folder, capsys)
+
+
+FISHER = "# fe_1.sph\n# Transcribed at the LDC\n\n1.25 2.50 A: hello\n\n2.75 3.25 B: ((hi))\n"
+SANTA_BARBARA = "0.00 1.50\tLENORE: \tSo ..\n1.5 2.0\t        \tyou know\n2.0 3.0\tLYNNE:\tno\n"
+
+
+def test_transcripts_of_the_ldc_are_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fisher, whose speakers are the sides of each call, and the Santa Barbara Corpus."""
+    tones(tmp_path / "d", "audio/fe_1.wav", "SBC001.wav", seconds=4.0)
+    put(tmp_path / "d/trans/fe_1.txt", FISHER)
+    place = put(tmp_path / "d/SBC001.trn", SANTA_BARBARA)
+    made(tmp_path / "d")
+    assert told(tmp_path / "out.jsonl") == {
+        ("hello", 1.25, 1.25, "fe_1-A"),
+        ("((hi))", 2.75, 0.5, "fe_1-B"),
+        ("So ..", 0.0, 1.5, "LENORE"),
+        ("you know", 1.5, 0.5, ""),
+        ("no", 2.0, 1.0, "LYNNE"),
+    }
+    place.write_text(f"{SANTA_BARBARA}\n3.0 and so on\n1.0 2.0 A: b\n3.5 4.0\tLYNNE:\tno\n")
+    assert "line 5 is none of its rows: '3.0 and so on'" in refused(tmp_path / "d", capsys)
+    place.write_text(SANTA_BARBARA)
+    soundfile.write(tmp_path / "d/audio/fe_1.wav", np.zeros((64_000, 2)), 16_000)
+    assert "has 2 channels and the record means one" in refused(tmp_path / "d", capsys)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.5 2.5 percent\n", "1.5 2.5 percent\nand more: less\n", "2.5 1.5 percent: no\n"]
+)
+def test_numbers_that_are_said_are_no_transcript_of_the_ldc(text: str) -> None:
+    assert kind_of_labels(text) == "" and kind_of_labels("1.5 2.5 A: yes\n") == LDC
+
+
+def test_pinyin_behind_each_word_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AISHELL-3; and what only looks like it."""
+    tones(tmp_path / "d", *(f"wav/S1/{name}.wav" for name in "ab"))
+    table = put(
+        tmp_path / "content.txt", "a.wav\t广 guang3 州 zhou1\nb.wav\t广 guang3 well hello1\n"
+    )
+    assert made(tmp_path / "d", "--transcripts", table) == {
+        "wav/S1/a": "广 州",
+        "wav/S1/b": "广 guang3 well hello1",
+    }
+    assert capsys.readouterr().out.splitlines()[1] == (
+        "of 1 recordings the text is the words, and not the pinyin behind each"
+    )
+
+
+def test_lists_of_japanese_and_chinese_corpora_are_found(tmp_path: Path) -> None:
+    """JSUT and JVS, whose names end with a colon, and MAGICDATA."""
+    tones(tmp_path / "d", "jvs001/wav/V_1.wav", "jvs002/wav/V_1.wav", "train/38/38_1.wav")
+    for number in (1, 2):
+        put(tmp_path / f"d/jvs00{number}/transcripts_utf8.txt", f"V_1:また、{number}のように。\n")
+    put(
+        tmp_path / "d/train/TRANS.txt",
+        "UtteranceID\tSpeakerID\tTranscription\n38_1.wav\t38\t会议\n",
+    )
+    assert made(tmp_path / "d") == {
+        "jvs001/wav/V_1": "また、1のように。",
+        "jvs002/wav/V_1": "また、2のように。",
+        "train/38/38_1": "会议",
+    }
+
+
+def test_what_may_be_the_list_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Common Voice."""
+    tones(tmp_path / "d", "clips/cv_1.wav")
+    table = put(tmp_path / "d/test.tsv", "client_id\tpath\tsentence\nx\tcv_1.wav\thello\n")
+    put(tmp_path / "d/README.txt", "what this is")
+    assert refused(tmp_path / "d", capsys).splitlines()[1] == (
+        f"  What names recordings and may be their list: {table}."
+    )
+    assert made(tmp_path / "d", "--transcripts", table) == {"clips/cv_1": "hello"}

@@ -14,8 +14,9 @@ from orchestrator.corpus.parallel_texts import ParallelTexts, names_of
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 """What helps with the files of other programs that tell times."""
-LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT")
-_TEXTS = (".txt", ".TXT", ".lab", ".normalized.txt", ".original.txt")
+_STM = ".stm"
+LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT", _STM)
+_TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
 _AFTER = (".txt", ".srt", ".vtt", ".trn")
 """What is also written behind the whole name of a recording, as whisper.cpp and THCHS-30 do:
 `a.wav.srt`."""
@@ -28,6 +29,7 @@ _UNREAD = {
     ".trs": _XML,
     ".xml": _XML,
     ".exb": _XML,
+    ".mrt": _XML,
     ".ttml": f"is subtitles (TTML); {EXPORT}",
     ".dfxp": f"is subtitles (TTML); {EXPORT}",
     ".ass": f"is subtitles (ASS); {EXPORT}",
@@ -72,7 +74,8 @@ class FilesBeside:
         captions = self._captions(path)
         named = captions if len(captions) == 1 else []
         beside = list(dict.fromkeys(self._there(names) + named))
-        return beside or self._parallel.find(path, (*_TEXTS, *LABELS))
+        found = beside or self._parallel.find(path, (*_TEXTS, *LABELS))
+        return [text for text in found if text.suffix != _STM or text.stat().st_size]
 
     def program_output(self, path: Path) -> list[Path]:
         """Tables and JSON of recognisers, if that is what they are."""

@@ -17,6 +17,7 @@ from orchestrator.corpus.folder_notes import notes_of_folder
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES, read_header
 from orchestrator.corpus.manifest_errors import UnusableError, why_unopened
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
+from orchestrator.corpus.recordings_below import lists_that_name
 from orchestrator.corpus.selecting import Selection, select
 from orchestrator.corpus.transcript_list import (
     called,
@@ -66,9 +67,10 @@ def lines_of_folder(
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
     unread = _unread_beside(recordings, folder, texts)
     if not texts and not faults:
+        hints = f"{_first_of_each(unread)}{_lists_of(recordings, folder)}"
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
-            f"{_first_of_each(unread)}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
+            f"{hints}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
             "--transcripts FILE."
         )
     lines, left = [], Counter[str]()
@@ -111,6 +113,12 @@ def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
     for place, what in unread.values():
         first.setdefault(what, place)
     return "".join(f"  {place} {what}.\n" for what, place in first.items())
+
+
+def _lists_of(recordings: list[Path], folder: Path) -> str:
+    """A line where something in a folder may be a list of its recordings."""
+    found = ", ".join(str(path) for path in lists_that_name(recordings, folder)[:3])
+    return f"  What names recordings and may be their list: {found}.\n" if found else ""
 
 
 def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -1,5 +1,5 @@
 """Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
-labels, and STM, which names its recordings. Pure.
+labels, transcripts of LDC, and STM, which names its recordings. Pure.
 
 Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
@@ -29,6 +29,10 @@ _STM = re.compile(
     rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
 )
+_LDC = re.compile(
+    rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):)?\s*(?P<text>.*))?"
+)
+"""`1.25 2.40 A: hello` of Fisher, with tabs between in the Santa Barbara Corpus."""
 _CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
 _RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
 _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
@@ -41,6 +45,7 @@ _WHISPER = "a table of Whisper"
 _WHISPER_FIRST = "start\tend\ttext"
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
+LDC = "a transcript of LDC"
 _LOOKED_AT = 5
 """Lines by which a list is known."""
 
@@ -62,9 +67,17 @@ def kind_of_labels(text: str) -> str:
         return "LRC"
     if _is_label_track(lines):
         return "Audacity labels"
+    if _is_ldc(lines):
+        return LDC
     counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
     joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
     return _HTK if len(counted) == len(lines) > 1 and joined else ""
+
+
+def _is_ldc(lines: list[str]) -> bool:
+    rows = [row for line in lines if (row := _LDC.fullmatch(line.strip()))]
+    spans = len(rows) == len(lines) and all(seconds(row[1]) < seconds(row[2]) for row in rows)
+    return spans and any(row["speaker"] for row in rows)
 
 
 def _is_label_track(lines: list[str]) -> bool:
@@ -98,8 +111,8 @@ def kind_of_list(text: str) -> str:
 
 def _first_lines(text: str) -> list[str]:
     lines = [line.strip("\r\n") for line in text.split("\n")]
-    # comments of an STM, and the frequencies of a selection in Audacity
-    lines = [line for line in lines if line.strip() and not line.startswith((";;", "\\"))]
+    # comments of an STM and of LDC, and the frequencies of a selection in Audacity
+    lines = [line for line in lines if line.strip() and not line.startswith((";;", "# ", "\\"))]
     return lines[:_LOOKED_AT]
 
 
@@ -166,6 +179,20 @@ def _whisper_table(text: str) -> Iterator[Segment]:
             )
 
 
+def _ldc(text: str) -> Iterator[Segment]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        row = _LDC.fullmatch(line.strip())
+        if row is None:
+            raise UnusableError(
+                f"is {LDC}, and line {number} is none of its rows: {show(line[:60])}; a row has begin, end, speaker "
+                "with a colon, and text"
+            )
+        begin, end = seconds(row[1]), seconds(row[2])
+        yield Segment(number, begin, end, row["text"] or "", speaker=row["speaker"] or "")
+
+
 def _stm(text: str) -> Iterator[Segment]:
     channels: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -202,5 +229,6 @@ _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     "Audacity labels": _audacity,
     _WHISPER: _whisper_table,
     "STM": _stm,
+    LDC: _ldc,
     "Praat TextGrid": read_textgrid,
 }

@@ -1,6 +1,6 @@
 """Lists that say of each recording, by its name, what is said in it, one a line.
 
-    name: text
+    name: text         name:text    as JSUT has them
     name text
     ( name "text" )    as Festival and CMU ARCTIC have them
     text (name)        as CMU Sphinx and NIST's sclite have them
@@ -21,11 +21,13 @@ from orchestrator.corpus.manifest_errors import Fault, show
 from orchestrator.corpus.not_a_manifest import is_kaldi_row, kaldi_error
 
 _NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_CLOSE = re.compile(r"(?P<name>[^:\s]+):(?P<text>\S.*)")
 _SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
 _FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
 _BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
 _FORMS = {
     _NAMED: "name: text",
+    _CLOSE: "name:text",
     _SPACED: "name text",
     _FESTIVAL: '( name "text" )',
     _BEHIND: "text (name)",
@@ -60,6 +62,8 @@ def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.P
         return None
     if spaced and is_audio(spaced["name"]):
         return _SPACED
+    if (close := _CLOSE.fullmatch(text)) and is_audio(close["name"]):
+        return _CLOSE
     return _BEHIND if behind and is_audio(behind["name"]) else None
 
 

@@ -23,10 +23,11 @@ _VOXPOPULI = {"normed_text": "normalized_text", "original_text": "raw_text"}
 
 
 def column_name(cell: str) -> str:
-    """A column's name as the keys are written: `File Name` is file_name."""
-    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower()).strip("_")
-    plain = _VOXPOPULI.get(plain, plain)
-    return plain if plain in KNOWN else cell.strip()
+    """A column's name as the keys are written: `File Name` and `fileName` are file_name."""
+    written = re.sub(r"[\s-]+", "_", cell.strip().strip('"')).strip("_")
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", written).lower()
+    forms = (_VOXPOPULI.get(plain, plain) for plain in (written.lower(), apart))
+    return next((plain for plain in forms if plain in KNOWN), cell.strip())
 
 
 def without_quotes(cell: str) -> str:

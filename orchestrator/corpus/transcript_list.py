@@ -22,6 +22,7 @@ from orchestrator.corpus.label_files import kind_of_list
 from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
+from orchestrator.corpus.readings import without_pinyin
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.transcripts import (
@@ -39,6 +40,7 @@ from orchestrator.corpus.unread_times import (
 )
 
 _OF_SUPERVISION = {"recording_id", "start", "duration"}
+_WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """Bytes by which a list is known."""
 LISTS = (
@@ -48,8 +50,11 @@ LISTS = (
         for ending in ("jsonl", "csv", "tsv", "txt")
     ),
     *("etc/txt.done.data", "txt.done.data"),
+    *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
 )
-"""A list of this name at the top of a folder is its `--transcripts`; the last are Festival's."""
+"""A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
+JSUT and JVS, and of MAGICDATA.
+"""
 
 
 def listed_folders(recordings: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
@@ -88,6 +93,9 @@ def texts_from_list(
         here = ((name.removeprefix(root), said) for name, said in missing)
         texts, missing = _matched(here, names, table, findings.faults)
         findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
+    for said in (said for own in texts.values() for said in own):
+        if said.record and said.text != said.record.text:
+            findings.choices[_WITHOUT_PINYIN] += 1
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
     return texts
 
@@ -191,7 +199,8 @@ def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tupl
     if draft.offset is not None:
         rest = float("inf") if draft.duration is None else draft.duration
         span = (draft.offset, draft.offset + rest)
-    yield draft.path, Transcript(draft.text, where, span, draft.speaker, record=draft)
+    text = without_pinyin(draft.text)
+    yield draft.path, Transcript(text, where, span, draft.speaker, record=draft)
 
 
 def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:

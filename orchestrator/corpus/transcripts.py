@@ -8,12 +8,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.corpus.files_beside import EXPORT, FilesBeside
 from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.label_files import (
+    LDC,
     WITHOUT_SENTENCES,
     kind_of_labels,
     kind_of_list,
@@ -21,6 +22,7 @@ from orchestrator.corpus.label_files import (
     sentence_of_timit,
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.parallel_texts import names_of
 from orchestrator.corpus.readings import without_readings
 from orchestrator.corpus.record_fields import Draft
@@ -154,7 +156,9 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
             return []
         return _own_transcripts(meant, recording, findings)
     if kind := kind_of_labels(text):
-        return [said for _, said in labelled_parts(path, text, kind, faults)]
+        return _parts_of(recording, labelled_parts(path, text, kind, faults), kind, faults)
+    if path.suffix == ".stm" and kind_of_list(text) == "STM":
+        return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
     if why := _why_no_words(path, text):
         faults.append(f"{path} {why}")
         return []
@@ -174,6 +178,44 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
     if len(said.split()) < len(text.split()) and said in text.split("\n"):
         findings.choices[_FIRST_LINE] += 1
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _parts_of(
+    recording: Path, parts: Sequence[tuple[str, Transcript]], kind: str, faults: list[str]
+) -> list[Transcript]:
+    """The parts that labels tell of a recording; those of LDC name the sides of a call."""
+    for _, said in parts if kind == LDC else ():
+        try:
+            refuse_one_of_several(
+                {"side": said.speaker}, recording, f"audio file {show(str(recording))}"
+            )
+        except UnusableError as error:
+            faults.append(f"{said.origin}: {error}")
+            return []
+    if kind == LDC:  # everybody's A is another person
+        return [_with_call(said, recording) for _, said in parts]
+    return [said for _, said in parts]
+
+
+def _with_call(said: Transcript, recording: Path) -> Transcript:
+    """A part whose speaker, where that is the side of a call, has the name of the call too."""
+    return (
+        replace(said, speaker=f"{recording.stem}-{said.speaker}")
+        if len(said.speaker) == 1
+        else said
+    )
+
+
+def _own_parts(
+    path: Path, recording: Path, parts: Sequence[tuple[str, Transcript]], faults: list[str]
+) -> list[Transcript]:
+    """The parts of an STM that are of the recording that it lies beside."""
+    own = [said for name, said in parts if name == recording.stem]
+    if parts and not own:
+        faults.append(
+            f"{path} is STM of other recordings, such as {show(parts[0][0])}; name it: --transcripts FILE"
+        )
+    return own
 
 
 def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
