@@ -329,9 +329,18 @@ def test_pinyin_behind_each_word_is_none(
     )
 
 
-def test_lists_of_japanese_and_chinese_corpora_are_found(tmp_path: Path) -> None:
-    """JSUT and JVS, whose names end with a colon, and MAGICDATA."""
-    tones(tmp_path / "d", "jvs001/wav/V_1.wav", "jvs002/wav/V_1.wav", "train/38/38_1.wav")
+def test_lists_by_the_names_of_their_corpora_are_found(tmp_path: Path) -> None:
+    """JSUT and JVS, whose names end with a colon, MAGICDATA, VoxForge and Google's."""
+    put(tmp_path / "d/anon/etc/prompts-original", "b1 Hello there.\n")
+    put(tmp_path / "d/ka_ge/line_index.tsv", "kaf_1\tgood day\n")
+    tones(
+        tmp_path / "d",
+        "jvs001/wav/V_1.wav",
+        "jvs002/wav/V_1.wav",
+        "train/38/38_1.wav",
+        "anon/wav/b1.wav",
+        "ka_ge/kaf_1.wav",
+    )
     for number in (1, 2):
         put(tmp_path / f"d/jvs00{number}/transcripts_utf8.txt", f"V_1:また、{number}のように。\n")
     put(
@@ -342,6 +351,8 @@ def test_lists_of_japanese_and_chinese_corpora_are_found(tmp_path: Path) -> None
         "jvs001/wav/V_1": "また、1のように。",
         "jvs002/wav/V_1": "また、2のように。",
         "train/38/38_1": "会议",
+        "anon/wav/b1": "Hello there.",
+        "ka_ge/kaf_1": "good day",
     }
 
 

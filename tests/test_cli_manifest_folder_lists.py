@@ -100,6 +100,10 @@ def test_a_speaker_that_is_asked_for_is_taken_before_that_of_the_list(tmp_path: 
             "to mean a part of the file",
         ),
         ({"speaker": ["a"]}, '"speaker" is a list, must be a non-empty string or an integer'),
+        (
+            {"text": "[006.2901-008.2357]: Excuse me."},
+            "has a time beside what is said, '[006.2901-008.2357]: Excuse me.', which would be learnt as words",
+        ),
         ({"text": "nan"}, "\"text\" is 'nan', which tables have for a text that is missing"),
         ({"audio": "pipe:x"}, "\"audio\" is the command 'pipe:x'; commands are never run"),
         (

@@ -39,12 +39,23 @@ def test_names_that_begin_half_of_the_cues_are_speakers() -> None:
     assert told(*texts)[7] == ("", "Note: this is all")
 
 
+def test_names_that_begin_nearly_every_cue_are_speakers() -> None:
+    """Of meetings, as Zoom writes them: also of who speaks once."""
+    assert told("Anna Smith: Hi.", "Bert: Good morning.", "Anna Smith: So.") == [
+        ("Anna Smith", "Hi."),
+        ("Bert", "Good morning."),
+        ("Anna Smith", "So."),
+    ]
+
+
 @pytest.mark.parametrize(
     "texts",
     [
         ["MAN: hello", "and on", "WOMAN: hi"],  # twice
         ["ONE MORE THING: GO", "TWO: STAY", "THREE: LEAVE"],  # all in capitals
         ["Anna: hello"] * 3 + ["and on"] * 5,
+        ["Anna: hello", "Bert: hi", "Carl: no"],
+        ["Anna: hello", "Anna: hi"],
         ["note: one", "note: two", "note: three"],
         ["at 10:30", "5: five", "-5 degrees", "well - no"],
     ],

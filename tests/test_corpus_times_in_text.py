@@ -39,6 +39,7 @@ EXPORT = "export it as SubRip, WebVTT or Praat TextGrid"
         ("[10:00 - 10:04] hello", 1, "[10:00 - 10:04] hello"),
         ("Anna (00:03): hello", 1, "Anna (00:03): hello"),
         ("[0.00s -> 2.50s] hello", 1, "[0.00s -> 2.50s] hello"),
+        ("[006.2901-008.2357]: hello", 1, "[006.2901-008.2357]: hello"),
         ("0:00:00.500,0:00:02.310\nhello", 1, "0:00:00.500,0:00:02.310"),
         ("Anna\n0:00 - 0:05\nhello", 2, "0:00 - 0:05"),
         ("hello [00:03] there [00:05] you", 1, "hello [00:03] there [00:05] you"),

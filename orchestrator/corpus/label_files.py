@@ -75,9 +75,11 @@ def kind_of_labels(text: str) -> str:
 
 
 def _is_ldc(lines: list[str]) -> bool:
+    """Two rows of a speaker, whatever a third one is, or one among rows alone."""
     rows = [row for line in lines if (row := _LDC.fullmatch(line.strip()))]
-    spans = len(rows) == len(lines) and all(seconds(row[1]) < seconds(row[2]) for row in rows)
-    return spans and any(row["speaker"] for row in rows)
+    rows = [row for row in rows if seconds(row[1]) < seconds(row[2])]
+    named = sum(row["speaker"] is not None for row in rows)
+    return named > 1 or (named == 1 and len(rows) == len(lines))
 
 
 def _is_label_track(lines: list[str]) -> bool:

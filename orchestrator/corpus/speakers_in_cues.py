@@ -29,8 +29,8 @@ def with_speakers(cues: Sequence[Segment]) -> list[Segment]:
     """Cues whose texts have several lines, with their texts in one and their speakers apart.
 
     A name is a speaker where nearly every cue begins with one as programs write it, where three begin
-    with one in capitals and go on with other letters, or where half begin with names that return so
-    often. Elsewhere it may be said, and stays.
+    with one in capitals and go on with other letters, where nearly every cue begins with a name and
+    some return, or where half begin with names that return so often. Elsewhere it may be said, and stays.
     """
     lines = [cue.text.split("\n") for cue in cues]
     plain = [[_DASH.sub("", row, count=1) for row in rows] for rows in lines]
@@ -70,12 +70,12 @@ def _how_to_find(cues: Sequence[Sequence[str]]) -> _Find:
         return _by_program
     if sum(_in_capitals(row) is not None for rows in cues for row in rows) >= _OFTEN:
         return _in_capitals
-    begun = [found["name"] for rows in cues if (found := _PERSON.fullmatch(rows[0]))]
-    often = {
-        name for name, count in Counter(begun).items() if count >= _OFTEN and name[0].isupper()
-    }
+    begun = [named[0] for rows in cues if (named := _capitalised(rows[0]))]
+    if len(set(begun)) < len(begun) >= max(_OFTEN, _NEARLY_ALL * len(cues)):
+        return _capitalised
+    often = {name for name, count in Counter(begun).items() if count >= _OFTEN}
     if often and 2 * sum(name in often for name in begun) >= len(cues):
-        return lambda row: named if (named := _person(row)) and named[0] in often else None
+        return lambda row: named if (named := _capitalised(row)) and named[0] in often else None
     return lambda _: None
 
 
@@ -87,6 +87,11 @@ def _by_program(row: str) -> tuple[str, str] | None:
 def _person(row: str) -> tuple[str, str] | None:
     found = _PERSON.fullmatch(row)
     return (found["name"], found["said"] or "") if found else None
+
+
+def _capitalised(row: str) -> tuple[str, str] | None:
+    found = _person(row)
+    return found if found and all(word[0].isupper() for word in found[0].split()) else None
 
 
 def _in_capitals(row: str) -> tuple[str, str] | None:

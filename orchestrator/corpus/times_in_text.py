@@ -25,8 +25,10 @@ _TIMED = re.compile(
 )
 """`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
 _SECONDS = r"\d+(?:[.,]\d+)?"
-_PRINTED = re.compile(rf"\[\s*{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?\s*\].*")
-"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed."""
+_PRINTED = re.compile(
+    rf"\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*-\s*\d+\.\d+)\s*\].*"
+)
+"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed, and `[6.29-8.24]: hello` of IEMOCAP."""
 _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """`0:00:00.500,0:00:02.310` of SBV, above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")

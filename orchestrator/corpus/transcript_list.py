@@ -24,6 +24,7 @@ from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.readings import without_pinyin
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
+from orchestrator.corpus.times_in_text import times_or_turns
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.transcripts import (
     Findings,
@@ -51,9 +52,10 @@ LISTS = (
     ),
     *("etc/txt.done.data", "txt.done.data"),
     *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
+    *("etc/prompts-original", "line_index.tsv"),
 )
 """A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
-JSUT and JVS, and of MAGICDATA.
+JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had recorded for many languages.
 """
 
 
@@ -194,6 +196,9 @@ def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tupl
         faults.append(
             f"{where}: holds its sound itself and names no recording; as a manifest it is read as it is"
         )
+        return
+    if found := times_or_turns(draft.text):
+        faults.append(f"{where}: {found[1]}")
         return
     span = None
     if draft.offset is not None:
