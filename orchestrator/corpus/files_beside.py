@@ -78,8 +78,8 @@ class FilesBeside:
         return [text for text in found if text.suffix != _STM or text.stat().st_size]
 
     def program_output(self, path: Path) -> list[Path]:
-        """Tables and JSON of recognisers, if that is what they are."""
-        names = [path.with_suffix(".tsv"), path.with_suffix(".json")]
+        """Tables and JSON of recognisers and XML of others, if that is what they are."""
+        names = [path.with_suffix(ending) for ending in (".tsv", ".json", ".trs", ".eaf", ".xml")]
         return self._there([*names, path.with_name(f"{path.name}.json")])
 
     def unread(self, path: Path) -> tuple[Path, str] | None:

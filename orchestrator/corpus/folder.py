@@ -19,6 +19,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, why_unopened
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.recordings_below import lists_that_name
 from orchestrator.corpus.selecting import Selection, select
+from orchestrator.corpus.transcript_files import Transcript
 from orchestrator.corpus.transcript_list import (
     called,
     check_row,
@@ -26,7 +27,7 @@ from orchestrator.corpus.transcript_list import (
     lists_in,
     texts_from_list,
 )
-from orchestrator.corpus.transcripts import Findings, Transcript, Transcripts, texts_beside
+from orchestrator.corpus.transcripts import Findings, Transcripts, texts_beside
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]

@@ -26,13 +26,8 @@ from orchestrator.corpus.readings import without_pinyin
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
 from orchestrator.corpus.times_in_text import times_or_turns
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
-from orchestrator.corpus.transcripts import (
-    Findings,
-    Transcript,
-    Transcripts,
-    labelled_parts,
-    read_text,
-)
+from orchestrator.corpus.transcript_files import Transcript, labelled_parts, read_text
+from orchestrator.corpus.transcripts import Findings, Transcripts
 from orchestrator.corpus.unread_times import (
     refuse_unread_end,
     refuse_unread_times,

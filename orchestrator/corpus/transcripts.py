@@ -18,16 +18,19 @@ from orchestrator.corpus.label_files import (
     WITHOUT_SENTENCES,
     kind_of_labels,
     kind_of_list,
-    segments_of,
     sentence_of_timit,
 )
-from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
+from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.parallel_texts import names_of
 from orchestrator.corpus.readings import without_readings
-from orchestrator.corpus.record_fields import Draft
-from orchestrator.corpus.segments import Segment
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
+from orchestrator.corpus.transcript_files import (
+    Transcript,
+    labelled_parts,
+    program_output,
+    read_text,
+)
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
 _OF_ALL_MICROPHONES = (
@@ -36,21 +39,6 @@ _OF_ALL_MICROPHONES = (
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What is said, and the file and line where it stands."""
-
-    text: str
-    origin: str
-    span: tuple[float, float] | None = None
-    """Begin and end in seconds; None: the whole recording."""
-    speaker: str = ""
-    before: str = ""
-    """What stood before the words and is none."""
-    record: Draft | None = None
-    """Of a list: what else its row tells, to be compared with the recording."""
 
 
 Transcripts = dict[Path, list[Transcript]]
@@ -84,7 +72,7 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
                 if others and found[0].span is None:
                     faults += _why_not_whole(path, found[0], others)
             continue
-        parts = _program_output(beside.program_output(path), faults)
+        parts = program_output(beside.program_output(path), faults)
         if parts:
             texts[path] = parts
             continue
@@ -132,8 +120,8 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     except UnusableError:
         return []  # a fault of its own, of whoever makes its line
     for other in others if seconds > _LONG else ():
-        timed = other.suffix.lower() in (".json", ".tsv")
-        parts = _program_output([other], []) if timed else _own_transcripts(other, path, Findings())
+        timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
+        parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name
             return [
@@ -268,55 +256,6 @@ _NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml
 _CHAT = ("@utf8", "@begin")
 
 
-def _program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
-    """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
-    transcript.
-    """
-    for place in places:
-        text = read_text(place, faults)
-        if not text:
-            continue
-        if place.suffix == ".tsv":
-            if kind := kind_of_labels(text):
-                return [part for _, part in labelled_parts(place, text, kind, faults)]
-            continue
-        try:
-            parts = parts_of_whisper(text)
-        except UnusableError as error:
-            faults.append(f"{place} {error}")
-            return []
-        if parts:
-            return [said for _, said in _as_transcripts(place, parts, faults)]
-    return []
-
-
-def labelled_parts(
-    path: Path, text: str, kind: str, faults: list[str]
-) -> list[tuple[str, Transcript]]:
-    """The parts that a label file tells, each with the name of its recording."""
-    try:
-        return _as_transcripts(path, segments_of(text, kind), faults)
-    except UnusableError as error:
-        faults.append(f"{path} {error}")
-        return []
-
-
-def _as_transcripts(
-    path: Path, parts: Sequence[Segment], faults: list[str]
-) -> list[tuple[str, Transcript]]:
-    found = []
-    for part in parts:
-        origin = f"{path}:{part.line}"
-        if part.end <= part.begin:
-            faults.append(
-                f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
-                f"it, beside {show(part.text[:40])}"
-            )
-        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker, part.before)
-        found.append((part.recording, said))
-    return found
-
-
 def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
     rows: dict[str, Transcript] = {}
@@ -329,18 +268,3 @@ def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
                     f"{said.origin}: {show(name)} has a transcript already, {rows[name].origin}"
                 )
     return rows
-
-
-def read_text(path: Path, faults: list[str]) -> str | None:
-    """A file of UTF-8, or of UTF-16 with its mark; None, and a fault, where it is neither."""
-    try:
-        content = path.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Praat, and of Windows' editor
-            return content.decode("utf-16")
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-        faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8")
-    except OSError as error:
-        faults.append(f"{path} cannot be read: {why_unopened(error)}")
-    return None
