@@ -114,7 +114,7 @@ def test_texts_in_a_folder_beside_that_of_two_microphones(
         ("ABA/wav/a1.wav", "ABA/transcript/a1.txt"),  # L2-ARCTIC
         ("wavs/x.wav", "texts/x.txt"),
         ("x.wav", "transcripts/x.txt"),
-        ("speech/s1/x.wav", "speech/labels/s1/x.lab"),
+        ("speech/s1/x.wav", "speech/lab/s1/x.lab"),
         ("wav/s1/x.wav", "txt/x.txt"),  # all in one
     ],
 )
@@ -132,6 +132,8 @@ def test_a_text_of_another_recording_is_not_taken(
     tones(folder, "ann/001.wav", "scripted/001.wav", "free/001.wav")
     put(folder / "bob/001.txt", "of bob")
     put(folder / "scripted/001.txt", "of the script")
+    put(folder / "labels/001.txt", "happy")
+    put(folder / "descriptions/001.txt", "a person who is happy")
     put(folder / "texts/001.m4a", "")
     put(folder / "texts/001.txt", "of the m4a")
     assert made(folder) == {"scripted/001": "of the script"}
@@ -150,6 +152,25 @@ def test_two_folders_of_texts_are_not_chosen_from(
         f"  {folder}/wav/x.wav has two texts, {folder}/txt/x.txt and {folder}/txt_normalized/x.txt; take one of "
         "them away"
     )
+
+
+def test_a_folder_of_all_speakers_is_said_to_be_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "VCTK"
+    for speaker in ("p225", "p226"):
+        tone(folder / f"wav48/{speaker}/{speaker}_1.wav", 1.0, 400 + len(speaker))
+        put(folder / f"txt/{speaker}/{speaker}_1.txt", f"this is {speaker}")
+    made(folder, "--speaker", "folder")
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"all recordings are of the speaker 'wav48', the first folder below {folder}; where the folders in it are the "
+        f"speakers, name {folder}/wav48"
+    ]
+    made(folder / "wav48", "--speaker", "folder")
+    assert capsys.readouterr().out.splitlines()[1:] == []
+    assert {each.speaker for each in load_manifest(folder / "out.jsonl").utterances} == {
+        *("p225", "p226")
+    }
 
 
 FESTIVAL = (

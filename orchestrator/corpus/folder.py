@@ -15,7 +15,7 @@ from typing import Any, Literal
 from orchestrator.corpus.files_beside import FilesBeside
 from orchestrator.corpus.folder_notes import notes_of_folder
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES, read_header
-from orchestrator.corpus.manifest_errors import UnusableError, why_unopened
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.recordings_below import lists_that_name
 from orchestrator.corpus.selecting import Selection, select
@@ -96,7 +96,8 @@ def lines_of_folder(
         more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
-    return kept, left + more, notes_of_folder(findings.choices, texts, wanted)
+    notes = notes_of_folder(findings.choices, texts, wanted)
+    return kept, left + more, notes + _one_folder(recordings, folder, speaker)
 
 
 def _unread_beside(
@@ -253,6 +254,18 @@ def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
     if rule == "folder" and len(path.parts) > 1:
         return {"speaker": in_utf8(Path(path.parts[0]))}
     return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
+
+
+def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
+    """A sentence where the first folder below may be none of a speaker, as `wav48` of VCTK."""
+    inside = [path.relative_to(folder).parts for path in recordings]
+    first = {parts[0] for parts in inside}
+    if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:
+        return []
+    return [
+        f"all recordings are of the speaker {show(*first)}, the first folder below {folder}; where the folders in it "
+        f"are the speakers, name {folder / inside[0][0]}"
+    ]
 
 
 def _names_used_twice(lines: list[Made]) -> list[str]:

@@ -18,7 +18,7 @@ from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES
 
 _SOUND = (*AUDIO_SUFFIXES, *UNREAD_SUFFIXES)
 _OF_TEXTS = re.compile(
-    r"txt|text|transcri|^trans$|label|^(?:labs?|stm|srt|vtt)$|prompt|sentence|script|subtitle|caption|annotation",
+    r"txt|(?<!con)text|transcri|^trans$|^(?:labs?|stm|srt|vtt)$|prompt|sentence|(?<!de)script|subtitle|caption",
     re.IGNORECASE,
 )
 """What the names of folders of texts have in them."""
