@@ -14,7 +14,8 @@ from transformers import AutoTokenizer
 
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.loudness import scale_to_rms
-from orchestrator.corpus.manifest import Utterance, load_manifest
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.planning.trial_plan import TrialParams, TrialPlan
 from orchestrator.sweepfile.loading import load_spec
 from orchestrator.sweepfile.sweep import SweepSpec

@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.corpus import clip_cache
 from orchestrator.corpus.clips import Sounds, StoredSound
 from orchestrator.corpus.loudness import level
-from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.utterance import Utterance
 
 
 def _never(utterance: Utterance, pcm_sha256: str) -> np.ndarray:

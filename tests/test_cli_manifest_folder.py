@@ -394,6 +394,10 @@ def test_segments_of_a_kaldi_directory(tmp_path: Path) -> None:
         for each in load_manifest(tmp_path / "m.jsonl").utterances
     }
     assert found == {"u1": (0.0, 0.75), "u2": (0.75, 1.25)}
+    (folder / "segments").write_text("u1 rec1 0.0 0.75\nu2 rec1 0.5 -1\n")
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "n.jsonl") == 0
+    last = {each.id: each.duration for each in load_manifest(tmp_path / "n.jsonl").utterances}
+    assert last == {"u1": 0.75, "u2": 1.5}  # to the end of its recording
 
 
 def test_faults_of_a_kaldi_directory_name_file_and_line(

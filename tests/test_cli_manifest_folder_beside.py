@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -194,3 +197,38 @@ def test_a_list_may_name_recordings_by_any_usual_name_of_an_id(tmp_path: Path) -
     table.write_text("utterance_id\ttext\na\thello there\n")
     assert orchestrate("manifest", "from-folder", folder, out, "--transcripts", table) == 0
     assert [each.text for each in load_manifest(out).utterances] == ["hello there"]
+
+
+def test_what_may_not_be_opened_is_named_with_what_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the tests may open everything, so the system's answer is given here."""
+    folder, opened = tmp_path / "d", Path.open
+    for name in ("a", "b", "below/c"):
+        tone(folder / f"{name}.wav").with_suffix(".txt").write_text("hello")
+    shut = {folder / "a.wav", folder / "b.txt"}
+
+    def open_most(path: Path, *options: Any, **more: Any) -> Any:
+        if path in shut:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *options, **more)
+
+    monkeypatch.setattr(Path, "open", open_most)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: open_most(path, "rb").read())
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    cure = "Permission denied; fix its permissions, or those of a folder above it"
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder} has 2 faults:",
+        f"  {folder}/b.txt cannot be read: {cure}",
+        f"  audio file '{folder}/a.wav' cannot be read as audio: {cure}",
+    ]
+    listed = os.scandir
+
+    def list_most(place: Any) -> Any:
+        if place == str(folder / "below"):
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", list_most)
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err == f"{folder}/below cannot be read: {cure}\n"

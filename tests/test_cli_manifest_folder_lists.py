@@ -100,6 +100,10 @@ def test_a_speaker_that_is_asked_for_is_taken_before_that_of_the_list(tmp_path: 
             "to mean a part of the file",
         ),
         ({"speaker": ["a"]}, '"speaker" is a list, must be a non-empty string or an integer'),
+        (
+            {"text": "[006.2901-008.2357]: Excuse me."},
+            "has a time beside what is said, '[006.2901-008.2357]: Excuse me.', which would be learnt as words",
+        ),
         ({"text": "nan"}, "\"text\" is 'nan', which tables have for a text that is missing"),
         ({"audio": "pipe:x"}, "\"audio\" is the command 'pipe:x'; commands are never run"),
         (
@@ -156,3 +160,16 @@ def test_one_channel_of_several_and_a_part_of_what_is_taken_whole(
     table.write_text(json.dumps({"data": {"audio": "one.wav"}, "annotations": []}))
     assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
     assert f"{table} is an export of Label Studio (JSON)" in capsys.readouterr().err
+
+
+def test_start_end_and_duration_of_a_list_that_agree_are_a_part(tmp_path: Path) -> None:
+    folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
+    parts = ((0.5, 1.5, 1.0, "eins"), (1.5, 3.0, 1.5, "zwei"))
+    keys = ("start", "end", "duration", "text")
+    rows = [{"audio": "one.wav"} | dict(zip(keys, part, strict=True)) for part in parts]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert {(each.offset, each.duration, each.text) for each in load_manifest(out).utterances} == {
+        (0.5, 1.0, "eins"),
+        (1.5, 1.5, "zwei"),
+    }

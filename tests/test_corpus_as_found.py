@@ -307,3 +307,50 @@ def test_texts_under_the_names_of_other_toolkits_are_read(clips: Path, key: str)
 def test_times_outside_of_a_clip_are_of_something_else(clips: Path, more: dict[str, Any]) -> None:
     found = read(clips, lines_of(records(**more)))
     assert all(utterance.offset == 0 for utterance in found.utterances)
+
+
+def test_a_value_that_there_is_not_may_be_nan(clips: Path) -> None:
+    """As Python and pandas write it; as a time, a text or a sample it is refused."""
+    row = records()[0] | {"speaker": float("nan"), "gender": float("nan")}
+    found = read(clips, lines_of([row])).utterances[0]
+    assert found.speaker == "" and found.extra["gender"] is None
+    for key in ("duration", "offset", "start"):
+        assert "NaN is not a JSON number" in refusal(clips, lines_of([row | {key: float("nan")}]))
+    assert "NaN is not a JSON number" in refusal(
+        clips, lines_of([{"audio": [0.0, float("nan")], "text": "one"}])
+    )
+    assert "no text" in refusal(clips, lines_of([row | {"text": float("nan")}]))
+
+
+def test_whole_numbers_that_pandas_wrote_are_names(clips: Path) -> None:
+    found = read(clips, lines_of([records()[0] | {"speaker": 12.0, "id": 7.0}])).utterances[0]
+    assert (found.speaker, found.id) == ("12", "7")
+
+
+def test_ids_of_sentences_are_told_their_name(clips: Path) -> None:
+    rows = [row | {"id": 9, "text": "one"} for row in records()]
+    assert refusal(clips, lines_of(rows)).count("ids are unique; ids of sentences are") == 1
+    said = refusal(
+        clips, lines_of([row | {"text": text} for row, text in zip(rows, TEXTS, strict=True)])
+    )
+    assert "ids of sentences" not in said
+    rows = [{"sentence_id": 9} | {key: row[key] for key in row if key != "id"} for row in rows]
+    assert len(read(clips, lines_of(rows)).utterances) == 3
+
+
+@pytest.mark.parametrize("keys", [("start", "end"), ("begin_time", "end_time")])
+def test_start_end_and_duration_that_agree_are_a_part(clips: Path, keys: tuple[str, str]) -> None:
+    """And times of what a clip was cut from are none; a part beside the file's own length is asked
+    about.
+    """
+    row = records()[0]
+
+    def timed(start: float, end: float, seconds: float) -> dict[str, object]:
+        return row | dict(zip(keys, (start, end), strict=True)) | {"duration": seconds}
+
+    found = read(clips, lines_of([timed(0.25, 1.5, 1.25), timed(1.5, 2.0, 0.5)])).utterances
+    assert [(each.offset, each.duration) for each in found] == [(0.25, 1.25), (1.5, 0.5)]
+    whole = read(clips, lines_of([timed(100.0, 102.0, 2.0)])).utterances[0]
+    assert (whole.offset, whole.duration) == (0.0, 2.0)
+    assert "which are not read" in refusal(clips, lines_of([timed(0.25, 1.5, 2.0)]))
+    assert "which are not read" in refusal(clips, lines_of([timed(0.25, 1.5, 1.0)]))

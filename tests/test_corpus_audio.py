@@ -24,8 +24,9 @@ from orchestrator.corpus import audio, clip_cache, preparing
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.clips import AudioNotes
 from orchestrator.corpus.loudness import scale_to_rms
-from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.progress import listening
 from tests.stored_sounds import stored_sounds

@@ -14,8 +14,9 @@ import pytest
 import soundfile
 
 from orchestrator.corpus import audio, preparing
-from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 
 RATE = 16_000

@@ -15,9 +15,10 @@ import soundfile
 from orchestrator.checks import Finding
 from orchestrator.corpus.diagnosis import check_limits, check_sets, is_upper_case, kept_for_training
 from orchestrator.corpus.durations_and_speakers import Size, duration_profile, speaker_sizes
-from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.overlap import sentence_key
 from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.utterance import Utterance
 
 RATE = 16_000
 

@@ -290,8 +290,12 @@ def test_whole_seconds_are_an_stm_and_channels_are_not_mixed() -> None:
     assert [said.text for said in segments_of(text, "STM")] == ["hello", "foo"]
     assert kind_of_list("a 1 anna 0 5 hello\nb 1 bert 0 3 foo\n") == ""
     two = "a A anna 0.0 2.0 <o> hello\na B bert 0.5 3.0 <o> you\n"
-    with pytest.raises(UnusableError, match="line 2 is of channel 'B' of 'a'"):
+    with pytest.raises(UnusableError, match="line 2 is of channel 'B' of 'a'") as caught:
         segments_of(two, "STM")
+    assert str(caught.value).endswith(
+        "or where the recording is one mix of all, write A as channel in every line"
+    )
+    assert len(segments_of(two.replace("a B", "a A"), "STM")) == 2
 
 
 @pytest.mark.parametrize(

@@ -77,3 +77,10 @@ def test_a_channel_of_sound_inside_a_manifest_is_not_their_mean(clips: Path) -> 
     sound = {"bytes": base64.b64encode((clips / "0.wav").read_bytes()).decode()}
     row = {"audio": sound, "text": "one", "channel": 1}
     assert "the inline audio has 2 channels" in refusal(clips, lines_of([row]))
+
+
+def test_a_count_of_channels_is_told_how_to_say_so(clips: Path) -> None:
+    hint = 'where it says how many there are, call it "num_channels"'
+    assert hint in refusal(clips, lines_of([records()[0] | {"channel": 2}]))
+    assert hint not in refusal(clips, lines_of([records()[0] | {"channel": 1}]))
+    assert len(read(clips, lines_of([records()[0] | {"num_channels": 2}])).utterances) == 1

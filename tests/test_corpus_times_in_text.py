@@ -39,6 +39,7 @@ EXPORT = "export it as SubRip, WebVTT or Praat TextGrid"
         ("[10:00 - 10:04] hello", 1, "[10:00 - 10:04] hello"),
         ("Anna (00:03): hello", 1, "Anna (00:03): hello"),
         ("[0.00s -> 2.50s] hello", 1, "[0.00s -> 2.50s] hello"),
+        ("[006.2901-008.2357]: hello", 1, "[006.2901-008.2357]: hello"),
         ("0:00:00.500,0:00:02.310\nhello", 1, "0:00:00.500,0:00:02.310"),
         ("Anna\n0:00 - 0:05\nhello", 2, "0:00 - 0:05"),
         ("hello [00:03] there [00:05] you", 1, "hello [00:03] there [00:05] you"),
@@ -192,3 +193,29 @@ def test_what_is_no_text_beside_a_recording_is_a_fault(
     if "rename" in why:
         (tmp_path / "d" / "a.txt").rename(tmp_path / "d" / "a.json")
         assert orchestrate("manifest", "from-folder", tmp_path / "d", tmp_path / "m.jsonl") == 0
+
+
+VERSES = "3:16 For God so loved\n3:17 For God did not\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[10:30] bring lunch\n",
+        VERSES,
+        "8:00 breakfast\n12:00 lunch\n18:30 dinner\n",
+        "[10:30] wake up\n[12:00] eat\n",
+    ],
+)
+def test_times_beyond_the_end_of_the_recording_are_said(tmp_path: Path, text: str) -> None:
+    out = tmp_path / "m.jsonl"
+    tone(tmp_path / "d" / "a.wav", 4.0).with_suffix(".txt").write_text(text)
+    assert orchestrate("manifest", "from-folder", tmp_path / "d", out) == 0
+    assert json.loads(out.read_text())["text"] == " ".join(text.split())
+
+
+@pytest.mark.parametrize("text", ["0:01 hello\n0:03 you\n", "[0:01] hello\n[0:03] you\n"])
+def test_times_within_the_recording_are_not_said(text: str) -> None:
+    assert times_or_turns(text) is not None
+    assert times_or_turns(text, 4.0) == times_or_turns(text)
+    assert times_or_turns(VERSES, 200.0) == times_or_turns(VERSES)

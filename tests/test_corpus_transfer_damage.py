@@ -16,9 +16,9 @@ import torchaudio.functional
 
 from orchestrator.corpus.audio import load_audio
 from orchestrator.corpus.headers import read_header
-from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.transfer_damage import conversion_of
+from orchestrator.corpus.utterance import Utterance
 
 
 def tone(rate: int, seconds: float = 1.0) -> np.ndarray:

@@ -103,7 +103,7 @@ def test_a_recording_is_sent_as_it_lies_on_disk(port: int, sweep: Path) -> None:
 
 
 def test_a_segment_of_a_longer_file_is_sent_alone(tmp_path: Path, sweep: Path) -> None:
-    from orchestrator.corpus.manifest import Utterance
+    from orchestrator.corpus.utterance import Utterance
     from orchestrator.reporting.page.sound import original_sound
 
     file = sweep.parents[1] / "data" / "domain-3.wav"

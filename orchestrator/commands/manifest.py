@@ -76,11 +76,13 @@ def from_folder(
     require_brackets(brackets)
     refuse_existing(out)
     wanted = Selection(min_seconds, max_seconds, name, brackets=brackets)  # type: ignore[arg-type]
-    lines, reasons = lines_of_folder(folder, out, transcripts, speaker, wanted)
+    lines, reasons, notes = lines_of_folder(folder, out, transcripts, speaker, wanted)
     arguments = {"folder": folder, "transcripts": transcripts, "speaker": speaker} | vars(wanted)
     _write_shuffled(
         out, lines, reasons, folder, "from-folder", arguments | {"samples": samples, "seed": seed}
     )
+    for note in notes:
+        typer.echo(plain(note))
 
 
 @app.command("from-kaldi")

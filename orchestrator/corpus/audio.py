@@ -17,10 +17,10 @@ import soundfile
 from orchestrator.corpus.containers import open_audio, whole_content
 from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, level
-from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.record_fields import FLOAT_PEAK, Samples
 from orchestrator.corpus.transfer_damage import conversion_of
+from orchestrator.corpus.utterance import Utterance
 
 _MAX_KERNEL = 2_000_000
 """Bound on the resampler's filter bank, which grows with the product of the reduced rates."""

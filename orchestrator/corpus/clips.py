@@ -16,9 +16,9 @@ import numpy as np
 from orchestrator.corpus.clip_cache import DONE, Segment
 from orchestrator.corpus.headers import SAMPLE_RATE
 from orchestrator.corpus.loudness import SILENCE_RMS, gain
-from orchestrator.corpus.manifest import Utterance
 from orchestrator.corpus.manifest_errors import Fault, Place
 from orchestrator.corpus.record_fields import Samples
+from orchestrator.corpus.utterance import Utterance
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from itertools import combinations, product
 from orchestrator.checks import Finding, finding
 from orchestrator.corpus.durations_and_speakers import known_seconds
 from orchestrator.corpus.known_files import KnownFiles
-from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import SHOWN, bad_records, place_text, show
 from orchestrator.corpus.overlap import (
     Recordings,
@@ -25,6 +25,7 @@ from orchestrator.corpus.overlap import (
     shared_recordings,
 )
 from orchestrator.corpus.unspaced_scripts import without_spaces
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.set_names import is_confirm, search_name
 
 TRAINING_SETS = ("train", "replay")

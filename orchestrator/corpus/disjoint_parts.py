@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
-from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_writing import shuffled
 from orchestrator.corpus.overlap import sentence_key
+from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
 
 Unit = Literal["speaker", "sentence", "recording", "utterance"]

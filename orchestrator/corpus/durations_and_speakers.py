@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.utterance import Utterance
 
 SURVIVAL_LIMITS = (5.0, 8.0, 10.0, 15.0, 20.0)
 """Seconds; the usual choices for max_seconds."""

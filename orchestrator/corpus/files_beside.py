@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from orchestrator.corpus.label_files import WITHOUT_SENTENCES
+from orchestrator.corpus.parallel_texts import ParallelTexts, names_of
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 """What helps with the files of other programs that tell times."""
-LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT")
-_TEXTS = (".txt", ".TXT", ".lab")
-_AFTER = (".txt", ".srt", ".vtt")
-"""What is also written behind the whole name of a recording, as whisper.cpp does: `a.wav.srt`."""
+_STM = ".stm"
+LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT", _STM)
+_TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
+_AFTER = (".txt", ".srt", ".vtt", ".trn")
+"""What is also written behind the whole name of a recording, as whisper.cpp and THCHS-30 do:
+`a.wav.srt`."""
 _LANGUAGE = re.compile(r"(?P<name>.+)\.[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)")
 """Captions as yt-dlp names them: `talk.en.vtt`, `talk.zh-Hans.srt`."""
 _XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
@@ -26,6 +29,7 @@ _UNREAD = {
     ".trs": _XML,
     ".xml": _XML,
     ".exb": _XML,
+    ".mrt": _XML,
     ".ttml": f"is subtitles (TTML); {EXPORT}",
     ".dfxp": f"is subtitles (TTML); {EXPORT}",
     ".ass": f"is subtitles (ASS); {EXPORT}",
@@ -47,24 +51,35 @@ _TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternative
 
 
 class FilesBeside:
-    """The files of the folders that recordings lie in; each folder is listed once."""
+    """The files of the folders below `top` that recordings lie in, and of those beside them; each
+    folder is listed once.
+    """
 
-    def __init__(self, recordings: Iterable[Path]) -> None:
+    def __init__(self, recordings: Sequence[Path], top: Path) -> None:
         self._own = {path.with_suffix("") for path in recordings}
         self._folders: dict[Path, _Listing] = {}
+        self._parallel = ParallelTexts(recordings, top)
 
     def texts(self, path: Path) -> list[Path]:
         """What may say what is said in a recording, what is taken first before others; captions that
-        are named by their language where there is one such file.
+        are named by their language where there is one such file. Where nothing of its name lies
+        beside it, what does in a folder of texts.
         """
-        names = [path.with_suffix(ending) for ending in (*_TEXTS, *LABELS)]
+        names = [
+            path.with_name(f"{name}{ending}")
+            for name in names_of(path)
+            for ending in (*_TEXTS, *LABELS)
+        ]
         names += [path.with_name(f"{path.name}{ending}") for ending in _AFTER]
         captions = self._captions(path)
-        return self._there(names) + (captions if len(captions) == 1 else [])
+        named = captions if len(captions) == 1 else []
+        beside = list(dict.fromkeys(self._there(names) + named))
+        found = beside or self._parallel.find(path, (*_TEXTS, *LABELS))
+        return [text for text in found if text.suffix != _STM or text.stat().st_size]
 
     def program_output(self, path: Path) -> list[Path]:
-        """Tables and JSON of recognisers, if that is what they are."""
-        names = [path.with_suffix(".tsv"), path.with_suffix(".json")]
+        """Tables and JSON of recognisers and XML of others, if that is what they are."""
+        names = [path.with_suffix(ending) for ending in (".tsv", ".json", ".trs", ".eaf", ".xml")]
         return self._there([*names, path.with_name(f"{path.name}.json")])
 
     def unread(self, path: Path) -> tuple[Path, str] | None:

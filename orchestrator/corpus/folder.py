@@ -13,12 +13,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.corpus.files_beside import FilesBeside
+from orchestrator.corpus.folder_notes import notes_of_folder
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, UNREAD_SUFFIXES, read_header
-from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
+from orchestrator.corpus.recordings_below import lists_that_name
 from orchestrator.corpus.selecting import Selection, select
-from orchestrator.corpus.transcript_list import LISTS, called, check_row, texts_from_list
-from orchestrator.corpus.transcripts import Transcript, Transcripts, texts_beside
+from orchestrator.corpus.transcript_files import Transcript
+from orchestrator.corpus.transcript_list import (
+    called,
+    check_row,
+    listed_folders,
+    lists_in,
+    texts_from_list,
+)
+from orchestrator.corpus.transcripts import Findings, Transcripts, texts_beside
 from orchestrator.errors import ManifestError
 
 __all__ = ["AUDIO_SUFFIXES", "ONE", "SpeakerRule", "lines_of_folder"]
@@ -39,9 +48,9 @@ ONE = "one="
 
 def lines_of_folder(
     folder: Path, out: Path, transcripts: Path | None, speaker: SpeakerRule | str, wanted: Selection
-) -> tuple[list[Made], Counter[str]]:
+) -> tuple[list[Made], Counter[str], list[str]]:
     """One line for each wanted recording below `folder`, by path, for a manifest at `out`; the
-    reasons against others.
+    reasons against others; what else is to be said.
 
     A transcript stands beside its recording or in the list `transcripts`. A recording that has none
     is left out, and so is a line of the list whose recording is not there, unless that is true of
@@ -53,15 +62,16 @@ def lines_of_folder(
             f"there is no folder {folder}\n  Name the folder that holds the recordings."
         )
     recordings, others = _find_recordings(folder)
-    faults: list[str] = []
-    unmatched: list[str] = []
-    texts = _texts_of(recordings, folder, transcripts, faults, unmatched)
+    findings = Findings()
+    faults, unmatched = findings.faults, findings.unmatched
+    texts = _texts_of(recordings, folder, transcripts, findings)
     faults += [] if texts else [f"{path} names no recording" for path in unmatched]
-    unread = _unread_beside(recordings, texts)
+    unread = _unread_beside(recordings, folder, texts)
     if not texts and not faults:
+        hints = f"{_first_of_each(unread)}{_lists_of(recordings, folder)}"
         raise ManifestError(
             f"none of the {len(recordings)} recordings in {folder} has a transcript\n"
-            f"{_first_of_each(unread)}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
+            f"{hints}  Write NAME.txt beside NAME{recordings[0].suffix}, or name a list of them: "
             "--transcripts FILE."
         )
     lines, left = [], Counter[str]()
@@ -86,12 +96,15 @@ def lines_of_folder(
         more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
     if unmatched:
         more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
-    return kept, left + more
+    notes = notes_of_folder(findings.choices, texts, wanted)
+    return kept, left + more, notes + _one_folder(recordings, folder, speaker)
 
 
-def _unread_beside(recordings: list[Path], texts: Transcripts) -> dict[Path, tuple[Path, str]]:
+def _unread_beside(
+    recordings: list[Path], folder: Path, texts: Transcripts
+) -> dict[Path, tuple[Path, str]]:
     """Of recordings without a transcript, the file that seems to hold it, and what that is."""
-    beside = FilesBeside(recordings)
+    beside = FilesBeside(recordings, folder)
     found = {path: beside.unread(path) for path in recordings if path not in texts}
     return {path: unread for path, unread in found.items() if unread is not None}
 
@@ -102,6 +115,12 @@ def _first_of_each(unread: dict[Path, tuple[Path, str]]) -> str:
     for place, what in unread.values():
         first.setdefault(what, place)
     return "".join(f"  {place} {what}.\n" for what, place in first.items())
+
+
+def _lists_of(recordings: list[Path], folder: Path) -> str:
+    """A line where something in a folder may be a list of its recordings."""
+    found = ", ".join(str(path) for path in lists_that_name(recordings, folder)[:3])
+    return f"  What names recordings and may be their list: {found}.\n" if found else ""
 
 
 def _find_recordings(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -127,7 +146,7 @@ def _walk_files(folder: Path) -> Iterator[Path]:
     What begins with a dot is hidden: `._x` is what macOS keeps beside x.
     """
     seen = {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_refuse_folder, followlinks=True):
         shown = sorted(
             (name for name in folders if not _is_hidden(name)),
             key=lambda name: _is_link(place, name),
@@ -138,6 +157,11 @@ def _walk_files(folder: Path) -> Iterator[Path]:
         yield from (
             path for name in files if not _is_hidden(name) and (path := Path(place, name)).is_file()
         )
+
+
+def _refuse_folder(error: OSError) -> None:
+    """Recordings in a folder that cannot be listed are not left out unsaid."""
+    raise ManifestError(f"{error.filename} cannot be read: {why_unopened(error)}") from error
 
 
 def _is_hidden(name: str) -> bool:
@@ -156,19 +180,27 @@ def _first_seen(path: str, seen: set[str]) -> bool:
 
 
 def _texts_of(
-    recordings: list[Path],
-    folder: Path,
-    table: Path | None,
-    faults: list[str],
-    unmatched: list[str],
+    recordings: list[Path], folder: Path, table: Path | None, findings: Findings
 ) -> Transcripts:
-    texts = texts_beside(recordings, faults, unmatched) if table is None else {}
-    if table is None and not texts and not faults:
-        table = next((folder / name for name in LISTS if (folder / name).is_file()), None)
-    if table is None:
+    if table is not None:
+        return _texts_from(table, recordings, folder, findings)
+    texts = texts_beside(recordings, folder, findings)
+    if texts or findings.faults:
         return texts
+    for place, own in listed_folders(recordings, folder).items():
+        table, *others = lists_in(place)
+        texts |= _texts_from(table, own, place, findings)
+        if others:
+            names = ", ".join(other.name for other in others)
+            findings.choices[f"the list is {table.name}, and not {names} beside it"] += len(own)
+    return texts
+
+
+def _texts_from(
+    table: Path, recordings: list[Path], folder: Path, findings: Findings
+) -> Transcripts:
     try:
-        return texts_from_list(recordings, folder, table, faults, unmatched)
+        return texts_from_list(recordings, folder, table, findings)
     except UnusableError as error:
         raise ManifestError(f"{table} {error}") from error
     except OSError as error:
@@ -222,6 +254,18 @@ def _speaker_field(path: Path, rule: str) -> dict[str, Any]:
     if rule == "folder" and len(path.parts) > 1:
         return {"speaker": in_utf8(Path(path.parts[0]))}
     return {"speaker": re.split(r"[-_]", in_utf8(Path(path.stem)))[0]} if rule == "prefix" else {}
+
+
+def _one_folder(recordings: list[Path], folder: Path, rule: str) -> list[str]:
+    """A sentence where the first folder below may be none of a speaker, as `wav48` of VCTK."""
+    inside = [path.relative_to(folder).parts for path in recordings]
+    first = {parts[0] for parts in inside}
+    if rule != "folder" or len(first) > 1 or len({parts[1] for parts in inside if parts[2:]}) < 2:
+        return []
+    return [
+        f"all recordings are of the speaker {show(*first)}, the first folder below {folder}; where the folders in it "
+        f"are the speakers, name {folder / inside[0][0]}"
+    ]
 
 
 def _names_used_twice(lines: list[Made]) -> list[str]:

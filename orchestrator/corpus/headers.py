@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.corpus.containers import beginning, only_zeros, open_audio, whole_content
-from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopened
 from orchestrator.corpus.not_a_recording import is_text, what_it_is, what_to_try
 from orchestrator.corpus.record_fields import HIGHEST_RATE, LOWEST_RATE
 from orchestrator.corpus.transfer_damage import conversion_of
@@ -102,7 +102,7 @@ def locate(written: str, folder: Path) -> Path:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reason = why_unopened(error) if isinstance(error, OSError) else str(error)
             if "\0" in written:  # Python's own words for it differ from version to version
                 reason = "embedded null byte"
             raise UnusableError(f"audio file {show(written)} cannot be opened: {reason}") from error
@@ -277,7 +277,7 @@ def _why(source: Path | bytes, error: Exception) -> str:
     """What the file is instead, or what libsndfile says of it."""
     reason = str(getattr(error, "error_string", None) or error)
     if isinstance(error, OSError):
-        return reason
+        return why_unopened(error)
     path, start = "FILE" if isinstance(source, bytes) else str(source), beginning(source)
     if not is_text(start) and (damage := conversion_of(whole_content(source))):
         return f"it is damaged: {damage}"

@@ -18,9 +18,10 @@ import numpy as np
 import soundfile
 
 from orchestrator.corpus.hub_rows import Columns, Rows, Wanted, lines_of_rows
-from orchestrator.corpus.manifest import Utterance, load_manifest
+from orchestrator.corpus.manifest import load_manifest
 from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
 from orchestrator.corpus.transcript_list import LISTS
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 from orchestrator.hub_access import cache_alone, hub_problem
 

@@ -14,6 +14,9 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.manifest_writing import Made, relative, some_faults
 from orchestrator.errors import ManifestError
 
+_TO_THE_END = -1
+"""In the place of a segment's end."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -105,11 +108,9 @@ def _recording_span(
     row = segments[name]
     try:
         recording, start, end = row.value.split()
-        span = {
-            "recording": recording,
-            "offset": float(start),
-            "duration": round(float(end) - float(start), 6),
-        }
+        span: dict[str, Any] = {"recording": recording, "offset": float(start)}
+        if float(end) != _TO_THE_END:
+            span["duration"] = round(float(end) - float(start), 6)
     except ValueError:
         raise UnusableError(
             f"{row.origin}: {show(row.value)} is no `recording start end` in seconds"

@@ -1,5 +1,5 @@
 """Files that say what is said when in a recording: SubRip, WebVTT, Praat's TextGrid, Audacity's
-labels, and STM, which names its recordings. Pure.
+labels, transcripts of LDC, and STM, which names its recordings. Pure.
 
 Sources: https://manual.audacityteam.org/man/importing_and_exporting_labels.html, and for STM, NIST's sclite:
 https://github.com/usnistgov/SCTK/blob/master/doc/infmts.htm
@@ -18,6 +18,8 @@ from orchestrator.corpus.textgrid import read_textgrid
 from orchestrator.corpus.word_level import refuse_words
 
 _LYRICS = re.compile(r"\[\d+:\d\d(?:\.\d+)?\].*|\[[a-z]+:.*\]")
+_SURELY_LYRICS = re.compile(r"\[\d+:\d\d\.|\[[a-z]+:")
+"""What no text has: `[10:30] bring lunch` is said."""
 _NUMBER = r"\d+(?:[.,]\d+)?"
 _EXACT = r"\d+[.,]\d+"
 _AUDACITY = re.compile(rf"({_NUMBER})\t({_NUMBER})(?:\t(.*))?")
@@ -27,6 +29,10 @@ _STM = re.compile(
     rf"(?P<recording>\S+)\s+(?P<channel>\S+)\s+(?P<speaker>\S+)\s+(?P<begin>{_NUMBER})\s+(?P<end>{_NUMBER})"
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
 )
+_LDC = re.compile(
+    rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):)?\s*(?P<text>.*))?"
+)
+"""`1.25 2.40 A: hello` of Fisher, with tabs between in the Santa Barbara Corpus."""
 _CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
 _RTTM = re.compile(rf"(?:SPEAKER|SPKR-INFO|LEXEME)\s+\S+\s+\S+\s+(?:<NA>|{_NUMBER})\s.*")
 _COUNTED = re.compile(r"(\d+)\s+(\d+)\s+\S+")
@@ -39,6 +45,7 @@ _WHISPER = "a table of Whisper"
 _WHISPER_FIRST = "start\tend\ttext"
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
+LDC = "a transcript of LDC"
 _LOOKED_AT = 5
 """Lines by which a list is known."""
 
@@ -56,13 +63,23 @@ def kind_of_labels(text: str) -> str:
     if text.startswith(_WHISPER_FIRST):
         return _WHISPER
     lines = _first_lines(text)
-    if lines and all(map(_LYRICS.fullmatch, lines)):
+    if all(map(_LYRICS.fullmatch, lines)) and any(map(_SURELY_LYRICS.match, lines)):
         return "LRC"
     if _is_label_track(lines):
         return "Audacity labels"
+    if _is_ldc(lines):
+        return LDC
     counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
     joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
     return _HTK if len(counted) == len(lines) > 1 and joined else ""
+
+
+def _is_ldc(lines: list[str]) -> bool:
+    """Two rows of a speaker, whatever a third one is, or one among rows alone."""
+    rows = [row for line in lines if (row := _LDC.fullmatch(line.strip()))]
+    rows = [row for row in rows if seconds(row[1]) < seconds(row[2])]
+    named = sum(row["speaker"] is not None for row in rows)
+    return named > 1 or (named == 1 and len(rows) == len(lines))
 
 
 def _is_label_track(lines: list[str]) -> bool:
@@ -96,8 +113,8 @@ def kind_of_list(text: str) -> str:
 
 def _first_lines(text: str) -> list[str]:
     lines = [line.strip("\r\n") for line in text.split("\n")]
-    # comments of an STM, and the frequencies of a selection in Audacity
-    lines = [line for line in lines if line.strip() and not line.startswith((";;", "\\"))]
+    # comments of an STM and of LDC, and the frequencies of a selection in Audacity
+    lines = [line for line in lines if line.strip() and not line.startswith((";;", "# ", "\\"))]
     return lines[:_LOOKED_AT]
 
 
@@ -164,6 +181,20 @@ def _whisper_table(text: str) -> Iterator[Segment]:
             )
 
 
+def _ldc(text: str) -> Iterator[Segment]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        row = _LDC.fullmatch(line.strip())
+        if row is None:
+            raise UnusableError(
+                f"is {LDC}, and line {number} is none of its rows: {show(line[:60])}; a row has begin, end, speaker "
+                "with a colon, and text"
+            )
+        begin, end = seconds(row[1]), seconds(row[2])
+        yield Segment(number, begin, end, row["text"] or "", speaker=row["speaker"] or "")
+
+
 def _stm(text: str) -> Iterator[Segment]:
     channels: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -179,7 +210,8 @@ def _stm(text: str) -> Iterator[Segment]:
         if first != row["channel"]:
             raise UnusableError(
                 f"is STM, and line {number} is of channel {show(row['channel'])} of {show(row['recording'])}, whose "
-                f"lines before are of {show(first)}; save each channel as a mono recording of its own name"
+                f"lines before are of {show(first)}; save each channel as a mono recording of its own name, or "
+                f"where the recording is one mix of all, write {first} as channel in every line"
             )
         begin, end = seconds(row["begin"]), seconds(row["end"])
         yield Segment(
@@ -199,5 +231,6 @@ _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     "Audacity labels": _audacity,
     _WHISPER: _whisper_table,
     "STM": _stm,
+    LDC: _ldc,
     "Praat TextGrid": read_textgrid,
 }

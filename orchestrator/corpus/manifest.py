@@ -11,8 +11,8 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ from orchestrator.corpus.record_fields import (
     TEXT_KEYS,
     UNLIKE_NEMO,
     Draft,
-    Samples,
     read_draft,
 )
 from orchestrator.corpus.recordings_below import names_below
@@ -51,48 +50,13 @@ from orchestrator.corpus.toolkit_lists import (
     refuse_toolkit_record,
     speech_brain_cure,
 )
-from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
+from orchestrator.corpus.unread_times import (
+    refuse_unread_end,
+    refuse_unread_times,
+    told_start,
+)
+from orchestrator.corpus.utterance import AudioSources, Utterance
 from orchestrator.errors import ManifestError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Utterance:
-    """One line of a manifest. Exactly one of `audio`, `samples`, `encoded` is set."""
-
-    id: str
-    """The file's own, else made of the audio path and offset as written, equal on every machine."""
-    text: str
-    audio: Path | None = None
-    """Absolute path of a regular file."""
-    samples: Samples | None = field(default=None, compare=False, repr=False)
-    """Inline mono samples, float32, within -1 and 1."""
-    encoded: bytes | None = field(default=None, repr=False)
-    """The bytes of an audio file inside the manifest."""
-    sample_rate: int | None = None
-    """Hz of the inline samples; None where the audio file says it."""
-    duration: float | None = None
-    """Seconds, as measured by `load_manifest`: of the file's header or the samples, not as
-    declared.
-    """
-    offset: float = 0.0
-    """Seconds into the file."""
-    speaker: str = ""
-    line: int = 0
-    record: int = 1
-    """Which of the records that begin on that line; 1-based."""
-    explicit_id: bool = True
-    """The file gives the id; a made one says no more than the path does."""
-    extra: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
-    """Keys of the record that have no meaning here."""
-
-    @property
-    def place(self) -> Place:
-        """What no other utterance of its manifest shares."""
-        return self.line, self.record
-
-    def fault(self, message: str) -> Fault:
-        """That something is wrong with it."""
-        return Fault(self.line, message, record=self.record)
 
 
 @dataclass(frozen=True)
@@ -196,7 +160,8 @@ class _Builder:
         self._records, self._keys = 0, set[str]()
         self._begin_on: Counter[int] = Counter()
         self._tarred, self._first_id = 0, ""
-        self._places_by_id: dict[str, Place] = {}
+        self._by_id: dict[str, Utterance] = {}
+        self._read_again = 0
         self._places_by_audio: dict[tuple[str, float], Place] = {}
         # segments of one file share its header
         self._header = cache(self._read_header)
@@ -247,7 +212,7 @@ class _Builder:
             raise UnusableError(
                 f"names {self._records} recordings, none of which is there: in line {line}, {error}{cure}"
             )
-        if what := not_a_manifest.lhotse_part(self._keys):
+        if what := not_a_manifest.lhotse_part(self._keys, self.path):
             raise UnusableError(what)
         needed: dict[str, tuple[str, ...]] = {"audio": AUDIO_KEYS}
         if self.needs_text:
@@ -277,22 +242,24 @@ class _Builder:
             header = Header(len(draft.samples), draft.sample_rate or 0)
         else:
             header = self._header(audio or draft.encoded, name)
-        unread = draft.unread
-        if draft.offset is None:
+        unread, offset = draft.unread, draft.offset
+        if offset is None:
+            offset = told_start(unread, draft.duration, header.seconds)
+        if offset is None:
             refuse_unread_times(unread, header.seconds, header.rate, name)
         elif draft.duration is None:
-            refuse_unread_end(unread, draft.offset, header.seconds, name)
+            refuse_unread_end(unread, offset, header.seconds, name)
         if source := audio or draft.encoded:
             refuse_one_of_several(unread, source, name)
         return Utterance(
-            id=_made_id(draft) if draft.id is None else draft.id,
+            id=_made_id(draft, offset) if draft.id is None else draft.id,
             text=draft.text,
             audio=audio,
             samples=draft.samples,
             encoded=draft.encoded,
             sample_rate=draft.sample_rate,
-            duration=clip_seconds(header, draft.offset, draft.duration, name),
-            offset=draft.offset or 0.0,
+            duration=clip_seconds(header, offset, draft.duration, name),
+            offset=offset or 0.0,
             speaker=draft.speaker,
             line=place[0],
             record=place[1],
@@ -315,42 +282,19 @@ class _Builder:
         if (other := self._places_by_audio.setdefault(audio, place)) != place:
             message = f"the same audio as {record_text(other)}; keep one of the two"
             self.faults.append(utterance.fault(message))
-        elif (other := self._places_by_id.setdefault(utterance.id, place)) != place:
-            message = (
-                f"the id {show(utterance.id)} is already on {record_text(other)}; ids are unique"
-            )
-            self.faults.append(utterance.fault(message))
+        elif (first := self._by_id.setdefault(utterance.id, utterance)) is not utterance:
+            self._read_again += first.text == utterance.text
+            of_sentence = first.text == utterance.text and self._read_again > 1
+            hint = '; ids of sentences are "sentence_id"' if of_sentence else ""
+            there = record_text(first.place)
+            what = f"the id {show(utterance.id)} is already on {there}; ids are unique"
+            self.faults.append(utterance.fault(f"{what}{hint}"))
 
 
-class AudioSources:
-    """`audio_source` of many utterances: the real path of a folder is found once for all its
-    files.
-    """
-
-    def __init__(self) -> None:
-        self._real_folder = cache(os.path.realpath)
-
-    def __call__(self, utterance: Utterance) -> str:
-        if utterance.audio is None or os.path.islink(utterance.audio):
-            return audio_source(utterance)
-        folder, name = os.path.split(utterance.audio)
-        return os.path.join(self._real_folder(folder), name)
-
-
-def audio_source(utterance: Utterance) -> str:
-    """Where the sound comes from: the real path of the file, or the SHA-256 of what stands in the
-    manifest.
-    """
-    if utterance.audio is not None:
-        return os.path.realpath(utterance.audio)
-    content = utterance.encoded if utterance.samples is None else utterance.samples.tobytes()
-    return f"sha256:{hashlib.sha256(content or b'').hexdigest()}"
-
-
-def _made_id(draft: Draft) -> str:
+def _made_id(draft: Draft, offset: float | None) -> str:
     """The file's stem, readable, and a digest of the path as written and the offset, unique."""
     if draft.path is None:
         content = draft.encoded if draft.samples is None else draft.samples.tobytes()
         return f"inline-{hashlib.sha256(content or b'').hexdigest()[:12]}"
-    place = hashlib.sha256(f"{draft.path}\n{draft.offset or 0.0}".encode()).hexdigest()[:8]
+    place = hashlib.sha256(f"{draft.path}\n{offset or 0.0}".encode()).hexdigest()[:8]
     return f"{Path(draft.path).stem}-{place}"

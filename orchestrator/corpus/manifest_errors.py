@@ -95,6 +95,13 @@ def record_text(place: Place) -> str:
     return f"line {line}" if record == 1 else f"line {line}, record {record}"
 
 
+def why_unopened(error: OSError) -> str:
+    """Why a file or a folder cannot be opened, and what helps where that is known."""
+    cure = "; fix its permissions, or those of a folder above it"
+    reason = error.strerror or str(error)
+    return f"{reason}{cure}" if isinstance(error, PermissionError) else reason
+
+
 def show(value: Any) -> str:
     """`value` as a message may print it: short, and free of control and direction characters."""
     if isinstance(value, dict):

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.atomic import new_file
-from orchestrator.corpus.manifest import Manifest, Utterance, load_manifest
+from orchestrator.corpus.manifest import Manifest, load_manifest
 from orchestrator.corpus.manifest_errors import SHOWN, FaultsError, UnusableError, place_text, show
 from orchestrator.corpus.record_fields import AUDIO_KEYS
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
 
 T = TypeVar("T")

@@ -124,7 +124,7 @@ def kaldi_error(path: Path) -> UnusableError:
     )
 
 
-def lhotse_part(keys: Collection[str]) -> str:
+def lhotse_part(keys: Collection[str], path: Path) -> str:
     """For recordings or supervisions of lhotse, which are half of a manifest each; empty for other
     keys.
     """
@@ -135,7 +135,8 @@ def lhotse_part(keys: Collection[str]) -> str:
     if {"sources", "num_samples"}.issubset(keys) or {"channels", "source"}.issubset(keys):
         return f"holds lhotse's recordings without their texts; {cuts}"
     if {"recording_id", "start", "duration"}.issubset(keys):
-        return f"holds lhotse's supervisions without their recordings; {cuts}"
+        hint = _filled_in(f"{_FROM_FOLDER} --transcripts {{file}}", path, path.parent)
+        return f"holds lhotse's supervisions without their recordings; where those lie beside it: {hint}, or {cuts}"
     return ""
 
 

@@ -22,6 +22,7 @@ _CHANNEL = re.compile(
     re.IGNORECASE,
 )
 """The name of a broadcaster's is none."""
+_A_COUNT = '; where it says how many there are, call it "num_channels"'
 
 
 def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name: str) -> None:
@@ -36,9 +37,11 @@ def refuse_one_of_several(record: Mapping[str, Any], source: Path | bytes, name:
     count = soundfile.info(open_audio(source, name).source).channels
     if count > 1:
         key, value = named
+        many = str(value) == str(count)
         raise UnusableError(
             f'{name} has {count} channels and the record means one, for "{key}" is {show(value)}; save that one as '
             "mono audio, such as the second: sox IN.wav OUT.wav remix 2"
+            f"{_A_COUNT if many else ''}"
         )
 
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
-from orchestrator.corpus.manifest import AudioSources, Manifest, Utterance
+from orchestrator.corpus.manifest import Manifest
+from orchestrator.corpus.utterance import AudioSources, Utterance
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SAME_LENGTH = 0.02

@@ -21,11 +21,12 @@ from orchestrator.corpus.clip_cache import DONE, Decoded, Segment
 from orchestrator.corpus.clips import Clips, Sounds, StoredSound, clips_of
 from orchestrator.corpus.known_files import KnownFiles, file_sha256
 from orchestrator.corpus.loudness import SILENCE_RMS, level
-from orchestrator.corpus.manifest import Manifest, Utterance, audio_source
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import Fault, manifest_error
 from orchestrator.corpus.project_cache import ProjectCache
 from orchestrator.corpus.reading_once import once
 from orchestrator.corpus.record_fields import Samples
+from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
 from orchestrator.progress import Counter
 

@@ -216,11 +216,14 @@ class _Reader:
         return value.strip()
 
     def name(self, keys: tuple[str, ...]) -> str | None:
-        """An id or a speaker: a string, or an integer as LibriSpeech has them."""
+        """An id or a speaker: a string, or an integer as LibriSpeech has them, which pandas may write
+        as 12.0.
+        """
         found = self.first(keys)
         if found is None:
             return None
         key, value = found
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
         if (
             isinstance(value, bool)
             or not isinstance(value, str | int)

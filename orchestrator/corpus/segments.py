@@ -20,6 +20,8 @@ class Segment:
     recording: str = ""
     """Empty where the file is of the one recording beside it."""
     speaker: str = ""
+    before: str = ""
+    """What stood before the words and is none: the name of who speaks, or a dash."""
 
 
 def seconds(time: str) -> float:

@@ -65,6 +65,12 @@ def without_brackets(text: str) -> str:
     return " ".join(text.split())
 
 
+def bracketed_part(text: str) -> str:
+    """The first part in brackets; empty where there is none."""
+    found = _BRACKETED.search(text)
+    return found[0] if found else ""
+
+
 def select(lines: Iterable[Made], wanted: Selection) -> tuple[list[Made], Counter[str]]:
     """The lines that are wanted, as they are wanted, and the reasons against the others."""
     kept, reasons = [], Counter[str]()

@@ -1,4 +1,6 @@
-"""JSON as the standard has it: what Python's decoder takes beyond that is refused."""
+"""JSON as the standard has it: what Python's decoder takes beyond that is refused, but for a NaN in the
+place of a value that there is not, as pandas and Python write it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from orchestrator.corpus.manifest_errors import UnusableError, show
 
 _MAY_OVERFLOW = re.compile(rb"[eE]\+?\d{3}|\d{200}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_NUMBER = "{} is not a JSON number; write null or leave the key out"
+_TIMES = ("duration", "seconds", "offset", "start", "end")
 
 
 class NotJsonError(UnusableError):
@@ -24,13 +28,16 @@ class NotJsonError(UnusableError):
 def strict_decode(text: str, start: int, raw: bytes) -> tuple[Any, int]:
     """Decode one JSON value of `text` from `start`; `raw` is the same text, or more, as bytes.
 
-    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here. The
+    Python's decoder takes NaN, 1e999, repeated keys and lone surrogates; all are refused here, and a
+    NaN that is the value of a key, and of none of times, is null. The
     slow number hook is used only where a number might overflow: inline samples are hundreds of
     thousands of floats a line.
     """
     decoder = _CAREFUL if _MAY_OVERFLOW.search(raw) else _FAST
     try:
         value, end = decoder.raw_decode(text, start)
+        if b"NaN" in raw:
+            _refuse_nan(value)
         if _SURROGATE.search(raw):
             json.dumps(value, ensure_ascii=False).encode()
     except UnusableError:
@@ -52,11 +59,25 @@ def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         repeated = next(key for key in keys if keys.count(key) > 1)
         raise UnusableError(f"the key {show(repeated)} appears twice in one object")
-    return record
+    return {key: None if _is_nan(value) and key not in _TIMES else value for key, value in pairs}
 
 
-def _refuse_constant(name: str) -> float:
-    raise UnusableError(f"{name} is not a JSON number; write null or leave the key out")
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _refuse_nan(value: Any) -> None:
+    """Raise UnusableError for a NaN that is left in a decoded value: among samples, or as a time."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise UnusableError(_NO_NUMBER.format("NaN")) from None
+
+
+def _nan_alone(name: str) -> float:
+    if name != "NaN":
+        raise UnusableError(_NO_NUMBER.format(name))
+    return math.nan
 
 
 def _finite_float(digits: str) -> float:
@@ -66,7 +87,7 @@ def _finite_float(digits: str) -> float:
     return value
 
 
-_FAST = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant)
+_FAST = json.JSONDecoder(object_pairs_hook=_unique_pairs, parse_constant=_nan_alone)
 _CAREFUL = json.JSONDecoder(
-    object_pairs_hook=_unique_pairs, parse_constant=_refuse_constant, parse_float=_finite_float
+    object_pairs_hook=_unique_pairs, parse_constant=_nan_alone, parse_float=_finite_float
 )

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.segments import NAME, Segment, seconds
+from orchestrator.corpus.segments import Segment, seconds
+from orchestrator.corpus.speakers_in_cues import with_speakers
 
 _CLOCK = r"(?:\d+:)?\d+:\d\d(?:[.,]\d+)?"
 _CUE = re.compile(rf"\s*(?:{_CLOCK}\s*-->\s*{_CLOCK}(?:\s.*)?|\[{_CLOCK}\s*-->\s*{_CLOCK}\].*)")
@@ -23,16 +23,11 @@ LIKE_CUE = re.compile(
 """What was meant as one."""
 _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
 """First words of what is no cue of WebVTT."""
-_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
-"""`<i>` and `<v Anna>` of subtitles, and `{\\an8}`."""
+_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}|[♩-♬]")
+"""`<i>` and `<v Anna>` of subtitles, `{\\an8}`, and notes around what is sung."""
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _INNER_TIME = re.compile(rf"<{_CLOCK}>")
 """Of a word within a cue."""
-_NAMED = re.compile(
-    r"(?:(?:>>+ ?)?\[?(?P<program>(?:SPEAKER|Speaker|speaker)[ _]?\d+)\]?|"
-    rf">>+ ?(?P<name>{NAME})): ?(?P<said>\S.*)"
-)
-_NEARLY_ALL = 0.9
 _MOMENT = 0.05
 """Seconds; nobody reads a cue that is gone so soon."""
 _ROLLING = 3
@@ -40,15 +35,15 @@ _ROLLING = 3
 
 
 def read_subtitles(text: str) -> list[Segment]:
-    """Every cue, with the speaker of its voice (`<v Anna>`), or, where nearly every cue begins with
-    one, of its beginning (`SPEAKER_01:`, `>> ANNA:`).
+    """Every cue, with the speaker of its voice (`<v Anna>`), or of its beginning (`SPEAKER_01:`, `MAN:`),
+    as `with_speakers` finds it.
 
     Raises UnusableError for a line in no cue, and for captions that roll.
     """
     lines = text.split("\n")
     times = [_cue_times(line, number) for number, line in enumerate(lines, start=1)]
     _refuse_rolling(lines, times)
-    return _with_named_speakers(list(_cues(lines, times)))
+    return with_speakers(list(_cues(lines, times)))
 
 
 def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segment]:
@@ -70,27 +65,22 @@ def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segme
         aside, first = False, place
         while place < len(lines) and lines[place].strip() and not _begins_cue(lines, times, place):
             place += 1
-        said = " ".join([found[3] or "", *lines[first:place]])
+        rows = [found[3] or "", *lines[first:place]]
+        said = " ".join(rows)
         voices = {html.unescape(voice[1]).strip() for voice in _VOICE.finditer(said)}
         speaker = voices.pop() if len(voices) == 1 else ""  # two in one cue are none
-        yield Segment(first, seconds(found[1]), seconds(found[2]), _plain(said), speaker=speaker)
+        yield Segment(
+            first, seconds(found[1]), seconds(found[2]), _plain_lines(rows), speaker=speaker
+        )
 
 
 def _plain(said: str) -> str:
     return html.unescape(" ".join(_MARKUP.sub(" ", said).split()))
 
 
-def _with_named_speakers(cues: list[Segment]) -> list[Segment]:
-    named = [_NAMED.fullmatch(cue.text) for cue in cues]
-    spoken = sum(bool(cue.text) for cue in cues)
-    if sum(map(bool, named)) < _NEARLY_ALL * max(spoken, 1):
-        return cues
-    return [
-        replace(cue, text=found["said"], speaker=cue.speaker or found["program"] or found["name"])
-        if found
-        else cue
-        for cue, found in zip(cues, named, strict=True)
-    ]
+def _plain_lines(rows: Sequence[str]) -> str:
+    """Lines as they are shown: markup may go on from one to the next."""
+    return "\n".join(filter(None, map(_plain, _MARKUP.sub(" ", "\n".join(rows)).split("\n"))))
 
 
 def _refuse_rolling(lines: list[str], times: list[re.Match[str] | None]) -> None:

@@ -18,12 +18,16 @@ from orchestrator.corpus.record_fields import (
 
 KNOWN = {*AUDIO_KEYS, *TEXT_KEYS, *DURATION_KEYS, *SPEAKER_KEYS, *ID_KEYS, "offset"}
 """Columns that a first row is known by."""
+_VOXPOPULI = {"normed_text": "normalized_text", "original_text": "raw_text"}
+"""What its tables call them."""
 
 
 def column_name(cell: str) -> str:
-    """A column's name as the keys are written: `File Name` is file_name."""
-    plain = re.sub(r"[\s-]+", "_", cell.strip().strip('"').lower())
-    return plain if plain in KNOWN else cell.strip()
+    """A column's name as the keys are written: `File Name` and `fileName` are file_name."""
+    written = re.sub(r"[\s-]+", "_", cell.strip().strip('"')).strip("_")
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", written).lower()
+    forms = (_VOXPOPULI.get(plain, plain) for plain in (written.lower(), apart))
+    return next((plain for plain in forms if plain in KNOWN), cell.strip())
 
 
 def without_quotes(cell: str) -> str:

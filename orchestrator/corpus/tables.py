@@ -2,7 +2,7 @@
 
     a first row      such as `client_id<TAB>path<TAB>sentence` of Common Voice, `file_name,transcription` of AudioFolder
     path<TAB>text    path,text    path|text    id|text|normalized text (LJSpeech)    path|speaker|text
-    name: text       name text      with or without lines that begin with `; ` or `# `, which are comments
+    name: text       and other lists of names, which `name_lists` reads
 
 Between tabs and | a quote is a quote, as in Common Voice; between commas and semicolons it is that
 of CSV.
@@ -11,7 +11,6 @@ of CSV.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,16 +19,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
+from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.list_columns import columns_of_three
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.not_a_manifest import (
-    is_kaldi_row,
-    kaldi_error,
-    names_hint,
-    unknown_format_error,
-)
+from orchestrator.corpus.name_lists import is_audio_name, is_comment, list_pattern, listed_rows
+from orchestrator.corpus.not_a_manifest import names_hint, unknown_format_error
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.table_cells import KNOWN, cell_value, column_name, without_quotes
 
@@ -39,11 +34,8 @@ _FLEURS = (
     *("transcription", "letters", "num_samples", "gender"),
 )
 """Columns of its lists, which have no first row; a sentence is read by several people."""
-_NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
 _EXCEL = re.compile(rb"sep=[\t,;|]", re.IGNORECASE)
 """A first line by which Excel knows the separator; no part of the table."""
-_COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
-_SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
 
 
 @dataclass(frozen=True)
@@ -86,9 +78,7 @@ def table_records(
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio
     or text.
     """
-    is_audio = partial(
-        _is_audio_name, folder=list_of or path.parent, with_below=list_of is not None
-    )
+    is_audio = partial(is_audio_name, folder=list_of or path.parent, with_below=list_of is not None)
     number, raw = next(lines)
     if _EXCEL.fullmatch(raw.strip(b"\r\n")):
         if (following := next((row for row in lines if row[1].strip()), None)) is None:
@@ -99,14 +89,14 @@ def table_records(
         raise UnusableError(f"cannot be read: in line {number}, {first.message}")
     lines = chain([(number, raw)], lines)
     table = _with_header(first, needs_text, path, list_of)
-    if table is None and _is_comment(raw):
-        rows = (row for row in lines if row[1].strip() and not _is_comment(row[1]))
+    if table is None and is_comment(raw):
+        rows = (row for row in lines if row[1].strip() and not is_comment(row[1]))
         if beyond := next(rows, None):
             _refuse_json(beyond, first)
             yield from table_records(path, chain([beyond], lines), needs_text, list_of)
             return
-    if table is None and (pattern := _list_pattern(first, path, is_audio)):
-        yield from _listed_rows(lines, pattern)
+    if table is None and (pattern := list_pattern(first, path, is_audio)):
+        yield from listed_rows(lines, pattern)
         return
     if (
         table := table or _headless_table(first, path, is_audio)
@@ -195,32 +185,6 @@ def _quoted_rows(lines: Lines, separator: str) -> Iterator[tuple[int, list[str] 
             yield feed.start or 1, cells
 
 
-def _listed_rows(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
-    for number, line in lines:
-        if not line.strip() or _is_comment(line):
-            continue
-        text = decoded_line(number, line)
-        if isinstance(text, Fault):
-            yield number, text
-        elif found := pattern.fullmatch(text.strip()):
-            yield number, {"audio_filepath": found["name"], "text": found["text"]}
-        else:
-            form = "name: text" if pattern is _NAMED else "name text"
-            yield (
-                number,
-                Fault(
-                    number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are"
-                ),
-            )
-
-
-def _is_comment(line: bytes) -> bool:
-    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a
-    recording.
-    """
-    return _COMMENT.fullmatch(line.strip()) is not None
-
-
 def _with_header(line: str, needs_text: bool, path: Path, list_of: Path | None) -> Table | None:
     """The table of a first row that names its columns. Raises UnusableError where audio or text is
     not among them.
@@ -288,39 +252,6 @@ def _with_speakers(table: Table, lines: list[tuple[int, bytes]]) -> Table:
         if not isinstance(cells, Fault) and len(cells) == 3
     ]
     return replace(table, columns=columns_of_three(rows, f"as in line {lines[0][0]}"))
-
-
-def _list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.Pattern[str] | None:
-    """`name: text` or `name text`, where the name is that of a recording. Raises UnusableError for
-    Kaldi's files.
-    """
-    text = line.strip()
-    spaced, named = _SPACED.fullmatch(text), _NAMED.fullmatch(text)
-    if (
-        spaced
-        and not spaced["name"].lower().endswith(AUDIO_SUFFIXES)
-        and is_kaldi_row(spaced, path)
-    ):
-        raise kaldi_error(path)
-    if named and is_audio(named["name"]):
-        return _NAMED
-    if spaced and "\t" not in text and "|" not in text and is_audio(spaced["name"]):
-        return _SPACED
-    return None
-
-
-def _is_audio_name(name: str, folder: Path, with_below: bool) -> bool:
-    """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
-    a folder below where these count too, as those of speakers do.
-    """
-    name = name.strip()
-    if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
-        return True
-    below = (file for _, _, files in os.walk(folder) for file in files) if with_below else ()
-    return any(
-        stem == name and ending.lower() in AUDIO_SUFFIXES
-        for stem, ending in map(os.path.splitext, below)
-    )
 
 
 def _split_cells(line: str, separator: str) -> list[str]:

@@ -8,6 +8,7 @@ A time of day is said too, so one clock alone is no reason: it must be one that 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ _TIMED = re.compile(
 )
 """`[00:00:00.000 - 00:00:02.500] Anna: hello`, `Anna (00:03): hello`, `0:00 hello` or the clock alone."""
 _SECONDS = r"\d+(?:[.,]\d+)?"
-_PRINTED = re.compile(rf"\[\s*{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?\s*\].*")
-"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed."""
+_PRINTED = re.compile(
+    rf"\[\s*(?:{_SECONDS} ?s?\s*-+>\s*{_SECONDS} ?s?|\d+\.\d+\s*-\s*\d+\.\d+)\s*\].*"
+)
+"""`[0.00s -> 2.50s] hello`, as faster-whisper is printed, and `[6.29-8.24]: hello` of IEMOCAP."""
 _SPAN_ALONE = re.compile(rf"(?P<clock>{_CLOCK})\s*(?:,|-+|–)\s*{_CLOCK}")
 """`0:00:00.500,0:00:02.310` of SBV, above what is said."""
 _WITHIN = re.compile(rf"\[({_CLOCK})\]")
@@ -64,9 +67,9 @@ class _Mark:
     """It is no time of day."""
 
 
-def times_or_turns(text: str) -> tuple[int, str] | None:
-    """The line where a text proves to be more than what is said in a recording, and why, with what
-    to do; None for what people say.
+def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | None:
+    """The line where a text proves to be more than what is said in a recording of `length` seconds,
+    and why, with what to do; None for what people say.
     """
     lines = list(_filled_lines(text))
     if line := _first_row(lines):
@@ -74,7 +77,7 @@ def times_or_turns(text: str) -> tuple[int, str] | None:
             f"is a row of a table with times, {show(line.text[:60])}; {_NEXT}, or write rows of begin, end and "
             "text in seconds with tabs between them"
         )
-    if mark := _first_mark(lines):
+    if mark := _first_mark(lines, length):
         return mark.number, (
             f"has a time beside what is said, {show(mark.text[:60])}, which would be learnt as words; {_NEXT}, or "
             "write what is said alone, and a time that is said within its line"
@@ -111,8 +114,10 @@ def _filled_lines(text: str) -> Iterator[_Line]:
         opens = not said
 
 
-def _first_mark(lines: Sequence[_Line]) -> _Line | None:
-    """The first line that a time stands at the head of, where that is no time of day."""
+def _first_mark(lines: Sequence[_Line], length: float) -> _Line | None:
+    """The first line that a time stands at the head of, where that is no time of day. Those of several
+    lines are of the recording, and no verses of the Bible, where it is so long.
+    """
     if printed := _first_printed(lines):
         return printed
     for marks in (_leading_times(lines), _headings(lines)):
@@ -120,7 +125,8 @@ def _first_mark(lines: Sequence[_Line]) -> _Line | None:
         if sure is not None:
             return sure
         later = all(first.seconds <= second.seconds for first, second in pairwise(marks))
-        if len(marks) > 1 and later and 3 * len(marks) >= len(lines):
+        within = all(mark.seconds <= length for mark in marks)
+        if len(marks) > 1 and later and within and 3 * len(marks) >= len(lines):
             return marks[0].line
     return None
 

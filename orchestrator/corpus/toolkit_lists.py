@@ -37,8 +37,8 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
         )
     if _is_task(record):
         raise UnusableError(_label_studio_text(record, path))
-    if _is_giga_speech(record):
-        raise UnusableError(_giga_speech_text(path))
+    if key := _key_of_giga_speech(record):
+        raise UnusableError(_giga_speech_text(path, key))
     if isinstance(record.get("utts"), dict):
         raise UnusableError(
             "is a data.json of ESPnet, which names features and no recordings; its data directory "
@@ -63,25 +63,29 @@ def _label_studio_text(record: Mapping[str, Any], path: Path) -> str:
     )
 
 
-def _is_giga_speech(record: Mapping[str, Any]) -> bool:
-    """One of its recordings, or all."""
+def _key_of_giga_speech(record: Mapping[str, Any]) -> str:
+    """The key of the texts where a record is one of its recordings, or all, or those of WenetSpeech, which
+    has its form; empty for another.
+    """
     audios = record.get("audios")
     first = audios[0] if isinstance(audios, list) and audios else record
     parts = first.get("segments") if isinstance(first, dict) else None
-    return isinstance(parts, list) and bool(parts) and "text_tn" in parts[0]
+    if not isinstance(parts, list) or not parts or not {"sid", "begin_time"} <= parts[0].keys():
+        return ""
+    return next((key for key in ("text_tn", "text") if key in parts[0]), "")
 
 
-def _giga_speech_text(path: Path) -> str:
+def _giga_speech_text(path: Path, key: str) -> str:
     marks = "".join(f".replace(' <{name}>', {mark!r})" for name, mark in PUNCTUATION.items())
     code = (
         "[print(json.dumps({'id': s['sid'], 'audio_filepath': a['path'], 'offset': s['begin_time'], "
-        "'duration': round(s['end_time'] - s['begin_time'], 3), 'speaker': a['aid'], 'text': s['text_tn']"
+        "'duration': round(s['end_time'] - s['begin_time'], 3), 'speaker': a['aid'], 'text': s['%s']"
         f"{marks}}})) for a in json.load(open(sys.argv[1]))['audios'] for s in a['segments'] "
-        "if not s['text_tn'].startswith('<')]"
+        "if not s['%s'].startswith('<')]"
     )
     return (
-        "is the list of GigaSpeech, whose utterances are parts of recordings; this makes a manifest: "
-        f"{_python(code, path)}"
+        f"is the list of {'GigaSpeech' if key == 'text_tn' else 'WenetSpeech'}, whose utterances are parts of "
+        f"recordings; this makes a manifest: {_python(code % (key, key), path)}"
     )
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,42 +22,105 @@ from orchestrator.corpus.label_files import kind_of_list
 from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
+from orchestrator.corpus.readings import without_pinyin
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
+from orchestrator.corpus.times_in_text import times_or_turns
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
-from orchestrator.corpus.transcripts import Transcript, Transcripts, labelled_parts, read_text
-from orchestrator.corpus.unread_times import refuse_unread_end, refuse_unread_times
+from orchestrator.corpus.transcript_files import Transcript, labelled_parts, read_text
+from orchestrator.corpus.transcripts import Findings, Transcripts
+from orchestrator.corpus.unread_times import (
+    refuse_unread_end,
+    refuse_unread_times,
+    time_keys,
+    told_start,
+)
 
+_OF_SUPERVISION = {"recording_id", "start", "duration"}
+_WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """Bytes by which a list is known."""
-LISTS = tuple(
-    f"{name}.{ending}"
-    for name in ("metadata", "transcripts")
-    for ending in ("jsonl", "csv", "tsv", "txt")
+LISTS = (
+    *(
+        f"{name}.{ending}"
+        for name in ("metadata", "transcripts")
+        for ending in ("jsonl", "csv", "tsv", "txt")
+    ),
+    *("etc/txt.done.data", "txt.done.data"),
+    *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
+    *("etc/prompts-original", "line_index.tsv"),
 )
-"""A list of this name at the top of a folder is its `--transcripts`."""
+"""A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
+JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had recorded for many languages.
+"""
+
+
+def listed_folders(recordings: Sequence[Path], folder: Path) -> dict[Path, list[Path]]:
+    """The recordings of each folder that has a list: all, where that is `folder`, or else those of the
+    next folder above them that has one, as where every split of a corpus has its own.
+    """
+    if lists_in(folder):
+        return {folder: list(recordings)}
+    has_list = cache(lambda place: bool(lists_in(place)))
+    found: dict[Path, list[Path]] = {}
+    for path in recordings:
+        above = path.parents[: len(path.relative_to(folder).parts) - 1]
+        if place := next((place for place in above if has_list(place)), None):
+            found.setdefault(place, []).append(path)
+    return found
+
+
+def lists_in(folder: Path) -> list[Path]:
+    """The lists of a folder, that which is read first."""
+    return [folder / name for name in LISTS if (folder / name).is_file()]
 
 
 def texts_from_list(
-    recordings: Sequence[Path], folder: Path, table: Path, faults: list[str], unmatched: list[str]
+    recordings: Sequence[Path], folder: Path, table: Path, findings: Findings
 ) -> Transcripts:
     """From one list, in any format of a manifest; a name is a path below the folder, or else a bare
     file name.
 
-    Endings may be missing. Lines whose recording is not there go to `unmatched`. Raises
-    UnusableError where the file as a whole is no list.
+    Endings may be missing. Raises UnusableError where the file as a whole is no list.
     """
     names = _recordings_by_name(recordings, folder)
+    rows = _rows_of_list(table, folder, findings.faults)
+    texts, missing = _matched(rows, names, table, findings.faults)
+    root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
+    if root:
+        here = ((name.removeprefix(root), said) for name, said in missing)
+        texts, missing = _matched(here, names, table, findings.faults)
+        findings.choices[f"{root} in {table.name} is taken for {folder}"] += len(texts)
+    for said in (said for own in texts.values() for said in own):
+        if said.record and said.text != said.record.text:
+            findings.choices[_WITHOUT_PINYIN] += 1
+    findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
+    return texts
+
+
+def _matched(
+    rows: Iterable[tuple[str, Transcript]],
+    names: dict[str, list[Path]],
+    table: Path,
+    faults: list[str],
+) -> tuple[Transcripts, list[tuple[str, Transcript]]]:
+    """What the rows of a list say of the recordings that they name, and those whose recording is not
+    there.
+    """
     header = cache(lambda path: read_header(path, called(path)))
     texts: Transcripts = {}
-    for name, said in _rows_of_list(table, folder, faults):
+    missing = []
+    for name, row in rows:
         found = _recordings_meant(name, names, table)
         if not found:
-            unmatched.append(f"{said.origin}: {show(name)}")
-        elif len(found) != 1:
+            missing.append((name, row))
+            continue
+        if len(found) != 1:
             faults.append(
-                f"{said.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
+                f"{row.origin}: {show(name)} may be any of {len(found)} recordings; write its folder too"
             )
-        elif found[0] in texts and None in (said.span, texts[found[0]][0].span):
+            continue
+        said = _placed(row, header, found[0])
+        if found[0] in texts and None in (said.span, texts[found[0]][0].span):
             try:  # a row of a part whose times are not read is no second transcript
                 check_row(said, header(found[0]), found[0])
                 why = f"{show(name)} has a transcript already, {texts[found[0]][0].origin}"
@@ -64,7 +129,19 @@ def texts_from_list(
             faults.append(f"{said.origin}: {why}")
         else:
             texts.setdefault(found[0], []).append(said)
-    return texts
+    return texts, missing
+
+
+def _placed(row: Transcript, header: Callable[[Path], Header], path: Path) -> Transcript:
+    """A row with its part of its recording `path`, where it tells that by its start, end and duration."""
+    draft = row.record
+    if row.span or draft is None or draft.duration is None or not time_keys(draft.unread):
+        return row
+    try:
+        start = told_start(draft.unread, draft.duration, header(path).seconds)
+    except UnusableError:  # a fault of its own, of whoever makes its line
+        return row
+    return row if start is None else replace(row, span=(start, start + draft.duration))
 
 
 def called(path: Path) -> str:
@@ -79,9 +156,9 @@ def check_row(said: Transcript, header: Header, path: Path) -> None:
     row, name = said.record, called(path)
     if row is None:
         return
-    if row.offset is None:
+    if row.offset is None and said.span is None:
         refuse_unread_times(row.unread, header.seconds, header.rate, name)
-    elif row.duration is None:
+    elif row.offset is not None and row.duration is None:
         refuse_unread_end(row.unread, row.offset, header.seconds, name)
     refuse_one_of_several(row.unread, path, name)
 
@@ -115,15 +192,23 @@ def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tupl
             f"{where}: holds its sound itself and names no recording; as a manifest it is read as it is"
         )
         return
+    if found := times_or_turns(draft.text):
+        faults.append(f"{where}: {found[1]}")
+        return
     span = None
     if draft.offset is not None:
         rest = float("inf") if draft.duration is None else draft.duration
         span = (draft.offset, draft.offset + rest)
-    yield draft.path, Transcript(draft.text, where, span, draft.speaker, draft)
+    text = without_pinyin(draft.text)
+    yield draft.path, Transcript(text, where, span, draft.speaker, record=draft)
 
 
 def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record whose recording has the name of its id where it has no other."""
+    """A record whose recording has the name of its id where it has no other; of a supervision of
+    lhotse, which is a part of the recording that it names.
+    """
+    if record.keys() >= _OF_SUPERVISION:
+        return {**record, AUDIO_KEYS[0]: record["recording_id"], "offset": record["start"]}
     if is_cut(record) or any(record.get(key) is not None for key in AUDIO_KEYS):
         return record
     name = next((record[key] for key in ID_KEYS if isinstance(record.get(key), str | int)), None)
@@ -138,17 +223,30 @@ def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, l
     exact: dict[str, list[Path]] = {}
     for path in recordings:
         inside = path.relative_to(folder)
-        # a list beside the folder names the folder too
-        below = Path(os.path.abspath(folder)).name / inside
-        paths = [form for whole in (inside, below) for form in (whole, whole.with_suffix(""))]
-        for name in {*(path.as_posix() for path in paths), path.name, path.stem}:
+        # a list beside the folder names the folder too, and one of a folder in it leaves that out
+        parts = (Path(os.path.abspath(folder)).name, *inside.parts)
+        ends = [Path(*parts[start:]) for start in range(len(parts))]
+        for name in {form.as_posix() for end in ends for form in (end, end.with_suffix(""))}:
             names.setdefault(name, []).append(path)
         for name in {inside.as_posix(), inside.with_suffix("").as_posix(), os.path.abspath(path)}:
             exact.setdefault(name, []).append(path)
     return names | exact
 
 
-def _recordings_meant(name: str, names: dict[str, list[Path]], table: Path) -> list[Path]:
+def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: Path) -> str:
+    """What all names of a list begin with that was written for another place, where what follows is a
+    path below `folder`; empty where there is no such.
+    """
+    inside = {path.relative_to(folder) for path in recordings}
+    paths = {form.as_posix() for path in inside for form in (path, path.with_suffix(""))}
+    levels = zip(*(name.split("/")[:-1] for name in written), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    roots = (f"{'/'.join(shared[:depth])}/" for depth in range(1, len(shared) + 1))
+    found = (root for root in roots if any(name.removeprefix(root) in paths for name in written))
+    return next(found, "")
+
+
+def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
     if found := names.get(name.removeprefix("./")):
         return found
     try:

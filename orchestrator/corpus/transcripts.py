@@ -4,64 +4,75 @@ lists.
 
 from __future__ import annotations
 
+import os
+import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from orchestrator.corpus.files_beside import EXPORT, FilesBeside
 from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.label_files import (
+    LDC,
     WITHOUT_SENTENCES,
     kind_of_labels,
     kind_of_list,
-    segments_of,
     sentence_of_timit,
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
-from orchestrator.corpus.record_fields import Draft
-from orchestrator.corpus.segments import Segment
+from orchestrator.corpus.one_channel import refuse_one_of_several
+from orchestrator.corpus.parallel_texts import names_of
+from orchestrator.corpus.readings import without_readings
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
+from orchestrator.corpus.transcript_files import (
+    Transcript,
+    labelled_parts,
+    program_output,
+    read_text,
+)
 from orchestrator.corpus.whisper_json import parts_of_whisper
 
+_OF_ALL_MICROPHONES = (
+    "the text is that of all microphones that heard it, and each is taken; one of them:"
+)
+_FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What is said, and the file and line where it stands."""
-
-    text: str
-    origin: str
-    span: tuple[float, float] | None = None
-    """Begin and end in seconds; None: the whole recording."""
-    speaker: str = ""
-    record: Draft | None = None
-    """Of a list: what else its row tells, to be compared with the recording."""
 
 
 Transcripts = dict[Path, list[Transcript]]
 """Of each recording, the whole of it or its parts."""
 
 
-def texts_beside(
-    recordings: Sequence[Path], faults: list[str], unmatched: list[str]
-) -> Transcripts:
-    """From a file of the recording's name, as `FilesBeside` finds them, or a row of a `*.trans.txt` of
-    the same folder; rows whose recording is not there go to `unmatched`.
+@dataclass(frozen=True)
+class Findings:
+    """What was found on the way to the transcripts of a folder."""
+
+    faults: list[str] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
+    """Rows of lists whose recording is not there."""
+    choices: Counter[str] = field(default_factory=Counter)
+    """What was taken where there was a choice, in words, and how often."""
+
+
+def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> Transcripts:
+    """From a file of the recording's name, as `FilesBeside` finds them below `top`, or a row of a
+    `*.trans.txt` of the same folder.
     """
     texts: Transcripts = {}
     chapters: dict[Path, dict[str, Transcript]] = {}
-    beside = FilesBeside(recordings)
+    beside = FilesBeside(recordings, top)
+    faults = findings.faults
     for path in recordings:
         if own := beside.texts(path):
-            if found := _own_transcripts(own[0], faults):
+            if found := _chosen_text(path, own, findings):
                 texts[path] = found
                 others = [*own[1:], *beside.program_output(path)]
                 if others and found[0].span is None:
                     faults += _why_not_whole(path, found[0], others)
             continue
-        parts = _program_output(beside.program_output(path), faults)
+        parts = program_output(beside.program_output(path), faults)
         if parts:
             texts[path] = parts
             continue
@@ -72,8 +83,32 @@ def texts_beside(
     there = {path.with_suffix("") for path in recordings}
     for folder, rows in chapters.items():
         absent = (said for name, said in rows.items() if folder / name not in there)
-        unmatched += [said.origin for said in absent]
+        findings.unmatched.extend(said.origin for said in absent)
     return texts
+
+
+def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
+    """What the first of the texts of a recording says. Which one that is, is said where there are
+    more.
+    """
+    first, *others = own
+    if twin := next((other for other in others if other.name == first.name), None):
+        findings.faults.append(f"{path} has two texts, {first} and {twin}; take one of them away")
+        return []
+    said = _own_transcripts(first, path, findings)
+    if said and others:
+        names = ", ".join(dict.fromkeys(_ending_of(other, path) for other in others))
+        findings.choices[f"the text is {_ending_of(first, path)}, and not {names}"] += 1
+    if said and not first.name.startswith(path.stem):
+        microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
+        findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
+    return said
+
+
+def _ending_of(text: Path, recording: Path) -> str:
+    """`NAME.txt` for a text of a recording."""
+    name = next(name for name in names_of(recording) if text.name.startswith(name))
+    return f"NAME{text.name.removeprefix(name)}"
 
 
 def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list[str]:
@@ -85,8 +120,8 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     except UnusableError:
         return []  # a fault of its own, of whoever makes its line
     for other in others if seconds > _LONG else ():
-        timed = other.suffix.lower() in (".json", ".tsv")
-        parts = _program_output([other], []) if timed else _own_transcripts(other, [])
+        timed = other.suffix.lower() in (".json", ".tsv", ".trs", ".eaf", ".xml")
+        parts = program_output([other], []) if timed else _own_transcripts(other, path, Findings())
         if len(parts) > 1:
             text = Path(said.origin.rpartition(":")[0]).name
             return [
@@ -96,12 +131,22 @@ def _why_not_whole(path: Path, said: Transcript, others: Sequence[Path]) -> list
     return []
 
 
-def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
+def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Transcript]:
+    faults = findings.faults
     text = read_text(path, faults)
     if text is None:
         return []
+    if (meant := _named_in(text, path)) is not None:
+        if not meant.is_file():
+            faults.append(
+                f"{path}:1: names {show(text.strip())} as the file with its text, which is not there; put it there"
+            )
+            return []
+        return _own_transcripts(meant, recording, findings)
     if kind := kind_of_labels(text):
-        return [said for _, said in labelled_parts(path, text, kind, faults)]
+        return _parts_of(recording, labelled_parts(path, text, kind, faults), kind, faults)
+    if path.suffix == ".stm" and kind_of_list(text) == "STM":
+        return _own_parts(path, recording, labelled_parts(path, text, "STM", faults), faults)
     if why := _why_no_words(path, text):
         faults.append(f"{path} {why}")
         return []
@@ -114,11 +159,70 @@ def _own_transcripts(path: Path, faults: list[str]) -> list[Transcript]:
         )
         return []
     said = sentence_of_timit(text)
-    if said is None and (found := times_or_turns(text)):
+    if said is None and (found := _times_or_turns(text, recording)):
         faults.append(f"{path}:{found[0]}: {found[1]}")
         return []
-    said = said or text
+    said = said or without_readings(text)
+    if len(said.split()) < len(text.split()) and said in text.split("\n"):
+        findings.choices[_FIRST_LINE] += 1
     return [Transcript(" ".join(said.split()), f"{path}:{first}")]
+
+
+def _parts_of(
+    recording: Path, parts: Sequence[tuple[str, Transcript]], kind: str, faults: list[str]
+) -> list[Transcript]:
+    """The parts that labels tell of a recording; those of LDC name the sides of a call."""
+    for _, said in parts if kind == LDC else ():
+        try:
+            refuse_one_of_several(
+                {"side": said.speaker}, recording, f"audio file {show(str(recording))}"
+            )
+        except UnusableError as error:
+            faults.append(f"{said.origin}: {error}")
+            return []
+    if kind == LDC:  # everybody's A is another person
+        return [_with_call(said, recording) for _, said in parts]
+    return [said for _, said in parts]
+
+
+def _with_call(said: Transcript, recording: Path) -> Transcript:
+    """A part whose speaker, where that is the side of a call, has the name of the call too."""
+    return (
+        replace(said, speaker=f"{recording.stem}-{said.speaker}")
+        if len(said.speaker) == 1
+        else said
+    )
+
+
+def _own_parts(
+    path: Path, recording: Path, parts: Sequence[tuple[str, Transcript]], faults: list[str]
+) -> list[Transcript]:
+    """The parts of an STM that are of the recording that it lies beside."""
+    own = [said for name, said in parts if name == recording.stem]
+    if parts and not own:
+        faults.append(
+            f"{path} is STM of other recordings, such as {show(parts[0][0])}; name it: --transcripts FILE"
+        )
+    return own
+
+
+def _times_or_turns(text: str, recording: Path) -> tuple[int, str] | None:
+    """As `times_or_turns`; the header of the recording is read where its length may matter."""
+    if (found := times_or_turns(text)) is None:
+        return None
+    try:
+        return times_or_turns(text, read_header(recording, recording.name).seconds)
+    except UnusableError:
+        return found
+
+
+def _named_in(text: str, path: Path) -> Path | None:
+    """The file that a file holds the path of in the place of a text: one of the same name elsewhere, as
+    a link becomes where a copy could not keep it.
+    """
+    written = text.strip()
+    is_path = "\n" not in written and written.endswith(f"/{path.name}")
+    return Path(os.path.normpath(path.parent / written)) if is_path else None
 
 
 def _why_no_words(path: Path, text: str) -> str:
@@ -152,55 +256,6 @@ _NOT_WORDS = {"{\\rtf": "RTF", "<!doctype html": "HTML", "<html": "HTML", "<?xml
 _CHAT = ("@utf8", "@begin")
 
 
-def _program_output(places: Sequence[Path], faults: list[str]) -> list[Transcript]:
-    """What a recogniser wrote under the recording's name, as JSON or as a table; others are no
-    transcript.
-    """
-    for place in places:
-        text = read_text(place, faults)
-        if not text:
-            continue
-        if place.suffix == ".tsv":
-            if kind := kind_of_labels(text):
-                return [part for _, part in labelled_parts(place, text, kind, faults)]
-            continue
-        try:
-            parts = parts_of_whisper(text)
-        except UnusableError as error:
-            faults.append(f"{place} {error}")
-            return []
-        if parts:
-            return [said for _, said in _as_transcripts(place, parts, faults)]
-    return []
-
-
-def labelled_parts(
-    path: Path, text: str, kind: str, faults: list[str]
-) -> list[tuple[str, Transcript]]:
-    """The parts that a label file tells, each with the name of its recording."""
-    try:
-        return _as_transcripts(path, segments_of(text, kind), faults)
-    except UnusableError as error:
-        faults.append(f"{path} {error}")
-        return []
-
-
-def _as_transcripts(
-    path: Path, parts: Sequence[Segment], faults: list[str]
-) -> list[tuple[str, Transcript]]:
-    found = []
-    for part in parts:
-        origin = f"{path}:{part.line}"
-        if part.end <= part.begin:
-            faults.append(
-                f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
-                f"it, beside {show(part.text[:40])}"
-            )
-        said = Transcript(part.text, origin, (part.begin, part.end), part.speaker)
-        found.append((part.recording, said))
-    return found
-
-
 def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     """LibriSpeech: `84-121123-0000 GO DO YOU HEAR`, one line a recording."""
     rows: dict[str, Transcript] = {}
@@ -213,18 +268,3 @@ def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
                     f"{said.origin}: {show(name)} has a transcript already, {rows[name].origin}"
                 )
     return rows
-
-
-def read_text(path: Path, faults: list[str]) -> str | None:
-    """A file of UTF-8, or of UTF-16 with its mark; None, and a fault, where it is neither."""
-    try:
-        content = path.read_bytes()
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):  # of Praat, and of Windows' editor
-            return content.decode("utf-16")
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
-        faults.append(f"{path}:{line}: byte 0x{byte:02x} is not UTF-8; save the file as UTF-8")
-    except OSError as error:
-        faults.append(f"{path} cannot be read: {error.strerror}")
-    return None

@@ -46,6 +46,8 @@ _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:[.,]\d+)?)")
 _PAIR = re.compile(r"[\[(]\s*([^\[(,;]+?)\s*[,;]\s*([^\[(,;]+?)\s*[\])]")
 _SHORTEST = 0.1
 """Seconds, of a part in which something is said."""
+_ROUNDED = 0.02
+"""Seconds that times may differ by that were rounded."""
 _TOLERANCE = 0.3
 """Seconds; lhotse calls a larger difference between a cut and its audio serious."""
 
@@ -84,6 +86,21 @@ def is_end(record: Mapping[str, Any]) -> bool:
         for onset in onsets
         if onset is not None
     )
+
+
+def told_start(extra: Mapping[str, Any], duration: float | None, length: float) -> float | None:
+    """The start in seconds of a part of a file of `length` seconds that a record of a `duration` tells
+    without an offset: its start and its end, which that lies between. None where it tells none.
+    """
+    if duration is None or abs(duration - length) <= _TOLERANCE:
+        return None
+    times = [time for time in _times_of(extra) if time.by_itself and time.unit in (None, _SECOND)]
+    told = {time.role: _number(extra[time.key]) for time in times}
+    start, end = told.get("start"), told.get("end")
+    if len(times) != 2 or start is None or end is None:
+        return None
+    agree = start >= 0 and abs(end - start - duration) <= _ROUNDED
+    return start if agree and end <= length + _ROUNDED else None
 
 
 def refuse_unread_times(extra: Mapping[str, Any], seconds: float, rate: int, name: str) -> None:

@@ -18,8 +18,9 @@ from orchestrator.corpus.diagnosis import (
     used_utterances,
 )
 from orchestrator.corpus.headers import SAMPLE_RATE
-from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import place_text, show
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.records.model_limits import ModelLimits, token_caps
 from orchestrator.sweepfile.sweep import SweepSpec
 

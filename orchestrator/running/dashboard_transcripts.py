@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 import soundfile
 
-from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import StudyError
 from orchestrator.reporting.page.sound import PACKED_KIND, can_pack, packed_mp3, read_utterances
 from orchestrator.reporting.page.utterances import BASELINE, UtteranceSet

@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from orchestrator.corpus.manifest import Manifest, Utterance
+from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_diagnosis import ManifestBaseline
 from orchestrator.corpus.preparing import prepare
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import DataError
 from orchestrator.records.transcription_settings import Transcription
 from orchestrator.scoring.edit_counts import edit_counts

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import chain, zip_longest
 from typing import Any
 
-from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.page.charts import charts
 from orchestrator.reporting.page.sound import embed_clips, read_utterances

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from orchestrator.corpus.manifest import Utterance
+from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError, OrchestrateError
 from orchestrator.loopback import Respond
 from orchestrator.records.store import StudyFolder

@@ -1,0 +1,102 @@
+"""Lists that say of each recording, by its name, what is said in it, one a line.
+
+    name: text         name:text    as JSUT has them
+    name text
+    ( name "text" )    as Festival and CMU ARCTIC have them
+    text (name)        as CMU Sphinx and NIST's sclite have them
+
+Lines that begin with `; ` or `# ` are comments.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
+from orchestrator.corpus.lines import Lines, Record, decoded_line
+from orchestrator.corpus.manifest_errors import Fault, show
+from orchestrator.corpus.not_a_manifest import is_kaldi_row, kaldi_error
+
+_NAMED = re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:[ \t]+(?P<text>\S.*)")
+_CLOSE = re.compile(r"(?P<name>[^:\s]+):(?P<text>\S.*)")
+_SPACED = re.compile(r"(?P<name>\S+)[ \t]+(?P<text>\S.*)")
+_FESTIVAL = re.compile(r'\(\s*(?P<name>\S+)\s+"(?P<text>.*)"\s*\)')
+_BEHIND = re.compile(r"(?:<s>\s*)?(?P<text>\S.*?)\s*(?:</s>)?\s*\((?P<name>[^\s()]+)\)")
+_FORMS = {
+    _NAMED: "name: text",
+    _CLOSE: "name:text",
+    _SPACED: "name text",
+    _FESTIVAL: '( name "text" )',
+    _BEHIND: "text (name)",
+}
+_COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
+
+
+def is_comment(line: bytes) -> bool:
+    """`; a note` or `# a note`; the first column of `;one;two` is empty, and `#1: one` names a
+    recording.
+    """
+    return _COMMENT.fullmatch(line.strip()) is not None
+
+
+def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.Pattern[str] | None:
+    """The form of a list whose first row is `line`; None for another file. `is_audio` says whether a
+    name is that of a recording. Raises UnusableError for Kaldi's files.
+    """
+    text = line.strip()
+    if _FESTIVAL.fullmatch(text):
+        return _FESTIVAL
+    spaced, named, behind = (form.fullmatch(text) for form in (_SPACED, _NAMED, _BEHIND))
+    if (
+        spaced
+        and not spaced["name"].lower().endswith(AUDIO_SUFFIXES)
+        and is_kaldi_row(spaced, path)
+    ):
+        raise kaldi_error(path)
+    if named and is_audio(named["name"]):
+        return _NAMED
+    if "\t" in text or "|" in text:
+        return None
+    if spaced and is_audio(spaced["name"]):
+        return _SPACED
+    if (close := _CLOSE.fullmatch(text)) and is_audio(close["name"]):
+        return _CLOSE
+    return _BEHIND if behind and is_audio(behind["name"]) else None
+
+
+def listed_rows(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
+    """The records of a list of the form `pattern`."""
+    for number, line in lines:
+        if not line.strip() or is_comment(line):
+            continue
+        text = decoded_line(number, line)
+        if isinstance(text, Fault):
+            yield number, text
+        elif found := pattern.fullmatch(text.strip()):
+            said = found["text"].replace('\\"', '"') if pattern is _FESTIVAL else found["text"]
+            yield number, {"audio_filepath": found["name"], "text": said}
+        else:
+            form = _FORMS[pattern]
+            yield (
+                number,
+                Fault(
+                    number, f"{show(text.strip()[:60])} is no {form}, as the lines before it are"
+                ),
+            )
+
+
+def is_audio_name(name: str, folder: Path, with_below: bool) -> bool:
+    """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
+    a folder below where these count too, as those of speakers do.
+    """
+    name = name.strip()
+    if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
+        return True
+    below = (file for _, _, files in os.walk(folder) for file in files) if with_below else ()
+    return any(
+        stem == name and ending.lower() in AUDIO_SUFFIXES
+        for stem, ending in map(os.path.splitext, below)
+    )

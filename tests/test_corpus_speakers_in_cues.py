@@ -1,0 +1,101 @@
+"""Names and dashes before the words of cues: what is no word is taken out and said, what may be one
+stays.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.segments import Segment
+from orchestrator.corpus.speakers_in_cues import begins_with_name, with_speakers
+from tests.cli_project import orchestrate
+from tests.test_cli_manifest import tone
+from tests.test_corpus_subtitles import cues
+
+
+def told(*texts: str) -> list[tuple[str, str]]:
+    found = with_speakers([Segment(n, n, n + 1, text) for n, text in enumerate(texts)])
+    return [(cue.speaker, cue.text) for cue in found]
+
+
+def test_names_in_capitals_that_return_are_speakers() -> None:
+    assert told("MAN: Well, hello.", "and on", "WOMAN: Yes.", "no", "MAN (laughs):\nNote: you") == [
+        ("MAN", "Well, hello."),
+        ("", "and on"),
+        ("WOMAN", "Yes."),
+        ("", "no"),
+        ("MAN", "Note: you"),
+    ]
+    two = told("MAN: Hi.\nWOMAN: Yes.", "WOMAN: no", "and on\nMAN: no")
+    assert two == [("", "Hi. Yes."), ("WOMAN", "no"), ("", "and on no")]
+
+
+def test_names_that_begin_half_of_the_cues_are_speakers() -> None:
+    texts = ["Anna: hello", "Dr. Smith: hi"] * 3 + ["and so on", "Note: this is all"]
+    assert told(*texts)[:2] == [("Anna", "hello"), ("Dr. Smith", "hi")]
+    assert told(*texts)[7] == ("", "Note: this is all")
+
+
+def test_names_that_begin_nearly_every_cue_are_speakers() -> None:
+    """Of meetings, as Zoom writes them: also of who speaks once."""
+    assert told("Anna Smith: Hi.", "Bert: Good morning.", "Anna Smith: So.") == [
+        ("Anna Smith", "Hi."),
+        ("Bert", "Good morning."),
+        ("Anna Smith", "So."),
+    ]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["MAN: hello", "and on", "WOMAN: hi"],  # twice
+        ["ONE MORE THING: GO", "TWO: STAY", "THREE: LEAVE"],  # all in capitals
+        ["Anna: hello"] * 3 + ["and on"] * 5,
+        ["Anna: hello", "Bert: hi", "Carl: no"],
+        ["Anna: hello", "Anna: hi"],
+        ["note: one", "note: two", "note: three"],
+        ["at 10:30", "5: five", "-5 degrees", "well - no"],
+    ],
+)
+def test_what_may_be_said_stays(texts: list[str]) -> None:
+    assert told(*texts) == [("", text) for text in texts]
+
+
+def test_dashes_of_two_people_are_no_words() -> None:
+    assert told("- Hi.\n- Hello.", "-Hi,\nyou", "–Oui.") == [
+        ("", "Hi. Hello."),
+        ("", "Hi, you"),
+        ("", "Oui."),
+    ]
+    assert told(*["- ANNA: hi\n- BERT: no"] * 3)[0] == ("", "hi no")
+    assert told(*["- ANNA: hi"] * 3)[0] == ("ANNA", "hi")
+    assert begins_with_name("MAN: hello") and not begins_with_name("Man: hello")
+
+
+def test_what_was_done_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "d"
+    tone(folder / "a.wav", 9.0)
+    texts = ("- Hi.\n- Hello.", "[MUSIC]", "♪ la la ♪", "♪")
+    named = ("MAN: Well.", "MAN: Yes.", "MAN: No.")
+    (folder / "a.vtt").write_text(cues(*texts, *named))
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 0
+    assert {each.text for each in load_manifest(tmp_path / "m.jsonl").utterances} == {
+        *("Hi. Hello.", "[MUSIC]", "la la", "Well.", "Yes.", "No.")
+    }
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "of 3 parts the text began with who speaks, such as 'MAN:', which is no word",
+        "of 1 parts a dash before the words is left out",
+        "of 1 parts the text has something in brackets, such as '[MUSIC]', and it is learnt as words; --brackets strip "
+        "or drop leaves it out",
+    ]
+    (folder / "a.vtt").write_text(cues(*texts, *named[:2]))
+    options = ("--brackets", "strip")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "n.jsonl", *options) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "of 1 parts a dash before the words is left out",
+        f"of 2 parts the words begin with what may be who speaks, 'MAN: Well.' in {folder}/a.vtt:16, and it is learnt "
+        "as words; in WebVTT a speaker is <v NAME>",
+    ]
