@@ -1,5 +1,5 @@
 """The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file
-disagree, 4 rejected, 5 inconclusive or no feasible trial, 75 interrupted.
+disagree, 4 rejected or not reproduced, 5 inconclusive or no feasible trial, 75 interrupted.
 
 Each command has a file of its own under `commands/`, which is imported when that command was
 typed. Nothing heavy is imported until a command needs it: `validate`, `plan`, `status` and
