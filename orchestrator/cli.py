@@ -24,6 +24,7 @@ import typer
 from orchestrator.atomic import system_error
 from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.reporting.escape import plain
+from orchestrator.reporting.lasting_output import outlive_terminal
 from orchestrator.reporting.logs import debug_logging
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
     if arguments is None:
+        outlive_terminal()
         _escape_what_cannot_be_printed()
     if arguments is None and words and words[0] in _PRINTING:
         _prepare_to_print()

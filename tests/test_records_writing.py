@@ -78,5 +78,5 @@ def test_of_files_that_are_written_together_the_refused_one_is_named_and_all_are
     assert first_line(caught.value) == (
         f"{tmp_path / 'two'} could not be written: No space left on device; it needs 1.5 kB, 1.0 kB are free"
     )
-    with pytest.raises(StudyError, match="two could not be written: .*; it needs 0.6 kB, 1.0 kB"):
+    with pytest.raises(StudyError, match=r"two could not be written: .*; it needs 0.6 kB, 1.0 kB"):
         write_aside(tmp_path / "two", b"2" * 600)

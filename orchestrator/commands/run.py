@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ import typer
 from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
 from orchestrator.commands.study_arguments import Overrides, Spec, Studies
-from orchestrator.errors import Interrupted, SpecError
+from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -55,7 +54,7 @@ def run(
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
-    from orchestrator.running.signals import GracefulShutdown
+    from orchestrator.running.signals import GracefulShutdown, continues_later
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.sending import tracked
 
@@ -67,7 +66,7 @@ def run(
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
-    with _continues_later(), tracked(sweep, folder, warn) as trackers:
+    with continues_later(), tracked(sweep, folder, warn) as trackers:
         with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
             with GracefulShutdown(observer.say) as drain:
                 conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
@@ -94,17 +93,6 @@ def _check_options(spec: Path, fork: str | None, both_outputs: bool) -> None:
         raise SpecError(
             f"--fork {fork} names the sweep file's own study, and begins no other\n  Give it another name."
         )
-
-
-@contextmanager
-def _continues_later() -> Iterator[None]:
-    """Ctrl+C beside the search, which stops at its next step, is an error that says what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            "Stopped by SIGINT. What was measured is kept. The same command continues, or writes the report."
-        ) from error
 
 
 def _with_options(
