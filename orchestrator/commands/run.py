@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
-from orchestrator.commands.study_arguments import Overrides, Spec, Studies
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 from orchestrator.errors import SpecError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def run(
     context: typer.Context,
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
     fork: Annotated[
@@ -128,13 +128,14 @@ def _write_report(
     words: tuple[str, ...],
     done: bool,
 ) -> Document:
-    """The report in all its files, and as it is printed."""
+    """The report in all its files, where they can be written, and as it is printed."""
     from orchestrator.reporting import report, report_files
     from orchestrator.reporting.page import report_page
 
     document = report.build(sweep, folder, conclusion, words, done)
     page = report_page.render(sweep, folder, conclusion, document, words, done)
-    report_files.write(folder, document, page)
+    if not folder.read_only:
+        report_files.write(folder, document, page)
     return document
 
 

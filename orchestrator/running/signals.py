@@ -59,16 +59,22 @@ def continues_later() -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(
-            f"Stopped by {signal.Signals(number).name}. What was measured is kept. The same command "
-            "continues, or writes the report."
-        )
+        raise _stopped_by(signal.Signals(number).name)
 
     before = _answer_with(stop)
     try:
         yield
+    except KeyboardInterrupt as error:  # a library has a handler of its own
+        raise _stopped_by("SIGINT") from error
     finally:
         _put_back(before)
+
+
+def _stopped_by(name: str) -> Interrupted:
+    return Interrupted(
+        f"Stopped by {name}. What was measured is kept. The same command continues, or writes the "
+        "report."
+    )
 
 
 def _answer_with(handler: Handler) -> dict[int, Any]:

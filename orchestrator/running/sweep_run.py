@@ -95,6 +95,7 @@ class SweepRun:
             )
         self.tick, self.asked.count = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
+        self.observer.searched(self.spent + self.clock() - self.clock_at, goes_on=True)
         log.debug(
             "checkpoint %d: %d trials asked for, in slots %s",
             self.tick,
