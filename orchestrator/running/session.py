@@ -108,6 +108,9 @@ def _search_and_confirm(
     check_can_launch(spec.execution)
     database = database_for(spec, folder)
     with held(database, must_exist=folder.began), reading_once():
+        # the report reads what these heard: it must not be lost on it after hours of training
+        ended = _ended_results(spec, folder)
+        folder.check_heard(result for result in ended if result.feasible or result.number < 0)
         check_data(spec, folder, observer)
         made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
         folder.note(
@@ -116,7 +119,7 @@ def _search_and_confirm(
         )
         if spec.taken:
             folder.note(spec.taken)
-        observer.resumed(_ended_results(spec, folder), folder.seconds_spent() or 0.0)
+        observer.resumed(ended, folder.seconds_spent() or 0.0)
         if search_is_over(spec, folder) and _last_checkpoint(folder) is not None:
             observer.searched(folder.seconds_spent() or 0.0, goes_on=False)
             _check_database(spec, folder, database)
