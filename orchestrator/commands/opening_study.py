@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError, StudyError
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -77,10 +79,7 @@ def open_study(
 
     folder, root = _folder_of_study(spec, overrides, studies)
     if not folder.exists:
-        raise StudyError(
-            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins "
-            f"it{_known_studies(folder)}"
-        )
+        raise no_study(folder, spec, overrides, studies)
     stored = stored_spec(folder, root)
     asked = [override for override in overrides if override.partition("=")[0] != "name"]
     wanted = load_spec(folder.spec, asked, root=root) if asked else stored
@@ -137,6 +136,18 @@ def _folder_of_study(
     return StudyFolder(
         studies or studies_root(spec), load_spec(spec, _name_overrides(overrides)).name
     ), project_root(spec)
+
+
+def no_study(
+    folder: StudyFolder, spec: Path, overrides: Sequence[str], studies: Path | None
+) -> StudyError:
+    """The error of a study that was not begun, with the command that begins it."""
+    place = ("--studies", str(studies)) if studies else ()
+    begins = shlex.join(["orchestrate", path_word(spec), *overrides, *place])
+    return StudyError(
+        f"there is no study {folder.name} in {folder.path.parent}\n  `{begins}` begins "
+        f"it{_known_studies(folder)}"
+    )
 
 
 def names_study(spec: Path, studies: Path | None) -> bool:

@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.commands.opening_study import Opened, own_name
 from orchestrator.reporting.escape import plain
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -39,7 +40,7 @@ def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]
     """
     other = spec.is_file() and own_name(spec) != name
     return (
-        str(spec) if spec.is_file() else name,
+        path_word(spec) if spec.is_file() else name,
         *((f"name={name}",) if other else ()),
         *(("--studies", str(studies)) if studies else ()),
     )

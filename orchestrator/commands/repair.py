@@ -20,17 +20,14 @@ def repair(
     studies: Studies = None,
 ) -> None:
     """Make again what was lost or damaged of a study, as far as it follows from the rest."""
-    from orchestrator.commands.opening_study import open_sweep
-    from orchestrator.errors import StudyError
+    from orchestrator.commands.opening_study import no_study, open_sweep
     from orchestrator.reporting.escape import plain
     from orchestrator.running.repairing import check_sealed
     from orchestrator.running.repairing import repair_study as make_again
 
     sweep, folder = open_sweep(spec, overrides or [], studies)
     if not folder.exists:
-        raise StudyError(
-            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins it."
-        )
+        raise no_study(folder, spec, overrides or [], studies)
     if only_check:
         typer.echo(
             plain(

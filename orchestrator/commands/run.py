@@ -13,6 +13,7 @@ from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
 from orchestrator.commands.study_arguments import Overrides, Studies, Study
 from orchestrator.errors import SpecError
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -150,4 +151,4 @@ def _ending_of(conclusion: Conclusion, headline: str) -> Ending:
 def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
     """The command that was given, for whoever reads it in a record."""
     named = [word for option, value in places.items() if value for word in (option, str(value))]
-    return shlex.join(["orchestrate", str(spec), *overrides, *named])
+    return shlex.join(["orchestrate", path_word(spec), *overrides, *named])

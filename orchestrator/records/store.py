@@ -52,6 +52,7 @@ from orchestrator.records.shipping import Shipped, ShippedFile
 from orchestrator.records.study_lock import exclusive, holder
 from orchestrator.records.trial_files import TrialFiles, hypothesis_lines
 from orchestrator.sweepfile.digest import FORMAT
+from orchestrator.typed_words import quoted_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGAIN = "then run the same command again"
@@ -175,6 +176,13 @@ class StudyFolder(TrialFiles):
     def shared_file_system(self) -> str | None:
         """The kind of the file system, such as nfs4, where other hosts may share it."""
         return network_file_system(self.path)
+
+    @property
+    def named(self) -> str:
+        """What names it in a command that is typed in the present folder."""
+        root = self.path.parent
+        is_here = os.path.abspath(root) == os.path.abspath("studies")
+        return self.name if is_here else f"{self.name} --studies {quoted_path(root)}"
 
     @property
     def read_only(self) -> bool:

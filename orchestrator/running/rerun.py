@@ -19,7 +19,7 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
         known = len(folder.results())
         raise StudyError(
             f"study {folder.name} has no trial {number}\n"
-            f"  It has {known} ended ones; `orchestrate status {folder.name}` lists them."
+            f"  It has {known} ended ones; `orchestrate status {folder.named}` lists them."
         )
     return plan
 
