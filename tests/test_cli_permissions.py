@@ -107,3 +107,18 @@ def test_a_neighbour_that_is_damaged_stops_no_run_and_is_said(
     out = capsys.readouterr().out
     assert "study other cannot be read (The files of study other are not as" in out
     assert "sets.json has been altered" in out
+
+
+def test_files_of_a_model_that_may_not_be_read_are_not_called_damaged(tmp_path: Path) -> None:
+    spec = ran_project(tmp_path)
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (model / name).write_text("{}")
+    with with_mode(0, model / "config.json", model / "model.safetensors"):
+        code, _, errors = bound("validate", spec, f"model.id={model}", "name=other")
+    assert code == 2 and errors.startswith(
+        f"model.id: `{model}` has files that may not be read (config.json, model.safetensors); "
+        "fix their permissions"
+    )
+    assert "copy it again" not in errors
