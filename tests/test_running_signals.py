@@ -157,3 +157,58 @@ def test_a_line_that_cannot_be_written_now_does_not_undo_the_stop() -> None:
     with GracefulShutdown(held_back) as drain:
         os.kill(os.getpid(), signal.SIGTERM)
         assert drain.requested == "SIGTERM"
+
+
+def test_one_ctrl_c_more_takes_neither_the_message_nor_the_code(tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    started = process(spec, pause=0.3)
+    wait_for_ticks(started, 2)
+    started.send_signal(signal.SIGTERM)
+    assert started.stderr
+    said = ""
+    while "The same command continues" not in said:
+        said = started.stderr.readline()
+        assert said, "nothing was said"
+    while started.poll() is None:
+        started.send_signal(signal.SIGTERM)
+    _, rest = started.communicate(timeout=30)
+    assert (started.returncode, rest) == (75, "")
+
+
+ENDS_THREE_TIMES = """
+import os, signal
+from orchestrator.running.signals import GracefulShutdown, continues_later
+with {context}:
+    try:
+        for _ in range({before}):
+            os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException as error:
+        print(type(error).__name__, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize(
+    ("context", "before"), [("GracefulShutdown()", 2), ("continues_later()", 1)]
+)
+def test_a_signal_while_a_stop_is_under_way_ends_the_process_in_words(
+    context: str, before: int
+) -> None:
+    code = ENDS_THREE_TIMES.format(context=context, before=before)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (75, "Interrupted\n")
+    assert done.stderr == "SIGTERM: ended; the same command continues\n"
+
+
+def test_sigterm_before_anything_was_begun_is_not_silent(tmp_path: Path) -> None:
+    spec = make_project(tmp_path)
+    code = (
+        "import os, signal, sys, orchestrator.sweepfile.loading as loading\n"
+        "from orchestrator.cli import main\n"
+        "loading.check_inputs = lambda _: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.argv = ['orchestrate', {str(spec)!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (75, "")
+    assert done.stderr == "Stopped by SIGTERM. The same command begins or continues.\n"

@@ -1,15 +1,16 @@
-"""A first SIGINT, SIGTERM or SIGHUP asks for an orderly stop, a second one stops at once. Either way
-the sweep can continue.
+"""A first SIGINT, SIGTERM or SIGHUP asks for an orderly stop, a second one stops at once, and one
+more ends the process there and then. Whichever it was, the sweep can continue.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator.errors import Interrupted
 
@@ -27,6 +28,7 @@ class GracefulShutdown:
         self.requested: str | None = None
         self._say = say
         self._before: dict[int, Any] = {}
+        self._at_once = False
 
     def __enter__(self) -> GracefulShutdown:
         self._before = _answer_with(self._on_signal)
@@ -42,7 +44,10 @@ class GracefulShutdown:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        if self._at_once:
+            _end_here(name)
         if self.requested is not None:
+            self._at_once = True
             raise Interrupted(
                 f"{name}: stopped at once; the same command continues from the last checkpoint"
             )
@@ -58,8 +63,15 @@ def continues_later() -> Iterator[None]:
     Interrupted.
     """
 
+    stopped = False
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise _stopped_by(signal.Signals(number).name)
+        nonlocal stopped
+        name = signal.Signals(number).name
+        if stopped:
+            _end_here(name)
+        stopped = True
+        raise _stopped_by(name)
 
     before = _answer_with(stop)
     try:
@@ -68,6 +80,15 @@ def continues_later() -> Iterator[None]:
         raise _stopped_by("SIGINT") from error
     finally:
         _put_back(before)
+
+
+def _end_here(name: str) -> NoReturn:
+    """While what was stopped at once is being left: another exception would surface in whatever
+    library is closing its files.
+    """
+    with suppress(OSError):  # the terminal may be gone
+        os.write(2, f"{name}: ended; the same command continues\n".encode())
+    os._exit(Interrupted.exit_code)
 
 
 def _stopped_by(name: str) -> Interrupted:
