@@ -34,7 +34,7 @@ def test_where_the_size_is_not_known_none_is_told(
         aside.write_bytes(b"half")
         raise FULL
     assert first_line(caught.value) == (
-        f"{path} could not be written: No space left on device; it needs more than the 4.1 kB that are free"
+        f"{path} could not be written: No space left on device; of what it needs 4.1 kB, and no more, are free"
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -78,7 +78,7 @@ def _room_text(path: Path, needed: int | None) -> str:
     if found.f_files and not found.f_favail:
         return f"; the file system of {there} takes no further file, whatever its size"
     if needed is None:
-        return f"; it needs more than the {_size_text(free)} that are free" if free else ""
+        return f"; of what it needs {_size_text(free)}, and no more, are free"
     other = ", so that another limit was met, such as a quota" if free >= needed else ""
     return f"; it needs {_size_text(needed)}, {_size_text(free)} are free{other}"
 
