@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,9 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 
 def have_free(patch: pytest.MonkeyPatch, free: int, files: int = 10) -> None:
     """A file system with so many bytes, and names, to spare."""
-    found = SimpleNamespace(f_bavail=free // 100, f_frsize=100, f_files=50, f_favail=files)
-    patch.setattr(os, "statvfs", lambda _: found)
+    names = SimpleNamespace(f_files=50, f_favail=files)
+    patch.setattr(os, "statvfs", lambda _: names)
+    patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 
 
 def first_line(error: StudyError) -> str:
@@ -34,7 +36,7 @@ def test_where_the_size_is_not_known_none_is_told(
         aside.write_bytes(b"half")
         raise FULL
     assert first_line(caught.value) == (
-        f"{path} could not be written: No space left on device; of what it needs 4.1 kB, and no more, are free"
+        f"{path} could not be written: No space left on device; it needs more than 4.1 kB, which are free"
     )
     assert list(tmp_path.iterdir()) == []
 

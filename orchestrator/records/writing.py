@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,11 +75,11 @@ def _room_text(path: Path, needed: int | None) -> str:
     """
     there = next(folder for folder in path.absolute().parents if folder.is_dir())
     found = os.statvfs(there)
-    free = found.f_bavail * found.f_frsize
+    free = shutil.disk_usage(there).free
     if found.f_files and not found.f_favail:
         return f"; the file system of {there} takes no further file, whatever its size"
     if needed is None:
-        return f"; of what it needs {_size_text(free)}, and no more, are free"
+        return f"; it needs more than {_size_text(free)}, which are free"
     other = ", so that another limit was met, such as a quota" if free >= needed else ""
     return f"; it needs {_size_text(needed)}, {_size_text(free)} are free{other}"
 
