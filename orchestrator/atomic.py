@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from orchestrator.errors import OrchestrateError, StudyError
-from orchestrator.names_aside import OLD, aside_of, clear_dead, remove
+from orchestrator.names_aside import OLD, aside_of, clear_dead, published, remove
 
 _FULL = {"No space left on device": errno.ENOSPC, "Disk quota exceeded": errno.EDQUOT}
 FULL = frozenset(_FULL.values())
@@ -54,7 +54,8 @@ def system_error(error: OSError) -> OrchestrateError:
         return OrchestrateError(
             f"{error.strerror}\n  Name a folder that can be written: export TMPDIR=DIR"
         )
-    message = ": ".join(filter(None, (error.filename, error.strerror or str(error))))
+    place = str(published(Path(error.filename))) if isinstance(error.filename, str) else ""
+    message = ": ".join(filter(None, (place, error.strerror or str(error))))
     if error.errno not in FULL:
         advice = ADVICE.get(error.errno or 0)
         return OrchestrateError(f"{message}\n  {advice}" if advice else message)

@@ -1,5 +1,5 @@
 """The command line. Exit codes: 0 accepted or finished, 2 bad input, 3 study and sweep file
-disagree, 4 rejected, 5 inconclusive or no feasible trial, 75 interrupted.
+disagree, 4 rejected or not reproduced, 5 inconclusive or no feasible trial, 75 interrupted.
 
 Each command has a file of its own under `commands/`, which is imported when that command was
 typed. Nothing heavy is imported until a command needs it: `validate`, `plan`, `status` and
@@ -11,12 +11,15 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import os
 import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +27,7 @@ import typer
 from orchestrator.atomic import system_error
 from orchestrator.errors import Interrupted, OrchestrateError
 from orchestrator.reporting.escape import plain
+from orchestrator.reporting.lasting_output import outlive_terminal
 from orchestrator.reporting.logs import debug_logging
 
 if TYPE_CHECKING:
@@ -121,6 +125,7 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
     if words and words[0] not in (*COMMANDS, *_ALONE):
         words.insert(0, "run")
     if arguments is None:
+        outlive_terminal()
         _escape_what_cannot_be_printed()
     if arguments is None and words and words[0] in _PRINTING:
         _prepare_to_print()
@@ -133,8 +138,14 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
             ):
                 # from here on a command answers
                 signal.signal(signal.SIGINT, signal.default_int_handler)
+            if arguments is None and words and words[0] == "run":
+                _answer_where_no_run_does()
             app(args=[*options, *words], obj=make_worker)
-        except (OrchestrateError, Interrupted) as error:
+        except OrchestrateError as error:
+            _exit_with_message(str(error), error.exit_code, TRACEBACK in options)
+        except Interrupted as error:
+            if arguments is None:
+                _exit_stopped(error, TRACEBACK in options)
             _exit_with_message(str(error), error.exit_code, TRACEBACK in options)
         except OSError as error:
             told = system_error(error)
@@ -145,6 +156,38 @@ def main(arguments: Sequence[str] | None = None, make_worker: MakeWorker | None 
                 raise
             sys.stderr.write(f"{lacking}\n{_SAFE}\n")  # there may be no room for more than that
             sys.exit(OrchestrateError.exit_code)
+
+
+def _exit_stopped(error: Interrupted, full: bool) -> None:
+    """Tell the stop and exit with its code, whatever signals come now: Ctrl+C is often typed once
+    more than it takes.
+    """
+    _answer_signals(signal.SIG_IGN)
+    _tell(str(error), full)
+    # what Python still does at its end may be cut short
+    _answer_signals(lambda number, frame: os._exit(error.exit_code))
+    sys.exit(error.exit_code)
+
+
+def _answer_where_no_run_does() -> None:
+    """SIGTERM and SIGHUP before a run answers them, and once it does no more, are not silent either;
+    SIGINT has Python's own answer there.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, f"Stopped by {name}. The same command begins or continues.\n".encode())
+        os._exit(Interrupted.exit_code)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
+def _answer_signals(answer: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, answer)
 
 
 def _escape_what_cannot_be_printed() -> None:
@@ -191,13 +234,15 @@ def _split_common_options(arguments: Sequence[str]) -> tuple[list[str], list[str
 
 
 def _exit_with_message(message: str, code: int, full: bool) -> None:
-    """Print the message, below the traceback of the error in hand where that is asked for, and
-    exit.
-    """
+    _tell(message, full)
+    sys.exit(code)
+
+
+def _tell(message: str, full: bool) -> None:
+    """Print the message, below the traceback of the error in hand where that is asked for."""
     from rich.console import Console
     from rich.text import Text
 
     shown = f"{traceback.format_exc()}{message}" if full else message
     lines = "\n".join(plain(_LONG.sub(_shortened_path, line)) for line in shown.split("\n"))
     Console(stderr=True, highlight=False).print(Text(lines), soft_wrap=True)
-    sys.exit(code)

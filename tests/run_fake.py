@@ -36,5 +36,5 @@ def make_worker(spec: SweepSpec, folder: StudyFolder) -> FakeWorker:
 
 
 if __name__ == "__main__":
-    SlowWorker.pause = float(sys.argv[1])
-    main(sys.argv[2:], make_worker)
+    SlowWorker.pause = float(sys.argv.pop(1))
+    main(make_worker=make_worker)

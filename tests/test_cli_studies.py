@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli_project import orchestrate, ran_project
+from tests.cli_project import folder_of, make_project, orchestrate, ran_project
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +136,59 @@ def test_what_cannot_be_judged_again_is_refused(
     error = capsys.readouterr().err
     assert f"study demo was not run with this: {override.partition('=')[0]}" in error
     assert "--fork NAME" in error
+
+
+def test_every_command_takes_the_name_of_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    spec.unlink()
+    for command, said in {
+        ("validate", "demo"): "demo is valid: sweep demo, tpe over learning_rate, rank, 5 trials",
+        ("repair", "demo"): "study demo: all 62 sealed files are as they were written",
+        ("plan", "demo"): "Sweep demo",
+        ("diagnose", "demo"): "Headroom",
+        ("clean", "demo"): "demo",
+        ("status", "demo"): "ACCEPT",
+        ("demo", "-q"): "  orchestrate trial demo 0\n",
+        ("run", "demo", "budget.trials=6", "-q"): "3 COMPLETE, 3 PRUNED",
+    }.items():
+        assert orchestrate(*command) in (0, 4, 5), command
+        assert said in capsys.readouterr().out, command
+    assert len(folder_of(spec).results()) == 6
+
+
+def test_a_study_is_forked_by_its_name_and_each_opens_by_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate("demo", "--fork", "demo") == 2
+    assert orchestrate("demo", "--fork", "third", "budget.trials=2", "-q") in (0, 4, 5)
+    assert "  orchestrate trial third 0\n" in capsys.readouterr().out
+    for words in (("third",), ("demo", "name=third")):
+        assert orchestrate("status", *words) == 0
+        assert "Sweep third" in capsys.readouterr().out
+
+
+def test_a_study_that_lost_its_sweep_is_repaired_by_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder_of(spec).spec.unlink()
+    assert orchestrate("repair", "demo") == 3
+    said = capsys.readouterr().err
+    assert "spec.yaml is lost" in said and "Name the sweep file in the place of the study" in said
+    assert orchestrate("repair", spec) == 0
+
+
+def test_a_word_that_is_no_study_is_said_to_be_none_by_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for command in ("run", "validate", "plan", "repair", "status", "report"):
+        assert orchestrate(command, "other") == 2
+        assert capsys.readouterr().err.startswith("there is neither a study other in "), command

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "orchestrator"
-_VALUES = {"sweepfile", "errors", "checks", "set_names"}
+_VALUES = {"sweepfile", "errors", "checks", "set_names", "typed_words"}
 _STUDY = {"records", "scoring", "planning", "corpus"} | _VALUES
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "set_names": set(),
     "names_aside": set(),
+    "typed_words": set(),
     "atomic": {"errors", "names_aside"},
     "checks": set(),
     "refused_findings": {"checks", "errors"},
@@ -26,7 +27,7 @@ BELOW: dict[str, set[str]] = {
     "orphans": set(),
     "progress": set(),
     "hub_access": set(),
-    "sweepfile": {"errors", "checks", "set_names"},
+    "sweepfile": {"errors", "checks", "set_names", "typed_words"},
     "corpus": {
         "errors",
         "checks",

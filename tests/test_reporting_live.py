@@ -89,7 +89,9 @@ def test_a_terminal_gets_a_table_with_the_time_left_and_a_summary(root: Path) ->
     assert f"50/{plan.params.max_steps}" in out.getvalue() and "1.250" in out.getvalue()
     assert f"{left // 60} min {left % 60:02d} s" in out.getvalue()
     assert "0 of 4 ended, 1 in training" in out.getvalue()
-    assert re.search(r"1 min 00 s spent, about \d+ min left, until 12:\d\d", out.getvalue())
+    assert re.search(
+        r"1 min 00 s of search spent, about \d+ min left, until 12:\d\d", out.getvalue()
+    )
 
 
 def test_a_trial_that_is_trained_again_counts_once(root: Path) -> None:
@@ -110,8 +112,35 @@ def test_what_earlier_runs_ended_stays_in_the_table(root: Path) -> None:
         out = io.StringIO()
         with reporter(out, [0.0], **console) as show:
             show.resumed(results, 120.0)
-        assert "2 of 4 ended" in out.getvalue() and "2 min 00 s spent" in out.getvalue()
+        assert "2 of 4 ended" in out.getvalue() and "2 min 00 s of search spent" in out.getvalue()
         assert ("* " in out.getvalue()) == ("height" in console)
+
+
+def test_the_time_that_is_shown_is_that_of_the_search_alone(root: Path) -> None:
+    result = StudyFolder(root, "s").results()[0]
+    out, now = io.StringIO(), [0.0]
+    with reporter(out, now, width=200) as show:
+        now.append(50.0)  # the data are read, the model is loaded
+        show.searched(60.0, goes_on=True)
+        now.append(90.0)
+        show.ended(result)
+        assert "; time: 1 min 40 s of search spent" in out.getvalue().splitlines()[-1]
+        show.searched(101.0, goes_on=False)
+        now.append(900.0)  # of the confirmation
+        show.ended(result.model_copy(update={"number": -1}))
+    assert "; time: 1 min 41 s of search spent" in out.getvalue().splitlines()[-1]
+
+
+def test_a_run_says_the_time_that_status_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = make_project(tmp_path)
+    monkeypatch.setattr(StudyFolder, "seconds_spent", lambda _: 723.0)
+    assert orchestrate(spec) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("trials: ")]
+    assert orchestrate("status", spec) == 0
+    assert "Time: 12 min 03 s of search spent" in capsys.readouterr().out
+    assert re.search(r"time: 12 min \d\d s of search spent$", said[-1])
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
@@ -173,6 +202,7 @@ def standing(**changes: Any) -> Standing:
         "training": (InTraining(2, 50, 100),),
         "steps": 200,
         "seconds": 400.0,
+        "searched": 400.0,
     }
     return Standing(**(values | changes))
 
@@ -193,7 +223,7 @@ def test_the_expected_end_follows_from_the_steps_that_are_left() -> None:
     few = standing(budget=Budgeted(1, 1, 0, 100, None, "domain", ("domain",)))
     assert trials_text(few).startswith("2 ended, where budget.trials is 1 by now (1 COMPLETE, ")
     assert time_text(found, datetime(2026, 11, 28, 23, 30)) == (
-        "6 min 40 s spent, about 30 to 40 min left, until Sun 00:02 to Sun 00:08"
+        "6 min 40 s of search spent, about 30 to 40 min left, until Sun 00:02 to Sun 00:08"
     )
 
 

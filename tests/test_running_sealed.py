@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.records.store import StudyFolder
-from tests.cli_project import SWEEP, folder_of, make_project, orchestrate
+from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, ran_project
 
 DOUBT = "are not as journal.jsonl says they were written"
 
@@ -386,3 +386,58 @@ def test_a_folder_in_the_place_of_a_checkpoint_is_a_damaged_checkpoint(
     assert orchestrate("repair", finished.spec) == 0
     assert (newest.with_name("away") / "mine").exists()
     assert orchestrate(finished.spec, "--quiet") == finished.code
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("inside_a_line", [False, True])
+def test_a_journal_that_was_cut_off_is_said_to_be_and_left_as_it_is(
+    share: float, inside_a_line: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    folder = folder_of(spec)
+    whole = folder.journal.path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    cut = b"".join(lines[: round(share * len(lines))]) + (b'{"act": 9' if inside_a_line else b"")
+    folder.journal.path.write_bytes(cut)
+    capsys.readouterr()
+    for command in ((spec, "-q"), ("status", spec), ("repair", spec), ("repair", spec, "--check")):
+        assert orchestrate(*command) == 3
+        said = capsys.readouterr().err
+        assert said.startswith(f"{folder.journal.path} is cut off, or an older one: it ends in the")
+        assert "Restore it from a copy of the study that has them" in said
+        assert "altered" not in said
+    assert folder.journal.path.read_bytes() == cut
+    # what is advised
+    assert orchestrate(spec, "-q", "--fork", "again") in (0, 4, 5)
+    folder.journal.path.write_bytes(whole)
+    assert orchestrate(spec, "-q") == 0
+
+
+def test_a_file_in_a_trial_of_a_killed_run_that_no_run_writes_cuts_off_no_journal(
+    tmp_path: Path,
+) -> None:
+    spec = ran_project(tmp_path)
+    folder = folder_of(spec)
+    lines = folder.journal.path.read_bytes().splitlines(keepends=True)
+    folder.journal.path.write_bytes(b"".join(lines[:-1]))  # killed before it closed
+    (folder.trial_folder(0) / ".DS_Store").write_bytes(b"1")
+    assert orchestrate(spec, "-q") == 0
+
+
+def test_what_a_result_was_heard_to_say_is_checked_before_more_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = ran_project(tmp_path)
+    folder = folder_of(spec)
+    heard = folder.trial_folder(0) / "hypotheses-200-1.0.jsonl"
+    damaged = [heard, *folder.path.glob("hypotheses-baseline-*.jsonl")]
+    for path in damaged:
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(b"words", b"wordz", 1))
+        assert orchestrate(spec, "-q", "budget.trials=8") == 3
+        said = capsys.readouterr().err
+        assert f"{path.relative_to(folder.path)} has been altered" in said
+        assert len(folder.planned()) == 5, "trained in vain"
+        path.write_bytes(whole)
+    assert orchestrate(spec, "-q", "budget.trials=8") == 0
+    assert len(folder.planned()) == 8

@@ -14,9 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.planning.trial_plan import trial_plan
 from orchestrator.records.results import Measurement, SetMeasurement
-from orchestrator.running.trial_stopping import RunningTrial, why_stop
+from orchestrator.running.trial_stopping import why_stop
 from orchestrator.scoring.bootstrap import paired_delta, paired_rates
 from orchestrator.scoring.edit_counts import character_counts, check_with_jiwer, edit_counts
 from orchestrator.scoring.judge import Decision, Scores, Verdict, judge
@@ -477,8 +476,7 @@ def test_the_limit_that_is_broken_prunes_and_is_named(limit: Limit, noisy: int, 
             spec, Scores("f", after | {"noisy": score(noisy)}), Scores("f", before), resamples=500
         )
     ]
-    plan = trial_plan(spec, 0, {"learning_rate": 1e-3, "rank": 8, "max_steps": 200})
-    stop = why_stop(spec, RunningTrial(plan, {}, 0.0), rung, 4.0, behind=False)
+    stop = why_stop(spec, rung, 4.0, behind=False)
     assert stop is not None and stop.rule == f"guardrail:noisy_wer:{limit.rule or 'proven'}"
     assert stop.reason == f"guardrail noisy_wer: {said}"
 

@@ -317,12 +317,16 @@ def test_a_machine_that_cannot_load_the_model_is_refused_and_another_is_used(
     with joined(cluster):
         with pytest.raises(StudyError, match=r"is refused: RuntimeError: No CUDA GPUs are avail"):
             searched(Fleet(hosts_of(tmp_path, said, make_broken), 2, 2), tmp_path / "refused")
-        cluster.add()
-        cluster.add()
-        fleet = Fleet(hosts_of(tmp_path, said, make_broken), 2, 2, tmp_path / "logs", 0.0)
+        assert [text for text in said if "refused" in text] == []
+        good = cluster.add()
+        # two packs of a core each: both machines are tried
+        hosts = hosts_of(tmp_path, said, make_broken, room=2.0)
+        fleet = Fleet(hosts, 2, 2, tmp_path / "logs", 0.0)
         there = searched(fleet, tmp_path / "saves")
+        assert {used.place.node for used in hosts._used.values()} == {good.node_id}
     assert there == inline(tmp_path / "inline")
-    assert all(text.endswith("its packs go elsewhere") for text in said if "refused" in text)
+    [refusal] = [text for text in said if "refused" in text]
+    assert "No CUDA GPUs are available" in refusal and refusal.endswith("its packs go elsewhere")
 
 
 def test_no_more_actors_are_asked_for_than_there_are_trials(

@@ -9,17 +9,14 @@ import typer
 
 from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, warn
-from orchestrator.commands.study_arguments import Studies
+from orchestrator.commands.study_arguments import AnyStudy, Studies
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
 
 
 def clean(
-    spec: Annotated[
-        Path | None,
-        typer.Argument(metavar="[SPEC]", help="One study; without it all.", show_default=False),
-    ] = None,
+    spec: AnyStudy = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Remove what is not needed; without it only shown.")
     ] = False,

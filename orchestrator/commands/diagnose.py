@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from orchestrator.commands.opening_study import names_study, open_sweep
 from orchestrator.commands.study_arguments import Studies
 from orchestrator.errors import SpecError
 
@@ -20,7 +21,9 @@ def diagnose(
     spec: Annotated[
         Path,
         typer.Argument(
-            metavar="SPEC|MANIFEST", help="The sweep file, or a manifest.", show_default=False
+            metavar="SPEC|MANIFEST",
+            help="The sweep file, the name of a study, or a manifest.",
+            show_default=False,
         ),
     ],
     rest: Annotated[
@@ -67,7 +70,7 @@ def diagnose(
     """Durations, splits, leakage; with --train the checks of the model, headroom, and what 50 steps
     change.
     """
-    is_sweep = spec.suffix.lower() in _SWEEPS
+    is_sweep = spec.suffix.lower() in _SWEEPS or names_study(spec, studies)
     _refuse_mixed_options(spec, is_sweep, train, model)
     if is_sweep:
         _diagnose_sweep(spec, rest or [], studies, train, sample or _HEARD)
@@ -94,15 +97,12 @@ def _diagnose_sweep(
     spec: Path, overrides: list[str], studies: Path | None, train: bool, sample: int
 ) -> None:
     from orchestrator.records.reading_sets import decode_sets
-    from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import short_run, sweep_diagnosis, terminal
-    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.running.preflight import find_all
-    from orchestrator.sweepfile.loading import check_inputs, studies_root
+    from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.verdicts.conclusion import conclude
 
-    sweep = load_chained_spec(spec, overrides, studies or studies_root(spec))
-    folder = StudyFolder(studies or studies_root(spec), sweep.name)
+    sweep, folder = open_sweep(spec, overrides, studies)
     if folder.exists:
         folder.check_format()
     check_inputs(sweep)

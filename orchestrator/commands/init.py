@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.errors import SpecError
 from orchestrator.reporting.escape import plain
+from orchestrator.typed_words import quoted_path
 
 _IGNORED = "/studies/*\n!/studies/.gitkeep\n.venv\n"
 
@@ -39,4 +40,4 @@ def init(
         (place / name).write_text(text, encoding="utf-8")
     spec = place / "sweeps" / "mine.yaml"
     typer.echo(plain(f"{spec} is a sweep to start from; its manifests go to {place / 'data'}."))
-    typer.echo(plain(f"Next: put them there, then orchestrate validate {spec}"))
+    typer.echo(plain(f"Next: put them there, then orchestrate validate {quoted_path(spec)}"))

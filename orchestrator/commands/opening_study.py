@@ -4,13 +4,16 @@ study; which overrides judge a study anew, and which are refused.
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import SpecError, StudyError
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -40,11 +43,22 @@ class Opened:
 def open_sweep(
     spec: Path, overrides: Sequence[str], studies: Path | None
 ) -> tuple[SweepSpec, StudyFolder]:
-    """The sweep file as it is now, and the folder of its study, which may not exist yet."""
+    """The sweep file as it is now, and the folder of its study, which may not exist yet; or by the
+    name of a study in `studies`, by default ./studies, the sweep as it was begun.
+
+    Raises SpecError, and StudyError where the study does not hold its sweep.
+    """
     from orchestrator.records.store import StudyFolder
     from orchestrator.running.chained_spec import load_chained_spec
-    from orchestrator.sweepfile.loading import studies_root
+    from orchestrator.sweepfile.loading import load_spec, studies_root
 
+    named = _named_study(spec, studies)
+    if named is not None:
+        _check_sweep_of(named)
+        name = _name_overrides(overrides) or [f"name={named.name}"]
+        others = [override for override in overrides if override not in name]
+        sweep = load_spec(named.spec, [*name, *others], root=Path.cwd())
+        return sweep, StudyFolder(named.path.parent, sweep.name)
     root = studies or studies_root(spec)
     sweep = load_chained_spec(spec, list(overrides), root)
     return sweep, StudyFolder(root, sweep.name)
@@ -65,10 +79,7 @@ def open_study(
 
     folder, root = _folder_of_study(spec, overrides, studies)
     if not folder.exists:
-        raise StudyError(
-            f"there is no study {folder.name} in {folder.path.parent}\n  `orchestrate {spec}` begins "
-            f"it{_known_studies(folder)}"
-        )
+        raise no_study(folder, spec, overrides, studies)
     stored = stored_spec(folder, root)
     asked = [override for override in overrides if override.partition("=")[0] != "name"]
     wanted = load_spec(folder.spec, asked, root=root) if asked else stored
@@ -100,9 +111,13 @@ def all_studies(studies: Path | None) -> list[tuple[StudyFolder, Path]]:
 
 
 def own_name(spec: Path) -> str:
-    """The study that a sweep file means without overrides; empty where it needs them to be one."""
+    """The study that a sweep file, or the name of a study, means without overrides; empty where the
+    file needs them to be one.
+    """
     from orchestrator.sweepfile.loading import load_spec
 
+    if not spec.exists():
+        return str(spec)
     try:
         return load_spec(spec).name
     except SpecError:
@@ -114,18 +129,66 @@ def _folder_of_study(
 ) -> tuple[StudyFolder, Path]:
     from orchestrator.records.store import StudyFolder
     from orchestrator.sweepfile.loading import load_spec, project_root, studies_root
-    from orchestrator.sweepfile.sweep import NAME
 
-    name = str(spec)
-    if not spec.exists() and re.fullmatch(NAME, name):
-        named = StudyFolder(studies or Path("studies").absolute(), name)
-        if named.exists:
-            return named, Path.cwd()
-        if not spec.suffix:
-            raise SpecError(_nothing_named(name, named))
+    if (named := _named_study(spec, studies)) is not None:
+        others = [override.partition("=")[2] for override in _name_overrides(overrides)]
+        return StudyFolder(named.path.parent, [named.name, *others][-1]), Path.cwd()
     return StudyFolder(
         studies or studies_root(spec), load_spec(spec, _name_overrides(overrides)).name
     ), project_root(spec)
+
+
+def no_study(
+    folder: StudyFolder, spec: Path, overrides: Sequence[str], studies: Path | None
+) -> StudyError:
+    """The error of a study that was not begun, with the command that begins it."""
+    place = ("--studies", str(studies)) if studies else ()
+    begins = shlex.join(["orchestrate", path_word(spec), *overrides, *place])
+    return StudyError(
+        f"there is no study {folder.name} in {folder.path.parent}\n  `{begins}` begins "
+        f"it{_known_studies(folder)}"
+    )
+
+
+def names_study(spec: Path, studies: Path | None) -> bool:
+    """The word is no file, and a study has that name."""
+    folder = _folder_of_name(spec, studies)
+    return folder is not None and folder.exists
+
+
+def _named_study(spec: Path, studies: Path | None) -> StudyFolder | None:
+    """The study that a word names; None for one that is, or ends as, a sweep file. Raises SpecError
+    for a word that is neither.
+    """
+    folder = _folder_of_name(spec, studies)
+    if folder is None or folder.exists:
+        return folder
+    if not spec.suffix:
+        raise SpecError(_nothing_named(folder))
+    return None
+
+
+def _folder_of_name(spec: Path, studies: Path | None) -> StudyFolder | None:
+    """Of the study that a word would name, which need not exist; None where there is such a file."""
+    from orchestrator.records.store import StudyFolder
+    from orchestrator.sweepfile.sweep import NAME
+
+    if spec.exists() or not re.fullmatch(NAME, str(spec)):
+        return None
+    return StudyFolder(studies or Path("studies").absolute(), str(spec))
+
+
+def _check_sweep_of(folder: StudyFolder) -> None:
+    """Raise StudyError where a study does not hold its sweep as it was written: then the sweep file
+    alone says what the study is.
+    """
+    folder.check_format()
+    fault = folder.journal.chain().fault(folder.spec.name, folder.journal.found(folder.spec))
+    if fault:
+        raise folder.journal.error(
+            {folder.spec.name: fault},
+            "Name the sweep file in the place of the study: `orchestrate repair SPEC` makes it again from that.",
+        )
 
 
 def _name_overrides(overrides: Sequence[str]) -> list[str]:
@@ -133,8 +196,9 @@ def _name_overrides(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if override.partition("=")[0] == "name"]
 
 
-def _nothing_named(name: str, folder: StudyFolder) -> str:
+def _nothing_named(folder: StudyFolder) -> str:
     """That a word is neither a study nor a sweep file, and what may have been meant."""
+    name = folder.name
     sweep = Path("sweeps", f"{name}.yaml")
     step = f"`orchestrate {sweep}` begins it" if sweep.is_file() else "Name a sweep file or a study"
     return (
@@ -149,7 +213,7 @@ def _known_studies(folder: StudyFolder) -> str:
 
 
 def _was_forked(study: StudyFolder, name: str) -> bool:
-    return study.notes.is_file() and FORKED.format(name) in study.notes.read_text(
+    return os.access(study.notes, os.R_OK) and FORKED.format(name) in study.notes.read_text(
         encoding="utf-8", errors="replace"
     )
 

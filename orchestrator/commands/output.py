@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.commands.opening_study import Opened, own_name
 from orchestrator.reporting.escape import plain
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -34,12 +35,12 @@ def told(opened: Opened) -> tuple[SweepSpec, StudyFolder]:
 
 
 def naming_words(spec: Path, name: str, studies: Path | None) -> tuple[str, ...]:
-    """What names a study on the command line: the sweep file, and what else it takes where that
-    means another one.
+    """What names a study on the command line: its name where it was opened by one, else the sweep
+    file, and what else it takes where that means another one.
     """
     other = spec.is_file() and own_name(spec) != name
     return (
-        str(spec),
+        path_word(spec) if spec.is_file() else name,
         *((f"name={name}",) if other else ()),
         *(("--studies", str(studies)) if studies else ()),
     )

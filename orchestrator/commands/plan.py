@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.study_arguments import Overrides, Spec, Studies
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 
 if TYPE_CHECKING:
     from orchestrator.planning.cost import Cost
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plan(
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     show: Annotated[int, typer.Option("--show", min=0, help="How many first points to list.")] = 8,
     probe: Annotated[
@@ -28,21 +28,18 @@ def plan(
     studies: Studies = None,
 ) -> None:
     """What would run, what the data can resolve, and how long it would take."""
+    from orchestrator.commands.opening_study import open_sweep
     from orchestrator.errors import SpecError
     from orchestrator.planning.cost import recorded_cost
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
-    from orchestrator.records.store import StudyFolder
     from orchestrator.reporting import plan_report, terminal
     from orchestrator.reporting.sweep_diagnosis import checks_blocks
-    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.running.preflight import find_before_decoding
-    from orchestrator.sweepfile.loading import check_inputs, studies_root
+    from orchestrator.sweepfile.loading import check_inputs
 
-    studies = studies or studies_root(spec)
-    sweep = load_chained_spec(spec, overrides or [], studies)
-    folder = StudyFolder(studies, sweep.name)
+    sweep, folder = open_sweep(spec, overrides or [], studies)
     if folder.exists:
         folder.check_format()
     screen, missing = terminal.console(), ""

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.study_arguments import Overrides, Spec, Studies
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
 
 
 def repair(
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     only_check: Annotated[
         bool, typer.Option("--check", help="Only say whether all holds; change nothing.")
@@ -20,21 +20,14 @@ def repair(
     studies: Studies = None,
 ) -> None:
     """Make again what was lost or damaged of a study, as far as it follows from the rest."""
-    from orchestrator.errors import StudyError
-    from orchestrator.records.store import StudyFolder
+    from orchestrator.commands.opening_study import no_study, open_sweep
     from orchestrator.reporting.escape import plain
-    from orchestrator.running.chained_spec import load_chained_spec
     from orchestrator.running.repairing import check_sealed
     from orchestrator.running.repairing import repair_study as make_again
-    from orchestrator.sweepfile.loading import studies_root
 
-    root = studies or studies_root(spec)
-    sweep = load_chained_spec(spec, overrides or [], root)
-    folder = StudyFolder(root, sweep.name)
+    sweep, folder = open_sweep(spec, overrides or [], studies)
     if not folder.exists:
-        raise StudyError(
-            f"there is no study {folder.name} in {root}\n  `orchestrate {spec}` begins it."
-        )
+        raise no_study(folder, spec, overrides or [], studies)
     if only_check:
         typer.echo(
             plain(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +11,9 @@ import typer
 
 from orchestrator.commands.opening_study import FORKED, open_sweep, own_name
 from orchestrator.commands.output import naming_words, observer_of, pack_worker, warn
-from orchestrator.commands.study_arguments import Overrides, Spec, Studies
-from orchestrator.errors import Interrupted, SpecError
+from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.errors import SpecError
+from orchestrator.typed_words import path_word
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def run(
     context: typer.Context,
-    spec: Spec,
+    spec: Study,
     overrides: Overrides = None,
     studies: Studies = None,
     fork: Annotated[
@@ -55,7 +55,7 @@ def run(
     from orchestrator.reporting.json_lines import JsonReporter
     from orchestrator.running.observer import NullObserver
     from orchestrator.running.session import is_finished, run_study
-    from orchestrator.running.signals import GracefulShutdown
+    from orchestrator.running.signals import GracefulShutdown, continues_later
     from orchestrator.sweepfile.loading import check_inputs
     from orchestrator.tracking.sending import tracked
 
@@ -67,7 +67,7 @@ def run(
     check_inputs(sweep)
     if (own := own_name(spec)) not in (sweep.name, ""):
         folder.note_once(FORKED.format(own))
-    with _continues_later(), tracked(sweep, folder, warn) as trackers:
+    with continues_later(), tracked(sweep, folder, warn) as trackers:
         with observer_of(sweep, folder, NullObserver() if quiet else None, json=json) as observer:
             with GracefulShutdown(observer.say) as drain:
                 conclusion = run_study(sweep, folder, context.obj or pack_worker, observer, drain)
@@ -94,17 +94,6 @@ def _check_options(spec: Path, fork: str | None, both_outputs: bool) -> None:
         raise SpecError(
             f"--fork {fork} names the sweep file's own study, and begins no other\n  Give it another name."
         )
-
-
-@contextmanager
-def _continues_later() -> Iterator[None]:
-    """Ctrl+C beside the search, which stops at its next step, is an error that says what is kept."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise Interrupted(
-            "Stopped by SIGINT. What was measured is kept. The same command continues, or writes the report."
-        ) from error
 
 
 def _with_options(
@@ -140,13 +129,14 @@ def _write_report(
     words: tuple[str, ...],
     done: bool,
 ) -> Document:
-    """The report in all its files, and as it is printed."""
+    """The report in all its files, where they can be written, and as it is printed."""
     from orchestrator.reporting import report, report_files
     from orchestrator.reporting.page import report_page
 
     document = report.build(sweep, folder, conclusion, words, done)
     page = report_page.render(sweep, folder, conclusion, document, words, done)
-    report_files.write(folder, document, page)
+    if not folder.read_only:
+        report_files.write(folder, document, page)
     return document
 
 
@@ -161,4 +151,4 @@ def _ending_of(conclusion: Conclusion, headline: str) -> Ending:
 def _typed_command(spec: Path, overrides: Sequence[str], places: Mapping[str, Path | None]) -> str:
     """The command that was given, for whoever reads it in a record."""
     named = [word for option, value in places.items() if value for word in (option, str(value))]
-    return shlex.join(["orchestrate", str(spec), *overrides, *named])
+    return shlex.join(["orchestrate", path_word(spec), *overrides, *named])

@@ -10,8 +10,9 @@ import typer
 
 from orchestrator.commands.opening_study import all_studies, open_study
 from orchestrator.commands.output import show, told
-from orchestrator.commands.study_arguments import Overrides, Studies, Study
+from orchestrator.commands.study_arguments import AnyStudy, Overrides, Studies, Study
 from orchestrator.errors import OrchestrateError
+from orchestrator.records.unreadable import reason
 
 if TYPE_CHECKING:
     from orchestrator.records.store import StudyFolder
@@ -21,14 +22,7 @@ if TYPE_CHECKING:
 
 
 def status(
-    spec: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[SPEC]",
-            help="The sweep file, or the name of a study; without it all.",
-            show_default=False,
-        ),
-    ] = None,
+    spec: AnyStudy = None,
     overrides: Overrides = None,
     studies: Studies = None,
 ) -> None:
@@ -75,19 +69,19 @@ def watch(
 def _standing_row(folder: StudyFolder, project: Path, faults: list[str]) -> StudyRow:
     """One study of the table; one that cannot be read adds why to `faults`, and hides no other."""
     from orchestrator.records.content_digests import stored_spec
-    from orchestrator.reporting.studies import damaged_row, study_row
+    from orchestrator.reporting.studies import study_row, unreadable_row
     from orchestrator.running.session import is_finished
     from orchestrator.verdicts.conclusion import conclude
 
-    running = folder.holder()
     try:
+        running = folder.holder()
         sweep = stored_spec(folder, project)
         return study_row(
             sweep, folder, conclude(sweep, folder), is_finished(sweep, folder), running
         )
-    except OrchestrateError as error:
-        faults.append(f"{folder.name}: {error.summary}")
-        return damaged_row(folder.name)
+    except (OrchestrateError, OSError) as error:
+        faults.append(f"{folder.name}: {reason(error)}")
+        return unreadable_row(folder.name, isinstance(error, OSError))
 
 
 def _standing_document(sweep: SweepSpec, folder: StudyFolder, done: bool) -> Document:

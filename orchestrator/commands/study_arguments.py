@@ -7,11 +7,18 @@ from typing import Annotated
 
 import typer
 
-Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)]
 Study = Annotated[
     Path,
     typer.Argument(
         metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False
+    ),
+]
+AnyStudy = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[SPEC]",
+        help="The sweep file, or the name of a study; without it all.",
+        show_default=False,
     ),
 ]
 Overrides = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from orchestrator.commands.output import warn
 from orchestrator.errors import SpecError
 from orchestrator.reporting.escape import plain
+from orchestrator.typed_words import quoted_path
 
 if TYPE_CHECKING:
     from orchestrator.tuning.decoding.audio_files import Transcript
@@ -148,7 +148,7 @@ def _unread(paths: Sequence[str]) -> str:
     read.
     """
     count = "1 file is" if len(paths) == 1 else f"{len(paths)} files are"
-    first = shlex.quote(paths[0])
+    first = quoted_path(paths[0])
     return (
         f"{count} left out whose sound is not read, e.g. {paths[0]}; "
         f"convert it: ffmpeg -i {first} {first}.flac"

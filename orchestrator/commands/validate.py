@@ -10,18 +10,22 @@ import typer
 
 from orchestrator.commands.opening_study import open_sweep
 from orchestrator.commands.output import say
-from orchestrator.commands.study_arguments import Overrides
+from orchestrator.commands.study_arguments import Overrides, Studies
 from orchestrator.errors import DataError, SpecError
 
 
 def validate(
     spec: Annotated[
-        Path | None, typer.Argument(metavar="SPEC", help="The sweep file.", show_default=False)
+        Path | None,
+        typer.Argument(
+            metavar="SPEC", help="The sweep file, or the name of a study.", show_default=False
+        ),
     ] = None,
     overrides: Overrides = None,
     schema: Annotated[
         bool, typer.Option("--json-schema", help="Print the JSON schema for editors.")
     ] = False,
+    studies: Studies = None,
 ) -> None:
     """Check a sweep file, that what it names is there, and what manifests and headers hold."""
     if schema:
@@ -43,7 +47,7 @@ def validate(
     from orchestrator.tracking.trackers import not_installed
     from orchestrator.verdicts.shipping import check_can_ship
 
-    sweep, folder = open_sweep(spec, overrides or [], None)
+    sweep, folder = open_sweep(spec, overrides or [], studies)
     check_inputs(sweep)
     check_can_ship(sweep)
     check_can_launch(sweep.execution)

@@ -87,6 +87,11 @@ class Chain:
         return self.newest.get(file) is not None or self.before.get(file) is not None
 
     @property
+    def closed(self) -> bool:
+        """A run ended in order behind its last line, or it has none."""
+        return not self.before
+
+    @property
     def files(self) -> tuple[str, ...]:
         """All files that should be there, by name."""
         return tuple(sorted(file for file, sealed in self.newest.items() if sealed is not None))

@@ -15,6 +15,7 @@ from pathlib import Path
 from orchestrator.corpus.toolkit_lists import PUNCTUATION
 from orchestrator.scoring.artifacts import Artifacts
 from orchestrator.scoring.normalizers import Normalizer
+from orchestrator.typed_words import quoted_path
 
 _SIGNS = {f"<{name}>": sign for name, sign in PUNCTUATION.items()}
 _TAG = re.compile(
@@ -44,15 +45,17 @@ def cure_of_tags(tags: Sequence[str], manifest: Path) -> str:
     if signs := [tag for tag in tags if tag in _SIGNS]:
         if path.suffix not in (".json", ".jsonl"):  # a comma would be a column of a table
             path = _beside(manifest, "copy")
-            commands.append(f"orchestrate manifest filter {_quoted(manifest)} {_quoted(path)}")
+            commands.append(
+                f"orchestrate manifest filter {quoted_path(manifest)} {quoted_path(path)}"
+            )
         script = "; ".join(f"s/ *{tag}/{_SIGNS[tag]}/g" for tag in signs)
         commands.append(
-            f"sed {shlex.quote(script)} {_quoted(path)} > {_quoted(_beside(manifest, 'signs'))}"
+            f"sed {shlex.quote(script)} {quoted_path(path)} > {quoted_path(_beside(manifest, 'signs'))}"
         )
         path = _beside(manifest, "signs")
     if others := [tag for tag in tags if tag not in _SIGNS]:
         commands.append(
-            f"orchestrate manifest filter {_quoted(path)} {_quoted(_beside(manifest, 'said'))} "
+            f"orchestrate manifest filter {quoted_path(path)} {quoted_path(_beside(manifest, 'said'))} "
             f"--without-text {shlex.quote('|'.join(others))}"
         )
     return " && ".join(commands)
@@ -60,7 +63,3 @@ def cure_of_tags(tags: Sequence[str], manifest: Path) -> str:
 
 def _beside(manifest: Path, word: str) -> Path:
     return manifest.with_name(f"{manifest.stem}-{word}.jsonl")
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))

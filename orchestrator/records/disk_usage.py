@@ -23,8 +23,10 @@ class Usage:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of all below a folder, links not followed; 0 for what is not there."""
-    if path.is_symlink() or not path.exists():
+    """Bytes of a file, or of all below a folder, links not followed; 0 for what is not there, or may
+    not be looked at.
+    """
+    if os.path.islink(path) or not os.path.exists(path):
         return 0
     if not path.is_dir():
         return path.stat().st_size
@@ -32,6 +34,8 @@ def size_of(path: Path) -> int:
     for folder, _, names in os.walk(path):
         files = [Path(folder, name) for name in names]
         sizes += sum(
-            file.lstat().st_size for file in files if file.exists() and not file.is_symlink()
+            file.lstat().st_size
+            for file in files
+            if os.path.exists(file) and not os.path.islink(file)
         )
     return sizes

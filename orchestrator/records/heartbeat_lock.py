@@ -197,7 +197,10 @@ def owner(folder: Path) -> str:
     """Who has the turn in `folder`, in words; empty where nobody has, as far as this host can
     tell.
     """
-    last = _last(folder)
+    try:
+        last = _last(folder)
+    except PermissionError:
+        return ""
     beat = None if last is None else _parsed(_read(last))
     return "" if beat is None or _is_free(beat, this_process()) else beat.words
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,10 @@ HELP = (
 )
 
 _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+_RECORD = re.compile(
+    r"(trials|confirm)/[0-9]{4,}/(plan\.json|result\.json|(measurements|hypotheses-.+)\.jsonl)"
+)
+"""What a run writes of a trial, by name."""
 Stamp = tuple[int, int, int]
 """(mtime, size, inode): while they stay, so does the content."""
 Found = TypeVar("Found")
@@ -211,6 +216,8 @@ class Journal:
 
     def error(self, faults: Mapping[str, Fault], help: str = HELP) -> StudyError:
         """What is wrong with the study's files, and what still stands."""
+        if unsealed := self._unsealed():
+            return self._cut_off(unsealed)
         whole = len(self.chain().files)
         shown = [f"  {file} {fault}" for file, fault in list(faults.items())[:8]]
         more = [f"  and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
@@ -220,15 +227,45 @@ class Journal:
             "\n".join([head, *shown, *more, f"  {stands} of {whole} sealed files hold. {help}"])
         )
 
+    def _unsealed(self) -> list[str]:
+        """Records of trials that the journal says nothing of, where it ends in the middle of a run:
+        a run seals each before it is there. None behind a run that ended in order, where they can be
+        anybody's.
+        """
+        while not (chain := self.chain()).closed:
+            found = [
+                file.relative_to(self._root).as_posix()
+                for parent in ("trials", "confirm")
+                for file in self._root.glob(f"{parent}/[0-9]*/*.json*")
+            ]
+            records = [name for name in sorted(found) if _RECORD.fullmatch(name)]
+            unsealed = [name for name in records if not chain.knows(name)]
+            if not unsealed or self.chain() is chain:  # else a run is just writing
+                return unsealed
+        return []
+
+    def _cut_off(self, unsealed: list[str]) -> StudyError:
+        """The error of a journal that ends before these files were written."""
+        more = f" and {len(unsealed) - 1} more" if len(unsealed) > 1 else ""
+        return StudyError(
+            f"{self.path} is cut off, or an older one: it ends in the middle of a run, before "
+            f"{unsealed[0]}{more}, which lie there, were written\n"
+            "  Restore it from a copy of the study that has them; nothing else knows whether they are as "
+            "they were measured. Without a copy, begin a new study with --fork NAME."
+        )
+
     def settle(self) -> None:
         """Say which files of the last act were published, so that the next act may follow; the
         caller holds the lock.
 
         A file that is neither the new nor the old one is left, and refused when it is read; so is a
-        study without a journal.
+        study without a journal. Raises StudyError for a journal that was cut off, which is left as
+        it is.
         """
         if not self.path.exists():
             return
+        if unsealed := self._unsealed():
+            raise self._cut_off(unsealed)
         chain = self.chain()
         self._sync_folders_of(chain.before)
         kept = {

@@ -68,7 +68,7 @@ class SealedFiles(UnsealedFiles):
                 dict.fromkeys(self.sealed_under(folder)) | new,
             )
 
-        with safely(folder, 0), new_folder(folder, seal) as aside:
+        with safely(folder, None), new_folder(folder, seal) as aside:
             yield aside
 
     def has_adapter(self, folder: Path) -> bool:

@@ -25,7 +25,7 @@ def spent_before(spec: SweepSpec, folder: StudyFolder) -> tuple[Spent, ...]:
                 took := search_spent(study)
             ):
                 found.append(took)
-        except OrchestrateError:
+        except (OrchestrateError, OSError):
             continue
     return tuple(found)
 

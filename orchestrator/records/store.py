@@ -23,6 +23,7 @@ tracking/        id of the study at its trackers, and what W&B keeps
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -51,15 +52,29 @@ from orchestrator.records.shipping import Shipped, ShippedFile
 from orchestrator.records.study_lock import exclusive, holder
 from orchestrator.records.trial_files import TrialFiles, hypothesis_lines
 from orchestrator.sweepfile.digest import FORMAT
+from orchestrator.typed_words import quoted_path
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGAIN = "then run the same command again"
 
 
+_MARKS = ("spec.yaml", NAME, "study.json", "study.db")
+"""A folder that has one of these is a study, whatever it has lost."""
+
+
 def study_names(root: Path) -> list[str]:
-    """The studies below `root`, those too whose spec.yaml or journal is lost."""
-    found = {path.parent.name for name in ("spec.yaml", NAME) for path in root.glob(f"*/{name}")}
-    return sorted(name for name in found if _NAME.fullmatch(name))
+    """The studies below `root`, those too that have lost files or may not be looked into. Raises
+    PermissionError where that is true of `root`.
+    """
+    names = os.listdir(root) if root.is_dir() else []
+    return sorted(name for name in names if _NAME.fullmatch(name) and _is_study(root / name))
+
+
+def _is_study(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    # lexists says of what it may not look at that it is not there
+    return not os.access(folder, os.X_OK) or any(os.path.lexists(folder / name) for name in _MARKS)
 
 
 class StudyFolder(TrialFiles):
@@ -162,6 +177,19 @@ class StudyFolder(TrialFiles):
         """The kind of the file system, such as nfs4, where other hosts may share it."""
         return network_file_system(self.path)
 
+    @property
+    def named(self) -> str:
+        """What names it in a command that is typed in the present folder."""
+        root = self.path.parent
+        is_here = os.path.abspath(root) == os.path.abspath("studies")
+        return self.name if is_here else f"{self.name} --studies {quoted_path(root)}"
+
+    @property
+    def read_only(self) -> bool:
+        """It is there, and this process may read it but change nothing in it."""
+        places = [path for path in (self.path, self.lock_file) if path.exists()]
+        return not all(os.access(path, os.W_OK) for path in places)
+
     def holder(self) -> str:
         """Who holds the study's lock, in words; empty where nobody does, as far as this host can
         tell. Takes nothing from who is about to hold it.
@@ -202,11 +230,12 @@ class StudyFolder(TrialFiles):
         return found.root if found else {}
 
     def neighbours(self) -> Iterator[StudyFolder]:
-        """The other studies under the same root, by name."""
+        """The other studies under the same root, by name; some of them may not be readable."""
         for name in study_names(self.path.parent):
             study = StudyFolder(self.path.parent, name)
             # what another version wrote is not read
-            if name != self.name and study.journal.path.exists():
+            without_journal = os.access(study.path, os.X_OK) and not study.journal.path.exists()
+            if name != self.name and not without_journal:
                 yield study
 
     @property

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from orchestrator.errors import StudyError
 from orchestrator.records.heartbeat_lock import refusal, this_process
+from orchestrator.records.writing import safely
 
 _held: set[int] = set()
 """Descriptors of locks that this process has, or is about to have."""
@@ -52,8 +53,9 @@ class Lock:
         self._file = -1
         self._folder, self._folder_locked = self._take_folder()
         try:
-            self._file = self._take_file()
-            self._sign()
+            with safely(path, None):
+                self._file = self._take_file()
+                self._sign()
             self.confirm()  # the folder may have gone as it was taken
         except BaseException:
             self.release()

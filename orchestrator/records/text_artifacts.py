@@ -5,7 +5,6 @@ corpora, and notes alone.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 
 from orchestrator.corpus.diagnosis import TRAINING_SETS
@@ -15,6 +14,7 @@ from orchestrator.corpus.selecting import without_brackets
 from orchestrator.records.corpus_tags import cure_of_tags, find_tags
 from orchestrator.scoring.artifacts import Artifacts, find_artifacts, without_artifacts
 from orchestrator.scoring.normalizers import normalizer
+from orchestrator.typed_words import quoted_path
 
 _SHOWN = 5
 """Traces by name."""
@@ -64,7 +64,7 @@ def wordless_text(name: str, manifest: Manifest, normalizer_name: str) -> str:
         else "whatever is heard there counts as an insertion"
     )
     said = manifest.path.with_name(f"{manifest.path.stem}-said.jsonl")
-    source, out = (shlex.quote(str(path)) for path in (manifest.path, said))
+    source, out = map(quoted_path, (manifest.path, said))
     return (
         f"{len(rows)} of {len(texts)} texts of {name} have no word left by normalizer {normalizer_name}, "
         f"e.g. {_place(manifest, rows[0])} ({show(texts[rows[0]])}): {effect}. Leave them out: "

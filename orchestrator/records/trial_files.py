@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring
 from pathlib import Path
@@ -127,9 +127,18 @@ class TrialFiles(SealedFiles):
         """
         return self._read_hypotheses(self._hypotheses(number, measurement))
 
-    def _hypotheses(self, number: int, measurement: Measurement) -> Path:
-        name = f"hypotheses-{measurement.step}-{measurement.adapter_scale!r}.jsonl"
-        return self.trial_folder(number) / name
+    def check_heard(self, results: Iterable[TrialResult]) -> None:
+        """What was heard in the measurements that these results stand on, and what the untuned model
+        heard, is as it was written. Raises StudyError naming what is not.
+        """
+        files = self.journal.chain().files
+        baselines = [self.path / file for file in files if file.startswith("hypotheses-baseline-")]
+        self.journal.check(
+            *baselines, *(self._hypotheses(result.number, result) for result in results)
+        )
+
+    def _hypotheses(self, number: int, of: Measurement | TrialResult) -> Path:
+        return self.trial_folder(number) / f"hypotheses-{of.step}-{of.adapter_scale!r}.jsonl"
 
     def _read_hypotheses(self, path: Path) -> dict[str, tuple[str, ...]]:
         heard: dict[str, list[str]] = {}

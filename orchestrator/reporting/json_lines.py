@@ -83,6 +83,9 @@ class JsonReporter:
         for result in results:
             self._write_ended(result, earlier=True)
 
+    def searched(self, seconds: float, goes_on: bool) -> None:
+        """Nothing: every event has its time."""
+
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
         wer = {name: score.wer for name, score in measurement.sets.items()}

@@ -81,6 +81,9 @@ class LiveReporter:
         self._rows: dict[int, Row] = {}
         self._ended: dict[int, TrialResult] = {}
         self._steps, self._seconds, self._began = 0, 0.0, clock()
+        self._searched = 0.0
+        self._searching_from: float | None = self._began
+        """When the search had taken `_searched` seconds; None once it has ended."""
         self._learnt = ""
         self._drawn = -REDRAW_SECONDS
         self._work = Work(console)
@@ -108,10 +111,16 @@ class LiveReporter:
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
         """Rows of what earlier runs left."""
         self._steps, self._seconds, self._began = earlier_steps(results), seconds, self._clock()
+        self.searched(seconds, goes_on=True)
         for result in results:
             self._end_row(result)
         if results:
             self._print_line(one_line(self._standing_now, self._today()))
+
+    def searched(self, seconds: float, goes_on: bool) -> None:
+        """The time that is shown goes on from there, or stands."""
+        self._searched = seconds
+        self._searching_from = self._clock() if goes_on else None
 
     def baseline(self, measurement: Measurement) -> None:
         """WER of the untuned model."""
@@ -188,13 +197,15 @@ class LiveReporter:
 
     @property
     def _standing_now(self) -> Standing:
+        now, began = self._clock(), self._searching_from
         in_slots = [row for row in self._rows.values() if row.training]
         return Standing(
             budget=self._budget,
             ended=tuple(self._ended.values()),
             training=tuple(InTraining(row.number, row.step, row.max_steps) for row in in_slots),
             steps=self._steps,
-            seconds=self._seconds + self._clock() - self._began,
+            seconds=self._seconds + now - self._began,
+            searched=self._searched + (0.0 if began is None else now - began),
         )
 
     def _say_learnt(self, text: str) -> None:

@@ -6,14 +6,14 @@ from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.reporting.report_blocks import Block, Document, Paragraph, Table
 from orchestrator.reporting.wording import percent, points
+from orchestrator.verdicts.reproduction import Reproduction, Rerun
 
 
-def build(
-    plan: TrialPlan, recorded: Measurement | None, again: Measurement | None, failure: str | None
-) -> Document:
+def build(plan: TrialPlan, rerun: Rerun) -> Document:
     """One row per set; equal only where every utterance has the same edit counts."""
+    recorded, again = rerun.recorded, rerun.again
     blocks: list[Block] = []
-    if recorded and again and recorded.fingerprint != again.fingerprint:
+    if rerun.reproduction is Reproduction.NOT_COMPARABLE:
         blocks.append(
             Paragraph(
                 "The two evaluations differ (data, model, device or versions): not comparable."
@@ -29,21 +29,21 @@ def build(
         )
     )
     return Document(
-        f"Sweep {plan.sweep}, trial {plan.number}",
-        _again_headline(recorded, again, failure),
-        tuple(blocks),
+        f"Sweep {plan.sweep}, trial {plan.number}", _again_headline(rerun), tuple(blocks)
     )
 
 
-def _again_headline(
-    recorded: Measurement | None, again: Measurement | None, failure: str | None
-) -> str:
+def _again_headline(rerun: Rerun) -> str:
+    again = rerun.again
     if again is None:
-        return f"Failed again: {failure}" if recorded is None else f"Failed this time: {failure}"
-    if recorded is None:
-        return f"Measured at step {again.step}; nothing was recorded to compare with"
+        when = "this time" if rerun.recorded_failure is None else "again"
+        return f"Failed {when}: {rerun.failure}"
     place = f"at step {again.step}, adapter scale {again.adapter_scale:g}"
-    if recorded.fingerprint == again.fingerprint and recorded.sets == again.sets:
+    if rerun.recorded_failure is not None:
+        return f"Not the same: measured {place}; in the study it failed: {rerun.recorded_failure}"
+    if rerun.reproduction is None:
+        return f"Measured at step {again.step}; nothing was recorded to compare with"
+    if rerun.reproduction is Reproduction.SAME:
         return f"Reproduced exactly {place}: every utterance has the same edit counts"
     return f"Not the same {place}"
 

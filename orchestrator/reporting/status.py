@@ -12,11 +12,11 @@ from orchestrator.reporting.headline import headline
 from orchestrator.reporting.report_blocks import Block, Document, Heading, Paragraph, Table
 from orchestrator.reporting.wording import (
     delta_text,
-    duration_text,
     params_text,
     percent,
     rate_heading,
     rates_of,
+    search_time_text,
 )
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
@@ -32,11 +32,8 @@ def build(
     """Ended trials, those in training, and the time spent; `fleet` is that of the last
     checkpoint.
     """
-    limit = spec.budget.wall_clock
-    spent = f"Time spent: {duration_text(folder.seconds_spent())}"
-    blocks: list[Block] = [
-        Paragraph(spent + (f" of {duration_text(limit)}" if limit is not None else ""))
-    ]
+    spent = search_time_text(folder.seconds_spent(), spec.budget.wall_clock)
+    blocks: list[Block] = [Paragraph(f"Time: {spent}")]
     if (pack := folder.read_pack()) is not None:
         blocks.append(Paragraph(_pack_text(pack)))
     if fleet is not None and not done:

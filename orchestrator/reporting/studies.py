@@ -19,7 +19,7 @@ _COLUMNS = (
     "best trial",
     "objective % (change)",
     "held-out % (change)",
-    "time",
+    "time of the search",
 )
 
 StudyRow = tuple[str, ...]
@@ -54,9 +54,10 @@ def study_row(
     )
 
 
-def damaged_row(name: str) -> StudyRow:
-    """A study that cannot be read."""
-    return (name, "damaged", *("-",) * (len(_COLUMNS) - 2))
+def unreadable_row(name: str, refused: bool) -> StudyRow:
+    """A study that the system refuses to have read, or that is damaged."""
+    state = "cannot be read" if refused else "damaged"
+    return (name, state, *("-",) * (len(_COLUMNS) - 2))
 
 
 def build(rows: Sequence[StudyRow], faults: Sequence[str] = (), shared_bytes: int = 0) -> Document:

@@ -72,7 +72,7 @@ def _overview_table(sides: Sequence[Side]) -> Table:
         "verdict of the study": [str(side.conclusion.decision or "-") for side in sides],
         "its best trial": [_trial_number(side) for side in sides],
         "trials ended": [str(len(side.conclusion.results)) for side in sides],
-        "time spent": [duration_text(side.folder.seconds_spent()) for side in sides],
+        "time of the search": [duration_text(side.folder.seconds_spent()) for side in sides],
         "trial compared": [str(side.result.number) for side in sides],
         "state": [str(side.result.state) for side in sides],
         "step": [str(side.result.step) for side in sides],

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from orchestrator.planning.cost import coarse_span
 from orchestrator.planning.sweep_plan import sweep_plan
 from orchestrator.records.results import TrialResult
-from orchestrator.reporting.wording import delta_text, duration_text, rate_heading, rates_of
+from orchestrator.reporting.wording import delta_text, rate_heading, rates_of, search_time_text
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.confirming import rank_feasible
 
@@ -67,8 +67,12 @@ class Standing:
     """Of all runs of the study; negative numbers are confirmation runs."""
     training: tuple[InTraining, ...]
     steps: int
-    """Optimizer steps that `seconds` were spent on, all trials together."""
+    """Optimizer steps that `seconds` were spent on, all trials and confirmation runs together."""
     seconds: float
+    searched: float
+    """Seconds of the search alone, in all runs: what `budget.wall_clock` counts and `status`
+    shows.
+    """
 
     @property
     def best(self) -> TrialResult | None:
@@ -90,7 +94,7 @@ class Standing:
         search = self._search_steps_left * pace
         low, high = search * self._share_trained, search
         if self.budget.wall_clock is not None:
-            rest = max(0.0, self.budget.wall_clock - self.seconds)
+            rest = max(0.0, self.budget.wall_clock - self.searched)
             low, high = min(low, rest), min(high, rest)
         confirm = self._confirm_steps_left * pace
         return low + confirm, high + confirm
@@ -163,10 +167,8 @@ def trials_text(standing: Standing) -> str:
 
 
 def time_text(standing: Standing, now: datetime) -> str:
-    """What was spent, and when the sweep should end; `now` is the time of day there."""
-    text = f"{duration_text(standing.seconds)} spent"
-    if standing.budget.wall_clock is not None:
-        text += f" (the search may take {duration_text(standing.budget.wall_clock)})"
+    """What the search has taken, and when the sweep should end; `now` is the time of day there."""
+    text = search_time_text(standing.searched, standing.budget.wall_clock)
     if standing.left is None or not standing.training:
         return text
     low, high = standing.left

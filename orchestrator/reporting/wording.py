@@ -125,6 +125,14 @@ def value_text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def search_time_text(seconds: float | None, limit: float | None) -> str:
+    """The time of the search in all runs, without the confirmation, and the limit that the sweep
+    file sets it.
+    """
+    allowed = f" (it may take {duration_text(limit)})" if limit is not None else ""
+    return f"{duration_text(seconds)} of search spent{allowed}"
+
+
 def duration_text(seconds: float | None) -> str:
     """Hours, minutes and seconds; a dash for what is not known."""
     if seconds is None:

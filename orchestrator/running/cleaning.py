@@ -20,6 +20,7 @@ from orchestrator.records.disk_usage import Usage, size_of
 from orchestrator.records.results import SetRecord
 from orchestrator.records.shipping import MADE
 from orchestrator.records.store import StudyFolder
+from orchestrator.records.unreadable import reason
 from orchestrator.running.checkpoints import Checkpoints
 from orchestrator.running.session import is_finished
 
@@ -93,10 +94,10 @@ def _unneeded_shared(path: Path, folders: Sequence[tuple[StudyFolder, Path]]) ->
 
 
 def _known_sets(folder: StudyFolder) -> Iterable[SetRecord]:
-    """The sets of a study; of one that is damaged, none are known."""
+    """The sets of a study; of one that cannot be read, none are known."""
     try:
         return folder.sets().values()
-    except OrchestrateError:
+    except (OrchestrateError, OSError):
         return ()
 
 
@@ -115,8 +116,8 @@ def _why_kept(folder: StudyFolder, project: Path) -> str:
 def _why_unfinished(folder: StudyFolder, project: Path) -> str:
     try:
         done = is_finished(stored_spec(folder, project), folder)
-    except OrchestrateError as error:
-        return error.summary
+    except (OrchestrateError, OSError) as error:
+        return reason(error)
     return "" if done else "not finished: it continues faster with them"
 
 

@@ -54,7 +54,7 @@ def export(
     check_installed(form.form, f"--format {form.form}")
     conclusion = conclude(spec, folder)
     wanted = numbers or (None,)
-    results = [chosen_trial(conclusion, number, folder.name) for number in wanted]
+    results = [chosen_trial(conclusion, number, folder) for number in wanted]
     adapters = tuple(
         final_adapter(spec, folder, result) if final else best_adapter(folder, result)
         for result in results
@@ -184,19 +184,20 @@ def _name_base(adapter: Path, spec: SweepSpec) -> None:
     place.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")
 
 
-def chosen_trial(conclusion: Conclusion, number: int | None, name: str) -> TrialResult:
+def chosen_trial(conclusion: Conclusion, number: int | None, folder: StudyFolder) -> TrialResult:
     """The trial to export: the one asked for, else the best feasible. Raises StudyError when there
     is none.
     """
     if number is None:
         if conclusion.best is None:
             raise StudyError(
-                f"study {name} has no feasible trial to export\n  Name one: orchestrate export SPEC N --to DIR"
+                f"study {folder.name} has no feasible trial to export\n  Name one: orchestrate export SPEC N --to DIR"
             )
         return conclusion.best
     found = next((result for result in conclusion.results if result.number == number), None)
     if found is None:
         raise StudyError(
-            f"study {name} has no ended trial {number}\n  `orchestrate status {name}` lists those it has."
+            f"study {folder.name} has no ended trial {number}\n"
+            f"  `orchestrate status {folder.named}` lists those it has."
         )
     return found

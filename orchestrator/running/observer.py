@@ -19,6 +19,11 @@ class Observer(Protocol):
         seconds that the search has taken; nothing, and 0, for a new study.
         """
 
+    def searched(self, seconds: float, goes_on: bool) -> None:
+        """The search has taken so many seconds in all runs, as `budget.wall_clock` counts them; it
+        goes on from here, or has ended.
+        """
+
     def baseline(self, measurement: Measurement) -> None:
         """The untuned model is measured, now or by an earlier run."""
 
@@ -42,6 +47,9 @@ class NullObserver:
     """Shows nothing."""
 
     def resumed(self, results: Sequence[TrialResult], seconds: float) -> None:
+        """Nothing."""
+
+    def searched(self, seconds: float, goes_on: bool) -> None:
         """Nothing."""
 
     def baseline(self, measurement: Measurement) -> None:

@@ -16,7 +16,7 @@ from orchestrator.corpus.diagnosis import TRAINING_SETS, check_sets
 from orchestrator.corpus.manifest import Manifest
 from orchestrator.corpus.manifest_errors import place_text, show
 from orchestrator.corpus.project_cache import ProjectCache
-from orchestrator.errors import DataError, StudyError
+from orchestrator.errors import DataError, OrchestrateError, StudyError
 from orchestrator.planning.sweep_plan import warm_up_text
 from orchestrator.records.model_limit_checks import CANNOT_TAKE, find_limit_violations
 from orchestrator.records.model_limits import read_limits
@@ -25,6 +25,7 @@ from orchestrator.records.results import SetRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.terms import read_terms
 from orchestrator.records.text_artifacts import artifact_texts, wordless_text
+from orchestrator.records.unreadable import reason
 from orchestrator.refused_findings import stop
 from orchestrator.running.observer import Observer
 from orchestrator.running.recording_findings import record_findings
@@ -130,7 +131,15 @@ def _used_before(
     if not confirming:
         return
     for study in folder.neighbours():
-        sets = study.sets() if study.measured else {}
+        try:
+            sets = study.sets() if study.measured else {}
+        except (OrchestrateError, OSError) as error:
+            yield finding(
+                "confirm-used",
+                f"study {study.name} cannot be read ({reason(error)}), so nobody can tell whether its search "
+                f"measured utterances of the confirm sets. Put it right, or move it out of {study.path.parent}.",
+            )
+            continue
         searched = [
             sets[name] for name in sets if name not in TRAINING_SETS and not is_confirm(name)
         ]

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.errors import StudyError
 from orchestrator.planning.trial_plan import TrialPlan
-from orchestrator.records.results import Measurement
+from orchestrator.records.results import Measurement, TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Failed, Measured, Noticed, Progress, Worker
 from orchestrator.running.observer import Observer
 from orchestrator.verdicts.conclusion import chosen_measurement
-
-
-@dataclass(frozen=True)
-class Rerun:
-    """What a trial gave again, beside what stands on file."""
-
-    again: Measurement | None
-    """At the recorded step and adapter scale, or where the rerun ended without reaching them."""
-    recorded: Measurement | None
-    failure: str | None
-    """Why the rerun failed."""
+from orchestrator.verdicts.reproduction import Rerun
 
 
 def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
@@ -31,7 +19,7 @@ def stored_plan(folder: StudyFolder, number: int) -> TrialPlan:
         known = len(folder.results())
         raise StudyError(
             f"study {folder.name} has no trial {number}\n"
-            f"  It has {known} ended ones; `orchestrate status {folder.name}` lists them."
+            f"  It has {known} ended ones; `orchestrate status {folder.named}` lists them."
         )
     return plan
 
@@ -41,7 +29,7 @@ def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observ
     to the study.
     """
     result = folder.read_result(plan.number)
-    recorded = chosen_measurement(folder, result) if result else None
+    recorded = _recorded_measurement(folder, result) if result else None
     worker.admit(plan)
     observer.admitted(plan, 0)
     while True:
@@ -52,11 +40,20 @@ def rerun(plan: TrialPlan, folder: StudyFolder, worker: Worker, observer: Observ
                 case Noticed():
                     observer.say(event.text)
                 case Failed():
-                    return Rerun(None, recorded, event.reason)
+                    return Rerun(None, recorded, event.reason, result)
                 case Measured() if event.final or (recorded and event.step >= recorded.step):
-                    return Rerun(_same_scale(event, recorded), recorded, None)
+                    return Rerun(_same_scale(event, recorded), recorded, None, result)
                 case Measured():
                     continue
+
+
+def _recorded_measurement(folder: StudyFolder, result: TrialResult) -> Measurement | None:
+    """The one that the result stands on: of a point that came again, that of the trial whose result
+    it took over.
+    """
+    if result.duplicate_of is not None:
+        result = result.model_copy(update={"number": result.duplicate_of})
+    return chosen_measurement(folder, result)
 
 
 def _same_scale(event: Measured, recorded: Measurement | None) -> Measurement:

@@ -51,10 +51,18 @@ def run_study(
 ) -> Conclusion:
     """Create or continue the study until its budget is spent and its finalists are confirmed.
 
-    A finished study is only read: neither optuna nor torch is imported. Raises StudyError when the
+    A finished study is only read: neither optuna nor torch is imported; and where its folder cannot
+    be written to, it is. Raises StudyError when the
     sweep file is not the one of the study or another run holds it, DataError, ManifestError,
     ModelError, Interrupted.
     """
+    if folder.read_only and is_finished(spec, folder):
+        agree_on_spec(spec, folder)
+        observer.say(
+            f"{folder.path} cannot be written to: the study, which is finished, is reported as it is, and "
+            "its report.md and report.html stay as they are"
+        )
+        return conclude(spec, folder)
     with folder.lock():
         if kind := folder.shared_file_system():
             observer.say(_shared_folder_warning(folder, kind))
@@ -100,6 +108,9 @@ def _search_and_confirm(
     check_can_launch(spec.execution)
     database = database_for(spec, folder)
     with held(database, must_exist=folder.began), reading_once():
+        # the report reads what these heard: it must not be lost on it after hours of training
+        ended = _ended_results(spec, folder)
+        folder.check_heard(result for result in ended if result.feasible or result.number < 0)
         check_data(spec, folder, observer)
         made = provenance(datetime.now(UTC).strftime("%Y-%m-%d"))
         folder.note(
@@ -108,8 +119,9 @@ def _search_and_confirm(
         )
         if spec.taken:
             folder.note(spec.taken)
-        observer.resumed(_ended_results(spec, folder), folder.seconds_spent() or 0.0)
+        observer.resumed(ended, folder.seconds_spent() or 0.0)
         if search_is_over(spec, folder) and _last_checkpoint(folder) is not None:
+            observer.searched(folder.seconds_spent() or 0.0, goes_on=False)
             _check_database(spec, folder, database)
         else:
             _run_search(spec, folder, database, make_worker, observer, drain, keep)

@@ -1,18 +1,21 @@
-"""A first SIGINT or SIGTERM asks for an orderly stop, a second one stops at once. Either way the
-sweep can continue.
+"""A first SIGINT, SIGTERM or SIGHUP asks for an orderly stop, a second one stops at once, and one
+more ends the process there and then. Whichever it was, the sweep can continue.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from orchestrator.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Handler = Callable[[int, FrameType | None], None]
 
 
 class GracefulShutdown:
@@ -25,10 +28,10 @@ class GracefulShutdown:
         self.requested: str | None = None
         self._say = say
         self._before: dict[int, Any] = {}
+        self._at_once = False
 
     def __enter__(self) -> GracefulShutdown:
-        if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        self._before = _answer_with(self._on_signal)
         return self
 
     def __exit__(
@@ -37,14 +40,74 @@ class GracefulShutdown:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        _put_back(self._before)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        if self._at_once:
+            _end_here(name)
         if self.requested is not None:
+            self._at_once = True
             raise Interrupted(
                 f"{name}: stopped at once; the same command continues from the last checkpoint"
             )
         self.requested = name
-        self._say(f"{name}: stopping after the present step; once more stops at once")
+        # in the middle of a line that a terminal holds back, no other one can be written
+        with suppress(RuntimeError):
+            self._say(f"{name}: stopping after the present step; once more stops at once")
+
+
+@contextmanager
+def continues_later() -> Iterator[None]:
+    """Within the block, but for what a `GracefulShutdown` covers, a signal stops at once, in words:
+    Interrupted.
+    """
+
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        name = signal.Signals(number).name
+        if stopped:
+            _end_here(name)
+        stopped = True
+        raise _stopped_by(name)
+
+    before = _answer_with(stop)
+    try:
+        yield
+    except KeyboardInterrupt as error:  # a library has a handler of its own
+        raise _stopped_by("SIGINT") from error
+    finally:
+        _put_back(before)
+
+
+def _end_here(name: str) -> NoReturn:
+    """While what was stopped at once is being left: another exception would surface in whatever
+    library is closing its files.
+    """
+    with suppress(OSError):  # the terminal may be gone
+        os.write(2, f"{name}: ended; the same command continues\n".encode())
+    os._exit(Interrupted.exit_code)
+
+
+def _stopped_by(name: str) -> Interrupted:
+    return Interrupted(
+        f"Stopped by {name}. What was measured is kept. The same command continues, or writes the "
+        "report."
+    )
+
+
+def _answer_with(handler: Handler) -> dict[int, Any]:
+    """Have signals answered by `handler`; returns what answered them before. A SIGHUP that whoever
+    started this process set to be ignored, as nohup does, stays ignored.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+    return {number: signal.signal(number, handler) for number in _SIGNALS if number not in ignored}
+
+
+def _put_back(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

@@ -24,7 +24,7 @@ def ask_to_stop(folder: StudyFolder, number: int, reason: str) -> None:
     if folder.read_plan(number) is None:
         raise StudyError(
             f"study {folder.name} has no trial {number} yet\n"
-            f"  `orchestrate status {folder.name}` lists those in training."
+            f"  `orchestrate status {folder.named}` lists those in training."
         )
     if (result := folder.read_result(number)) is not None:
         raise StudyError(

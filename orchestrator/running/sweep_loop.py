@@ -76,6 +76,7 @@ def run_sweep(
         if measured and clock() - sweep.clock_at >= save_every:
             sweep.checkpoint()
     sweep.checkpoint()
+    sweep.observer.searched(sweep.spent, goes_on=False)
     return SweepOutcome(sweep.baseline, folder.results(), sweep.exhausted, sweep.out_of_time)
 
 

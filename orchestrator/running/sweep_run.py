@@ -95,6 +95,7 @@ class SweepRun:
             )
         self.tick, self.asked.count = checkpoint.tick, checkpoint.asked
         self.spent = max(self.spent, checkpoint.spent)
+        self.observer.searched(self.spent + self.clock() - self.clock_at, goes_on=True)
         log.debug(
             "checkpoint %d: %d trials asked for, in slots %s",
             self.tick,
@@ -273,7 +274,7 @@ class SweepRun:
         behind = self.study.early_stop(trial.number, event.step, here.wer[self.spec.objective])
         if event.final:
             self._end_trial(trial, at_last_step(trial))
-        elif stop := why_stop(self.spec, trial, rung, self._baseline_rate, behind) or persons_stop(
+        elif stop := why_stop(self.spec, rung, self._baseline_rate, behind) or persons_stop(
             self.folder, trial.number, event.step
         ):
             self._end_trial(trial, stop)

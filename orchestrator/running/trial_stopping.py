@@ -54,7 +54,7 @@ class Stop:
 
 
 def why_stop(
-    spec: SweepSpec, trial: RunningTrial, rung: list[Verdict], baseline_rate: float, behind: bool
+    spec: SweepSpec, rung: list[Verdict], baseline_rate: float, behind: bool
 ) -> Stop | None:
     """The first rule that ends a trial at a rung before its last; `rung` holds one verdict per
     adapter scale.

@@ -38,7 +38,7 @@ def verify_study(
     export = None if runtime in GRAPH_FORMS else Path(runtime)
     form: str = runtime if export is None else read_manifest(export).form
     check_installed(form, f"verify --runtime {runtime}")
-    result = chosen_trial(conclude(spec, folder), number, folder.name)
+    result = chosen_trial(conclude(spec, folder), number, folder)
     kept = best_adapter(folder, result)
     folder.shipped()  # what is kept with the answer must hold: hearing takes long, and refuses late
     from orchestrator.tuning.deploying.verification import Verification, verify

@@ -170,7 +170,7 @@ def _reading(path: Path) -> RDBStorage:
     def connect() -> sqlite3.Connection:
         # query_only and not mode=ro: a reader of a write-ahead log must be able to make its index
         # file
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS)
+        connection = _opened(path)
         connection.execute("PRAGMA query_only=ON")
         return connection
 
@@ -224,7 +224,7 @@ def _opened(path: Path) -> sqlite3.Connection:
     database; where none are left of a writer, it needs none.
     """
     if _may_write(path) or any(file.exists() for file in log_files(path)):
-        return sqlite3.connect(path)
+        return sqlite3.connect(path, timeout=BUSY_SECONDS)
     return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
 
 

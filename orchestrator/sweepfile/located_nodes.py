@@ -14,6 +14,7 @@ from pathlib import PurePath
 from typing import Any, NoReturn
 
 from orchestrator.errors import SpecError
+from orchestrator.typed_words import quoted_path
 
 MAX_PROBLEMS = 100
 """More are not looked for: a person corrects these first."""
@@ -118,7 +119,8 @@ class Problems:
                 else []
             )
             lines.append(
-                f"Nothing was started. Correct this, then check with: orchestrate validate {path}"
+                f"Nothing was started. Correct this, then check with: orchestrate validate "
+                f"{quoted_path(str(path))}"
             )
             raise SpecError("\n".join(lines))
 

@@ -75,13 +75,14 @@ def lasting_fault_of(folder: Path) -> str:
     """Why a folder of which parts may be missing yet becomes no model that can be loaded; empty
     where nothing is wrong with what is there.
     """
-    faults = list(_configuration_faults(folder / "config.json"))
+    faults = [*_closed_files(folder), *_configuration_faults(folder / "config.json")]
     if (folder / _WEIGHTS).exists() and (why := _damage(folder / _WEIGHTS)):
         faults.append(f"has no whole {_WEIGHTS}: {why}; delete that folder")
     return next(iter(faults), "")
 
 
 def _folder_faults(folder: Path) -> Iterator[str]:
+    yield from _closed_files(folder)
     yield from _adapter_faults(folder)
     if not (folder / "config.json").is_file():
         yield "has no config.json; name the folder that holds config.json, model.safetensors and tokenizer.json"
@@ -89,6 +90,16 @@ def _folder_faults(folder: Path) -> Iterator[str]:
     yield from _weight_faults(folder)
     if not any((folder / name).is_file() for name in _TOKENIZERS):
         yield "has no tokenizer.json; copy it from where the model is from"
+
+
+def _closed_files(folder: Path) -> Iterator[str]:
+    """Files of a model that the system keeps from this user: nothing is known of what they hold."""
+    files = [path for path in folder.glob("*") if path.suffix in (".json", ".safetensors")]
+    closed = [
+        path.name for path in sorted(files) if path.is_file() and not os.access(path, os.R_OK)
+    ]
+    if closed:
+        yield f"has files that may not be read ({', '.join(closed)}); fix their permissions"
 
 
 def _adapter_faults(folder: Path) -> Iterator[str]:

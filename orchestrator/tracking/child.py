@@ -136,7 +136,8 @@ def _settle() -> None:
     is the sweep's first. It ends with the sweep: the next run has a tracker of its own, and two of
     them would begin every run twice.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to every process
+        signal.signal(number, signal.SIG_IGN)
     end_with_parent()
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):

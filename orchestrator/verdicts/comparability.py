@@ -106,7 +106,7 @@ def side_of(
     if result is None:
         which = "no measured trial" if number is None else f"no ended trial {number}"
         raise StudyError(
-            f"study {folder.name} has {which}\n  `orchestrate status {folder.name}` lists those it has."
+            f"study {folder.name} has {which}\n  `orchestrate status {folder.named}` lists those it has."
         )
     if result.duplicate_of is not None:
         result = next(r for r in conclusion.results if r.number == result.duplicate_of)

@@ -99,6 +99,6 @@ def _if_there(folder: StudyFolder, kept: SavedAdapter) -> SavedAdapter:
     if not folder.has_adapter(kept.folder):
         raise StudyError(
             f"trial {kept.result.number} kept no adapter: {kept.result.reason}\n"
-            f"  `orchestrate trial SPEC {kept.result.number}` trains it again."
+            f"  Name another one: `orchestrate status {folder.named}` lists them."
         )
     return kept

@@ -1,0 +1,87 @@
+"""Commands that messages advise work when they are copied, whatever paths and studies are called."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.cli_project import SWEEP, make_project, orchestrate, ran_project
+
+ODD = ("-a b", "it's $HOME", "naïve `x`")
+
+
+def advised(text: str, pattern: str) -> list[str]:
+    """The words of the first advised command, without `orchestrate` itself."""
+    found = re.search(pattern, text)
+    assert found, text
+    program, *words = shlex.split(found[1])
+    assert program == "orchestrate"
+    return words
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_commands_of_the_report_work_from_an_odd_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran_project(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    spec = f"./{name}/sweeps/demo.yaml"
+    assert orchestrate(spec, "-q") == 0
+    out = capsys.readouterr().out
+    assert orchestrate(*advised(out, r"(orchestrate trial .+)"), "-q") == 0
+    assert orchestrate(*advised(out, r"(orchestrate export .+)")) == 0
+    assert Path("exported", "demo-0", "adapter_config.json").is_file()
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_checks_a_sweep_file_and_what_begins_a_study_work(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = make_project(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    typed = f"./{name}/sweeps/demo.yaml"
+    spec.write_text(SWEEP.replace("method: tpe", "method: tpi"))
+    assert orchestrate(typed) == 2
+    check = advised(capsys.readouterr().err, r"check with: (orchestrate validate .+)")
+    spec.write_text(SWEEP)
+    assert orchestrate(*check) == 0
+    capsys.readouterr()
+    for command in ("status", "repair"):
+        elsewhere = ("name=other", "--studies", f"./{name}/kept")
+        assert orchestrate(command, typed, *elsewhere) == 3
+        begin = advised(capsys.readouterr().err, r"`(orchestrate .+)` begins it")
+    assert orchestrate(*begin, "-q", "budget.trials=1") in (0, 4, 5)
+    assert (tmp_path / name / "kept" / "other" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("words", [("trial", "9"), ("stop", "9"), ("export", "9", "--to", "x")])
+def test_what_lists_the_trials_of_a_study_works_from_anywhere(
+    words: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root = tmp_path / ODD[0]
+    spec = ran_project(root)
+    monkeypatch.chdir(tmp_path)
+    command, *others = words
+    assert orchestrate(command, spec, *others) == 3
+    assert orchestrate(*advised(capsys.readouterr().err, r"`(orchestrate status .+)` lists")) == 0
+    monkeypatch.chdir(root)
+    assert orchestrate(command, "demo", *others) == 3
+    assert advised(capsys.readouterr().err, r"`(orchestrate status .+)` lists") == [
+        "status",
+        "demo",
+    ]
+
+
+def test_what_a_new_project_is_told_to_check_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert orchestrate("init", "--", "-a b") == 0
+    words = advised(capsys.readouterr().out, r"then (orchestrate validate .+)")
+    assert words == ["validate", "./-a b/sweeps/mine.yaml"] and Path(words[1]).is_file()
