@@ -123,3 +123,16 @@ def test_a_speaker_before_nearly_every_cue_is_no_word(begin: str, speaker: str) 
 def test_what_people_say_before_a_colon_stays() -> None:
     texts = ("note: this is all", "Anna: hello", "speaker one: left")
     assert spoken(*texts) == [("", text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("if a < b and c > d then", "if a < b and c > d then"),
+        ("x<y and z>w", "x<y and z>w"),
+        ("<i>a</i> <b>b</b> <font color='red'>c</font> <c.loud>d</c>", "a b c d"),
+        ("AT&T and R&amp;D &#39;now&#39; &copyright", "AT&T and R&D 'now' &copyright"),
+    ],
+)
+def test_what_is_no_markup_is_said(shown: str, said: str) -> None:
+    assert spoken(shown) == [("", said)]

@@ -23,8 +23,13 @@ LIKE_CUE = re.compile(
 """What was meant as one."""
 _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
 """First words of what is no cue of WebVTT."""
-_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}|[♩-♬]")
-"""`<i>` and `<v Anna>` of subtitles, `{\\an8}`, and notes around what is sung."""
+_CHARACTER = re.compile(r"&#?\w+;")
+_MARKUP = re.compile(
+    rf"</?(?:[biu]|em|strong|br|ruby|rt)(?:\.[^\s<>]*)?\s*/?>|</?(?:c|v|lang|font|span)(?:[.\s][^<>]*)?>|<{_CLOCK}>"
+    r"|\{\\[^{}]*\}|[♩-♬]",
+    re.IGNORECASE,
+)
+"""`<i>` and `<v Anna>` of subtitles, `{\\an8}`, and notes around what is sung; `a < b` is said."""
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _INNER_TIME = re.compile(rf"<{_CLOCK}>")
 """Of a word within a cue."""
@@ -75,7 +80,10 @@ def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segme
 
 
 def _plain(said: str) -> str:
-    return html.unescape(" ".join(_MARKUP.sub(" ", said).split()))
+    """The words of a line; a character by its name has a semicolon, and `AT&T` has none."""
+    return _CHARACTER.sub(
+        lambda named: html.unescape(named[0]), " ".join(_MARKUP.sub(" ", said).split())
+    )
 
 
 def _plain_lines(rows: Sequence[str]) -> str:
