@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -65,16 +65,14 @@ class FilesBeside:
         are named by their language where there is one such file. Where nothing of its name lies
         beside it, what does in a folder of texts.
         """
-        names = [
-            path.with_name(f"{name}{ending}")
-            for name in names_of(path)
-            for ending in (*_TEXTS, *LABELS)
-        ]
-        names += [path.with_name(f"{path.name}{ending}") for ending in _AFTER]
+        endings = (*_TEXTS, *LABELS)
+        own, *shared = [[f"{name}{ending}" for ending in endings] for name in names_of(path)]
+        own += [f"{path.name}{ending}" for ending in _AFTER]
         captions = self._captions(path)
-        named = captions if len(captions) == 1 else []
-        beside = list(dict.fromkeys(self._there(names) + named))
-        found = beside or self._parallel.find(path, (*_TEXTS, *LABELS))
+        beside = self._there(map(path.with_name, own)) + captions * (len(captions) == 1)
+        for names in shared:  # what a microphone has for itself is its text
+            beside = beside or self._there(map(path.with_name, names))
+        found = list(dict.fromkeys(beside)) or self._parallel.find(path, (*_TEXTS, *LABELS))
         return [text for text in found if text.suffix != _STM or text.stat().st_size]
 
     def program_output(self, path: Path) -> list[Path]:
@@ -106,7 +104,7 @@ class FilesBeside:
             ]
         )
 
-    def _there(self, paths: Sequence[Path]) -> list[Path]:
+    def _there(self, paths: Iterable[Path]) -> list[Path]:
         return [
             path
             for path in paths

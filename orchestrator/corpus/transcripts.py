@@ -22,8 +22,9 @@ from orchestrator.corpus.label_files import (
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
-from orchestrator.corpus.parallel_texts import names_of
+from orchestrator.corpus.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.readings import without_readings
+from orchestrator.corpus.shared_texts import shared_by_unlike
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.transcript_files import (
     Transcript,
@@ -80,6 +81,7 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
             chapters[path.parent] = _chapter_lines(path.parent, faults)
         if path.stem in chapters[path.parent]:
             texts[path] = [chapters[path.parent][path.stem]]
+    faults += shared_by_unlike(texts, top)
     there = {path.with_suffix("") for path in recordings}
     for folder, rows in chapters.items():
         absent = (said for name, said in rows.items() if folder / name not in there)
@@ -102,6 +104,8 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
     if said and not first.name.startswith(path.stem):
         microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
         findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
+    if said and (place := doubtful_folder(first, path)):
+        findings.choices[f"the text is that of its name in the folder {show(place)}"] += 1
     return said
 
 

@@ -1,0 +1,60 @@
+"""One text under the name of several recordings. Copies of a recording, noisy or at another rate, have
+the same text and the same length; where the lengths differ, something else is said in one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from orchestrator.corpus.headers import AUDIO_SUFFIXES, read_header
+from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.parallel_texts import names_in
+from orchestrator.corpus.transcript_files import Transcript
+
+_FACTOR = 1.5
+"""By which one lasts longer: a copy may be trimmed, or faster."""
+_SECONDS = 0.5
+
+
+def shared_by_unlike(texts: Mapping[Path, Sequence[Transcript]], top: Path) -> list[str]:
+    """A fault for each text that is taken for recordings of other lengths, below `top`, or in a folder
+    beside it where the text lies outside.
+    """
+    sharing: dict[str, list[Path]] = {}
+    for path, said in texts.items():
+        sharing.setdefault(said[0].origin, []).append(path)
+    names = cache(names_in)
+    faults = []
+    for origin, paths in sharing.items():
+        if not Path(origin).is_relative_to(top):
+            inside, folders = paths[0].relative_to(top), sorted(names(top.parent) - {top.name})
+            places = [top.with_name(folder) / inside for folder in folders]
+            paths = [*paths, *(found for place in places for found in _of_its_name(place, names))]
+        if len(paths) < 2:
+            continue
+        told = sorted((seconds, path) for path in paths if (seconds := _seconds(path)))
+        if told and _are_unlike(shortest := told[0], longest := told[-1]):
+            faults.append(
+                f"{origin}: cannot be what is said both in {shortest[1]}, {shortest[0]:.1f} s, and in {longest[1]}, "
+                f"{longest[0]:.1f} s; put each text beside its own recording"
+            )
+    return faults
+
+
+def _of_its_name(path: Path, names: Callable[[Path], frozenset[str]]) -> list[Path]:
+    """The recordings of a name, with any ending."""
+    every = (path.with_suffix(ending) for ending in AUDIO_SUFFIXES)
+    return [each for each in every if each.name in names(path.parent)]
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return read_header(path, path.name).seconds
+    except UnusableError:
+        return 0.0  # a fault of its own, of whoever makes its line
+
+
+def _are_unlike(one: tuple[float, Path], other: tuple[float, Path]) -> bool:
+    return other[0] > _FACTOR * one[0] and other[0] - one[0] > _SECONDS

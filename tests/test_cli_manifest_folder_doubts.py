@@ -1,0 +1,81 @@
+"""`manifest from-folder` where a file may be the text of another recording, or no text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli_manifest import tone
+from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
+
+
+def test_one_text_of_recordings_of_other_lengths_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "train/001.wav")
+    tone(folder / "test/001.wav", 2.0)
+    put(folder / "text/001.txt", "of one of them")
+    told = (
+        f"{folder}/text/001.txt:1: cannot be what is said both in {folder}/train/001.wav, 1.0 s, and in "
+        f"{folder}/test/001.wav, 2.0 s; put each text beside its own recording"
+    )
+    for place in (folder, folder / "train", folder / "test"):
+        assert told in refused(place, capsys)
+
+
+def test_copies_of_a_recording_share_its_text(tmp_path: Path) -> None:
+    """VoiceBank-DEMAND: noisy and clean."""
+    folder = tmp_path / "d"
+    tones(folder, "noisy_wav/p1_1.wav", "clean_wav/p1_1.wav")
+    put(folder / "trainset_txt/p1_1.txt", "please call")
+    assert made(folder) == dict.fromkeys(("noisy_wav/p1_1", "clean_wav/p1_1"), "please call")
+    assert made(folder / "clean_wav") == {"p1_1": "please call"}
+
+
+@pytest.mark.parametrize("name", ["prompts", "text_de", "lab", "scripts"])
+def test_a_folder_that_may_hold_something_else_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "wav/x.wav")
+    put(folder / name / "x.txt", "hello")
+    made(folder)
+    told = f"of 1 recordings the text is that of its name in the folder '{name}'"
+    assert capsys.readouterr().out.splitlines()[1:] == [told]
+
+
+@pytest.mark.parametrize(
+    "name", ["txt_old", "texts.bak", "transcripts_translated", "phonetic_transcription"]
+)
+def test_folders_of_other_texts_are_not_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "wav/x.wav")
+    put(folder / name / "x.txt", "other")
+    assert "none of the 1 recordings" in refused(folder, capsys)
+    put(folder / "txt/x.txt", "hello")
+    assert made(folder) == {"wav/x": "hello"}
+
+
+@pytest.mark.parametrize("name", ["gold_transcripts", "telephone_text"])
+def test_folders_whose_names_look_alike_are_taken(tmp_path: Path, name: str) -> None:
+    tones(tmp_path / "d", "wav/x.wav")
+    put(tmp_path / "d" / name / "x.txt", "hello")
+    assert made(tmp_path / "d") == {"wav/x": "hello"}
+
+
+def test_a_microphone_with_a_text_of_its_own_has_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "x_mic1.wav", "x_mic2.wav")
+    put(folder / "x_mic1.txt", "one")
+    put(folder / "x.txt", "all")
+    assert made(folder) == {"x_mic1": "one", "x_mic2": "all"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "of 1 recordings the text is that of all microphones that heard it, and each is taken; one of them: "
+        "--name '*_mic1.*'"
+    ]
