@@ -79,3 +79,58 @@ def test_a_microphone_with_a_text_of_its_own_has_that(
         "of 1 recordings the text is that of all microphones that heard it, and each is taken; one of them: "
         "--name '*_mic1.*'"
     ]
+
+
+def test_a_name_that_some_rows_of_the_ldc_begin_with_may_be_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "x.wav", seconds=4.0)
+    rows = "0.5 1.0 hello there\n1.0 2.0 Warning: keep out\n2.0 3.0 Note: it is hot\n"
+    text = put(folder / "x.txt", rows)
+    assert f"{text} is a transcript of LDC, and line 2 begins with a name, which may be said" in (
+        refused(folder, capsys)
+    )
+    text.write_text("".join(line.replace(" ", "\t", 2) for line in rows.splitlines(True)))
+    assert set(made(folder).values()) == {"hello there", "Warning: keep out", "Note: it is hot"}
+
+
+ARCTIC = "#\n0.0800 125 pau\n0.2000 125 ao\n0.3000 125 th\n"
+HTK = "0 100000 sil\n100000 200000 m\n"
+
+
+@pytest.mark.parametrize("labels", [ARCTIC, HTK])
+def test_labels_of_sounds_in_a_folder_do_not_hide_the_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: str
+) -> None:
+    """CMU ARCTIC."""
+    folder = tmp_path / "cmu_us_bdl_arctic"
+    tones(folder, "wav/a_1.wav", "wav/a_2.wav")
+    for number in (1, 2):
+        put(folder / f"lab/a_{number}.lab", labels)
+    put(folder / "etc/txt.done.data", '( a_1 "Author of it" )\n( a_2 "no" )\n')
+    assert made(folder) == {"wav/a_1": "Author of it", "wav/a_2": "no"}
+    beside = put(folder / "wav/a_1.lab", labels)
+    assert f"{beside} is " in refused(folder, capsys)
+
+
+def test_a_list_that_is_passed_over_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d d"
+    tones(folder, "a.wav", "b.wav")
+    put(folder / "a.txt", "eins")
+    put(folder / "metadata.csv", "file_name,text\na.wav,one\nb.wav,two\n")
+    assert made(folder) == {"a": "eins"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "left out 1 of 2: 1 without a transcript",
+        "of 1 recordings the text is a file of its name, and not a row of metadata.csv; to read that: --transcripts "
+        f"'{folder}/metadata.csv'",
+    ]
+    assert made(folder, "--transcripts", folder / "metadata.csv") == {"a": "one", "b": "two"}
+
+
+def test_a_chapter_of_librispeech_may_have_tabs(tmp_path: Path) -> None:
+    tones(tmp_path / "d", "84/84-1-0.wav")
+    put(tmp_path / "d/84/84-1.trans.txt", "84-1-0\tGO DO\n\n")
+    assert made(tmp_path / "d") == {"84/84-1-0": "GO DO"}

@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from orchestrator.corpus.label_files import WITHOUT_SENTENCES
+from orchestrator.corpus.label_files import WITHOUT_SENTENCES, has_sentences
 from orchestrator.corpus.parallel_texts import ParallelTexts, names_of
+from orchestrator.corpus.transcript_files import read_text
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 """What helps with the files of other programs that tell times."""
 _STM = ".stm"
+_LAB = ".lab"
 LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT", _STM)
 _TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
 _AFTER = (".txt", ".srt", ".vtt", ".trn")
@@ -72,8 +74,17 @@ class FilesBeside:
         beside = self._there(map(path.with_name, own)) + captions * (len(captions) == 1)
         for names in shared:  # what a microphone has for itself is its text
             beside = beside or self._there(map(path.with_name, names))
-        found = list(dict.fromkeys(beside)) or self._parallel.find(path, (*_TEXTS, *LABELS))
+        found = list(dict.fromkeys(beside)) or self._elsewhere(path)
         return [text for text in found if text.suffix != _STM or text.stat().st_size]
+
+    def _elsewhere(self, path: Path) -> list[Path]:
+        """Texts of a folder of their own; one of `lab` may have the sounds alone, as CMU ARCTIC's."""
+        found = self._parallel.find(path, (*_TEXTS, *LABELS))
+        return [
+            text
+            for text in found
+            if text.suffix != _LAB or has_sentences(read_text(text, []) or "")
+        ]
 
     def program_output(self, path: Path) -> list[Path]:
         """Tables and JSON of recognisers and XML of others, if that is what they are."""

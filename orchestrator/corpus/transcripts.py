@@ -21,6 +21,7 @@ from orchestrator.corpus.label_files import (
     sentence_of_timit,
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.no_speech import what_is_no_speech
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.readings import without_readings
@@ -237,7 +238,7 @@ def _why_no_words(path: Path, text: str) -> str:
     if "\0" in text:
         return "is a binary file; write what is said as text"
     what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
-    if what:
+    if what := what or what_is_no_speech(text):
         return f"is {what}; write what is said as plain text"
     if start.startswith(_CHAT):
         return f"is CHAT; {EXPORT}"
@@ -265,7 +266,7 @@ def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     rows: dict[str, Transcript] = {}
     for path in sorted(folder.glob("*.trans.txt")):
         for number, line in enumerate((read_text(path, faults) or "").split("\n"), start=1):
-            name, _, text = line.strip().partition(" ")
+            name, text = [*line.split(maxsplit=1), "", ""][:2]
             said = Transcript(text.strip(), f"{path}:{number}")
             if said.text and rows.setdefault(name, said) is not said:
                 faults.append(
