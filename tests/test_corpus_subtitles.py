@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.corpus.label_files import segments_of
 from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifest_errors import UnusableError
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 
@@ -136,3 +137,18 @@ def test_what_people_say_before_a_colon_stays() -> None:
 )
 def test_what_is_no_markup_is_said(shown: str, said: str) -> None:
     assert spoken(shown) == [("", said)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("SubRip", "NOTE it is lost\n"), ("SubRip", "orphan"), ("WebVTT", "NOTED\n")]
+)
+def test_words_outside_of_cues_are_not_lost(kind: str, line: str) -> None:
+    """WebVTT alone has notes and names of cues."""
+    text = cues("hello", "there").replace(
+        "there", f"there\n\n{line}\n00:00:05.000 --> 00:00:06.000\nyou"
+    )
+    text = text if kind == "WebVTT" else text.removeprefix("WEBVTT").lstrip()
+    with pytest.raises(UnusableError, match="stands in no cue"):
+        segments_of(text, kind)
+    web = text if text.startswith("WEBVTT") else f"WEBVTT\n\n{text}"
+    assert len(segments_of(web.replace("NOTED", "NOTE"), "WebVTT")) == 3

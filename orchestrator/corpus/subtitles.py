@@ -53,15 +53,16 @@ def read_subtitles(text: str) -> list[Segment]:
 
 def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segment]:
     """Cues: a line of times, and lines of text up to a blank one or the next cue. What stands in none
-    is the number or name before one, or a block that WebVTT has for other ends.
+    is the number before one, and in WebVTT alone its name, or a block for other ends.
     """
-    place, aside = 0, False
+    place, aside, web = 0, False, lines[0].startswith(_ASIDE[0])
     while place < len(lines):
         line, found = lines[place].strip(), times[place]
         place += 1
         if found is None:
-            aside = bool(line) and (aside or line.split()[0].startswith(_ASIDE))
-            if line and not aside and (place == len(lines) or times[place] is None):
+            aside = bool(line) and web and (aside or line.split()[0] in _ASIDE)
+            is_name = place < len(lines) and times[place] is not None and (web or line.isdigit())
+            if line and not aside and not is_name:
                 raise UnusableError(
                     f"is subtitles, and line {place} stands in no cue: {show(line[:60])}; a cue is a line such as "
                     "00:00:01,000 --> 00:00:02,500, then its text, without a blank line in it"
