@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
 
@@ -134,3 +135,23 @@ def test_a_chapter_of_librispeech_may_have_tabs(tmp_path: Path) -> None:
     tones(tmp_path / "d", "84/84-1-0.wav")
     put(tmp_path / "d/84/84-1.trans.txt", "84-1-0\tGO DO\n\n")
     assert made(tmp_path / "d") == {"84/84-1-0": "GO DO"}
+
+
+@pytest.mark.parametrize("times", ["nan 1.0", "0.0 inf", "0.0", "0.0 1.0 2.0"])
+def test_segments_of_kaldi_have_two_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], times: str
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "a.wav")
+    put(folder / "wav.scp", "a a.wav\n")
+    put(folder / "text", "a-1 hi\n")
+    put(folder / "segments", f"a-1 a {times}\n")
+    assert orchestrate("manifest", "from-kaldi", folder, tmp_path / "m.jsonl") == 2
+    told = f"{folder}/segments:1: 'a {times}' is no `recording start end` in seconds"
+    assert told in capsys.readouterr().err
+
+
+def test_less_than_is_no_bracket(tmp_path: Path) -> None:
+    tones(tmp_path / "d", "a.wav")
+    put(tmp_path / "d/a.txt", "if a < b and c > d <noise> then <>")
+    assert made(tmp_path / "d", "--brackets", "strip") == {"a": "if a < b and c > d then"}
