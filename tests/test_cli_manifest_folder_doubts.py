@@ -155,3 +155,22 @@ def test_less_than_is_no_bracket(tmp_path: Path) -> None:
     tones(tmp_path / "d", "a.wav")
     put(tmp_path / "d/a.txt", "if a < b and c > d <noise> then <>")
     assert made(tmp_path / "d", "--brackets", "strip") == {"a": "if a < b and c > d then"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.vtt", "WEBVTT\n\nNOTE nobody spoke\n", "is WebVTT in which nothing is said"),
+        (
+            "a.trs",
+            '<Trans><Turn startTime="0" endTime="1">hi<Sync time="nan"/>ho</Turn></Trans>',
+            "a part begins at 0 s and ends at nan s",
+        ),
+    ],
+)
+def test_captions_without_cues_and_times_that_are_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: str, told: str
+) -> None:
+    tones(tmp_path / "d", "a.wav")
+    put(tmp_path / "d" / name, content)
+    assert told in refused(tmp_path / "d", capsys)

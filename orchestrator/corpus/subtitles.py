@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.segments import Segment, seconds
@@ -99,7 +100,7 @@ def _refuse_rolling(lines: list[str], times: list[re.Match[str] | None]) -> None
     before, pairs, repeated, first = "", 0, 0, 0
     timed = any(_INNER_TIME.search(line) for line in lines)
     starts = [place for place, found in enumerate(times) if found]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in pairwise([*starts, len(lines)]):
         said = [words for line in lines[start + 1 : end] if (words := _plain(line))]
         if end < len(lines) and said and said[-1].isdigit():
             said.pop()  # the number of the next cue
