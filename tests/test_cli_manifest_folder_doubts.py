@@ -16,23 +16,31 @@ def test_one_text_of_recordings_of_other_lengths_is_refused(
 ) -> None:
     folder = tmp_path / "d"
     tones(folder, "train/001.wav")
-    tone(folder / "test/001.wav", 2.0)
+    tone(folder / "test/001.wav", 2.5)
     put(folder / "text/001.txt", "of one of them")
     told = (
         f"{folder}/text/001.txt:1: cannot be what is said both in {folder}/train/001.wav, 1.0 s, and in "
-        f"{folder}/test/001.wav, 2.0 s; put each text beside its own recording"
+        f"{folder}/test/001.wav, 2.5 s; put each text beside its own recording"
     )
     for place in (folder, folder / "train", folder / "test"):
         assert told in refused(place, capsys)
 
 
-def test_copies_of_a_recording_share_its_text(tmp_path: Path) -> None:
+def test_copies_of_a_recording_share_its_text_and_that_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """VoiceBank-DEMAND: noisy and clean."""
     folder = tmp_path / "d"
     tones(folder, "noisy_wav/p1_1.wav", "clean_wav/p1_1.wav")
     put(folder / "trainset_txt/p1_1.txt", "please call")
     assert made(folder) == dict.fromkeys(("noisy_wav/p1_1", "clean_wav/p1_1"), "please call")
+    told = (
+        "the text is that of another one of the same name too, such as "
+        f"{folder}/clean_wav/p1_1.wav and {folder}/noisy_wav/p1_1.wav"
+    )
+    assert f"of 2 recordings {told}" in capsys.readouterr().out
     assert made(folder / "clean_wav") == {"p1_1": "please call"}
+    assert f"of 1 recordings {told}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["prompts", "text_de", "lab", "scripts"])
@@ -174,3 +182,12 @@ def test_captions_without_cues_and_times_that_are_none(
     tones(tmp_path / "d", "a.wav")
     put(tmp_path / "d" / name, content)
     assert told in refused(tmp_path / "d", capsys)
+
+
+def test_a_link_out_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tones(tmp_path / "d", "a.wav")
+    put(tmp_path / "d/a.txt", "../e/a.txt\n")
+    put(tmp_path / "e/a.txt", "hello")
+    monkeypatch.chdir(tmp_path / "d")
+    assert orchestrate("manifest", "from-folder", ".", "m.jsonl") == 0
+    assert orchestrate("manifest", "from-folder", "../d", "n.jsonl") == 0

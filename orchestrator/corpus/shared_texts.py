@@ -4,6 +4,7 @@ the same text and the same length; where the lengths differ, something else is s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -13,22 +14,23 @@ from orchestrator.corpus.manifest_errors import UnusableError
 from orchestrator.corpus.parallel_texts import names_in
 from orchestrator.corpus.transcript_files import Transcript
 
-_FACTOR = 1.5
-"""By which one lasts longer: a copy may be trimmed, or faster."""
+_FACTOR = 2.0
+"""By which one lasts longer: a copy may be trimmed, or the same sentence read faster."""
 _SECONDS = 0.5
 
 
-def shared_by_unlike(texts: Mapping[Path, Sequence[Transcript]], top: Path) -> list[str]:
-    """A fault for each text that is taken for recordings of other lengths, below `top`, or in a folder
-    beside it where the text lies outside.
+def check_shared(
+    texts: Mapping[Path, Sequence[Transcript]], top: Path, faults: list[str], choices: Counter[str]
+) -> None:
+    """Add a fault for each text that is taken for recordings of other lengths, and a choice for the
+    others of one name: below `top`, or in a folder beside it where the text lies outside.
     """
     sharing: dict[str, list[Path]] = {}
     for path, said in texts.items():
         sharing.setdefault(said[0].origin, []).append(path)
-    names = cache(names_in)
-    faults = []
+    names, alike = cache(names_in), list[Path]()
     for origin, paths in sharing.items():
-        if not Path(origin).is_relative_to(top):
+        if top.name.strip(".") and not Path(origin).is_relative_to(top):
             inside, folders = paths[0].relative_to(top), sorted(names(top.parent) - {top.name})
             places = [top.with_name(folder) / inside for folder in folders]
             paths = [*paths, *(found for place in places for found in _of_its_name(place, names))]
@@ -40,7 +42,11 @@ def shared_by_unlike(texts: Mapping[Path, Sequence[Transcript]], top: Path) -> l
                 f"{origin}: cannot be what is said both in {shortest[1]}, {shortest[0]:.1f} s, and in {longest[1]}, "
                 f"{longest[0]:.1f} s; put each text beside its own recording"
             )
-    return faults
+        elif len({path.stem for path in paths}) < len(paths):
+            alike += paths
+    if alike:
+        what = f"the text is that of another one of the same name too, such as {alike[0]} and {alike[1]}"
+        choices[what] += sum(path in texts for path in alike)
 
 
 def _of_its_name(path: Path, names: Callable[[Path], frozenset[str]]) -> list[Path]:

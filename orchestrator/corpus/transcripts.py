@@ -25,7 +25,7 @@ from orchestrator.corpus.no_speech import what_is_no_speech
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.readings import without_readings
-from orchestrator.corpus.shared_texts import shared_by_unlike
+from orchestrator.corpus.shared_texts import check_shared
 from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
 from orchestrator.corpus.transcript_files import (
     Transcript,
@@ -82,7 +82,7 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
             chapters[path.parent] = _chapter_lines(path.parent, faults)
         if path.stem in chapters[path.parent]:
             texts[path] = [chapters[path.parent][path.stem]]
-    faults += shared_by_unlike(texts, top)
+    check_shared(texts, top, faults, findings.choices)
     there = {path.with_suffix("") for path in recordings}
     for folder, rows in chapters.items():
         absent = (said for name, said in rows.items() if folder / name not in there)
