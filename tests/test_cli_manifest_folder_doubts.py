@@ -191,3 +191,28 @@ def test_a_link_out_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path / "d")
     assert orchestrate("manifest", "from-folder", ".", "m.jsonl") == 0
     assert orchestrate("manifest", "from-folder", "../d", "n.jsonl") == 0
+
+
+CUE = "1\n00:00:00,000 --> 00:00:00,800\nhello you\n"
+
+
+def test_the_language_of_captions_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", "b.wav")
+    put(folder / "a.en.srt", CUE)
+    put(folder / "b.wav.srt", CUE)
+    assert set(made(folder)) == {"a-0001", "b-0001"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "of 1 recordings the text is NAME.en.srt, in whose language they are taken to be"
+    ]
+
+
+@pytest.mark.parametrize("ending", ["old", "bak", "raw"])
+def test_what_captions_were_is_no_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str
+) -> None:
+    tones(tmp_path / "d", "a.wav")
+    put(tmp_path / f"d/a.{ending}.srt", CUE)
+    assert "none of the 1 recordings" in refused(tmp_path / "d", capsys)

@@ -22,7 +22,9 @@ _TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
 _AFTER = (".txt", ".srt", ".vtt", ".trn")
 """What is also written behind the whole name of a recording, as whisper.cpp and THCHS-30 do:
 `a.wav.srt`."""
-_LANGUAGE = re.compile(r"(?P<name>.+)\.[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)")
+_LANGUAGE = re.compile(
+    r"(?P<name>.+)\.(?!old|bak|tmp|raw|new)[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)"
+)
 """Captions as yt-dlp names them: `talk.en.vtt`, `talk.zh-Hans.srt`."""
 _XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
 _WORDS = "; write what is said as text"
@@ -50,6 +52,11 @@ _UNREAD = {
 _LOOKED_AT = 65_536
 _TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternatives)"\s*:')
 """In what Deepgram, AssemblyAI, AWS and Google write, and in no description of a recording."""
+
+
+def names_language(name: str) -> bool:
+    """Whether captions are named by their language."""
+    return _LANGUAGE.fullmatch(name) is not None
 
 
 class FilesBeside:

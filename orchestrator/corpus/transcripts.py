@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.corpus.files_beside import EXPORT, FilesBeside
+from orchestrator.corpus.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.label_files import (
     LDC,
@@ -105,6 +105,9 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
     if said and not first.name.startswith(path.stem):
         microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
         findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
+    if said and names_language(first.name) and first.stem not in (path.stem, path.name):
+        what = f"the text is {_ending_of(first, path)}, in whose language they are taken to be"
+        findings.choices[what] += 1
     if said and (place := doubtful_folder(first, path)):
         findings.choices[f"the text is that of its name in the folder {show(place)}"] += 1
     return said
