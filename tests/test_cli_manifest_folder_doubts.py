@@ -216,3 +216,16 @@ def test_what_captions_were_is_no_language(
     tones(tmp_path / "d", "a.wav")
     put(tmp_path / f"d/a.{ending}.srt", CUE)
     assert "none of the 1 recordings" in refused(tmp_path / "d", capsys)
+
+
+def test_names_before_a_few_lines_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "d"
+    tones(folder, "a.wav", "b.wav")
+    put(folder / "a.txt", "THE COURT: All rise.\nMR. SMITH: Yes.\nTHE COURT: Sit.\n")
+    put(folder / "b.txt", "Warning: keep out\nof here\n")
+    assert made(folder)["b"] == "Warning: keep out of here"
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "of 1 recordings every line of the text begins with what may be who speaks, and it is learnt as words"
+    ]

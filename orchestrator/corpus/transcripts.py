@@ -26,7 +26,7 @@ from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.readings import without_readings
 from orchestrator.corpus.shared_texts import check_shared
-from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
+from orchestrator.corpus.times_in_text import kind_of_json, may_name_speakers, times_or_turns
 from orchestrator.corpus.transcript_files import (
     Transcript,
     labelled_parts,
@@ -39,6 +39,7 @@ _OF_ALL_MICROPHONES = (
     "the text is that of all microphones that heard it, and each is taken; one of them:"
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
+_NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
 
@@ -170,6 +171,8 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
     if said is None and (found := _times_or_turns(text, recording)):
         faults.append(f"{path}:{found[0]}: {found[1]}")
         return []
+    if said is None and may_name_speakers(text):
+        findings.choices[_NAMES] += 1
     said = said or without_readings(text)
     if len(said.split()) < len(text.split()) and said in text.split("\n"):
         findings.choices[_FIRST_LINE] += 1
