@@ -29,10 +29,11 @@ def check_shared(
     for path, said in texts.items():
         sharing.setdefault(said[0].origin, []).append(path)
     names, alike = cache(names_in), list[Path]()
+    beside = cache(lambda: sorted(names(top.parent) - {top.name}))
     for origin, paths in sharing.items():
         if top.name.strip(".") and not Path(origin).is_relative_to(top):
-            inside, folders = paths[0].relative_to(top), sorted(names(top.parent) - {top.name})
-            places = [top.with_name(folder) / inside for folder in folders]
+            inside = paths[0].relative_to(top)
+            places = [top.with_name(folder) / inside for folder in beside()]
             paths = [*paths, *(found for place in places for found in _of_its_name(place, names))]
         if len(paths) < 2:
             continue
@@ -51,8 +52,9 @@ def check_shared(
 
 def _of_its_name(path: Path, names: Callable[[Path], frozenset[str]]) -> list[Path]:
     """The recordings of a name, with any ending."""
-    every = (path.with_suffix(ending) for ending in AUDIO_SUFFIXES)
-    return [each for each in every if each.name in names(path.parent)]
+    there = names(path.parent)
+    endings = AUDIO_SUFFIXES if there else ()
+    return [path.with_suffix(each) for each in endings if f"{path.stem}{each}" in there]
 
 
 def _seconds(path: Path) -> float:
