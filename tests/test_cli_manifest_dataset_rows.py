@@ -158,3 +158,19 @@ def test_the_list_at_the_top_of_an_audio_folder_tells_speakers_and_segments(
         for each in load_manifest(out).utterances
     }
     assert found == {"one": ("ann", 0, 2.0), "two": ("bob", 0, 0.75), "three": ("ann", 0.75, 1.0)}
+
+
+def test_a_column_of_an_audio_folder_may_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    """Its list has none that is known, and a target beside its source is a translation."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for number, columns in enumerate(("src_text,tgt_text\na.wav,hallo,hello", "said\na.wav,hallo")):
+        folder, out = tmp_path / f"set{number}", tmp_path / f"{number}.jsonl"
+        tone(folder / "a.wav")
+        (folder / "metadata.csv").write_text(f"file_name,{columns}\n")
+        command = ("manifest", "from-dataset", folder, out, "--split", "train")
+        assert orchestrate(*command) == 2
+        assert "column" in capsys.readouterr().err
+        assert orchestrate(*command, "--text-column", columns.split("\n")[0].split(",")[0]) == 0
+        assert [each.text for each in load_manifest(out).utterances] == ["hallo"]

@@ -294,6 +294,17 @@ def test_texts_under_the_names_of_other_toolkits_are_read(clips: Path, key: str)
     assert [each.text for each in read(clips, table.encode(), "t.csv").utterances] == list(TEXTS)
 
 
+def test_a_target_beside_its_source_is_a_translation(clips: Path) -> None:
+    """Of fairseq, whose lists for recognition have no source, or the same."""
+    rows = [{"wav": row["audio_filepath"], "tgt_text": row["text"]} for row in records()]
+    same = [{**row, "src_text": row["tgt_text"]} for row in rows]
+    assert [each.text for each in read(clips, lines_of(same)).utterances] == list(TEXTS)
+    other = lines_of([{**row, "src_text": "hallo"} for row in rows])
+    assert '"tgt_text" beside "src_text" is a translation' in refusal(clips, other)
+    said = lines_of([{**row, "src_text": "hallo", "text": "hallo"} for row in rows])
+    assert {each.text for each in read(clips, said).utterances} == {"hallo"}
+
+
 @pytest.mark.parametrize(
     "more",
     [

@@ -58,10 +58,23 @@ def test_names_that_begin_nearly_every_cue_are_speakers() -> None:
         ["Anna: hello", "Anna: hi"],
         ["note: one", "note: two", "note: three"],
         ["at 10:30", "5: five", "-5 degrees", "well - no"],
+        ["USA: the land", "NASA: we have a problem", "FBI: open up"],  # none returns
+        ["WARNING: keep back", "WARNING: it is hot", "NOTE: open the lid", "He left."],
+        ["Note: use gloves", "Note: it is hot"] * 2 + ["Mix.", "Serve."],
+        ["Question: what is one", "Answer: one", "Question: what is two", "Answer: two"],
+        ["Step: add flour", "Step two: add eggs", "Step: mix"],
+        ["Achtung: Zug fährt ein", "Achtung: Türen schließen", "Achtung: es geht los", "Ja."],
+        ["First: mix", "Second: stir", "First: again"],
     ],
 )
 def test_what_may_be_said_stays(texts: list[str]) -> None:
     assert told(*texts) == [("", text) for text in texts]
+
+
+def test_where_cues_tell_their_speakers_what_begins_them_is_said() -> None:
+    named = [Segment(n, n, n + 1, "Tower: roger", speaker="Anna") for n in range(4)]
+    assert with_speakers(named) == named
+    assert told("FIRST MAN: Hi.", "SECOND MAN: No.", "FIRST MAN: Yes.")[0] == ("FIRST MAN", "Hi.")
 
 
 def test_dashes_of_two_people_are_no_words() -> None:

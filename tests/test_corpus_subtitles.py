@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator.corpus.label_files import segments_of
 from orchestrator.corpus.manifest import load_manifest
+from orchestrator.corpus.manifest_errors import UnusableError
 from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 
@@ -123,3 +124,31 @@ def test_a_speaker_before_nearly_every_cue_is_no_word(begin: str, speaker: str) 
 def test_what_people_say_before_a_colon_stays() -> None:
     texts = ("note: this is all", "Anna: hello", "speaker one: left")
     assert spoken(*texts) == [("", text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("if a < b and c > d then", "if a < b and c > d then"),
+        ("x<y and z>w", "x<y and z>w"),
+        ("<i>a</i> <b>b</b> <font color='red'>c</font> <c.loud>d</c>", "a b c d"),
+        ("AT&T and R&amp;D &#39;now&#39; &copyright", "AT&T and R&D 'now' &copyright"),
+    ],
+)
+def test_what_is_no_markup_is_said(shown: str, said: str) -> None:
+    assert spoken(shown) == [("", said)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"), [("SubRip", "NOTE it is lost\n"), ("SubRip", "orphan"), ("WebVTT", "NOTED\n")]
+)
+def test_words_outside_of_cues_are_not_lost(kind: str, line: str) -> None:
+    """WebVTT alone has notes and names of cues."""
+    text = cues("hello", "there").replace(
+        "there", f"there\n\n{line}\n00:00:05.000 --> 00:00:06.000\nyou"
+    )
+    text = text if kind == "WebVTT" else text.removeprefix("WEBVTT").lstrip()
+    with pytest.raises(UnusableError, match="stands in no cue"):
+        segments_of(text, kind)
+    web = text if text.startswith("WEBVTT") else f"WEBVTT\n\n{text}"
+    assert len(segments_of(web.replace("NOTED", "NOTE"), "WebVTT")) == 3

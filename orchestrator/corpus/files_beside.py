@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from orchestrator.corpus.label_files import WITHOUT_SENTENCES
+from orchestrator.corpus.label_files import WITHOUT_SENTENCES, has_sentences
 from orchestrator.corpus.parallel_texts import ParallelTexts, names_of
+from orchestrator.corpus.transcript_files import read_text
 
 EXPORT = "export it as Praat TextGrid or as subtitles beside its recording"
 """What helps with the files of other programs that tell times."""
 _STM = ".stm"
+_LAB = ".lab"
 LABELS = (".srt", ".vtt", ".TextGrid", ".textgrid", ".SRT", ".VTT", _STM)
 _TEXTS = (".txt", ".TXT", ".lab", ".trn", ".normalized.txt", ".original.txt")
 _AFTER = (".txt", ".srt", ".vtt", ".trn")
 """What is also written behind the whole name of a recording, as whisper.cpp and THCHS-30 do:
 `a.wav.srt`."""
-_LANGUAGE = re.compile(r"(?P<name>.+)\.[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)")
+_LANGUAGE = re.compile(
+    r"(?P<name>.+)\.(?!old|bak|tmp|raw|new)[a-z]{2,3}(?:-[A-Za-z0-9]+)*\.(?:srt|vtt)"
+)
 """Captions as yt-dlp names them: `talk.en.vtt`, `talk.zh-Hans.srt`."""
 _XML = f"is XML, as ELAN and Transcriber write; {EXPORT}"
 _WORDS = "; write what is said as text"
@@ -50,6 +54,11 @@ _TELLS_WORDS = re.compile(rb'"(?:text|words?|transcripts?|utterances|alternative
 """In what Deepgram, AssemblyAI, AWS and Google write, and in no description of a recording."""
 
 
+def names_language(name: str) -> bool:
+    """Whether captions are named by their language."""
+    return _LANGUAGE.fullmatch(name) is not None
+
+
 class FilesBeside:
     """The files of the folders below `top` that recordings lie in, and of those beside them; each
     folder is listed once.
@@ -65,17 +74,24 @@ class FilesBeside:
         are named by their language where there is one such file. Where nothing of its name lies
         beside it, what does in a folder of texts.
         """
-        names = [
-            path.with_name(f"{name}{ending}")
-            for name in names_of(path)
-            for ending in (*_TEXTS, *LABELS)
-        ]
-        names += [path.with_name(f"{path.name}{ending}") for ending in _AFTER]
+        endings = (*_TEXTS, *LABELS)
+        own, *shared = [[f"{name}{ending}" for ending in endings] for name in names_of(path)]
+        own += [f"{path.name}{ending}" for ending in _AFTER]
         captions = self._captions(path)
-        named = captions if len(captions) == 1 else []
-        beside = list(dict.fromkeys(self._there(names) + named))
-        found = beside or self._parallel.find(path, (*_TEXTS, *LABELS))
+        beside = self._there(map(path.with_name, own)) + captions * (len(captions) == 1)
+        for names in shared:  # what a microphone has for itself is its text
+            beside = beside or self._there(map(path.with_name, names))
+        found = list(dict.fromkeys(beside)) or self._elsewhere(path)
         return [text for text in found if text.suffix != _STM or text.stat().st_size]
+
+    def _elsewhere(self, path: Path) -> list[Path]:
+        """Texts of a folder of their own; one of `lab` may have the sounds alone, as CMU ARCTIC's."""
+        found = self._parallel.find(path, (*_TEXTS, *LABELS))
+        return [
+            text
+            for text in found
+            if text.suffix != _LAB or has_sentences(read_text(text, []) or "")
+        ]
 
     def program_output(self, path: Path) -> list[Path]:
         """Tables and JSON of recognisers and XML of others, if that is what they are."""
@@ -106,7 +122,7 @@ class FilesBeside:
             ]
         )
 
-    def _there(self, paths: Sequence[Path]) -> list[Path]:
+    def _there(self, paths: Iterable[Path]) -> list[Path]:
         return [
             path
             for path in paths

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal
 
 from orchestrator.corpus.files_beside import FilesBeside
@@ -186,6 +187,9 @@ def _texts_of(
         return _texts_from(table, recordings, folder, findings)
     texts = texts_beside(recordings, folder, findings)
     if texts or findings.faults:
+        for unread in lists_in(folder)[:1]:
+            what = f"the text is a file of its name, and not a row of {unread.name}; to read that:"
+            findings.choices[f"{what} --transcripts {quote(str(unread))}"] += len(texts)
         return texts
     for place, own in listed_folders(recordings, folder).items():
         table, *others = lists_in(place)

@@ -11,6 +11,9 @@ from orchestrator.corpus.selecting import Selection, bracketed_part
 from orchestrator.corpus.speakers_in_cues import begins_with_name
 from orchestrator.corpus.transcripts import Transcripts
 
+_SHOWN = 8
+"""Names; where one of them is said and is none, it is seen among all."""
+
 
 def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection) -> list[str]:
     """Sentences on the `choices` that were made, and on names, dashes and brackets in parts."""
@@ -18,8 +21,9 @@ def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection
     parts = [part for own in texts.values() for part in own if part.span and not part.record]
     names = [part.before for part in parts if part.before.endswith(":")]
     if names:
+        shown = ", ".join(show(name) for name in list(dict.fromkeys(names))[:_SHOWN])
         notes.append(
-            f"of {len(names)} parts the text began with who speaks, such as {show(names[0])}, which is no word"
+            f"of {len(names)} parts the text began with who speaks, such as {shown}, which is no word"
         )
     if dashes := sum(part.before.startswith("-") for part in parts):
         notes.append(f"of {dashes} parts a dash before the words is left out")

@@ -71,7 +71,7 @@ def _load_split(wanted: Wanted) -> Any:
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Audio):
             found = found.cast_column(column, datasets.Audio(decode=False))
-            if not set(TEXT_KEYS) & set(found.column_names):
+            if not {wanted.text_column, *TEXT_KEYS} & set(found.column_names):
                 found = _with_list(found, column, Path(wanted.name))
     return found
 
@@ -185,7 +185,8 @@ def _find_columns(wanted: Wanted, data: Any) -> Columns:
     audio = wanted.audio_column or next(
         (n for n, f in data.features.items() if type(f).__name__ == "Audio"), None
     )
-    audio, text = audio or first_present(("audio",)), wanted.text_column or first_present(TEXT_KEYS)
+    known = tuple(key for key in TEXT_KEYS if key != "tgt_text" or "src_text" not in there)
+    audio, text = audio or first_present(("audio",)), wanted.text_column or first_present(known)
     if audio is None or text is None:
         lacks = "audio" if audio is None else "text"
         bare = set(there) <= {audio, "label"} and Path(wanted.name).is_dir()

@@ -4,6 +4,7 @@ reco2file_and_channel where they are.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,14 +108,17 @@ def _recording_span(
         raise UnusableError(f"{said.origin}: segments has no utterance {show(name)}")
     row = segments[name]
     try:
-        recording, start, end = row.value.split()
-        span: dict[str, Any] = {"recording": recording, "offset": float(start)}
-        if float(end) != _TO_THE_END:
-            span["duration"] = round(float(end) - float(start), 6)
+        recording, *times = row.value.split()
+        start, end = map(float, times)
+        if not (math.isfinite(start) and math.isfinite(end)):
+            raise ValueError(times)
     except ValueError:
         raise UnusableError(
             f"{row.origin}: {show(row.value)} is no `recording start end` in seconds"
         ) from None
+    span: dict[str, Any] = {"recording": recording, "offset": start}
+    if end != _TO_THE_END:
+        span["duration"] = round(end - start, 6)
     if recording not in sounds:
         raise UnusableError(f"{row.origin}: wav.scp has no recording {show(recording)}")
     return span

@@ -30,7 +30,7 @@ _STM = re.compile(
     r"(?:\s+(?P<label><[^>\s]*>))?(?:\s+(?P<text>\S.*))?"
 )
 _LDC = re.compile(
-    rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):)?\s*(?P<text>.*))?"
+    rf"({_EXACT})\s+({_EXACT})(?:\s+(?:(?P<speaker>[^\W\d_][\w .#'-]{{0,30}}):(?P<tab> *\t)?)?\s*(?P<text>.*))?"
 )
 """`1.25 2.40 A: hello` of Fisher, with tabs between in the Santa Barbara Corpus."""
 _CTM = re.compile(rf"\S+\s+\S+\s+{_EXACT}\s+{_EXACT}\s+\S+(\s+{_NUMBER})?")
@@ -45,6 +45,9 @@ _WHISPER = "a table of Whisper"
 _WHISPER_FIRST = "start\tend\ttext"
 _WHISPER_ROW = re.compile(r"(\d+)\t(\d+)\t(.*)")
 _HTK = "HTK or TIMIT labels"
+_XLABEL = "labels of xwaves"
+_XLABEL_ROW = re.compile(r"\s*(\d+\.\d+)\s+\d+\s+\S+")
+"""`0.0800 125 pau` of Festival and CMU ARCTIC, below a line of `#`: an end, a colour and a sound."""
 LDC = "a transcript of LDC"
 _LOOKED_AT = 5
 """Lines by which a list is known."""
@@ -69,6 +72,9 @@ def kind_of_labels(text: str) -> str:
         return "Audacity labels"
     if _is_ldc(lines):
         return LDC
+    ends = [found[1] for line in lines if (found := _XLABEL_ROW.fullmatch(line))]
+    if len(ends) > 1 and text.lstrip().startswith(("#\n", "#\r\n", "separator ;")):
+        return _XLABEL
     counted = [found for line in lines if (found := _COUNTED.fullmatch(line.strip()))]
     joined = all(one[2] == next_one[1] for one, next_one in pairwise(counted))
     return _HTK if len(counted) == len(lines) > 1 and joined else ""
@@ -127,6 +133,11 @@ def _is_surely_stm(row: re.Match[str]) -> bool:
     return re.search("[.,]", row["begin"] + row["end"]) is not None or row["label"] is not None
 
 
+def has_sentences(text: str) -> bool:
+    """Whether a text that begins so is none of labels of words or sounds alone."""
+    return kind_of_labels(text) not in WITHOUT_SENTENCES
+
+
 def sentence_of_timit(text: str) -> str | None:
     """The sentence of a `.TXT` of TIMIT; None for another text."""
     found = _TIMIT.fullmatch(text.strip())
@@ -182,6 +193,10 @@ def _whisper_table(text: str) -> Iterator[Segment]:
 
 
 def _ldc(text: str) -> Iterator[Segment]:
+    """A row without a speaker goes on with what the one before says where tabs stand between them;
+    elsewhere a name before a colon may be said.
+    """
+    nobody, named = 0, 0
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -190,6 +205,13 @@ def _ldc(text: str) -> Iterator[Segment]:
             raise UnusableError(
                 f"is {LDC}, and line {number} is none of its rows: {show(line[:60])}; a row has begin, end, speaker "
                 "with a colon, and text"
+            )
+        nobody = nobody or (number if row["text"] and row["speaker"] is None else 0)
+        named = named or (number if row["speaker"] and not row["tab"] else 0)
+        if nobody and named:
+            raise UnusableError(
+                f"is {LDC}, and line {named} begins with a name, which may be said, for line {nobody} has none; write "
+                "a speaker with a colon in every row, or put tabs between begin, end and text alone"
             )
         begin, end = seconds(row[1]), seconds(row[2])
         yield Segment(number, begin, end, row["text"] or "", speaker=row["speaker"] or "")
@@ -223,7 +245,10 @@ WITHOUT_SENTENCES = {
     "LRC": "which says when a line begins and not when it ends",
     "CTM": "which has words with their times, and nothing says where a sentence ends",
     "RTTM": "which says who speaks when, and no words",
-    _HTK: "which has words or sounds with their times, and nothing says where a sentence ends",
+    **dict.fromkeys(
+        (_HTK, _XLABEL),
+        "which has words or sounds with their times, and nothing says where a sentence ends",
+    ),
 }
 _READERS: dict[str, Callable[[str], Iterable[Segment]]] = {
     "SubRip": read_subtitles,

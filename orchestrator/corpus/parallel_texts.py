@@ -22,6 +22,16 @@ _OF_TEXTS = re.compile(
     re.IGNORECASE,
 )
 """What the names of folders of texts have in them."""
+_PLAIN = re.compile(
+    r"te?xts?|trans|transcri(?:p|pt|pts|ption|ptions|bed)|stm|srt|vtt", re.IGNORECASE
+)
+"""Names that say nothing else; a prompt may be a question, a label a class, `text_de` a translation."""
+_OF_OTHERS = re.compile(
+    r"(?:^|[\W_])(?:old|bak|backups?|copy|copies|archived?|tmp|ipa)(?:$|[\W_\d])|transl|phon[eo](?:t|m)|summar"
+    r"|texture|pretext|subtext",
+    re.IGNORECASE,
+)
+"""What the names of those have in them that hold other texts: former ones, translations, sounds."""
 _MICROPHONE = re.compile(r"[_.-]mic\d+$")
 """Behind the name of what several microphones heard at once, which has one text."""
 
@@ -29,6 +39,20 @@ _MICROPHONE = re.compile(r"[_.-]mic\d+$")
 def names_of(path: Path) -> list[str]:
     """The names that the text of a recording may have: its own, and that without its microphone."""
     return list(dict.fromkeys((path.stem, _MICROPHONE.sub("", path.stem))))
+
+
+def doubtful_folder(text: Path, recording: Path) -> str:
+    """The name of the folder of texts that a text lies in, where it may hold something else, or others
+    than those of the recording's folder; empty where it does not, and for a text beside its recording.
+    """
+    apart = [place for place in text.parents if place not in recording.parents]
+    if not apart:
+        return ""
+    folder = apart[-1]
+    inside = text.parent.relative_to(folder).parts
+    parts = recording.parent.relative_to(folder.parent).parts
+    alike = inside in (parts, parts[1:]) and _PLAIN.fullmatch(folder.name) is not None
+    return "" if alike else folder.name
 
 
 class ParallelTexts:
@@ -40,7 +64,7 @@ class ParallelTexts:
         self._of_recordings = {parent for path in every for parent in path.parents}
         self._stems = Counter(path.stem for path in every)
         self._folders_of_texts = cache(self._find_folders)
-        self._names = cache(_names_in)
+        self._names = cache(names_in)
 
     def find(self, path: Path, endings: Sequence[str]) -> list[Path]:
         """The texts of a recording, by the order of `endings`."""
@@ -49,14 +73,17 @@ class ParallelTexts:
             for place in dict.fromkeys(self._places(path))
             if not any(f"{path.stem}{ending}" in self._names(place) for ending in _SOUND)
         ]
-        return [
-            text
-            for name in names_of(path)
-            for ending in endings
-            for place in places
-            if f"{name}{ending}" in self._names(place)
-            and (text := place / f"{name}{ending}").is_file()
-        ]
+        for name in names_of(path):
+            found = [
+                text
+                for ending in endings
+                for place in places
+                if f"{name}{ending}" in self._names(place)
+                and (text := place / f"{name}{ending}").is_file()
+            ]
+            if found:
+                return found
+        return []
 
     def _places(self, path: Path) -> Iterator[Path]:
         """Folders that may hold the text of a recording: the path of its own, with one folder in the
@@ -71,11 +98,16 @@ class ParallelTexts:
                     yield folder
 
     def _find_folders(self, place: Path) -> list[Path]:
-        found = (place / name for name in sorted(self._names(place)) if _OF_TEXTS.search(name))
+        found = (place / name for name in sorted(self._names(place)) if _is_of_texts(name))
         return [path for path in found if path not in self._of_recordings and path.is_dir()]
 
 
-def _names_in(folder: Path) -> frozenset[str]:
+def _is_of_texts(name: str) -> bool:
+    return _OF_TEXTS.search(name) is not None and _OF_OTHERS.search(name) is None
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """What a folder holds; nothing where it cannot be read."""
     try:
         return frozenset(os.listdir(folder))
     except OSError:

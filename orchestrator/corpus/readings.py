@@ -8,7 +8,11 @@ import re
 
 _SYLLABLE = re.compile(r"[a-zü:]+[0-6]?")
 """Of pinyin or a phone, with its tone or without."""
-_TONED = re.compile(r"[a-zü:]+[0-6]")
+_TONED = re.compile(r"(?:[bpmfdtnlgkhjqxrzcsyw]?h?[aeiouvü:]{1,4}(?:ng?)?r?|ng?|h?m|hng)[0-6]")
+"""Of pinyin with its tone, which `mp3` and `b2` are not."""
+_HAN = "\u3400-\u9fff\U00020000-\U0003ffff"
+_HAN_TEXT = re.compile(rf"[{_HAN}]")
+_HAN_SYLLABLE = re.compile(rf"[{_HAN}]儿?")
 _FEW = 2
 """Words and their pinyin, which may be said."""
 
@@ -17,11 +21,11 @@ def without_readings(text: str) -> str:
     """The words of a text whose other lines say how they are read; any other text as it is."""
     first, *others = [line.strip() for line in text.split("\n") if line.strip()] or [""]
     readings = [line.split() for line in others]
-    if not readings or first.isascii() or not any(map(str.isalpha, first)):
+    if not readings or not _HAN_TEXT.search(first):
         return text
     if not all(_SYLLABLE.fullmatch(word) for reading in readings for word in reading):
         return text
-    toned = sum(word[-1].isdigit() for word in readings[0])
+    toned = sum(_TONED.fullmatch(word) is not None for word in readings[0])
     return first if 2 * toned > len(readings[0]) else text
 
 
@@ -29,5 +33,5 @@ def without_pinyin(text: str) -> str:
     """The words of a text in which pinyin with its tone stands behind each; any other text as it is."""
     words = text.split()
     pairs = list(zip(words[::2], words[1::2], strict=False))
-    each = all(not word.isascii() and _TONED.fullmatch(pinyin) for word, pinyin in pairs)
+    each = all(_HAN_SYLLABLE.fullmatch(word) and _TONED.fullmatch(said) for word, said in pairs)
     return " ".join(words[::2]) if each and len(words) == 2 * len(pairs) > _FEW else text

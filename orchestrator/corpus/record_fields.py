@@ -46,16 +46,8 @@ AUDIO_KEYS = (
     *("audio_file", "file_path", "filepath", "wav_filename", "wav_path"),
 )
 TEXT_KEYS = (
-    "text",
-    "transcript",
-    "transcription",
-    "sentence",
-    "normalized_text",
-    "raw_transcription",
-    "raw_text",
-    "txt",
-    "wrd",
-    "tgt_text",
+    *("text", "transcript", "transcription", "sentence", "normalized_text"),
+    *("raw_transcription", "raw_text", "txt", "wrd", "tgt_text"),
 )
 UNLIKE_NEMO = ("recording", "supervisions", "shard_id")
 """Keys of records in which audio and text stand elsewhere: lhotse's cuts, and tarred manifests."""
@@ -205,6 +197,11 @@ class _Reader:
         if not isinstance(value, str):
             self.faults.append(f'"{key}" is {show(value)}, must be a string')
             return ""
+        source = self.record.get("src_text")
+        if key == "tgt_text" and source is not None and source != value:
+            self.faults.append(
+                '"tgt_text" beside "src_text" is a translation; call what is said "text"'
+            )
         if needed and not value.strip():
             self.faults.append(
                 f'"{key}" is empty; a reference without words cannot be scored or learned'

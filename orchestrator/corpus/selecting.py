@@ -18,7 +18,8 @@ take the part out.
 """
 
 BRACKETS: tuple[Brackets, ...] = get_args(Brackets)
-_BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<[^<>]*>|\{[^{}]*\}")
+_BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|<(?!\s)[^<>]*(?<!\s)>|\{[^{}]*\}")
+"""`a < b and c > d` has no brackets."""
 
 
 @dataclass(frozen=True)

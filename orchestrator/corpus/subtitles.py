@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from orchestrator.corpus.manifest_errors import UnusableError, show
 from orchestrator.corpus.segments import Segment, seconds
@@ -23,8 +24,13 @@ LIKE_CUE = re.compile(
 """What was meant as one."""
 _ASIDE = ("WEBVTT", "NOTE", "STYLE", "REGION")
 """First words of what is no cue of WebVTT."""
-_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}|[♩-♬]")
-"""`<i>` and `<v Anna>` of subtitles, `{\\an8}`, and notes around what is sung."""
+_CHARACTER = re.compile(r"&#?\w+;")
+_MARKUP = re.compile(
+    rf"</?(?:[biu]|em|strong|br|ruby|rt)(?:\.[^\s<>]*)?\s*/?>|</?(?:c|v|lang|font|span)(?:[.\s][^<>]*)?>|<{_CLOCK}>"
+    r"|\{\\[^{}]*\}|[♩-♬]",
+    re.IGNORECASE,
+)
+"""`<i>` and `<v Anna>` of subtitles, `{\\an8}`, and notes around what is sung; `a < b` is said."""
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
 _INNER_TIME = re.compile(rf"<{_CLOCK}>")
 """Of a word within a cue."""
@@ -48,15 +54,16 @@ def read_subtitles(text: str) -> list[Segment]:
 
 def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segment]:
     """Cues: a line of times, and lines of text up to a blank one or the next cue. What stands in none
-    is the number or name before one, or a block that WebVTT has for other ends.
+    is the number before one, and in WebVTT alone its name, or a block for other ends.
     """
-    place, aside = 0, False
+    place, aside, web = 0, False, lines[0].startswith(_ASIDE[0])
     while place < len(lines):
         line, found = lines[place].strip(), times[place]
         place += 1
         if found is None:
-            aside = bool(line) and (aside or line.split()[0].startswith(_ASIDE))
-            if line and not aside and (place == len(lines) or times[place] is None):
+            aside = bool(line) and web and (aside or line.split()[0] in _ASIDE)
+            is_name = place < len(lines) and times[place] is not None and (web or line.isdigit())
+            if line and not aside and not is_name:
                 raise UnusableError(
                     f"is subtitles, and line {place} stands in no cue: {show(line[:60])}; a cue is a line such as "
                     "00:00:01,000 --> 00:00:02,500, then its text, without a blank line in it"
@@ -75,7 +82,10 @@ def _cues(lines: list[str], times: list[re.Match[str] | None]) -> Iterator[Segme
 
 
 def _plain(said: str) -> str:
-    return html.unescape(" ".join(_MARKUP.sub(" ", said).split()))
+    """The words of a line; a character by its name has a semicolon, and `AT&T` has none."""
+    return _CHARACTER.sub(
+        lambda named: html.unescape(named[0]), " ".join(_MARKUP.sub(" ", said).split())
+    )
 
 
 def _plain_lines(rows: Sequence[str]) -> str:
@@ -90,7 +100,7 @@ def _refuse_rolling(lines: list[str], times: list[re.Match[str] | None]) -> None
     before, pairs, repeated, first = "", 0, 0, 0
     timed = any(_INNER_TIME.search(line) for line in lines)
     starts = [place for place, found in enumerate(times) if found]
-    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, end in pairwise([*starts, len(lines)]):
         said = [words for line in lines[start + 1 : end] if (words := _plain(line))]
         if end < len(lines) and said and said[-1].isdigit():
             said.pop()  # the number of the next cue

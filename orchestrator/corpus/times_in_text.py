@@ -90,6 +90,12 @@ def times_or_turns(text: str, length: float = math.inf) -> tuple[int, str] | Non
     return None
 
 
+def may_name_speakers(text: str) -> bool:
+    """Whether every line of several begins with a name, where these may be said."""
+    lines = list(_filled_lines(text))
+    return len(lines) > 1 and all(_TURN.fullmatch(line.text) for line in lines)
+
+
 def kind_of_json(text: str) -> str:
     """What a text is that holds an object of JSON; `[laughs]` and `{noise}` are none."""
     start = text.lstrip("\ufeff").strip()

@@ -86,7 +86,7 @@ def _as_transcripts(
     found = []
     for part in parts:
         origin = f"{path}:{part.line}"
-        if part.end <= part.begin:
+        if not part.begin < part.end:  # nor nan
             faults.append(
                 f"{origin}: a part begins at {part.begin:g} s and ends at {part.end:g} s; write its times, or delete "
                 f"it, beside {show(part.text[:40])}"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from orchestrator.corpus.files_beside import EXPORT, FilesBeside
+from orchestrator.corpus.files_beside import EXPORT, FilesBeside, names_language
 from orchestrator.corpus.headers import read_header
 from orchestrator.corpus.label_files import (
     LDC,
@@ -21,10 +21,12 @@ from orchestrator.corpus.label_files import (
     sentence_of_timit,
 )
 from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.no_speech import what_is_no_speech
 from orchestrator.corpus.one_channel import refuse_one_of_several
-from orchestrator.corpus.parallel_texts import names_of
+from orchestrator.corpus.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.readings import without_readings
-from orchestrator.corpus.times_in_text import kind_of_json, times_or_turns
+from orchestrator.corpus.shared_texts import check_shared
+from orchestrator.corpus.times_in_text import kind_of_json, may_name_speakers, times_or_turns
 from orchestrator.corpus.transcript_files import (
     Transcript,
     labelled_parts,
@@ -37,6 +39,7 @@ _OF_ALL_MICROPHONES = (
     "the text is that of all microphones that heard it, and each is taken; one of them:"
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
+_NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
 
@@ -80,6 +83,7 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
             chapters[path.parent] = _chapter_lines(path.parent, faults)
         if path.stem in chapters[path.parent]:
             texts[path] = [chapters[path.parent][path.stem]]
+    check_shared(texts, top, faults, findings.choices)
     there = {path.with_suffix("") for path in recordings}
     for folder, rows in chapters.items():
         absent = (said for name, said in rows.items() if folder / name not in there)
@@ -102,6 +106,11 @@ def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Tr
     if said and not first.name.startswith(path.stem):
         microphone = re.sub(r"\d+$", "1", path.stem.removeprefix(names_of(path)[-1]))
         findings.choices[f"{_OF_ALL_MICROPHONES} --name '*{microphone}.*'"] += 1
+    if said and names_language(first.name) and first.stem not in (path.stem, path.name):
+        what = f"the text is {_ending_of(first, path)}, in whose language they are taken to be"
+        findings.choices[what] += 1
+    if said and (place := doubtful_folder(first, path)):
+        findings.choices[f"the text is that of its name in the folder {show(place)}"] += 1
     return said
 
 
@@ -162,6 +171,8 @@ def _own_transcripts(path: Path, recording: Path, findings: Findings) -> list[Tr
     if said is None and (found := _times_or_turns(text, recording)):
         faults.append(f"{path}:{found[0]}: {found[1]}")
         return []
+    if said is None and may_name_speakers(text):
+        findings.choices[_NAMES] += 1
     said = said or without_readings(text)
     if len(said.split()) < len(text.split()) and said in text.split("\n"):
         findings.choices[_FIRST_LINE] += 1
@@ -233,7 +244,7 @@ def _why_no_words(path: Path, text: str) -> str:
     if "\0" in text:
         return "is a binary file; write what is said as text"
     what = next((name for begin, name in _NOT_WORDS.items() if start.startswith(begin)), "")
-    if what:
+    if what := what or what_is_no_speech(text):
         return f"is {what}; write what is said as plain text"
     if start.startswith(_CHAT):
         return f"is CHAT; {EXPORT}"
@@ -261,7 +272,7 @@ def _chapter_lines(folder: Path, faults: list[str]) -> dict[str, Transcript]:
     rows: dict[str, Transcript] = {}
     for path in sorted(folder.glob("*.trans.txt")):
         for number, line in enumerate((read_text(path, faults) or "").split("\n"), start=1):
-            name, _, text = line.strip().partition(" ")
+            name, text = [*line.split(maxsplit=1), "", ""][:2]
             said = Transcript(text.strip(), f"{path}:{number}")
             if said.text and rows.setdefault(name, said) is not said:
                 faults.append(

@@ -1,0 +1,49 @@
+"""Texts under a recording's name that are no words: what describes it, its check sum, or its sounds.
+Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SUM = re.compile(r"[0-9a-fA-F]{32,128}(?:\s+\*?\S+)?")
+_FIELD = re.compile(r"\W*(?P<key>[^\W\d_][\w ()./-]{1,30}?)\s*[:=]\s*\S.*")
+_DESCRIBING = frozenset(
+    (
+        "speaker, speaker id, speakerid, speaker name, speaker age, gender, sex, age, age range, language, "
+        "native language, dialect, accent, pronunciation dialect, country, nationality, recorded, recorded by, "
+        "recording date, recording id, date, duration, length, sample rate, sampling rate, samplerate, bit rate, "
+        "bitrate, channels, format, file, filename, file name, file type, microphone, microphone type, mic, device, "
+        "room, environment, license, licence, copyright, source, url, emotion, topic, title, identity, conf, ref, "
+        "text, transcript, transcription"
+    ).split(", ")
+)
+_VOWELS = frozenset("aa ae ah ao aw ax ay eh er ey ih ix iy ow oy uh uw".split())
+_CONSONANTS = frozenset("b ch d dh f g hh jh k l m n ng p r s sh t th v w y z zh".split())
+_PAUSES = frozenset(("sil", "sp", "pau", "spn", "h#"))
+_FEW = 2
+"""Vowels, and consonants, of a word; who hesitates says one or the other."""
+
+_BETWEEN, _SHORT = 5, 3
+"""Signs between pauses, and the letters of each: `sil onu sil` is Turkish."""
+
+
+def what_is_no_speech(text: str) -> str:
+    """What a text is that nobody said; empty where somebody may have said it."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if lines and all(map(_SUM.fullmatch, lines)):
+        return "a check sum"
+    fields = [found for line in lines[:2] if (found := _FIELD.fullmatch(line))]
+    keys = {" ".join(found["key"].casefold().split()) for found in fields}
+    if len(keys & _DESCRIBING) == _FEW:
+        return "a description of a recording"
+    return "sounds (phones)" if _are_phones(text.casefold().split()) else ""
+
+
+def _are_phones(tokens: list[str]) -> bool:
+    """Whether they are of ARPAbet, or stand between two pauses as labels of sounds do."""
+    if len(tokens) >= _BETWEEN and {tokens[0], tokens[-1]} <= _PAUSES:
+        return all(len(each) <= _SHORT for each in tokens)
+    plain = [token.rstrip("012") for token in tokens]
+    counts = [sum(each in kind for each in plain) for kind in (_VOWELS, _CONSONANTS, _PAUSES)]
+    return sum(counts) == len(tokens) and min(counts[:2]) >= _FEW
