@@ -8,6 +8,7 @@ import copy
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -283,6 +284,34 @@ def test_an_evaluation_that_bypasses_the_adapter(
 ) -> None:
     monkeypatch.setattr(greedy_decoding, "bound_merged", lambda *_: nullcontext())
     assert "it would measure the untuned model" in bench.only("adapter-reach")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "decoder.*.self_attn.q_proj",
+        "decoder.*.self_attn.k_proj",
+        "decoder.layers.0.*.q_proj",
+        "decoder.*.encoder_attn.q_proj",
+        "encoder.layers.0.*.q_proj",
+        "decoder.layers.0.*.v_proj",
+    ],
+)
+def test_modules_that_change_no_first_token_are_reached_too(
+    family: str, pattern: str, tmp_path: Path
+) -> None:
+    """With one key to attend to, queries and keys of the decoder's self-attention change nothing."""
+    spec = small_sweep(
+        tmp_path,
+        dict.fromkeys(("train", "replay", "domain", "heldout"), 2),
+        parameters={
+            "learning_rate": 1e-3,
+            "max_steps": 8,
+            "target_modules": {"values": ["mine"], "presets": {"mine": [pattern]}},
+        },
+    )
+    assert made(family, spec).check() == []
 
 
 def test_an_evaluation_of_rounded_weights(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

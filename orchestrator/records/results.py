@@ -157,3 +157,8 @@ class TrialResult(Value):
     """Which rule ended it early: guardrail:heldout_wer:proven or :point (proven broken at a rung,
     or broken by the measured number), median, asha, ratio, wall_clock, person."""
     seconds: float = 0.0
+
+    @property
+    def trained(self) -> int:
+        """The trial that was trained for this result: another one's, where its point came again."""
+        return self.number if self.duplicate_of is None else self.duplicate_of

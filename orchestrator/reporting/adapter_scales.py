@@ -14,6 +14,7 @@ from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.conclusion import Conclusion
 from orchestrator.verdicts.judging import judge_scores, scores
+from orchestrator.verdicts.training_losses import trial_losses
 
 FEW = 10
 """Resamples: only measured numbers are shown here, and they need none."""
@@ -66,7 +67,8 @@ def _verdicts_by_scale(
     if last is None:
         return []
     baseline = scores(conclusion.baseline)
-    return [judge_scores(spec, scores(row), baseline, resamples=FEW) for row in rungs[last]]
+    losses = trial_losses(spec, folder, result.trained, last)
+    return [judge_scores(spec, scores(row, losses), baseline, resamples=FEW) for row in rungs[last]]
 
 
 def _scale_row(verdict: Verdict, rates: tuple[str, ...]) -> tuple[str, ...]:

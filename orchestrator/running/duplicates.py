@@ -45,7 +45,7 @@ class Duplicates:
 
 def duplicate_result(original: TrialResult, number: int, params: dict[str, Any]) -> TrialResult:
     """The result of a trial whose recipe is that of `original`, which was not trained again."""
-    source = original.number if original.duplicate_of is None else original.duplicate_of
+    source = original.trained
     reason = f"same recipe as trial {source}, not trained again: {original.reason}"
     changes = {"number": number, "params": params, "duplicate_of": source, "reason": reason}
     return original.model_copy(update={**changes, "steps_trained": 0, "seconds": 0.0})

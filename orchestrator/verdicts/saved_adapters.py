@@ -12,6 +12,7 @@ from orchestrator.records.store import StudyFolder
 from orchestrator.scoring.judge import Verdict
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.verdicts.judging import best_verdict, judge_scores, scores
+from orchestrator.verdicts.training_losses import trial_losses
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def best_adapter(folder: StudyFolder, result: TrialResult) -> SavedAdapter:
     """The adapter of the measurement that gave the trial its result. Raises StudyError when none
     was kept.
     """
-    number = _trained_trial(result)
+    number = result.trained
     kept = SavedAdapter(
         result,
         number,
@@ -60,20 +61,27 @@ def final_adapter(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> 
 
     Raises StudyError when nothing was measured, or it is not as it was written.
     """
-    number = _trained_trial(result)
+    number = result.trained
     rows = folder.read_measurements(number)
     baseline = folder.read_baseline(rows[0].fingerprint) if rows else None
     if baseline is None:
         raise StudyError(
             f"trial {result.number} has no last measurement: {result.reason}\n  Name another trial."
         )
+    step = rows[-1].step
+    losses = trial_losses(spec, folder, number, step)
     # which measurement is best is decided by the measured numbers alone, so few resamples do
-    verdicts = [judge_scores(spec, scores(row), scores(baseline), resamples=100) for row in rows]
-    last = best_verdict([verdict for verdict in verdicts if verdict.step == rows[-1].step])
+    last = best_verdict(
+        [
+            judge_scores(spec, scores(row, losses), scores(baseline), resamples=100)
+            for row in rows
+            if row.step == step
+        ]
+    )
     assert last is not None
-    if last is best_verdict(verdicts):
-        return _if_there(folder, _as_measured(result, number, folder.adapter_folder(number), last))
-    return _if_there(folder, _as_measured(result, number, folder.final_folder(number), last))
+    # an adapter that is the best one of its trial is kept once
+    kept = folder.adapter_folder if step == result.step else folder.final_folder
+    return _if_there(folder, _as_measured(result, number, kept(number), last))
 
 
 def check_if_kept(folder: Path) -> None:
@@ -83,10 +91,6 @@ def check_if_kept(folder: Path) -> None:
     above = folder.resolve().parents
     if len(above) > 3 and (above[2] / NAME).is_file():
         StudyFolder(above[3], above[2].name).has_adapter(folder.resolve())
-
-
-def _trained_trial(result: TrialResult) -> int:
-    return result.number if result.duplicate_of is None else result.duplicate_of
 
 
 def _as_measured(result: TrialResult, number: int, folder: Path, verdict: Verdict) -> SavedAdapter:

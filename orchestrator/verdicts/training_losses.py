@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from orchestrator.records.results import TrialResult
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.limits import TRAIN_LOSS
@@ -12,10 +14,12 @@ def all_losses(spec: SweepSpec, folder: StudyFolder, result: TrialResult) -> tup
     """How a trial's loss went to its end, whichever of its rungs was the best: what a sweep is
     judged by.
     """
-    return trial_losses(spec, folder, result.number, result.steps_trained)
+    return trial_losses(spec, folder, result.trained)
 
 
-def trial_losses(spec: SweepSpec, folder: StudyFolder, number: int, step: int) -> tuple[float, ...]:
+def trial_losses(
+    spec: SweepSpec, folder: StudyFolder, number: int, step: float = math.inf
+) -> tuple[float, ...]:
     """Mean loss a token at each rung of a trial up to `step`, in time; empty where no limit asks
     about it.
     """

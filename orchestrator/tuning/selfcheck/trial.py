@@ -74,7 +74,8 @@ def check_dtypes(
 
 def check_evaluation(probe: Probe) -> Iterator[Finding]:
     """The evaluation of a sweep, on two clips: baseline, a random adapter, and the same adapter at
-    scale 0.
+    scale 0. The last two are drafted by the baseline, so that their first passes are fed the same
+    tokens.
     """
     base, evaluator = probe.base, probe.evaluator
     untuned: Logits = []
@@ -84,8 +85,8 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
     with _capture_logits(base, adapted, set()):
         _, (_, again) = evaluator.measure([(probe.random, 1.0), (probe.random, 0.0)])
     clips = len(probe.max_new_tokens)
-    before, (tuned, zero) = untuned[0][:clips], adapted[0][: 2 * clips].chunk(2)
-    if not relative_difference(tuned, before) > DIFFERENT:
+    before, zero = untuned[0][:clips], adapted[0][clips : 2 * clips]
+    if not relative_difference(*_of_each(adapted[0], clips)) > DIFFERENT:
         yield finding(
             "adapter-reach",
             "an adapter as large as the weights changes nothing that an evaluation computes: it would measure the "
@@ -98,16 +99,24 @@ def check_evaluation(probe: Probe) -> Iterator[Finding]:
             "largest value: baseline and trials are not computed alike.",
         )
     elif heard != again:
-        said = next(
+        first, second = next(
             pair
             for pair in zip(heard["domain"], again["domain"], strict=True)
             if pair[0] != pair[1]
         )
         yield finding(
             "decode",
-            f"the untuned weights say {said[0]!r} as baseline and {said[1]!r} as a trial: they are decoded with "
+            f"the untuned weights say {first!r} as baseline and {second!r} as a trial: they are decoded with "
             "different settings.",
         )
+
+
+def _of_each(logits: Tensor, clips: int) -> list[Tensor]:
+    """Those of two adapters: at the first token of every clip, and then at the others. At the first
+    one alone, queries and keys of the decoder's self-attention would change nothing.
+    """
+    firsts, others = logits[: 2 * clips].chunk(2), logits[2 * clips :].chunk(2)
+    return [torch.cat(parts) for parts in zip(firsts, others, strict=True)]
 
 
 def check_training(
