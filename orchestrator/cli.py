@@ -166,6 +166,8 @@ def _exit_stopped(error: Interrupted, full: bool) -> None:
     _tell(str(error), full)
     # what Python still does at its end may be cut short
     _answer_signals(lambda number, frame: os._exit(error.exit_code))
+    # at last it forgets its own answers, and a signal would end the process with a code of its own
+    atexit.register(_answer_signals, signal.SIG_IGN)
     sys.exit(error.exit_code)
 
 

@@ -7,7 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,14 @@ def numbers(spec: Path) -> list[Any]:
         c.model_copy(update={"seconds": 0.0}) for c in StudyFolder(studies, "demo").confirmations()
     ]
     return [*history(load_spec(spec), studies), confirmed]
+
+
+@pytest.fixture(autouse=True)
+def _terminal_may_close() -> Iterator[None]:
+    """Whoever runs the tests under nohup has SIGHUP ignored in all that they start."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="module")
