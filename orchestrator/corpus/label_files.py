@@ -161,10 +161,15 @@ def segments_of(text: str, kind: str) -> list[Segment]:
     return found
 
 
-def _audacity(text: str) -> Iterator[Segment]:
+def _rows(text: str, comment: str) -> Iterator[tuple[int, str]]:
+    """The lines that hold something, with their numbers, but for those that begin as comments do."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.startswith("\\"):  # the frequencies of a selection
-            continue
+        if line.strip() and not line.startswith(comment):
+            yield number, line
+
+
+def _audacity(text: str) -> Iterator[Segment]:
+    for number, line in _rows(text, "\\"):  # the frequencies of a selection
         row = _AUDACITY.fullmatch(line)
         if row is None:
             raise UnusableError(
@@ -197,9 +202,7 @@ def _ldc(text: str) -> Iterator[Segment]:
     elsewhere a name before a colon may be said.
     """
     nobody, named = 0, 0
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.startswith("#"):
-            continue
+    for number, line in _rows(text, "#"):
         row = _LDC.fullmatch(line.strip())
         if row is None:
             raise UnusableError(
@@ -219,9 +222,7 @@ def _ldc(text: str) -> Iterator[Segment]:
 
 def _stm(text: str) -> Iterator[Segment]:
     channels: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.startswith(";;"):
-            continue
+    for number, line in _rows(text, ";;"):
         row = _STM.fullmatch(line.strip())
         if row is None:
             raise UnusableError(

@@ -51,9 +51,7 @@ def _recorded_measurement(folder: StudyFolder, result: TrialResult) -> Measureme
     """The one that the result stands on: of a point that came again, that of the trial whose result
     it took over.
     """
-    if result.duplicate_of is not None:
-        result = result.model_copy(update={"number": result.duplicate_of})
-    return chosen_measurement(folder, result)
+    return chosen_measurement(folder, result.model_copy(update={"number": result.trained}))
 
 
 def _same_scale(event: Measured, recorded: Measurement | None) -> Measurement:

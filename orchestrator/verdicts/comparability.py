@@ -108,8 +108,7 @@ def side_of(
         raise StudyError(
             f"study {folder.name} has {which}\n  `orchestrate status {folder.named}` lists those it has."
         )
-    if result.duplicate_of is not None:
-        result = next(r for r in conclusion.results if r.number == result.duplicate_of)
+    result = next(r for r in conclusion.results if r.number == result.trained)
     measurement = chosen_measurement(folder, result)
     if measurement is None:
         raise StudyError(
