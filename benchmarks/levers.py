@@ -26,6 +26,7 @@ from _shared.tables import markdown
 from torch import Tensor
 
 from orchestrator.tuning.model import decoder, families, layout, windows
+from orchestrator.tuning.model.core_threads import cores, use_cores
 from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import PackWorker
 
@@ -184,7 +185,33 @@ def gather() -> list[Change]:
     return [(layout, "GatherRows", Rows)]
 
 
-LEVERS = (padded_text, explicit_attention, float_masks, rotation, near, in_place, gather)
+def halves() -> list[Change]:
+    """The step in two parts, one after the other, as two cores would share it."""
+    return [(cores(torch.device("cpu")), "count", 2)]
+
+
+def quarters() -> list[Change]:
+    """In four."""
+    return [(cores(torch.device("cpu")), "count", 4)]
+
+
+def eighths() -> list[Change]:
+    """In eight."""
+    return [(cores(torch.device("cpu")), "count", 8)]
+
+
+LEVERS = (
+    padded_text,
+    explicit_attention,
+    float_masks,
+    rotation,
+    near,
+    in_place,
+    gather,
+    halves,
+    quarters,
+    eighths,
+)
 
 
 def options() -> argparse.Namespace:
@@ -231,9 +258,9 @@ def measured(
 def main() -> None:
     chosen = options()
     wanted = chosen.only.split(",") if chosen.only else [lever.__name__ for lever in LEVERS]
+    use_cores(1)
     levers: dict[str, list[Change]] = {"as it is": []}
     levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="levers-") as name:
         folder = Path(name).resolve()
         work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, 12, 13.0)

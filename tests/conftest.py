@@ -32,6 +32,9 @@ settings.load_profile("steady")
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# How many packs a sweep has where its file says nothing follows from the cores, and the tests are of one machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[None]:

@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SpecError
-from orchestrator.fleet.packs_and_cores import decided
 from orchestrator.records.store import StudyFolder
 from orchestrator.sweepfile.loading import load_spec
-from orchestrator.sweepfile.sweep import Execution
 from tests.cli_project import SWEEP, folder_of, make_project, orchestrate, process, ran_project
 from tests.fleet_support import UNEQUAL
 
@@ -172,7 +170,7 @@ def test_status_shows_packs_and_a_stopped_run_continues(
         ("devices: [gpu1]", "cpu, cuda, or one GPU of several such as cuda:1"),
         ("processes: some", "execution.processes cannot be `some`"),
         (
-            "devices: [cuda:0, cuda:1]",
+            "packs: 1, devices: [cuda:0, cuda:1]",
             "execution.devices names 2, and execution.packs is 1: a pack trains on one device; "
             "write packs: auto, or at least 2",
         ),
@@ -199,23 +197,3 @@ def test_a_study_of_before_is_read(tmp_path: Path) -> None:
     old = stored.read_text().replace("execution:\n", "execution:\n  workers: 1\n")
     stored.write_text(old)
     assert load_spec(stored).execution == load_spec(spec).execution
-
-
-@pytest.mark.parametrize(
-    ("said", "machine", "packs", "cores"),
-    [
-        (Execution(), 8, 1, "auto"),
-        (Execution(packs=2), 8, 2, 4),
-        (Execution(packs=4), 2, 4, 1),
-        (Execution(packs=2, cores=1), 8, 2, 1),
-        (Execution(packs="auto", devices=("cuda:0", "cuda:1", "cuda:2")), 8, 3, 2),
-        (Execution(packs="auto", device="cpu"), 8, 8, 1),
-        (Execution(packs="auto", device="cpu", cores=2), 8, 4, 2),
-        (Execution(packs="auto"), 8, 1, "auto"),
-    ],
-)
-def test_packs_and_cores_are_decided_from_the_file_and_the_machine(
-    said: Execution, machine: int, packs: int, cores: int | str
-) -> None:
-    made = decided(said, machine)
-    assert (made.packs, made.cores) == (packs, cores)

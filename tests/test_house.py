@@ -23,7 +23,7 @@ BELOW: dict[str, set[str]] = {
     "refused_findings": {"checks", "errors"},
     "loopback": {"errors"},
     "file_kinds": set(),
-    "cpu_cores": set(),
+    "machine": set(),
     "orphans": set(),
     "progress": set(),
     "hub_access": set(),
@@ -38,15 +38,15 @@ BELOW: dict[str, set[str]] = {
         "progress",
         "hub_access",
     },
-    "planning": _VALUES,
+    "planning": _VALUES | {"machine"},
     "scoring": _VALUES,
     "records": (_STUDY - {"records"}) | {"atomic", "names_aside", "file_kinds"},
     "verdicts": _STUDY,
     "search": (_STUDY - {"corpus"}) | {"verdicts", "loopback", "file_kinds"},
     "reporting": _STUDY | {"verdicts", "loopback", "progress", "atomic", "refused_findings"},
     "tuning": _STUDY
-    | {"verdicts", "atomic", "cpu_cores", "progress", "hub_access", "refused_findings"},
-    "fleet": _STUDY | {"atomic", "cpu_cores", "orphans"},
+    | {"verdicts", "atomic", "machine", "progress", "hub_access", "refused_findings"},
+    "fleet": _STUDY | {"atomic", "machine", "orphans"},
     "running": _STUDY
     | {
         "search",
@@ -57,13 +57,13 @@ BELOW: dict[str, set[str]] = {
         "names_aside",
         "file_kinds",
         "fleet",
-        "cpu_cores",
+        "machine",
     }
     | {"refused_findings"},
     "tracking": _STUDY | {"verdicts", "orphans"},
     "commands": _STUDY
     | {"tracking", "fleet", "running", "search", "tuning", "reporting", "verdicts", "loopback"}
-    | {"cpu_cores", "refused_findings"},
+    | {"machine", "refused_findings"},
     "cli": (_STUDY - {"corpus", "scoring"})
     | {"commands", "running", "search", "tuning", "reporting", "verdicts", "atomic"},
 }

@@ -22,7 +22,7 @@ from orchestrator.errors import FingerprintError, StudyError
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import InlineHosts, NoRoom, Remote
 from orchestrator.fleet.machine_identity import Identity, identity_of, versions
-from orchestrator.fleet.packs_and_cores import as_measured
+from orchestrator.fleet.placement import as_measured
 from orchestrator.fleet.ray_hosts import START_SECONDS, RayHosts
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.store import StudyFolder

@@ -247,7 +247,7 @@ def test_a_study_keeps_the_kernel_it_began_with(tmp_path: Path) -> None:
     class Template:
         capacity, evaluation = 2, {"device": "cpu", "kernel": "onednn"}
 
-    execution = spec.execution.model_copy(update={"pack": 2})
+    execution = spec.execution.model_copy(update={"pack": 2, "packs": 1})
     spec = spec.model_copy(update={"execution": execution})
     folder.write_pack(pack_record(execution, cast(Worker, Template())))
     folder.trial_folder(0).mkdir(parents=True)

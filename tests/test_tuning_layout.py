@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.model.core_threads import Cores
+from orchestrator.tuning.model.core_threads import Cores, use_cores
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 
 CPU = torch.device("cpu")
@@ -95,7 +95,7 @@ def test_frames_of_one_slot_are_given_a_layout_and_a_slot_repeats_it() -> None:
 @pytest.fixture
 def two() -> Cores:
     made = Cores(CPU)
-    made.count = 2
+    made.count = made.at_once = 2
     return made
 
 
@@ -116,6 +116,37 @@ def test_parts_run_side_by_side_in_order_under_the_callers_modes(two: Cores) -> 
         results = two.map(part, [7, 3])
     assert results == [(7, False, True, torch.float16, 1), (3, False, True, torch.float16, 1)]
     assert [enabled for _, enabled, *_ in two.map(part, [0, 1])] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("threads", "count", "alone"), [(1, 1, [1, 1]), (4, 4, [2, 2]), (9, 4, [4, 4])]
+)
+def test_many_cores_share_few_parts(threads: int, count: int, alone: list[int]) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        made = Cores(CPU)
+        assert (made.count, made.at_once) == (count, count)
+        assert made.map(lambda _: torch.get_num_threads(), [0, 1]) == alone
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_whole_things_may_be_computed_on_more_cores_than_one_is_cut_up_for() -> None:
+    before = torch.get_num_threads()
+    use_cores(1, at_once=3)
+    try:
+        made = Cores(CPU)
+        assert (made.count, made.at_once) == (1, 3)
+        meeting = threading.Barrier(3, timeout=20)
+
+        def whole(item: int) -> tuple[int, int]:
+            meeting.wait()
+            return item, torch.get_num_threads()
+
+        assert made.map(whole, [4, 5, 6]) == [(4, 1), (5, 1), (6, 1)]
+    finally:
+        use_cores(before)
 
 
 def test_the_first_exception_of_a_part_is_the_callers(two: Cores) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -16,6 +18,7 @@ from orchestrator.reporting.plan_report import pack_text
 from orchestrator.running.pack_sizes import with_recorded_pack
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 from orchestrator.tuning import autotune as probe
+from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
 
@@ -25,9 +28,10 @@ RECIPE = {"learning_rate": 1e-3, "max_steps": 8, "batch_size": 2}
 
 
 def sweep(folder: Path) -> SweepSpec:
-    """Its pack is to be measured."""
+    """Its pack is left to the machine."""
     sizes = {"train": 12, "replay": 6, "domain": 2, "heldout": 2}
-    return small_sweep(folder, sizes, parameters=RECIPE, execution={"pack": "auto"})
+    execution = {"pack": "auto", "packs": 1}
+    return small_sweep(folder, sizes, parameters=RECIPE, execution=execution)
 
 
 MEASURED_IN_A_NEW_PROCESS = """
@@ -60,12 +64,33 @@ def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
     assert after - before == pytest.approx(held / psutil.virtual_memory().total, rel=0.2)
 
 
-def test_a_pack_that_takes_too_much_memory_ends_the_measuring(
+def test_a_pack_that_takes_too_much_memory_is_made_smaller(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = sweep(tmp_path)
-    monkeypatch.setattr(probe, "_memory_share", lambda device: 0.3)
-    assert start_worker(spec, tmp_path / "cache").capacity == 1
+    shares = iter((0.3, 0.6, 0.4))
+    monkeypatch.setattr(probe, "_memory_share", lambda device: next(shares, 0.4))
+    worker = start_worker(spec, tmp_path / "cache")
+    assert worker.capacity == 1
+    assert worker.pack_reason == ("trials at once: 1; more would take over half of the memory")
+
+
+def test_every_one_of_several_packs_needs_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = sweep(tmp_path)
+    execution = spec.execution.model_copy(update={"packs": 2, "cores": 1})
+    spec = spec.model_copy(
+        update={"execution": execution, "budget": spec.budget.model_copy(update={"trials": 8})}
+    )
+    for before, after, slots in ((0.1, 0.2, 2), (0.1, 0.4, 1)):
+        shares = iter((before, after))
+        monkeypatch.setattr(probe, "_memory_share", lambda device, shares=shares: next(shares))
+        worker = start_worker(spec, tmp_path / "cache")
+        assert worker.capacity == slots
+        assert worker.pack_reason.startswith(
+            f"trials at once: {2 * slots}, in 2 packs of {slots}, cores for each: 1"
+        )
 
 
 @pytest.mark.parametrize(
@@ -91,15 +116,25 @@ def test_the_smallest_pack_that_is_about_as_fast_as_the_fastest(
     )
 
 
-def test_the_choice_is_measured_and_says_why(tmp_path: Path) -> None:
+def test_the_choice_says_why(tmp_path: Path) -> None:
     spec = sweep(tmp_path)
     first = start_worker(spec, tmp_path / "cache")
-    assert first.capacity in probe.SIZES["cpu"]
+    assert first.capacity == 3, "as many as there are trials"
     assert first.notes[-1] == first.pack_reason
-    assert first.pack_reason.startswith(f"pack of {first.capacity}; one step of one trial took")
+    assert first.pack_reason == "trials at once: 3"
     fixed = spec.model_copy(update={"execution": spec.execution.model_copy(update={"pack": 3})})
     declared = start_worker(fixed, tmp_path / "cache")
     assert (declared.capacity, declared.pack_reason) == (3, "")
+
+
+def test_a_gpu_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = iter([0.0, 1.0, 1.0, 1.2, 1.2, 4.1, 4.1])
+    monkeypatch.setattr(probe, "_step_seconds", lambda *_: next(steps))
+    monkeypatch.setattr(probe, "group_of", lambda plan, base, size: size)
+    monkeypatch.setattr(probe, "_memory_share", lambda device: 0.1)
+    base = cast(BaseModel, SimpleNamespace(device=torch.device("mps")))
+    rows = probe.measure_pack_sizes(Any, base, Any, Any)  # type: ignore[arg-type]
+    assert rows == [(1, 1.0, 0.1), (2, 1.2, 0.1), (4, 4.1, 0.1)]
 
 
 def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,15 +144,17 @@ def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert with_recorded_pack(spec, folder) == spec  # no trial yet: measured anew
     (folder.trial_folder(0)).mkdir(parents=True)
     (folder.trial_folder(0) / "plan.json").touch()
-    monkeypatch.setattr(probe, "choose_pack_size", lambda rows: pytest.fail("measured again"))
+    monkeypatch.setattr(
+        "orchestrator.tuning.worker.pack_size", lambda *_: pytest.fail("decided again")
+    )
     assert start_worker(with_recorded_pack(spec, folder), tmp_path / "cache").capacity == 2
 
 
 def test_the_plan_shows_the_choice(tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path, "s")
-    assert pack_text(Execution(pack=3), None) == "pack of 3 adapters at once"
+    assert pack_text(Execution(pack=3, packs=1), None) == "pack of 3 adapters at once"
     assert (
-        pack_text(Execution(), folder.read_pack())
+        pack_text(Execution(packs=1), folder.read_pack())
         == "pack: auto, measured when the sweep starts and then kept"
     )
     folder.write_pack(PackRecord(slots=2, why="one step took 9 ms"))

@@ -30,7 +30,9 @@ def plan(
     """What would run, what the data can resolve, and how long it would take."""
     from orchestrator.commands.opening_study import open_sweep
     from orchestrator.errors import SpecError
+    from orchestrator.machine import this_machine
     from orchestrator.planning.cost import recorded_cost
+    from orchestrator.planning.shares import foreseen
     from orchestrator.planning.sweep_plan import sweep_plan
     from orchestrator.records.reading_sets import read_sets
     from orchestrator.records.search_times import spent_before
@@ -61,7 +63,7 @@ def plan(
     document = plan_report.build(
         planned_sweep,
         missing,
-        sweep.execution,
+        foreseen(sweep, this_machine()),
         folder.read_pack(),
         [cost for cost in costs if cost is not None],
         () if missing else checks_blocks(sweep, findings),
@@ -74,7 +76,7 @@ def _measured_cost(
     sweep: SweepSpec, folder: StudyFolder, planned: SweepPlan, say: Callable[[str], None]
 ) -> Cost:
     """What a probe on this machine says that the sweep takes; loads the model."""
-    from orchestrator.cpu_cores import machine_cores
+    from orchestrator.machine import machine_cores
     from orchestrator.planning.kinds_of_trials import kinds_of_trials
     from orchestrator.planning.probed_cost import probed_cost
     from orchestrator.planning.shares import share_of

@@ -1,5 +1,6 @@
-"""What each of several packs has of its machine: where it computes, beside how many others, and what
-part of the memory for frames. Pure; no machine is asked here.
+"""How many trials a machine trains at once, and what each of several packs has of it: where it
+computes, beside how many others, and what part of the memory for frames. Pure; no machine is asked
+here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,16 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.sweepfile.sweep import Execution
+from orchestrator.machine import Machine
+from orchestrator.sweepfile.sweep import MOST_PACKS, Execution, SweepSpec
+
+AT_ONCE = 4
+"""Trials that a CPU trains at once, if it has no more cores: more gain next to nothing."""
+MEMORY_A_PACK = 4_000_000_000
+"""Bytes of a machine for each pack of a core that `auto` makes: what a model of 100 M parameters
+trains in, twice."""
+GENERATIONS = 3
+"""A search that fills all slots less often than this has learnt little when it asks its last."""
 
 Where = Literal["inline", "fork", "spawn", "ray"]
 
@@ -46,6 +56,79 @@ def share_of(execution: Execution, device: str, cores: int) -> Share:
         devices = _devices(execution)
         return Share(where, min(packs, devices), packs + 1, -(-packs // devices) + 1)
     return Share(where, at_once=fit if where == "fork" else 1, holders=1, holders_a_device=1)
+
+
+def learns(spec: SweepSpec) -> bool:
+    """Whether what the search asks depends on results."""
+    return spec.method in ("tpe", "gp")
+
+
+def trials_at_once(spec: SweepSpec, cores: int) -> int:
+    """Of one CPU with so many `cores`, where the sweep file leaves it open."""
+    trials = spec.budget.trials
+    most = trials // GENERATIONS if learns(spec) else trials
+    return min(trials, max(AT_ONCE, min(cores, most)))
+
+
+def slots_of_each(spec: SweepSpec, cores: int) -> int:
+    """Trials that each pack of one CPU trains at once, where the sweep file leaves that open; the
+    packs are decided.
+    """
+    packs = spec.execution.packs
+    return 1 if packs == "auto" else max(1, trials_at_once(spec, cores) // packs)
+
+
+def decided(spec: SweepSpec, machine: Machine) -> Execution:
+    """With `packs` a number, and `cores` too where there are several packs.
+
+    One pack a device. Where packs are forked, on a CPU without a GPU beside it, one a core: they
+    do not wait for each other, and one interpreter starts the operations of one pack alone. A pack
+    whose slots or cores are written is the only one. One pack is left as it is.
+    """
+    execution = spec.execution
+    packs, each = execution.packs, execution.cores
+    if packs == "auto":
+        packs = len(execution.devices) or _packs_of_cpu(spec, machine)
+    if packs > 1 and each == "auto":
+        each = max(1, machine.cores // packs)
+    return execution.model_copy(update={"packs": packs, "cores": each})
+
+
+def _packs_of_cpu(spec: SweepSpec, machine: Machine) -> int:
+    execution, cores = spec.execution, machine.cores
+    forked = share_of(execution, "cpu", cores).where == "fork"
+    if not _computes_on_cpu(execution, machine) or not forked:
+        return 1
+    if (execution.pack, execution.cores) != ("auto", "auto"):
+        return 1
+    most = min(cores, trials_at_once(spec, cores), machine.memory // MEMORY_A_PACK)
+    return max(1, min(most, MOST_PACKS))
+
+
+def foreseen(spec: SweepSpec, machine: Machine) -> Execution:
+    """As `decided`, and `pack` a number too where it is not a GPU that is measured for it; the run
+    takes fewer where the memory does not hold them.
+    """
+    execution = decided(spec, machine)
+    if execution.pack != "auto" or not _computes_on_cpu(execution, machine):
+        return execution
+    slots = slots_of_each(spec.model_copy(update={"execution": execution}), machine.cores)
+    return execution.model_copy(update={"pack": slots})
+
+
+def _computes_on_cpu(execution: Execution, machine: Machine) -> bool:
+    """For certain: a driver may be loaded for a GPU that torch cannot use."""
+    return execution.device in ("auto", "cpu") and not machine.gpu and sys.platform == "linux"
+
+
+def cores_of_all(execution: Execution, cores: int) -> int:
+    """Of the machine's `cores`, those of all packs that are made of one process on its CPU; of packs
+    that load the model themselves, of one.
+    """
+    each = cores if execution.cores == "auto" else execution.cores
+    if execution.packs == "auto" or _where(execution, "cpu", cores) not in ("fork", "inline"):
+        return each
+    return max(each, min(cores, each * execution.packs))
 
 
 def _where(execution: Execution, device: str, cores: int) -> Where:

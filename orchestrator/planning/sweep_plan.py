@@ -16,6 +16,7 @@ from orchestrator.planning.power import (
     standard_error,
     utterances_needed,
 )
+from orchestrator.planning.shares import GENERATIONS, learns
 from orchestrator.planning.trial_plan import rungs_of
 from orchestrator.set_names import confirm_name, is_confirm, search_name
 from orchestrator.sweepfile.conditions import space_of
@@ -222,10 +223,6 @@ def warm_up_text(spec: SweepSpec) -> str:
     )
 
 
-GENERATIONS = 3
-"""A search that fills all slots less often than this has learnt little when it asks its last."""
-
-
 def in_flight_text(spec: SweepSpec, trials: int) -> str:
     """What trials under way at once cost the search, in words; empty where it is one pack, or
     learns nothing anyway.
@@ -236,7 +233,7 @@ def in_flight_text(spec: SweepSpec, trials: int) -> str:
     if spec.execution.packs == 1 or at_once is None:
         return ""
     text = f"{at_once} trials in flight: {trials} trials, {min(trials, at_once)} drawn before any result"
-    if spec.method not in ("tpe", "gp") or trials >= GENERATIONS * at_once:
+    if not learns(spec) or trials >= GENERATIONS * at_once:
         return text
     return (
         f"{text}; {spec.method} learns from few of them: give budget.trials at least {GENERATIONS * at_once}, or fewer "

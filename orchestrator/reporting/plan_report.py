@@ -50,8 +50,7 @@ def pack_text(execution: Execution, kept: PackRecord | None) -> str:
         return one
     cores = execution.cores if kept is None else kept.cores or "auto"
     each = "an equal share of the cores" if cores == "auto" else f"cores: {cores}"
-    count = "packs: auto, decided when the sweep starts" if packs == "auto" else f"{packs} packs"
-    return f"{count}, {each}, {place_text(execution)}; each a {one}"
+    return f"{packs} packs, {each}, {place_text(execution)}; each a {one}"
 
 
 def place_text(execution: Execution) -> str:

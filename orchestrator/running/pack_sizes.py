@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
-from orchestrator.cpu_cores import machine_cores
 from orchestrator.errors import StudyError
 from orchestrator.fleet.hosts import Template
-from orchestrator.fleet.packs_and_cores import decided, fleet_of
+from orchestrator.fleet.placement import fleet_of
+from orchestrator.machine import this_machine
+from orchestrator.planning.shares import decided
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
@@ -32,7 +33,7 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     are rounded, so a study with other packs is another study.
     """
     if not folder.began:
-        return spec.model_copy(update={"execution": decided(spec.execution, machine_cores())})
+        return spec.model_copy(update={"execution": decided(spec, this_machine())})
     kept = folder.read_pack()
     assert kept is not None, "the pack is written before the first plan"
     execution = spec.execution

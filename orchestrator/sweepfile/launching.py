@@ -56,9 +56,9 @@ def check_devices(tree: Mapping, problems: Problems) -> None:
             "execution.processes: false keeps all packs in one process, on one device, and execution.devices names "
             f"{len(names)}; remove one of the two"
         )
-    elif len(names) > 1 and packs != "auto" and (packs or 1) in range(len(names)):
+    elif len(names) > 1 and packs in range(1, len(names)):
         text = (
-            f"execution.devices names {len(names)}, and execution.packs is {packs or 1}: a pack trains on one device; "
+            f"execution.devices names {len(names)}, and execution.packs is {packs}: a pack trains on one device; "
             f"write packs: auto, or at least {len(names)}"
         )
     if text:

@@ -170,13 +170,16 @@ KernelName = Literal["aten", "onednn"]
 """Which of torch's libraries computes the linear layers."""
 
 
+MOST_PACKS = 64
+
+
 class Execution(Frozen):
     """Where and how it runs; never part of the identity."""
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     pack: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
     """Adapter slots of one pack, trained at once."""
-    packs: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = 1
+    packs: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_PACKS)] = "auto"
     """Packs that train side by side; part of what the study is, like `pack`, and kept when it
     begins.
     """

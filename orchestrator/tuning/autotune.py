@@ -1,7 +1,7 @@
-"""`execution.pack: auto`: how many adapters to train at once, measured on the machine and the data
-at hand.
+"""`execution.pack: auto`: how many adapters to train at once, on a GPU by measuring it with the data
+at hand, on a CPU as many as its cores and the trials say, if the memory holds them.
 
-Measured once a study, which keeps the answer: the order in which a search asks depends on how many
+Decided once a study, which keeps the answer: the order in which a search asks depends on how many
 trials are in flight, so a sweep continues with the pack it began with. It changes no trial's
 result.
 """
@@ -14,7 +14,10 @@ from collections.abc import Sequence
 import psutil
 import torch
 
-from orchestrator.planning.trial_plan import TrialPlan
+from orchestrator.machine import machine_cores
+from orchestrator.planning.shares import slots_of_each
+from orchestrator.planning.trial_plan import TrialPlan, first_plan
+from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import BaseModel
 from orchestrator.tuning.model.encoder_cache import EncoderCache
@@ -22,8 +25,7 @@ from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.training.training_set import TrainingSet
 from orchestrator.tuning.trial_faults import is_out_of_memory
 
-SIZES = {"cpu": (1, 4), "cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
-"""On a CPU more than 4 gain next to nothing, and the measuring would take longer than it saves."""
+SIZES = {"cuda": (1, 4, 8, 16, 32), "mps": (1, 2, 4, 8)}
 STEPS = 2
 """Steps of each size, the faster of which counts."""
 WORTH = 1.05
@@ -38,10 +40,47 @@ rest.
 
 
 def pack_size(
-    plan: TrialPlan, base: BaseModel, store: EncoderCache, data: TrainingSet
+    spec: SweepSpec, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> tuple[int, str]:
-    """Slots for `auto` when trials are like `plan`, and one line of why."""
+    """Slots for `auto` when trials are like the first of the sweep, and one line of why."""
+    plan = first_plan(spec)
+    if base.device.type == "cpu":
+        packs = spec.execution.packs
+        assert packs != "auto", "decided before"
+        wanted = slots_of_each(spec, machine_cores())
+        slots = _slots_in_memory(plan, base, store, data, wanted, packs)
+        return slots, _cpu_reason(packs, slots, spec.execution.cores, slots < wanted)
     return choose_pack_size(measure_pack_sizes(plan, base, store, data))
+
+
+def _cpu_reason(packs: int, slots: int, cores: int | str, short: bool) -> str:
+    where = "" if packs == 1 else f", in {packs} packs of {slots}, cores for each: {cores}"
+    memory = "; more would take over half of the memory" if short else ""
+    return f"trials at once: {packs * slots}{where}{memory}"
+
+
+def _slots_in_memory(
+    plan: TrialPlan,
+    base: BaseModel,
+    store: EncoderCache,
+    data: TrainingSet,
+    wanted: int,
+    packs: int,
+) -> int:
+    """Of `wanted`, as many as can make a step in each of `packs` processes."""
+    before = _memory_share(base.device)
+    while wanted > 1:
+        try:
+            group_of(plan, base, wanted).step(base, store, data)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            share = _memory_share(base.device)
+            if share + (packs - 1) * (share - before) <= MEMORY_SHARE:
+                break
+        wanted //= 2
+    return wanted
 
 
 def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
@@ -93,15 +132,10 @@ def measure_pack_sizes(
 def _step_seconds(
     group: PackGroup, base: BaseModel, store: EncoderCache, data: TrainingSet
 ) -> float:
-    """Of one step: it ends with losses on the host, so a GPU is done by then.
-
-    On a CPU its processor time, shared among the cores: what else runs on the machine would change
-    the choice from run to run.
-    """
-    clock = time.process_time if base.device.type == "cpu" else time.perf_counter
-    started = clock()
+    """Of one step: it ends with losses on the host, so a GPU is done by then."""
+    started = time.perf_counter()
     group.step(base, store, data)
-    return (clock() - started) / base.cores.count
+    return time.perf_counter() - started
 
 
 def _memory_share(device: torch.device) -> float:

@@ -16,8 +16,8 @@ import torch
 
 from orchestrator.checks import Finding
 from orchestrator.corpus.reading_once import once
-from orchestrator.cpu_cores import machine_cores
 from orchestrator.errors import ModelError, ObjectiveError
+from orchestrator.machine import machine_cores
 from orchestrator.planning.shares import Share, share_of
 from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from orchestrator.machine import machine_cores
 from orchestrator.planning.kinds_of_trials import KindOfTrial
 from orchestrator.planning.probed_cost import KindPace, Pace
-from orchestrator.planning.trial_plan import TrialPlan, first_plan
+from orchestrator.planning.shares import cores_of_all
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.autotune import choose_pack_size, group_of, measure_pack_sizes
+from orchestrator.tuning.autotune import group_of, pack_size
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.training.pack_group import PackGroup
@@ -41,7 +43,7 @@ def measure_pace(
     say("loading and checking the base model")
     cores = spec.execution.cores
     if cores != "auto":
-        use_cores(cores)
+        use_cores(cores, at_once=cores_of_all(spec.execution, machine_cores()))
     started = time.perf_counter()
     prepared = prepare(spec, cache, SAMPLE)
     load = importing + time.perf_counter() - started
@@ -51,13 +53,12 @@ def measure_pace(
         if slots == "auto":
             started = time.perf_counter()
             with prepared.training_autocast():
-                measured = measure_pack_sizes(
-                    first_plan(spec), prepared.base, prepared.store, prepared.data
-                )
-            slots, _ = choose_pack_size(measured)
+                slots, _ = pack_size(spec, prepared.base, prepared.store, prepared.data)
             load += time.perf_counter() - started
         # its words are also the drafts that every trial's decode starts from
         baseline = _time_call(evaluator.measure_baseline)
+        if cores != "auto":
+            use_cores(cores)
         paces = _kind_paces(prepared, kinds, slots)
     return Pace(
         device=prepared.base.device.type,

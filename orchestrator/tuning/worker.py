@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 from orchestrator.errors import ModelError, OrchestrateError
-from orchestrator.planning.trial_plan import TrialPlan, first_plan
+from orchestrator.machine import machine_cores
+from orchestrator.planning.shares import cores_of_all
+from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed, Progress
 from orchestrator.sweepfile.digest import digest
@@ -42,13 +44,14 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     be used.
     """
     if spec.execution.cores != "auto":
-        use_cores(spec.execution.cores)
+        # before packs are made of it this process has the cores of all of them to itself
+        use_cores(spec.execution.cores, at_once=cores_of_all(spec.execution, machine_cores()))
     with enough_memory("the model and the data cannot be made ready"):
         prepared = prepare(spec, cache)
     if spec.execution.pack != "auto":
         return PackWorker(prepared, spec.execution.pack)
     with prepared.training_autocast(), enough_memory("one step of one trial"):
-        slots, why = pack_size(first_plan(spec), prepared.base, prepared.store, prepared.data)
+        slots, why = pack_size(spec, prepared.base, prepared.store, prepared.data)
     return PackWorker(prepared, slots, why)
 
 

@@ -97,7 +97,7 @@ def transcribe(
     budget = _frames_a_batch(base.device) / division
     # the longest first: threads that run out of work have less to wait for
     batches = batches_by_length(lengths, budget / count * base.family.stride, order)[::-1]
-    runs = _in_runs(batches, base.cores.count)
+    runs = _in_runs(batches, base.cores.at_once)
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
         results = base.cores.map(

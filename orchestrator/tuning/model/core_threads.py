@@ -15,6 +15,10 @@ from typing import TypeVar
 
 import torch
 
+MOST_PARTS = 4
+"""A step is cut into so many parts at most, each on an equal share of the cores: every part starts
+the same operations, and one interpreter starts them all (`benchmarks/levers.py --only halves,eighths`)."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,20 +29,31 @@ def cores(device: torch.device) -> Cores:
     return Cores(device)
 
 
-def use_cores(count: int) -> None:
-    """From here on this thread and what it starts compute in so many parts: a sum is rounded as it
-    is cut up.
+def use_cores(count: int, at_once: int = 1) -> None:
+    """From here on this thread and what it starts compute in `count` parts: a sum is rounded as it
+    is cut up. `at_once`: so many things that are not cut up may be computed side by side, where
+    that is more.
     """
+    global _at_once
     torch.set_num_threads(count)
+    _at_once = at_once
     cores.cache_clear()
 
 
+_at_once = 1
+"""What `use_cores` was last told."""
+
+
 class Cores:
-    """`count` threads on a CPU, none beside the caller's on another device."""
+    """`count` parts of one thing on a CPU, `at_once` threads for whole ones; none beside the
+    caller's on another device.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.count = torch.get_num_threads() if device.type == "cpu" else 1
+        self._threads = torch.get_num_threads() if device.type == "cpu" else 1
+        self.count = min(self._threads, MOST_PARTS)
+        self.at_once = max(self.count, _at_once) if device.type == "cpu" else 1
 
     def map(
         self,
@@ -53,11 +68,11 @@ class Cores:
         item ends.
         """
         work = list(items)
-        if self.count == 1 or len(work) == 1:
+        if self.at_once == 1 or len(work) == 1:
             return [_report_finished(function(item), item, done) for item in work]
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-        alone = max(1, self.count // len(work))
+        alone = max(1, self._threads // len(work))
 
         def run_part(item: Item) -> Result:
             torch.set_num_threads(alone)  # of this thread alone; modes are of a thread, too
@@ -72,7 +87,7 @@ class Cores:
 
     @cached_property
     def _thread_pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.count, thread_name_prefix="core")
+        return ThreadPoolExecutor(self.at_once, thread_name_prefix="core")
 
 
 def _report_finished(result: Result, item: Item, done: Callable[[Item], None]) -> Result:

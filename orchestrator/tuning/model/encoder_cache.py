@@ -143,8 +143,8 @@ class EncoderCache:
         start = torch.zeros(len(lengths), dtype=torch.int64, device=self.device)
         length = torch.zeros_like(start)
         side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
-        for first in range(0, len(batches), side_by_side.count):
-            some = batches[first : first + side_by_side.count]
+        for first in range(0, len(batches), side_by_side.at_once):
+            some = batches[first : first + side_by_side.at_once]
             results = side_by_side.map(lambda rows: self._compute_rows(name, rows, depth), some)
             for rows, computed in zip(some, results, strict=True):
                 if flat is None:

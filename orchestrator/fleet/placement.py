@@ -1,39 +1,19 @@
-"""From what a sweep file says of packs to the fleet: how many, on how many cores each, and
-where.
-"""
+"""From the numbers of packs and cores to the fleet: where its packs run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.cpu_cores import machine_cores
 from orchestrator.fleet.fleet import Fleet
 from orchestrator.fleet.hosts import Hosts, InlineHosts, Template
 from orchestrator.fleet.machine_identity import identity_of
 from orchestrator.fleet.processes import ForkHosts, SpawnHosts
 from orchestrator.fleet.ray_hosts import RayHosts
+from orchestrator.machine import machine_cores
 from orchestrator.planning.shares import share_of
 from orchestrator.records.store import StudyFolder
 from orchestrator.records.worker_protocol import Worker
-from orchestrator.sweepfile.sweep import Execution, SweepSpec
-
-
-def decided(execution: Execution, cores: int) -> Execution:
-    """With `packs` a number, and `cores` too where there are several packs; `cores` are the
-    machine's.
-
-    One pack a device; on a CPU alone one for so many cores as `cores` says, or one. One pack is
-    left as it is.
-    """
-    packs, each = execution.packs, execution.cores
-    if packs == "auto":
-        on_cpu = (
-            max(1, cores // (1 if each == "auto" else each)) if execution.device == "cpu" else 1
-        )
-        packs = len(execution.devices) or on_cpu
-    if packs > 1 and each == "auto":
-        each = max(1, cores // packs)
-    return execution.model_copy(update={"packs": packs, "cores": each})
+from orchestrator.sweepfile.sweep import SweepSpec
 
 
 def fleet_of(
