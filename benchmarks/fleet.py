@@ -27,6 +27,7 @@ from typing import Any
 
 import psutil
 from _shared import ROOT, workload
+from _shared.processes import held_bytes
 from _shared.tables import markdown
 
 MEBI = 2**20
@@ -77,7 +78,7 @@ class MostMemory:
     def _look(self) -> None:
         while not self._ended.wait(0.2):
             own = psutil.Process()
-            self.bytes = max(self.bytes, sum(map(_held, [own, *own.children(recursive=True)])))
+            self.bytes = max(self.bytes, sum(map(held_bytes, [own, *own.children(recursive=True)])))
 
 
 def _worked() -> float:
@@ -85,13 +86,6 @@ def _worked() -> float:
     own = psutil.Process()
     times = [process.cpu_times() for process in [own, *own.children(recursive=True)]]
     return sum(spent.user + spent.system for spent in times)
-
-
-def _held(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.Error:
-        return 0
 
 
 def run_side(sweep: Path, report: Path) -> None:

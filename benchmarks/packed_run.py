@@ -8,6 +8,8 @@ What runs is `orchestrate` with these arguments, from its command line to its wr
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -15,10 +17,27 @@ from pathlib import Path
 from typing import Any
 
 
-def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> None:
-    """Add the time spent in a method to `seconds[phase]`. It ends with values on the host, so a GPU
-    is done by then.
-    """
+class Clock:
+    """Seconds of one phase, those of packs forked from this process apart."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        # memory that forks have in common; here and in them
+        self._here, self._forked = (multiprocessing.Value("d") for _ in range(2))
+
+    def add(self, seconds: float) -> None:
+        """Of the process that this is."""
+        own = self._here if os.getpid() == self._process else self._forked
+        with own.get_lock():
+            own.value += seconds
+
+    def read(self, at_once: int) -> float:
+        """Here, and in so many packs at once."""
+        return float(self._here.value + self._forked.value / at_once)
+
+
+def clocked(owner: type, name: str, clock: Clock) -> None:
+    """Add the time spent in a method. It ends with values on the host, so a GPU is done by then."""
     method: Callable[..., Any] = getattr(owner, name)
 
     def timed(*arguments: Any, **named: Any) -> Any:
@@ -26,7 +45,7 @@ def clocked(owner: type, name: str, seconds: dict[str, float], phase: str) -> No
         try:
             return method(*arguments, **named)
         finally:
-            seconds[phase] += time.perf_counter() - began
+            clock.add(time.perf_counter() - began)
 
     setattr(owner, name, timed)
 
@@ -36,20 +55,19 @@ def main() -> None:
     from orchestrator.commands.output import pack_worker
 
     report, *arguments = sys.argv[1:]
-    seconds = {"train": 0.0, "decode": 0.0}
-    capacity = 0
+    clocks, packs = {"train": Clock(), "decode": Clock()}, 1
 
     def make_worker(spec: Any, folder: Any) -> Any:
-        nonlocal capacity
+        nonlocal packs
+        packs = spec.execution.packs
         worker = pack_worker(spec, folder)
         from orchestrator.tuning.decoding.evaluation import Evaluator
         from orchestrator.tuning.training.pack_group import PackGroup
 
         # from here on: the steps that `pack: auto` takes to measure the machine are start-up
-        clocked(PackGroup, "step_group", seconds, "train")
-        clocked(Evaluator, "measure", seconds, "decode")
-        clocked(Evaluator, "measure_baseline", seconds, "decode")
-        capacity = worker.capacity
+        clocked(PackGroup, "step_group", clocks["train"])
+        clocked(Evaluator, "measure", clocks["decode"])
+        clocked(Evaluator, "measure_baseline", clocks["decode"])
         return worker
 
     try:
@@ -59,9 +77,8 @@ def main() -> None:
         device_peak = (
             torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
         )
-        Path(report).write_text(
-            json.dumps({"seconds": seconds, "capacity": capacity, "device_peak": device_peak})
-        )
+        seconds = {phase: clock.read(packs) for phase, clock in clocks.items()}
+        Path(report).write_text(json.dumps({"seconds": seconds, "device_peak": device_peak}))
 
 
 if __name__ == "__main__":

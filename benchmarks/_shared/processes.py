@@ -15,6 +15,8 @@ from typing import IO
 import psutil
 
 POLL_SECONDS = 0.1
+MEMORY_SECONDS = 0.5
+"""Between two looks at the memory: to count shared pages once takes milliseconds a process."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,12 @@ class Usage:
 
     seconds: float
     peak_bytes: int
-    """Most resident memory of all processes together, sampled."""
+    """Most resident memory of all processes together, pages that they share counted once;
+    sampled."""
     each: tuple[float, ...]
     """Seconds from the common start to the end of each command, in the order given."""
+    codes: tuple[int, ...]
+    """Exit codes, in the same order."""
 
 
 def run_all(
@@ -37,9 +42,9 @@ def run_all(
     """Run the commands in order, `at_once` at a time; ends the program with the output of one that
     fails.
     """
-    began, peak, started = time.perf_counter(), 0, 0
+    began, peak, started, look = time.perf_counter(), 0, 0, 0.0
     running: dict[int, subprocess.Popen[bytes]] = {}
-    ended = [0.0] * len(commands)
+    ended, codes = [0.0] * len(commands), [0] * len(commands)
     with ExitStack() as stack:
         outputs = [stack.enter_context(tempfile.TemporaryFile()) for _ in commands]
         stack.callback(_kill, running)
@@ -52,18 +57,20 @@ def run_all(
                     env=environment,
                 )
                 started += 1
-            peak = max(peak, sum(_tree_bytes(process.pid) for process in running.values()))
+            if time.perf_counter() >= look:
+                peak = max(peak, sum(_tree_bytes(process.pid) for process in running.values()))
+                look = time.perf_counter() + MEMORY_SECONDS
             _wait(next(iter(running.values())))
             for index in [
                 index for index, process in running.items() if process.poll() is not None
             ]:
                 ended[index] = time.perf_counter() - began
-                code = running.pop(index).returncode
+                codes[index] = code = running.pop(index).returncode
                 if code not in accepted:
                     raise SystemExit(
                         f"{' '.join(commands[index])}\nended with {code}:\n{_tail(outputs[index])}"
                     )
-    return Usage(time.perf_counter() - began, peak, tuple(ended))
+    return Usage(time.perf_counter() - began, peak, tuple(ended), tuple(codes))
 
 
 def _kill(running: Mapping[int, subprocess.Popen[bytes]]) -> None:
@@ -88,14 +95,17 @@ def _tree_bytes(pid: int) -> int:
     """Resident bytes of a process and its descendants."""
     try:
         top = psutil.Process(pid)
-        return sum(map(_bytes, [top, *top.children(recursive=True)]))
+        return sum(map(held_bytes, [top, *top.children(recursive=True)]))
     except psutil.Error:
         return 0
 
 
-def _bytes(process: psutil.Process) -> int:
-    """Resident bytes of one process; 0 once it has ended."""
+def held_bytes(process: psutil.Process) -> int:
+    """Resident bytes of one process, its part of what it shares with others (PSS) where the system
+    tells that; 0 once it has ended.
+    """
     try:
-        return int(process.memory_info().rss)
+        found = process.memory_full_info() if psutil.LINUX else process.memory_info()
+        return int(getattr(found, "pss", found.rss))
     except psutil.Error:
         return 0

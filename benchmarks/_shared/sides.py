@@ -145,7 +145,7 @@ class Sides:
         report = json.loads((output / "report.json").read_text())
         return Measured(
             name=f"packed, K = {pack}"
-            + (f", chose {report['capacity']}" if pack == "auto" else "")
+            + (f", chose {_chosen(output / name)}" if pack == "auto" else "")
             + (f", {precision}" if precision != "fp32" else ""),
             trials=trials,
             seconds=usage.seconds,
@@ -156,6 +156,12 @@ class Sides:
             reuse=True,
             wers=_final_wers(output, name, trials, self.work.steps),
         )
+
+
+def _chosen(study: Path) -> str:
+    record = json.loads((study / "pack.json").read_bytes())
+    packs, slots = record.get("packs", 1), record["slots"]
+    return str(slots) if packs == 1 else f"{packs} packs of {slots}"
 
 
 def _environment(at_once: int) -> dict[str, str]:
