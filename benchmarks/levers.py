@@ -259,12 +259,12 @@ def main() -> None:
     chosen = options()
     wanted = chosen.only.split(",") if chosen.only else [lever.__name__ for lever in LEVERS]
     use_cores(1)
-    levers: dict[str, list[Change]] = {"as it is": []}
-    levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
     with tempfile.TemporaryDirectory(prefix="levers-") as name:
         folder = Path(name).resolve()
         work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, 12, 13.0)
         worker, groups = filled(work, chosen.k, chosen.targets, "cpu")
+        levers: dict[str, list[Change]] = {"as it is": []}
+        levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
         found = measured(worker, groups, levers, chosen.rounds)
     print(f"K = {chosen.k}, {chosen.targets} targets, {chosen.rounds} steps each\n")
     middle = {name: statistics.median(rows) for name, rows in found.items()}

@@ -103,3 +103,32 @@ def test_two_packs_in_processes_one_of_which_is_killed_train_what_they_train_inl
         kill=lambda: psutil.Process().children()[-1].kill(),
     )
     assert killed == inline
+
+
+def test_what_packs_are_forked_from_may_compute_on_more_cores_than_they_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"train": 24, "replay": 8, "domain": 12, "heldout": 5}
+    spec = small_sweep(
+        tmp_path,
+        sizes,
+        evaluation={"every": 2, "max_tokens_per_second": 13},
+        execution={"pack": 2, "packs": 2, "cores": 1},
+    )
+    # small batches, so that there are several of each set
+    monkeypatch.setattr("orchestrator.tuning.model.encoder_cache.BATCH_SECONDS", 6.0)
+    monkeypatch.setattr(
+        "orchestrator.tuning.decoding.greedy_decoding._frames_a_batch", lambda _: 300
+    )
+    came, heard = {}, {}
+    for cores in (1, 3):
+        monkeypatch.setattr(
+            "orchestrator.tuning.prepared_sweep.machine_cores", lambda cores=cores: cores
+        )
+        template = start_worker(spec, tmp_path / "cache")
+        assert (template.base.cores.count, template.base.cores.at_once) == (1, min(2, cores))
+        heard[cores] = template.measure_baseline()
+        hosts = ForkHosts(template, tmp_path / "logs")
+        came[cores] = trained(template, hosts, tmp_path / f"of-{cores}")
+    assert came[1] == came[3]
+    assert heard[1] == heard[3]

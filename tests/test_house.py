@@ -30,6 +30,7 @@ BELOW: dict[str, set[str]] = {
     "sweepfile": {"errors", "checks", "set_names", "typed_words"},
     "corpus": {
         "errors",
+        "machine",
         "checks",
         "atomic",
         "names_aside",

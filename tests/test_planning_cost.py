@@ -288,7 +288,7 @@ def test_a_real_probe_measures_steps_and_an_evaluation(tmp_path: Path) -> None:
     spec = small_sweep(
         tmp_path,
         {"train": 24, "domain": 8, "heldout": 6},
-        execution={"pack": "auto"},
+        execution={"pack": "auto", "packs": 1},
         parameters={
             "learning_rate": 1e-3,
             "max_steps": 8,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.machine import Machine, may_have_gpu
+from orchestrator.machine import Machine
 from orchestrator.planning.shares import (
     Share,
     cores_of_all,
@@ -16,6 +16,7 @@ from orchestrator.planning.shares import (
     share_of,
     slots_of_each,
 )
+from orchestrator.sweepfile.search_space import Dimension
 from orchestrator.sweepfile.sweep import Budget, Execution, SweepSpec
 from tests.running_support import make_spec
 
@@ -75,27 +76,35 @@ def machine(cores: int = 8, memory: float = 64e9, gpu: bool = False) -> Machine:
         (sweep(), machine(8), 8, 1, 1),
         # a search that learns trains no more than a third of its trials at once
         (sweep(), machine(32), 8, 4, 1),
-        (sweep(method="random"), machine(32, 2e11), 24, 1, 1),
+        (sweep(method="random"), machine(32, 2e11), 16, 2, 1),
         (sweep(8), machine(8), 4, 2, 1),
         (sweep(2), machine(8), 2, 4, 1),
-        (sweep(1000), machine(200, 1e12), 64, 3, 3),
+        (sweep(1000), machine(200, 1e12), 64, 3, 1),
+        # no core is left over where a few packs fewer leave none
+        (sweep(16), machine(8), 4, 2, 1),
+        (sweep(), machine(12), 6, 2, 1),
+        (sweep(), machine(3), 3, 1, 1),
         # as many as the memory is likely to hold
         (sweep(), machine(8, 16e9), 4, 2, 2),
         (sweep(), machine(2, 7e9), 1, "auto", 4),
         # what is written stays
-        (sweep(packs=1), machine(8), 1, "auto", 8),
+        (sweep(packs=1), machine(8), 1, "auto", 4),
         (sweep(pack=4), machine(8), 1, "auto", 4),
-        (sweep(cores=2), machine(8), 1, 2, 8),
+        (sweep(cores=2), machine(8), 1, 2, 4),
         (sweep(packs=2), machine(8), 2, 4, 4),
         (sweep(packs=4), machine(2), 4, 1, 1),
         (sweep(packs=2, cores=1, pack=3), machine(8), 2, 1, 3),
-        (sweep(processes=False), machine(8), 1, "auto", 8),
+        (sweep(192, packs=2, cores=1), machine(64), 2, 1, 2),
+        (sweep(packs=4, cores=4, launcher="ray", device="cpu"), machine(2), 4, 4, 2),
+        (sweep(processes=False), machine(8), 1, "auto", 4),
         # where a GPU may be, it is asked for by its name or measured
         (sweep(device="cpu"), machine(8), 8, 1, 1),
         (sweep(device="cpu"), machine(8, gpu=True), 1, "auto", "auto"),
         (sweep(), machine(8, gpu=True), 1, "auto", "auto"),
         (sweep(device="cuda"), machine(8), 1, "auto", "auto"),
         (sweep(devices=("cuda:0", "cuda:1", "cuda:2")), machine(8, gpu=True), 3, 2, "auto"),
+        (sweep(devices=("cuda:0", "cuda:1")), machine(8), 2, 4, "auto"),
+        (sweep(devices=("cuda:0", "cuda:0")), machine(8, gpu=True), 1, "auto", "auto"),
     ],
 )
 def test_packs_and_cores_are_decided_from_the_file_and_the_machine(
@@ -140,15 +149,6 @@ def test_what_packs_are_made_of_has_the_cores_of_all(
     assert cores_of_all(Execution.model_validate(execution), cores) == of_all
 
 
-@pytest.mark.parametrize("name", ["nvidia0", "kfd", "dxg", "nvmap"])
-def test_a_loaded_driver_is_a_gpu_that_may_be_there(name: str, tmp_path: Path) -> None:
-    (tmp_path / "null").touch()
-    (tmp_path / "nvidiactl").touch()
-    assert not may_have_gpu(tmp_path)
-    (tmp_path / name).touch()
-    assert may_have_gpu(tmp_path)
-
-
 def test_the_table_of_the_docs_is_what_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     text = (Path(__file__).parent.parent / "docs" / "scaling.md").read_text()
@@ -160,3 +160,14 @@ def test_the_table_of_the_docs_is_what_is_decided(monkeypatch: pytest.MonkeyPatc
         made = foreseen(sweep(trials), on)
         all_cores = cores if made.cores == "auto" else made.cores
         assert (made.packs, made.pack, all_cores) == (packs, slots, each)
+
+
+def test_a_space_of_few_points_needs_few_packs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    few = make_spec(
+        searched=(Dimension(name="rank", choices=(4, 8, 16)),),
+        method="grid",
+        budget=Budget(trials=100),
+    )
+    made = decided(few, machine(32))
+    assert (made.packs, made.cores) == (3, 10)

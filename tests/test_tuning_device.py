@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import torch
 
 from orchestrator.errors import ModelError
+from orchestrator.machine import machine_memory
 from orchestrator.planning.shares import share_of
 from orchestrator.sweepfile.sweep import Execution
 from orchestrator.tuning.model.device import choose_device, memory_of
@@ -73,7 +73,7 @@ def test_the_memory_for_frames_is_the_devices_own(
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     assert memory_of(torch.device("cuda:1")) == 16 * GB
-    assert memory_of(torch.device("cpu")) == psutil.virtual_memory().total
+    assert memory_of(torch.device("cpu")) == machine_memory()
     one, several = Execution(), Execution(packs=4, cores=1, devices=("cuda:0", "cuda:1"))
     asked = several.model_copy(update={"memory_gb": 5.0})
     for execution, device, total, budget in (

@@ -152,7 +152,7 @@ def test_what_is_left_of_several_batches_is_decoded_together_to_the_same_words(
     monkeypatch.setattr(greedy_decoding, "join_live_rows", noted)
     four_clips = 4 * len(voices) * max(map(len, clips)) / base.family.stride
     monkeypatch.setattr(greedy_decoding, "_frames_a_batch", lambda _: four_clips)
-    monkeypatch.setattr(base.cores, "count", 1)
+    monkeypatch.setattr(base.cores, "at_once", 1)
     assert list(map(as_pairs, transcribe(base, store, "set", max_new_tokens, voices, drafts))) == (
         list(map(as_pairs, plain))
     )

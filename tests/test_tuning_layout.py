@@ -5,6 +5,7 @@ computed.
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 import torch
@@ -95,7 +96,7 @@ def test_frames_of_one_slot_are_given_a_layout_and_a_slot_repeats_it() -> None:
 @pytest.fixture
 def two() -> Cores:
     made = Cores(CPU)
-    made.count = made.at_once = 2
+    made.count = made.at_once = made._threads = 2
     return made
 
 
@@ -119,17 +120,38 @@ def test_parts_run_side_by_side_in_order_under_the_callers_modes(two: Cores) -> 
 
 
 @pytest.mark.parametrize(
-    ("threads", "count", "alone"), [(1, 1, [1, 1]), (4, 4, [2, 2]), (9, 4, [4, 4])]
+    ("threads", "count", "alone"),
+    [(1, 1, 1), (3, 3, 1), (4, 4, 1), (6, 3, 2), (8, 4, 2), (9, 4, 2)],
 )
-def test_many_cores_share_few_parts(threads: int, count: int, alone: list[int]) -> None:
+def test_many_cores_share_few_parts(threads: int, count: int, alone: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         made = Cores(CPU)
-        assert (made.count, made.at_once) == (count, count)
-        assert made.map(lambda _: torch.get_num_threads(), [0, 1]) == alone
+        assert (made.count, made.at_once) == (count, threads)
+        for parts in (count, 2 * count):
+            assert made.map(lambda _: torch.get_num_threads(), range(parts)) == [alone] * parts
+        assert made.map(lambda _: torch.get_num_threads(), [0]) == [threads]
+        assert made.map_whole(lambda _: torch.get_num_threads(), [0]) == [1]
     finally:
         torch.set_num_threads(before)
+
+
+def test_no_more_parts_at_once_than_there_are_parts_of_a_step(two: Cores) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def part(_: int) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+
+    two.at_once = 8
+    two.map(part, range(8))
+    assert most == 2
 
 
 def test_whole_things_may_be_computed_on_more_cores_than_one_is_cut_up_for() -> None:
@@ -144,7 +166,7 @@ def test_whole_things_may_be_computed_on_more_cores_than_one_is_cut_up_for() -> 
             meeting.wait()
             return item, torch.get_num_threads()
 
-        assert made.map(whole, [4, 5, 6]) == [(4, 1), (5, 1), (6, 1)]
+        assert made.map_whole(whole, [4, 5, 6]) == [(4, 1), (5, 1), (6, 1)]
     finally:
         use_cores(before)
 

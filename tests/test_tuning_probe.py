@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +13,8 @@ import psutil
 import pytest
 import torch
 
+from orchestrator import machine
+from orchestrator.machine import Machine
 from orchestrator.records.json_files import PackRecord
 from orchestrator.records.store import StudyFolder
 from orchestrator.reporting.plan_report import pack_text
@@ -19,12 +22,13 @@ from orchestrator.running.pack_sizes import with_recorded_pack
 from orchestrator.sweepfile.sweep import Execution, SweepSpec
 from orchestrator.tuning import autotune as probe
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.worker import start_worker
 from tests.embedded import small_sweep
 
 pytestmark = pytest.mark.usefixtures("without_model_checks")
 
-RECIPE = {"learning_rate": 1e-3, "max_steps": 8, "batch_size": 2}
+RECIPE = {"learning_rate": {"min": 1e-4, "max": 1e-3}, "max_steps": 8, "batch_size": 2}
 
 
 def sweep(folder: Path) -> SweepSpec:
@@ -44,8 +48,7 @@ print(before, autotune._memory_share(torch.device("cpu")), held.nbytes)
 
 
 def test_the_share_of_the_memory_is_that_of_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = psutil.virtual_memory().total
-    mine = psutil.Process().memory_info()._replace(rss=machine // 4)
+    mine = psutil.Process().memory_info()._replace(rss=machine.machine_memory() // 4)
     monkeypatch.setattr(psutil.Process, "memory_info", lambda process: mine)
     assert probe._memory_share(torch.device("cpu")) == pytest.approx(0.25)
 
@@ -61,36 +64,88 @@ def test_the_share_of_the_memory_is_measured_on_every_platform() -> None:
     ).stdout
     before, after, held = (float(number) for number in printed.split())
     assert 0 < before < after < 1
-    assert after - before == pytest.approx(held / psutil.virtual_memory().total, rel=0.2)
+    assert after - before == pytest.approx(held / machine.machine_memory(), rel=0.2)
 
 
+def with_memory(monkeypatch: pytest.MonkeyPatch, peaks: Sequence[float], total: float) -> None:
+    """Of `total` GB this process has 2, and at its steps so many."""
+    left = iter(peaks)
+    monkeypatch.setattr(probe, "machine_memory", lambda: int(total * 1e9))
+    monkeypatch.setattr(probe, "used_memory", lambda: int(2e9))
+    monkeypatch.setattr(probe, "peak_memory", lambda: int(next(left) * 1e9))
+
+
+@pytest.mark.parametrize(
+    ("peaks", "total", "slots", "short"),
+    [((3.5,), 8, 3, False), ((5, 3), 8, 1, True), ((5, 4.5), 8, 1, True)],
+)
 def test_a_pack_that_takes_too_much_memory_is_made_smaller(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    peaks: Sequence[float],
+    total: float,
+    slots: int,
+    short: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spec = sweep(tmp_path)
-    shares = iter((0.3, 0.6, 0.4))
-    monkeypatch.setattr(probe, "_memory_share", lambda device: next(shares, 0.4))
-    worker = start_worker(spec, tmp_path / "cache")
-    assert worker.capacity == 1
-    assert worker.pack_reason == ("trials at once: 1; more would take over half of the memory")
-
-
-def test_every_one_of_several_packs_needs_the_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = sweep(tmp_path)
-    execution = spec.execution.model_copy(update={"packs": 2, "cores": 1})
-    spec = spec.model_copy(
-        update={"execution": execution, "budget": spec.budget.model_copy(update={"trials": 8})}
+    with_memory(monkeypatch, peaks, total)
+    worker = start_worker(sweep(tmp_path), tmp_path / "cache")
+    assert worker.capacity == slots
+    assert worker.pack_reason == (
+        f"trials at once: {slots}" + "; more would take over half of the memory" * short
     )
-    for before, after, slots in ((0.1, 0.2, 2), (0.1, 0.4, 1)):
-        shares = iter((before, after))
-        monkeypatch.setattr(probe, "_memory_share", lambda device, shares=shares: next(shares))
+
+
+@pytest.mark.parametrize(
+    ("asked", "peaks", "packs", "cores", "slots"),
+    [
+        ("auto", (2.5,), 8, 1, 1),
+        # of a model that takes more, as many as fit, which share all cores
+        ("auto", (3.0,), 6, 1, 1),
+        ("auto", (5.0,), 2, 4, 1),
+        ("auto", (9.0,), 1, "auto", 1),
+        # what is written stays
+        (4, (4.0, 3.0), 4, 2, 1),
+        (4, (9.0, 9.0), 4, 2, 1),
+    ],
+)
+def test_packs_are_as_many_as_the_memory_holds(
+    asked: int | str,
+    peaks: Sequence[float],
+    packs: int,
+    cores: int | str,
+    slots: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = sweep(tmp_path)
+    execution = spec.execution.model_copy(update={"packs": asked})
+    budget = spec.budget.model_copy(update={"trials": 24})
+    spec = spec.model_copy(update={"execution": execution, "budget": budget})
+    eight = Machine(8, int(64e9), gpu=False)
+    monkeypatch.setattr("orchestrator.tuning.worker.this_machine", lambda: eight)
+    monkeypatch.setattr(probe, "machine_cores", lambda: 8)
+    with_memory(monkeypatch, peaks, 16)
+    before = torch.get_num_threads()
+    try:
         worker = start_worker(spec, tmp_path / "cache")
-        assert worker.capacity == slots
-        assert worker.pack_reason.startswith(
-            f"trials at once: {2 * slots}, in 2 packs of {slots}, cores for each: 1"
-        )
+    finally:
+        use_cores(before)
+    assert (worker.execution.packs, worker.execution.cores) == (packs, cores)
+    assert worker.capacity == slots
+    assert worker.sibling().execution == worker.execution
+
+
+def test_the_peak_of_the_memory_is_that_of_one_step() -> None:
+    held = torch.ones(32 * 2**20)
+    del held
+    machine.forget_peak_memory()
+    before = machine.peak_memory()
+    held = torch.ones(16 * 2**20)
+    size = held.nbytes
+    del held
+    if sys.platform == "linux":
+        assert machine.peak_memory() - before == pytest.approx(size, rel=0.1)
+    assert machine.used_memory() <= machine.peak_memory()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +200,7 @@ def test_a_study_measures_its_pack_once(tmp_path: Path, monkeypatch: pytest.Monk
     (folder.trial_folder(0)).mkdir(parents=True)
     (folder.trial_folder(0) / "plan.json").touch()
     monkeypatch.setattr(
-        "orchestrator.tuning.worker.pack_size", lambda *_: pytest.fail("decided again")
+        "orchestrator.tuning.worker.found_packs", lambda *_: pytest.fail("decided again")
     )
     assert start_worker(with_recorded_pack(spec, folder), tmp_path / "cache").capacity == 2
 
@@ -155,7 +210,7 @@ def test_the_plan_shows_the_choice(tmp_path: Path) -> None:
     assert pack_text(Execution(pack=3, packs=1), None) == "pack of 3 adapters at once"
     assert (
         pack_text(Execution(packs=1), folder.read_pack())
-        == "pack: auto, measured when the sweep starts and then kept"
+        == "pack: auto, decided when the sweep starts and then kept"
     )
     folder.write_pack(PackRecord(slots=2, why="one step took 9 ms"))
     said = "pack of 2 adapters at once, kept since the study began (one step took 9 ms)"

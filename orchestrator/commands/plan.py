@@ -55,7 +55,13 @@ def plan(
     sets = {} if missing else read_sets(sweep, cache)
     sizes = plan_report.set_sizes(sets, sweep.evaluation.normalizer, cache)
     findings = [] if missing else find_before_decoding(sweep, sets, cache)
-    planned_sweep = sweep_plan(sweep, sizes, show)
+    kept = folder.read_pack()
+    if kept is None:
+        execution = foreseen(sweep, this_machine())
+    else:
+        of_study = {"packs": kept.packs, "pack": kept.slots}
+        execution = sweep.execution.model_copy(update=of_study)
+    planned_sweep = sweep_plan(sweep.model_copy(update={"execution": execution}), sizes, show)
     before = spent_before(sweep, folder)
     costs = [recorded_cost(planned_sweep.work, before, sweep.budget.wall_clock)]
     if probe:
@@ -63,8 +69,8 @@ def plan(
     document = plan_report.build(
         planned_sweep,
         missing,
-        foreseen(sweep, this_machine()),
-        folder.read_pack(),
+        execution,
+        kept,
         [cost for cost in costs if cost is not None],
         () if missing else checks_blocks(sweep, findings),
         clock_lost=bool(folder.results()) and folder.seconds_spent() is None,

@@ -33,7 +33,10 @@ def trial(
     sweep, folder = told(open_study(spec, overrides or [], studies))
     trial_plan = stored_plan(folder, number)
     check_rerun(sweep, folder)
-    sweep = with_recorded_pack(sweep, folder)
+    execution = with_recorded_pack(sweep, folder).execution
+    # alone, on the cores of the one pack that had it
+    alone = execution.model_copy(update={"packs": 1})
+    sweep = sweep.model_copy(update={"execution": alone})
     with observer_of(sweep, folder, NullObserver() if quiet else None) as observer:
         again = rerun(trial_plan, folder, (context.obj or pack_worker)(sweep, folder), observer)
     show(rerun_report.build(trial_plan, again))

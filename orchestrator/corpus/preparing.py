@@ -5,7 +5,6 @@ into it by several threads.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,6 +27,7 @@ from orchestrator.corpus.reading_once import once
 from orchestrator.corpus.record_fields import Samples
 from orchestrator.corpus.utterance import Utterance, audio_source
 from orchestrator.errors import ManifestError
+from orchestrator.machine import usable_cores
 from orchestrator.progress import Counter
 
 _VERSION = 5
@@ -170,7 +170,7 @@ class _Decoding:
         """Of every missing row, in order, decoded by several threads a little ahead of the
         reader.
         """
-        threads = min(8, os.cpu_count() or 1)
+        threads = min(8, usable_cores())
         waiting: deque[Future[_Result]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:

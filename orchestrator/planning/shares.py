@@ -9,14 +9,16 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.machine import Machine
+from orchestrator.machine import Machine, shares_of
+from orchestrator.planning.points import count_points
 from orchestrator.sweepfile.sweep import MOST_PACKS, Execution, SweepSpec
 
 AT_ONCE = 4
-"""Trials that a CPU trains at once, if it has no more cores: more gain next to nothing."""
+"""Trials that one pack on a CPU trains at once: more gain next to nothing."""
 MEMORY_A_PACK = 4_000_000_000
-"""Bytes of a machine for each pack of a core that `auto` makes: what a model of 100 M parameters
-trains in, twice."""
+"""Bytes of the machine for each pack that `auto` makes on a CPU; what a pack really takes is seen
+when the model is loaded.
+"""
 GENERATIONS = 3
 """A search that fills all slots less often than this has learnt little when it asks its last."""
 
@@ -63,21 +65,6 @@ def learns(spec: SweepSpec) -> bool:
     return spec.method in ("tpe", "gp")
 
 
-def trials_at_once(spec: SweepSpec, cores: int) -> int:
-    """Of one CPU with so many `cores`, where the sweep file leaves it open."""
-    trials = spec.budget.trials
-    most = trials // GENERATIONS if learns(spec) else trials
-    return min(trials, max(AT_ONCE, min(cores, most)))
-
-
-def slots_of_each(spec: SweepSpec, cores: int) -> int:
-    """Trials that each pack of one CPU trains at once, where the sweep file leaves that open; the
-    packs are decided.
-    """
-    packs = spec.execution.packs
-    return 1 if packs == "auto" else max(1, trials_at_once(spec, cores) // packs)
-
-
 def decided(spec: SweepSpec, machine: Machine) -> Execution:
     """With `packs` a number, and `cores` too where there are several packs.
 
@@ -88,7 +75,7 @@ def decided(spec: SweepSpec, machine: Machine) -> Execution:
     execution = spec.execution
     packs, each = execution.packs, execution.cores
     if packs == "auto":
-        packs = len(execution.devices) or _packs_of_cpu(spec, machine)
+        packs = _devices(execution) if execution.devices else _packs_of_cpu(spec, machine)
     if packs > 1 and each == "auto":
         each = max(1, machine.cores // packs)
     return execution.model_copy(update={"packs": packs, "cores": each})
@@ -101,8 +88,28 @@ def _packs_of_cpu(spec: SweepSpec, machine: Machine) -> int:
         return 1
     if (execution.pack, execution.cores) != ("auto", "auto"):
         return 1
-    most = min(cores, trials_at_once(spec, cores), machine.memory // MEMORY_A_PACK)
-    return max(1, min(most, MOST_PACKS))
+    most = min(_at_once(spec, cores), machine.memory // MEMORY_A_PACK, MOST_PACKS)
+    return shares_of(cores, max(1, most))
+
+
+def slots_of_each(spec: SweepSpec, cores: int) -> int:
+    """Trials that each pack of a CPU trains at once, where the sweep file leaves that open and the
+    packs are decided; `cores` are the machine's.
+    """
+    execution = spec.execution
+    packs = 1 if execution.packs == "auto" else execution.packs
+    theirs = cores if execution.cores == "auto" else packs * execution.cores
+    return max(1, min(AT_ONCE, _at_once(spec, theirs) // packs))
+
+
+def _at_once(spec: SweepSpec, cores: int) -> int:
+    """Trials that so many cores train at once: no more than there are, and of a search that learns
+    from them no more than a third, but for the few that a single pack has.
+    """
+    points = count_points(spec.parameters)
+    trials = spec.budget.trials if points is None else min(points, spec.budget.trials)
+    most = trials // GENERATIONS if learns(spec) else trials
+    return min(trials, max(AT_ONCE, min(cores, most)))
 
 
 def foreseen(spec: SweepSpec, machine: Machine) -> Execution:
@@ -117,8 +124,10 @@ def foreseen(spec: SweepSpec, machine: Machine) -> Execution:
 
 
 def _computes_on_cpu(execution: Execution, machine: Machine) -> bool:
-    """For certain: a driver may be loaded for a GPU that torch cannot use."""
-    return execution.device in ("auto", "cpu") and not machine.gpu and sys.platform == "linux"
+    """For certain, without asking torch. A GPU beside the CPU may be the one that `auto` takes, and
+    processes that torch computes in cannot be forked where there is one.
+    """
+    return execution.first_device in ("auto", "cpu") and not machine.gpu and sys.platform == "linux"
 
 
 def cores_of_all(execution: Execution, cores: int) -> int:

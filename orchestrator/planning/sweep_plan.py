@@ -224,10 +224,10 @@ def warm_up_text(spec: SweepSpec) -> str:
 
 
 def in_flight_text(spec: SweepSpec, trials: int) -> str:
-    """What trials under way at once cost the search, in words; empty where it is one pack, or
-    learns nothing anyway.
+    """What trials under way at once cost the search, in words; empty where it is one pack, or not
+    known yet.
 
-    `trials` is the budget. One pack is what a machine does best with; several are a choice.
+    `trials` is the budget.
     """
     at_once = spec.execution.in_flight
     if spec.execution.packs == 1 or at_once is None:

@@ -55,7 +55,7 @@ class PackRecord(BaseModel):
     packs: int = 1
     """Packs of so many slots that train side by side."""
     cores: int | None = None
-    """Of the CPU, for each pack; None where one pack takes what torch takes."""
+    """Of the CPU, for each pack; None where one pack takes what the machine has for it."""
     kernel: KernelName = "aten"
     """What computes the linear layers; not in the file where it is torch's own."""
 

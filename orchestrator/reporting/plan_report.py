@@ -70,7 +70,7 @@ def _one_pack_text(pack: int | str, kept: PackRecord | None) -> str:
         return f"pack of {kept.slots} adapters at once, kept since the study began ({kept.why})"
     if pack != "auto":
         return f"pack of {pack} adapters at once"
-    return "pack: auto, measured when the sweep starts and then kept"
+    return "pack: auto, decided when the sweep starts and then kept"
 
 
 def kernel_text(execution: Execution, kept: PackRecord | None) -> str:

@@ -63,6 +63,12 @@ def with_recorded_pack(spec: SweepSpec, folder: StudyFolder) -> SweepSpec:
     return spec.model_copy(update={"execution": execution.model_copy(update=recorded)})
 
 
+def with_found_packs(spec: SweepSpec, worker: Worker) -> SweepSpec:
+    """As a new study's worker found on its device and in its memory that the packs are to be."""
+    found = getattr(worker, "execution", spec.execution)
+    return spec.model_copy(update={"execution": found})
+
+
 def _cores_text(cores: int | None) -> str:
     if cores is None:
         return "all cores"

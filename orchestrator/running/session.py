@@ -26,7 +26,13 @@ from orchestrator.running.checkpoints import (
     mend_beside,
 )
 from orchestrator.running.observer import Observer
-from orchestrator.running.pack_sizes import MakeWorker, in_packs, pack_record, with_recorded_pack
+from orchestrator.running.pack_sizes import (
+    MakeWorker,
+    in_packs,
+    pack_record,
+    with_found_packs,
+    with_recorded_pack,
+)
 from orchestrator.running.preflight import check_data
 from orchestrator.running.recording_findings import notice_text, record_findings
 from orchestrator.running.signals import GracefulShutdown
@@ -197,18 +203,21 @@ def _run_search(
     from orchestrator.search.storage import keep_place
     from orchestrator.search.study import Study
 
+    asked = spec
     spec = with_recorded_pack(spec, folder)
     # A study whose data the model refuses has no database yet: it is new, and its sweep file may be
     # corrected.
     new = not folder.has_database(spec.storage is not None)
-    worker = _worker_for(make_worker, spec, folder, observer) if new else None
+    made_for = spec if folder.began else asked
+    worker = _worker_for(make_worker, made_for, folder, observer) if new else None
     keep_place(database, folder)
     study = Study.open(database, spec)
     try:
         if worker is None:
-            worker = _worker_for(make_worker, spec, folder, observer)
+            worker = _worker_for(make_worker, made_for, folder, observer)
         keep()
         if not folder.began:
+            spec = with_found_packs(spec, worker)
             folder.write_pack(pack_record(spec.execution, worker))
         say = partial(notice_text, folder, observer)
         # of several packs a checkpoint saves the one whose turn it is: each is to have its turn

@@ -11,10 +11,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import psutil
 import torch
 
-from orchestrator.machine import machine_cores
+from orchestrator.machine import (
+    forget_peak_memory,
+    machine_cores,
+    machine_memory,
+    peak_memory,
+    used_memory,
+)
 from orchestrator.planning.shares import slots_of_each
 from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
@@ -39,48 +44,50 @@ rest.
 """
 
 
-def pack_size(
+def found_packs(
     spec: SweepSpec, base: BaseModel, store: EncoderCache, data: TrainingSet
-) -> tuple[int, str]:
-    """Slots for `auto` when trials are like the first of the sweep, and one line of why."""
-    plan = first_plan(spec)
-    if base.device.type == "cpu":
-        packs = spec.execution.packs
-        assert packs != "auto", "decided before"
-        wanted = slots_of_each(spec, machine_cores())
-        slots = _slots_in_memory(plan, base, store, data, wanted, packs)
-        return slots, _cpu_reason(packs, slots, spec.execution.cores, slots < wanted)
-    return choose_pack_size(measure_pack_sizes(plan, base, store, data))
-
-
-def _cpu_reason(packs: int, slots: int, cores: int | str, short: bool) -> str:
-    where = "" if packs == 1 else f", in {packs} packs of {slots}, cores for each: {cores}"
+) -> tuple[int, int, str]:
+    """Slots for `pack: auto` when trials are like the first of the sweep, the packs of those decided
+    that the memory holds, and one line of why.
+    """
+    plan, packs = first_plan(spec), spec.execution.packs
+    packs = 1 if packs == "auto" else packs
+    if base.device.type != "cpu":
+        slots, why = choose_pack_size(measure_pack_sizes(plan, base, store, data))
+        return slots, packs, why
+    wanted = slots_of_each(spec, machine_cores())
+    on_this_machine = packs if spec.execution.launcher == "local" else 1
+    slots, fitting = _fitting(plan, base, store, data, wanted, on_this_machine)
+    short = (slots, fitting) != (wanted, on_this_machine)
+    packs = fitting if on_this_machine == packs else packs
+    where = "" if packs == 1 else f", in {packs} packs of {slots}"
     memory = "; more would take over half of the memory" if short else ""
-    return f"trials at once: {packs * slots}{where}{memory}"
+    return slots, packs, f"trials at once: {packs * slots}{where}{memory}"
 
 
-def _slots_in_memory(
+def _fitting(
     plan: TrialPlan,
     base: BaseModel,
     store: EncoderCache,
     data: TrainingSet,
-    wanted: int,
+    slots: int,
     packs: int,
-) -> int:
-    """Of `wanted`, as many as can make a step in each of `packs` processes."""
-    before = _memory_share(base.device)
-    while wanted > 1:
+) -> tuple[int, int]:
+    """Slots and packs, of so many at the most, that can make a step at the same time."""
+    group_of(plan, base, 1).step(base, store, data)  # what is kept from now on is there once
+    held, room = used_memory(), MEMORY_SHARE * machine_memory()
+    while True:
+        forget_peak_memory()
         try:
-            group_of(plan, base, wanted).step(base, store, data)
+            group_of(plan, base, slots).step(base, store, data)
         except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            if slots == 1 or not is_out_of_memory(error):
                 raise
         else:
-            share = _memory_share(base.device)
-            if share + (packs - 1) * (share - before) <= MEMORY_SHARE:
-                break
-        wanted //= 2
-    return wanted
+            fitting = int((room - held) // max(1, peak_memory() - held))
+            if fitting >= packs or slots == 1:
+                return slots, max(1, min(packs, fitting))
+        slots //= 2
 
 
 def choose_pack_size(measured: Sequence[tuple[int, float, float]]) -> tuple[int, str]:
@@ -147,4 +154,4 @@ def _memory_share(device: torch.device) -> float:
             torch.cuda.max_memory_allocated()
             / torch.cuda.get_device_properties(device).total_memory
         )
-    return psutil.Process().memory_info().rss / psutil.virtual_memory().total
+    return used_memory() / machine_memory()

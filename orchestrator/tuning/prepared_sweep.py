@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -18,13 +18,14 @@ from orchestrator.checks import Finding
 from orchestrator.corpus.reading_once import once
 from orchestrator.errors import ModelError, ObjectiveError
 from orchestrator.machine import machine_cores
-from orchestrator.planning.shares import Share, share_of
+from orchestrator.planning.shares import Share, cores_of_all, share_of
 from orchestrator.records.reading_sets import read_sets
 from orchestrator.refused_findings import stop
 from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
+from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.model.device import choose_device, memory_of
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
@@ -52,6 +53,15 @@ class PreparedSweep:
     """Of the start-up checks; none of them stops the sweep."""
     notes: tuple[str, ...]
 
+    def executed(self, **changes: object) -> PreparedSweep:
+        """With other values of `execution`, before anything has trained; this process takes the
+        cores that they say.
+        """
+        execution = self.spec.execution.model_copy(update=changes)
+        spec = self.spec.model_copy(update={"execution": execution})
+        _take_cores(spec)
+        return replace(self, spec=spec)
+
     def autocast(self) -> torch.autocast:
         """The context in which everything but training is computed: bfloat16 products where the
         sweep asks for them.
@@ -71,6 +81,7 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
     used.
     """
     execution = spec.execution
+    _take_cores(spec)
     asked_by = "execution.devices" if execution.devices else "execution.device"
     device, notes = choose_device(execution.first_device, asked_by)
     base, said = _base_model(spec, device)
@@ -118,6 +129,19 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         findings,
         (*notes, *said, *_precision_notes(spec), *training.notes),
     )
+
+
+def _take_cores(spec: SweepSpec) -> None:
+    """This process computes on the cores of one pack; whole things, on those of all packs that are
+    made of it, for it has them to itself until then. In bfloat16 words may depend on what is decoded
+    beside them, so there the cores of one pack decide that, too.
+    """
+    execution, cores = spec.execution, machine_cores()
+    if execution.cores == "auto":
+        use_cores(min(torch.get_num_threads(), cores))
+        return
+    exact = _precision(spec, training=False) == "fp32"
+    use_cores(execution.cores, cores_of_all(execution, cores) if exact else execution.cores)
 
 
 def _base_model(spec: SweepSpec, device: torch.device) -> tuple[BaseModel, tuple[str, ...]]:

@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from orchestrator.machine import machine_cores
 from orchestrator.planning.kinds_of_trials import KindOfTrial
 from orchestrator.planning.probed_cost import KindPace, Pace
-from orchestrator.planning.shares import cores_of_all
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.sweepfile.sweep import SweepSpec
-from orchestrator.tuning.autotune import group_of, pack_size
+from orchestrator.tuning.autotune import found_packs, group_of
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.prepared_sweep import PreparedSweep, prepare
 from orchestrator.tuning.training.pack_group import PackGroup
@@ -42,8 +40,6 @@ def measure_pace(
     """
     say("loading and checking the base model")
     cores = spec.execution.cores
-    if cores != "auto":
-        use_cores(cores, at_once=cores_of_all(spec.execution, machine_cores()))
     started = time.perf_counter()
     prepared = prepare(spec, cache, SAMPLE)
     load = importing + time.perf_counter() - started
@@ -53,7 +49,7 @@ def measure_pace(
         if slots == "auto":
             started = time.perf_counter()
             with prepared.training_autocast():
-                slots, _ = pack_size(spec, prepared.base, prepared.store, prepared.data)
+                slots, _, _ = found_packs(spec, prepared.base, prepared.store, prepared.data)
             load += time.perf_counter() - started
         # its words are also the drafts that every trial's decode starts from
         baseline = _time_call(evaluator.measure_baseline)

@@ -12,16 +12,16 @@ import time
 from pathlib import Path
 
 from orchestrator.errors import ModelError, OrchestrateError
-from orchestrator.machine import machine_cores
-from orchestrator.planning.shares import cores_of_all
+from orchestrator.machine import this_machine
+from orchestrator.planning.shares import decided
 from orchestrator.planning.trial_plan import TrialPlan
 from orchestrator.records.results import Measurement
 from orchestrator.records.worker_protocol import Event, Failed, Measured, Noticed, Progress
 from orchestrator.sweepfile.digest import digest
-from orchestrator.sweepfile.sweep import SweepSpec
+from orchestrator.sweepfile.sweep import Execution, SweepSpec
 from orchestrator.tuning.adapters.pack import Adapter
 from orchestrator.tuning.adapters.peft_adapter import export, initial_adapter
-from orchestrator.tuning.autotune import pack_size
+from orchestrator.tuning.autotune import found_packs
 from orchestrator.tuning.decoding.measuring import DueTrial, MeasuredSets, measure_apart
 from orchestrator.tuning.model.core_threads import use_cores
 from orchestrator.tuning.model.device import hardware
@@ -43,15 +43,20 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     Raises ModelError, ManifestError, DataError or ObjectiveError when the model or the data cannot
     be used.
     """
-    if spec.execution.cores != "auto":
-        # before packs are made of it this process has the cores of all of them to itself
-        use_cores(spec.execution.cores, at_once=cores_of_all(spec.execution, machine_cores()))
+    left_open, machine = spec.execution.packs == "auto", this_machine()
+    spec = spec.model_copy(update={"execution": decided(spec, machine)})
     with enough_memory("the model and the data cannot be made ready"):
         prepared = prepare(spec, cache)
+    if left_open and prepared.base.device.type != "cpu" and not spec.execution.devices:
+        prepared = prepared.executed(packs=1)
+        spec = prepared.spec
     if spec.execution.pack != "auto":
         return PackWorker(prepared, spec.execution.pack)
     with prepared.training_autocast(), enough_memory("one step of one trial"):
-        slots, why = pack_size(spec, prepared.base, prepared.store, prepared.data)
+        slots, packs, why = found_packs(spec, prepared.base, prepared.store, prepared.data)
+    if left_open and packs != spec.execution.packs:
+        cores = "auto" if packs == 1 else machine.cores // packs
+        prepared = prepared.executed(packs=packs, cores=cores)
     return PackWorker(prepared, slots, why)
 
 
@@ -92,6 +97,11 @@ class PackWorker:
         if self.prepared.spec.execution.cores != "auto":
             use_cores(self.prepared.spec.execution.cores)  # of the thread and process that this is
         return PackWorker(self.prepared, self.capacity)
+
+    @property
+    def execution(self) -> Execution:
+        """As it was decided for this machine."""
+        return self.prepared.spec.execution
 
     @property
     def evaluation(self) -> dict[str, str]:

@@ -37,7 +37,7 @@ LONG = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def one_core() -> Iterator[None]:
-    """A step is cut into as many parts as there are cores, and its cuts are counted here."""
+    """A step is cut by the cores that there are, and its cuts are counted here."""
     before = torch.get_num_threads()
     use_cores(1)
     yield

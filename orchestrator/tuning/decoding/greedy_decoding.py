@@ -100,7 +100,7 @@ def transcribe(
     runs = _in_runs(batches, base.cores.at_once)
     counter = Counter(f"hearing {name}", len(lengths))
     with bound_merged(base.linears, weights):
-        results = base.cores.map(
+        results = base.cores.map_whole(
             lambda run: _decode_batches(base.decoder, begin, run, budget / 2),
             runs,
             lambda run: counter.add(sum(map(len, run))),

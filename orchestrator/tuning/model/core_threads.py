@@ -15,9 +15,13 @@ from typing import TypeVar
 
 import torch
 
+from orchestrator.machine import shares_of
+
 MOST_PARTS = 4
 """A step is cut into so many parts at most, each on an equal share of the cores: every part starts
-the same operations, and one interpreter starts them all (`benchmarks/levers.py --only halves,eighths`)."""
+the same operations, and one interpreter starts them all
+(`benchmarks/levers.py --only halves,quarters,eighths`).
+"""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,9 +34,9 @@ def cores(device: torch.device) -> Cores:
 
 
 def use_cores(count: int, at_once: int = 1) -> None:
-    """From here on this thread and what it starts compute in `count` parts: a sum is rounded as it
-    is cut up. `at_once`: so many things that are not cut up may be computed side by side, where
-    that is more.
+    """From here on this thread and what it starts compute one thing on `count` cores: a sum is
+    rounded as it is cut up. `at_once`: so many things that are not cut up may be computed side by
+    side, where that is more.
     """
     global _at_once
     torch.set_num_threads(count)
@@ -45,48 +49,71 @@ _at_once = 1
 
 
 class Cores:
-    """`count` parts of one thing on a CPU, `at_once` threads for whole ones; none beside the
-    caller's on another device.
+    """On a CPU `count` parts of one thing, or `at_once` whole things; none beside the caller's on
+    another device.
     """
 
     def __init__(self, device: torch.device) -> None:
+        on_cpu = device.type == "cpu"
         self.device = device
-        self._threads = torch.get_num_threads() if device.type == "cpu" else 1
-        self.count = min(self._threads, MOST_PARTS)
-        self.at_once = max(self.count, _at_once) if device.type == "cpu" else 1
+        self._threads = torch.get_num_threads() if on_cpu else 1
+        self.count = shares_of(self._threads, MOST_PARTS)
+        self.at_once = max(self._threads, _at_once) if on_cpu else 1
 
-    def map(
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+        """`function` of each part of one thing, in order, `count` at the same time, each on an
+        equal share of the cores, under the caller's grad and autocast modes; the first exception,
+        if any. What the parts share they must only read.
+        """
+        parts = list(items)
+        if self.count == 1 or len(parts) == 1:
+            return [function(part) for part in parts]
+        alone = max(1, self._threads // min(len(parts), self.count))
+        return self._mapped(self._part_pool, function, parts, alone, lambda _: None)
+
+    def map_whole(
         self,
         function: Callable[[Item], Result],
         items: Iterable[Item],
         done: Callable[[Item], None] = lambda _: None,
     ) -> list[Result]:
-        """`function` of each item, in order, under the caller's grad and autocast modes; the first
-        exception, if any.
-
-        What the items share they must only read. `done` is called in the caller's thread as each
-        item ends.
+        """As `map`, of things that are not cut up, `at_once` at the same time, each on one core: its
+        sums are those of any number of cores. `done` is called in the caller's thread as each item
+        ends.
         """
-        work = list(items)
-        if self.at_once == 1 or len(work) == 1:
-            return [_report_finished(function(item), item, done) for item in work]
+        whole = list(items)
+        if self.at_once == 1:
+            return [_report_finished(function(item), item, done) for item in whole]
+        return self._mapped(self._pool, function, whole, 1, done)
+
+    def _mapped(
+        self,
+        pool: ThreadPoolExecutor,
+        function: Callable[[Item], Result],
+        items: list[Item],
+        threads: int,
+        done: Callable[[Item], None],
+    ) -> list[Result]:
         grad, kind = torch.is_grad_enabled(), self.device.type
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-        alone = max(1, self._threads // len(work))
 
-        def run_part(item: Item) -> Result:
-            torch.set_num_threads(alone)  # of this thread alone; modes are of a thread, too
+        def run(item: Item) -> Result:
+            torch.set_num_threads(threads)  # of this thread alone; modes are of a thread, too
             with torch.set_grad_enabled(grad), torch.autocast(kind, dtype, enabled=enabled):
                 return function(item)
 
-        running = {self._thread_pool.submit(run_part, item): item for item in work}
+        running = {pool.submit(run, item): item for item in items}
         # all of them: one that goes on after another failed would compute with what is bound next
         for future in as_completed(running):
             done(running[future])
         return [future.result() for future in running]
 
     @cached_property
-    def _thread_pool(self) -> ThreadPoolExecutor:
+    def _part_pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.count, thread_name_prefix="part")
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.at_once, thread_name_prefix="core")
 
 

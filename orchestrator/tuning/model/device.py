@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import psutil
 import torch
 
 from orchestrator.errors import ModelError
+from orchestrator.machine import machine_memory
 
 
 def choose_device(
@@ -59,10 +59,10 @@ def _available_device(requested: str, asked_by: str) -> tuple[torch.device, tupl
 
 
 def memory_of(device: torch.device) -> int:
-    """Bytes that the device has in all; a CPU, and MPS with it, has the machine's."""
+    """Bytes that the device has in all; a CPU, and MPS with it, has the machine's, or its container's."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    return int(psutil.virtual_memory().total)
+    return machine_memory()
 
 
 def hardware(device: torch.device) -> dict[str, str]:

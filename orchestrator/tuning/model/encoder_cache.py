@@ -145,7 +145,9 @@ class EncoderCache:
         side_by_side, counter = cores(self.device), Counter(f"encoding {name}", len(lengths))
         for first in range(0, len(batches), side_by_side.at_once):
             some = batches[first : first + side_by_side.at_once]
-            results = side_by_side.map(lambda rows: self._compute_rows(name, rows, depth), some)
+            results = side_by_side.map_whole(
+                lambda rows: self._compute_rows(name, rows, depth), some
+            )
             for rows, computed in zip(some, results, strict=True):
                 if flat is None:
                     # known from the first frames on: nothing is computed in vain

@@ -1,0 +1,124 @@
+"""What a machine has for us: cores and memory also where a container has a part of them."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import machine
+
+V1 = "4:memory:/docker/1a2b\n3:cpuset:/\n2:cpu,cpuacct:/docker/1a2b\n1:name=systemd:/init.scope\n"
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where control groups are mounted, for a process whose groups `tmp_path / "cgroup"` names."""
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    found = partial(machine.control_groups, of_process=tmp_path / "cgroup", mounted=mounted)
+    monkeypatch.setattr(machine, "control_groups", found)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
+    monkeypatch.setattr(psutil, "cpu_count", lambda logical=True: 16)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    return mounted
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_without_control_groups_all_of_the_machine_is_ours(groups: Path) -> None:
+    assert machine.processor_share() is None
+    assert machine.machine_cores() == 16
+    assert machine.machine_memory() == psutil.virtual_memory().total
+
+
+@pytest.mark.parametrize(
+    ("own", "above", "cores"),
+    [
+        ("200000 100000", "max 100000", 2),
+        ("max 100000", "350000 100000", 3),
+        ("800000 100000", "400000 100000", 4),
+        ("50000 100000", "max 100000", 1),
+        ("max 100000", "max 100000", 16),
+        ("9900000 100000", "max 100000", 16),
+        ("", "nonsense", 16),
+    ],
+)
+def test_a_container_s_share_of_the_processors_in_version_2(
+    own: str, above: str, cores: int, groups: Path
+) -> None:
+    write(groups.parent / "cgroup", "0::/kubepods/pod1\n")
+    write(groups / "kubepods" / "pod1" / "cpu.max", own + "\n")
+    write(groups / "kubepods" / "cpu.max", above + "\n")
+    assert machine.machine_cores() == machine.usable_cores() == cores
+
+
+def test_a_container_s_share_in_version_1(groups: Path) -> None:
+    write(groups.parent / "cgroup", V1)
+    # seen from inside, the container's own group is the topmost
+    write(groups / "cpu" / "cpu.cfs_quota_us", "150000\n")
+    write(groups / "cpu" / "cpu.cfs_period_us", "50000\n")
+    write(groups / "memory" / "memory.limit_in_bytes", "1073741824\n")
+    assert machine.processor_share() == 3
+    assert machine.machine_cores() == 3
+    assert machine.machine_memory() == 2**30
+    # from outside it has its name
+    write(groups / "cpu" / "docker" / "1a2b" / "cpu.cfs_quota_us", "50000\n")
+    write(groups / "cpu" / "docker" / "1a2b" / "cpu.cfs_period_us", "50000\n")
+    assert machine.machine_cores() == 1
+
+
+def test_no_limit_in_version_1(groups: Path) -> None:
+    write(groups.parent / "cgroup", V1)
+    write(groups / "cpu" / "cpu.cfs_quota_us", "-1\n")
+    write(groups / "cpu" / "cpu.cfs_period_us", "100000\n")
+    write(groups / "memory" / "memory.limit_in_bytes", "9223372036854771712\n")
+    assert machine.machine_cores() == 16
+    assert machine.machine_memory() == psutil.virtual_memory().total
+
+
+def test_the_least_memory_of_the_groups_counts(groups: Path) -> None:
+    write(groups.parent / "cgroup", "0::/slice/job\n")
+    write(groups / "slice" / "job" / "memory.max", "max\n")
+    write(groups / "slice" / "memory.max", "2147483648\n")
+    assert machine.this_machine().memory == 2**31
+
+
+def test_fewer_cores_may_be_asked_for(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert machine.machine_cores() == 5
+
+
+@pytest.mark.parametrize("name", ["nvidia0", "kfd", "dxg", "nvmap"])
+def test_a_loaded_driver_is_a_gpu_that_may_be_there(name: str, tmp_path: Path) -> None:
+    (tmp_path / "null").touch()
+    (tmp_path / "nvidiactl").touch()
+    assert not machine.may_have_gpu(tmp_path)
+    (tmp_path / name).touch()
+    assert machine.may_have_gpu(tmp_path)
+
+
+@given(cores=st.integers(1, 300), most=st.integers(1, 80))
+def test_equal_shares_of_the_cores(cores: int, most: int) -> None:
+    count = machine.shares_of(cores, most)
+    bound = min(cores, most)
+    assert bound / 2 <= count <= bound
+    over = cores % count
+    assert 8 * over <= cores or all(over <= cores % other for other in range(bound // 2 + 1, bound))
+    assert count == bound or 8 * (cores % bound) > cores
+
+
+@pytest.mark.parametrize(
+    ("cores", "most", "count"),
+    [(8, 5, 4), (12, 8, 6), (16, 10, 8), (5, 4, 4), (7, 4, 3), (3, 4, 3), (32, 3, 3), (1, 9, 1)],
+)
+def test_few_cores_are_left_over(cores: int, most: int, count: int) -> None:
+    assert machine.shares_of(cores, most) == count
