@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from orchestrator.tuning.model.core_threads import Cores, use_cores
+from orchestrator.tuning.model.core_threads import Cores, cores, on_all_cores, use_cores
 from orchestrator.tuning.model.layout import RaggedLayout, laid_out
 
 CPU = torch.device("cpu")
@@ -96,7 +96,7 @@ def test_frames_of_one_slot_are_given_a_layout_and_a_slot_repeats_it() -> None:
 @pytest.fixture
 def two() -> Cores:
     made = Cores(CPU)
-    made.count = made.at_once = made._threads = 2
+    made.count = made.at_once = made.threads = 2
     return made
 
 
@@ -179,3 +179,17 @@ def test_the_first_exception_of_a_part_is_the_callers(two: Cores) -> None:
 
     with pytest.raises(ValueError, match="part 1"):
         two.map(part, [0, 1, 2])
+
+
+def test_what_is_not_kept_may_be_cut_up_for_all_cores() -> None:
+    before = torch.get_num_threads()
+    use_cores(1, at_once=3)
+    try:
+        with on_all_cores(CPU):
+            assert (cores(CPU).count, torch.get_num_threads()) == (3, 3)
+        assert (cores(CPU).count, cores(CPU).at_once, torch.get_num_threads()) == (1, 3, 1)
+        with pytest.raises(ValueError), on_all_cores(CPU):
+            raise ValueError
+        assert cores(CPU).count == 1
+    finally:
+        use_cores(before)

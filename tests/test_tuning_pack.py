@@ -180,7 +180,7 @@ def test_how_many_cores_share_a_step_changes_nothing_beyond_rounding(
 
     monkeypatch.setattr(micro_batches, "balance_by_length", noted)
     for count in (1, 2, 3):
-        for name in ("count", "_threads"):
+        for name in ("count", "threads"):
             monkeypatch.setattr(cores(CPU), name, count)
         cores(CPU).__dict__.pop("_part_pool", None)
         trained[count], _ = packed(scene(family), trials, steps=2)

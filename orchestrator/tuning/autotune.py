@@ -25,6 +25,7 @@ from orchestrator.planning.trial_plan import TrialPlan, first_plan
 from orchestrator.sweepfile.sweep import SweepSpec
 from orchestrator.tuning.adapters.peft_adapter import initial_adapter
 from orchestrator.tuning.model.base_model import BaseModel
+from orchestrator.tuning.model.core_threads import on_all_cores
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.training.pack_group import PackGroup, Slot
 from orchestrator.tuning.training.training_set import TrainingSet
@@ -74,6 +75,20 @@ def _fitting(
     packs: int,
 ) -> tuple[int, int]:
     """Slots and packs, of so many at the most, that can make a step at the same time."""
+    with on_all_cores(base.device):
+        fitting = _tried(plan, base, store, data, slots, packs)
+    data.untuned.clear()  # computed on other cores than those of a pack
+    return fitting
+
+
+def _tried(
+    plan: TrialPlan,
+    base: BaseModel,
+    store: EncoderCache,
+    data: TrainingSet,
+    slots: int,
+    packs: int,
+) -> tuple[int, int]:
     group_of(plan, base, 1).step(base, store, data)  # what is kept from now on is there once
     held, room = used_memory(), MEMORY_SHARE * machine_memory()
     while True:

@@ -25,7 +25,7 @@ from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
-from orchestrator.tuning.model.core_threads import use_cores
+from orchestrator.tuning.model.core_threads import on_all_cores, use_cores
 from orchestrator.tuning.model.device import choose_device, memory_of
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
@@ -109,10 +109,9 @@ def prepare(spec: SweepSpec, cache: Path, sample: int | None = None) -> Prepared
         partial(_autocast_for, spec, device, training=each) for each in (False, True)
     )
     other = trained if _precision(spec, training=True) == "bf16" else None
-    findings = (
-        *lengths,
-        *check_model(base, spec, sets, training.labels, clips, measuring, other),
-    )
+    with on_all_cores(device):
+        model_findings = check_model(base, spec, sets, training.labels, clips, measuring, other)
+    findings = (*lengths, *model_findings)
     stop(
         findings,
         spec.checks.ignore,

@@ -8,8 +8,9 @@ once a step do not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
@@ -48,6 +49,22 @@ _at_once = 1
 """What `use_cores` was last told."""
 
 
+@contextmanager
+def on_all_cores(device: torch.device) -> Iterator[None]:
+    """Within it one thing is cut up for as many cores as whole ones are computed on: for what is
+    not kept, or has the same value on any number of cores.
+    """
+    found = cores(device)
+    if found.at_once == found.threads:
+        yield
+        return
+    use_cores(found.at_once)
+    try:
+        yield
+    finally:
+        use_cores(found.threads, found.at_once)
+
+
 class Cores:
     """On a CPU `count` parts of one thing, or `at_once` whole things; none beside the caller's on
     another device.
@@ -56,9 +73,9 @@ class Cores:
     def __init__(self, device: torch.device) -> None:
         on_cpu = device.type == "cpu"
         self.device = device
-        self._threads = torch.get_num_threads() if on_cpu else 1
-        self.count = shares_of(self._threads, MOST_PARTS)
-        self.at_once = max(self._threads, _at_once) if on_cpu else 1
+        self.threads = torch.get_num_threads() if on_cpu else 1
+        self.count = shares_of(self.threads, MOST_PARTS)
+        self.at_once = max(self.threads, _at_once) if on_cpu else 1
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """`function` of each part of one thing, in order, `count` at the same time, each on an
@@ -68,7 +85,7 @@ class Cores:
         parts = list(items)
         if self.count == 1 or len(parts) == 1:
             return [function(part) for part in parts]
-        alone = max(1, self._threads // min(len(parts), self.count))
+        alone = max(1, self.threads // min(len(parts), self.count))
         return self._mapped(self._part_pool, function, parts, alone, lambda _: None)
 
     def map_whole(
