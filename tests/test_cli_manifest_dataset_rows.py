@@ -174,3 +174,24 @@ def test_a_column_of_an_audio_folder_may_be_named(
         assert "column" in capsys.readouterr().err
         assert orchestrate(*command, "--text-column", columns.split("\n")[0].split(",")[0]) == 0
         assert [each.text for each in load_manifest(out).utterances] == ["hallo"]
+
+
+def test_a_few_rows_of_an_audio_folders_list_may_have_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder, out = tmp_path / "set", tmp_path / "m.jsonl"
+    for number in range(3):
+        tone(folder / "data" / "train" / f"{number}.wav", 2.0, 500 + 100 * number)
+    rows = "".join(
+        f"data/train/{number}.wav,{text}\n" for number, text in enumerate(("a", "", "c"))
+    )
+    table = folder / "metadata.csv"
+    table.write_text(f"file_name,transcription\n{rows}")
+    words = ("manifest", "from-dataset", folder, out, "--split", "train")
+    assert orchestrate(*words) == 0
+    assert "left out 1 of 3: 1 without a text, such as row 1" in capsys.readouterr().out
+    out.unlink()
+    table.write_text(f"file_name,transcription\n{rows.replace(',a', ',')}")
+    assert orchestrate(*words[:3], tmp_path / "n.jsonl", *words[4:]) == 2
+    assert f"{table}:2: no text; one of text, transcript" in capsys.readouterr().err

@@ -76,7 +76,10 @@ def lines_of_folder(
             "--transcripts FILE."
         )
     lines, left = [], Counter[str]()
+    silent = {path for path in findings.silent.values() if path not in texts}
     for path in recordings:
+        if path in silent:
+            continue  # its row is counted
         inside = path.relative_to(folder)
         why = wanted.why_not_name((inside.as_posix(), path.name))
         if path not in texts:
@@ -95,8 +98,9 @@ def lines_of_folder(
     if others:
         first = others[0].relative_to(folder).as_posix()
         more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
-    if unmatched:
-        more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
+    for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
+        if rows:
+            more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
     notes = notes_of_folder(findings.choices, texts, wanted)
     return kept, left + more, notes + _one_folder(recordings, folder, speaker)
 

@@ -19,7 +19,7 @@ import soundfile
 
 from orchestrator.corpus.hub_rows import Columns, Rows, Wanted, lines_of_rows
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
+from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS, is_missing_text
 from orchestrator.corpus.transcript_list import LISTS
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
@@ -85,7 +85,7 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
         return data
     told: dict[str, list[Utterance]] = {}
     try:
-        for utterance in load_manifest(listed).utterances:
+        for utterance in _utterances_listed(listed):
             told.setdefault(os.path.realpath(utterance.audio or ""), []).append(utterance)
     except ManifestError as error:
         raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
@@ -101,6 +101,13 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
     for name, values in columns.items():
         data = data.add_column(name, values)
     return data
+
+
+def _utterances_listed(table: Path) -> tuple[Utterance, ...]:
+    """Those of a list, a few of which may have no text; of more the manifest says what is wrong."""
+    found = load_manifest(table, needs_text=False).utterances
+    silent = sum(is_missing_text(each.text) for each in found)
+    return load_manifest(table).utterances if 2 * silent > len(found) else found
 
 
 def _first_lines(error: BaseException) -> str:

@@ -14,7 +14,6 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.list_columns import columns_of_three
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.name_lists import is_audio_name, is_comment, list_pattern, listed_rows
+from orchestrator.corpus.name_lists import audio_names, is_comment, list_pattern, listed_rows
 from orchestrator.corpus.not_a_manifest import names_hint, unknown_format_error
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
 from orchestrator.corpus.table_cells import KNOWN, cell_value, column_name, without_quotes
@@ -78,7 +77,7 @@ def table_records(
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio
     or text.
     """
-    is_audio = partial(is_audio_name, folder=list_of or path.parent, with_below=list_of is not None)
+    is_audio = audio_names(list_of or path.parent, with_below=list_of is not None)
     number, raw = next(lines)
     if _EXCEL.fullmatch(raw.strip(b"\r\n")):
         if (following := next((row for row in lines if row[1].strip()), None)) is None:
@@ -96,7 +95,7 @@ def table_records(
             yield from table_records(path, chain([beyond], lines), needs_text, list_of)
             return
     if table is None and (pattern := list_pattern(first, path, is_audio)):
-        yield from listed_rows(lines, pattern)
+        yield from listed_rows(lines, pattern, is_audio)
         return
     if (
         table := table or _headless_table(first, path, is_audio)

@@ -23,7 +23,13 @@ from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.readings import without_pinyin
-from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
+from orchestrator.corpus.record_fields import (
+    AUDIO_KEYS,
+    ID_KEYS,
+    TEXT_KEYS,
+    is_missing_text,
+    read_draft,
+)
 from orchestrator.corpus.times_in_text import times_or_turns
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.transcript_files import Transcript, labelled_parts, read_text
@@ -83,8 +89,17 @@ def texts_from_list(
     Endings may be missing. Raises UnusableError where the file as a whole is no list.
     """
     names = _recordings_by_name(recordings, folder)
-    rows = _rows_of_list(table, folder, findings.faults)
+    silent: list[tuple[str, Transcript]] = []
+    rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
     texts, missing = _matched(rows, names, table, findings.faults)
+    with_text = len(missing) + sum(map(len, texts.values()))
+    if len(silent) > with_text:
+        findings.faults.append(_mostly_silent([said for _, said in silent], with_text))
+        return {}
+    for name, said in silent:
+        found = _recordings_meant(name, names, table)
+        place = f"{said.origin}: {show(name)}"
+        findings.silent[place] = found[0] if len(found) == 1 else None
     root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
     if root:
         here = ((name.removeprefix(root), said) for name, said in missing)
@@ -95,6 +110,25 @@ def texts_from_list(
             findings.choices[_WITHOUT_PINYIN] += 1
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
     return texts
+
+
+def _spoken(
+    rows: Iterable[tuple[str, Transcript]], silent: list[tuple[str, Transcript]]
+) -> Iterator[tuple[str, Transcript]]:
+    """The rows with a text; the others go to `silent`."""
+    for row in rows:
+        if row[1].text:
+            yield row
+        else:
+            silent.append(row)
+
+
+def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
+    """The fault of a list in which more rows have no text than have one: the texts stand elsewhere."""
+    return (
+        f"{silent[0].origin}: has no text, as {len(silent)} of {len(silent) + others} rows; write what is said (in a "
+        f"table or in JSON as {', '.join(TEXT_KEYS[:4])}), or delete these rows to go without"
+    )
 
 
 def _matched(
@@ -164,7 +198,7 @@ def check_row(said: Transcript, header: Header, path: Path) -> None:
 
 
 def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
-    """The name and text of every row."""
+    """The name and text of every row; one without a text has an empty one."""
     with table.open("rb") as stream:
         beginning = stream.read(_START).decode("utf-8", "replace")
     if kind := kind_of_list(beginning):
@@ -183,7 +217,8 @@ def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tupl
     """What a record says, under the name of its recording; nothing, and faults, where it is none of
     a manifest.
     """
-    draft, wrong = read_draft(_with_audio(record), needs_text=True)
+    silent = not is_cut(record) and all(is_missing_text(record.get(key)) for key in TEXT_KEYS)
+    draft, wrong = read_draft(_with_audio(record), needs_text=not silent)
     faults += [f"{where}: {message}" for message in wrong]
     if draft is None:
         return
@@ -199,7 +234,7 @@ def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tupl
     if draft.offset is not None:
         rest = float("inf") if draft.duration is None else draft.duration
         span = (draft.offset, draft.offset + rest)
-    text = without_pinyin(draft.text)
+    text = "" if silent else without_pinyin(draft.text)
     yield draft.path, Transcript(text, where, span, draft.speaker, record=draft)
 
 

@@ -55,6 +55,8 @@ class Findings:
     faults: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     """Rows of lists whose recording is not there."""
+    silent: dict[str, Path | None] = field(default_factory=dict)
+    """Rows of lists without a text, and their recordings where these are there."""
     choices: Counter[str] = field(default_factory=Counter)
     """What was taken where there was a choice, in words, and how often."""
 
