@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded_line
@@ -105,13 +105,15 @@ def listed_rows(
 
 def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:
     """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
-    a folder below where these count too, as those of speakers do.
+    a folder below where these count too, as those of speakers do, whatever folder the cell names.
     """
     below = cache(lambda: _stems_below(folder) if with_below else frozenset[str]())
 
     def is_audio(cell: str) -> bool:
         name = cell.strip()
-        return name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder) or name in below()
+        if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
+            return True
+        return PurePosixPath(name).name in below()
 
     return is_audio
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -45,6 +46,10 @@ _OF_SUPERVISION = {"recording_id", "start", "duration"}
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """Bytes by which a list is known."""
+_FEATURES = re.compile(r"(^|/)mfc/")
+"""The folder of what HTK made of a recording, by which the prompts of VoxForge name that."""
+_OF_SOUND = ("wav", "flac")
+"""The folders of VoxForge that hold recordings."""
 LISTS = (
     *(
         f"{name}.{ending}"
@@ -53,7 +58,7 @@ LISTS = (
     ),
     *("etc/txt.done.data", "txt.done.data"),
     *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
-    *("etc/prompts-original", "line_index.tsv"),
+    *("etc/prompts-original", "etc/PROMPTS", "line_index.tsv"),
 )
 """A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
 JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had recorded for many languages.
@@ -282,8 +287,10 @@ def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: 
 
 
 def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
-    if found := names.get(name.removeprefix("./")):
-        return found
+    plain = re.sub(r"^(?:\./|\*/)", "", name)  # * of HTK is any folder
+    for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
+        if found := names.get(form):
+            return found
     try:
         return names.get(str(locate(name, table.parent)), []) if name else []
     except UnusableError:
