@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from orchestrator.corpus.manifest import load_manifest
 from tests.test_cli_manifest import tone
 from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
 
@@ -53,3 +56,65 @@ def test_prompts_of_voxforge_for_other_recordings_are_refused(
         "left out 2 of 3: 1 without a transcript, 1 listed without a recording (the first is "
         f"{table}:2: 'Ann-1-a/mfc/b3')"
     )
+
+
+EMILIA = {
+    "id": "EN_B00000_S00000_W000000",
+    "wav": "EN_B00000/EN_B00000_S00000/mp3/EN_B00000_S00000_W000000.mp3",
+    "text": " You can help my mother.",
+    "duration": 1.0,
+    "speaker": "EN_B00000_S00000",
+    "language": "en",
+    "dnsmos": 3.3,
+}
+
+
+def test_an_object_beside_each_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Emilia; and what names its recording less, or says nothing but its text."""
+    folder = tmp_path / "emilia"
+    name = EMILIA["id"]
+    tones(folder, f"{name}.wav", "b.wav", "c.wav")
+    put(folder / f"{name}.json", json.dumps(EMILIA))
+    put(folder / "b.json", json.dumps({"utt_id": "b", "sentence": "by id", "spk": 7}, indent=1))
+    put(folder / "c.wav.json", json.dumps({"text": "alone", "language": "en", "score": 0.5}))
+    assert made(folder) == {name: "You can help my mother.", "b": "by id", "c": "alone"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "of 1 recordings the text is that of NAME.wav.json, which does not name its recording"
+    ]
+    speakers = {each.id: each.speaker for each in load_manifest(tmp_path / "out.jsonl").utterances}
+    assert speakers == {name: "EN_B00000_S00000", "b": "7", "c": ""}
+
+
+def test_a_part_of_its_recording_may_be_told_by_the_object_beside_it(tmp_path: Path) -> None:
+    tones(tmp_path / "d", "a.wav", seconds=3.0)
+    put(
+        tmp_path / "d/a.json", json.dumps({"id": "a", "text": "hi", "offset": 0.5, "duration": 1.5})
+    )
+    made(tmp_path / "d")
+    [found] = load_manifest(tmp_path / "out.jsonl").utterances
+    assert (found.text, found.offset, found.duration) == ("hi", 0.5, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"duration": 9.44}, "a.json:1: the duration is 9.44 s but audio file"),
+        (
+            {"text": " "},
+            "a.json:1: the transcript is empty; write what is said, or take the file away",
+        ),
+        ({"start": 0.25, "end": 0.75}, '"start" is 0.25 and "end" is 0.75, which are not read'),
+        ({"text": "[00:00:00.000 --> 00:00:01.000] hi"}, "has a time beside what is said"),
+        ({"wav": "x/b.mp3"}, "a.json is JSON of a form that is not read"),
+        ({"id": "b", "wav": None}, "a.json is JSON of a form that is not read"),
+        ({"id": None, "wav": None, "words": []}, "a.json is JSON of a form that is not read"),
+    ],
+)
+def test_an_object_that_says_something_else_is_refused(
+    tmp_path: Path, change: dict[str, Any], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tones(tmp_path / "d", "a.wav")
+    put(tmp_path / "d/a.json", json.dumps(EMILIA | {"id": "a", "wav": "x/a.mp3"} | change))
+    assert told in refused(tmp_path / "d", capsys)

@@ -70,10 +70,23 @@ def _load_split(wanted: Wanted) -> Any:
         ) from error
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Audio):
-            found = found.cast_column(column, datasets.Audio(decode=False))
+            found = _with_json(found.cast_column(column, datasets.Audio(decode=False)))
             if not {wanted.text_column, *TEXT_KEYS} & set(found.column_names):
                 found = _with_list(found, column, Path(wanted.name))
     return found
+
+
+def _with_json(data: Any) -> Any:
+    """Rows of shards of WebDataset whose text is told by a `.json` beside each recording, with that one's
+    keys as columns.
+    """
+    told = data.features.get("json")
+    if not isinstance(told, Mapping) or not set(TEXT_KEYS) & set(told):
+        return data
+    rows = data["json"]
+    for key in sorted(set(told) - set(data.column_names)):
+        data = data.add_column(key, [row and row[key] for row in rows])
+    return data.remove_columns("json")
 
 
 def _with_list(data: Any, audio: str, folder: Path) -> Any:

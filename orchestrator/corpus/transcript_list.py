@@ -15,23 +15,14 @@ from dataclasses import replace
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import Header, locate, read_header
 from orchestrator.corpus.label_files import kind_of_list
-from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
-from orchestrator.corpus.readings import without_pinyin
-from orchestrator.corpus.record_fields import (
-    AUDIO_KEYS,
-    ID_KEYS,
-    TEXT_KEYS,
-    is_missing_text,
-    read_draft,
-)
-from orchestrator.corpus.times_in_text import times_or_turns
+from orchestrator.corpus.record_fields import TEXT_KEYS
+from orchestrator.corpus.records_as_transcripts import said_in_record
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.transcript_files import Transcript, labelled_parts, read_text
 from orchestrator.corpus.transcripts import Findings, Transcripts
@@ -42,7 +33,6 @@ from orchestrator.corpus.unread_times import (
     told_start,
 )
 
-_OF_SUPERVISION = {"recording_id", "start", "duration"}
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """Bytes by which a list is known."""
@@ -215,44 +205,7 @@ def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tupl
             faults.append(f"{where}: {record.message}")
         elif not record.get("_skipme"):
             refuse_toolkit_record(record, table)
-            yield from _row(record, where, faults)
-
-
-def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
-    """What a record says, under the name of its recording; nothing, and faults, where it is none of
-    a manifest.
-    """
-    silent = not is_cut(record) and all(is_missing_text(record.get(key)) for key in TEXT_KEYS)
-    draft, wrong = read_draft(_with_audio(record), needs_text=not silent)
-    faults += [f"{where}: {message}" for message in wrong]
-    if draft is None:
-        return
-    if draft.path is None:
-        faults.append(
-            f"{where}: holds its sound itself and names no recording; as a manifest it is read as it is"
-        )
-        return
-    if found := times_or_turns(draft.text):
-        faults.append(f"{where}: {found[1]}")
-        return
-    span = None
-    if draft.offset is not None:
-        rest = float("inf") if draft.duration is None else draft.duration
-        span = (draft.offset, draft.offset + rest)
-    text = "" if silent else without_pinyin(draft.text)
-    yield draft.path, Transcript(text, where, span, draft.speaker, record=draft)
-
-
-def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record whose recording has the name of its id where it has no other; of a supervision of
-    lhotse, which is a part of the recording that it names.
-    """
-    if record.keys() >= _OF_SUPERVISION:
-        return {**record, AUDIO_KEYS[0]: record["recording_id"], "offset": record["start"]}
-    if is_cut(record) or any(record.get(key) is not None for key in AUDIO_KEYS):
-        return record
-    name = next((record[key] for key in ID_KEYS if isinstance(record.get(key), str | int)), None)
-    return record if name is None else {**record, AUDIO_KEYS[0]: str(name).strip()}
+            yield from said_in_record(record, where, faults)
 
 
 def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
