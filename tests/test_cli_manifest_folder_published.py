@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.corpus.manifest import load_manifest
+from tests.cli_project import orchestrate
 from tests.test_cli_manifest import tone
 from tests.test_cli_manifest_folder_corpora import made, put, refused, tones
 
@@ -118,3 +119,94 @@ def test_an_object_that_says_something_else_is_refused(
     tones(tmp_path / "d", "a.wav")
     put(tmp_path / "d/a.json", json.dumps(EMILIA | {"id": "a", "wav": "x/a.mp3"} | change))
     assert told in refused(tmp_path / "d", capsys)
+
+
+def turn(session: str, speaker: str, begin: str, end: str, words: str) -> dict[str, Any]:
+    """As CHiME-6 writes one."""
+    times = {"start_time": begin, "end_time": end}
+    place = {"ref": "U02", "location": "kitchen", "session_id": session}
+    return times | {"words": words, "speaker": speaker} | place
+
+
+CHIME = [
+    turn("S02", "P05", "0:00:00.50", "0:00:01.75", "so what [laughs]"),
+    turn("S02", "P06", "00:00:01.00", "00:00:02.00", "the pan"),
+    turn("S02", "P06", "00:00:02.00", "00:00:02.50", ""),
+]
+
+
+def cut(path: Path) -> set[tuple[str, str, float, float | None, str]]:
+    return {
+        (Path(each.audio or "").name, each.text, each.offset, each.duration, each.speaker)
+        for each in load_manifest(path).utterances
+    }
+
+
+def chime(folder: Path) -> Path:
+    names = ("S02_P05", "S02_P06", "S02_U01.CH1", "S09_P25")
+    tones(folder / "audio/dev", *(f"{name}.wav" for name in names), seconds=4.0)
+    put(folder / "transcriptions/dev/S02.json", json.dumps(CHIME, indent=4))
+    rows = [turn("S09", "P25", "0:00:01.0", "0:00:02.0", "yeah")]
+    put(folder / "transcriptions/dev/S09.json", json.dumps(rows, indent=4))
+    return folder
+
+
+def test_turns_of_a_session_are_parts_of_what_their_speakers_wear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CHiME-6, whose microphones of the room hear all at once."""
+    folder = chime(tmp_path / "CHiME6")
+    made(folder)
+    first = {
+        ("S02_P05.wav", "so what [laughs]", 0.5, 1.25, "P05"),
+        ("S02_P06.wav", "the pan", 1.0, 1.0, "P06"),
+    }
+    assert cut(tmp_path / "out.jsonl") == {*first, ("S09_P25.wav", "yeah", 1.0, 1.0, "P25")}
+    table = folder / "transcriptions/dev/S02.json"
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"left out 2 of 5: 1 without a transcript, 1 listed without a text (the first is {table}:20: 'S02_P06')",
+        "of 1 parts the text has something in brackets, such as '[laughs]', and it is learnt as words; --brackets "
+        "strip or drop leaves it out",
+    ]
+    made(folder / "audio/dev", "--transcripts", table)
+    assert cut(folder / "audio/out.jsonl") == first
+    assert orchestrate("manifest", "filter", table, tmp_path / "x.jsonl") == 2
+    assert (
+        f"{table} names its recordings, such as S02_P05, as its corpus does; name the folder that holds them: "
+        f"orchestrate manifest from-folder FOLDER {table.parent}/manifest.jsonl --transcripts {table}"
+    ) in capsys.readouterr().err
+
+
+def test_clocks_of_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """DiPCo, whose list may lie beside its recordings."""
+    tones(tmp_path / "d", "S01_P01.wav", seconds=3.0)
+    row = turn("S01", "P01", "", "", "hi") | {"speaker_id": "P01"}
+    del row["speaker"]
+    row["start_time"] = {"U01": "00:00:01.52", "close-talk": "00:00:01.5"}
+    row["end_time"] = {"U01": "00:00:02.52", "close-talk": "00:00:02.5"}
+    table = put(tmp_path / "d/S01.json", json.dumps([row]))
+    made(tmp_path / "d")
+    assert cut(tmp_path / "out.jsonl") == {("S01_P01.wav", "hi", 1.5, 1.0, "P01")}
+    row["end_time"] = {"U01": "00:00:02.52"}
+    table.write_text(json.dumps([row]))
+    told = (
+        f'{table}:1: "end_time" is null, must be a time such as 00:00:12.34, by the clock of what P01 wears where '
+        "there are several; of devices it has U01"
+    )
+    assert told in refused(tmp_path / "d", capsys)
+
+
+def test_a_session_without_what_its_speakers_wear_and_one_of_two_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = chime(tmp_path / "CHiME6")
+    copy = put(folder / "transcriptions_scoring/dev/S09.json", '[{"session_id": "S09"}]')
+    other = folder / "transcriptions/dev/S09.json"
+    told = f"{other} and {copy} are both of session S09; take one of them away"
+    assert told in refused(folder, capsys)
+    copy.unlink()
+    for name in ("S02_P05", "S02_P06"):
+        (folder / f"audio/dev/{name}.wav").unlink()
+    table = folder / "transcriptions/dev/S02.json"
+    told = f"{table} is read for the recordings that its speakers wear, such as S02_P05.wav"
+    assert told in refused(folder, capsys)

@@ -20,6 +20,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopene
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.recordings_below import lists_that_name
 from orchestrator.corpus.selecting import Selection, select
+from orchestrator.corpus.session_lists import session_lists
 from orchestrator.corpus.transcript_files import Transcript
 from orchestrator.corpus.transcript_list import (
     called,
@@ -201,6 +202,9 @@ def _texts_of(
         if others:
             names = ", ".join(other.name for other in others)
             findings.choices[f"the list is {table.name}, and not {names} beside it"] += len(own)
+    if not texts:
+        for table, own in session_lists(recordings, folder, findings.faults).items():
+            texts |= _texts_from(table, own, folder, findings)
     return texts
 
 

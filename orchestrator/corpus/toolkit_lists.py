@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.published_rows import published_rows
 from orchestrator.corpus.record_fields import AUDIO_KEYS
+from orchestrator.corpus.recordings_below import names_below
 from orchestrator.corpus.whisper_json import is_whisper
 
 _LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
@@ -34,6 +36,12 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
         raise UnusableError(
             "is what Whisper heard in one recording; under that one's name beside it, it is read by: "
             f"orchestrate manifest from-folder {_quoted(path.parent)} {_out(path)}"
+        )
+    if rows := published_rows(record):
+        name = str(rows[0][AUDIO_KEYS[0]])
+        raise UnusableError(
+            f"names its recordings, such as {name}, as its corpus does"
+            f"{names_below(name, path) or f'; name the folder that holds them: {_from_list(path)}'}"
         )
     if _is_task(record):
         raise UnusableError(_label_studio_text(record, path))
@@ -147,6 +155,10 @@ def speech_brain_cure(path: Path) -> str:
 
 def _python(code: str, path: Path) -> str:
     return f'python -c "import json, sys; {code}" {_quoted(path)} > {_out(path)}'
+
+
+def _from_list(path: Path) -> str:
+    return f"orchestrate manifest from-folder FOLDER {_out(path)} --transcripts {_quoted(path)}"
 
 
 def _out(path: Path) -> str:

@@ -15,12 +15,14 @@ from dataclasses import replace
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import Header, locate, read_header
 from orchestrator.corpus.label_files import kind_of_list
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
+from orchestrator.corpus.published_rows import published_rows
 from orchestrator.corpus.record_fields import TEXT_KEYS
 from orchestrator.corpus.records_as_transcripts import said_in_record
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
@@ -204,8 +206,22 @@ def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tupl
         if isinstance(record, Fault):
             faults.append(f"{where}: {record.message}")
         elif not record.get("_skipme"):
-            refuse_toolkit_record(record, table)
-            yield from said_in_record(record, where, faults)
+            yield from _said_in_row(record, table, where, faults)
+
+
+def _said_in_row(
+    record: Mapping[str, Any], table: Path, where: str, faults: list[str]
+) -> Iterator[tuple[str, Transcript]]:
+    """What a row says, of each recording that it stands for."""
+    try:
+        published = published_rows(record)
+    except UnusableError as error:
+        faults.append(f"{where}: {error}")
+        return
+    if published is None:
+        refuse_toolkit_record(record, table)
+    for row in [record] if published is None else published:
+        yield from said_in_record(row, where, faults)
 
 
 def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:

@@ -1,0 +1,62 @@
+"""Rows of the lists of public corpora that name their recordings in a way of their own, as records of a
+manifest. Pure.
+
+Sources: https://chimechallenge.github.io/chime6, https://registry.opendata.aws/dipco.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.corpus.manifest_errors import UnusableError, show
+from orchestrator.corpus.record_fields import AUDIO_KEYS
+from orchestrator.corpus.segments import seconds
+
+_OF_SESSION = {"session_id", "words", "start_time", "end_time"}
+_CLOCK = re.compile(r"(?:\d+:)?\d+:\d+(?:\.\d+)?")
+_WORN = ("close-talk", "original")
+"""Of the devices whose clocks DiPCo and CHiME-5 tell, those that the speakers wear."""
+
+
+def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The records that a row of such a list stands for; None for another row. One whose text may not be
+    what is said has none. Raises UnusableError where a time cannot be read.
+    """
+    if any(record.get(key) is not None for key in AUDIO_KEYS):
+        return None
+    return _turn(record)
+
+
+def _turn(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """What one says in a session of CHiME-6 or DiPCo, in the recording that this one wears: the others'
+    are louder in those of the room.
+    """
+    speaker = record.get("speaker", record.get("speaker_id"))
+    if not record.keys() >= _OF_SESSION or not isinstance(speaker, str):
+        return None
+    begin, end = (_time(record, key, speaker) for key in ("start_time", "end_time"))
+    return [
+        {
+            "audio_filepath": f"{record['session_id']}_{speaker}",
+            "offset": begin,
+            "duration": round(end - begin, 3),
+            "text": record["words"],
+            "speaker": speaker,
+        }
+    ]
+
+
+def _time(record: Mapping[str, Any], key: str, speaker: str) -> float:
+    """Seconds, by the clock of what the speaker wears where there are several."""
+    told = value = record[key]
+    if isinstance(told, Mapping):
+        value = next((told[name] for name in (speaker, *_WORN) if name in told), None)
+    if not isinstance(value, str) or not _CLOCK.fullmatch(value.strip()):
+        devices = f"; of devices it has {', '.join(told)}" if isinstance(told, Mapping) else ""
+        raise UnusableError(
+            f'"{key}" is {show(value)}, must be a time such as 00:00:12.34, by the clock of what {speaker} wears'
+            f" where there are several{devices}"
+        )
+    return round(seconds(value.strip()), 3)
