@@ -210,3 +210,42 @@ def test_a_session_without_what_its_speakers_wear_and_one_of_two_lists(
     table = folder / "transcriptions/dev/S02.json"
     told = f"{table} is read for the recordings that its speakers wear, such as S02_P05.wav"
     assert told in refused(folder, capsys)
+
+
+def sentence(number: int, text: str, **recordings: str) -> str:
+    """As SLURP writes one."""
+    told = {
+        f"audio-{name}.flac": {"wer": 0.0, "ent_wer": 0.0, "status": status}
+        for name, status in recordings.items()
+    }
+    row = {"slurp_id": number, "sentence": text, "intent": "alarm_set", "tokens": [{"id": 0}]}
+    return json.dumps(row | {"recordings": told, "entities": []}) + "\n"
+
+
+def test_sentences_with_their_recordings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SLURP: a recording that is not known to be correct has no text."""
+    folder = tmp_path / "slurp"
+    place = folder / "audio/slurp_real"
+    tones(place, *(f"audio-{name}.flac" for name in ("1", "1-headset", "2", "3", "4")))
+    rows = sentence(0, "wake me", **{"1": "correct", "1-headset": "correct", "3": "incorrect"})
+    table = put(
+        folder / "dataset/slurp/train.jsonl", rows + sentence(1, "stop", **{"2": "correct"})
+    )
+    assert made(folder, "--transcripts", table) == {
+        "audio/slurp_real/audio-1": "wake me",
+        "audio/slurp_real/audio-1-headset": "wake me",
+        "audio/slurp_real/audio-2": "stop",
+    }
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "left out 2 of 5: 1 without a transcript, 1 listed without a text (the first is "
+        f"{table}:1: 'audio-3.flac')"
+    ]
+    table = put(folder / "audio/train.jsonl", rows)
+    assert orchestrate("manifest", "filter", table, tmp_path / "x.jsonl") == 2
+    assert (
+        f"{table} names its recordings, such as audio-1.flac, as its corpus does; recordings of these names lie in "
+        f"folders below, and are found by: orchestrate manifest from-folder {place.parent} "
+        f"{place.parent}/train-manifest.jsonl --transcripts {table}"
+    ) in capsys.readouterr().err

@@ -1,7 +1,8 @@
 """Rows of the lists of public corpora that name their recordings in a way of their own, as records of a
 manifest. Pure.
 
-Sources: https://chimechallenge.github.io/chime6, https://registry.opendata.aws/dipco.
+Sources: https://chimechallenge.github.io/chime6, https://registry.opendata.aws/dipco,
+https://github.com/pswietojanski/slurp.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from orchestrator.corpus.segments import seconds
 
 _OF_SESSION = {"session_id", "words", "start_time", "end_time"}
 _CLOCK = re.compile(r"(?:\d+:)?\d+:\d+(?:\.\d+)?")
+_CORRECT = "correct"
 _WORN = ("close-talk", "original")
 """Of the devices whose clocks DiPCo and CHiME-5 tell, those that the speakers wear."""
 
@@ -26,7 +28,20 @@ def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """
     if any(record.get(key) is not None for key in AUDIO_KEYS):
         return None
-    return _turn(record)
+    return _turn(record) or _readings(record)
+
+
+def _readings(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """The recordings of a sentence of SLURP; one that is not known to be correct says something else."""
+    recordings = record.get("recordings")
+    if "slurp_id" not in record or not isinstance(recordings, Mapping):
+        return None
+    rows = []
+    for name, told in recordings.items():
+        status = told.get("status", _CORRECT) if isinstance(told, Mapping) else None
+        text = record.get("sentence") if status == _CORRECT else None
+        rows.append({"audio_filepath": name, "text": text})
+    return rows
 
 
 def _turn(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
