@@ -195,3 +195,15 @@ def test_a_few_rows_of_an_audio_folders_list_may_have_no_text(
     table.write_text(f"file_name,transcription\n{rows.replace(',a', ',')}")
     assert orchestrate(*words[:3], tmp_path / "n.jsonl", *words[4:]) == 2
     assert f"{table}:2: no text; one of text, transcript" in capsys.readouterr().err
+
+
+def test_clips_in_lists_are_for_from_folder(tmp_path: Path, capsys: Printed) -> None:
+    """The People's Speech beside the hub; on the hub its rows are clips, of a length that is no segment."""
+    assert [line["duration"] for line in made(tmp_path, [{"duration_ms": 2000}])] == [2.0]
+    row = {"identifier": "x", "training_data": {"name": ["a.flac"], "label": ["hi"]}}
+    datasets.Dataset.from_list([row]).save_to_disk(str(tmp_path / "lists"))
+    assert orchestrate("manifest", "from-dataset", tmp_path / "lists", tmp_path / "n.jsonl") == 2
+    assert capsys.readouterr().err.endswith(
+        "  It has identifier, training_data.\n  Lists of clips are for orchestrate manifest from-folder FOLDER OUT "
+        "--transcripts FILE: the folder of the clips, and the file of these lists.\n"
+    )

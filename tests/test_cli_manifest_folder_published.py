@@ -249,3 +249,85 @@ def test_sentences_with_their_recordings(
         f"folders below, and are found by: orchestrate manifest from-folder {place.parent} "
         f"{place.parent}/train-manifest.jsonl --transcripts {table}"
     ) in capsys.readouterr().err
+
+
+MELD = (
+    "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
+    '1,"also I was the point person, on it",Chandler,neutral,neutral,0,0,8,21,"00:00:00,259","00:00:00,731"\n'
+    '2,No don\'t,Rachel,neutral,neutral,0,1,8,21,"00:16:21,940","00:16:23,442"\n'
+    '3,,Rachel,neutral,neutral,1,0,8,21,"00:16:26,820","00:16:29,572"\n'
+)
+
+
+def test_utterances_of_dialogues(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """MELD, whose times are those of an episode."""
+    folder = tmp_path / "meld"
+    tones(folder, *(f"train_splits/dia{name}.wav" for name in ("0_utt0", "0_utt1", "1_utt0")))
+    table = put(folder / "train_sent_emo.csv", MELD)
+    assert made(folder, "--transcripts", table) == {
+        "train_splits/dia0_utt0": "also I was the point person, on it",
+        "train_splits/dia0_utt1": "No don't",
+    }
+    speakers = {each.speaker for each in load_manifest(tmp_path / "out.jsonl").utterances}
+    assert speakers == {"Chandler", "Rachel"}
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        f"left out 1 of 3: 1 listed without a text (the first is {table}:4: 'dia1_utt0')"
+    ]
+    tone(folder / "dev_splits_complete/dia0_utt0.wav")
+    told = f"{table}:2: 'dia0_utt0' may be any of 2 recordings; write its folder too"
+    assert told in refused(folder, capsys, "--transcripts", table)
+    assert orchestrate("manifest", "filter", table, tmp_path / "x.jsonl") == 2
+    told = (
+        f"orchestrate manifest from-folder {folder} {folder}/manifest.jsonl --transcripts {table}"
+    )
+    assert told in capsys.readouterr().err
+
+
+def test_an_utterance_that_may_be_an_id_is_no_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tones(tmp_path / "d", "a.wav")
+    table = put(tmp_path / "d/l.csv", "path,Utterance\na.wav,u1\n")
+    assert "is a table without a column of text" in refused(
+        tmp_path / "d", capsys, "--transcripts", table
+    )
+
+
+def test_clips_in_lists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The People's Speech, as it is published beside the hub."""
+    folder = tmp_path / "peoples"
+    tones(folder, *(f"x/x_{number}.flac" for number in range(3)))
+    lists: dict[str, list[Any]] = {
+        "label": ["we will come", "to order", ""],
+        "name": [f"x/x_{number}.flac" for number in range(3)],
+        "duration_ms": [1000, 1000, 1000],
+    }
+    table = tmp_path / "train.json"
+    row = {"identifier": "x", "text_document_id": "x.srt", "training_data": lists}
+    table.write_text(json.dumps(row))
+    assert made(folder, "--transcripts", table) == {"x/x_0": "we will come", "x/x_1": "to order"}
+    assert f"1 listed without a text (the first is {table}:1: 'x/x_2.flac')" in (
+        capsys.readouterr().out
+    )
+    lists["duration_ms"] = [1000, 2500, 1000]
+    table.write_text(json.dumps(row))
+    told = f"{table}:1: the duration is 2.5 s but audio file 'peoples/x/x_1.flac' lasts 1.00 s"
+    assert told in refused(folder, capsys, "--transcripts", table)
+    lists["label"].pop()
+    table.write_text(json.dumps(row))
+    told = (
+        f'{table}:1: "training_data" must have lists of one length as name, label, duration_ms, a place in each for '
+        "every clip"
+    )
+    assert told in refused(folder, capsys, "--transcripts", table)
+    lists |= {"label": ["a", "b", "c"], "duration_ms": [1000, "long", 1000]}
+    table.write_text(json.dumps(row))
+    told = f"{table}:1: \"duration\" is 'long', must be a number of seconds above 0"
+    assert told in refused(folder, capsys, "--transcripts", table)
+    lists["duration_ms"][1] = 1000
+    table.write_text(json.dumps(row))
+    assert orchestrate("manifest", "filter", table, tmp_path / "x.jsonl") == 2
+    told = (
+        f"orchestrate manifest from-folder {tmp_path} {tmp_path}/train.jsonl --transcripts {table}"
+    )
+    assert told in capsys.readouterr().err

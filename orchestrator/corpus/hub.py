@@ -215,6 +215,11 @@ def _find_columns(wanted: Wanted, data: Any) -> Columns:
             if bare
             else ""
         )
+        if "training_data" in there:  # of the People's Speech
+            hint = (
+                "\n  Lists of clips are for orchestrate manifest from-folder FOLDER OUT --transcripts FILE: the folder "
+                "of the clips, and the file of these lists."
+            )
         raise ManifestError(
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
             f"  It has {', '.join(there)}.{hint}"

@@ -2,7 +2,7 @@
 manifest. Pure.
 
 Sources: https://chimechallenge.github.io/chime6, https://registry.opendata.aws/dipco,
-https://github.com/pswietojanski/slurp.
+https://github.com/pswietojanski/slurp, https://affective-meld.github.io, https://mlcommons.org/datasets/peoples-speech.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from orchestrator.corpus.segments import seconds
 _OF_SESSION = {"session_id", "words", "start_time", "end_time"}
 _CLOCK = re.compile(r"(?:\d+:)?\d+:\d+(?:\.\d+)?")
 _CORRECT = "correct"
+_DIALOGUE = "Dialogue_ID"
+_OF_EPISODE = ("StartTime", "EndTime", "utterance_id")
+_OF_CLIPS = ("name", "label", "duration_ms")
+_LONGEST = 1e12
+"""Milliseconds, beyond which no number is a length."""
 _WORN = ("close-talk", "original")
 """Of the devices whose clocks DiPCo and CHiME-5 tell, those that the speakers wear."""
 
@@ -28,7 +33,7 @@ def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """
     if any(record.get(key) is not None for key in AUDIO_KEYS):
         return None
-    return _turn(record) or _readings(record)
+    return _turn(record) or _readings(record) or _utterance(record) or _clips(record)
 
 
 def _readings(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
@@ -61,6 +66,40 @@ def _turn(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
             "speaker": speaker,
         }
     ]
+
+
+def _utterance(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """That of a dialogue of MELD, whose times are those of the episode that it was cut from."""
+    dialogue, number = record.get(_DIALOGUE), record.get("utterance_id")
+    if dialogue is None or number is None:
+        return None
+    rest = {key: value for key, value in record.items() if key not in _OF_EPISODE}
+    return [{**rest, "id": None, "audio_filepath": f"dia{dialogue}_utt{number}"}]
+
+
+def _clips(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Those that the People's Speech cut of one recording, in lists of names, texts and lengths."""
+    clips = record.get("training_data")
+    if not isinstance(clips, Mapping) or not {"name", "label"} <= set(clips):
+        return None
+    lists = [clips[key] for key in _OF_CLIPS if key in clips]
+    if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
+        raise UnusableError(
+            f'"training_data" must have lists of one length as {", ".join(_OF_CLIPS)}, a place in each for every clip'
+        )
+    rows = (dict(zip(_OF_CLIPS, clip, strict=False)) for clip in zip(*lists, strict=True))
+    return [
+        {"audio_filepath": row["name"], "text": row["label"], "duration": _of_ms(row)}
+        for row in rows
+    ]
+
+
+def _of_ms(row: Mapping[str, Any]) -> Any:
+    """Seconds of a length in milliseconds; what is none as it is."""
+    told = row.get("duration_ms")
+    if isinstance(told, bool) or not isinstance(told, int | float) or abs(told) > _LONGEST:
+        return told
+    return round(told / 1000, 3)
 
 
 def _time(record: Mapping[str, Any], key: str, speaker: str) -> float:

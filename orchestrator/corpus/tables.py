@@ -25,7 +25,7 @@ from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.name_lists import audio_names, is_comment, list_pattern, listed_rows
 from orchestrator.corpus.not_a_manifest import names_hint, unknown_format_error
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
-from orchestrator.corpus.table_cells import KNOWN, cell_value, column_name, without_quotes
+from orchestrator.corpus.table_cells import KNOWN, cell_value, column_names, without_quotes
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _FLEURS = (
@@ -189,7 +189,7 @@ def _with_header(line: str, needs_text: bool, path: Path, list_of: Path | None) 
     not among them.
     """
     for separator in SEPARATORS:
-        columns = tuple(column_name(cell) for cell in _split_cells(line, separator))
+        columns = column_names(_split_cells(line, separator))
         known = KNOWN & set(columns)
         if len(columns) > 1 and (known & set(AUDIO_KEYS) or len(known) > 1):
             table = Table(separator, columns, has_header=True)
