@@ -178,6 +178,8 @@ WITHOUT_TEXT = {
     "metadata.tsv": "path\tsentence\none.wav\teins\ntwo.wav\t\nthree.wav\tdrei\n",
     "metadata.csv": "file_name,text\none.wav,eins\ntwo.wav,nan\nthree.wav,drei\n",
     "transcripts.tsv": "\none.wav\teins\ntwo.wav\t  \nthree.wav\tdrei\n",
+    "metadata.txt stripped": "path|text\none.wav|eins\ntwo.wav\nthree.wav|drei\n",
+    "transcripts.tsv stripped": "\none.wav\teins\ntwo.wav\nthree.wav\tdrei\n",
     "transcripts.txt": "\none eins\ntwo\nthree drei\n",
     "metadata.txt": "\none.wav: eins\ntwo.wav:\nthree.wav: drei\n",
     "metadata.jsonl": "\n"
@@ -196,7 +198,7 @@ def test_a_few_rows_without_a_text_are_left_out_and_counted(
 ) -> None:
     folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
     tone(folder / "three.wav", 3.0, 700)
-    table = folder / name
+    table = folder / name.split()[0]
     table.write_text(WITHOUT_TEXT[name])
     assert orchestrate("manifest", "from-folder", folder, out) == 0
     assert {each.text for each in load_manifest(out).utterances} == {"eins", "drei"}

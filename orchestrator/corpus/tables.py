@@ -58,6 +58,10 @@ class Table:
                 for key, cell in zip(self.columns, cells, strict=True)
                 if cell.strip()
             }
+        if len(cells) == 1 and self.columns[0] in AUDIO_KEYS:
+            alone = cells[0].strip()
+            if alone.lower().endswith(AUDIO_SUFFIXES):  # editors take the separators behind it away
+                return {self.columns[0]: alone}
         name = SEPARATORS[self.separator]
         wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)
         hint = f'; a text with a {name} in it stands in "quotes"' if self.quoted else ""
