@@ -132,6 +132,7 @@ CHIME = [
     turn("S02", "P05", "0:00:00.50", "0:00:01.75", "so what [laughs]"),
     turn("S02", "P06", "00:00:01.00", "00:00:02.00", "the pan"),
     turn("S02", "P06", "00:00:02.00", "00:00:02.50", ""),
+    turn("S02", "P06", "00:00:03.00", "00:00:03.00", "no length"),
 ]
 
 
@@ -164,7 +165,7 @@ def test_turns_of_a_session_are_parts_of_what_their_speakers_wear(
     assert cut(tmp_path / "out.jsonl") == {*first, ("S09_P25.wav", "yeah", 1.0, 1.0, "P25")}
     table = folder / "transcriptions/dev/S02.json"
     assert capsys.readouterr().out.splitlines()[1:] == [
-        f"left out 2 of 5: 1 without a transcript, 1 listed without a text (the first is {table}:20: 'S02_P06')",
+        f"left out 3 of 6: 1 without a transcript, 2 listed without a text (the first is {table}:20: 'S02_P06')",
         "of 1 parts the text has something in brackets, such as '[laughs]', and it is learnt as words; --brackets "
         "strip or drop leaves it out",
     ]
@@ -214,10 +215,10 @@ def test_a_session_without_what_its_speakers_wear_and_one_of_two_lists(
 
 def sentence(number: int, text: str, **recordings: str) -> str:
     """As SLURP writes one."""
-    told = {
-        f"audio-{name}.flac": {"wer": 0.0, "ent_wer": 0.0, "status": status}
+    told = [
+        {"file": f"audio-{name}.flac", "wer": 0.0, "ent_wer": 0.0, "status": status}
         for name, status in recordings.items()
-    }
+    ]
     row = {"slurp_id": number, "sentence": text, "intent": "alarm_set", "tokens": [{"id": 0}]}
     return json.dumps(row | {"recordings": told, "entities": []}) + "\n"
 
@@ -242,6 +243,12 @@ def test_sentences_with_their_recordings(
         "left out 2 of 5: 1 without a transcript, 1 listed without a text (the first is "
         f"{table}:1: 'audio-3.flac')"
     ]
+    by_file = {"audio-1.flac": {"usrid": "FE-145", "status": "correct"}}
+    row = json.dumps({"slurp_id": 0, "sentence": "wake me", "recordings": by_file})
+    assert made(folder, "--transcripts", put(folder / "metadata.jsonl", row)) == {
+        "audio/slurp_real/audio-1": "wake me"
+    }
+    assert load_manifest(tmp_path / "out.jsonl").utterances[0].speaker == "FE-145"
     table = put(folder / "audio/train.jsonl", rows)
     assert orchestrate("manifest", "filter", table, tmp_path / "x.jsonl") == 2
     assert (

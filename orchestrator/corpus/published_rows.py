@@ -29,7 +29,7 @@ _WORN = ("close-talk", "original")
 
 def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The records that a row of such a list stands for; None for another row. One whose text may not be
-    what is said has none. Raises UnusableError where a time cannot be read.
+    what is said, or that has no length, has none. Raises UnusableError where a time cannot be read.
     """
     if any(record.get(key) is not None for key in AUDIO_KEYS):
         return None
@@ -37,15 +37,19 @@ def published_rows(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
 
 
 def _readings(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """The recordings of a sentence of SLURP; one that is not known to be correct says something else."""
-    recordings = record.get("recordings")
-    if "slurp_id" not in record or not isinstance(recordings, Mapping):
+    """The recordings of a sentence of SLURP, a list of objects with a file, or these by their files; one that is
+    not known to be correct says something else.
+    """
+    told = record.get("recordings")
+    if "slurp_id" not in record or not isinstance(told, Mapping | list):
         return None
+    named = told.items() if isinstance(told, Mapping) else ((None, each) for each in told)
     rows = []
-    for name, told in recordings.items():
-        status = told.get("status", _CORRECT) if isinstance(told, Mapping) else None
-        text = record.get("sentence") if status == _CORRECT else None
-        rows.append({"audio_filepath": name, "text": text})
+    for name, each in named:
+        of_it = each if isinstance(each, Mapping) else {}
+        is_correct = of_it.get("status", _CORRECT) == _CORRECT
+        row = {"audio_filepath": of_it.get("file", name), "speaker": of_it.get("usrid")}
+        rows.append(row | {"text": record.get("sentence") if is_correct else None})
     return rows
 
 
@@ -56,16 +60,11 @@ def _turn(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     speaker = record.get("speaker", record.get("speaker_id"))
     if not record.keys() >= _OF_SESSION or not isinstance(speaker, str):
         return None
+    row = {"audio_filepath": f"{record['session_id']}_{speaker}", "speaker": speaker}
     begin, end = (_time(record, key, speaker) for key in ("start_time", "end_time"))
-    return [
-        {
-            "audio_filepath": f"{record['session_id']}_{speaker}",
-            "offset": begin,
-            "duration": round(end - begin, 3),
-            "text": record["words"],
-            "speaker": speaker,
-        }
-    ]
+    if end <= begin:
+        return [row]
+    return [row | {"offset": begin, "duration": round(end - begin, 3), "text": record["words"]}]
 
 
 def _utterance(record: Mapping[str, Any]) -> list[dict[str, Any]] | None:
