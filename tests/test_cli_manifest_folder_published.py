@@ -195,6 +195,8 @@ def test_clocks_of_devices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         "there are several; of devices it has U01"
     )
     assert told in refused(tmp_path / "d", capsys)
+    assert orchestrate("manifest", "filter", table, tmp_path / "x.jsonl") == 2
+    assert f"{table} names its recordings as its corpus does; name the" in capsys.readouterr().err
 
 
 def test_a_session_without_what_its_speakers_wear_and_one_of_two_lists(

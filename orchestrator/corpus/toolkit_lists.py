@@ -37,10 +37,9 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
             "is what Whisper heard in one recording; under that one's name beside it, it is read by: "
             f"orchestrate manifest from-folder {_quoted(path.parent)} {_out(path)}"
         )
-    if rows := published_rows(record):
-        name = str(rows[0][AUDIO_KEYS[0]])
+    if (name := _published_name(record)) is not None:
         raise UnusableError(
-            f"names its recordings, such as {name}, as its corpus does"
+            f"names its recordings{name and f', such as {name},'} as its corpus does"
             f"{names_below(name, path) or f'; name the folder that holds them: {_from_list(path)}'}"
         )
     if _is_task(record):
@@ -52,6 +51,17 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
             "is a data.json of ESPnet, which names features and no recordings; its data directory "
             f"has wav.scp and text: orchestrate manifest from-kaldi {_quoted(path.parent)} {_out(path)}"
         )
+
+
+def _published_name(record: Mapping[str, Any]) -> str | None:
+    """The first recording of a row that names such in a way of its own; empty where it cannot be told, None
+    for another row.
+    """
+    try:
+        rows = published_rows(record)
+    except UnusableError:
+        return ""
+    return str(rows[0][AUDIO_KEYS[0]]) if rows else None
 
 
 def _is_task(record: Mapping[str, Any]) -> bool:
