@@ -324,32 +324,6 @@ def test_shards_of_webdataset_are_read_by_the_command_that_a_shard_is_answered_w
     assert {each.text for each in made} == {"hello 0", "hello 1"}
 
 
-def test_shards_of_webdataset_whose_texts_are_in_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Emilia: the object beside each recording says its speaker, and its path before the archive."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    shard, out = tmp_path / "wds" / "EN-B000000.tar", tmp_path / "m.jsonl"
-    shard.parent.mkdir()
-    with tarfile.open(shard, "w") as archive:
-        for number in range(2):
-            sound = tone(tmp_path / f"W{number}.wav", pitch=500 + 100 * number)
-            told = {"id": f"W{number}", "wav": f"x/W{number}.mp3", "text": f" hello {number}"}
-            beside = sound.with_suffix(".json")
-            beside.write_text(
-                json.dumps(told | {"duration": 1.0, "speaker": "EN_S0", "dnsmos": 3.2})
-            )
-            for path in (beside, sound):
-                archive.add(path, path.name)
-    words = ("manifest", "from-dataset", shard.parent, out, "--split", "train")
-    assert orchestrate(*words) == 0
-    made = load_manifest(out).utterances
-    assert {(each.id, each.text, each.speaker) for each in made} == {
-        ("W0", "hello 0", "EN_S0"),
-        ("W1", "hello 1", "EN_S0"),
-    }
-
-
 def test_a_hub_that_does_not_answer_is_asked_once(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
