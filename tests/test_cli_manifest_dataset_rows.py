@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,62 @@ def test_a_column_of_an_audio_folder_may_be_named(
         assert "column" in capsys.readouterr().err
         assert orchestrate(*command, "--text-column", columns.split("\n")[0].split(",")[0]) == 0
         assert [each.text for each in load_manifest(out).utterances] == ["hallo"]
+
+
+def test_a_few_rows_of_an_audio_folders_list_may_have_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder, out = tmp_path / "set", tmp_path / "m.jsonl"
+    for number in range(3):
+        tone(folder / "data" / "train" / f"{number}.wav", 2.0, 500 + 100 * number)
+    rows = "".join(
+        f"data/train/{number}.wav,{text}\n" for number, text in enumerate(("a", "", "c"))
+    )
+    table = folder / "metadata.csv"
+    table.write_text(f"file_name,transcription\n{rows}")
+    words = ("manifest", "from-dataset", folder, out, "--split", "train")
+    assert orchestrate(*words) == 0
+    assert "left out 1 of 3: 1 without a text, such as row 1" in capsys.readouterr().out
+    out.unlink()
+    table.write_text(f"file_name,transcription\n{rows.replace(',a', ',')}")
+    assert orchestrate(*words[:3], tmp_path / "n.jsonl", *words[4:]) == 2
+    assert f"{table}:2: no text; one of text, transcript" in capsys.readouterr().err
+
+
+def test_clips_in_lists_are_for_from_folder(tmp_path: Path, capsys: Printed) -> None:
+    """The People's Speech beside the hub; on the hub its rows are clips, of a length that is no segment."""
+    assert [line["duration"] for line in made(tmp_path, [{"duration_ms": 2000}])] == [2.0]
+    row = {"identifier": "x", "training_data": {"name": ["a.flac"], "label": ["hi"]}}
+    datasets.Dataset.from_list([row]).save_to_disk(str(tmp_path / "lists"))
+    assert orchestrate("manifest", "from-dataset", tmp_path / "lists", tmp_path / "n.jsonl") == 2
+    assert capsys.readouterr().err.endswith(
+        "  It has identifier, training_data.\n  Lists of clips are for orchestrate manifest from-folder FOLDER OUT "
+        "--transcripts FILE: the folder of the clips, and the file of these lists.\n"
+    )
+
+
+def test_shards_of_webdataset_whose_texts_are_in_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Emilia: the object beside each recording says its speaker, and its path before the archive."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    shard, out = tmp_path / "wds" / "EN-B000000.tar", tmp_path / "m.jsonl"
+    shard.parent.mkdir()
+    with tarfile.open(shard, "w") as archive:
+        for number in range(2):
+            sound = tone(tmp_path / f"W{number}.wav", pitch=500 + 100 * number)
+            told = {"id": f"W{number}", "wav": f"x/W{number}.mp3", "text": f" hello {number}"}
+            beside = sound.with_suffix(".json")
+            beside.write_text(
+                json.dumps(told | {"duration": 1.0, "speaker": "EN_S0", "dnsmos": 3.2})
+            )
+            for path in (beside, sound):
+                archive.add(path, path.name)
+    words = ("manifest", "from-dataset", shard.parent, out, "--split", "train")
+    assert orchestrate(*words) == 0
+    made = load_manifest(out).utterances
+    assert {(each.id, each.text, each.speaker) for each in made} == {
+        ("W0", "hello 0", "EN_S0"),
+        ("W1", "hello 1", "EN_S0"),
+    }

@@ -104,7 +104,6 @@ def test_a_speaker_that_is_asked_for_is_taken_before_that_of_the_list(tmp_path: 
             {"text": "[006.2901-008.2357]: Excuse me."},
             "has a time beside what is said, '[006.2901-008.2357]: Excuse me.', which would be learnt as words",
         ),
-        ({"text": "nan"}, "\"text\" is 'nan', which tables have for a text that is missing"),
         ({"audio": "pipe:x"}, "\"audio\" is the command 'pipe:x'; commands are never run"),
         (
             {"audio": {"bytes": "UklGRg==", "path": "one.wav"}},
@@ -173,3 +172,79 @@ def test_start_end_and_duration_of_a_list_that_agree_are_a_part(tmp_path: Path) 
         (0.5, 1.0, "eins"),
         (1.5, 1.5, "zwei"),
     }
+
+
+WITHOUT_TEXT = {
+    "metadata.tsv": "path\tsentence\none.wav\teins\ntwo.wav\t\nthree.wav\tdrei\n",
+    "metadata.csv": "file_name,text\none.wav,eins\ntwo.wav,nan\nthree.wav,drei\n",
+    "transcripts.tsv": "\none.wav\teins\ntwo.wav\t  \nthree.wav\tdrei\n",
+    "metadata.txt stripped": "path|text\none.wav|eins\ntwo.wav\nthree.wav|drei\n",
+    "transcripts.tsv stripped": "\none.wav\teins\ntwo.wav\nthree.wav\tdrei\n",
+    "transcripts.txt": "\none eins\ntwo\nthree drei\n",
+    "metadata.txt": "\none.wav: eins\ntwo.wav:\nthree.wav: drei\n",
+    "metadata.jsonl": "\n"
+    + "\n".join(
+        json.dumps({"audio": f"{name}.wav", "text": text})
+        for name, text in (("one", "eins"), ("two", None), ("three", "drei"))
+    ),
+    "txt.done.data": '\n( one "eins" )\n( two "" )\n( three "drei" )\n',
+    "TRANS.txt": "\n<s> eins </s> (one)\n<s> </s> (two)\n<s> drei </s> (three)\n",
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_TEXT)
+def test_a_few_rows_without_a_text_are_left_out_and_counted(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
+    tone(folder / "three.wav", 3.0, 700)
+    table = folder / name.split()[0]
+    table.write_text(WITHOUT_TEXT[name])
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert {each.text for each in load_manifest(out).utterances} == {"eins", "drei"}
+    named = "two.wav" if ".wav" in WITHOUT_TEXT[name] else "two"
+    why = f"1 listed without a text (the first is {table}:3: '{named}')"
+    assert capsys.readouterr().out.splitlines()[1:] == [f"left out 1 of 3: {why}"]
+
+
+def test_rows_of_which_most_have_no_text_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The texts stand elsewhere."""
+    folder = folder_of(tmp_path)
+    tone(folder / "three.wav", 3.0, 700)
+    table = folder / "metadata.csv"
+    table.write_text("file_name,text,words\none.wav,,eins\ntwo.wav,,zwei\nthree.wav,drei,drei\n")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{folder} has 1 fault:",
+        f"  {table}:2: has no text, as 2 of 3 rows; write what is said (in a table or in JSON as text, transcript, "
+        "transcription, sentence), or delete these rows to go without",
+    ]
+
+
+def test_a_part_without_a_text_leaves_the_others_of_its_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a row without one whose recording is not there is counted once."""
+    folder, out = folder_of(tmp_path), tmp_path / "m.jsonl"
+    table = folder / "metadata.csv"
+    table.write_text(
+        "path,offset,duration,text\none.wav,0,1,eins\none.wav,1,1,\none.wav,2,1,drei\ngone.wav,,,\n"
+    )
+    assert orchestrate("manifest", "from-folder", folder, out) == 0
+    assert {each.text for each in load_manifest(out).utterances} == {"eins", "drei"}
+    why = f"1 without a transcript, 2 listed without a text (the first is {table}:3: 'one.wav')"
+    assert capsys.readouterr().out.splitlines()[1:] == [f"left out 3 of 5: {why}"]
+
+
+def test_a_line_that_names_no_recording_is_no_row_without_a_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The text before it goes on there."""
+    folder = folder_of(tmp_path)
+    table = folder / "transcripts.txt"
+    table.write_text("one eins\nzwei\ntwo drei\n")
+    assert orchestrate("manifest", "from-folder", folder, tmp_path / "m.jsonl") == 2
+    told = f"{table}:2: 'zwei' is no name text, as the lines before it are"
+    assert told in capsys.readouterr().err

@@ -187,13 +187,14 @@ def test_the_manifest_itself_must_be_a_regular_file(folder: Path) -> None:
         ),
         (b'[{"audio": "a.wav", "text": "x"}]\n{}', "1: more text, '{}', follows the JSON array"),
         (
-            b"a.wav\tone\nb.flac\n",
+            b"a.wav\tone\nb.flac two\n",
             "2: 1 tab-separated columns where 2 are expected (audio_filepath<TAB>text)",
         ),
         (
             b"path\tduration\tsentence\na.wav\tlong\tone\n",
             "2: \"duration\" is 'long', must be a number of seconds above 0",
         ),
+        (b"a.wav\tone\nb.flac\n", f"2: no text; one of {TEXT_KEYS} must hold what is said"),
         (b"path\tsentence\na.wav\t\n", f"2: no text; one of {TEXT_KEYS} must hold what is said"),
         (
             b"a.wav\tone\nb.flac\tcaf\xe9\n",

@@ -20,6 +20,7 @@ from orchestrator.corpus.manifest_errors import UnusableError, show, why_unopene
 from orchestrator.corpus.manifest_writing import Made, in_utf8, relative, some_faults
 from orchestrator.corpus.recordings_below import lists_that_name
 from orchestrator.corpus.selecting import Selection, select
+from orchestrator.corpus.session_lists import session_lists
 from orchestrator.corpus.transcript_files import Transcript
 from orchestrator.corpus.transcript_list import (
     called,
@@ -76,7 +77,10 @@ def lines_of_folder(
             "--transcripts FILE."
         )
     lines, left = [], Counter[str]()
+    silent = {path for path in findings.silent.values() if path not in texts}
     for path in recordings:
+        if path in silent:
+            continue  # its row is counted
         inside = path.relative_to(folder)
         why = wanted.why_not_name((inside.as_posix(), path.name))
         if path not in texts:
@@ -95,8 +99,9 @@ def lines_of_folder(
     if others:
         first = others[0].relative_to(folder).as_posix()
         more[f"not read as sound ({first}: ffmpeg -i IN OUT{_READ_SOUND})"] = len(others)
-    if unmatched:
-        more[f"listed without a recording (the first is {unmatched[0]})"] = len(unmatched)
+    for kind, rows in (("recording", unmatched), ("text", list(findings.silent))):
+        if rows:
+            more[f"listed without a {kind} (the first is {rows[0]})"] = len(rows)
     notes = notes_of_folder(findings.choices, texts, wanted)
     return kept, left + more, notes + _one_folder(recordings, folder, speaker)
 
@@ -197,6 +202,9 @@ def _texts_of(
         if others:
             names = ", ".join(other.name for other in others)
             findings.choices[f"the list is {table.name}, and not {names} beside it"] += len(own)
+    if not texts:
+        for table, own in session_lists(recordings, folder, findings.faults).items():
+            texts |= _texts_from(table, own, folder, findings)
     return texts
 
 

@@ -33,7 +33,8 @@ def notes_of_folder(choices: Counter[str], texts: Transcripts, wanted: Selection
             f"of {len(doubted)} parts the words begin with what may be who speaks, {show(doubted[0].text[:40])} in "
             f"{doubted[0].origin}, and it is learnt as words; in WebVTT a speaker is <v NAME>"
         )
-    brackets = [found for part in parts if (found := bracketed_part(part.text))]
+    cut = [part for own in texts.values() for part in own if part.span]
+    brackets = [found for part in cut if (found := bracketed_part(part.text))]
     if brackets and wanted.brackets == "keep":
         notes.append(
             f"of {len(brackets)} parts the text has something in brackets, such as {show(brackets[0][:40])}, and it is "

@@ -19,7 +19,7 @@ import soundfile
 
 from orchestrator.corpus.hub_rows import Columns, Rows, Wanted, lines_of_rows
 from orchestrator.corpus.manifest import load_manifest
-from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS
+from orchestrator.corpus.record_fields import ID_KEYS, SPEAKER_KEYS, TEXT_KEYS, is_missing_text
 from orchestrator.corpus.transcript_list import LISTS
 from orchestrator.corpus.utterance import Utterance
 from orchestrator.errors import ManifestError
@@ -70,10 +70,23 @@ def _load_split(wanted: Wanted) -> Any:
         ) from error
     for column, feature in found.features.items():
         if isinstance(feature, datasets.Audio):
-            found = found.cast_column(column, datasets.Audio(decode=False))
+            found = _with_json(found.cast_column(column, datasets.Audio(decode=False)))
             if not {wanted.text_column, *TEXT_KEYS} & set(found.column_names):
                 found = _with_list(found, column, Path(wanted.name))
     return found
+
+
+def _with_json(data: Any) -> Any:
+    """Rows of shards of WebDataset whose text is told by a `.json` beside each recording, with that one's
+    keys as columns.
+    """
+    told = data.features.get("json")
+    if not isinstance(told, Mapping) or not set(TEXT_KEYS) & set(told):
+        return data
+    rows = data["json"]
+    for key in sorted(set(told) - set(data.column_names)):
+        data = data.add_column(key, [row and row[key] for row in rows])
+    return data.remove_columns("json")
 
 
 def _with_list(data: Any, audio: str, folder: Path) -> Any:
@@ -85,7 +98,7 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
         return data
     told: dict[str, list[Utterance]] = {}
     try:
-        for utterance in load_manifest(listed).utterances:
+        for utterance in _utterances_listed(listed):
             told.setdefault(os.path.realpath(utterance.audio or ""), []).append(utterance)
     except ManifestError as error:
         raise ManifestError(f"{folder} has a list that cannot be read: {error}") from error
@@ -101,6 +114,13 @@ def _with_list(data: Any, audio: str, folder: Path) -> Any:
     for name, values in columns.items():
         data = data.add_column(name, values)
     return data
+
+
+def _utterances_listed(table: Path) -> tuple[Utterance, ...]:
+    """Those of a list, a few of which may have no text; of more the manifest says what is wrong."""
+    found = load_manifest(table, needs_text=False).utterances
+    silent = sum(is_missing_text(each.text) for each in found)
+    return load_manifest(table).utterances if 2 * silent > len(found) else found
 
 
 def _first_lines(error: BaseException) -> str:
@@ -195,6 +215,11 @@ def _find_columns(wanted: Wanted, data: Any) -> Columns:
             if bare
             else ""
         )
+        if "training_data" in there:  # of the People's Speech
+            hint = (
+                "\n  Lists of clips are for orchestrate manifest from-folder FOLDER OUT --transcripts FILE: the folder "
+                "of the clips, and the file of these lists."
+            )
         raise ManifestError(
             f"{wanted.name} has no column that is known to hold {lacks}; name it with --{lacks}-column\n"
             f"  It has {', '.join(there)}.{hint}"

@@ -25,7 +25,10 @@ _NOT_SPACE = re.compile(r"[^ \t\n\r]")
 _PYTHON = "; it is Python's own form: write it with json.dumps"
 _PYTHON_QUOTES = (b"{'", b"[{'")
 _MOVE = "write that list into a file of its own"
-_OF_A_RECORD = {*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"}
+_OF_A_RECORD = {
+    *(*AUDIO_KEYS, *TEXT_KEYS, "recording", "supervisions", "shard_id", "_skipme"),
+    "training_data",  # of the People's Speech
+}
 
 
 def json_records(lines: Lines, path: Path) -> Iterator[Record]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 from orchestrator.corpus.headers import AUDIO_SUFFIXES, is_there
 from orchestrator.corpus.lines import Lines, Record, decoded_line
@@ -32,6 +33,13 @@ _FORMS = {
     _FESTIVAL: '( name "text" )',
     _BEHIND: "text (name)",
 }
+_WITHOUT_TEXT = {
+    _NAMED: re.compile(r"(?P<name>[^:\t]*[^:\s])[ \t]*:"),
+    _CLOSE: re.compile(r"(?P<name>[^:\s]+):"),
+    _SPACED: re.compile(r"(?P<name>\S+)"),
+    _BEHIND: re.compile(r"(?:<s>\s*)?(?:</s>\s*)?\((?P<name>[^\s()]+)\)"),
+}
+"""Rows of a name alone; Festival has empty quotes there."""
 _COMMENT = re.compile(rb"[;#]+(\s.*)?", re.DOTALL)
 
 
@@ -67,14 +75,21 @@ def list_pattern(line: str, path: Path, is_audio: Callable[[str], bool]) -> re.P
     return _BEHIND if behind and is_audio(behind["name"]) else None
 
 
-def listed_rows(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
-    """The records of a list of the form `pattern`."""
+def listed_rows(
+    lines: Lines, pattern: re.Pattern[str], is_audio: Callable[[str], bool]
+) -> Iterator[Record]:
+    """The records of a list of the form `pattern`; one has no text where the name of a recording stands
+    alone.
+    """
+    alone = _WITHOUT_TEXT.get(pattern)
     for number, line in lines:
         if not line.strip() or is_comment(line):
             continue
         text = decoded_line(number, line)
         if isinstance(text, Fault):
             yield number, text
+        elif alone and (named := alone.fullmatch(text.strip())) and is_audio(named["name"]):
+            yield number, {"audio_filepath": named["name"]}
         elif found := pattern.fullmatch(text.strip()):
             said = found["text"].replace('\\"', '"') if pattern is _FESTIVAL else found["text"]
             yield number, {"audio_filepath": found["name"], "text": said}
@@ -88,15 +103,21 @@ def listed_rows(lines: Lines, pattern: re.Pattern[str]) -> Iterator[Record]:
             )
 
 
-def is_audio_name(name: str, folder: Path, with_below: bool) -> bool:
+def audio_names(folder: Path, with_below: bool) -> Callable[[str], bool]:
     """Whether a cell names a recording: by its ending, or because one of that name lies there, or in
-    a folder below where these count too, as those of speakers do.
+    a folder below where these count too, as those of speakers do, whatever folder the cell names.
     """
-    name = name.strip()
-    if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
-        return True
-    below = (file for _, _, files in os.walk(folder) for file in files) if with_below else ()
-    return any(
-        stem == name and ending.lower() in AUDIO_SUFFIXES
-        for stem, ending in map(os.path.splitext, below)
-    )
+    below = cache(lambda: _stems_below(folder) if with_below else frozenset[str]())
+
+    def is_audio(cell: str) -> bool:
+        name = cell.strip()
+        if name.lower().endswith(AUDIO_SUFFIXES) or is_there(name, folder):
+            return True
+        return PurePosixPath(name).name in below()
+
+    return is_audio
+
+
+def _stems_below(folder: Path) -> frozenset[str]:
+    files = (os.path.splitext(file) for _, _, files in os.walk(folder) for file in files)
+    return frozenset(stem for stem, ending in files if ending.lower() in AUDIO_SUFFIXES)

@@ -66,14 +66,16 @@ class ParallelTexts:
         self._folders_of_texts = cache(self._find_folders)
         self._names = cache(names_in)
 
-    def find(self, path: Path, endings: Sequence[str]) -> list[Path]:
-        """The texts of a recording, by the order of `endings`."""
+    def find(self, path: Path, endings: Sequence[str], names: Sequence[str] = ()) -> list[Path]:
+        """The texts of a recording, by the order of `endings`; of other `names` than its own, where they
+        are given.
+        """
         places = [
             place
             for place in dict.fromkeys(self._places(path))
             if not any(f"{path.stem}{ending}" in self._names(place) for ending in _SOUND)
         ]
-        for name in names_of(path):
+        for name in names or names_of(path):
             found = [
                 text
                 for ending in endings

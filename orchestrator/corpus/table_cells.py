@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.corpus.record_fields import (
@@ -22,12 +23,26 @@ _VOXPOPULI = {"normed_text": "normalized_text", "original_text": "raw_text"}
 """What its tables call them."""
 
 
+_DIALOGUE = "Dialogue_ID"
+"""By which MELD is known."""
+
+
 def column_name(cell: str) -> str:
     """A column's name as the keys are written: `File Name` and `fileName` are file_name."""
     written = re.sub(r"[\s-]+", "_", cell.strip().strip('"')).strip("_")
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", written).lower()
     forms = (_VOXPOPULI.get(plain, plain) for plain in (written.lower(), apart))
     return next((plain for plain in forms if plain in KNOWN), cell.strip())
+
+
+def column_names(cells: Iterable[str]) -> tuple[str, ...]:
+    """Those of a first row. The utterance of a dialogue is its text; elsewhere it may be an id."""
+    names = tuple(map(column_name, cells))
+    return (
+        tuple("text" if name == "Utterance" else name for name in names)
+        if _DIALOGUE in names
+        else names
+    )
 
 
 def without_quotes(cell: str) -> str:

@@ -14,7 +14,6 @@ import csv
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from orchestrator.corpus.headers import AUDIO_SUFFIXES
 from orchestrator.corpus.lines import Lines, Record, decoded_line
 from orchestrator.corpus.list_columns import columns_of_three
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
-from orchestrator.corpus.name_lists import is_audio_name, is_comment, list_pattern, listed_rows
+from orchestrator.corpus.name_lists import audio_names, is_comment, list_pattern, listed_rows
 from orchestrator.corpus.not_a_manifest import names_hint, unknown_format_error
 from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, TEXT_KEYS
-from orchestrator.corpus.table_cells import KNOWN, cell_value, column_name, without_quotes
+from orchestrator.corpus.table_cells import KNOWN, cell_value, column_names, without_quotes
 
 SEPARATORS = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "|"}
 _FLEURS = (
@@ -59,6 +58,10 @@ class Table:
                 for key, cell in zip(self.columns, cells, strict=True)
                 if cell.strip()
             }
+        if len(cells) == 1 and self.columns[0] in AUDIO_KEYS:
+            alone = cells[0].strip()
+            if alone.lower().endswith(AUDIO_SUFFIXES):  # editors take the separators behind it away
+                return {self.columns[0]: alone}
         name = SEPARATORS[self.separator]
         wanted = ("<TAB>" if self.separator == "\t" else self.separator).join(self.columns)
         hint = f'; a text with a {name} in it stands in "quotes"' if self.quoted else ""
@@ -78,7 +81,7 @@ def table_records(
     Raises UnusableError where the first line is none of a table or list, or its columns lack audio
     or text.
     """
-    is_audio = partial(is_audio_name, folder=list_of or path.parent, with_below=list_of is not None)
+    is_audio = audio_names(list_of or path.parent, with_below=list_of is not None)
     number, raw = next(lines)
     if _EXCEL.fullmatch(raw.strip(b"\r\n")):
         if (following := next((row for row in lines if row[1].strip()), None)) is None:
@@ -96,7 +99,7 @@ def table_records(
             yield from table_records(path, chain([beyond], lines), needs_text, list_of)
             return
     if table is None and (pattern := list_pattern(first, path, is_audio)):
-        yield from listed_rows(lines, pattern)
+        yield from listed_rows(lines, pattern, is_audio)
         return
     if (
         table := table or _headless_table(first, path, is_audio)
@@ -190,7 +193,7 @@ def _with_header(line: str, needs_text: bool, path: Path, list_of: Path | None) 
     not among them.
     """
     for separator in SEPARATORS:
-        columns = tuple(column_name(cell) for cell in _split_cells(line, separator))
+        columns = column_names(_split_cells(line, separator))
         known = KNOWN & set(columns)
         if len(columns) > 1 and (known & set(AUDIO_KEYS) or len(known) > 1):
             table = Table(separator, columns, has_header=True)

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.corpus.manifest_errors import UnusableError
+from orchestrator.corpus.published_rows import published_rows
 from orchestrator.corpus.record_fields import AUDIO_KEYS
+from orchestrator.corpus.recordings_below import names_below
 from orchestrator.corpus.whisper_json import is_whisper
 
 _LABEL_STUDIO = re.compile(r"/data/(?:upload|local-files)/")
@@ -35,6 +37,11 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
             "is what Whisper heard in one recording; under that one's name beside it, it is read by: "
             f"orchestrate manifest from-folder {_quoted(path.parent)} {_out(path)}"
         )
+    if (name := _published_name(record)) is not None:
+        raise UnusableError(
+            f"names its recordings{name and f', such as {name},'} as its corpus does"
+            f"{names_below(name, path) or f'; name the folder that holds them: {_from_list(path)}'}"
+        )
     if _is_task(record):
         raise UnusableError(_label_studio_text(record, path))
     if key := _key_of_giga_speech(record):
@@ -44,6 +51,17 @@ def refuse_toolkit_record(record: Mapping[str, Any], path: Path) -> None:
             "is a data.json of ESPnet, which names features and no recordings; its data directory "
             f"has wav.scp and text: orchestrate manifest from-kaldi {_quoted(path.parent)} {_out(path)}"
         )
+
+
+def _published_name(record: Mapping[str, Any]) -> str | None:
+    """The first recording of a row that names such in a way of its own; empty where it cannot be told, None
+    for another row.
+    """
+    try:
+        rows = published_rows(record)
+    except UnusableError:
+        return ""
+    return str(rows[0][AUDIO_KEYS[0]]) if rows else None
 
 
 def _is_task(record: Mapping[str, Any]) -> bool:
@@ -147,6 +165,10 @@ def speech_brain_cure(path: Path) -> str:
 
 def _python(code: str, path: Path) -> str:
     return f'python -c "import json, sys; {code}" {_quoted(path)} > {_out(path)}'
+
+
+def _from_list(path: Path) -> str:
+    return f"orchestrate manifest from-folder FOLDER {_out(path)} --transcripts {_quoted(path)}"
 
 
 def _out(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,12 +20,11 @@ from typing import Any
 from orchestrator.corpus.format_detection import read_records
 from orchestrator.corpus.headers import Header, locate, read_header
 from orchestrator.corpus.label_files import kind_of_list
-from orchestrator.corpus.lhotse_cut import is_cut
 from orchestrator.corpus.manifest_errors import Fault, UnusableError, show
 from orchestrator.corpus.one_channel import refuse_one_of_several
-from orchestrator.corpus.readings import without_pinyin
-from orchestrator.corpus.record_fields import AUDIO_KEYS, ID_KEYS, read_draft
-from orchestrator.corpus.times_in_text import times_or_turns
+from orchestrator.corpus.published_rows import published_rows
+from orchestrator.corpus.record_fields import TEXT_KEYS
+from orchestrator.corpus.records_as_transcripts import said_in_record
 from orchestrator.corpus.toolkit_lists import refuse_toolkit_record
 from orchestrator.corpus.transcript_files import Transcript, labelled_parts, read_text
 from orchestrator.corpus.transcripts import Findings, Transcripts
@@ -35,10 +35,13 @@ from orchestrator.corpus.unread_times import (
     told_start,
 )
 
-_OF_SUPERVISION = {"recording_id", "start", "duration"}
 _WITHOUT_PINYIN = "the text is the words, and not the pinyin behind each"
 _START = 4096
 """Bytes by which a list is known."""
+_FEATURES = re.compile(r"(^|/)mfc/")
+"""The folder of what HTK made of a recording, by which the prompts of VoxForge name that."""
+_OF_SOUND = ("wav", "flac")
+"""The folders of VoxForge that hold recordings."""
 LISTS = (
     *(
         f"{name}.{ending}"
@@ -47,7 +50,7 @@ LISTS = (
     ),
     *("etc/txt.done.data", "txt.done.data"),
     *("transcript_utf8.txt", "transcripts_utf8.txt", "TRANS.txt"),
-    *("etc/prompts-original", "line_index.tsv"),
+    *("etc/prompts-original", "etc/PROMPTS", "line_index.tsv"),
 )
 """A list of this name at the top of a folder is its `--transcripts`; the last are those of Festival, of
 JSUT and JVS, of MAGICDATA, of VoxForge, and of what Google had recorded for many languages.
@@ -83,8 +86,17 @@ def texts_from_list(
     Endings may be missing. Raises UnusableError where the file as a whole is no list.
     """
     names = _recordings_by_name(recordings, folder)
-    rows = _rows_of_list(table, folder, findings.faults)
+    silent: list[tuple[str, Transcript]] = []
+    rows = _spoken(_rows_of_list(table, folder, findings.faults), silent)
     texts, missing = _matched(rows, names, table, findings.faults)
+    with_text = len(missing) + sum(map(len, texts.values()))
+    if len(silent) > with_text:
+        findings.faults.append(_mostly_silent([said for _, said in silent], with_text))
+        return {}
+    for name, said in silent:
+        found = _recordings_meant(name, names, table)
+        place = f"{said.origin}: {show(name)}"
+        findings.silent[place] = found[0] if len(found) == 1 else None
     root = _root_elsewhere([name for name, _ in missing], recordings, folder) if not texts else ""
     if root:
         here = ((name.removeprefix(root), said) for name, said in missing)
@@ -95,6 +107,25 @@ def texts_from_list(
             findings.choices[_WITHOUT_PINYIN] += 1
     findings.unmatched.extend(f"{said.origin}: {show(name)}" for name, said in missing)
     return texts
+
+
+def _spoken(
+    rows: Iterable[tuple[str, Transcript]], silent: list[tuple[str, Transcript]]
+) -> Iterator[tuple[str, Transcript]]:
+    """The rows with a text; the others go to `silent`."""
+    for row in rows:
+        if row[1].text:
+            yield row
+        else:
+            silent.append(row)
+
+
+def _mostly_silent(silent: Sequence[Transcript], others: int) -> str:
+    """The fault of a list in which more rows have no text than have one: the texts stand elsewhere."""
+    return (
+        f"{silent[0].origin}: has no text, as {len(silent)} of {len(silent) + others} rows; write what is said (in a "
+        f"table or in JSON as {', '.join(TEXT_KEYS[:4])}), or delete these rows to go without"
+    )
 
 
 def _matched(
@@ -164,7 +195,7 @@ def check_row(said: Transcript, header: Header, path: Path) -> None:
 
 
 def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
-    """The name and text of every row."""
+    """The name and text of every row; one without a text has an empty one."""
     with table.open("rb") as stream:
         beginning = stream.read(_START).decode("utf-8", "replace")
     if kind := kind_of_list(beginning):
@@ -175,44 +206,22 @@ def _rows_of_list(table: Path, folder: Path, faults: list[str]) -> Iterator[tupl
         if isinstance(record, Fault):
             faults.append(f"{where}: {record.message}")
         elif not record.get("_skipme"):
-            refuse_toolkit_record(record, table)
-            yield from _row(record, where, faults)
+            yield from _said_in_row(record, table, where, faults)
 
 
-def _row(record: dict[str, Any], where: str, faults: list[str]) -> Iterator[tuple[str, Transcript]]:
-    """What a record says, under the name of its recording; nothing, and faults, where it is none of
-    a manifest.
-    """
-    draft, wrong = read_draft(_with_audio(record), needs_text=True)
-    faults += [f"{where}: {message}" for message in wrong]
-    if draft is None:
+def _said_in_row(
+    record: Mapping[str, Any], table: Path, where: str, faults: list[str]
+) -> Iterator[tuple[str, Transcript]]:
+    """What a row says, of each recording that it stands for."""
+    try:
+        published = published_rows(record)
+    except UnusableError as error:
+        faults.append(f"{where}: {error}")
         return
-    if draft.path is None:
-        faults.append(
-            f"{where}: holds its sound itself and names no recording; as a manifest it is read as it is"
-        )
-        return
-    if found := times_or_turns(draft.text):
-        faults.append(f"{where}: {found[1]}")
-        return
-    span = None
-    if draft.offset is not None:
-        rest = float("inf") if draft.duration is None else draft.duration
-        span = (draft.offset, draft.offset + rest)
-    text = without_pinyin(draft.text)
-    yield draft.path, Transcript(text, where, span, draft.speaker, record=draft)
-
-
-def _with_audio(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A record whose recording has the name of its id where it has no other; of a supervision of
-    lhotse, which is a part of the recording that it names.
-    """
-    if record.keys() >= _OF_SUPERVISION:
-        return {**record, AUDIO_KEYS[0]: record["recording_id"], "offset": record["start"]}
-    if is_cut(record) or any(record.get(key) is not None for key in AUDIO_KEYS):
-        return record
-    name = next((record[key] for key in ID_KEYS if isinstance(record.get(key), str | int)), None)
-    return record if name is None else {**record, AUDIO_KEYS[0]: str(name).strip()}
+    if published is None:
+        refuse_toolkit_record(record, table)
+    for row in [record] if published is None else published:
+        yield from said_in_record(row, where, faults)
 
 
 def _recordings_by_name(recordings: Sequence[Path], folder: Path) -> dict[str, list[Path]]:
@@ -247,8 +256,10 @@ def _root_elsewhere(written: Sequence[str], recordings: Sequence[Path], folder: 
 
 
 def _recordings_meant(name: str, names: Mapping[str, list[Path]], table: Path) -> list[Path]:
-    if found := names.get(name.removeprefix("./")):
-        return found
+    plain = re.sub(r"^(?:\./|\*/)", "", name)  # * of HTK is any folder
+    for form in (plain, *(_FEATURES.sub(rf"\1{sound}/", plain) for sound in _OF_SOUND)):
+        if found := names.get(form):
+            return found
     try:
         return names.get(str(locate(name, table.parent)), []) if name else []
     except UnusableError:

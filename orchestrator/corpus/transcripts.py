@@ -25,6 +25,7 @@ from orchestrator.corpus.no_speech import what_is_no_speech
 from orchestrator.corpus.one_channel import refuse_one_of_several
 from orchestrator.corpus.parallel_texts import doubtful_folder, names_of
 from orchestrator.corpus.readings import without_readings
+from orchestrator.corpus.records_as_transcripts import record_beside
 from orchestrator.corpus.shared_texts import check_shared
 from orchestrator.corpus.times_in_text import kind_of_json, may_name_speakers, times_or_turns
 from orchestrator.corpus.transcript_files import (
@@ -40,6 +41,7 @@ _OF_ALL_MICROPHONES = (
 )
 _FIRST_LINE = "the text is the first line, and not those below, which say how it is read"
 _NAMES = "every line of the text begins with what may be who speaks, and it is learnt as words"
+_NAMES_NONE = ", which does not name its recording"
 _LONG = 30.0
 """Seconds, the longest that Whisper hears at a time; whoever cuts recordings cuts them shorter."""
 
@@ -55,6 +57,8 @@ class Findings:
     faults: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
     """Rows of lists whose recording is not there."""
+    silent: dict[str, Path | None] = field(default_factory=dict)
+    """Rows of lists without a text, and their recordings where these are there."""
     choices: Counter[str] = field(default_factory=Counter)
     """What was taken where there was a choice, in words, and how often."""
 
@@ -75,9 +79,8 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
                 if others and found[0].span is None:
                     faults += _why_not_whole(path, found[0], others)
             continue
-        parts = program_output(beside.program_output(path), faults)
-        if parts:
-            texts[path] = parts
+        if found := _written_by_programs(path, beside, findings):
+            texts[path] = found
             continue
         if path.parent not in chapters:
             chapters[path.parent] = _chapter_lines(path.parent, faults)
@@ -89,6 +92,20 @@ def texts_beside(recordings: Sequence[Path], top: Path, findings: Findings) -> T
         absent = (said for name, said in rows.items() if folder / name not in there)
         findings.unmatched.extend(said.origin for said in absent)
     return texts
+
+
+def _written_by_programs(path: Path, beside: FilesBeside, findings: Findings) -> list[Transcript]:
+    """The parts that a program wrote of a recording, or its one object of JSON."""
+    places, faults = beside.program_output(path), list[str]()
+    parts = program_output(places, faults)
+    findings.faults.extend(faults)
+    for place in places if not (parts or faults) else ():
+        text = read_text(place, []) if place.suffix == ".json" else None
+        if text and (found := record_beside(text, place, path, findings.faults)) is not None:
+            if not found.by_name:
+                findings.choices[f"the text is that of {_ending_of(place, path)}{_NAMES_NONE}"] += 1
+            return found.said
+    return parts
 
 
 def _chosen_text(path: Path, own: Sequence[Path], findings: Findings) -> list[Transcript]:
