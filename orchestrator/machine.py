@@ -78,6 +78,11 @@ def used_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def own_memory() -> int:
+    """Those of them that are no pages of files, which the system takes back when it needs them."""
+    return 1024 * _status_kb("RssAnon") or used_memory()
+
+
 def forget_peak_memory() -> None:
     """What `peak_memory` tells from now on is later than this, where the system can do that."""
     with suppress(OSError):
@@ -88,10 +93,15 @@ def peak_memory() -> int:
     """The most bytes of memory that this process had; where the system does not tell that, those of
     now.
     """
+    return 1024 * _status_kb("VmHWM") or used_memory()
+
+
+def _status_kb(name: str) -> int:
+    """A number of /proc/self/status; 0 where there is none."""
     for line in _text_of(Path("/proc/self/status")).splitlines():
-        if line.startswith("VmHWM:"):
-            return 1024 * int(line.split()[1])
-    return used_memory()
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    return 0
 
 
 def processor_share() -> float | None:

@@ -17,6 +17,7 @@ from orchestrator.machine import (
     forget_peak_memory,
     machine_cores,
     machine_memory,
+    own_memory,
     peak_memory,
     used_memory,
 )
@@ -58,7 +59,9 @@ def found_packs(
         return slots, packs, why
     wanted = slots_of_each(spec, machine_cores())
     on_this_machine = packs if spec.execution.launcher == "local" else 1
-    slots, fitting = _fitting(plan, base, store, data, wanted, on_this_machine)
+    with on_all_cores(base.device):
+        slots, fitting = _fitting(plan, base, store, data, wanted, on_this_machine)
+    data.untuned.clear()  # computed on other cores than those of a pack
     short = (slots, fitting) != (wanted, on_this_machine)
     packs = fitting if on_this_machine == packs else packs
     where = "" if packs == 1 else f", in {packs} packs of {slots}"
@@ -75,22 +78,8 @@ def _fitting(
     packs: int,
 ) -> tuple[int, int]:
     """Slots and packs, of so many at the most, that can make a step at the same time."""
-    with on_all_cores(base.device):
-        fitting = _tried(plan, base, store, data, slots, packs)
-    data.untuned.clear()  # computed on other cores than those of a pack
-    return fitting
-
-
-def _tried(
-    plan: TrialPlan,
-    base: BaseModel,
-    store: EncoderCache,
-    data: TrainingSet,
-    slots: int,
-    packs: int,
-) -> tuple[int, int]:
     group_of(plan, base, 1).step(base, store, data)  # what is kept from now on is there once
-    held, room = used_memory(), MEMORY_SHARE * machine_memory()
+    held, room = used_memory(), MEMORY_SHARE * machine_memory() - own_memory()
     while True:
         forget_peak_memory()
         try:
@@ -99,7 +88,7 @@ def _tried(
             if slots == 1 or not is_out_of_memory(error):
                 raise
         else:
-            fitting = int((room - held) // max(1, peak_memory() - held))
+            fitting = int(room // max(1, peak_memory() - held))
             if fitting >= packs or slots == 1:
                 return slots, max(1, min(packs, fitting))
         slots //= 2
