@@ -125,7 +125,7 @@ def test_parts_run_side_by_side_in_order_under_the_callers_modes(two: Cores) -> 
 )
 def test_many_cores_share_few_parts(threads: int, count: int, alone: int) -> None:
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    use_cores(threads)
     try:
         made = Cores(CPU)
         assert (made.count, made.at_once) == (count, threads)
@@ -134,7 +134,7 @@ def test_many_cores_share_few_parts(threads: int, count: int, alone: int) -> Non
         assert made.map(lambda _: torch.get_num_threads(), [0]) == [threads]
         assert made.map_whole(lambda _: torch.get_num_threads(), [0]) == [1]
     finally:
-        torch.set_num_threads(before)
+        use_cores(before)
 
 
 def test_no_more_parts_at_once_than_there_are_parts_of_a_step(two: Cores) -> None:

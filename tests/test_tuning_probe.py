@@ -126,9 +126,12 @@ def test_packs_are_as_many_as_the_memory_holds(
     monkeypatch.setattr("orchestrator.tuning.worker.this_machine", lambda: eight)
     monkeypatch.setattr(probe, "machine_cores", lambda: 8)
     with_memory(monkeypatch, peaks, 16)
+    monkeypatch.setattr("orchestrator.tuning.prepared_sweep.machine_cores", lambda: 8)
+    monkeypatch.setattr("orchestrator.tuning.prepared_sweep.FOUND_THREADS", 8)
     before = torch.get_num_threads()
     try:
         worker = start_worker(spec, tmp_path / "cache")
+        assert torch.get_num_threads() == (8 if cores == "auto" else cores)
     finally:
         use_cores(before)
     assert (worker.execution.packs, worker.execution.cores) == (packs, cores)

@@ -25,7 +25,7 @@ from orchestrator.sweepfile.sweep import Execution, KernelName, SweepSpec
 from orchestrator.tuning.decoding.evaluation import Evaluator
 from orchestrator.tuning.decoding.evaluation_set import load_evaluation_set
 from orchestrator.tuning.model.base_model import BaseModel, load_base_model
-from orchestrator.tuning.model.core_threads import on_all_cores, use_cores
+from orchestrator.tuning.model.core_threads import FOUND_THREADS, on_all_cores, use_cores
 from orchestrator.tuning.model.device import choose_device, memory_of
 from orchestrator.tuning.model.encoder_cache import EncoderCache
 from orchestrator.tuning.selfcheck.checks import check_model
@@ -137,7 +137,7 @@ def _take_cores(spec: SweepSpec) -> None:
     """
     execution, cores = spec.execution, machine_cores()
     if execution.cores == "auto":
-        use_cores(min(torch.get_num_threads(), cores))
+        use_cores(min(FOUND_THREADS, cores))
         return
     exact = _precision(spec, training=False) == "fp32"
     use_cores(execution.cores, cores_of_all(execution, cores) if exact else execution.cores)

@@ -48,7 +48,7 @@ def start_worker(spec: SweepSpec, cache: Path) -> PackWorker:
     with enough_memory("the model and the data cannot be made ready"):
         prepared = prepare(spec, cache)
     if left_open and prepared.base.device.type != "cpu" and not spec.execution.devices:
-        prepared = prepared.executed(packs=1)
+        prepared = prepared.executed(packs=1, cores="auto")
         spec = prepared.spec
     if spec.execution.pack != "auto":
         return PackWorker(prepared, spec.execution.pack)

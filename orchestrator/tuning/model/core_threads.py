@@ -24,6 +24,9 @@ the same operations, and one interpreter starts them all
 (`benchmarks/levers.py --only halves,quarters,eighths`).
 """
 
+FOUND_THREADS = torch.get_num_threads()
+"""What torch takes by itself, or by its environment."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
