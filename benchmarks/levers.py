@@ -185,19 +185,28 @@ def gather() -> list[Change]:
     return [(layout, "GatherRows", Rows)]
 
 
+def _in_turn(count: int) -> list[Change]:
+    """The step in so many parts, as so many cores would share it, one after the other."""
+    owner = cores(torch.device("cpu"))
+    return [
+        (owner, "count", count),
+        (owner, "map", lambda part, parts: [part(each) for each in parts]),
+    ]
+
+
 def halves() -> list[Change]:
-    """The step in two parts, one after the other, as two cores would share it."""
-    return [(cores(torch.device("cpu")), "count", 2)]
+    """The step in two parts."""
+    return _in_turn(2)
 
 
 def quarters() -> list[Change]:
     """In four."""
-    return [(cores(torch.device("cpu")), "count", 4)]
+    return _in_turn(4)
 
 
 def eighths() -> list[Change]:
     """In eight."""
-    return [(cores(torch.device("cpu")), "count", 8)]
+    return _in_turn(8)
 
 
 LEVERS = (

@@ -59,8 +59,8 @@ def main() -> None:
 
     def make_worker(spec: Any, folder: Any) -> Any:
         nonlocal packs
-        packs = spec.execution.packs
         worker = pack_worker(spec, folder)
+        packs = worker.execution.packs
         from orchestrator.tuning.decoding.evaluation import Evaluator
         from orchestrator.tuning.training.pack_group import PackGroup
 

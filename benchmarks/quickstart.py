@@ -55,7 +55,7 @@ def main() -> None:
         runs: dict[str, list[Run]] = {side: [] for side in sides}
         for turn in range(chosen.repeats + chosen.warm):
             for index, (side, (path, words)) in enumerate(sides.items()):
-                place = f"{path.name}" if chosen.warm else f"{index}-{turn}"
+                place = path.name if chosen.warm else f"{index}-{turn}"
                 run = _run(path, words, folder / place / "studies", f"run-{index}-{turn}")
                 if turn or not chosen.warm:
                     runs[side].append(run)
