@@ -55,11 +55,12 @@ def main() -> None:
     from orchestrator.commands.output import pack_worker
 
     report, *arguments = sys.argv[1:]
-    clocks, packs = {"train": Clock(), "decode": Clock()}, 1
+    clocks = {"train": Clock(), "decode": Clock()}
+    packs = 1
 
     def make_worker(spec: Any, folder: Any) -> Any:
         nonlocal packs
-        worker = pack_worker(spec, folder)
+        worker: Any = pack_worker(spec, folder)
         packs = worker.execution.packs
         from orchestrator.tuning.decoding.evaluation import Evaluator
         from orchestrator.tuning.training.pack_group import PackGroup
