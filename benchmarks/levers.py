@@ -26,7 +26,7 @@ from _shared.tables import markdown
 from torch import Tensor
 
 from orchestrator.tuning.model import decoder, families, layout, windows
-from orchestrator.tuning.model.core_threads import cores, use_cores
+from orchestrator.tuning.model.core_threads import cores
 from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import PackWorker
 
@@ -267,11 +267,10 @@ def measured(
 def main() -> None:
     chosen = options()
     wanted = chosen.only.split(",") if chosen.only else [lever.__name__ for lever in LEVERS]
-    use_cores(1)
     with tempfile.TemporaryDirectory(prefix="levers-") as name:
         folder = Path(name).resolve()
         work = workload.build(folder, chosen.data, chosen.model, 3 * chosen.k, 20, 1, 12, 13.0)
-        worker, groups = filled(work, chosen.k, chosen.targets, "cpu")
+        worker, groups = filled(work, chosen.k, chosen.targets, "cpu", cores=1)
         levers: dict[str, list[Change]] = {"as it is": []}
         levers |= {lever.__name__: lever() for lever in LEVERS if lever.__name__ in wanted}
         found = measured(worker, groups, levers, chosen.rounds)

@@ -183,11 +183,10 @@ def main() -> None:
 
 def run(work: workload.Workload, chosen: argparse.Namespace) -> None:
     """Fill a pack, warm it up, then profile its steps and its evaluation."""
-    import torch
     from _shared.packs import filled
 
-    torch.set_num_threads(1)  # ranges of other threads are not in the profile
-    worker, groups = filled(work, chosen.k, chosen.targets, chosen.device)
+    # ranges of other threads are not in the profile
+    worker, groups = filled(work, chosen.k, chosen.targets, chosen.device, cores=1)
 
     def train() -> None:
         for _ in range(chosen.steps):

@@ -9,11 +9,14 @@ from orchestrator.tuning.training.pack_group import PackGroup
 from orchestrator.tuning.worker import PackWorker, start_worker
 
 
-def filled(work: Workload, k: int, targets: str, device: str) -> tuple[PackWorker, list[PackGroup]]:
+def filled(
+    work: Workload, k: int, targets: str, device: str, cores: int | str = "auto"
+) -> tuple[PackWorker, list[PackGroup]]:
     """The first `k` trials with these target modules ("mixed": with any) in slots, baseline
-    measured; the groups.
+    measured; the groups. Everything is computed on so many cores of the CPU.
     """
-    spec = load_spec(work.write_sweep("filled", len(work.points), k, device))
+    written = work.write_sweep("filled", len(work.points), k, device)
+    spec = load_spec(written, [f"execution.cores={cores}"])
     worker = start_worker(spec, work.folder / "cache")
     wanted = [point for point in work.points if targets in ("mixed", point["target_modules"])][:k]
     for number, point in enumerate(wanted):
